@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package crilog writes container output in the log format of the CRI, the
+// one that the kubelet and every log shipper read:
+//
+//	<RFC 3339 time with nanoseconds> stdout|stderr F|P <content>\n
+//
+// F (full) ends a line, P (partial) does not: the content of P and F records
+// of one stream, with a newline after each F, is the stream, byte for byte.
+// A line longer than the limit becomes P records and a last F; output that
+// ends without a newline ends in P.
+//
+// The package owns the log file and nothing else, and calls nothing of this
+// program. A Writer may be used by many goroutines: one lock covers the file
+// and the buffer, and is held while a record is written, so that records of
+// different streams never mix and a new file always begins with a new record.
+package crilog
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+)
+
+// Names of the streams, as they stand in the log.
+const (
+	Stdout = "stdout"
+	Stderr = "stderr"
+)
+
+const (
+	tagFull    = 'F'
+	tagPartial = 'P'
+
+	// longestLine is the limit where no limit is configured, in bytes: a
+	// container that never ends its line must not eat the node's memory.
+	longestLine = 1 << 20
+
+	// flushSize is how much output is gathered before it goes to the file,
+	// and keepSize the largest buffer that is kept for reuse, in bytes.
+	flushSize = 64 << 10
+	keepSize  = 4 * flushSize
+)
+
+// Options of a Writer.
+type Options struct {
+	// MaxLine is the longest content of one record in bytes
+	// (max_container_log_line_size). Zero and less means the largest there is,
+	// 1 MiB.
+	MaxLine int
+	// OnError is told the first of a row of failed writes, such as a full
+	// disk; writes go on being tried. It is called with the Writer locked and
+	// must not call it. Nil is allowed.
+	OnError func(error)
+}
+
+// Writer appends the records of a container's streams to its log file.
+type Writer struct {
+	dir, name string
+	maxLine   int
+	onError   func(error)
+
+	reopening sync.Mutex // serializes Reopen and Close; taken before mu
+	closed    bool       // guarded by reopening
+
+	mu      sync.Mutex // guards all below, and the rest of each Stream
+	file    *os.File   // nil when closed
+	buf     []byte     // records on their way to the file
+	stamp   []byte     // time of the records of the current Write
+	torn    bool       // the file ends within a record
+	failing bool       // the last write to the file failed
+	lost    uint64     // records that did not get into a file
+}
+
+// Open opens the log file name in dir, the log_path and log_directory of the
+// CRI, and creates it (mode 0640) and its directories where they are missing.
+// With dir empty, name is the whole path and its directory is trusted.
+//
+// The files below dir may be in the hands of a container that mounts them:
+// name must stay below dir, also through symbolic links, and the log must be a
+// regular file and no symbolic link (CVE-2025-0750 and its family). Anything
+// else is errdefs.ErrInvalidArgument or errdefs.ErrFailedPrecondition.
+func Open(dir, name string, opts Options) (*Writer, error) {
+	if opts.MaxLine <= 0 {
+		opts.MaxLine = longestLine
+	}
+	if opts.OnError == nil {
+		opts.OnError = func(error) {}
+	}
+	w := &Writer{dir: dir, name: name, maxLine: opts.MaxLine, onError: opts.OnError}
+	f, err := openLog(dir, name)
+	if err != nil {
+		return nil, fmt.Errorf("open log %s: %w", name, err)
+	}
+	w.setFileLocked(f)
+	return w, nil
+}
+
+// Reopen continues the log in a newly opened file, after the old one was
+// renamed by a log rotation. The new file is open before the old one is left,
+// so no record is lost or cut. On an error the old file stays in use and no
+// new one was made, as the CRI wants.
+func (w *Writer) Reopen() error {
+	w.reopening.Lock()
+	defer w.reopening.Unlock()
+	if w.closed {
+		return fmt.Errorf("reopen log %s: %w", w.name, os.ErrClosed)
+	}
+	f, err := openLog(w.dir, w.name)
+	if err != nil {
+		return fmt.Errorf("reopen log %s: %w", w.name, err)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	old := w.file
+	w.setFileLocked(f)
+	if err := old.Close(); err != nil {
+		w.onError(fmt.Errorf("close rotated log: %w", err))
+	}
+	return nil
+}
+
+// Close closes the file. Close the streams first: they may hold the beginning
+// of a line. What is written later is lost and counted.
+func (w *Writer) Close() error {
+	w.reopening.Lock()
+	defer w.reopening.Unlock()
+	if w.closed {
+		return nil
+	}
+	w.closed = true
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f := w.file
+	w.file = nil
+	return f.Close()
+}
+
+// Lost returns the number of records that could not be written since Open.
+func (w *Writer) Lost() uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.lost
+}
+
+// Stream returns a new writer of one of the container's streams.
+func (w *Writer) Stream(name string) *Stream {
+	return &Stream{w: w, name: name}
+}
+
+func (w *Writer) setFileLocked(f *os.File) {
+	w.file = f
+	w.torn = endsWithinLine(f)
+	w.failing = false
+}
+
+// addLocked adds the record with the content head+tail.
+func (w *Writer) addLocked(stream string, tag byte, head, tail []byte) {
+	if len(w.buf) == 0 && w.torn {
+		w.buf = append(w.buf, '\n')
+	}
+	w.buf = append(w.buf, w.stamp...)
+	w.buf = append(w.buf, ' ')
+	w.buf = append(w.buf, stream...)
+	w.buf = append(w.buf, ' ', tag, ' ')
+	w.buf = append(w.buf, head...)
+	w.buf = append(w.buf, tail...)
+	w.buf = append(w.buf, '\n')
+	if len(w.buf) >= flushSize {
+		w.flushLocked()
+	}
+}
+
+func (w *Writer) flushLocked() {
+	if len(w.buf) == 0 {
+		return
+	}
+	n, err := w.file.Write(w.buf) // a nil file returns os.ErrInvalid
+	if n > 0 {
+		w.torn = w.buf[n-1] != '\n'
+	}
+	if err != nil {
+		w.lost += uint64(bytes.Count(w.buf[n:], []byte{'\n'}))
+		if n == 0 && w.buf[0] == '\n' {
+			w.lost-- // that newline only ends the torn record before
+		}
+		if !w.failing && !errors.Is(err, os.ErrInvalid) {
+			w.onError(fmt.Errorf("write log %s: %w", w.name, err))
+		}
+	}
+	w.failing = err != nil
+	w.buf = reuse(w.buf)
+}
+
+// Stream is one output stream of a container. Its Write always takes all
+// bytes, whatever happens to the file: a full disk must not stop the
+// container.
+type Stream struct {
+	w    *Writer
+	name string
+	rest []byte // the line begun, at most maxLine bytes; guarded by w.mu
+}
+
+// Write adds output. Complete lines are in the file when it returns.
+func (s *Stream) Write(p []byte) (int, error) {
+	w := s.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stampLocked()
+	for rest := p; len(rest) > 0; {
+		line, next, ended := bytes.Cut(rest, []byte{'\n'})
+		rest = next
+		for len(s.rest)+len(line) > w.maxLine {
+			n := w.maxLine - len(s.rest)
+			s.recordLocked(tagPartial, line[:n])
+			line = line[n:]
+		}
+		if ended {
+			s.recordLocked(tagFull, line)
+		} else {
+			s.rest = append(s.rest, line...)
+		}
+	}
+	w.flushLocked()
+	return len(p), nil
+}
+
+// Close writes the begun line, if there is one. The stream may be used again,
+// but its next byte begins a new record.
+func (s *Stream) Close() error {
+	w := s.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(s.rest) > 0 {
+		w.stampLocked()
+		s.recordLocked(tagPartial, nil)
+		w.flushLocked()
+	}
+	return nil
+}
+
+func (s *Stream) recordLocked(tag byte, tail []byte) {
+	s.w.addLocked(s.name, tag, s.rest, tail)
+	s.rest = reuse(s.rest)
+}
+
+func (w *Writer) stampLocked() {
+	w.stamp = time.Now().AppendFormat(w.stamp[:0], time.RFC3339Nano)
+}
+
+func reuse(b []byte) []byte {
+	if cap(b) > keepSize {
+		return nil
+	}
+	return b[:0]
+}

@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package crilog_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/containerd-lite/containerd-lite/internal/crilog"
+)
+
+func open(t *testing.T, path string, opts crilog.Options) *crilog.Writer {
+	t.Helper()
+	w, err := crilog.Open("", path, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { w.Close() })
+	return w
+}
+
+func write(t *testing.T, s *crilog.Stream, data string) {
+	t.Helper()
+	if n, err := s.Write([]byte(data)); n != len(data) || err != nil {
+		t.Fatalf("Write(%q) = %d, %v", data, n, err)
+	}
+}
+
+func TestRecords(t *testing.T) {
+	tests := []struct {
+		name    string
+		maxLine int
+		writes  []string
+		want    []record
+	}{
+		{name: "nothing"},
+		{
+			name:   "lines",
+			writes: []string{"one\ntwo\n\nfour\n"},
+			want:   []record{{content: "one"}, {content: "two"}, {}, {content: "four"}},
+		},
+		{
+			name:   "line in several writes",
+			writes: []string{"o", "n", "", "e", "\n"},
+			want:   []record{{content: "one"}},
+		},
+		{
+			name:   "carriage return is content",
+			writes: []string{"tty\r\n"},
+			want:   []record{{content: "tty\r"}},
+		},
+		{
+			name:   "no newline at the end",
+			writes: []string{"one\ntwo"},
+			want:   []record{{content: "one"}, {content: "two", partial: true}},
+		},
+		{
+			name:    "limit is reached, not passed",
+			maxLine: 3,
+			writes:  []string{"abc\n", "abc", "\n", "abc"},
+			want:    []record{{content: "abc"}, {content: "abc"}, {content: "abc", partial: true}},
+		},
+		{
+			name:    "limit is passed",
+			maxLine: 3,
+			writes:  []string{"abcdefg\n", "a", "bcd", "efgh"},
+			want: []record{
+				{content: "abc", partial: true}, {content: "def", partial: true}, {content: "g"},
+				{content: "abc", partial: true}, {content: "def", partial: true}, {content: "gh", partial: true},
+			},
+		},
+		{
+			name:   "without a limit a line still ends at 1 MiB",
+			writes: []string{strings.Repeat("x", 1<<20+1) + "\n"},
+			want:   []record{{content: strings.Repeat("x", 1<<20), partial: true}, {content: "x"}},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "0.log")
+			w := open(t, path, crilog.Options{MaxLine: tt.maxLine})
+			s := w.Stream(crilog.Stderr)
+			for _, data := range tt.writes {
+				write(t, s, data)
+			}
+			s.Close()
+			for i := range tt.want {
+				tt.want[i].stream = "stderr"
+			}
+			if diff := cmp.Diff(tt.want, readRecords(t, path), cmp.AllowUnexported(record{})); diff != "" {
+				t.Errorf("records (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestCompleteLinesAreWrittenAtOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "0.log")
+	s := open(t, path, crilog.Options{}).Stream(crilog.Stdout)
+	write(t, s, "done\nbeg")
+	if got := streamOf(readRecords(t, path), "stdout"); got != "done\n" {
+		t.Errorf("log has %q, want the complete line only", got)
+	}
+}
+
+// FuzzRoundTrip checks that the streams come back byte for byte, whatever the
+// line limit and however the output is cut into writes and mixed.
+func FuzzRoundTrip(f *testing.F) {
+	f.Add([]byte("hello\nworld\n"), []byte("warning\n"), 16, 5)
+	f.Add([]byte("no newline"), []byte("\n\n\r\n"), 1, 1)
+	f.Add([]byte("aaaa"), []byte{0, 0xff, '\n', ' '}, 0, 3)
+	f.Fuzz(func(t *testing.T, out, errOut []byte, maxLine, chunk int) {
+		if len(out)+len(errOut) > 4096 {
+			t.Skip("long output finds nothing more")
+		}
+		chunk = max(chunk, 1)
+		path := filepath.Join(t.TempDir(), "0.log")
+		w, err := crilog.Open("", path, crilog.Options{MaxLine: maxLine})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.Close()
+		rest := map[string][]byte{crilog.Stdout: out, crilog.Stderr: errOut}
+		streams := map[string]*crilog.Stream{}
+		for name := range rest {
+			streams[name] = w.Stream(name)
+		}
+		for len(rest[crilog.Stdout])+len(rest[crilog.Stderr]) > 0 {
+			for name, s := range streams {
+				n := min(chunk, len(rest[name]))
+				write(t, s, string(rest[name][:n]))
+				rest[name] = rest[name][n:]
+			}
+		}
+		for _, s := range streams {
+			s.Close()
+		}
+		records := readRecords(t, path)
+		for name, want := range map[string][]byte{crilog.Stdout: out, crilog.Stderr: errOut} {
+			if got := streamOf(records, name); got != string(want) {
+				t.Errorf("%s = %q, want %q", name, got, want)
+			}
+		}
+		for _, r := range records {
+			if maxLine > 0 && len(r.content) > maxLine {
+				t.Errorf("record of %d bytes, limit %d", len(r.content), maxLine)
+			}
+		}
+	})
+}
+
+// TestReopenLosesNothing rotates the log as the kubelet does, rename and then
+// reopen, while two streams write.
+func TestReopenLosesNothing(t *testing.T) {
+	const lines, rotations = 5000, 50
+	dir := t.TempDir()
+	path := filepath.Join(dir, "0.log")
+	w := open(t, path, crilog.Options{MaxLine: 8})
+
+	var wg sync.WaitGroup
+	want := map[string]string{}
+	for _, name := range []string{crilog.Stdout, crilog.Stderr} {
+		var all strings.Builder
+		for i := range lines {
+			fmt.Fprintf(&all, "%s line %d\n", name, i)
+		}
+		want[name] = all.String()
+		s := w.Stream(name)
+		wg.Go(func() {
+			for line := range strings.Lines(all.String()) {
+				s.Write([]byte(line[:3]))
+				s.Write([]byte(line[3:]))
+			}
+		})
+	}
+	var files []string
+	for i := range rotations {
+		rotated := path + "." + strconv.Itoa(i)
+		if err := os.Rename(path, rotated); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Reopen(); err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, rotated)
+	}
+	wg.Wait()
+
+	var records []record
+	for _, file := range append(files, path) {
+		records = append(records, readRecords(t, file)...)
+	}
+	for name := range want {
+		if got := streamOf(records, name); got != want[name] {
+			t.Errorf("%s: %d bytes read, %d written, or in another order", name, len(got), len(want[name]))
+		}
+	}
+}
+
+func TestReopenErrorKeepsTheFile(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "0.log")
+	w := open(t, path, crilog.Options{})
+	s := w.Stream(crilog.Stdout)
+	write(t, s, "before\n")
+	if err := os.Rename(path, path+".1"); err != nil {
+		t.Fatal(err)
+	}
+	target := filepath.Join(dir, "target")
+	if err := os.Symlink(target, path); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Reopen(); err == nil {
+		t.Fatal("reopened through a symbolic link")
+	}
+	if _, err := os.Lstat(target); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("target of the link: %v, want it not to exist", err)
+	}
+	write(t, s, "after\n")
+	if got := streamOf(readRecords(t, path+".1"), "stdout"); got != "before\nafter\n" {
+		t.Errorf("old log has %q", got)
+	}
+}
+
+func TestReopenWithoutRotationAppends(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "0.log")
+	w := open(t, path, crilog.Options{})
+	s := w.Stream(crilog.Stdout)
+	write(t, s, "one\n")
+	if err := w.Reopen(); err != nil {
+		t.Fatal(err)
+	}
+	write(t, s, "two\n")
+	if got := streamOf(readRecords(t, path), "stdout"); got != "one\ntwo\n" {
+		t.Errorf("log has %q", got)
+	}
+}
+
+func TestClosed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "0.log")
+	w := open(t, path, crilog.Options{OnError: func(err error) { t.Errorf("reported %v", err) }})
+	s := w.Stream(crilog.Stdout)
+	for range 2 {
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Reopen(); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("Reopen = %v, want os.ErrClosed", err)
+	}
+	write(t, s, "late\n")
+	if got := w.Lost(); got != 1 {
+		t.Errorf("Lost = %d, want 1", got)
+	}
+}
+
+func TestFileMode(t *testing.T) {
+	dir := t.TempDir()
+	w, err := crilog.Open(dir, "web/0.log", crilog.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	info, err := os.Stat(filepath.Join(dir, "web", "0.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Mode().Perm()&^0o640 != 0 {
+		t.Errorf("mode %v, want no more than 0640", info.Mode())
+	}
+}
+
+func BenchmarkWrite(b *testing.B) {
+	for _, size := range []int{80, 1000} {
+		b.Run(strconv.Itoa(size), func(b *testing.B) {
+			w, err := crilog.Open("", filepath.Join(b.TempDir(), "0.log"), crilog.Options{MaxLine: 16 << 10})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer w.Close()
+			s := w.Stream(crilog.Stdout)
+			chunk := []byte(strings.Repeat(strings.Repeat("x", size-1)+"\n", 64<<10/size))
+			b.SetBytes(int64(len(chunk)))
+			b.ReportAllocs()
+			for b.Loop() {
+				s.Write(chunk)
+			}
+		})
+	}
+}

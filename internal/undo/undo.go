@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package undo keeps the way back of a change that is made in named steps.
+//
+// Every step that succeeded pushes its undo; a step that fails runs the stack.
+// What cannot be undone now is returned by name, so that the owner can save
+// the names in its record and resume them later. The package does no I/O of
+// its own. A Stack belongs to one goroutine.
+package undo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// Stack is the list of undo functions of the steps done so far.
+// The zero Stack is empty and ready for use.
+type Stack struct {
+	steps []step
+}
+
+type step struct {
+	name string
+	fn   func(context.Context) error
+}
+
+// Push adds the undo of a step that was just done. Names are saved in records
+// and resumed by later versions of the program: they must not change.
+func (s *Stack) Push(name string, fn func(context.Context) error) {
+	s.steps = append(s.steps, step{name, fn})
+}
+
+// Keep forgets all steps: the change is complete and stays.
+func (s *Stack) Keep() {
+	s.steps = nil
+}
+
+// Run undoes all steps, the latest first, and leaves the Stack empty. It goes
+// on after a failed undo. left holds the names of the steps that are still to
+// be undone, in the order to undo them, and err joins their errors.
+//
+// The context of the failed change has often ended already: pass one that is
+// detached from it and bounded in time.
+func (s *Stack) Run(ctx context.Context) (left []string, err error) {
+	steps := s.steps
+	s.steps = nil
+	var errs []error
+	for _, st := range slices.Backward(steps) {
+		if err := st.fn(ctx); err != nil {
+			left = append(left, st.name)
+			errs = append(errs, fmt.Errorf("undo %s: %w", st.name, err))
+		}
+	}
+	return left, errors.Join(errs...)
+}

@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pod
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"go.uber.org/goleak"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/plugin/config"
+	"github.com/containerd-lite/containerd-lite/plugin/network"
+	"github.com/containerd-lite/containerd-lite/plugin/runtime"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// machine stands for everything around the manager. It takes down each call as
+// a line, keeps what exists, and fails where it is told to.
+type machine struct {
+	mu     sync.Mutex
+	trace  []string
+	fail   map[string]error // line → error
+	exists map[string]bool  // what was made and not undone
+	saved  map[string][]byte
+	exit   chan runtime.ExitStatus
+	block  map[string]chan struct{} // line → returns when closed
+}
+
+func newMachine() *machine {
+	return &machine{
+		fail:   map[string]error{},
+		exists: map[string]bool{},
+		saved:  map[string][]byte{},
+		exit:   make(chan runtime.ExitStatus, 1),
+		block:  map[string]chan struct{}{},
+	}
+}
+
+func (f *machine) call(line string) error {
+	f.mu.Lock()
+	f.trace = append(f.trace, line)
+	err, wait := f.fail[line], f.block[line]
+	f.mu.Unlock()
+	if wait != nil {
+		<-wait
+	}
+	return err
+}
+
+// makes is a call that leaves something behind, even when it fails half way.
+func (f *machine) makes(line, what string) error {
+	f.mu.Lock()
+	f.exists[what] = true
+	f.mu.Unlock()
+	return f.call(line)
+}
+
+func (f *machine) undoes(line, what string) error {
+	if err := f.call(line); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	delete(f.exists, what)
+	f.mu.Unlock()
+	return nil
+}
+
+func (f *machine) left() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var left []string
+	for what := range f.exists {
+		left = append(left, what)
+	}
+	slices.Sort(left)
+	return left
+}
+
+func (f *machine) lines() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return strings.Join(f.trace, "\n")
+}
+
+func (f *machine) forgetTrace() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.trace = nil
+}
+
+func (f *machine) CreateSandbox(_ context.Context, s runtime.Sandbox) error {
+	if err := f.makes("create record", "record"); err != nil {
+		f.mu.Lock()
+		delete(f.exists, "record")
+		f.mu.Unlock()
+		return err
+	}
+	return f.store(s.ID, s.Record)
+}
+
+func (f *machine) SaveSandbox(_ context.Context, id string, record any) error {
+	if err := f.call("save " + string(record.(*Record).State)); err != nil {
+		return err
+	}
+	if !slices.Contains(f.left(), "record") {
+		return errdefs.ErrNotFound
+	}
+	return f.store(id, record)
+}
+
+func (f *machine) store(id string, record any) error {
+	data, err := json.Marshal(record)
+	f.mu.Lock()
+	f.saved[id] = data
+	f.mu.Unlock()
+	return err
+}
+
+func (f *machine) DeleteSandbox(_ context.Context, id string) error {
+	if err := f.undoes("delete record", "record"); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	delete(f.saved, id)
+	f.mu.Unlock()
+	return nil
+}
+
+func (f *machine) Sandboxes(context.Context) (records []runtime.Record, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for id, data := range f.saved {
+		records = append(records, runtime.Record{ID: id, JSON: data})
+	}
+	return records, nil
+}
+
+type fakeNamespaces struct{ *machine }
+
+func (f fakeNamespaces) Pin(_ context.Context, o network.PinOptions) (network.Namespaces, error) {
+	var kinds []string
+	for kind, on := range map[string]bool{"net": o.Net, "ipc": o.IPC, "uts": o.UTS} {
+		if on {
+			kinds = append(kinds, kind)
+		}
+	}
+	slices.Sort(kinds)
+	ns := network.Namespaces{IPC: "/ns/ipc", UTS: "/ns/uts"}
+	if o.Net {
+		ns.Net = "/ns/net"
+	}
+	return ns, f.makes("pin "+strings.Join(kinds, " "), "namespaces")
+}
+
+func (f fakeNamespaces) Pinned(network.Namespaces) bool {
+	return slices.Contains(f.left(), "namespaces")
+}
+
+func (f fakeNamespaces) Unpin(context.Context, string) error { return f.undoes("unpin", "namespaces") }
+
+type fakeNetwork struct{ *machine }
+
+func (f fakeNetwork) Attach(_ context.Context, p network.Pod) (network.Result, error) {
+	return network.Result{IP: "10.0.0.2"}, f.makes("attach "+p.NetNS, "address")
+}
+
+func (f fakeNetwork) Detach(context.Context, network.Pod) error { return f.undoes("detach", "address") }
+
+type fakeFiles struct{ *machine }
+
+func (f fakeFiles) Create(context.Context, string, *runtimeapi.PodSandboxConfig) error {
+	f.mu.Lock()
+	f.exists["shm"] = true
+	f.mu.Unlock()
+	return f.makes("make files", "files")
+}
+
+func (f fakeFiles) RemoveVolatile(context.Context, string) error {
+	return f.undoes("remove volatile files", "shm")
+}
+
+func (f fakeFiles) Remove(context.Context, string) error {
+	if err := f.undoes("remove files", "files"); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	delete(f.exists, "shm")
+	f.mu.Unlock()
+	return nil
+}
+
+type fakeInits struct{ *machine }
+
+func (f fakeInits) Start(context.Context, *Record) (uint32, error) {
+	return 42, f.makes("start init", "init")
+}
+
+func (f fakeInits) Wait(ctx context.Context, _ string) (<-chan runtime.ExitStatus, error) {
+	if !slices.Contains(f.left(), "init") {
+		return nil, errdefs.ErrNotFound
+	}
+	exited := make(chan runtime.ExitStatus, 1)
+	go func() {
+		select {
+		case status := <-f.exit:
+			exited <- status
+		case <-ctx.Done():
+			exited <- runtime.ExitStatus{}
+		}
+	}()
+	return exited, nil
+}
+
+func (f fakeInits) Stop(context.Context, string) error { return f.undoes("stop init", "init") }
+
+type fakeMembers struct{ *machine }
+
+func (f fakeMembers) StopAll(context.Context, string) error   { return f.call("stop containers") }
+func (f fakeMembers) RemoveAll(context.Context, string) error { return f.call("remove containers") }
+
+type fakeHandlers struct{}
+
+func (fakeHandlers) Handler(name string) (string, config.Handler, error) {
+	switch name {
+	case "", "lite":
+		return "lite", config.Handler{Type: "io.containerd.lite.v2"}, nil
+	}
+	return "", config.Handler{}, fmt.Errorf("handler %q: %w", name, errdefs.ErrInvalidArgument)
+}
+
+// newManager returns a manager on this machine. Managers that follow each other
+// are the daemon before and after a restart.
+func newManager(t *testing.T, f *machine) *Manager {
+	t.Helper()
+	ids := 0
+	m := New(t.Context(), Deps{
+		Records:    f,
+		Namespaces: fakeNamespaces{f},
+		Network:    fakeNetwork{f},
+		Files:      fakeFiles{f},
+		Inits:      fakeInits{f},
+		Handlers:   fakeHandlers{},
+		NewID:      func() string { ids++; return fmt.Sprintf("pod%d", ids) },
+		Now:        func() time.Time { return time.Unix(100, 0) },
+	})
+	t.Cleanup(m.Close)
+	return m
+}
+
+func podConfig(name string) *runtimeapi.PodSandboxConfig {
+	return &runtimeapi.PodSandboxConfig{
+		Metadata: &runtimeapi.PodSandboxMetadata{Name: name, Namespace: "default", Uid: "u1"},
+	}
+}
+
+func sharedPID(name string) *runtimeapi.PodSandboxConfig {
+	c := podConfig(name)
+	c.Linux = &runtimeapi.LinuxPodSandboxConfig{SecurityContext: &runtimeapi.LinuxSandboxSecurityContext{
+		NamespaceOptions: &runtimeapi.NamespaceOption{Pid: runtimeapi.NamespaceMode_POD},
+	}}
+	return c
+}
+
+// ownPID is a config in the mode that needs no init.
+func ownPID(name string) *runtimeapi.PodSandboxConfig {
+	c := sharedPID(name)
+	c.Linux.SecurityContext.NamespaceOptions.Pid = runtimeapi.NamespaceMode_CONTAINER
+	return c
+}
+
+var errBroken = errors.New("broken")
+
+// waitFor waits until a line is in the trace.
+func (f *machine) waitFor(t *testing.T, line string) {
+	t.Helper()
+	for !strings.Contains(f.lines(), line) {
+		if t.Context().Err() != nil {
+			t.Fatalf("no %q in:\n%s", line, f.lines())
+		}
+		time.Sleep(time.Millisecond)
+	}
+}

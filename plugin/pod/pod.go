@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package pod runs pod sandboxes: it owns their records, the namespaces that
+// are pinned for them, their network, and the files and shared memory that
+// their containers see. A pod has no process, but for the init of a pod whose
+// containers share one PID namespace.
+//
+// Run is a list of steps with an undo each; Stop and Remove are idempotent and
+// resume whatever an earlier call, or a failed undo, left. The package calls
+// network, runtime and store. It knows nothing of containers: who stops a pod
+// hands in the [Members] to stop.
+//
+// Locking: records change in the store, under the store's lock. The steps of
+// one pod do not overlap: Run is alone because nobody else knows the id yet,
+// and Stop and Remove of one pod join a call under way (Manager.ends). No lock
+// is held across a step.
+package pod
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"golang.org/x/sync/singleflight"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/plugin/config"
+	"github.com/containerd-lite/containerd-lite/plugin/network"
+	"github.com/containerd-lite/containerd-lite/plugin/retry"
+	"github.com/containerd-lite/containerd-lite/plugin/runtime"
+	"github.com/containerd-lite/containerd-lite/plugin/spec"
+	"github.com/containerd-lite/containerd-lite/plugin/store"
+)
+
+// State is where a pod is in its life. It only moves forward.
+type State string
+
+const (
+	// Creating is a pod whose Run has not ended. It is not shown to anybody.
+	Creating State = "creating"
+	// Ready is a pod that takes containers.
+	Ready State = "ready"
+	// Stopping is a pod that takes no more containers and still holds
+	// resources: its network, its namespaces, its init.
+	Stopping State = "stopping"
+	// Stopped is a pod that only its record and its files are left of.
+	Stopped State = "stopped"
+)
+
+// Record is the one record of a pod. It is immutable; see package store.
+type Record struct {
+	ID         string                       `json:"id"`
+	Name       string                       `json:"name"`
+	Config     *runtimeapi.PodSandboxConfig `json:"config"`
+	Requested  string                       `json:"requested"`  // the handler as the caller named it, "" for the default
+	Handler    string                       `json:"handler"`    // the handler that runs it
+	CreatedAt  int64                        `json:"created_at"` // Unix nanoseconds
+	State      State                        `json:"state"`
+	Namespaces network.Namespaces           `json:"namespaces"`
+	Network    network.Result               `json:"network"`
+	InitPID    uint32                       `json:"init_pid,omitempty"`
+	Unfinished []string                     `json:"unfinished,omitempty"` // undo steps of a failed Run that failed too
+}
+
+// Key makes the pod's id and its unique name the keys of its record.
+func (r *Record) Key() (id, name string) { return r.ID, r.Name }
+
+// String is how errors and logs name the pod.
+func (r *Record) String() string {
+	m := r.Config.GetMetadata()
+	return "pod " + m.GetNamespace() + "/" + m.GetName()
+}
+
+// SharesPID tells whether the pod's containers share one PID namespace.
+func (r *Record) SharesPID() bool {
+	return r.namespaceOptions().GetPid() == runtimeapi.NamespaceMode_POD
+}
+
+// HostNetwork tells whether the pod uses the network of the host.
+func (r *Record) HostNetwork() bool {
+	return r.namespaceOptions().GetNetwork() == runtimeapi.NamespaceMode_NODE
+}
+
+func (r *Record) namespaceOptions() *runtimeapi.NamespaceOption {
+	return r.Config.GetLinux().GetSecurityContext().GetNamespaceOptions()
+}
+
+// SpecPod is what the spec of a container of the pod depends on.
+func (r *Record) SpecPod(files spec.PodFiles) spec.Pod {
+	p := spec.Pod{
+		ID:     r.ID,
+		Config: r.Config,
+		Namespaces: spec.Namespaces{
+			Net: r.Namespaces.Net,
+			IPC: r.Namespaces.IPC,
+			UTS: r.Namespaces.UTS,
+		},
+		Files: files,
+	}
+	if r.InitPID != 0 {
+		p.Namespaces.PID = fmt.Sprintf("/proc/%d/ns/pid", r.InitPID)
+	}
+	return p
+}
+
+// with returns a copy of the record that change was made to.
+func (r *Record) with(change func(*Record)) *Record {
+	next := *r
+	change(&next)
+	return &next
+}
+
+// Records is the durable home of pod records.
+type Records interface {
+	CreateSandbox(ctx context.Context, s runtime.Sandbox) error
+	SaveSandbox(ctx context.Context, id string, record any) error
+	DeleteSandbox(ctx context.Context, id string) error
+	Sandboxes(ctx context.Context) ([]runtime.Record, error)
+}
+
+// Namespaces makes and pins the namespaces of a pod.
+type Namespaces interface {
+	Pin(ctx context.Context, opts network.PinOptions) (network.Namespaces, error)
+	Pinned(ns network.Namespaces) bool
+	Unpin(ctx context.Context, id string) error
+}
+
+// Network attaches pods to their network.
+type Network interface {
+	Attach(ctx context.Context, pod network.Pod) (network.Result, error)
+	Detach(ctx context.Context, pod network.Pod) error
+}
+
+// Files makes what every container of a pod sees of it: hostname, hosts,
+// resolv.conf and shared memory.
+type Files interface {
+	Create(ctx context.Context, id string, config *runtimeapi.PodSandboxConfig) error
+	RemoveVolatile(ctx context.Context, id string) error
+	Remove(ctx context.Context, id string) error
+}
+
+// Inits runs the init process of pods whose containers share one PID
+// namespace.
+type Inits interface {
+	Start(ctx context.Context, r *Record) (pid uint32, err error)
+	// Wait returns a channel that gets one value when the process has ended or
+	// ctx ends. It is NotFound when there is no process.
+	Wait(ctx context.Context, id string) (<-chan runtime.ExitStatus, error)
+	Stop(ctx context.Context, id string) error
+}
+
+// Handlers tells the configuration of a runtime handler.
+type Handlers interface {
+	Handler(name string) (resolved string, handler config.Handler, err error)
+}
+
+// Members are the containers of a pod, which end before it does.
+type Members interface {
+	// StopAll stops the containers of a pod, all at once. It returns when the
+	// last one has ended or when ctx ends.
+	StopAll(ctx context.Context, podID string) error
+	// RemoveAll removes them.
+	RemoveAll(ctx context.Context, podID string) error
+}
+
+// Deps is what a Manager works with.
+type Deps struct {
+	Records    Records
+	Namespaces Namespaces
+	Network    Network
+	Files      Files
+	Inits      Inits
+	Handlers   Handlers
+
+	NewID             func() string
+	Now               func() time.Time
+	UnprivilegedPorts bool // enable_unprivileged_ports
+	UnprivilegedICMP  bool // enable_unprivileged_icmp
+}
+
+// Time limits. They bound work whose caller has gone.
+const (
+	runLimit  = 10 * time.Minute // CNI plugins and registries of slow nodes included
+	stopLimit = 5 * time.Minute
+	undoLimit = time.Minute
+
+	// membersGrace is how long the network outlives containers that do not
+	// end: they are killed at once, so one that needs longer is stuck.
+	membersGrace = 10 * time.Second
+)
+
+// Manager runs pods.
+type Manager struct {
+	Deps
+	pods  *store.Store[*Record]
+	runs  *retry.Group
+	ends  singleflight.Group // Stop and Remove, by pod id
+	life  context.Context    // of the goroutines that wait for inits
+	close context.CancelFunc
+	wait  sync.WaitGroup
+}
+
+// New returns a Manager with no pods. ctx is the life of what it does in the
+// background, with containerd's namespace; [Manager.Close] ends it.
+func New(ctx context.Context, deps Deps) *Manager {
+	m := &Manager{Deps: deps, runs: retry.New(runLimit)}
+	m.pods = store.New[*Record]("pod sandbox", m)
+	m.life, m.close = context.WithCancel(ctx)
+	return m
+}
+
+// Close ends the goroutines of the manager. Pods go on.
+func (m *Manager) Close() {
+	m.close()
+	m.wait.Wait()
+}
+
+// Save writes a record to its durable home; package store calls it.
+func (m *Manager) Save(ctx context.Context, r *Record) error {
+	return m.Records.SaveSandbox(ctx, r.ID, r)
+}
+
+// Get returns the pod with this id or unique prefix of an id.
+func (m *Manager) Get(id string) (*Record, error) {
+	r, err := m.pods.Get(id)
+	if err != nil {
+		return nil, err
+	}
+	if r.State == Creating {
+		return nil, fmt.Errorf("pod sandbox %q: %w", id, errdefs.ErrNotFound)
+	}
+	return r, nil
+}
+
+// List returns all pods.
+func (m *Manager) List() []*Record {
+	var list []*Record
+	for _, r := range m.pods.List() {
+		if r.State != Creating {
+			list = append(list, r)
+		}
+	}
+	return list
+}
+
+// name is unique among pods: the same pod runs again only as another attempt.
+func name(meta *runtimeapi.PodSandboxMetadata) string {
+	return strings.Join([]string{
+		meta.GetName(), meta.GetNamespace(), meta.GetUid(), strconv.FormatUint(uint64(meta.GetAttempt()), 10),
+	}, "_")
+}
+
+func validate(c *runtimeapi.PodSandboxConfig) error {
+	if err := spec.CheckPod(c); err != nil {
+		return err
+	}
+	users := c.GetLinux().GetSecurityContext().GetNamespaceOptions().GetUsernsOptions()
+	if users != nil && users.GetMode() != runtimeapi.NamespaceMode_NODE {
+		return fmt.Errorf("pod %s/%s: user namespaces: %w", c.GetMetadata().GetNamespace(), c.GetMetadata().GetName(), errdefs.ErrNotImplemented)
+	}
+	return nil
+}

@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pod
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/containerd/errdefs"
+	"github.com/google/go-cmp/cmp"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/plugin/runtime"
+)
+
+func TestRunStopRemove(t *testing.T) {
+	f := newMachine()
+	m := newManager(t, f)
+	id, err := m.Run(t.Context(), sharedPID("web"), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "create record\nmake files\npin ipc net uts\nattach /ns/net\nstart init\nsave ready"
+	if diff := cmp.Diff(want, f.lines()); diff != "" {
+		t.Errorf("steps of run (-want +got):\n%s", diff)
+	}
+	r, err := m.Get(id)
+	if err != nil || r.State != Ready || r.Network.IP != "10.0.0.2" || r.InitPID != 42 || r.Handler != "lite" {
+		t.Errorf("record = %+v, %v", r, err)
+	}
+
+	f.forgetTrace()
+	if err := m.Stop(t.Context(), id, fakeMembers{f}); err != nil {
+		t.Fatal(err)
+	}
+	want = "save stopping\nstop containers\ndetach\nstop init\nunpin\nremove volatile files\nsave stopped"
+	if diff := cmp.Diff(want, f.lines()); diff != "" {
+		t.Errorf("steps of stop (-want +got):\n%s", diff)
+	}
+
+	f.forgetTrace()
+	if err := m.Remove(t.Context(), id, fakeMembers{f}); err != nil {
+		t.Fatal(err)
+	}
+	want = "remove containers\nremove files\ndelete record"
+	if diff := cmp.Diff(want, f.lines()); diff != "" {
+		t.Errorf("steps of remove (-want +got):\n%s", diff)
+	}
+	if left := f.left(); len(left) != 0 {
+		t.Errorf("left: %v", left)
+	}
+	if _, err := m.Get(id); !errdefs.IsNotFound(err) {
+		t.Errorf("Get of a removed pod: %v", err)
+	}
+}
+
+func TestHostNetworkPodHasNoNetwork(t *testing.T) {
+	f := newMachine()
+	m := newManager(t, f)
+	c := ownPID("web")
+	c.Linux.SecurityContext.NamespaceOptions.Network = runtimeapi.NamespaceMode_NODE
+	if _, err := m.Run(t.Context(), c, ""); err != nil {
+		t.Fatal(err)
+	}
+	want := "create record\nmake files\npin ipc\nsave ready"
+	if diff := cmp.Diff(want, f.lines()); diff != "" {
+		t.Errorf("steps (-want +got):\n%s", diff)
+	}
+}
+
+// Each step of Run fails in turn: the error is the step's, nothing is left, and
+// the name is free again.
+func TestRunUndoesEveryStep(t *testing.T) {
+	for _, step := range []string{"create record", "make files", "pin ipc net uts", "attach /ns/net", "start init", "save ready"} {
+		t.Run(step, func(t *testing.T) {
+			f := newMachine()
+			m := newManager(t, f)
+			f.fail[step] = errBroken
+			if _, err := m.Run(t.Context(), sharedPID("web"), ""); !errors.Is(err, errBroken) {
+				t.Fatalf("Run = %v", err)
+			}
+			if left := f.left(); len(left) != 0 {
+				t.Errorf("left: %v\n%s", left, f.lines())
+			}
+			if list := m.List(); len(list) != 0 {
+				t.Errorf("a pod that was not made is listed: %v", list)
+			}
+			delete(f.fail, step)
+			if _, err := m.Run(t.Context(), sharedPID("web"), ""); err != nil {
+				t.Errorf("second try: %v", err)
+			}
+		})
+	}
+}
+
+// An undo that fails, too, leaves a pod that can be stopped and removed.
+func TestStopResumesWhatUndoLeft(t *testing.T) {
+	for _, undo := range []string{"detach", "unpin", "remove files", "stop init", "delete record"} {
+		t.Run(undo, func(t *testing.T) {
+			f := newMachine()
+			m := newManager(t, f)
+			f.fail["save ready"], f.fail[undo] = errBroken, errBroken
+			if _, err := m.Run(t.Context(), sharedPID("web"), ""); !errors.Is(err, errBroken) {
+				t.Fatalf("Run = %v", err)
+			}
+			list := m.List()
+			if len(list) != 1 || list[0].State != Stopping {
+				t.Fatalf("pods = %+v, want the unfinished one", list)
+			}
+			delete(f.fail, undo)
+			after := newManager(t, f) // also after a restart of the daemon
+			if err := after.Recover(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if err := after.Remove(t.Context(), list[0].ID, fakeMembers{f}); err != nil {
+				t.Fatal(err)
+			}
+			if left := f.left(); len(left) != 0 {
+				t.Errorf("left: %v", left)
+			}
+		})
+	}
+}
+
+// Each step of Stop and Remove fails in turn: the other steps are done all the
+// same, and a second call ends it.
+func TestRemoveResumes(t *testing.T) {
+	for _, step := range []string{
+		"stop containers", "detach", "stop init", "unpin", "remove volatile files", "save stopping", "save stopped",
+		"remove containers", "remove files", "delete record",
+	} {
+		t.Run(step, func(t *testing.T) {
+			f := newMachine()
+			m := newManager(t, f)
+			id, err := m.Run(t.Context(), sharedPID("web"), "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.fail[step] = errBroken
+			if err := m.Remove(t.Context(), id, fakeMembers{f}); !errors.Is(err, errBroken) {
+				t.Fatalf("Remove = %v", err)
+			}
+			if _, err := m.Get(id); err != nil {
+				t.Fatalf("a pod that is not removed is gone: %v", err)
+			}
+			if step == "stop containers" && strings.Contains(strings.Join(f.left(), " "), "address") {
+				t.Error("the network waits for containers that do not stop")
+			}
+			delete(f.fail, step)
+			if err := m.Remove(t.Context(), id, fakeMembers{f}); err != nil {
+				t.Fatal(err)
+			}
+			if left := f.left(); len(left) != 0 {
+				t.Errorf("left: %v", left)
+			}
+		})
+	}
+}
+
+func TestStopAndRemoveAreIdempotent(t *testing.T) {
+	f := newMachine()
+	m := newManager(t, f)
+	for range 2 {
+		if err := m.Stop(t.Context(), "unknown", fakeMembers{f}); err != nil {
+			t.Errorf("Stop of an unknown pod: %v", err)
+		}
+		if err := m.Remove(t.Context(), "unknown", fakeMembers{f}); err != nil {
+			t.Errorf("Remove of an unknown pod: %v", err)
+		}
+	}
+}
+
+func TestRetryTakesOverATimedOutRun(t *testing.T) {
+	f := newMachine()
+	m := newManager(t, f)
+	attached := make(chan struct{})
+	f.block["attach /ns/net"] = attached
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := m.Run(ctx, ownPID("web"), ""); !errors.Is(err, context.Canceled) {
+		t.Fatalf("Run = %v", err)
+	}
+	close(attached)
+	id, err := m.Run(t.Context(), ownPID("web"), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(f.lines(), "create record"); n != 1 {
+		t.Errorf("%d pods were made", n)
+	}
+	if _, err := m.Get(id); err != nil {
+		t.Error(err)
+	}
+	if _, err := m.Run(t.Context(), ownPID("web"), ""); !errdefs.IsAlreadyExists(err) {
+		t.Errorf("the same pod again: %v, want AlreadyExists", err)
+	}
+}
+
+func TestBadConfigs(t *testing.T) {
+	userns := ownPID("web")
+	userns.Linux.SecurityContext.NamespaceOptions.UsernsOptions = &runtimeapi.UserNamespace{
+		Mode: runtimeapi.NamespaceMode_POD,
+		Uids: []*runtimeapi.IDMapping{{HostId: 100000, Length: 65536}},
+		Gids: []*runtimeapi.IDMapping{{HostId: 100000, Length: 65536}},
+	}
+	for name, tc := range map[string]struct {
+		config  *runtimeapi.PodSandboxConfig
+		handler string
+		class   func(error) bool
+	}{
+		"no config":          {config: nil, class: errdefs.IsInvalidArgument},
+		"no metadata":        {config: &runtimeapi.PodSandboxConfig{}, class: errdefs.IsInvalidArgument},
+		"unknown handler":    {config: ownPID("web"), handler: "kata", class: errdefs.IsInvalidArgument},
+		"user namespace":     {config: userns, class: errdefs.IsNotImplemented},
+		"windows":            {config: &runtimeapi.PodSandboxConfig{Metadata: podConfig("w").Metadata, Windows: &runtimeapi.WindowsPodSandboxConfig{}}, class: errdefs.IsInvalidArgument},
+		"control characters": {config: podConfig("we\nb"), class: errdefs.IsInvalidArgument},
+	} {
+		f := newMachine()
+		m := newManager(t, f)
+		if _, err := m.Run(t.Context(), tc.config, tc.handler); !tc.class(err) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if f.lines() != "" {
+			t.Errorf("%s: something was made:\n%s", name, f.lines())
+		}
+	}
+}
+
+func TestRecover(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		config *runtimeapi.PodSandboxConfig
+		crash  string // the daemon dies in this step of Run
+		gone   string // gone when it comes back
+		want   State  // "" for no pod
+	}{
+		{name: "ready", config: ownPID("web"), want: Ready},
+		{name: "ready with init", config: sharedPID("web"), want: Ready},
+		{name: "rebooted", config: ownPID("web"), gone: "namespaces", want: Stopping},
+		{name: "init has ended", config: sharedPID("web"), gone: "init", want: Stopping},
+		{name: "crashed while creating", config: sharedPID("web"), crash: "start init", want: ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			f := newMachine()
+			before := newManager(t, f)
+			if tc.crash != "" {
+				f.block[tc.crash] = make(chan struct{})
+				t.Cleanup(func() { close(f.block[tc.crash]) })
+				ctx, cancel := context.WithCancel(t.Context())
+				cancel()
+				_, _ = before.Run(ctx, tc.config, "")
+				f.waitFor(t, tc.crash)
+			} else if _, err := before.Run(t.Context(), tc.config, ""); err != nil {
+				t.Fatal(err)
+			}
+			f.mu.Lock()
+			delete(f.exists, tc.gone)
+			f.mu.Unlock()
+
+			after := newManager(t, f)
+			if err := after.Recover(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if tc.gone == "init" {
+				after.wait.Wait() // for its watch
+			}
+			list := after.List()
+			if tc.want == "" {
+				if len(list) != 0 || len(f.left()) != 0 {
+					t.Errorf("pods = %v, left: %v", list, f.left())
+				}
+				return
+			}
+			if len(list) != 1 || list[0].State != tc.want {
+				t.Fatalf("pods = %+v, want one that is %s", list, tc.want)
+			}
+			if err := after.Remove(t.Context(), list[0].ID, fakeMembers{f}); err != nil {
+				t.Fatal(err)
+			}
+			if left := f.left(); len(left) != 0 {
+				t.Errorf("left: %v", left)
+			}
+		})
+	}
+}
+
+// A record that cannot be read must not keep the others.
+func TestRecoverSkipsABrokenRecord(t *testing.T) {
+	f := newMachine()
+	if _, err := newManager(t, f).Run(t.Context(), ownPID("web"), ""); err != nil {
+		t.Fatal(err)
+	}
+	f.saved["bad"] = []byte("{")
+	after := newManager(t, f)
+	if err := after.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if list := after.List(); len(list) != 1 {
+		t.Errorf("pods = %v", list)
+	}
+}
+
+func TestPodIsNotReadyOnceItsInitHasEnded(t *testing.T) {
+	f := newMachine()
+	m := newManager(t, f)
+	id, err := m.Run(t.Context(), sharedPID("web"), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.exit <- runtime.ExitStatus{}
+	f.waitFor(t, "save stopping")
+	m.wait.Wait()
+	if r, _ := m.Get(id); r.State != Stopping {
+		t.Errorf("state = %s", r.State)
+	}
+}

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pod
+
+import (
+	"context"
+	"fmt"
+	"maps"
+
+	"github.com/containerd/log"
+	"google.golang.org/protobuf/proto"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/internal/undo"
+	"github.com/containerd-lite/containerd-lite/plugin/network"
+	"github.com/containerd-lite/containerd-lite/plugin/runtime"
+)
+
+// Labels by which containerd's users tell our sandboxes and containers.
+const (
+	kindLabel   = "io.cri-containerd.kind"
+	kindSandbox = "sandbox"
+)
+
+// Run makes a pod and returns its id. An equal call joins or takes over one
+// whose caller has gone (see package retry); another pod with the same
+// metadata is AlreadyExists.
+func (m *Manager) Run(ctx context.Context, config *runtimeapi.PodSandboxConfig, handler string) (string, error) {
+	if err := validate(config); err != nil {
+		return "", err
+	}
+	request, err := proto.MarshalOptions{Deterministic: true}.Marshal(config)
+	if err != nil {
+		return "", fmt.Errorf("pod sandbox config: %w", err)
+	}
+	return m.runs.Do(ctx, handler+"\x00"+string(request), func(ctx context.Context) (string, error) {
+		r := &Record{
+			ID:        m.NewID(),
+			Name:      name(config.GetMetadata()),
+			Config:    config,
+			Requested: handler,
+			CreatedAt: m.Now().UnixNano(),
+			State:     Creating,
+		}
+		if err := m.run(ctx, r); err != nil {
+			return "", fmt.Errorf("%s: %w", r, err)
+		}
+		return r.ID, nil
+	})
+}
+
+// run is the list of steps that make a pod. Each step pushes its undo before it
+// is done: half a step is undone, too.
+func (m *Manager) run(ctx context.Context, r *Record) (err error) {
+	name, handler, err := m.Handlers.Handler(r.Requested)
+	if err != nil {
+		return err
+	}
+	r.Handler = name
+	if err := m.pods.Reserve(r.ID, r.Name); err != nil {
+		return err
+	}
+	// The record is saved before anything is made, so that a crash leaves
+	// nothing that nobody knows of.
+	if err := m.create(ctx, r, handler.Type); err != nil {
+		m.pods.Forget(r.ID)
+		return err
+	}
+	var u undo.Stack
+	defer func() {
+		if err != nil {
+			m.abandon(ctx, r, &u)
+		}
+	}()
+	u.Push("files", func(ctx context.Context) error { return m.Files.Remove(ctx, r.ID) })
+	if err := m.Files.Create(ctx, r.ID, r.Config); err != nil {
+		return fmt.Errorf("pod files: %w", err)
+	}
+	u.Push("namespaces", func(ctx context.Context) error { return m.Namespaces.Unpin(ctx, r.ID) })
+	if r.Namespaces, err = m.Namespaces.Pin(ctx, m.pinOptions(r)); err != nil {
+		return fmt.Errorf("namespaces: %w", err)
+	}
+	if !r.HostNetwork() {
+		// A failed ADD may have taken an address: it is undone, too.
+		u.Push("network", func(ctx context.Context) error { return m.Network.Detach(ctx, r.network()) })
+		if r.Network, err = m.Network.Attach(ctx, r.network()); err != nil {
+			return fmt.Errorf("attach network: %w", err)
+		}
+	}
+	if r.SharesPID() {
+		u.Push("init", func(ctx context.Context) error { return m.Inits.Stop(ctx, r.ID) })
+		if r.InitPID, err = m.Inits.Start(ctx, r); err != nil {
+			return fmt.Errorf("pod init: %w", err)
+		}
+	}
+	_, err = m.pods.Update(ctx, r.ID, func(*Record) (*Record, error) {
+		return r.with(func(r *Record) { r.State = Ready }), nil
+	})
+	if err != nil {
+		return err
+	}
+	u.Keep()
+	if r.SharesPID() {
+		m.watchInit(r.ID)
+	}
+	return nil
+}
+
+// create saves a new record and lets the store know it.
+func (m *Manager) create(ctx context.Context, r *Record, runtimeType string) error {
+	err := m.Records.CreateSandbox(ctx, runtime.Sandbox{ID: r.ID, Labels: sandboxLabels(r), Runtime: runtimeType, Record: r})
+	if err != nil {
+		return fmt.Errorf("save record: %w", err)
+	}
+	created := *r
+	return m.pods.Put(&created)
+}
+
+// sandboxLabels are the labels of the pod in containerd.
+func sandboxLabels(r *Record) map[string]string {
+	labels := map[string]string{}
+	maps.Copy(labels, r.Config.GetLabels())
+	labels[kindLabel] = kindSandbox
+	return labels
+}
+
+// abandon undoes a failed run. What cannot be undone now stays in the record,
+// which Stop and Remove then take care of.
+func (m *Manager) abandon(ctx context.Context, r *Record, u *undo.Stack) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoLimit)
+	defer cancel()
+	left, err := u.Run(ctx)
+	if err == nil {
+		if err = m.Records.DeleteSandbox(ctx, r.ID); err == nil {
+			m.pods.Forget(r.ID)
+			return
+		}
+	}
+	log.G(ctx).WithError(err).WithField("pod", r.ID).Error("a pod that was not made left something behind; stop and remove it")
+	_, err = m.pods.Update(ctx, r.ID, func(*Record) (*Record, error) {
+		return r.with(func(r *Record) { r.State, r.Unfinished = Stopping, left }), nil
+	})
+	if err != nil {
+		log.G(ctx).WithError(err).WithField("pod", r.ID).Error("unfinished pod is known only until the next restart")
+	}
+}
+
+func (m *Manager) pinOptions(r *Record) network.PinOptions {
+	ns := r.namespaceOptions()
+	opts := network.PinOptions{
+		ID:       r.ID,
+		Net:      !r.HostNetwork(),
+		IPC:      ns.GetIpc() != runtimeapi.NamespaceMode_NODE,
+		UTS:      !r.HostNetwork(), // a pod on the host's network has the host's name
+		Hostname: r.Config.GetHostname(),
+		Sysctls:  maps.Clone(r.Config.GetLinux().GetSysctls()),
+	}
+	if opts.Sysctls == nil {
+		opts.Sysctls = make(map[string]string)
+	}
+	byDefault := func(on bool, key, value string) {
+		if _, set := opts.Sysctls[key]; on && opts.Net && !set {
+			opts.Sysctls[key] = value
+		}
+	}
+	byDefault(m.UnprivilegedPorts, "net.ipv4.ip_unprivileged_port_start", "0")
+	byDefault(m.UnprivilegedICMP, "net.ipv4.ping_group_range", "0 2147483647")
+	return opts
+}
+
+// network is what the CNI plugins are told of the pod.
+func (r *Record) network() network.Pod {
+	meta := r.Config.GetMetadata()
+	return network.Pod{
+		ID:           r.ID,
+		Name:         meta.GetName(),
+		Namespace:    meta.GetNamespace(),
+		UID:          meta.GetUid(),
+		NetNS:        r.Namespaces.Net,
+		Handler:      r.Handler,
+		PortMappings: r.Config.GetPortMappings(),
+		DNS:          r.Config.GetDnsConfig(),
+		Annotations:  r.Config.GetAnnotations(),
+		CgroupParent: r.Config.GetLinux().GetCgroupParent(),
+	}
+}

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pod
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/containerd/errdefs"
+)
+
+// Stop ends a pod: it takes no more containers, those it has are stopped, and
+// its network and namespaces are given back. A pod that is stopped, or that
+// nobody knows, is fine. A container that cannot die is reported, but the
+// network does not wait for it.
+//
+// An equal call under way is joined. The work goes on when ctx ends.
+func (m *Manager) Stop(ctx context.Context, id string, members Members) error {
+	r, err := m.pods.Get(id)
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return m.end(ctx, r, "stop", func(ctx context.Context) error { return m.stop(ctx, r.ID, members) })
+}
+
+// Remove stops a pod and removes its containers, its files and its record. A
+// pod that nobody knows is fine.
+func (m *Manager) Remove(ctx context.Context, id string, members Members) error {
+	r, err := m.pods.Get(id)
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return m.end(ctx, r, "remove", func(ctx context.Context) error { return m.remove(ctx, r.ID, members) })
+}
+
+// end runs work on a pod, or joins the same work under way, until ctx ends.
+func (m *Manager) end(ctx context.Context, r *Record, verb string, work func(context.Context) error) error {
+	result := m.ends.DoChan(verb+r.ID, func() (any, error) {
+		detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopLimit)
+		defer cancel()
+		return nil, work(detached)
+	})
+	select {
+	case done := <-result:
+		if done.Err != nil {
+			return fmt.Errorf("%s: %w", r, done.Err)
+		}
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%s: %s goes on: %w", r, verb, ctx.Err())
+	}
+}
+
+func (m *Manager) stop(ctx context.Context, id string, members Members) error {
+	r, err := m.pods.Update(ctx, id, func(r *Record) (*Record, error) {
+		if r.State == Stopped {
+			return r, nil
+		}
+		return r.with(func(r *Record) { r.State = Stopping }), nil
+	})
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if r.State == Stopped {
+		return nil
+	}
+	// The containers and the network end side by side: what hangs in one must
+	// not keep the other.
+	membersStopped := make(chan error, 1)
+	go func() { membersStopped <- members.StopAll(ctx, id) }()
+	released := m.release(ctx, r, membersStopped)
+	if released != nil {
+		return released
+	}
+	_, err = m.pods.Update(ctx, id, func(r *Record) (*Record, error) {
+		return r.with(func(r *Record) { r.State, r.InitPID, r.Unfinished = Stopped, 0, nil }), nil
+	})
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+// release waits a moment for the containers, so that they can say goodbye over
+// the network, and gives back what the pod holds.
+func (m *Manager) release(ctx context.Context, r *Record, membersStopped <-chan error) error {
+	var errs []error
+	step := func(name string, err error) {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", name, err))
+		}
+	}
+	grace, cancel := context.WithTimeout(ctx, membersGrace)
+	defer cancel()
+	waiting := true
+	select {
+	case err := <-membersStopped:
+		step("stop containers", err)
+		waiting = false
+	case <-grace.Done():
+	}
+	if !r.HostNetwork() {
+		step("detach network", m.Network.Detach(ctx, r.network()))
+	}
+	if waiting {
+		step("stop containers", <-membersStopped)
+	}
+	if r.SharesPID() {
+		step("stop pod init", m.Inits.Stop(ctx, r.ID))
+	}
+	step("namespaces", m.Namespaces.Unpin(ctx, r.ID))
+	step("pod files", m.Files.RemoveVolatile(ctx, r.ID))
+	return errors.Join(errs...)
+}
+
+func (m *Manager) remove(ctx context.Context, id string, members Members) error {
+	if err := m.stop(ctx, id, members); err != nil {
+		return err
+	}
+	if err := members.RemoveAll(ctx, id); err != nil {
+		return fmt.Errorf("remove containers: %w", err)
+	}
+	if err := m.Files.Remove(ctx, id); err != nil {
+		return fmt.Errorf("pod files: %w", err)
+	}
+	if err := m.Records.DeleteSandbox(ctx, id); err != nil {
+		return fmt.Errorf("delete record: %w", err)
+	}
+	// Last, so that nobody can take the name while something is left.
+	m.pods.Forget(id)
+	m.runs.Forget(id)
+	return nil
+}

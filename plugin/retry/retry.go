@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package retry lets a repeated call join or take over the first one.
+//
+// The kubelet gives up on a slow RunPodSandbox or CreateContainer after its own
+// timeout and calls again with the same request. The first call must then not
+// be undone, nor answer "name is reserved" until it ends: the work goes on
+// without its caller, the repetition waits for the same work, and when nobody
+// was there to take the result, the next equal request gets it. A request whose
+// result was taken is over; repeating it is a new request.
+//
+// Locking: Group.mu guards the map of calls; it is never held while work runs.
+package retry
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Group runs work under keys. The zero value is not usable; see [New].
+type Group struct {
+	limit time.Duration
+
+	mu    sync.Mutex
+	calls map[string]*call // under way, or done well and not taken by anyone
+}
+
+// call is one run of work. id and err are set before done is closed.
+type call struct {
+	done chan struct{}
+	id   string
+	err  error
+}
+
+// New returns a group whose work may take up to limit.
+func New(limit time.Duration) *Group {
+	return &Group{limit: limit, calls: make(map[string]*call)}
+}
+
+// Do returns the id that work made for this key: by running it, by waiting for
+// the same work under way, or from earlier work whose result nobody took. When
+// ctx ends first its error is returned and the work goes on.
+func (g *Group) Do(ctx context.Context, key string, work func(context.Context) (id string, err error)) (string, error) {
+	c := g.join(ctx, key, work)
+	select {
+	case <-c.done:
+		g.drop(key, c)
+		return c.id, c.err
+	case <-ctx.Done():
+		return "", fmt.Errorf("still under way, an equal request takes it over: %w", ctx.Err())
+	}
+}
+
+// Forget drops a result that nobody took, because it no longer exists.
+func (g *Group) Forget(id string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for key, c := range g.calls {
+		select {
+		case <-c.done:
+			if c.id == id {
+				delete(g.calls, key)
+			}
+		default:
+		}
+	}
+}
+
+func (g *Group) join(ctx context.Context, key string, work func(context.Context) (string, error)) *call {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if c, ok := g.calls[key]; ok {
+		return c
+	}
+	c := &call{done: make(chan struct{})}
+	g.calls[key] = c
+	go func() {
+		detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.limit)
+		defer cancel()
+		c.id, c.err = work(detached)
+		if c.err != nil {
+			g.drop(key, c)
+		}
+		close(c.done)
+	}()
+	return c
+}
+
+func (g *Group) drop(key string, c *call) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.calls[key] == c {
+		delete(g.calls, key)
+	}
+}

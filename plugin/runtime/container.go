@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package runtime
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/containerd/containerd/v2/core/containers"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/typeurl/v2"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// Container is a container as containerd's metadata keeps it.
+type Container struct {
+	ID          string
+	Labels      map[string]string
+	Image       string // name of the image in containerd; "" for none
+	Runtime     string // runtime type
+	Options     any    // runtime options, nil for none
+	Snapshotter string // with Snapshot; "" for a root that the spec names
+	Spec        *specs.Spec
+	Record      any // saved as JSON; nil for none
+}
+
+// CreateContainer saves a container. Its snapshot, if it has one, has the
+// container's id as key.
+func (c *Client) CreateContainer(ctx context.Context, ctr Container) error {
+	spec, err := typeurl.MarshalAny(ctr.Spec)
+	if err != nil {
+		return fmt.Errorf("encode spec: %w", err)
+	}
+	options, err := encodeOptions(ctr.Options)
+	if err != nil {
+		return err
+	}
+	info := containers.Container{
+		ID:      ctr.ID,
+		Labels:  ctr.Labels,
+		Image:   ctr.Image,
+		Runtime: containers.RuntimeInfo{Name: ctr.Runtime, Options: options},
+		Spec:    spec,
+	}
+	if ctr.Snapshotter != "" {
+		info.Snapshotter, info.SnapshotKey = ctr.Snapshotter, ctr.ID
+	}
+	if ctr.Record != nil {
+		if info.Extensions, err = encode(ctr.Record); err != nil {
+			return err
+		}
+	}
+	_, err = c.containerd.ContainerService().Create(ctx, info)
+	return err
+}
+
+func encodeOptions(options any) (typeurl.Any, error) {
+	if options == nil {
+		return nil, nil
+	}
+	encoded, err := typeurl.MarshalAny(options)
+	if err != nil {
+		return nil, fmt.Errorf("encode runtime options: %w", err)
+	}
+	return encoded, nil
+}
+
+// SaveContainer replaces the record of a container. The container must exist.
+func (c *Client) SaveContainer(ctx context.Context, id string, record any) error {
+	extensions, err := encode(record)
+	if err != nil {
+		return err
+	}
+	_, err = c.containerd.ContainerService().Update(ctx,
+		containers.Container{ID: id, Extensions: extensions}, "extensions."+recordExtension)
+	return err
+}
+
+// Spec returns the OCI spec of a container.
+func (c *Client) Spec(ctx context.Context, id string) (*specs.Spec, error) {
+	info, err := c.containerd.ContainerService().Get(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	spec := new(specs.Spec)
+	if err := json.Unmarshal(info.Spec.GetValue(), spec); err != nil {
+		return nil, fmt.Errorf("decode spec: %w", err)
+	}
+	return spec, nil
+}
+
+// SaveSpec replaces the OCI spec of a container. A task that runs is not
+// affected.
+func (c *Client) SaveSpec(ctx context.Context, id string, spec *specs.Spec) error {
+	encoded, err := typeurl.MarshalAny(spec)
+	if err != nil {
+		return fmt.Errorf("encode spec: %w", err)
+	}
+	_, err = c.containerd.ContainerService().Update(ctx, containers.Container{ID: id, Spec: encoded}, "spec")
+	return err
+}
+
+// DeleteContainer removes a container and its snapshot; what does not exist is
+// fine. Its task must be deleted before.
+func (c *Client) DeleteContainer(ctx context.Context, id string) error {
+	info, err := c.containerd.ContainerService().Get(ctx, id)
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var snapshotErr error
+	if info.SnapshotKey != "" {
+		snapshotErr = c.RemoveSnapshot(ctx, info.Snapshotter, info.SnapshotKey)
+	}
+	if snapshotErr != nil {
+		return snapshotErr
+	}
+	if err := c.containerd.ContainerService().Delete(ctx, id); err != nil && !errdefs.IsNotFound(err) {
+		return err
+	}
+	return nil
+}
+
+// Containers returns the records of the containers that match filter and are
+// ours.
+func (c *Client) Containers(ctx context.Context, filter string) ([]Record, error) {
+	list, err := c.containerd.ContainerService().List(ctx, filter)
+	if err != nil {
+		return nil, fmt.Errorf("list containers: %w", err)
+	}
+	var records []Record
+	for _, info := range list {
+		if ext, ok := info.Extensions[recordExtension]; ok {
+			records = append(records, Record{ID: info.ID, JSON: ext.GetValue()})
+		}
+	}
+	return records, nil
+}
+
+// Lease returns a context in which everything made is kept from containerd's
+// garbage collection until release is called.
+func (c *Client) Lease(ctx context.Context) (leased context.Context, release func(context.Context) error, err error) {
+	leased, release, err = c.containerd.WithLease(ctx)
+	if err != nil {
+		return nil, nil, fmt.Errorf("create lease: %w", err)
+	}
+	return leased, release, nil
+}

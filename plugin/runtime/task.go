@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package runtime
+
+import (
+	"context"
+	"fmt"
+
+	containerd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/pkg/cio"
+	"github.com/containerd/errdefs"
+)
+
+// NewTask makes the task of a container: its shim is started or joined and its
+// init process waits for Start. shimPath, when not empty, is the shim's binary
+// instead of the one that the runtime type stands for.
+func (c *Client) NewTask(ctx context.Context, id string, io cio.Creator, shimPath string) (Task, error) {
+	container, err := c.containerd.LoadContainer(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("load container: %w", err)
+	}
+	var opts []containerd.NewTaskOpts
+	if shimPath != "" {
+		opts = append(opts, containerd.WithRuntimePath(shimPath))
+	}
+	return container.NewTask(ctx, io, opts...)
+}
+
+// LoadTask returns the task that a container has, and NotFound when it has
+// none. attach, when not nil, opens its streams again.
+func (c *Client) LoadTask(ctx context.Context, id string, attach cio.Attach) (Task, error) {
+	container, err := c.containerd.LoadContainer(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("load container: %w", err)
+	}
+	return container.Task(ctx, attach)
+}
+
+// DeleteTask kills what is left of a container's task and deletes it; one that
+// does not exist is fine.
+func (c *Client) DeleteTask(ctx context.Context, id string) error {
+	task, err := c.LoadTask(ctx, id, nil)
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := task.Delete(ctx, containerd.WithProcessKill); err != nil && !errdefs.IsNotFound(err) {
+		return err
+	}
+	return nil
+}
+
+// WithStdinCloser closes the shim's side of a process' stdin.
+func WithStdinCloser(info *containerd.IOCloseInfo) { containerd.WithStdinCloser(info) }

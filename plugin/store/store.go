@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package store keeps the one record that the plugin has of each pod and of
+// each container.
+//
+// A record is an immutable value. Readers get the newest one without waiting
+// for anybody; a writer changes it with [Store.Update], which holds the
+// record's own lock, saves the new value in its durable home first and shows it
+// to readers after. So List and Status never wait for the disk, and what a
+// reader has seen survives a crash.
+//
+// Locking: Store.mu guards the indexes and is never held across I/O;
+// entry.write serialises the writers of one record and may be held while the
+// home writes. entry.write is taken before mu, never after.
+package store
+
+import (
+	"context"
+	"fmt"
+	"sort"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/containerd/errdefs"
+)
+
+// Record is what a Store keeps. Implementations are immutable: a change makes
+// a new value.
+type Record interface {
+	comparable
+	// Key returns the id, unique for ever, and the name, unique among the
+	// records that exist at one time.
+	Key() (id, name string)
+}
+
+// Saver writes records to their durable home.
+type Saver[T Record] interface {
+	Save(ctx context.Context, record T) error
+}
+
+// Store is an index of records of one kind.
+type Store[T Record] struct {
+	kind  string
+	saver Saver[T]
+
+	mu     sync.RWMutex
+	byID   map[string]*entry[T]
+	byName map[string]string // name → id, reserved names included
+}
+
+// entry is the place of one record. The record is nil while only its name is
+// reserved.
+type entry[T Record] struct {
+	write  sync.Mutex
+	name   string
+	record atomic.Pointer[T]
+	gone   bool // set under write when the record was deleted
+}
+
+// New returns an empty store. kind ("pod", "container") names its records in
+// errors.
+func New[T Record](kind string, saver Saver[T]) *Store[T] {
+	return &Store[T]{
+		kind:   kind,
+		saver:  saver,
+		byID:   make(map[string]*entry[T]),
+		byName: make(map[string]string),
+	}
+}
+
+// Reserve claims id and name for a record that is being made. It returns
+// AlreadyExists, naming the holder, when either is taken.
+func (s *Store[T]) Reserve(id, name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if holder, taken := s.byName[name]; taken {
+		return fmt.Errorf("%s name %q belongs to %s: %w", s.kind, name, holder, errdefs.ErrAlreadyExists)
+	}
+	if _, taken := s.byID[id]; taken {
+		return fmt.Errorf("%s id %s: %w", s.kind, id, errdefs.ErrAlreadyExists)
+	}
+	s.byID[id] = &entry[T]{name: name}
+	s.byName[name] = id
+	return nil
+}
+
+// Put shows a record that is already saved. Its id and name are reserved if
+// they were not before.
+func (s *Store[T]) Put(record T) error {
+	id, name := record.Key()
+	e := s.entry(id)
+	if e == nil {
+		if err := s.Reserve(id, name); err != nil {
+			return err
+		}
+		e = s.entry(id)
+	}
+	e.record.Store(&record)
+	return nil
+}
+
+// Get returns the record with this id. A prefix of an id is enough when only
+// one record has it, as crictl users expect. It returns NotFound for an unknown
+// id and InvalidArgument for an ambiguous prefix.
+func (s *Store[T]) Get(id string) (T, error) {
+	if e := s.entry(id); e != nil {
+		if r := e.record.Load(); r != nil {
+			return *r, nil
+		}
+	}
+	return s.find(id)
+}
+
+func (s *Store[T]) find(prefix string) (found T, err error) {
+	if prefix == "" {
+		return found, fmt.Errorf("%s id is empty: %w", s.kind, errdefs.ErrInvalidArgument)
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	matches := 0
+	for id, e := range s.byID {
+		if r := e.record.Load(); r != nil && strings.HasPrefix(id, prefix) {
+			found = *r
+			matches++
+		}
+	}
+	switch matches {
+	case 0:
+		return found, fmt.Errorf("%s %q: %w", s.kind, prefix, errdefs.ErrNotFound)
+	case 1:
+		return found, nil
+	}
+	return found, fmt.Errorf("%s id %q is a prefix of %d ids (give more of it): %w", s.kind, prefix, matches, errdefs.ErrInvalidArgument)
+}
+
+// List returns every record, ordered by id.
+func (s *Store[T]) List() []T {
+	s.mu.RLock()
+	ids := make([]string, 0, len(s.byID))
+	records := make(map[string]T, len(s.byID))
+	for id, e := range s.byID {
+		if r := e.record.Load(); r != nil {
+			ids = append(ids, id)
+			records[id] = *r
+		}
+	}
+	s.mu.RUnlock()
+	sort.Strings(ids)
+	list := make([]T, len(ids))
+	for i, id := range ids {
+		list[i] = records[id]
+	}
+	return list
+}
+
+// Update replaces the record with what change returns: saved first, shown
+// after. When change or the home fails the record stays as it was; a change
+// that returns what it was given saves nothing. Only one change to a record runs
+// at a time; change must not block.
+func (s *Store[T]) Update(ctx context.Context, id string, change func(T) (T, error)) (T, error) {
+	var none T
+	e := s.entry(id)
+	if e == nil {
+		return none, fmt.Errorf("%s %q: %w", s.kind, id, errdefs.ErrNotFound)
+	}
+	e.write.Lock()
+	defer e.write.Unlock()
+	current := e.record.Load()
+	if current == nil || e.gone {
+		return none, fmt.Errorf("%s %q: %w", s.kind, id, errdefs.ErrNotFound)
+	}
+	next, err := change(*current)
+	if err != nil {
+		return *current, err
+	}
+	if next == *current {
+		return next, nil
+	}
+	if err := s.saver.Save(ctx, next); err != nil {
+		return *current, fmt.Errorf("%s %s: save record: %w", s.kind, id, err)
+	}
+	e.record.Store(&next)
+	return next, nil
+}
+
+// Forget removes a record, or a reservation, whose durable home is gone, and
+// frees its name. Forgetting twice is harmless.
+func (s *Store[T]) Forget(id string) {
+	e := s.entry(id)
+	if e == nil {
+		return
+	}
+	e.write.Lock()
+	defer e.write.Unlock()
+	e.gone = true
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.byID[id] == e {
+		delete(s.byID, id)
+		delete(s.byName, e.name)
+	}
+}
+
+func (s *Store[T]) entry(id string) *entry[T] {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.byID[id]
+}

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/containerd/errdefs"
+	"github.com/google/go-cmp/cmp"
+)
+
+type note struct {
+	id, name string
+	count    int
+}
+
+func (n note) Key() (string, string) { return n.id, n.name }
+
+// disk is a home that remembers what was saved and can be made to fail.
+type disk struct {
+	mu    sync.Mutex
+	saved map[string]note
+	err   error
+}
+
+func (d *disk) Save(_ context.Context, n note) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.err != nil {
+		return d.err
+	}
+	d.saved[n.id] = n
+	return nil
+}
+
+func newStore() (*Store[note], *disk) {
+	d := &disk{saved: map[string]note{}}
+	return New("note", d), d
+}
+
+func TestReserveKeepsNameAndIDUnique(t *testing.T) {
+	s, _ := newStore()
+	if err := s.Reserve("a1", "web"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Reserve("a2", "web"); !errdefs.IsAlreadyExists(err) {
+		t.Errorf("second reservation of a name: %v, want AlreadyExists", err)
+	}
+	if err := s.Reserve("a1", "db"); !errdefs.IsAlreadyExists(err) {
+		t.Errorf("second reservation of an id: %v, want AlreadyExists", err)
+	}
+	s.Forget("a1")
+	if err := s.Reserve("a2", "web"); err != nil {
+		t.Errorf("name after Forget: %v", err)
+	}
+}
+
+func TestReservedRecordIsInvisible(t *testing.T) {
+	s, _ := newStore()
+	if err := s.Reserve("a1", "web"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Get("a1"); !errdefs.IsNotFound(err) {
+		t.Errorf("Get of a reservation: %v, want NotFound", err)
+	}
+	if got := s.List(); len(got) != 0 {
+		t.Errorf("List shows a reservation: %v", got)
+	}
+	_, err := s.Update(t.Context(), "a1", func(n note) (note, error) { return n, nil })
+	if !errdefs.IsNotFound(err) {
+		t.Errorf("Update of a reservation: %v, want NotFound", err)
+	}
+}
+
+func TestGetByPrefix(t *testing.T) {
+	s, _ := newStore()
+	for _, n := range []note{{id: "abc1", name: "x"}, {id: "abd2", name: "y"}} {
+		if err := s.Put(n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tc := range []struct {
+		id    string
+		want  string
+		class func(error) bool
+	}{
+		{id: "abc1", want: "abc1"},
+		{id: "abd", want: "abd2"},
+		{id: "ab", class: errdefs.IsInvalidArgument},
+		{id: "", class: errdefs.IsInvalidArgument},
+		{id: "zz", class: errdefs.IsNotFound},
+	} {
+		got, err := s.Get(tc.id)
+		if tc.class != nil {
+			if !tc.class(err) {
+				t.Errorf("Get(%q) = %v, %v", tc.id, got, err)
+			}
+			continue
+		}
+		if err != nil || got.id != tc.want {
+			t.Errorf("Get(%q) = %v, %v; want %s", tc.id, got, err, tc.want)
+		}
+	}
+}
+
+func TestUpdateSavesBeforeItShows(t *testing.T) {
+	s, d := newStore()
+	if err := s.Put(note{id: "a", name: "x"}); err != nil {
+		t.Fatal(err)
+	}
+	d.err = errors.New("disk full")
+	if _, err := s.Update(t.Context(), "a", func(n note) (note, error) { n.count = 7; return n, nil }); !errors.Is(err, d.err) {
+		t.Errorf("Update = %v, want the home's error", err)
+	}
+	if got, _ := s.Get("a"); got.count != 0 {
+		t.Errorf("a record that was not saved is shown: %+v", got)
+	}
+	d.err = nil
+	if _, err := s.Update(t.Context(), "a", func(n note) (note, error) { n.count = 8; return n, nil }); err != nil {
+		t.Fatal(err)
+	}
+	got, _ := s.Get("a")
+	if diff := cmp.Diff(d.saved["a"], got, cmp.AllowUnexported(note{})); diff != "" || got.count != 8 {
+		t.Errorf("saved and shown differ (-saved +shown):\n%s", diff)
+	}
+}
+
+func TestUpdateKeepsTheRecordWhenChangeFails(t *testing.T) {
+	s, _ := newStore()
+	if err := s.Put(note{id: "a", name: "x", count: 1}); err != nil {
+		t.Fatal(err)
+	}
+	refuse := errors.New("no")
+	got, err := s.Update(t.Context(), "a", func(n note) (note, error) { return note{}, refuse })
+	if !errors.Is(err, refuse) || got.count != 1 {
+		t.Errorf("Update = %+v, %v; want the old record and the refusal", got, err)
+	}
+}
+
+func TestConcurrentUpdatesAreNotLost(t *testing.T) {
+	s, _ := newStore()
+	if err := s.Put(note{id: "a", name: "x"}); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for range 50 {
+		wg.Go(func() {
+			if _, err := s.Update(t.Context(), "a", func(n note) (note, error) { n.count++; return n, nil }); err != nil {
+				t.Error(err)
+			}
+			s.List()
+		})
+	}
+	wg.Wait()
+	if got, _ := s.Get("a"); got.count != 50 {
+		t.Errorf("count = %d, want 50", got.count)
+	}
+}
+
+func TestForgottenRecordCannotComeBack(t *testing.T) {
+	s, d := newStore()
+	if err := s.Put(note{id: "a", name: "x"}); err != nil {
+		t.Fatal(err)
+	}
+	s.Forget("a")
+	s.Forget("a")
+	if _, err := s.Update(t.Context(), "a", func(n note) (note, error) { n.count++; return n, nil }); !errdefs.IsNotFound(err) {
+		t.Errorf("Update after Forget = %v, want NotFound", err)
+	}
+	if len(d.saved) != 0 {
+		t.Error("a forgotten record was saved again")
+	}
+}
+
+func TestListIsOrdered(t *testing.T) {
+	s, _ := newStore()
+	for i := range 20 {
+		id := fmt.Sprintf("%02d", (i*7)%20)
+		if err := s.Put(note{id: id, name: id}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list := s.List()
+	for i := 1; i < len(list); i++ {
+		if list[i-1].id >= list[i].id {
+			t.Fatalf("List is not ordered: %v", list)
+		}
+	}
+}
+
+func TestUnchangedRecordIsNotSaved(t *testing.T) {
+	s, d := newStore()
+	if err := s.Put(note{id: "a", name: "x"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Update(t.Context(), "a", func(n note) (note, error) { return n, nil }); err != nil {
+		t.Fatal(err)
+	}
+	if len(d.saved) != 0 {
+		t.Errorf("saved %v", d.saved)
+	}
+}
