@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package container runs the containers of pods: it owns their records, their
+// snapshots and tasks in containerd, their streams and logs, and it is the one
+// place that sees a container's exit.
+//
+// It calls pod (is the pod ready?), image, spec, rootfs, host, stdio, stats
+// and runtime. Verbs have a file each.
+//
+// Locking: records change in the store, under the store's lock, which is held
+// for no longer than a write to containerd's metadata. What exists only while
+// the daemon runs (the task, the streams) is in live, guarded by live.mu, which
+// is never held across a call to a shim. Start and Remove of one container
+// exclude each other through live.begin; Stop waits for a Start under way.
+package container
+
+import (
+	"context"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/containerd/containerd/v2/pkg/cio"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sync/singleflight"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/plugin/config"
+	"github.com/containerd-lite/containerd-lite/plugin/image"
+	"github.com/containerd-lite/containerd-lite/plugin/pod"
+	"github.com/containerd-lite/containerd-lite/plugin/retry"
+	"github.com/containerd-lite/containerd-lite/plugin/runtime"
+	"github.com/containerd-lite/containerd-lite/plugin/store"
+)
+
+// Record is the one record of a container. It is immutable; see package store.
+type Record struct {
+	ID         string                              `json:"id"`
+	Name       string                              `json:"name"`
+	PodID      string                              `json:"pod_id"`
+	Config     *runtimeapi.ContainerConfig         `json:"config"`
+	Image      Image                               `json:"image"`
+	Runtime    Runtime                             `json:"runtime"`
+	LogDir     string                              `json:"log_dir,omitempty"` // of the pod
+	StopSignal string                              `json:"stop_signal"`       // "SIGTERM"
+	Cgroup     string                              `json:"cgroup"`            // cgroupsPath of the spec
+	User       *runtimeapi.LinuxContainerUser      `json:"user,omitempty"`
+	Resources  *runtimeapi.LinuxContainerResources `json:"resources,omitempty"` // as applied
+	PID        uint32                              `json:"pid,omitempty"`
+	Times      Times                               `json:"times"`
+	Exit       Exit                                `json:"exit"`
+
+	live *live
+}
+
+// Image is what a container was made from.
+type Image struct {
+	ID   string `json:"id"`   // sha256:… of the image's config
+	Name string `json:"name"` // as the user wrote it
+}
+
+// Runtime is what runs a container.
+type Runtime struct {
+	Handler     string `json:"handler"`
+	ShimPath    string `json:"shim_path,omitempty"`
+	Snapshotter string `json:"snapshotter"`
+}
+
+// Times are Unix nanoseconds; zero is "not yet".
+type Times struct {
+	Created  int64 `json:"created"`
+	Started  int64 `json:"started,omitempty"`
+	Finished int64 `json:"finished,omitempty"`
+}
+
+// Exit is how a container ended.
+type Exit struct {
+	Code    int32  `json:"code"`
+	Reason  string `json:"reason,omitempty"` // what the kubelet shows: Completed, Error, OOMKilled, …
+	Message string `json:"message,omitempty"`
+}
+
+// The reasons of an Exit, as the kubelet and its users know them.
+const (
+	ReasonCompleted  = "Completed"
+	ReasonError      = "Error"
+	ReasonOOMKilled  = "OOMKilled"
+	ReasonStartError = "StartError"
+	ReasonUnknown    = "Unknown"
+)
+
+// Key makes the container's id and its unique name the keys of its record.
+func (r *Record) Key() (id, name string) { return r.ID, r.Name }
+
+// String is how errors and logs name the container.
+func (r *Record) String() string {
+	return "container " + r.Config.GetMetadata().GetName() + " (" + r.ID + ")"
+}
+
+// LogPath is the file that the output is written to; "" discards it.
+func (r *Record) LogPath() string {
+	if r.LogDir == "" || r.Config.GetLogPath() == "" {
+		return ""
+	}
+	return filepath.Join(r.LogDir, r.Config.GetLogPath())
+}
+
+// State follows from the times of the record.
+func (r *Record) State() runtimeapi.ContainerState {
+	switch {
+	case r.Times.Finished != 0:
+		return runtimeapi.ContainerState_CONTAINER_EXITED
+	case r.Times.Started != 0:
+		return runtimeapi.ContainerState_CONTAINER_RUNNING
+	}
+	return runtimeapi.ContainerState_CONTAINER_CREATED
+}
+
+func (r *Record) running() bool {
+	return r.State() == runtimeapi.ContainerState_CONTAINER_RUNNING
+}
+
+// with returns a copy of the record that change was made to.
+func (r *Record) with(change func(*Record)) *Record {
+	next := *r
+	change(&next)
+	return &next
+}
+
+// Containerd is what the manager needs of package runtime.
+type Containerd interface {
+	CreateContainer(ctx context.Context, c runtime.Container) error
+	SaveContainer(ctx context.Context, id string, record any) error
+	Spec(ctx context.Context, id string) (*specs.Spec, error)
+	SaveSpec(ctx context.Context, id string, spec *specs.Spec) error
+	DeleteContainer(ctx context.Context, id string) error
+	Containers(ctx context.Context, filter string) ([]runtime.Record, error)
+
+	Lease(ctx context.Context) (leased context.Context, release func(context.Context) error, err error)
+	PrepareSnapshot(ctx context.Context, key string, image runtime.Image, snapshotter string) ([]mount.Mount, error)
+	RemoveSnapshot(ctx context.Context, snapshotter, key string) error
+
+	NewTask(ctx context.Context, id string, io cio.Creator, shimPath string) (runtime.Task, error)
+	LoadTask(ctx context.Context, id string, attach cio.Attach) (runtime.Task, error)
+	DeleteTask(ctx context.Context, id string) error
+}
+
+// Pods tells about the pod of a container.
+type Pods interface {
+	Get(id string) (*pod.Record, error)
+}
+
+// Images finds the images of containers.
+type Images interface {
+	Resolve(ctx context.Context, ref string) (image.Image, error)
+	Snapshotter(handler string) string
+}
+
+// Handlers tells the configuration of a runtime handler.
+type Handlers interface {
+	Handler(name string) (resolved string, handler config.Handler, err error)
+}
+
+// Specs turns a request into an OCI spec. It is the only step of Create that
+// looks at the machine.
+type Specs interface {
+	Make(ctx context.Context, req SpecRequest) (SpecResult, error)
+	Update(current *specs.Spec, want *runtimeapi.LinuxContainerResources) (*specs.Spec, error)
+}
+
+// Deps is what a Manager works with.
+type Deps struct {
+	Containerd Containerd
+	Pods       Pods
+	Images     Images
+	Handlers   Handlers
+	Specs      Specs
+	Dirs       Dirs
+	MaxLogLine int // bytes; see max_container_log_line_size
+
+	NewID     func() string
+	Now       func() time.Time
+	OOMKilled func(cgroup string) bool // whether the kernel has killed in this cgroup for want of memory
+}
+
+// Time limits. They bound work whose caller has gone, or a shim that is stuck.
+const (
+	createLimit = 10 * time.Minute
+	startLimit  = 5 * time.Minute
+	removeLimit = 5 * time.Minute
+	reapLimit   = 30 * time.Second
+	drainLimit  = 10 * time.Second
+	undoLimit   = time.Minute
+)
+
+// Manager runs containers.
+type Manager struct {
+	Deps
+	containers *store.Store[*Record]
+	creates    *retry.Group
+	removes    singleflight.Group
+	life       context.Context // of the goroutines that wait for exits
+	close      context.CancelFunc
+	wait       sync.WaitGroup
+}
+
+// New returns a Manager with no containers. ctx is the life of what it does in
+// the background, with containerd's namespace; [Manager.Close] ends it.
+func New(ctx context.Context, deps Deps) *Manager {
+	m := &Manager{Deps: deps, creates: retry.New(createLimit)}
+	m.containers = store.New[*Record]("container", m)
+	m.life, m.close = context.WithCancel(ctx)
+	return m
+}
+
+// Close ends the goroutines of the manager and closes its side of the
+// containers' streams. Containers go on; their shims keep the output.
+func (m *Manager) Close() {
+	m.close()
+	m.wait.Wait()
+	for _, r := range m.containers.List() {
+		r.live.streams.Release()
+	}
+}
+
+// Save writes a record to its durable home; package store calls it.
+func (m *Manager) Save(ctx context.Context, r *Record) error {
+	return m.Containerd.SaveContainer(ctx, r.ID, r)
+}
+
+// Get returns the container with this id or unique prefix of an id.
+func (m *Manager) Get(id string) (*Record, error) { return m.containers.Get(id) }
+
+// List returns all containers.
+func (m *Manager) List() []*Record { return m.containers.List() }
+
+// ofPod returns the containers of a pod.
+func (m *Manager) ofPod(podID string) []*Record {
+	var members []*Record
+	for _, r := range m.containers.List() {
+		if r.PodID == podID {
+			members = append(members, r)
+		}
+	}
+	return members
+}
+
+// uniqueName is unique among containers: the same container of a pod runs again only
+// as another attempt.
+func uniqueName(c *runtimeapi.ContainerMetadata, p *runtimeapi.PodSandboxMetadata) string {
+	return strings.Join([]string{
+		c.GetName(), p.GetName(), p.GetNamespace(), p.GetUid(), strconv.FormatUint(uint64(c.GetAttempt()), 10),
+	}, "_")
+}
+
+func (m *Manager) update(ctx context.Context, id string, change func(*Record)) (*Record, error) {
+	return m.containers.Update(ctx, id, func(r *Record) (*Record, error) { return r.with(change), nil })
+}

@@ -1,0 +1,469 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package container
+
+import (
+	"context"
+	"errors"
+	"os"
+	"testing"
+	"time"
+
+	containerd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/errdefs"
+	"github.com/google/go-cmp/cmp"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/plugin/pod"
+)
+
+func mustCreate(t *testing.T, m *Manager, name string) string {
+	t.Helper()
+	id, err := m.Create(t.Context(), "pod1", containerConfig(name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func mustStart(t *testing.T, m *Manager, name string) string {
+	t.Helper()
+	id := mustCreate(t, m, name)
+	if err := m.Start(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func record(t *testing.T, m *Manager, id string) *Record {
+	t.Helper()
+	r, err := m.Get(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func checkLeft(t *testing.T, f *machine, m *Manager) {
+	t.Helper()
+	if left := f.left(); len(left) != 0 {
+		t.Errorf("left: %v\n%s", left, f.lines())
+	}
+	for _, dir := range []string{m.Dirs.Root, m.Dirs.State} {
+		entries, _ := os.ReadDir(dir + "/" + containersDir)
+		for _, e := range entries {
+			t.Errorf("left: %s/%s", dir, e.Name())
+		}
+	}
+}
+
+func TestLife(t *testing.T) {
+	f := newMachine()
+	m := newManager(t, f, t.TempDir())
+	id := mustCreate(t, m, "app")
+	want := "lease\nsnapshot\nmake spec\ncreate container\nrelease lease"
+	if diff := cmp.Diff(want, f.lines()); diff != "" {
+		t.Errorf("steps of create (-want +got):\n%s", diff)
+	}
+	if s := record(t, m, id).State(); s != runtimeapi.ContainerState_CONTAINER_CREATED {
+		t.Errorf("state = %s", s)
+	}
+
+	f.forgetTrace()
+	if err := m.Start(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff("new task\nstart task\nsave running", f.lines()); diff != "" {
+		t.Errorf("steps of start (-want +got):\n%s", diff)
+	}
+	if r := record(t, m, id); r.PID != 4242 || !r.running() {
+		t.Errorf("record = %+v", r)
+	}
+
+	f.forgetTrace()
+	r := record(t, m, id)
+	f.task(id).end(7)
+	<-r.live.reaped
+	if diff := cmp.Diff("save exited\ndelete task", f.lines()); diff != "" {
+		t.Errorf("steps of exit (-want +got):\n%s", diff)
+	}
+	r = record(t, m, id)
+	if diff := cmp.Diff(Exit{Code: 7, Reason: ReasonError}, r.Exit); diff != "" {
+		t.Errorf("exit (-want +got):\n%s", diff)
+	}
+	if r.Times.Finished != time.Unix(200, 0).UnixNano() {
+		t.Errorf("finished at %d", r.Times.Finished)
+	}
+
+	if err := m.Remove(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	checkLeft(t, f, m)
+	if _, err := m.Get(id); !errdefs.IsNotFound(err) {
+		t.Errorf("Get of a removed container: %v", err)
+	}
+}
+
+// Each step of Create fails in turn: nothing is left and the name is free.
+func TestCreateUndoesEveryStep(t *testing.T) {
+	for _, step := range []string{"lease", "snapshot", "make spec", "create container"} {
+		t.Run(step, func(t *testing.T) {
+			f := newMachine()
+			m := newManager(t, f, t.TempDir())
+			f.setFail(step, errBroken)
+			if _, err := m.Create(t.Context(), "pod1", containerConfig("app")); !errors.Is(err, errBroken) {
+				t.Fatalf("Create = %v", err)
+			}
+			checkLeft(t, f, m)
+			f.setFail(step, nil)
+			mustCreate(t, m, "app")
+		})
+	}
+}
+
+// A pod that is stopped while a container is made in it keeps no container.
+func TestCreateLosesAgainstStop(t *testing.T) {
+	f := newMachine()
+	m := newManager(t, f, t.TempDir())
+	f.gate["make spec"] = make(chan struct{})
+	result := make(chan error)
+	go func() {
+		_, err := m.Create(context.Background(), "pod1", containerConfig("app"))
+		result <- err
+	}()
+	f.setPod(pod.Stopping)
+	close(f.gate["make spec"])
+	if err := <-result; !errdefs.IsFailedPrecondition(err) {
+		t.Errorf("Create = %v, want FailedPrecondition", err)
+	}
+	checkLeft(t, f, m)
+}
+
+func TestBadRequests(t *testing.T) {
+	f := newMachine()
+	m := newManager(t, f, t.TempDir())
+	noImage := containerConfig("app")
+	noImage.Image.Image = "missing"
+	for name, tc := range map[string]struct {
+		pod    string
+		config *runtimeapi.ContainerConfig
+		class  func(error) bool
+	}{
+		"unknown pod":   {"nope", containerConfig("app"), errdefs.IsNotFound},
+		"unknown image": {"pod1", noImage, errdefs.IsNotFound},
+		"no metadata":   {"pod1", &runtimeapi.ContainerConfig{}, errdefs.IsInvalidArgument},
+		"no config":     {"pod1", nil, errdefs.IsInvalidArgument},
+	} {
+		if _, err := m.Create(t.Context(), tc.pod, tc.config); !tc.class(err) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	mustCreate(t, m, "app")
+	if _, err := m.Create(t.Context(), "pod1", containerConfig("app")); !errdefs.IsAlreadyExists(err) {
+		t.Errorf("the same container again: %v", err)
+	}
+	f.setPod(pod.Stopped)
+	if _, err := m.Create(t.Context(), "pod1", containerConfig("late")); !errdefs.IsFailedPrecondition(err) {
+		t.Errorf("create in a stopped pod: %v", err)
+	}
+	for name, err := range map[string]error{
+		"start":  m.Start(t.Context(), "nope"),
+		"update": m.UpdateResources(t.Context(), "nope", &runtimeapi.LinuxContainerResources{}),
+		"log":    m.ReopenLog("nope"),
+	} {
+		if !errdefs.IsNotFound(err) {
+			t.Errorf("%s of an unknown container: %v", name, err)
+		}
+	}
+	for name, err := range map[string]error{
+		"stop":   m.Stop(t.Context(), "nope", 0),
+		"remove": m.Remove(t.Context(), "nope"),
+	} {
+		if err != nil {
+			t.Errorf("%s of an unknown container: %v", name, err)
+		}
+	}
+}
+
+// A start that fails leaves an exited container that says why.
+func TestStartFailure(t *testing.T) {
+	for _, step := range []string{"new task", "start task", "save running"} {
+		t.Run(step, func(t *testing.T) {
+			f := newMachine()
+			m := newManager(t, f, t.TempDir())
+			id := mustCreate(t, m, "app")
+			f.setFail(step, errBroken)
+			if err := m.Start(t.Context(), id); !errors.Is(err, errBroken) {
+				t.Fatalf("Start = %v", err)
+			}
+			r := record(t, m, id)
+			if r.State() != runtimeapi.ContainerState_CONTAINER_EXITED || r.Exit.Reason != ReasonStartError || r.Exit.Code != startErrorCode {
+				t.Errorf("record = %+v", r)
+			}
+			if err := m.Start(t.Context(), id); !errdefs.IsFailedPrecondition(err) {
+				t.Errorf("second start: %v", err)
+			}
+			if err := m.Remove(t.Context(), id); err != nil {
+				t.Fatal(err)
+			}
+			checkLeft(t, f, m)
+		})
+	}
+}
+
+func TestStopSignalsThenKills(t *testing.T) {
+	f := newMachine()
+	m := newManager(t, f, t.TempDir())
+	id := mustStart(t, m, "app")
+	f.forgetTrace()
+	if err := m.Stop(t.Context(), id, time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+	<-record(t, m, id).live.reaped
+	if diff := cmp.Diff("kill 15\nkill 9\nsave exited\ndelete task", f.lines()); diff != "" {
+		t.Errorf("steps (-want +got):\n%s", diff)
+	}
+	if code := record(t, m, id).Exit.Code; code != 137 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+// Of two stops the one with less patience wins, and the other sees the end.
+func TestShorterGraceWins(t *testing.T) {
+	f := newMachine()
+	m := newManager(t, f, t.TempDir())
+	id := mustStart(t, m, "app")
+	patient := make(chan error)
+	go func() { patient <- m.Stop(context.Background(), id, time.Hour) }()
+	if err := m.Stop(t.Context(), id, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-patient; err != nil {
+		t.Error(err)
+	}
+}
+
+// The kill comes even when the caller of Stop has gone.
+func TestStopGoesOnWithoutItsCaller(t *testing.T) {
+	f := newMachine()
+	m := newManager(t, f, t.TempDir())
+	id := mustStart(t, m, "app")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := m.Stop(ctx, id, time.Millisecond); !errors.Is(err, context.Canceled) {
+		t.Errorf("Stop = %v", err)
+	}
+	<-record(t, m, id).live.ended
+}
+
+func TestReasons(t *testing.T) {
+	for _, tc := range []struct {
+		code uint32
+		oom  bool
+		want string
+	}{
+		{0, false, ReasonCompleted},
+		{1, false, ReasonError},
+		{137, false, ReasonError},
+		{137, true, ReasonOOMKilled},
+		{0, true, ReasonCompleted}, // a child was killed, the container was not
+	} {
+		f := newMachine()
+		f.oom = tc.oom
+		m := newManager(t, f, t.TempDir())
+		id := mustStart(t, m, "app")
+		r := record(t, m, id)
+		f.task(id).end(tc.code)
+		<-r.live.ended
+		if got := record(t, m, id).Exit.Reason; got != tc.want {
+			t.Errorf("code %d, oom %v: %s, want %s", tc.code, tc.oom, got, tc.want)
+		}
+	}
+}
+
+// The shim dies: its containers end with a code that nobody knows.
+func TestLostShim(t *testing.T) {
+	f := newMachine()
+	m := newManager(t, f, t.TempDir())
+	id := mustStart(t, m, "app")
+	r := record(t, m, id)
+	task := f.task(id)
+	task.mu.Lock()
+	task.lost = errdefs.ErrNotFound
+	task.mu.Unlock()
+	task.end(0)
+	<-r.live.ended
+	if got := record(t, m, id).Exit; got.Reason != ReasonUnknown || got.Code != unknownExitCode {
+		t.Errorf("exit = %+v", got)
+	}
+}
+
+// Each step of Remove fails in turn; the next call ends it.
+func TestRemoveResumes(t *testing.T) {
+	for _, step := range []string{"delete task by force", "delete container"} {
+		t.Run(step, func(t *testing.T) {
+			f := newMachine()
+			m := newManager(t, f, t.TempDir())
+			id := mustStart(t, m, "app")
+			f.setFail("delete task", errBroken) // so that there is one to force
+			f.setFail(step, errBroken)
+			if err := m.Remove(t.Context(), id); !errors.Is(err, errBroken) {
+				t.Fatalf("Remove = %v", err)
+			}
+			record(t, m, id)
+			f.setFail(step, nil)
+			if err := m.Remove(t.Context(), id); err != nil {
+				t.Fatal(err)
+			}
+			checkLeft(t, f, m)
+		})
+	}
+}
+
+func TestPodMembers(t *testing.T) {
+	f := newMachine()
+	m := newManager(t, f, t.TempDir())
+	a := mustStart(t, m, "a")
+	b := mustStart(t, m, "b")
+	if err := m.StopAll(t.Context(), "pod1"); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{a, b} {
+		if record(t, m, id).running() {
+			t.Errorf("%s runs", id)
+		}
+	}
+	if err := m.RemoveAll(t.Context(), "pod1"); err != nil {
+		t.Fatal(err)
+	}
+	if list := m.List(); len(list) != 0 {
+		t.Errorf("left: %v", list)
+	}
+}
+
+func TestUpdateResources(t *testing.T) {
+	f := newMachine()
+	m := newManager(t, f, t.TempDir())
+	id := mustStart(t, m, "app")
+	f.forgetTrace()
+	if err := m.UpdateResources(t.Context(), id, &runtimeapi.LinuxContainerResources{CpuShares: 512}); err != nil {
+		t.Fatal(err)
+	}
+	want := "read spec\nmerge resources\nsave spec 512\nupdate task\nsave running"
+	if diff := cmp.Diff(want, f.lines()); diff != "" {
+		t.Errorf("steps (-want +got):\n%s", diff)
+	}
+	if got := record(t, m, id).Resources.GetCpuShares(); got != 512 {
+		t.Errorf("shares = %d", got)
+	}
+	f.forgetTrace()
+	f.setFail("update task", errBroken)
+	if err := m.UpdateResources(t.Context(), id, &runtimeapi.LinuxContainerResources{CpuShares: 99}); !errors.Is(err, errBroken) {
+		t.Fatalf("Update = %v", err)
+	}
+	want = "read spec\nmerge resources\nsave spec 99\nupdate task\nsave spec 2"
+	if diff := cmp.Diff(want, f.lines()); diff != "" {
+		t.Errorf("steps of a refused update (-want +got):\n%s", diff)
+	}
+	if got := record(t, m, id).Resources.GetCpuShares(); got != 512 {
+		t.Errorf("shares after a refused update = %d", got)
+	}
+}
+
+func TestRecover(t *testing.T) {
+	created, running, exited := runtimeapi.ContainerState_CONTAINER_CREATED,
+		runtimeapi.ContainerState_CONTAINER_RUNNING, runtimeapi.ContainerState_CONTAINER_EXITED
+	for _, tc := range []struct {
+		name   string
+		start  bool
+		meet   func(f *machine, id string) // what happens while the daemon is away
+		want   runtimeapi.ContainerState
+		code   int32
+		reason string
+	}{
+		{name: "created", want: created, meet: func(*machine, string) {}},
+		{name: "created, start cut short", want: created, meet: func(f *machine, id string) { f.addTask(id, containerd.Created) }},
+		{name: "created, start not saved", want: running, meet: func(f *machine, id string) { f.addTask(id, containerd.Running) }},
+		{name: "running", start: true, want: running, meet: func(*machine, string) {}},
+		{name: "ended meanwhile", start: true, want: exited, code: 7, reason: ReasonError,
+			meet: func(f *machine, id string) { f.task(id).end(7) }},
+		{name: "task gone", start: true, want: exited, code: unknownExitCode, reason: ReasonUnknown,
+			meet: func(f *machine, id string) { _ = f.DeleteTask(context.Background(), id) }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			f, dir := newMachine(), t.TempDir()
+			before := newManager(t, f, dir)
+			id := mustCreate(t, before, "app")
+			if tc.start {
+				if err := before.Start(t.Context(), id); err != nil {
+					t.Fatal(err)
+				}
+			}
+			before.Close()
+			tc.meet(f, id)
+
+			after := newManager(t, f, dir)
+			if err := after.Recover(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			r := record(t, after, id)
+			if r.State() != tc.want || r.Exit.Code != tc.code || r.Exit.Reason != tc.reason {
+				t.Errorf("%s, exit %+v; want %s, %d %s", r.State(), r.Exit, tc.want, tc.code, tc.reason)
+			}
+			if tc.want == created {
+				if err := after.Start(t.Context(), id); err != nil {
+					t.Error(err)
+				}
+			}
+			if err := after.Remove(t.Context(), id); err != nil {
+				t.Fatal(err)
+			}
+			checkLeft(t, f, after)
+		})
+	}
+}
+
+// What a crash left in the directories goes at the next start.
+func TestRecoverRemovesStrayDirectories(t *testing.T) {
+	f, dir := newMachine(), t.TempDir()
+	before := newManager(t, f, dir)
+	kept := mustCreate(t, before, "app")
+	before.Close()
+	if err := before.Dirs.make("stray"); err != nil {
+		t.Fatal(err)
+	}
+	after := newManager(t, f, dir)
+	if err := after.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for id, want := range map[string]bool{"stray": false, kept: true} {
+		if _, err := os.Stat(after.Dirs.root(id)); (err == nil) != want {
+			t.Errorf("directory of %s: %v", id, err)
+		}
+	}
+}
+
+func TestStopSignal(t *testing.T) {
+	for _, tc := range []struct {
+		asked runtimeapi.Signal
+		image string
+		want  string
+	}{
+		{0, "", "SIGTERM"},
+		{0, "SIGQUIT", "SIGQUIT"},
+		{0, "3", "SIGQUIT"},
+		{0, "nonsense", "SIGTERM"},
+		{0, "SIGRTMIN+3", "SIGRTMIN+3"},
+		{runtimeapi.Signal_SIGNAL_SIGINT, "SIGQUIT", "SIGINT"},
+		{runtimeapi.Signal_SIGNAL_SIGRTMINPLUS3, "", "SIGRTMIN+3"},
+	} {
+		got := stopSignal(tc.asked, tc.image)
+		if got != tc.want {
+			t.Errorf("stopSignal(%s, %q) = %s, want %s", tc.asked, tc.image, got, tc.want)
+		}
+	}
+	r := &Record{StopSignal: "SIGRTMIN+3"}
+	if got := r.CRIStopSignal(); got != runtimeapi.Signal_SIGNAL_SIGRTMINPLUS3 {
+		t.Errorf("CRIStopSignal = %s", got)
+	}
+}

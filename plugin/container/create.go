@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package container
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/containerd/containerd/v2/pkg/labels"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"google.golang.org/protobuf/proto"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/internal/undo"
+	"github.com/containerd-lite/containerd-lite/plugin/config"
+	"github.com/containerd-lite/containerd-lite/plugin/image"
+	"github.com/containerd-lite/containerd-lite/plugin/pod"
+	"github.com/containerd-lite/containerd-lite/plugin/runtime"
+	"github.com/containerd-lite/containerd-lite/plugin/spec"
+	"github.com/containerd-lite/containerd-lite/plugin/stdio"
+)
+
+// Labels by which containerd's users tell our containers.
+const (
+	reservedLabels = "io.cri-containerd"
+	kindLabel      = reservedLabels + ".kind"
+	kindContainer  = "container"
+)
+
+// request is a container to be made, with what was looked up for it.
+type request struct {
+	record  *Record
+	pod     *pod.Record
+	image   image.Image
+	handler config.Handler
+	rootfs  []mount.Mount
+}
+
+// Create makes a container in a ready pod and returns its id. An equal call
+// joins or takes over one whose caller has gone (see package retry); another
+// container with the same metadata is AlreadyExists. The image must be here.
+func (m *Manager) Create(ctx context.Context, podID string, config *runtimeapi.ContainerConfig) (string, error) {
+	p, err := m.Pods.Get(podID)
+	if err != nil {
+		return "", err
+	}
+	if config.GetMetadata().GetName() == "" {
+		return "", fmt.Errorf("%s: container config: metadata.name is missing: %w", p, errdefs.ErrInvalidArgument)
+	}
+	key, err := proto.MarshalOptions{Deterministic: true}.Marshal(config)
+	if err != nil {
+		return "", fmt.Errorf("container config: %w", err)
+	}
+	return m.creates.Do(ctx, p.ID+"\x00"+string(key), func(ctx context.Context) (string, error) {
+		id, err := m.create(ctx, p, config)
+		if err != nil {
+			return "", fmt.Errorf("%s: container %s: %w", p, config.GetMetadata().GetName(), err)
+		}
+		return id, nil
+	})
+}
+
+// lookUp gathers what the container is made from. It makes nothing.
+func (m *Manager) lookUp(ctx context.Context, p *pod.Record, c *runtimeapi.ContainerConfig) (*request, error) {
+	if err := mustBeReady(p); err != nil {
+		return nil, err
+	}
+	name := c.GetImage().GetImage()
+	img, err := m.Images.Resolve(ctx, name)
+	if errdefs.IsNotFound(err) {
+		return nil, fmt.Errorf("image %s is not on this node (pull it first): %w", name, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("image %q: %w", name, err)
+	}
+	_, handler, err := m.Handlers.Handler(p.Handler)
+	if err != nil {
+		return nil, err
+	}
+	if asked := c.GetImage().GetUserSpecifiedImage(); asked != "" {
+		name = asked
+	}
+	r := &Record{
+		ID:         m.NewID(),
+		PodID:      p.ID,
+		Config:     c,
+		Image:      Image{ID: img.ID, Name: name},
+		Runtime:    Runtime{Handler: p.Handler, ShimPath: handler.Path, Snapshotter: m.Images.Snapshotter(p.Handler)},
+		LogDir:     p.Config.GetLogDirectory(),
+		StopSignal: stopSignal(c.GetStopSignal(), img.Spec.Config.StopSignal),
+		Times:      Times{Created: m.Now().UnixNano()},
+	}
+	r.Name = uniqueName(c.GetMetadata(), p.Config.GetMetadata())
+	return &request{record: r, pod: p, image: img, handler: handler}, nil
+}
+
+// create is the list of steps that make a container. Each step that leaves
+// something behind pushes its undo. What a crash leaves is not lost: the lease
+// on the snapshot expires, and strange directories go at the next start.
+func (m *Manager) create(ctx context.Context, p *pod.Record, c *runtimeapi.ContainerConfig) (id string, err error) {
+	req, err := m.lookUp(ctx, p, c)
+	if err != nil {
+		return "", err
+	}
+	r := req.record
+	if err := m.containers.Reserve(r.ID, r.Name); err != nil {
+		return "", err
+	}
+	var u undo.Stack
+	defer func() { m.abandon(ctx, r.ID, &u) }()
+	u.Push("name", func(context.Context) error { m.containers.Forget(r.ID); return nil })
+
+	ctx, release, err := m.Containerd.Lease(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer func() {
+		if err := release(context.WithoutCancel(ctx)); err != nil {
+			log.G(ctx).WithError(err).WithField("container", r.ID).Warn("lease is left; it expires")
+		}
+	}()
+	u.Push("directories", func(context.Context) error { return m.Dirs.remove(r.ID) })
+	if err := m.Dirs.make(r.ID); err != nil {
+		return "", err
+	}
+	u.Push("snapshot", func(ctx context.Context) error {
+		return m.Containerd.RemoveSnapshot(ctx, r.Runtime.Snapshotter, r.ID)
+	})
+	req.rootfs, err = m.Containerd.PrepareSnapshot(ctx, r.ID, req.image.Handle, r.Runtime.Snapshotter)
+	if err != nil {
+		return "", fmt.Errorf("snapshot: %w", err)
+	}
+	made, err := m.Specs.Make(ctx, m.specRequest(req))
+	if err != nil {
+		return "", err
+	}
+	r.applied(made)
+	streams, err := stdio.Open(m.streamOptions(r))
+	if err != nil {
+		return "", fmt.Errorf("streams: %w", err)
+	}
+	u.Push("streams", func(context.Context) error { return streams.Close() })
+	r.live = newLive(streams)
+	u.Push("container", func(ctx context.Context) error { return m.Containerd.DeleteContainer(ctx, r.ID) })
+	if err := m.save(ctx, req, made.Spec); err != nil {
+		return "", err
+	}
+	if err := m.containers.Put(r); err != nil {
+		return "", err
+	}
+	// The pod may have been stopped meanwhile. Whoever stops it marks it first
+	// and looks for containers then: either we see the mark, or they see us.
+	if p, err = m.Pods.Get(p.ID); err == nil {
+		err = mustBeReady(p)
+	}
+	if err != nil {
+		return "", err
+	}
+	u.Keep()
+	return r.ID, nil
+}
+
+// abandon undoes a failed create. There is nothing to undo after Keep.
+func (m *Manager) abandon(ctx context.Context, id string, u *undo.Stack) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoLimit)
+	defer cancel()
+	if left, err := u.Run(ctx); err != nil {
+		log.G(ctx).WithError(err).WithField("container", id).WithField("left", left).Error("a container that was not made left something behind")
+	}
+}
+
+// save makes the container in containerd, with its record.
+func (m *Manager) save(ctx context.Context, req *request, s *specs.Spec) error {
+	options, err := req.handler.RuntimeOptions()
+	if err != nil {
+		return fmt.Errorf("runtime handler %s: %w", req.record.Runtime.Handler, err)
+	}
+	err = m.Containerd.CreateContainer(ctx, runtime.Container{
+		ID:          req.record.ID,
+		Labels:      containerLabels(req.record.Config.GetLabels(), req.image.Spec.Config.Labels),
+		Image:       req.image.Name(),
+		Runtime:     req.handler.Type,
+		Options:     options,
+		Snapshotter: req.record.Runtime.Snapshotter,
+		Spec:        s,
+		Record:      req.record,
+	})
+	if err != nil {
+		return fmt.Errorf("save container: %w", err)
+	}
+	return nil
+}
+
+func (m *Manager) specRequest(req *request) SpecRequest {
+	return SpecRequest{
+		ID:         req.record.ID,
+		Config:     req.record.Config,
+		Pod:        req.pod,
+		Image:      req.image,
+		Handler:    req.handler,
+		Name:       req.record.Runtime.Handler,
+		Rootfs:     req.rootfs,
+		VolumesDir: m.Dirs.volumes(req.record.ID),
+		PIDOf:      m.pidInPod,
+	}
+}
+
+// applied takes down what the container got of what it asked for.
+func (r *Record) applied(made SpecResult) {
+	r.Cgroup = made.Spec.Linux.CgroupsPath
+	r.Resources = spec.Effective(made.Spec).GetLinux()
+	r.User = made.User
+}
+
+// pidInPod returns the pid of a running container of the same pod, for
+// namespace mode TARGET.
+func (m *Manager) pidInPod(podID, id string) (uint32, error) {
+	target, err := m.containers.Get(id)
+	if err != nil {
+		return 0, fmt.Errorf("target of the PID namespace: %w", err)
+	}
+	if target.PodID != podID {
+		return 0, fmt.Errorf("target of the PID namespace: %s is in another pod: %w", target, errdefs.ErrInvalidArgument)
+	}
+	if !target.running() {
+		return 0, fmt.Errorf("target of the PID namespace: %s is %s: %w", target, stateName(target), errdefs.ErrFailedPrecondition)
+	}
+	return target.PID, nil
+}
+
+func (m *Manager) streamOptions(r *Record) stdio.Options {
+	logName := r.Config.GetLogPath()
+	if r.LogDir == "" {
+		logName = ""
+	}
+	return stdio.Options{
+		ID:        r.ID,
+		Dir:       m.Dirs.io(r.ID),
+		LogDir:    r.LogDir,
+		LogName:   logName,
+		MaxLine:   m.MaxLogLine,
+		Terminal:  r.Config.GetTty(),
+		Stdin:     r.Config.GetStdin(),
+		StdinOnce: r.Config.GetStdinOnce(),
+	}
+}
+
+func mustBeReady(p *pod.Record) error {
+	if p.State != pod.Ready {
+		return fmt.Errorf("the pod is %s, it takes no containers: %w", p.State, errdefs.ErrFailedPrecondition)
+	}
+	return nil
+}
+
+// containerLabels are the labels of the container in containerd: those of the
+// image, those of the request, and its kind. An image's label that containerd
+// would not take, or that pretends to be ours, is dropped.
+func containerLabels(asked, ofImage map[string]string) map[string]string {
+	all := make(map[string]string, len(asked)+len(ofImage)+1)
+	for key, value := range ofImage {
+		if labels.Validate(key, value) == nil && !strings.HasPrefix(key, reservedLabels) {
+			all[key] = value
+		}
+	}
+	for key, value := range asked {
+		all[key] = value
+	}
+	all[kindLabel] = kindContainer
+	return all
+}

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package container
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// Dirs are where the files of containers are: under Root what survives a
+// reboot, the copies of image volumes; under State what does not, the FIFOs.
+type Dirs struct {
+	Root, State string
+}
+
+const containersDir = "containers"
+
+func (d Dirs) root(id string) string    { return filepath.Join(d.Root, containersDir, id) }
+func (d Dirs) state(id string) string   { return filepath.Join(d.State, containersDir, id) }
+func (d Dirs) volumes(id string) string { return filepath.Join(d.root(id), "volumes") }
+func (d Dirs) io(id string) string      { return filepath.Join(d.state(id), "io") }
+
+func (d Dirs) make(id string) error {
+	for _, dir := range []string{d.root(id), d.io(id)} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("directories of the container: %w", err)
+		}
+	}
+	return nil
+}
+
+func (d Dirs) remove(id string) error {
+	if err := errors.Join(os.RemoveAll(d.root(id)), os.RemoveAll(d.state(id))); err != nil {
+		return fmt.Errorf("directories of the container: %w", err)
+	}
+	return nil
+}
+
+// removeStray removes the directories of containers that are not known: a
+// crash left them in the middle of a create or a remove.
+func (d Dirs) removeStray(known map[string]bool) error {
+	var errs []error
+	for _, parent := range []string{d.Root, d.State} {
+		entries, err := os.ReadDir(filepath.Join(parent, containersDir))
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		errs = append(errs, err)
+		for _, entry := range entries {
+			if !known[entry.Name()] {
+				errs = append(errs, d.remove(entry.Name()))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package container
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/containerd/containerd/v2/pkg/cio"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/containerd-lite/containerd-lite/plugin/runtime"
+)
+
+// maxExecOutput bounds what ExecSync keeps of each stream, in bytes; the rest
+// is read and dropped. The kubelet refuses larger answers, and a probe that
+// prints for ever must not take the node's memory (CVE-2022-31030).
+const maxExecOutput = 16 << 20
+
+// execDrain is how long an exec's streams are read on after its process has
+// ended: what it wrote last is still in them. A child that it left behind can
+// hold them open for ever.
+const execDrain = 2 * time.Second
+
+// execKill bounds the wait for a process that was killed.
+const execKill = 10 * time.Second
+
+// Size is the size of a terminal, in characters.
+type Size struct{ Width, Height uint16 }
+
+// ExecOptions say what to run in a container and how to connect it. A nil
+// stream is not connected.
+type ExecOptions struct {
+	Command        []string
+	Terminal       bool
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+	Resize         <-chan Size
+}
+
+// ExecSync runs a command and returns what it printed, up to 16 MiB of each
+// stream, and its exit code. timeout 0 is none; a command that takes longer is
+// killed and the error is DeadlineExceeded.
+func (m *Manager) ExecSync(ctx context.Context, id string, command []string, timeout time.Duration) (stdout, stderr []byte, code uint32, err error) {
+	if timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, timeout, fmt.Errorf("command %q took longer than %s: %w", command[:min(1, len(command))], timeout, context.DeadlineExceeded))
+		defer cancel()
+	}
+	var out, errOut limitedBuffer
+	code, err = m.Exec(ctx, id, ExecOptions{Command: command, Stdout: &out, Stderr: &errOut})
+	if err != nil {
+		return nil, nil, 0, err
+	}
+	return out.bytes(), errOut.bytes(), code, nil
+}
+
+// Exec runs a command in a running container, connected to the streams of opts,
+// and returns its exit code. When ctx ends first the command is killed.
+func (m *Manager) Exec(ctx context.Context, id string, opts ExecOptions) (uint32, error) {
+	r, err := m.containers.Get(id)
+	if err != nil {
+		return 0, err
+	}
+	if len(opts.Command) == 0 {
+		return 0, fmt.Errorf("%s: exec: command is empty: %w", r, errdefs.ErrInvalidArgument)
+	}
+	task, err := r.runningTask()
+	if err != nil {
+		return 0, fmt.Errorf("exec: %w", err)
+	}
+	code, err := m.exec(ctx, r, task, opts)
+	if err != nil {
+		return 0, fmt.Errorf("%s: exec: %w", r, err)
+	}
+	return code, nil
+}
+
+func (m *Manager) exec(ctx context.Context, r *Record, task runtime.Task, opts ExecOptions) (uint32, error) {
+	spec, err := m.execSpec(ctx, r.ID, opts)
+	if err != nil {
+		return 0, err
+	}
+	stdin := &closingReader{Reader: opts.Stdin}
+	creator := m.execIO(r.ID, opts, stdin)
+	process, err := task.Exec(ctx, m.NewID(), spec, creator)
+	if err != nil {
+		return 0, err
+	}
+	// From here on the process is deleted whatever happens, and without the
+	// caller's deadline.
+	owned := context.WithoutCancel(ctx)
+	defer m.deleteExec(owned, r.ID, process)
+
+	exited, err := process.Wait(owned)
+	if err != nil {
+		return 0, fmt.Errorf("wait for process: %w", err)
+	}
+	if err := process.Start(ctx); err != nil {
+		return 0, err
+	}
+	stdin.afterEOF(func() {
+		_ = process.CloseIO(owned, runtime.WithStdinCloser) // it may have ended
+	})
+	resized, stopResizing := context.WithCancel(ctx)
+	defer stopResizing()
+	go resize(resized, process, opts.Resize)
+
+	select {
+	case status := <-exited:
+		code, _, err := status.Result()
+		process.IO().Wait()
+		return code, err
+	case <-ctx.Done():
+		m.killExec(owned, r.ID, process, exited)
+		return 0, context.Cause(ctx)
+	}
+}
+
+// execSpec is the process of the container's spec with another command.
+func (m *Manager) execSpec(ctx context.Context, id string, opts ExecOptions) (*specs.Process, error) {
+	spec, err := m.Containerd.Spec(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("spec of container: %w", err)
+	}
+	process := spec.Process
+	process.Args = opts.Command
+	process.Terminal = opts.Terminal
+	if opts.Terminal {
+		process.Env = append(process.Env, "TERM=xterm")
+	}
+	return process, nil
+}
+
+func (m *Manager) execIO(id string, opts ExecOptions, stdin *closingReader) cio.Creator {
+	streams := []cio.Opt{cio.WithFIFODir(m.Dirs.io(id))}
+	var in io.Reader
+	if opts.Stdin != nil {
+		in = stdin
+	}
+	streams = append(streams, cio.WithStreams(in, opts.Stdout, opts.Stderr))
+	if opts.Terminal {
+		streams = append(streams, cio.WithTerminal)
+	}
+	create := cio.NewCreator(streams...)
+	return func(id string) (cio.IO, error) {
+		made, err := create(id)
+		if err != nil {
+			return nil, err
+		}
+		return &boundedIO{IO: made, drained: make(chan struct{})}, nil
+	}
+}
+
+func (m *Manager) killExec(ctx context.Context, id string, process runtime.Process, exited <-chan runtime.ExitStatus) {
+	ctx, cancel := context.WithTimeout(ctx, execKill)
+	defer cancel()
+	if err := process.Kill(ctx, syscall.SIGKILL); err != nil && !errdefs.IsNotFound(err) {
+		log.G(ctx).WithError(err).WithField("container", id).Warn("exec that timed out is not killed")
+		return
+	}
+	select {
+	case <-exited:
+	case <-ctx.Done():
+	}
+}
+
+func (m *Manager) deleteExec(ctx context.Context, id string, process runtime.Process) {
+	ctx, cancel := context.WithTimeout(ctx, execKill)
+	defer cancel()
+	if _, err := process.Delete(ctx); err != nil && !errdefs.IsNotFound(err) {
+		log.G(ctx).WithError(err).WithField("container", id).Warn("exec is not deleted")
+	}
+}
+
+// resizer is a task or a process with a terminal.
+type resizer interface {
+	Resize(ctx context.Context, width, height uint32) error
+}
+
+// resize passes on the sizes of a terminal until they or ctx end.
+func resize(ctx context.Context, terminal resizer, sizes <-chan Size) {
+	for {
+		select {
+		case size, open := <-sizes:
+			if !open {
+				return
+			}
+			if err := terminal.Resize(ctx, uint32(size.Width), uint32(size.Height)); err != nil {
+				log.G(ctx).WithError(err).Debug("terminal is not resized")
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// boundedIO is an exec's streams whose Wait gives up after execDrain and closes
+// them, so that nobody waits for a child that the command left behind.
+type boundedIO struct {
+	cio.IO
+	once    sync.Once
+	drained chan struct{}
+}
+
+// Wait waits until the streams are read to their end, or for execDrain.
+func (b *boundedIO) Wait() {
+	b.once.Do(func() {
+		go func() {
+			defer close(b.drained)
+			b.IO.Wait()
+		}()
+	})
+	timer := time.NewTimer(execDrain)
+	defer timer.Stop()
+	select {
+	case <-b.drained:
+	case <-timer.C:
+		_ = b.IO.Close() // ends the reads under way
+	}
+}
+
+// closingReader tells when its reader has come to its end, so that the shim's
+// side of stdin can be closed as well.
+type closingReader struct {
+	io.Reader
+
+	mu    sync.Mutex
+	ended bool
+	then  func()
+}
+
+// Read reads from the reader behind it.
+func (c *closingReader) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	if err != nil {
+		c.end()
+	}
+	return n, err
+}
+
+func (c *closingReader) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.ended && c.then != nil {
+		go c.then()
+	}
+	c.ended = true
+}
+
+// afterEOF calls then once, as soon as the reader has ended.
+func (c *closingReader) afterEOF(then func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.then = then
+	if c.ended {
+		go then()
+	}
+}
+
+// limitedBuffer keeps the first maxExecOutput bytes written to it. It may be
+// read while a stuck stream still writes.
+type limitedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+// Write keeps what there is room for and claims to have written it all.
+func (b *limitedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if room := maxExecOutput - b.buf.Len(); room > 0 {
+		b.buf.Write(p[:min(room, len(p))])
+	}
+	return len(p), nil
+}
+
+func (b *limitedBuffer) bytes() []byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return bytes.Clone(b.buf.Bytes())
+}

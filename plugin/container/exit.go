@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package container
+
+import (
+	"context"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
+
+	"github.com/containerd-lite/containerd-lite/plugin/runtime"
+)
+
+// unknownExitCode is the exit code of a container whose real one is lost.
+const unknownExitCode = 255
+
+// watch waits for the exit of a task and takes it down in the record. There is
+// one watch for each running container.
+func (m *Manager) watch(id string, task runtime.Task, exited <-chan runtime.ExitStatus) {
+	m.wait.Go(func() {
+		for {
+			select {
+			case <-m.life.Done():
+				return
+			case status := <-exited:
+				if m.life.Err() != nil {
+					return
+				}
+				if status.Error() == nil {
+					m.exited(m.life, id, task, exit{code: status.ExitCode(), at: status.ExitTime()})
+					return
+				}
+				// The shim did not answer. Its exit is seen by containerd,
+				// which cleans up after it; ask again until it has.
+				log.G(m.life).WithError(status.Error()).WithField("container", id).Warn("lost the shim while waiting for the container")
+				var end *exit
+				if exited, end = m.waitAgain(task); end != nil {
+					m.exited(m.life, id, task, *end)
+					return
+				}
+			}
+		}
+	})
+}
+
+// exit is how and when a container ended.
+type exit struct {
+	code uint32
+	at   time.Time
+	lost bool // code and at are not known
+}
+
+// waitAgain returns a new wait, or the exit if there is nothing left to wait
+// for.
+func (m *Manager) waitAgain(task runtime.Task) (<-chan runtime.ExitStatus, *exit) {
+	retry := time.NewTicker(100 * time.Millisecond)
+	defer retry.Stop()
+	for {
+		status, err := task.Status(m.life)
+		switch {
+		case errdefs.IsNotFound(err):
+			return nil, &exit{lost: true}
+		case err == nil && status.Status == stopped:
+			return nil, &exit{code: status.ExitStatus, at: status.ExitTime}
+		case err == nil:
+			if again, err := task.Wait(m.life); err == nil {
+				return again, nil
+			}
+		}
+		select {
+		case <-m.life.Done():
+			return make(chan runtime.ExitStatus), nil
+		case <-retry.C:
+		}
+	}
+}
+
+// exited is the one path of every exit: the log is written to its end, the
+// record tells it, and the task is deleted.
+func (m *Manager) exited(ctx context.Context, id string, task runtime.Task, end exit) {
+	r, err := m.containers.Get(id)
+	if err != nil || r.Times.Finished != 0 {
+		return
+	}
+	// While the task exists its cgroup does, too, and with it the count of
+	// processes that were killed for want of memory.
+	oom := m.OOMKilled(r.Cgroup)
+
+	drain, cancel := context.WithTimeout(ctx, drainLimit)
+	if err := r.live.streams.Drain(drain); err != nil {
+		log.G(ctx).WithError(err).WithField("container", id).Warn("output is still open after the container's exit; the log may lack its end")
+	}
+	cancel()
+
+	m.recordExit(ctx, r, end, oom)
+	close(r.live.ended)
+	m.reap(ctx, r, task)
+	close(r.live.reaped)
+}
+
+func (m *Manager) recordExit(ctx context.Context, r *Record, end exit, oom bool) {
+	result := Exit{Code: int32(end.code)}
+	finished := end.at.UnixNano()
+	switch {
+	case end.lost:
+		result = Exit{Code: unknownExitCode, Reason: ReasonUnknown, Message: "the shim ended and its exit status is lost"}
+		finished = m.Now().UnixNano()
+	case oom && end.code != 0:
+		result.Reason = ReasonOOMKilled
+	case end.code == 0:
+		result.Reason = ReasonCompleted
+	default:
+		result.Reason = ReasonError
+	}
+	_, err := m.update(ctx, r.ID, func(r *Record) {
+		r.PID, r.Times.Finished, r.Exit = 0, finished, result
+	})
+	if err != nil && !errdefs.IsNotFound(err) {
+		log.G(ctx).WithError(err).WithField("container", r.ID).Error("exit is not saved")
+	}
+}
+
+// reap deletes the task of an exited container. What is left is deleted when
+// the container is removed.
+func (m *Manager) reap(ctx context.Context, r *Record, task runtime.Task) {
+	ctx, cancel := context.WithTimeout(ctx, reapLimit)
+	defer cancel()
+	if task == nil {
+		r.live.streams.Close()
+		return
+	}
+	if _, err := task.Delete(ctx); err != nil && !errdefs.IsNotFound(err) {
+		log.G(ctx).WithError(err).WithField("container", r.ID).Error("task of an exited container is left; removing the container deletes it")
+	}
+	r.live.setTask(nil)
+	r.live.streams.Close()
+}

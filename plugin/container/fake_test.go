@@ -1,0 +1,421 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package container
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	containerd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/containerd/containerd/v2/pkg/cio"
+	"github.com/containerd/errdefs"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"go.uber.org/goleak"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/plugin/config"
+	"github.com/containerd-lite/containerd-lite/plugin/image"
+	"github.com/containerd-lite/containerd-lite/plugin/pod"
+	"github.com/containerd-lite/containerd-lite/plugin/runtime"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var errBroken = errors.New("broken")
+
+// machine stands for containerd, the pods and the images around the manager. It
+// takes down each call as a line, keeps what exists, and fails where it is told
+// to. The streams and directories of containers are real.
+type machine struct {
+	mu     sync.Mutex
+	trace  []string
+	fail   map[string]error // line → error
+	exists map[string]bool  // what was made and not undone
+	saved  map[string][]byte
+	tasks  map[string]*fakeTask
+	pod    pod.Record
+	oom    bool
+	gate   map[string]chan struct{} // line → returns when closed
+}
+
+func newMachine() *machine {
+	return &machine{
+		fail:   map[string]error{},
+		exists: map[string]bool{},
+		saved:  map[string][]byte{},
+		tasks:  map[string]*fakeTask{},
+		gate:   map[string]chan struct{}{},
+		pod: pod.Record{
+			ID: "pod1", State: pod.Ready, Handler: "lite",
+			Config: &runtimeapi.PodSandboxConfig{
+				Metadata: &runtimeapi.PodSandboxMetadata{Name: "web", Namespace: "default", Uid: "u1"},
+			},
+		},
+	}
+}
+
+func (f *machine) call(line string) error {
+	f.mu.Lock()
+	f.trace = append(f.trace, line)
+	err, gate := f.fail[line], f.gate[line]
+	f.mu.Unlock()
+	if gate != nil {
+		<-gate
+	}
+	return err
+}
+
+func (f *machine) makes(line, what string) error {
+	f.mu.Lock()
+	f.exists[what] = true
+	f.mu.Unlock()
+	return f.call(line)
+}
+
+func (f *machine) undoes(line, what string) error {
+	if err := f.call(line); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	delete(f.exists, what)
+	f.mu.Unlock()
+	return nil
+}
+
+func (f *machine) left() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var left []string
+	for what := range f.exists {
+		left = append(left, what)
+	}
+	slices.Sort(left)
+	return left
+}
+
+func (f *machine) lines() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return strings.Join(f.trace, "\n")
+}
+
+func (f *machine) forgetTrace() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.trace = nil
+}
+
+func (f *machine) setFail(line string, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fail[line] = err
+}
+
+func (f *machine) CreateContainer(_ context.Context, c runtime.Container) error {
+	if err := f.makes("create container", "container"); err != nil {
+		return err
+	}
+	return f.store(c.ID, c.Record)
+}
+
+func (f *machine) SaveContainer(_ context.Context, id string, record any) error {
+	if err := f.call("save " + stateName(record.(*Record))); err != nil {
+		return err
+	}
+	return f.store(id, record)
+}
+
+func (f *machine) store(id string, record any) error {
+	data, err := json.Marshal(record)
+	f.mu.Lock()
+	f.saved[id] = data
+	f.mu.Unlock()
+	return err
+}
+
+func (f *machine) Spec(context.Context, string) (*specs.Spec, error) {
+	return testSpec(), f.call("read spec")
+}
+
+func (f *machine) SaveSpec(_ context.Context, _ string, s *specs.Spec) error {
+	return f.call(fmt.Sprintf("save spec %d", *s.Linux.Resources.CPU.Shares))
+}
+
+func (f *machine) DeleteContainer(_ context.Context, id string) error {
+	if err := f.undoes("delete container", "container"); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	delete(f.exists, "snapshot")
+	delete(f.saved, id)
+	f.mu.Unlock()
+	return nil
+}
+
+func (f *machine) Containers(context.Context, string) (records []runtime.Record, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for id, data := range f.saved {
+		records = append(records, runtime.Record{ID: id, JSON: data})
+	}
+	return records, nil
+}
+
+func (f *machine) Lease(ctx context.Context) (context.Context, func(context.Context) error, error) {
+	release := func(context.Context) error { return f.undoes("release lease", "lease") }
+	err := f.call("lease")
+	if err == nil {
+		f.mu.Lock()
+		f.exists["lease"] = true
+		f.mu.Unlock()
+	}
+	return ctx, release, err
+}
+
+func (f *machine) PrepareSnapshot(context.Context, string, runtime.Image, string) ([]mount.Mount, error) {
+	return nil, f.makes("snapshot", "snapshot")
+}
+
+func (f *machine) RemoveSnapshot(context.Context, string, string) error {
+	return f.undoes("remove snapshot", "snapshot")
+}
+
+func (f *machine) NewTask(_ context.Context, id string, create cio.Creator, _ string) (runtime.Task, error) {
+	if _, err := create(id); err != nil {
+		return nil, err
+	}
+	if err := f.call("new task"); err != nil {
+		return nil, err
+	}
+	return f.addTask(id, containerd.Created), nil
+}
+
+func (f *machine) addTask(id string, state containerd.ProcessStatus) *fakeTask {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.exists["task"] = true
+	f.tasks[id] = &fakeTask{machine: f, id: id, state: state, ended: make(chan struct{})}
+	return f.tasks[id]
+}
+
+func (f *machine) task(id string) *fakeTask {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.tasks[id]
+}
+
+func (f *machine) LoadTask(_ context.Context, id string, _ cio.Attach) (runtime.Task, error) {
+	t := f.task(id)
+	if t == nil {
+		return nil, fmt.Errorf("task %s: %w", id, errdefs.ErrNotFound)
+	}
+	return t, nil
+}
+
+func (f *machine) DeleteTask(_ context.Context, id string) error {
+	if f.task(id) == nil {
+		return nil
+	}
+	if err := f.undoes("delete task by force", "task"); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	delete(f.tasks, id)
+	f.mu.Unlock()
+	return nil
+}
+
+// fakeTask is a process that ends by SIGKILL, or when end is called.
+type fakeTask struct {
+	runtime.Task
+	machine *machine
+	id      string
+	ended   chan struct{}
+
+	mu     sync.Mutex
+	state  containerd.ProcessStatus
+	status containerd.Status
+	lost   error // the shim's connection is gone: Wait and Status fail
+}
+
+func (t *fakeTask) Pid() uint32 { return 4242 }
+
+func (t *fakeTask) Start(context.Context) error {
+	err := t.machine.call("start task")
+	if err == nil {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if t.state == containerd.Created {
+			t.state = containerd.Running
+		}
+	}
+	return err
+}
+
+func (t *fakeTask) end(code uint32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.state == containerd.Stopped {
+		return
+	}
+	t.state = containerd.Stopped
+	t.status = containerd.Status{Status: containerd.Stopped, ExitStatus: code, ExitTime: time.Unix(200, 0)}
+	close(t.ended)
+}
+
+func (t *fakeTask) Status(context.Context) (containerd.Status, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.lost != nil {
+		return containerd.Status{}, t.lost
+	}
+	t.status.Status = t.state
+	return t.status, nil
+}
+
+func (t *fakeTask) Wait(ctx context.Context) (<-chan runtime.ExitStatus, error) {
+	result := make(chan runtime.ExitStatus, 1)
+	go func() {
+		select {
+		case <-t.ended:
+			t.mu.Lock()
+			defer t.mu.Unlock()
+			if t.lost != nil {
+				result <- *containerd.NewExitStatus(0, time.Time{}, t.lost)
+				return
+			}
+			result <- *containerd.NewExitStatus(t.status.ExitStatus, t.status.ExitTime, nil)
+		case <-ctx.Done():
+			result <- *containerd.NewExitStatus(0, time.Time{}, ctx.Err())
+		}
+	}()
+	return result, nil
+}
+
+func (t *fakeTask) Kill(_ context.Context, s syscall.Signal, _ ...containerd.KillOpts) error {
+	err := t.machine.call(fmt.Sprintf("kill %d", int(s)))
+	if err == nil && s == syscall.SIGKILL {
+		t.end(137)
+	}
+	return err
+}
+
+func (t *fakeTask) Delete(context.Context, ...containerd.ProcessDeleteOpts) (*runtime.ExitStatus, error) {
+	if err := t.machine.undoes("delete task", "task"); err != nil {
+		return nil, err
+	}
+	t.machine.mu.Lock()
+	delete(t.machine.tasks, t.id)
+	t.machine.mu.Unlock()
+	return nil, nil
+}
+
+func (t *fakeTask) Update(context.Context, ...containerd.UpdateTaskOpts) error {
+	return t.machine.call("update task")
+}
+
+type fakePods struct{ *machine }
+
+func (f fakePods) Get(id string) (*pod.Record, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if id != f.pod.ID {
+		return nil, fmt.Errorf("pod sandbox %q: %w", id, errdefs.ErrNotFound)
+	}
+	p := f.pod
+	return &p, nil
+}
+
+func (f *machine) setPod(s pod.State) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.pod.State = s
+}
+
+type fakeImages struct{ *machine }
+
+func (f fakeImages) Resolve(_ context.Context, ref string) (image.Image, error) {
+	if ref != "busybox" {
+		return image.Image{}, fmt.Errorf("image %s: %w", ref, errdefs.ErrNotFound)
+	}
+	return image.Image{ID: "sha256:1", Names: []string{"busybox"}}, nil
+}
+
+func (fakeImages) Snapshotter(string) string { return "overlayfs" }
+
+type fakeHandlers struct{}
+
+func (fakeHandlers) Handler(name string) (string, config.Handler, error) {
+	return name, config.Handler{Type: "io.containerd.lite.v2"}, nil
+}
+
+type fakeSpecs struct{ *machine }
+
+func (f fakeSpecs) Make(context.Context, SpecRequest) (SpecResult, error) {
+	return SpecResult{Spec: testSpec()}, f.call("make spec")
+}
+
+func (f fakeSpecs) Update(current *specs.Spec, want *runtimeapi.LinuxContainerResources) (*specs.Spec, error) {
+	updated := *current
+	shares := uint64(want.GetCpuShares())
+	updated.Linux = &specs.Linux{Resources: &specs.LinuxResources{CPU: &specs.LinuxCPU{Shares: &shares}}}
+	return &updated, f.call("merge resources")
+}
+
+func testSpec() *specs.Spec {
+	shares := uint64(2)
+	return &specs.Spec{
+		Process: &specs.Process{Args: []string{"top"}},
+		Linux: &specs.Linux{
+			CgroupsPath: "/pod1/c1",
+			Resources:   &specs.LinuxResources{CPU: &specs.LinuxCPU{Shares: &shares}},
+		},
+	}
+}
+
+// newManager returns a manager on this machine. Managers that follow each other
+// with the same dir are the daemon before and after a restart.
+func newManager(t *testing.T, f *machine, dir string) *Manager {
+	t.Helper()
+	var mu sync.Mutex
+	ids := 0
+	m := New(t.Context(), Deps{
+		Containerd: f,
+		Pods:       fakePods{f},
+		Images:     fakeImages{f},
+		Handlers:   fakeHandlers{},
+		Specs:      fakeSpecs{f},
+		Dirs:       Dirs{Root: filepath.Join(dir, "root"), State: filepath.Join(dir, "state")},
+		NewID: func() string {
+			mu.Lock()
+			defer mu.Unlock()
+			ids++
+			return fmt.Sprintf("c%d", ids)
+		},
+		Now: func() time.Time { return time.Unix(100, 0) },
+		OOMKilled: func(string) bool {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			return f.oom
+		},
+	})
+	t.Cleanup(m.Close)
+	return m
+}
+
+func containerConfig(name string) *runtimeapi.ContainerConfig {
+	return &runtimeapi.ContainerConfig{
+		Metadata: &runtimeapi.ContainerMetadata{Name: name},
+		Image:    &runtimeapi.ImageSpec{Image: "busybox"},
+	}
+}

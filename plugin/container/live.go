@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package container
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/containerd/errdefs"
+
+	"github.com/containerd-lite/containerd-lite/plugin/runtime"
+	"github.com/containerd-lite/containerd-lite/plugin/stdio"
+)
+
+// live is what a container has only while the daemon runs. All versions of its
+// record share one.
+type live struct {
+	streams *stdio.Streams
+	ended   chan struct{} // closed when the exit is in the record
+	reaped  chan struct{} // closed when the task is deleted, too
+
+	updating sync.Mutex // held by an update of the resources, shim calls included
+
+	mu       sync.Mutex
+	task     runtime.Task
+	busy     string        // "start" or "remove" while one is under way
+	starting chan struct{} // closed when the start under way has ended
+}
+
+func newLive(streams *stdio.Streams) *live {
+	return &live{ended: make(chan struct{}), reaped: make(chan struct{}), streams: streams}
+}
+
+// begin claims the container for a start or a removal. done gives it back.
+func (l *live) begin(verb string) (done func(), err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.busy != "" {
+		return nil, fmt.Errorf("a %s is under way: %w", l.busy, errdefs.ErrFailedPrecondition)
+	}
+	l.busy = verb
+	started := make(chan struct{})
+	if verb == verbStart {
+		l.starting = started
+	}
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.busy, l.starting = "", nil
+		close(started)
+	}, nil
+}
+
+const (
+	verbStart  = "start"
+	verbRemove = "remove"
+)
+
+// waitStarted waits for a start under way, if there is one, to end.
+func (l *live) waitStarted(ctx context.Context) error {
+	l.mu.Lock()
+	starting := l.starting
+	l.mu.Unlock()
+	if starting == nil {
+		return nil
+	}
+	select {
+	case <-starting:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the start under way: %w", ctx.Err())
+	}
+}
+
+func (l *live) setTask(t runtime.Task) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.task = t
+}
+
+// runningTask returns the task of a running container.
+func (r *Record) runningTask() (runtime.Task, error) {
+	r.live.mu.Lock()
+	defer r.live.mu.Unlock()
+	if !r.running() || r.live.task == nil {
+		return nil, fmt.Errorf("%s is not running (%s): %w", r, stateName(r), errdefs.ErrFailedPrecondition)
+	}
+	return r.live.task, nil
+}

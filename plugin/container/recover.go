@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package container
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	containerd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
+	"golang.org/x/sync/errgroup"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/plugin/runtime"
+	"github.com/containerd-lite/containerd-lite/plugin/stdio"
+)
+
+const (
+	// recoverLimit bounds what one container may take: its shim may be stuck.
+	recoverLimit = 10 * time.Second
+	// recoverParallel is how many shims are asked at a time.
+	recoverParallel = 16
+)
+
+// Recover loads the containers that containerd knows and compares each with
+// its task:
+//
+//	record   task      → container
+//	created  none      → created
+//	created  created   → created, the task of the start that was cut short goes
+//	created  running   → running: the start was done but not saved
+//	running  running   → running, its log goes on
+//	running  stopped   → exited, with the code that the shim has kept
+//	running  none      → exited, code unknown
+//	exited   any       → exited, the task goes
+//
+// One container that cannot be recovered never keeps another from it.
+func (m *Manager) Recover(ctx context.Context) error {
+	records, err := m.Containerd.Containers(ctx, fmt.Sprintf("labels.%q==%s", kindLabel, kindContainer))
+	if err != nil {
+		return err
+	}
+	known := make(map[string]bool, len(records))
+	var group errgroup.Group
+	group.SetLimit(recoverParallel)
+	for _, saved := range records {
+		known[saved.ID] = true
+		group.Go(func() error {
+			ctx, cancel := context.WithTimeout(ctx, recoverLimit)
+			defer cancel()
+			if err := m.recover(ctx, saved); err != nil {
+				log.G(ctx).WithError(err).WithField("container", saved.ID).Error("container is not recovered")
+			}
+			return nil
+		})
+	}
+	_ = group.Wait()
+	return m.Dirs.removeStray(known)
+}
+
+func (m *Manager) recover(ctx context.Context, saved runtime.Record) error {
+	r := new(Record)
+	if err := json.Unmarshal(saved.JSON, r); err != nil {
+		return fmt.Errorf("decode record: %w", err)
+	}
+	streams, err := m.openStreams(r)
+	if err != nil {
+		return fmt.Errorf("streams: %w", err)
+	}
+	r.live = newLive(streams)
+	if err := m.containers.Put(r); err != nil {
+		return err
+	}
+	task, status, err := m.findTask(ctx, r.ID)
+	if err != nil {
+		return err
+	}
+	return m.reconcile(ctx, r, task, status)
+}
+
+// openStreams opens the streams of a recovered container: those of one that was
+// started go on, those of one that was not are as new, and one that has exited
+// has none.
+func (m *Manager) openStreams(r *Record) (*stdio.Streams, error) {
+	switch r.State() {
+	case runtimeapi.ContainerState_CONTAINER_RUNNING:
+		return stdio.Load(m.streamOptions(r))
+	case runtimeapi.ContainerState_CONTAINER_CREATED:
+		return stdio.Open(m.streamOptions(r))
+	}
+	return &stdio.Streams{}, nil
+}
+
+// findTask returns a container's task and its state; a nil task is none.
+func (m *Manager) findTask(ctx context.Context, id string) (runtime.Task, containerd.Status, error) {
+	task, err := m.Containerd.LoadTask(ctx, id, nil)
+	if errdefs.IsNotFound(err) {
+		return nil, containerd.Status{}, nil
+	}
+	if err != nil {
+		return nil, containerd.Status{}, fmt.Errorf("load task: %w", err)
+	}
+	status, err := task.Status(ctx)
+	if errdefs.IsNotFound(err) {
+		return nil, containerd.Status{}, nil
+	}
+	if err != nil {
+		return nil, containerd.Status{}, fmt.Errorf("state of task: %w", err)
+	}
+	return task, status, nil
+}
+
+// reconcile brings the record and the live part of a container in line with
+// its task.
+func (m *Manager) reconcile(ctx context.Context, r *Record, task runtime.Task, status containerd.Status) error {
+	ended := exit{code: status.ExitStatus, at: status.ExitTime}
+	switch r.State() {
+	case runtimeapi.ContainerState_CONTAINER_EXITED:
+		close(r.live.ended)
+		close(r.live.reaped)
+		return m.Containerd.DeleteTask(ctx, r.ID)
+	case runtimeapi.ContainerState_CONTAINER_CREATED:
+		if task == nil {
+			return nil
+		}
+		if status.Status == containerd.Created {
+			return m.Containerd.DeleteTask(ctx, r.ID)
+		}
+		if _, err := m.update(ctx, r.ID, func(r *Record) {
+			r.PID, r.Times.Started = task.Pid(), m.Now().UnixNano()
+		}); err != nil {
+			return err
+		}
+		r.live.streams.Connect()
+	}
+	if task == nil {
+		m.exited(m.life, r.ID, nil, exit{lost: true})
+		return nil
+	}
+	r.live.setTask(task)
+	if status.Status == containerd.Stopped {
+		m.exited(m.life, r.ID, task, ended)
+		return nil
+	}
+	exited, err := task.Wait(m.life)
+	if err != nil {
+		return fmt.Errorf("wait for task: %w", err)
+	}
+	m.watch(r.ID, task, exited)
+	return nil
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package container
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
+)
+
+// startErrorCode is the exit code of a container that did not start, as with
+// docker and containerd.
+const startErrorCode = 128
+
+// Start starts a created container. One that does not start is exited with
+// reason StartError and the cause as message, so that the kubelet can show it.
+func (m *Manager) Start(ctx context.Context, id string) error {
+	r, err := m.containers.Get(id)
+	if err != nil {
+		return err
+	}
+	done, err := r.live.begin(verbStart)
+	if err != nil {
+		return fmt.Errorf("%s: %w", r, err)
+	}
+	defer done()
+	if r, err = m.containers.Get(r.ID); err != nil {
+		return err
+	}
+	if err := m.startable(r); err != nil {
+		return fmt.Errorf("%s: %w", r, err)
+	}
+	// The start goes on when the caller has gone: half a start is worse than
+	// one that the caller finds done.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), startLimit)
+	defer cancel()
+	if err := m.start(ctx, r); err != nil {
+		m.startFailed(ctx, r, err)
+		return fmt.Errorf("%s: %w", r, err)
+	}
+	return nil
+}
+
+// startable tells why a container cannot be started, if so.
+func (m *Manager) startable(r *Record) error {
+	if r.Times.Started != 0 || r.Times.Finished != 0 {
+		return fmt.Errorf("it is %s, only a created container can be started: %w", stateName(r), errdefs.ErrFailedPrecondition)
+	}
+	p, err := m.Pods.Get(r.PodID)
+	if err != nil {
+		return err
+	}
+	return mustBeReady(p)
+}
+
+func (m *Manager) start(ctx context.Context, r *Record) error {
+	task, err := m.Containerd.NewTask(ctx, r.ID, r.live.streams.Creator(), r.Runtime.ShimPath)
+	if err != nil {
+		return fmt.Errorf("create task: %w", err)
+	}
+	r.live.streams.Connect() // the shim has opened its ends
+	// The wait is there before the start: a process may end before Start
+	// returns.
+	exited, err := task.Wait(m.life)
+	if err != nil {
+		return fmt.Errorf("wait for task: %w", err)
+	}
+	if err := task.Start(ctx); err != nil {
+		return fmt.Errorf("start task: %w", err)
+	}
+	r.live.setTask(task)
+	_, err = m.update(ctx, r.ID, func(r *Record) {
+		r.PID, r.Times.Started = task.Pid(), m.Now().UnixNano()
+	})
+	if err != nil {
+		return err
+	}
+	m.watch(r.ID, task, exited)
+	return nil
+}
+
+// startFailed deletes what was made of the task and records why.
+func (m *Manager) startFailed(ctx context.Context, r *Record, cause error) {
+	if err := m.Containerd.DeleteTask(ctx, r.ID); err != nil {
+		log.G(ctx).WithError(err).WithField("container", r.ID).Error("task of a container that did not start is left; removing the container deletes it")
+	}
+	now := m.Now().UnixNano()
+	_, err := m.update(ctx, r.ID, func(r *Record) {
+		r.PID, r.Times.Started, r.Times.Finished = 0, now, now
+		r.Exit = Exit{Code: startErrorCode, Reason: ReasonStartError, Message: cause.Error()}
+	})
+	if err != nil {
+		log.G(ctx).WithError(err).WithField("container", r.ID).Error("failed start is not saved")
+	}
+	r.live.setTask(nil)
+	r.live.streams.Close()
+	close(r.live.ended)
+	close(r.live.reaped)
+}
+
+func stateName(r *Record) string {
+	return strings.ToLower(strings.TrimPrefix(r.State().String(), "CONTAINER_"))
+}

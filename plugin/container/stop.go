@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package container
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+
+	containerd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
+	"github.com/moby/sys/signal"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/containerd-lite/containerd-lite/plugin/runtime"
+)
+
+// stopped is the state of a task whose process has ended.
+const stopped = containerd.Stopped
+
+// Stop ends a running container: its stop signal, then, after grace, SIGKILL.
+// It returns when the exit is in the record or when ctx ends; the kill comes
+// all the same. Of several calls the one with the shortest grace wins. A
+// container that does not run, or that nobody knows, is fine.
+func (m *Manager) Stop(ctx context.Context, id string, grace time.Duration) error {
+	r, err := m.containers.Get(id)
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := r.live.waitStarted(ctx); err != nil {
+		return fmt.Errorf("%s: %w", r, err)
+	}
+	if r, err = m.containers.Get(r.ID); errdefs.IsNotFound(err) {
+		return nil
+	}
+	task, err := r.runningTask()
+	if err != nil {
+		return nil // it does not run, which is what the caller wants
+	}
+	if grace > 0 {
+		m.signal(ctx, r, task, r.StopSignal)
+	}
+	m.killAfter(r, task, grace)
+	select {
+	case <-r.live.ended:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%s: wait for its end: %w", r, ctx.Err())
+	}
+}
+
+// killAfter kills the container when it has not ended after grace.
+func (m *Manager) killAfter(r *Record, task runtime.Task, grace time.Duration) {
+	m.wait.Go(func() {
+		timer := time.NewTimer(grace)
+		defer timer.Stop()
+		select {
+		case <-m.life.Done():
+			return
+		case <-r.live.ended:
+			return
+		case <-timer.C:
+		}
+		m.signal(m.life, r, task, "SIGKILL")
+	})
+}
+
+func (m *Manager) signal(ctx context.Context, r *Record, task runtime.Task, name string) {
+	sig, err := signal.ParseSignal(name)
+	if err != nil {
+		sig = syscall.SIGTERM // an image may ask for a signal that does not exist
+	}
+	var opts []containerd.KillOpts
+	if sig == syscall.SIGKILL {
+		opts = append(opts, containerd.WithKillAll)
+	}
+	if err := task.Kill(ctx, sig, opts...); err != nil && !errdefs.IsNotFound(err) {
+		log.G(ctx).WithError(err).WithField("container", r.ID).WithField("signal", name).Warn("signal is not delivered")
+	}
+}
+
+// StopAll kills the containers of a pod, all at once, and waits for the last.
+func (m *Manager) StopAll(ctx context.Context, podID string) error {
+	return m.each(podID, func(r *Record) error { return m.Stop(ctx, r.ID, 0) })
+}
+
+// RemoveAll removes the containers of a pod.
+func (m *Manager) RemoveAll(ctx context.Context, podID string) error {
+	return m.each(podID, func(r *Record) error { return m.Remove(ctx, r.ID) })
+}
+
+// each calls do for each container of a pod, side by side, and joins the
+// errors: one that fails does not keep the others.
+func (m *Manager) each(podID string, do func(*Record) error) error {
+	members := m.ofPod(podID)
+	errs := make([]error, len(members))
+	var group errgroup.Group
+	for i, r := range members {
+		group.Go(func() error { errs[i] = do(r); return nil })
+	}
+	_ = group.Wait()
+	return errors.Join(errs...)
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package container
+
+import (
+	"context"
+	"fmt"
+
+	containerd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/plugin/spec"
+)
+
+// UpdateResources changes the limits of a container: those of its spec, and,
+// when it runs, those of its cgroup. A field that is zero stays as it is. When
+// the cgroup refuses the limits the spec keeps the old ones.
+//
+// The lock that is held keeps two updates of one container apart; nobody who
+// reads waits for it.
+func (m *Manager) UpdateResources(ctx context.Context, id string, want *runtimeapi.LinuxContainerResources) error {
+	r, err := m.containers.Get(id)
+	if err != nil {
+		return err
+	}
+	if want == nil {
+		return fmt.Errorf("%s: update: linux resources are missing: %w", r, errdefs.ErrInvalidArgument)
+	}
+	r.live.updating.Lock()
+	defer r.live.updating.Unlock()
+	if r, err = m.containers.Get(r.ID); err != nil {
+		return err
+	}
+	if err := m.updateResources(ctx, r, want); err != nil {
+		return fmt.Errorf("%s: update: %w", r, err)
+	}
+	return nil
+}
+
+func (m *Manager) updateResources(ctx context.Context, r *Record, want *runtimeapi.LinuxContainerResources) error {
+	if r.State() == runtimeapi.ContainerState_CONTAINER_EXITED {
+		return fmt.Errorf("it has exited: %w", errdefs.ErrFailedPrecondition)
+	}
+	current, err := m.Containerd.Spec(ctx, r.ID)
+	if err != nil {
+		return fmt.Errorf("spec: %w", err)
+	}
+	updated, err := m.Specs.Update(current, want)
+	if err != nil {
+		return err
+	}
+	if err := m.Containerd.SaveSpec(ctx, r.ID, updated); err != nil {
+		return fmt.Errorf("save spec: %w", err)
+	}
+	if r.running() {
+		if err := m.applyResources(ctx, r, updated.Linux.Resources); err != nil {
+			if restore := m.Containerd.SaveSpec(context.WithoutCancel(ctx), r.ID, current); restore != nil {
+				log.G(ctx).WithError(restore).WithField("container", r.ID).Error("spec keeps limits that were refused")
+			}
+			return err
+		}
+	}
+	_, err = m.update(ctx, r.ID, func(r *Record) { r.Resources = spec.Effective(updated).GetLinux() })
+	return err
+}
+
+func (m *Manager) applyResources(ctx context.Context, r *Record, resources any) error {
+	task, err := r.runningTask()
+	if err != nil {
+		return nil // it has ended since, and a cgroup it no longer has
+	}
+	err = task.Update(ctx, containerd.WithResources(resources))
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	return err
+}

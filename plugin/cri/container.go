@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cri
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/plugin/container"
+)
+
+// CreateContainer makes a container in a pod.
+func (s *Server) CreateContainer(ctx context.Context, req *runtimeapi.CreateContainerRequest) (*runtimeapi.CreateContainerResponse, error) {
+	id, err := s.Containers.Create(ctx, req.GetPodSandboxId(), req.GetConfig())
+	if err != nil {
+		return nil, err
+	}
+	return &runtimeapi.CreateContainerResponse{ContainerId: id}, nil
+}
+
+// StartContainer starts a created container.
+func (s *Server) StartContainer(ctx context.Context, req *runtimeapi.StartContainerRequest) (*runtimeapi.StartContainerResponse, error) {
+	if err := s.Containers.Start(ctx, req.GetContainerId()); err != nil {
+		return nil, err
+	}
+	return &runtimeapi.StartContainerResponse{}, nil
+}
+
+// StopContainer stops a running container within timeout seconds.
+func (s *Server) StopContainer(ctx context.Context, req *runtimeapi.StopContainerRequest) (*runtimeapi.StopContainerResponse, error) {
+	grace := time.Duration(max(req.GetTimeout(), 0)) * time.Second
+	if err := s.Containers.Stop(ctx, req.GetContainerId(), grace); err != nil {
+		return nil, err
+	}
+	return &runtimeapi.StopContainerResponse{}, nil
+}
+
+// RemoveContainer kills and removes a container.
+func (s *Server) RemoveContainer(ctx context.Context, req *runtimeapi.RemoveContainerRequest) (*runtimeapi.RemoveContainerResponse, error) {
+	if err := s.Containers.Remove(ctx, req.GetContainerId()); err != nil {
+		return nil, err
+	}
+	return &runtimeapi.RemoveContainerResponse{}, nil
+}
+
+// UpdateContainerResources changes the limits of a container.
+func (s *Server) UpdateContainerResources(ctx context.Context, req *runtimeapi.UpdateContainerResourcesRequest) (*runtimeapi.UpdateContainerResourcesResponse, error) {
+	if err := s.Containers.UpdateResources(ctx, req.GetContainerId(), req.GetLinux()); err != nil {
+		return nil, err
+	}
+	return &runtimeapi.UpdateContainerResourcesResponse{}, nil
+}
+
+// ReopenContainerLog makes a container write to a new log file.
+func (s *Server) ReopenContainerLog(_ context.Context, req *runtimeapi.ReopenContainerLogRequest) (*runtimeapi.ReopenContainerLogResponse, error) {
+	if err := s.Containers.ReopenLog(req.GetContainerId()); err != nil {
+		return nil, err
+	}
+	return &runtimeapi.ReopenContainerLogResponse{}, nil
+}
+
+// ContainerStatus tells about a container.
+func (s *Server) ContainerStatus(_ context.Context, req *runtimeapi.ContainerStatusRequest) (*runtimeapi.ContainerStatusResponse, error) {
+	r, err := s.Containers.Get(req.GetContainerId())
+	if err != nil {
+		return nil, err
+	}
+	answer := &runtimeapi.ContainerStatusResponse{Status: containerStatus(r)}
+	if req.GetVerbose() {
+		info, err := containerInfo(r)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", r, err)
+		}
+		answer.Info = map[string]string{"info": info}
+	}
+	return answer, nil
+}
+
+// ListContainers lists the containers that match a filter.
+func (s *Server) ListContainers(_ context.Context, req *runtimeapi.ListContainersRequest) (*runtimeapi.ListContainersResponse, error) {
+	answer := &runtimeapi.ListContainersResponse{}
+	for _, r := range s.Containers.List() {
+		if containerMatches(r, req.GetFilter()) {
+			answer.Containers = append(answer.Containers, containerItem(r))
+		}
+	}
+	return answer, nil
+}
+
+func containerMatches(r *container.Record, f *runtimeapi.ContainerFilter) bool {
+	return hasIDPrefix(r.ID, f.GetId()) &&
+		hasIDPrefix(r.PodID, f.GetPodSandboxId()) &&
+		(f.GetState() == nil || f.GetState().GetState() == r.State()) &&
+		hasLabels(r.Config.GetLabels(), f.GetLabelSelector())
+}
+
+func containerItem(r *container.Record) *runtimeapi.Container {
+	return &runtimeapi.Container{
+		Id:           r.ID,
+		PodSandboxId: r.PodID,
+		Metadata:     r.Config.GetMetadata(),
+		Image:        containerImage(r),
+		ImageRef:     r.Image.ID,
+		ImageId:      r.Image.ID,
+		State:        r.State(),
+		CreatedAt:    r.Times.Created,
+		Labels:       r.Config.GetLabels(),
+		Annotations:  r.Config.GetAnnotations(),
+	}
+}
+
+// containerImage is the image as the user named it.
+func containerImage(r *container.Record) *runtimeapi.ImageSpec {
+	asked := r.Config.GetImage()
+	return &runtimeapi.ImageSpec{
+		Image:              r.Image.Name,
+		Annotations:        asked.GetAnnotations(),
+		UserSpecifiedImage: asked.GetUserSpecifiedImage(),
+		RuntimeHandler:     asked.GetRuntimeHandler(),
+	}
+}
+
+func containerStatus(r *container.Record) *runtimeapi.ContainerStatus {
+	status := &runtimeapi.ContainerStatus{
+		Id:          r.ID,
+		Metadata:    r.Config.GetMetadata(),
+		State:       r.State(),
+		CreatedAt:   r.Times.Created,
+		StartedAt:   r.Times.Started,
+		FinishedAt:  r.Times.Finished,
+		ExitCode:    r.Exit.Code,
+		Image:       containerImage(r),
+		ImageRef:    r.Image.ID,
+		ImageId:     r.Image.ID,
+		Reason:      r.Exit.Reason,
+		Message:     r.Exit.Message,
+		Labels:      r.Config.GetLabels(),
+		Annotations: r.Config.GetAnnotations(),
+		Mounts:      r.Config.GetMounts(),
+		LogPath:     r.LogPath(),
+		StopSignal:  r.CRIStopSignal(),
+	}
+	if r.Resources != nil {
+		status.Resources = &runtimeapi.ContainerResources{Linux: r.Resources}
+	}
+	if r.User != nil {
+		status.User = &runtimeapi.ContainerUser{Linux: r.User}
+	}
+	return status
+}
+
+// containerInfo is what `crictl inspect` shows beside the status. Environment
+// values stay out of it: they are often secrets.
+func containerInfo(r *container.Record) (string, error) {
+	info, err := json.Marshal(map[string]any{
+		"sandboxID":   r.PodID,
+		"pid":         r.PID,
+		"snapshotKey": r.ID,
+		"snapshotter": r.Runtime.Snapshotter,
+		"runtime":     r.Runtime.Handler,
+		"cgroupsPath": r.Cgroup,
+	})
+	return string(info), err
+}

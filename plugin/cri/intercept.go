@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cri
+
+import (
+	"context"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"github.com/containerd/errdefs/pkg/errgrpc"
+	"github.com/containerd/log"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// namespace is containerd's namespace of everything that Kubernetes runs.
+const namespace = "k8s.io"
+
+// intercept returns the service with [Server.call] around each of its methods.
+func (s *Server) intercept(service grpc.ServiceDesc) grpc.ServiceDesc {
+	service.Methods = slices.Clone(service.Methods)
+	for i, method := range service.Methods {
+		handle := method.Handler
+		service.Methods[i].Handler = func(srv any, ctx context.Context, decode func(any) error, outer grpc.UnaryServerInterceptor) (any, error) {
+			return handle(srv, ctx, decode, chain(outer, s.call))
+		}
+	}
+	return service
+}
+
+// chain runs inner inside of outer, which may be nil.
+func chain(outer, inner grpc.UnaryServerInterceptor) grpc.UnaryServerInterceptor {
+	if outer == nil {
+		return inner
+	}
+	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+		return outer(ctx, req, info, func(ctx context.Context, req any) (any, error) {
+			return inner(ctx, req, info, handler)
+		})
+	}
+}
+
+// call is around every RPC: nothing before the records are loaded, containerd's
+// namespace, one line in the log, and the gRPC code of the error's class.
+func (s *Server) call(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	if !s.ready.Load() {
+		return nil, status.Error(codes.Unavailable, "the CRI is loading its pods and containers, try again")
+	}
+	method := path.Base(info.FullMethod)
+	ctx = namespaces.WithNamespace(ctx, namespace)
+	ctx = log.WithLogger(ctx, log.G(ctx).WithFields(fields(req)))
+	start := time.Now()
+	answer, err := handler(ctx, req)
+	logCall(ctx, method, time.Since(start), err)
+	if err != nil {
+		return nil, errgrpc.ToGRPC(err)
+	}
+	return answer, nil
+}
+
+// logCall writes the one line of an RPC: at info what changes the node, at
+// debug what the kubelet asks every second.
+func logCall(ctx context.Context, method string, took time.Duration, err error) {
+	entry := log.G(ctx).WithField("rpc", method).WithField("took", took.Round(time.Microsecond))
+	switch {
+	case err != nil:
+		entry.WithError(err).Warn("CRI call")
+	case onlyReads(method):
+		entry.Debug("CRI call")
+	default:
+		entry.Info("CRI call")
+	}
+}
+
+func onlyReads(method string) bool {
+	if strings.HasPrefix(method, "List") {
+		return true
+	}
+	for _, suffix := range []string{"Status", "Stats", "Info", "Version", "RuntimeConfig", "ExecSync"} {
+		if strings.HasSuffix(method, suffix) {
+			return true
+		}
+	}
+	return false
+}
+
+// fields names the objects of a request in its log lines: ids and names only,
+// never what is in the config.
+func fields(req any) log.Fields {
+	f := log.Fields{}
+	add := func(key, value string) {
+		if value != "" {
+			f[key] = value
+		}
+	}
+	if r, ok := req.(interface{ GetPodSandboxId() string }); ok {
+		add("pod", r.GetPodSandboxId())
+	}
+	if r, ok := req.(interface{ GetContainerId() string }); ok {
+		add("container", r.GetContainerId())
+	}
+	addConfigFields(req, add)
+	return f
+}
+
+// addConfigFields names what a request is about to make or to fetch.
+func addConfigFields(req any, add func(key, value string)) {
+	switch r := req.(type) {
+	case *runtimeapi.RunPodSandboxRequest:
+		meta := r.GetConfig().GetMetadata()
+		add("pod", meta.GetNamespace()+"/"+meta.GetName())
+	case *runtimeapi.CreateContainerRequest:
+		add("container", r.GetConfig().GetMetadata().GetName())
+		add("image", r.GetConfig().GetImage().GetImage())
+	case *runtimeapi.PullImageRequest:
+		add("image", r.GetImage().GetImage())
+	case *runtimeapi.RemoveImageRequest:
+		add("image", r.GetImage().GetImage())
+	case *runtimeapi.ImageStatusRequest:
+		add("image", r.GetImage().GetImage())
+	}
+}

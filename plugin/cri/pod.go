@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cri
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/plugin/pod"
+)
+
+// RunPodSandbox makes a pod.
+func (s *Server) RunPodSandbox(ctx context.Context, req *runtimeapi.RunPodSandboxRequest) (*runtimeapi.RunPodSandboxResponse, error) {
+	id, err := s.Pods.Run(ctx, req.GetConfig(), req.GetRuntimeHandler())
+	if err != nil {
+		return nil, err
+	}
+	return &runtimeapi.RunPodSandboxResponse{PodSandboxId: id}, nil
+}
+
+// StopPodSandbox stops a pod and its containers.
+func (s *Server) StopPodSandbox(ctx context.Context, req *runtimeapi.StopPodSandboxRequest) (*runtimeapi.StopPodSandboxResponse, error) {
+	if err := s.Pods.Stop(ctx, req.GetPodSandboxId(), s.Containers); err != nil {
+		return nil, err
+	}
+	return &runtimeapi.StopPodSandboxResponse{}, nil
+}
+
+// RemovePodSandbox stops a pod and removes it with its containers.
+func (s *Server) RemovePodSandbox(ctx context.Context, req *runtimeapi.RemovePodSandboxRequest) (*runtimeapi.RemovePodSandboxResponse, error) {
+	if err := s.Pods.Remove(ctx, req.GetPodSandboxId(), s.Containers); err != nil {
+		return nil, err
+	}
+	return &runtimeapi.RemovePodSandboxResponse{}, nil
+}
+
+// PodSandboxStatus tells about a pod.
+func (s *Server) PodSandboxStatus(_ context.Context, req *runtimeapi.PodSandboxStatusRequest) (*runtimeapi.PodSandboxStatusResponse, error) {
+	r, err := s.Pods.Get(req.GetPodSandboxId())
+	if err != nil {
+		return nil, err
+	}
+	answer := &runtimeapi.PodSandboxStatusResponse{Status: podStatus(r)}
+	if req.GetVerbose() {
+		info, err := json.Marshal(r)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", r, err)
+		}
+		answer.Info = map[string]string{"info": string(info)}
+	}
+	return answer, nil
+}
+
+// ListPodSandbox lists the pods that match a filter.
+func (s *Server) ListPodSandbox(_ context.Context, req *runtimeapi.ListPodSandboxRequest) (*runtimeapi.ListPodSandboxResponse, error) {
+	answer := &runtimeapi.ListPodSandboxResponse{}
+	for _, r := range s.Pods.List() {
+		if podMatches(r, req.GetFilter()) {
+			answer.Items = append(answer.Items, podItem(r))
+		}
+	}
+	return answer, nil
+}
+
+func podMatches(r *pod.Record, f *runtimeapi.PodSandboxFilter) bool {
+	return hasIDPrefix(r.ID, f.GetId()) &&
+		(f.GetState() == nil || f.GetState().GetState() == podState(r)) &&
+		hasLabels(r.Config.GetLabels(), f.GetLabelSelector())
+}
+
+func podState(r *pod.Record) runtimeapi.PodSandboxState {
+	if r.State == pod.Ready {
+		return runtimeapi.PodSandboxState_SANDBOX_READY
+	}
+	return runtimeapi.PodSandboxState_SANDBOX_NOTREADY
+}
+
+func podItem(r *pod.Record) *runtimeapi.PodSandbox {
+	return &runtimeapi.PodSandbox{
+		Id:             r.ID,
+		Metadata:       r.Config.GetMetadata(),
+		State:          podState(r),
+		CreatedAt:      r.CreatedAt,
+		Labels:         r.Config.GetLabels(),
+		Annotations:    r.Config.GetAnnotations(),
+		RuntimeHandler: r.Requested,
+	}
+}
+
+func podStatus(r *pod.Record) *runtimeapi.PodSandboxStatus {
+	status := &runtimeapi.PodSandboxStatus{
+		Id:             r.ID,
+		Metadata:       r.Config.GetMetadata(),
+		State:          podState(r),
+		CreatedAt:      r.CreatedAt,
+		Network:        &runtimeapi.PodSandboxNetworkStatus{},
+		Labels:         r.Config.GetLabels(),
+		Annotations:    r.Config.GetAnnotations(),
+		RuntimeHandler: r.Requested,
+	}
+	if r.State == pod.Ready { // the address of a stopped pod may be another's
+		status.Network.Ip = r.Network.IP
+		for _, ip := range r.Network.AdditionalIPs {
+			status.Network.AdditionalIps = append(status.Network.AdditionalIps, &runtimeapi.PodIP{Ip: ip})
+		}
+	}
+	options := r.Config.GetLinux().GetSecurityContext().GetNamespaceOptions()
+	if options == nil {
+		options = &runtimeapi.NamespaceOption{}
+	}
+	status.Linux = &runtimeapi.LinuxPodSandboxStatus{
+		Namespaces: &runtimeapi.Namespace{Options: options},
+	}
+	return status
+}

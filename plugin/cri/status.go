@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cri
+
+import (
+	"context"
+
+	containerdversion "github.com/containerd/containerd/v2/version"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+const (
+	// kubeAPIVersion is the version of the kubelet's runtime API. It was never
+	// anything else.
+	kubeAPIVersion = "0.1.0"
+	criVersion     = "v1"
+	// runtimeName is containerd's: cAdvisor, the node's status and many tools
+	// know what they deal with by it.
+	runtimeName = "containerd"
+)
+
+// Version tells the name and the versions of the runtime.
+func (s *Server) Version(context.Context, *runtimeapi.VersionRequest) (*runtimeapi.VersionResponse, error) {
+	return &runtimeapi.VersionResponse{
+		Version:           kubeAPIVersion,
+		RuntimeName:       runtimeName,
+		RuntimeVersion:    containerdversion.Version,
+		RuntimeApiVersion: criVersion,
+	}, nil
+}
+
+// Status tells whether pods can be run, and with which handlers.
+func (s *Server) Status(ctx context.Context, req *runtimeapi.StatusRequest) (*runtimeapi.StatusResponse, error) {
+	network := &runtimeapi.RuntimeCondition{Type: runtimeapi.NetworkReady, Status: true}
+	if err := s.Node.NetworkStatus(); err != nil {
+		network.Status = false
+		network.Reason = "NetworkPluginNotReady"
+		network.Message = err.Error()
+	}
+	answer := &runtimeapi.StatusResponse{
+		Status: &runtimeapi.RuntimeStatus{Conditions: []*runtimeapi.RuntimeCondition{
+			{Type: runtimeapi.RuntimeReady, Status: true},
+			network,
+		}},
+		RuntimeHandlers: s.Node.Handlers(),
+		Features:        &runtimeapi.RuntimeFeatures{SupplementalGroupsPolicy: true},
+	}
+	if !req.GetVerbose() {
+		return answer, nil
+	}
+	info, err := s.Node.Info(ctx)
+	if err != nil {
+		return nil, err
+	}
+	answer.Info = info
+	return answer, nil
+}
+
+// RuntimeConfig tells the kubelet which cgroup driver to use.
+func (s *Server) RuntimeConfig(context.Context, *runtimeapi.RuntimeConfigRequest) (*runtimeapi.RuntimeConfigResponse, error) {
+	driver := runtimeapi.CgroupDriver_CGROUPFS
+	if s.Node.SystemdCgroup() {
+		driver = runtimeapi.CgroupDriver_SYSTEMD
+	}
+	return &runtimeapi.RuntimeConfigResponse{
+		Linux: &runtimeapi.LinuxRuntimeConfiguration{CgroupDriver: driver},
+	}, nil
+}
