@@ -156,7 +156,6 @@ type Pods interface {
 // Images finds the images of containers.
 type Images interface {
 	Resolve(ctx context.Context, ref string) (image.Image, error)
-	Snapshotter(handler string) string
 }
 
 // Handlers tells the configuration of a runtime handler.
@@ -181,9 +180,10 @@ type Deps struct {
 	Dirs       Dirs
 	MaxLogLine int // bytes; see max_container_log_line_size
 
-	NewID     func() string
-	Now       func() time.Time
-	OOMKilled func(cgroup string) bool // whether the kernel has killed in this cgroup for want of memory
+	NewID       func() string
+	Now         func() time.Time
+	Snapshotter func(handler string) string
+	OOMKilled   func(cgroup string) bool // whether the kernel has killed in this cgroup for want of memory
 }
 
 // Time limits. They bound work whose caller has gone, or a shim that is stuck.

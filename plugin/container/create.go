@@ -89,7 +89,7 @@ func (m *Manager) lookUp(ctx context.Context, p *pod.Record, c *runtimeapi.Conta
 		PodID:      p.ID,
 		Config:     c,
 		Image:      Image{ID: img.ID, Name: name},
-		Runtime:    Runtime{Handler: p.Handler, ShimPath: handler.Path, Snapshotter: m.Images.Snapshotter(p.Handler)},
+		Runtime:    Runtime{Handler: p.Handler, ShimPath: handler.Path, Snapshotter: m.Snapshotter(p.Handler)},
 		LogDir:     p.Config.GetLogDirectory(),
 		StopSignal: stopSignal(c.GetStopSignal(), img.Spec.Config.StopSignal),
 		Times:      Times{Created: m.Now().UnixNano()},
@@ -197,15 +197,15 @@ func (m *Manager) save(ctx context.Context, req *request, s *specs.Spec) error {
 
 func (m *Manager) specRequest(req *request) SpecRequest {
 	return SpecRequest{
-		ID:         req.record.ID,
-		Config:     req.record.Config,
-		Pod:        req.pod,
-		Image:      req.image,
-		Handler:    req.handler,
-		Name:       req.record.Runtime.Handler,
-		Rootfs:     req.rootfs,
-		VolumesDir: m.Dirs.volumes(req.record.ID),
-		PIDOf:      m.pidInPod,
+		ID:          req.record.ID,
+		Config:      req.record.Config,
+		Pod:         req.pod,
+		Image:       req.image,
+		Handler:     req.handler,
+		HandlerName: req.record.Runtime.Handler,
+		Rootfs:      req.rootfs,
+		VolumesDir:  m.Dirs.volumes(req.record.ID),
+		PIDOf:       m.pidInPod,
 	}
 }
 

@@ -351,8 +351,6 @@ func (f fakeImages) Resolve(_ context.Context, ref string) (image.Image, error) 
 	return image.Image{ID: "sha256:1", Names: []string{"busybox"}}, nil
 }
 
-func (fakeImages) Snapshotter(string) string { return "overlayfs" }
-
 type fakeHandlers struct{}
 
 func (fakeHandlers) Handler(name string) (string, config.Handler, error) {
@@ -402,7 +400,8 @@ func newManager(t *testing.T, f *machine, dir string) *Manager {
 			ids++
 			return fmt.Sprintf("c%d", ids)
 		},
-		Now: func() time.Time { return time.Unix(100, 0) },
+		Now:         func() time.Time { return time.Unix(100, 0) },
+		Snapshotter: func(string) string { return "overlayfs" },
 		OOMKilled: func(string) bool {
 			f.mu.Lock()
 			defer f.mu.Unlock()

@@ -3,25 +3,32 @@
 package container
 
 import (
+	"context"
+	"fmt"
+
 	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/containerd/containerd/v2/pkg/cdi"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/containerd-lite/containerd-lite/plugin/config"
+	"github.com/containerd-lite/containerd-lite/plugin/host"
 	"github.com/containerd-lite/containerd-lite/plugin/image"
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
+	"github.com/containerd-lite/containerd-lite/plugin/rootfs"
+	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
 
 // SpecRequest is what the spec of a container is made from.
 type SpecRequest struct {
-	ID         string
-	Config     *runtimeapi.ContainerConfig
-	Pod        *pod.Record
-	Image      image.Image
-	Name       string // of the handler
-	Handler    config.Handler
-	Rootfs     []mount.Mount
-	VolumesDir string // for the copies of the image's volumes
+	ID          string
+	Config      *runtimeapi.ContainerConfig
+	Pod         *pod.Record
+	Image       image.Image
+	HandlerName string
+	Handler     config.Handler
+	Rootfs      []mount.Mount
+	VolumesDir  string // for the copies of the image's volumes
 	// PIDOf returns the pid of a running container of a pod.
 	PIDOf func(podID, id string) (uint32, error)
 }
@@ -30,4 +37,126 @@ type SpecRequest struct {
 type SpecResult struct {
 	Spec *specs.Spec
 	User *runtimeapi.LinuxContainerUser
+}
+
+// Machine makes specs: it reads from the host and from the container's root
+// file system what package spec must know, and calls it.
+type Machine struct {
+	Facts     func(handler string) spec.Facts
+	Handler   func(name string, h config.Handler) spec.Handler
+	Options   spec.Options
+	Files     func(p *pod.Record) spec.PodFiles
+	NoVolumes bool // ignore_image_defined_volumes
+}
+
+var _ Specs = Machine{}
+
+// Make makes the spec of a container. It changes nothing on the host but for
+// directories: the copies of the image's volumes, and mount sources that are
+// missing.
+func (m Machine) Make(ctx context.Context, req SpecRequest) (SpecResult, error) {
+	in := spec.Input{
+		ID:      req.ID,
+		Config:  req.Config,
+		Pod:     req.Pod.SpecPod(m.Files(req.Pod)),
+		Image:   spec.Image{Name: req.Image.Name(), Config: req.Image.Spec.Config},
+		Handler: m.Handler(req.HandlerName, req.Handler),
+		Options: m.Options,
+		Facts:   m.Facts(req.HandlerName),
+	}
+	if err := m.readHost(&in, req); err != nil {
+		return SpecResult{}, err
+	}
+	if err := m.readRootfs(ctx, &in, req); err != nil {
+		return SpecResult{}, err
+	}
+	s, err := spec.Container(in)
+	if err != nil {
+		return SpecResult{}, err
+	}
+	var devices []string
+	for _, d := range req.Config.GetCDIDevices() {
+		devices = append(devices, d.GetName())
+	}
+	if err := cdi.WithCDIDevices(devices...)(ctx, nil, nil, s); err != nil {
+		return SpecResult{}, err
+	}
+	if err := host.MakeMissing(in.Mounts); err != nil {
+		return SpecResult{}, err
+	}
+	return SpecResult{Spec: s, User: spec.EffectiveUser(s).GetLinux()}, nil
+}
+
+// Update merges new limits into the spec of a container.
+func (m Machine) Update(current *specs.Spec, want *runtimeapi.LinuxContainerResources) (*specs.Spec, error) {
+	merged, err := spec.Resources(current.Linux.Resources, want, m.Facts(""), m.Options)
+	if err != nil {
+		return nil, err
+	}
+	linux := *current.Linux
+	linux.Resources = merged
+	updated := *current
+	updated.Linux = &linux
+	return &updated, nil
+}
+
+func (m Machine) readHost(in *spec.Input, req SpecRequest) (err error) {
+	sc := req.Config.GetLinux().GetSecurityContext()
+	if in.Mounts, err = host.ResolveMounts(req.Config.GetMounts(), host.CreateMissing); err != nil {
+		return err
+	}
+	if in.Devices, err = host.ResolveDevices(req.Config.GetDevices()); err != nil {
+		return err
+	}
+	if sc.GetPrivileged() && !in.Handler.PrivilegedWithoutHostDevices {
+		if in.HostDevices, err = host.Devices(); err != nil {
+			return err
+		}
+	}
+	if in.SeccompProfile, err = m.seccomp(sc); err != nil {
+		return err
+	}
+	if in.Facts.AppArmor {
+		profile, err := spec.AppArmor(sc)
+		if err != nil {
+			return err
+		}
+		if err := host.LoadAppArmor(profile); err != nil {
+			return err
+		}
+	}
+	if ns := sc.GetNamespaceOptions(); ns.GetPid() == runtimeapi.NamespaceMode_TARGET {
+		pid, err := req.PIDOf(req.Pod.ID, ns.GetTargetId())
+		if err != nil {
+			return err
+		}
+		in.TargetPID = fmt.Sprintf("/proc/%d/ns/pid", pid)
+	}
+	return nil
+}
+
+func (m Machine) seccomp(sc *runtimeapi.LinuxContainerSecurityContext) ([]byte, error) {
+	profile, err := spec.Seccomp(sc, m.Options.UnsetSeccompProfile)
+	if err != nil {
+		return nil, err
+	}
+	return host.ReadSeccompProfile(profile)
+}
+
+// readRootfs mounts the container's root file system for a moment, to look up
+// the user and to copy the image's volumes.
+func (m Machine) readRootfs(ctx context.Context, in *spec.Input, req SpecRequest) error {
+	image := req.Image.Spec.Config
+	err := mount.WithTempMount(ctx, req.Rootfs, func(root string) (err error) {
+		in.User, err = rootfs.ResolveUser(root, req.Config.GetLinux().GetSecurityContext(), image.User)
+		if err != nil || m.NoVolumes {
+			return err
+		}
+		in.Volumes, err = rootfs.CopyVolumes(ctx, root, image.Volumes, req.Config.GetMounts(), req.VolumesDir)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("image %s: %w", req.Image.Name(), err)
+	}
+	return nil
 }

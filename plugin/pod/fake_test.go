@@ -178,26 +178,11 @@ func (f fakeNetwork) Detach(context.Context, network.Pod) error { return f.undoe
 
 type fakeFiles struct{ *machine }
 
-func (f fakeFiles) Create(context.Context, string, *runtimeapi.PodSandboxConfig) error {
-	f.mu.Lock()
-	f.exists["shm"] = true
-	f.mu.Unlock()
+func (f fakeFiles) Create(string, *runtimeapi.PodSandboxConfig) error {
 	return f.makes("make files", "files")
 }
 
-func (f fakeFiles) RemoveVolatile(context.Context, string) error {
-	return f.undoes("remove volatile files", "shm")
-}
-
-func (f fakeFiles) Remove(context.Context, string) error {
-	if err := f.undoes("remove files", "files"); err != nil {
-		return err
-	}
-	f.mu.Lock()
-	delete(f.exists, "shm")
-	f.mu.Unlock()
-	return nil
-}
+func (f fakeFiles) Remove(string) error { return f.undoes("remove files", "files") }
 
 type fakeInits struct{ *machine }
 

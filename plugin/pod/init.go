@@ -11,6 +11,7 @@ import (
 	"github.com/containerd/containerd/v2/pkg/cio"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/containerd-lite/containerd-lite/plugin/config"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 )
 
@@ -29,7 +30,7 @@ type Tasks interface {
 type Init struct {
 	Tasks    Tasks
 	Handlers Handlers
-	Spec     func(r *Record, root string) (*specs.Spec, error)
+	Spec     func(r *Record, h config.Handler, root string) (*specs.Spec, error)
 	StateDir string
 }
 
@@ -48,7 +49,7 @@ func (i Init) Start(ctx context.Context, r *Record) (uint32, error) {
 	if err := os.MkdirAll(i.root(r.ID), 0o711); err != nil {
 		return 0, err
 	}
-	spec, err := i.Spec(r, i.root(r.ID))
+	spec, err := i.Spec(r, handler, i.root(r.ID))
 	if err != nil {
 		return 0, err
 	}

@@ -47,7 +47,7 @@ const (
 	// Stopping is a pod that takes no more containers and still holds
 	// resources: its network, its namespaces, its init.
 	Stopping State = "stopping"
-	// Stopped is a pod that only its record and its files are left of.
+	// Stopped is a pod that only its record is left of.
 	Stopped State = "stopped"
 )
 
@@ -138,9 +138,8 @@ type Network interface {
 // Files makes what every container of a pod sees of it: hostname, hosts,
 // resolv.conf and shared memory.
 type Files interface {
-	Create(ctx context.Context, id string, config *runtimeapi.PodSandboxConfig) error
-	RemoveVolatile(ctx context.Context, id string) error
-	Remove(ctx context.Context, id string) error
+	Create(id string, config *runtimeapi.PodSandboxConfig) error
+	Remove(id string) error
 }
 
 // Inits runs the init process of pods whose containers share one PID

@@ -35,7 +35,7 @@ func TestRunStopRemove(t *testing.T) {
 	if err := m.Stop(t.Context(), id, fakeMembers{f}); err != nil {
 		t.Fatal(err)
 	}
-	want = "save stopping\nstop containers\ndetach\nstop init\nunpin\nremove volatile files\nsave stopped"
+	want = "save stopping\nstop containers\ndetach\nstop init\nunpin\nremove files\nsave stopped"
 	if diff := cmp.Diff(want, f.lines()); diff != "" {
 		t.Errorf("steps of stop (-want +got):\n%s", diff)
 	}
@@ -44,7 +44,7 @@ func TestRunStopRemove(t *testing.T) {
 	if err := m.Remove(t.Context(), id, fakeMembers{f}); err != nil {
 		t.Fatal(err)
 	}
-	want = "remove containers\nremove files\ndelete record"
+	want = "remove containers\ndelete record"
 	if diff := cmp.Diff(want, f.lines()); diff != "" {
 		t.Errorf("steps of remove (-want +got):\n%s", diff)
 	}
@@ -128,7 +128,7 @@ func TestStopResumesWhatUndoLeft(t *testing.T) {
 // same, and a second call ends it.
 func TestRemoveResumes(t *testing.T) {
 	for _, step := range []string{
-		"stop containers", "detach", "stop init", "unpin", "remove volatile files", "save stopping", "save stopped",
+		"stop containers", "detach", "stop init", "unpin", "save stopping", "save stopped",
 		"remove containers", "remove files", "delete record",
 	} {
 		t.Run(step, func(t *testing.T) {

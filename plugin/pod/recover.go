@@ -60,7 +60,7 @@ func (m *Manager) recover(ctx context.Context, saved runtime.Record) error {
 // undoRun takes back a Run that a crash of the daemon ended.
 func (m *Manager) undoRun(ctx context.Context, r *Record) {
 	var u undo.Stack
-	u.Push("files", func(ctx context.Context) error { return m.Files.Remove(ctx, r.ID) })
+	u.Push("files", func(context.Context) error { return m.Files.Remove(r.ID) })
 	u.Push("namespaces", func(ctx context.Context) error { return m.Namespaces.Unpin(ctx, r.ID) })
 	if !r.HostNetwork() {
 		u.Push("network", func(ctx context.Context) error { return m.Network.Detach(ctx, r.network()) })

@@ -72,8 +72,8 @@ func (m *Manager) run(ctx context.Context, r *Record) (err error) {
 			m.abandon(ctx, r, &u)
 		}
 	}()
-	u.Push("files", func(ctx context.Context) error { return m.Files.Remove(ctx, r.ID) })
-	if err := m.Files.Create(ctx, r.ID, r.Config); err != nil {
+	u.Push("files", func(context.Context) error { return m.Files.Remove(r.ID) })
+	if err := m.Files.Create(r.ID, r.Config); err != nil {
 		return fmt.Errorf("pod files: %w", err)
 	}
 	u.Push("namespaces", func(ctx context.Context) error { return m.Namespaces.Unpin(ctx, r.ID) })

@@ -11,7 +11,7 @@ import (
 )
 
 // Stop ends a pod: it takes no more containers, those it has are stopped, and
-// its network and namespaces are given back. A pod that is stopped, or that
+// its network, namespaces and files are given back. A pod that is stopped, or that
 // nobody knows, is fine. A container that cannot die is reported, but the
 // network does not wait for it.
 //
@@ -27,7 +27,7 @@ func (m *Manager) Stop(ctx context.Context, id string, members Members) error {
 	return m.end(ctx, r, "stop", func(ctx context.Context) error { return m.stop(ctx, r.ID, members) })
 }
 
-// Remove stops a pod and removes its containers, its files and its record. A
+// Remove stops a pod and removes its containers and its record. A
 // pod that nobody knows is fine.
 func (m *Manager) Remove(ctx context.Context, id string, members Members) error {
 	r, err := m.pods.Get(id)
@@ -119,7 +119,7 @@ func (m *Manager) release(ctx context.Context, r *Record, membersStopped <-chan 
 		step("stop pod init", m.Inits.Stop(ctx, r.ID))
 	}
 	step("namespaces", m.Namespaces.Unpin(ctx, r.ID))
-	step("pod files", m.Files.RemoveVolatile(ctx, r.ID))
+	step("pod files", m.Files.Remove(r.ID))
 	return errors.Join(errs...)
 }
 
@@ -129,9 +129,6 @@ func (m *Manager) remove(ctx context.Context, id string, members Members) error 
 	}
 	if err := members.RemoveAll(ctx, id); err != nil {
 		return fmt.Errorf("remove containers: %w", err)
-	}
-	if err := m.Files.Remove(ctx, id); err != nil {
-		return fmt.Errorf("pod files: %w", err)
 	}
 	if err := m.Records.DeleteSandbox(ctx, id); err != nil {
 		return fmt.Errorf("delete record: %w", err)

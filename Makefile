@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+
+# What the integration targets test: DAEMON is lite or stock (containerd v2.4.2, the control), HANDLER is the
+# default runtime handler, lite or runc. FOCUS and SEED are critest's. `make critest DAEMON=stock HANDLER=lite`
+export LITE_DAEMON  ?= $(DAEMON)
+export LITE_HANDLER ?= $(HANDLER)
+export LITE_FOCUS   ?= $(FOCUS)
+export LITE_SEED    ?= $(SEED)
+
+export PATH := $(PATH):/usr/local/go/bin:/usr/local/sbin:/usr/sbin:/sbin
+SHELL := /bin/bash
+
+UNIT    = $$(go list ./... | grep -v /integration)
+FUZZFOR ?= 10s
+
+.DEFAULT_GOAL := help
+.PHONY: help build tools test unit integration critest lint fuzz demo dev bench clean
+
+help: ## print this help
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build containerd-lite and containerd-shim-lite-v2 into bin/
+	CGO_ENABLED=0 go build -trimpath -tags no_cri -ldflags "-s -w" -o bin/containerd-lite ./cmd/containerd-lite
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o bin/containerd-shim-lite-v2 ./cmd/containerd-shim-lite-v2
+
+tools: ## install the Debian packages and build the tools that tests need, into .tools/
+	integration/tools.sh
+
+test: lint unit integration ## everything: linter, unit tests, integration suites with critest
+
+unit: tools ## go vet and unit tests with the race detector
+	go vet -tags no_cri ./...
+	go run ./integration/count unit -race -tags no_cri $(UNIT)
+
+integration: build tools ## every suite of integration/ against a running daemon (as root)
+	go run ./integration/count integration -p 1 -count 1 -timeout 60m ./integration/...
+
+critest: build tools ## critest v1.36.0 alone: prints its numbers per group
+	go test -count 1 -timeout 60m ./integration/critest
+
+lint: ## golangci-lint
+	integration/tools.sh lint
+	.tools/bin/golangci-lint run
+
+fuzz: ## every fuzz target for FUZZFOR (10s) each
+	@grep -rn --include '*_test.go' -oP '^func \KFuzz\w+' . | while IFS=: read -r file _ target; do \
+		echo "==> $$target in $${file%/*}"; \
+		go test -tags no_cri -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZFOR) "$${file%/*}" || exit 1; \
+	done
+
+demo: build tools ## a pod from pull to removal, step by step
+	go run ./integration/demo
+
+dev: build tools ## start a throw-away daemon and print how to talk to it
+	go run ./integration/up
+
+bench: build tools ## pods up and down, containerd-lite and stock containerd in turn
+	go run ./integration/bench
+
+clean: ## remove bin/ and .tools/
+	rm -rf bin .tools

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/containerd/cgroups/v3"
+	srvconfig "github.com/containerd/containerd/v2/cmd/containerd/server/config"
+	"github.com/containerd/containerd/v2/version"
+	"github.com/containerd/log"
+	"github.com/containerd/plugin"
+	"github.com/containerd/plugin/registry"
+	"github.com/pelletier/go-toml/v2"
+
+	"github.com/containerd-lite/containerd-lite/plugin/config"
+)
+
+// file is one file of the config: the one that --config names, or one that it imports.
+type file struct {
+	path string
+	// lines are the lines of its keys, by their path.
+	lines lines
+}
+
+// checkConfig finds what is wrong with the config, and all of it in the CRI's part, before anything is started.
+// containerd would find most of it too, but only while its plugins load, and without saying where it is.
+func checkConfig(ctx context.Context, path string) error {
+	files, err := readFiles(path)
+	if err != nil {
+		return err
+	}
+	registered := registry.Graph(func(*plugin.Registration) bool { return false })
+	merged, err := load(ctx, path, registered)
+	if err != nil {
+		return err
+	}
+	if err := checkTypes(ctx, merged, registered); err != nil {
+		return locate(files, err)
+	}
+	if slices.Contains(merged.DisabledPlugins, config.ServerTable) {
+		log.G(ctx).Warnf("the CRI is off, so Kubernetes cannot use this node: disabled_plugins of %s names %s", path, config.ServerTable)
+		return nil
+	}
+	return locate(files, checkCRI(ctx, merged))
+}
+
+// locate puts in front of each problem where it is.
+func locate(files []file, err error) error {
+	var problems []error
+	for _, p := range config.Problems(err) {
+		problems = append(problems, fmt.Errorf("%s: %w", where(files, p), p))
+	}
+	return errors.Join(problems...)
+}
+
+// readFiles reads the file at path and all that it imports, in containerd's order: a later one overrides.
+func readFiles(path string) ([]file, error) {
+	var files []file
+	pending := []string{path}
+	for len(pending) > 0 {
+		path, pending = pending[0], pending[1:]
+		if slices.ContainsFunc(files, func(f file) bool { return f.path == path }) {
+			continue
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("config file: %w", err)
+		}
+		var content srvconfig.Config
+		if err := toml.Unmarshal(data, &content); err != nil {
+			return nil, syntaxError(path, err)
+		}
+		files = append(files, file{path, findLines(data)})
+		for _, pattern := range content.Imports {
+			imports, err := expandImport(path, pattern)
+			if err != nil {
+				return nil, err
+			}
+			pending = append(pending, imports...)
+		}
+	}
+	return files, nil
+}
+
+// expandImport returns the files that an import of the file parent means.
+func expandImport(parent, pattern string) ([]string, error) {
+	pattern = filepath.Clean(pattern)
+	if !filepath.IsAbs(pattern) {
+		pattern = filepath.Join(filepath.Dir(parent), pattern)
+	}
+	if !strings.Contains(pattern, "*") {
+		return []string{pattern}, nil
+	}
+	files, err := filepath.Glob(pattern)
+	if err != nil {
+		return nil, fmt.Errorf("%s: imports %q: %w", parent, pattern, err)
+	}
+	return files, nil
+}
+
+func syntaxError(path string, err error) error {
+	var at *toml.DecodeError
+	if !errors.As(err, &at) {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	row, column := at.Position()
+	if key := at.Key(); len(key) > 0 {
+		return fmt.Errorf("%s:%d:%d: %s: %w", path, row, column, strings.Join(key, "."), err)
+	}
+	return fmt.Errorf("%s:%d:%d: %w", path, row, column, err)
+}
+
+// load reads the config as the daemon will, but without the log lines, which the daemon writes again.
+func load(ctx context.Context, path string, registered []plugin.Registration) (*srvconfig.Config, error) {
+	defer quiet()()
+	merged := &srvconfig.Config{
+		Version:          version.ConfigVersion,
+		Plugins:          map[string]any{},
+		ProxyPlugins:     map[string]srvconfig.ProxyPlugin{},
+		StreamProcessors: map[string]srvconfig.StreamProcessor{},
+		Timeouts:         map[string]string{},
+	}
+	plugins := func() iter.Seq[plugin.Registration] { return slices.Values(registered) }
+	if err := srvconfig.LoadConfigWithPlugins(ctx, path, plugins, merged); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return merged, nil
+}
+
+// checkTypes decodes the table of every plugin and returns the first problem of each.
+func checkTypes(ctx context.Context, merged *srvconfig.Config, registered []plugin.Registration) error {
+	var problems []error
+	for _, r := range registered {
+		t := reflect.TypeOf(r.Config)
+		if t == nil || t.Kind() != reflect.Pointer {
+			continue
+		}
+		// The registered value is the one that the plugin will get: decode into another one.
+		problems = append(problems, decode(ctx, merged, r.URI(), reflect.New(t.Elem()).Interface()))
+	}
+	return errors.Join(problems...)
+}
+
+// checkCRI checks what the CRI's tables say; their types are right.
+func checkCRI(ctx context.Context, merged *srvconfig.Config) error {
+	images, runtime, server := config.DefaultImages(), config.DefaultRuntime(), config.DefaultServer()
+	err := errors.Join(
+		decode(ctx, merged, config.ImagesTable, &images),
+		decode(ctx, merged, config.RuntimeTable, &runtime),
+		decode(ctx, merged, config.ServerTable, &server))
+	if err != nil {
+		return err
+	}
+	_, err = runtime.BaseSpecs()
+	return errors.Join(
+		images.Validate(),
+		runtime.Validate(config.Host{CgroupV2: cgroups.Mode() == cgroups.Unified}),
+		err,
+		server.Validate())
+}
+
+func decode(ctx context.Context, merged *srvconfig.Config, table string, into any) error {
+	defer quiet()()
+	_, err := merged.Decode(ctx, table, into)
+	if err == nil {
+		return nil
+	}
+	problem := config.Problem{Table: table, What: err.Error(), Hint: "`containerd-lite config default` shows every key"}
+	var at *toml.DecodeError
+	if errors.As(err, &at) {
+		problem.Key = at.Key()
+	}
+	return problem
+}
+
+// quiet turns the log off and returns what turns it on again. Nothing else runs yet.
+func quiet() (restore func()) {
+	level := log.GetLevel()
+	set := func(level string) {
+		if err := log.SetLevel(level); err != nil {
+			panic(err) // The levels are the log package's own.
+		}
+	}
+	set("panic")
+	return func() { set(level.String()) }
+}

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// asDaemon is set in the environment of a test binary that shall be containerd-lite.
+const asDaemon = "CONTAINERD_LITE_TEST_AS_DAEMON"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asDaemon) != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// daemon is a containerd-lite with a root, a state and a socket of its own, and the test in place of systemd.
+type daemon struct {
+	cmd    *exec.Cmd
+	socket string
+	notify *net.UnixConn
+	log    *logFile
+}
+
+// start runs containerd-lite with a config.toml, which gets one line in front that keeps everything in a directory of the
+// test. The daemon ends with the test.
+func start(t *testing.T, config string) *daemon {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("containerd needs root")
+	}
+	dir, err := os.MkdirTemp("", "lite") //nolint:usetesting // t.TempDir may be too long for the path of a socket.
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	in := func(name string) string { return filepath.Join(dir, name) }
+	write(t, in("config.toml"), "imports = ['dirs.toml']\n"+config)
+	write(t, in("dirs.toml"), "version = 4\nplugins.'io.containerd.internal.v1.opt'.path = '"+in("opt")+"'\n")
+	notify, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: in("notify"), Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { notify.Close() })
+	d := &daemon{socket: in("sock"), notify: notify, log: newLogFile()}
+	d.cmd = exec.Command(os.Args[0], "--config", in("config.toml"), "--root", in("root"), "--state", in("state"), "--address", d.socket)
+	d.cmd.Env = append(os.Environ(), asDaemon+"=1", "NOTIFY_SOCKET="+in("notify"))
+	d.cmd.Stderr = d.log
+	if err := d.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if d.cmd.ProcessState == nil {
+			_ = d.cmd.Process.Kill()
+			_ = d.cmd.Wait()
+		}
+		if t.Failed() {
+			t.Logf("log of the daemon:\n%s", d.log)
+		}
+	})
+	return d
+}
+
+// told returns what the daemon has told systemd up to now, without waiting.
+func (d *daemon) told(t *testing.T) string {
+	t.Helper()
+	raw, err := d.notify.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []byte
+	err = raw.Control(func(fd uintptr) {
+		buf := make([]byte, 256)
+		for {
+			n, _, err := unix.Recvfrom(int(fd), buf, unix.MSG_DONTWAIT)
+			if err != nil {
+				return
+			}
+			got = append(got, buf[:n]...)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(got)
+}
+
+// waitReady waits for the daemon to tell systemd that it is ready.
+func (d *daemon) waitReady(t *testing.T) {
+	t.Helper()
+	buf := make([]byte, 256)
+	n, err := d.notify.Read(buf)
+	if err != nil || string(buf[:n]) != "READY=1" {
+		t.Fatalf("systemd is told %q, %v; want READY=1", buf[:n], err)
+	}
+}
+
+// version asks the CRI for its version, without waiting for the socket.
+func (d *daemon) version(t *testing.T) (*cri.VersionResponse, error) {
+	t.Helper()
+	conn, err := grpc.NewClient("unix://"+d.socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	return cri.NewRuntimeServiceClient(conn).Version(context.Background(), &cri.VersionRequest{})
+}
+
+// TestReady wants READY=1 when, and not before, the CRI answers; SIGHUP to be survived, and SIGTERM to end it well.
+func TestReady(t *testing.T) {
+	d := start(t, "version = 4\n")
+	d.waitReady(t)
+	if v, err := d.version(t); err != nil || v.RuntimeApiVersion != "v1" {
+		t.Fatalf("Version after READY=1: %v, %v", v, err)
+	}
+	if err := d.cmd.Process.Signal(unix.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	d.log.waitFor("SIGHUP is ignored")
+	if _, err := d.version(t); err != nil {
+		t.Errorf("Version after SIGHUP: %v", err)
+	}
+	if err := d.cmd.Process.Signal(unix.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.cmd.Wait(); err != nil {
+		t.Errorf("exit after SIGTERM: %v", err)
+	}
+}
+
+// TestRefuse gives the daemon reasons not to start, and wants the message to name the plugin, the cause and the way out.
+func TestRefuse(t *testing.T) {
+	for _, test := range []struct {
+		name, config string
+		want         []string
+	}{
+		{"broken config", "version = 4\n[plugins.'io.containerd.cri.v1.images']\nsnapshotter = ''\n", []string{
+			"config.toml:4: plugins.'io.containerd.cri.v1.images'.snapshotter: is empty", `such as "overlayfs"`}},
+		{"no such snapshotter", "version = 4\n[plugins.'io.containerd.cri.v1.images']\nsnapshotter = 'none'\n", []string{
+			"io.containerd.grpc.v1.cri: the CRI cannot serve", `there is no snapshotter "none"`, "name one that loaded: ",
+			`disabled_plugins = ["io.containerd.grpc.v1.cri"]`}},
+		{"half disabled", "version = 4\ndisabled_plugins = ['io.containerd.cri.v1.runtime']\n", []string{
+			"io.containerd.grpc.v1.cri: the CRI cannot serve", "plugin io.containerd.cri.v1.runtime is disabled", "take it out"}},
+		{"something it needs is disabled", "version = 4\ndisabled_plugins = ['io.containerd.lease.v1.manager']\n", []string{
+			"io.containerd.grpc.v1.cri: the CRI cannot serve", "io.containerd.lease.v1"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			d := start(t, test.config)
+			err := d.cmd.Wait()
+			if code := d.cmd.ProcessState.ExitCode(); code != 1 {
+				t.Errorf("exit code %d (%v), want 1", code, err)
+			}
+			lines := strings.Split(strings.TrimSpace(d.log.String()), "\n")
+			last := lines[len(lines)-1]
+			for _, text := range test.want {
+				if !strings.Contains(last, text) {
+					t.Errorf("last line %q does not say %q", last, text)
+				}
+			}
+			if told := d.told(t); strings.Contains(told, "READY") {
+				t.Errorf("systemd is told %q", told)
+			}
+		})
+	}
+}
+
+// TestWithoutCRI wants a daemon whose config turns the CRI off, as Docker's packages do, to run and to say so.
+func TestWithoutCRI(t *testing.T) {
+	d := start(t, `disabled_plugins = ["cri"]`)
+	d.waitReady(t)
+	if !strings.Contains(d.log.String(), "the CRI is off") {
+		t.Error("the log does not say that the CRI is off")
+	}
+	if v, err := d.version(t); err == nil {
+		t.Errorf("Version answers %v", v)
+	}
+}
+
+func TestVersion(t *testing.T) {
+	app := app()
+	var out bytes.Buffer
+	app.Writer = &out
+	if err := app.Run(context.Background(), []string{"containerd-lite", "--version"}); err != nil {
+		t.Fatal(err)
+	}
+	fields := strings.Fields(out.String())
+	if len(fields) < 4 || fields[0] != "containerd-lite" || !strings.HasPrefix(strings.TrimPrefix(fields[2], "v"), "2.") {
+		t.Errorf("%q, want the name, containerd's package and its version", out.String())
+	}
+}
+
+func TestUnknownCommand(t *testing.T) {
+	app := app()
+	app.Writer, app.ErrWriter = io.Discard, io.Discard
+	err := app.Run(context.Background(), []string{"containerd-lite", "serve"})
+	if err == nil || !strings.Contains(err.Error(), `"serve" is not a command`) {
+		t.Errorf("%v, want serve to be no command", err)
+	}
+}

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/containerd/containerd/v2/version"
+	"github.com/urfave/cli/v3"
+)
+
+// setVersion makes the daemon say which containerd it is, in --version, in its log and to `ctr version`, unless the
+// linker did. The Go toolchain knows both modules' versions, so no build needs flags for it.
+func setVersion(app *cli.Command) {
+	self := "(devel)"
+	if build, ok := debug.ReadBuildInfo(); ok {
+		self = build.Main.Version
+		for _, s := range build.Settings {
+			if s.Key == "vcs.revision" {
+				self += "-" + s.Value
+			}
+		}
+		for _, dep := range build.Deps {
+			if dep.Path == version.Package && version.Revision == "" {
+				version.Version = dep.Version
+			}
+		}
+	}
+	app.Version = version.Version
+	// The first three words are containerd's, for scripts that read the version from there.
+	cli.VersionPrinter = func(cmd *cli.Command) {
+		fmt.Fprintln(cmd.Root().Writer, cmd.Name, version.Package, version.Version,
+			"containerd-lite", self, runtime.Version())
+	}
+}

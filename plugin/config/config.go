@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package config holds the CRI's part of config.toml: the tables and keys of containerd 2.4's built-in CRI, so that a
+// file written for it by kubeadm, k3s or nvidia-ctk means the same here.
+//
+// There is one struct per table ([Images], [Runtime] with its [Handler] tables, [Server]); a field's doc comment says
+// what the key does, its toml tag how it is spelled, and the Default function of the table what it is when it is not
+// set. [Migrate] moves the keys of older files to these tables, Validate finds everything that is wrong at once, and
+// Pending names the keys that are read but not acted on yet.
+//
+// The package reads no file but the base_runtime_spec files of [Runtime.BaseSpecs], starts nothing and keeps no state. A
+// config is written once, while the daemon starts; after that it is only read, so it needs no lock.
+package config
+
+import (
+	"fmt"
+	"time"
+)
+
+// The tables of config.toml, which are also the URIs of the plugins that read them.
+const (
+	ImagesTable  = "io.containerd.cri.v1.images"
+	RuntimeTable = "io.containerd.cri.v1.runtime"
+	ServerTable  = "io.containerd.grpc.v1.cri"
+)
+
+// Config is everything that config.toml says about the CRI.
+type Config struct {
+	Images  Images
+	Runtime Runtime
+	Server  Server
+}
+
+// Duration is a duration in Go's notation ("1m30s"); the empty string means that it is not set.
+type Duration string
+
+// Or returns the duration, or unset where the key is empty. A text that is no duration, which Validate reports, counts
+// as empty.
+func (d Duration) Or(unset time.Duration) time.Duration {
+	parsed, err := time.ParseDuration(string(d))
+	if err != nil {
+		return unset
+	}
+	return parsed
+}
+
+// check returns what is wrong with the text, or nothing.
+func (d Duration) check() string {
+	if d == "" {
+		return ""
+	}
+	parsed, err := time.ParseDuration(string(d))
+	switch {
+	case err != nil:
+		return fmt.Sprintf("%q is not a duration", string(d))
+	case parsed < 0:
+		return fmt.Sprintf("%q is negative", string(d))
+	}
+	return ""
+}

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	runcoptions "github.com/containerd/containerd/api/types/runc/options"
+	runtimeoptions "github.com/containerd/containerd/api/types/runtimeoptions/v1"
+	"github.com/containerd/errdefs"
+	"github.com/pelletier/go-toml/v2"
+)
+
+// The handlers that exist without any config.toml, and their runtime types.
+const (
+	LiteHandler     = "lite"
+	LiteRuntimeType = "io.containerd.lite.v2"
+	RuncHandler     = "runc"
+	RuncRuntimeType = "io.containerd.runc.v2"
+)
+
+const (
+	sandboxerPod = "podsandbox"
+	ioFIFO       = "fifo"
+	ioStreaming  = "streaming"
+)
+
+// Handler is one table of containerd.runtimes: a way to run pods, which a RuntimeClass chooses by its name.
+type Handler struct {
+	// Type is the runtime type, from which containerd derives the name of the shim binary.
+	Type string `toml:"runtime_type"`
+	// Path is an absolute path of the shim binary, instead of the one that the type means.
+	Path string `toml:"runtime_path"`
+	// PodAnnotations are patterns (path.Match) of pod annotations to pass on to the OCI spec.
+	PodAnnotations []string `toml:"pod_annotations"`
+	// ContainerAnnotations are patterns (path.Match) of container annotations to pass on to the OCI spec.
+	ContainerAnnotations []string `toml:"container_annotations"`
+	// PrivilegedWithoutHostDevices gives privileged containers no host devices.
+	PrivilegedWithoutHostDevices bool `toml:"privileged_without_host_devices"`
+	// PrivilegedWithoutHostDevicesAllDevicesAllowed lets such containers use any device that they make.
+	PrivilegedWithoutHostDevicesAllDevicesAllowed bool `toml:"privileged_without_host_devices_all_devices_allowed"`
+	// CgroupWritable mounts the cgroup file system read-write in unprivileged containers; cgroup v2 only.
+	CgroupWritable bool `toml:"cgroup_writable"`
+	// BaseRuntimeSpec is a JSON file with the OCI spec that containers start from; see [Runtime.BaseSpecs].
+	BaseRuntimeSpec string `toml:"base_runtime_spec"`
+	// CNIConfDir replaces cni.conf_dir.
+	CNIConfDir string `toml:"cni_conf_dir"`
+	// CNIMaxConfNum replaces cni.max_conf_num where CNIConfDir is set.
+	CNIMaxConfNum int `toml:"cni_max_conf_num"`
+	// Snapshotter replaces the images table's snapshotter.
+	Snapshotter string `toml:"snapshotter"`
+	// Sandboxer is podsandbox (also when empty), or names the controller that makes the pod itself.
+	Sandboxer string `toml:"sandboxer"`
+	// DisablePauseImagePull leaves the pause image to the shim.
+	DisablePauseImagePull bool `toml:"disable_pause_image_pull"`
+	// IOType is how a shim gets stdio: fifo (also when empty) or streaming.
+	IOType string `toml:"io_type"`
+	// Options are the shim's own; see [Handler.RuntimeOptions].
+	Options map[string]any `toml:"options"`
+}
+
+// defaultHandler returns the handler of a runc shim, with every option spelled out for who reads "config default".
+func defaultHandler(runtimeType string) Handler {
+	return Handler{
+		Type:      runtimeType,
+		Sandboxer: sandboxerPod,
+		Options: map[string]any{
+			"BinaryName":    "",
+			"CriuImagePath": "",
+			"CriuWorkPath":  "",
+			"IoGid":         int64(0),
+			"IoUid":         int64(0),
+			"NoNewKeyring":  false,
+			"Root":          "",
+			"ShimCgroup":    "",
+			"SystemdCgroup": false,
+		},
+	}
+}
+
+// Handler returns the handler of that name and the name it has in the config; "" means the default one.
+//
+// An unknown name is errdefs.ErrInvalidArgument: it is a mistake in the request, and NotFound would tell the kubelet that
+// a pod is gone.
+func (r Runtime) Handler(name string) (string, Handler, error) {
+	if name == "" {
+		name = r.Containerd.DefaultRuntimeName
+	}
+	h, ok := r.Containerd.Runtimes[name]
+	if !ok {
+		return "", Handler{}, fmt.Errorf("runtime handler %q is not configured (configured: %s): %w",
+			name, strings.Join(r.HandlerNames(), ", "), errdefs.ErrInvalidArgument)
+	}
+	return name, h, nil
+}
+
+// HandlerNames returns the names of all handlers, sorted.
+func (r Runtime) HandlerNames() []string {
+	return slices.Sorted(maps.Keys(r.Containerd.Runtimes))
+}
+
+// IsRunc tells whether the handler's shim is driven by containerd.runc.v1.Options, that is runc or one of its kind.
+func (h Handler) IsRunc() bool {
+	return h.Type == RuncRuntimeType || h.Type == LiteRuntimeType
+}
+
+// RuntimeOptions returns the options message that the handler's shim expects, or nil where the handler has no options
+// table: *runcoptions.Options for the shims of runc, otherwise *runtimeoptions.Options, whose ConfigBody is the whole
+// table in TOML unless a ConfigPath is set. Names of options ignore case, as in containerd.
+//
+// For the shims of runc an unknown option is an error that names it, unless its value is empty: old releases of
+// containerd printed options into their default config that no longer exist.
+func (h Handler) RuntimeOptions() (any, error) {
+	if h.Options == nil {
+		return nil, nil
+	}
+	body, err := toml.Marshal(h.Options)
+	if err != nil {
+		return nil, fmt.Errorf("options of %s: encode: %w", h.Type, err)
+	}
+	if h.IsRunc() {
+		if unknown := h.unknownOptions(body); len(unknown) > 0 {
+			return nil, fmt.Errorf("options of %s: %s: no such option: %w", h.Type, strings.Join(unknown, ", "), errdefs.ErrInvalidArgument)
+		}
+		opts := &runcoptions.Options{}
+		if err := toml.Unmarshal(body, opts); err != nil {
+			return nil, fmt.Errorf("options of %s: %w", h.Type, err)
+		}
+		return opts, nil
+	}
+	opts := &runtimeoptions.Options{}
+	if err := toml.Unmarshal(body, opts); err != nil {
+		return nil, fmt.Errorf("options of %s: %w", h.Type, err)
+	}
+	if opts.ConfigPath == "" {
+		opts.ConfigBody = body
+	}
+	return opts, nil
+}
+
+// unknownOptions returns the names in body, which is h.Options in TOML, that a shim of runc does not know and that are
+// not empty.
+func (h Handler) unknownOptions(body []byte) []string {
+	err := toml.NewDecoder(bytes.NewReader(body)).DisallowUnknownFields().Decode(&runcoptions.Options{})
+	var missing *toml.StrictMissingError
+	if !errors.As(err, &missing) {
+		return nil
+	}
+	var unknown []string
+	for _, e := range missing.Errors {
+		if name := e.Key()[0]; !isEmpty(h.Options[name]) && !slices.Contains(unknown, name) {
+			unknown = append(unknown, name)
+		}
+	}
+	slices.Sort(unknown)
+	return unknown
+}
+
+// SystemdCgroup tells whether the handler's containers have systemd scopes as cgroups, which is what the CRI calls the
+// systemd cgroup driver. It is false for shims that are not of runc.
+func (h Handler) SystemdCgroup() bool {
+	opts, err := h.RuntimeOptions()
+	if err != nil {
+		return false
+	}
+	runc, ok := opts.(*runcoptions.Options)
+	return ok && runc.GetSystemdCgroup()
+}
+
+// isEmpty tells whether a decoded TOML value, or everything in a table, is its type's zero value: such a key asks for
+// nothing.
+func isEmpty(v any) bool {
+	switch v := v.(type) {
+	case nil:
+		return true
+	case map[string]any:
+		for _, child := range v {
+			if !isEmpty(child) {
+				return false
+			}
+		}
+		return true
+	case []any:
+		return len(v) == 0
+	}
+	return reflect.ValueOf(v).IsZero()
+}

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import "path/filepath"
+
+// Images is the table plugins.'io.containerd.cri.v1.images'.
+type Images struct {
+	// Snapshotter unpacks images and makes the root file systems of containers, unless a handler names another one.
+	Snapshotter string `toml:"snapshotter"`
+	// DisableSnapshotAnnotations withholds image and layer references from remote snapshotters (stargz, nydus).
+	DisableSnapshotAnnotations bool `toml:"disable_snapshot_annotations"`
+	// DiscardUnpackedLayers lets garbage collection remove a layer's blob once it is unpacked.
+	DiscardUnpackedLayers bool `toml:"discard_unpacked_layers"`
+	// MaxConcurrentDownloads is how many layers of one image are fetched at a time.
+	MaxConcurrentDownloads int `toml:"max_concurrent_downloads"`
+	// ConcurrentLayerFetchBuffer is the size in bytes of the parts in which one layer is fetched in parallel; 0 fetches
+	// it in one piece.
+	ConcurrentLayerFetchBuffer int `toml:"concurrent_layer_fetch_buffer"`
+	// ImagePullProgressTimeout cancels a pull that got no byte for so long; "0s" never does.
+	ImagePullProgressTimeout Duration `toml:"image_pull_progress_timeout"`
+	// ImagePullWithSyncFs syncs the file system after unpacking.
+	ImagePullWithSyncFs bool `toml:"image_pull_with_sync_fs"`
+	// StatsCollectPeriod is the number of seconds between two looks at the disk usage of snapshots.
+	StatsCollectPeriod int `toml:"stats_collect_period"`
+	// UseLocalImagePull pulls with the client instead of the transfer service.
+	UseLocalImagePull bool `toml:"use_local_image_pull"`
+	// PinnedImages are never removed by the kubelet's garbage collection; "sandbox" is the pause image of runtimes that
+	// want one. The values are full references with domain and tag.
+	PinnedImages map[string]string `toml:"pinned_images"`
+	// RuntimePlatforms says which platform and snapshotter the images of a handler have.
+	RuntimePlatforms map[string]ImagePlatform `toml:"runtime_platforms"`
+	// Registry says how registries are reached.
+	Registry Registry `toml:"registry"`
+	// ImageDecryption says where the keys of encrypted images are.
+	ImageDecryption ImageDecryption `toml:"image_decryption"`
+}
+
+// ImagePlatform is one entry of runtime_platforms.
+type ImagePlatform struct {
+	// Platform is os[/arch[/variant]]; empty means this machine's.
+	Platform string `toml:"platform"`
+	// Snapshotter replaces the default snapshotter for the handler's images.
+	Snapshotter string `toml:"snapshotter"`
+}
+
+// Registry is the table registry of [Images].
+type Registry struct {
+	// ConfigPath lists directories, separated by colons, with <host>/hosts.toml files; see [Registry.ConfigDirs].
+	ConfigPath string `toml:"config_path"`
+	// Headers are sent with every request to any registry.
+	Headers map[string][]string `toml:"headers"`
+	// Mirrors is the old form of hosts.toml.
+	Mirrors map[string]Mirror `toml:"mirrors"`
+	// Configs is the old place of credentials by host.
+	Configs map[string]RegistryConfig `toml:"configs"`
+	// Auths is the oldest place of credentials, by URL.
+	Auths map[string]Auth `toml:"auths"`
+}
+
+// Mirror is one entry of registry.mirrors.
+type Mirror struct {
+	// Endpoints are the URLs to ask, in this order.
+	Endpoints []string `toml:"endpoint"`
+}
+
+// RegistryConfig is one entry of registry.configs.
+type RegistryConfig struct {
+	// Auth are the credentials for the host.
+	Auth *Auth `toml:"auth"`
+}
+
+// Auth are credentials for a registry. They must never be logged.
+type Auth struct {
+	// Username and Password log in.
+	Username string `toml:"username"`
+	Password string `toml:"password"`
+	// Auth is base64 of username:password.
+	Auth string `toml:"auth"`
+	// IdentityToken is exchanged for an access token.
+	IdentityToken string `toml:"identitytoken"`
+}
+
+// ImageDecryption is the table image_decryption of [Images].
+type ImageDecryption struct {
+	// KeyModel is "node": keys are on this machine; or empty: nothing is decrypted.
+	KeyModel string `toml:"key_model"`
+}
+
+// DefaultImages returns the table as it is when config.toml does not mention it.
+func DefaultImages() Images {
+	return Images{
+		Snapshotter:                "overlayfs",
+		DisableSnapshotAnnotations: true,
+		MaxConcurrentDownloads:     3,
+		ImagePullProgressTimeout:   "5m0s",
+		StatsCollectPeriod:         10,
+		PinnedImages:               map[string]string{"sandbox": "registry.k8s.io/pause:3.10.2"},
+		ImageDecryption:            ImageDecryption{KeyModel: "node"},
+	}
+}
+
+// ConfigDirs returns the directories to look for hosts.toml in. Without a config_path these are containerd's and
+// Docker's.
+func (r Registry) ConfigDirs() []string {
+	if r.ConfigPath == "" {
+		return []string{"/etc/containerd/certs.d", "/etc/docker/certs.d"}
+	}
+	return filepath.SplitList(r.ConfigPath)
+}

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/pelletier/go-toml/v2"
+)
+
+// TestPending sets every key that is not acted on yet and wants one line for each, without its value.
+func TestPending(t *testing.T) {
+	images, runtime := DefaultImages(), DefaultRuntime()
+	mustDecode(t, &images, `
+		disable_snapshot_annotations = false
+		concurrent_layer_fetch_buffer = 1024
+		image_pull_with_sync_fs = true
+		use_local_image_pull = true
+		runtime_platforms = {b = {platform = "linux/arm64"}, a = {platform = "linux/arm64"}, c = {snapshotter = "native"}}
+		[registry]
+		mirrors."docker.io".endpoint = ["https://mirror"]
+		configs."r.example.com".auth.password = "secret"
+		auths."https://r.example.com".auth = "secret"`)
+	mustDecode(t, &runtime, `
+		enable_selinux = true
+		selinux_category_range = 100
+		stats_collect_period = "5s"
+		stats_retention_period = "5m"
+		cni.conf_template = "/t"
+		[containerd]
+		ignore_blockio_not_enabled_errors = true
+		ignore_rdt_not_enabled_errors = true
+		runtimes.kata = {runtime_type = "io.containerd.kata.v2", sandboxer = "shim", io_type = "streaming"}`)
+	lines := append(images.Pending(), runtime.Pending()...)
+	checkPending(t, lines, []string{
+		"images'.concurrent_layer_fetch_buffer ",
+		"images'.image_pull_with_sync_fs ",
+		"images'.use_local_image_pull ",
+		"images'.runtime_platforms.a.platform ",
+		"images'.runtime_platforms.b.platform ",
+		"images'.registry.mirrors ",
+		"images'.registry.configs ",
+		"images'.registry.auths ",
+		"images'.disable_snapshot_annotations ",
+		"runtime'.enable_selinux ",
+		"runtime'.selinux_category_range ",
+		"runtime'.stats_collect_period ",
+		"runtime'.stats_retention_period ",
+		"runtime'.containerd.ignore_blockio_not_enabled_errors ",
+		"runtime'.containerd.ignore_rdt_not_enabled_errors ",
+		"runtime'.containerd.runtimes.kata.sandboxer ",
+		"runtime'.containerd.runtimes.kata.io_type ",
+		"runtime'.cni.conf_template ",
+	})
+	if strings.Contains(strings.Join(lines, "\n"), "secret") {
+		t.Error("a secret is printed")
+	}
+}
+
+func mustDecode(t *testing.T, into any, file string) {
+	t.Helper()
+	if err := toml.Unmarshal([]byte(file), into); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"bytes"
+
+	"github.com/pelletier/go-toml/v2"
+)
+
+// Runtime is the table plugins.'io.containerd.cri.v1.runtime'. Security and Resources only group its keys here; in
+// config.toml they are keys of this table.
+type Runtime struct {
+	Security
+	Resources
+	// MaxContainerLogLineSize is the length in bytes at which a line of a container log is split; ≤ 0 never splits.
+	MaxContainerLogLineSize int `toml:"max_container_log_line_size"`
+	// NetNSMountsUnderStateDir pins network namespaces in the plugin's state directory instead of /var/run/netns.
+	NetNSMountsUnderStateDir bool `toml:"netns_mounts_under_state_dir"`
+	// DrainExecSyncIOTimeout is how long ExecSync waits for output held open by leftover children; "0s" waits forever.
+	DrainExecSyncIOTimeout Duration `toml:"drain_exec_sync_io_timeout"`
+	// IgnoreDeprecationWarnings are ids of deprecations that the Status condition does not report.
+	IgnoreDeprecationWarnings []string `toml:"ignore_deprecation_warnings"`
+	// StatsCollectPeriod is the time between two CPU samples for UsageNanoCores; unset means 1s.
+	StatsCollectPeriod Duration `toml:"stats_collect_period"`
+	// StatsRetentionPeriod is how long CPU samples are kept; unset means 2m.
+	StatsRetentionPeriod Duration `toml:"stats_retention_period"`
+	// EnableCRIU allows checkpoint and restore.
+	EnableCRIU bool `toml:"enable_criu"`
+	// Containerd names the runtime handlers.
+	Containerd Containerd `toml:"containerd"`
+	// CNI says how pods get their network.
+	CNI CNI `toml:"cni"`
+}
+
+// Security are the keys of [Runtime] about confinement.
+type Security struct {
+	// EnableSelinux labels containers for SELinux.
+	EnableSelinux bool `toml:"enable_selinux"`
+	// SelinuxCategoryRange is the number of MCS categories to draw from; 0 means 1024.
+	SelinuxCategoryRange int `toml:"selinux_category_range"`
+	// DisableApparmor applies no AppArmor profile.
+	DisableApparmor bool `toml:"disable_apparmor"`
+	// DisableProcMount ignores the masked and read-only paths of a container's security context.
+	DisableProcMount bool `toml:"disable_proc_mount"`
+	// UnsetSeccompProfile is the profile of containers that name none: unconfined (also when empty), runtime/default or
+	// localhost/<path>.
+	UnsetSeccompProfile string `toml:"unset_seccomp_profile"`
+	// DeviceOwnershipFromSecurityContext gives devices the container's user and group instead of the host's.
+	DeviceOwnershipFromSecurityContext bool `toml:"device_ownership_from_security_context"`
+	// EnableUnprivilegedPorts sets net.ipv4.ip_unprivileged_port_start=0 in pods with their own network.
+	EnableUnprivilegedPorts bool `toml:"enable_unprivileged_ports"`
+	// EnableUnprivilegedICMP sets net.ipv4.ping_group_range="0 2147483647" in pods with their own network and no user
+	// namespace.
+	EnableUnprivilegedICMP bool `toml:"enable_unprivileged_icmp"`
+}
+
+// Resources are the keys of [Runtime] about what containers may use.
+type Resources struct {
+	// RestrictOOMScoreAdj raises a container's oom_score_adj to the daemon's own where it would be lower, for daemons
+	// that may not lower it.
+	RestrictOOMScoreAdj bool `toml:"restrict_oom_score_adj"`
+	// TolerateMissingHugetlbController ignores huge page limits where the cgroup controller is missing.
+	TolerateMissingHugetlbController bool `toml:"tolerate_missing_hugetlb_controller"`
+	// DisableHugetlbController ignores huge page limits everywhere.
+	DisableHugetlbController bool `toml:"disable_hugetlb_controller"`
+	// IgnoreImageDefinedVolumes makes no volumes for an image's VOLUME entries.
+	IgnoreImageDefinedVolumes bool `toml:"ignore_image_defined_volumes"`
+	// CDISpecDirs are searched for Container Device Interface specs; later ones win.
+	CDISpecDirs []string `toml:"cdi_spec_dirs"`
+}
+
+// Containerd is the table containerd of [Runtime].
+type Containerd struct {
+	// DefaultRuntimeName is the handler of pods that name none.
+	DefaultRuntimeName string `toml:"default_runtime_name"`
+	// IgnoreBlockIONotEnabledErrors runs a container whose blockio class cannot be applied.
+	IgnoreBlockIONotEnabledErrors bool `toml:"ignore_blockio_not_enabled_errors"`
+	// IgnoreRdtNotEnabledErrors runs a container whose RDT class cannot be applied.
+	IgnoreRdtNotEnabledErrors bool `toml:"ignore_rdt_not_enabled_errors"`
+	// Runtimes are the handlers by name, as a Kubernetes RuntimeClass names them.
+	Runtimes map[string]Handler `toml:"runtimes"`
+}
+
+// CNI is the table cni of [Runtime].
+type CNI struct {
+	// BinDirs are searched for CNI plugins.
+	BinDirs []string `toml:"bin_dirs"`
+	// ConfDir holds the network configurations, taken in the order of their names.
+	ConfDir string `toml:"conf_dir"`
+	// MaxConfNum is how many of them are used; 0 means all.
+	MaxConfNum int `toml:"max_conf_num"`
+	// SetupSerially attaches one network after the other.
+	SetupSerially bool `toml:"setup_serially"`
+	// ConfTemplate is a Go template from which the network configuration is written when the kubelet tells the pod CIDR.
+	ConfTemplate string `toml:"conf_template"`
+	// IPPref chooses a pod's main address: ipv4 (also when empty), ipv6, or cni for the order of the CNI result.
+	IPPref string `toml:"ip_pref"`
+	// UseInternalLoopback sets lo up without the CNI loopback plugin.
+	UseInternalLoopback bool `toml:"use_internal_loopback"`
+}
+
+// DefaultRuntime returns the table as it is when config.toml does not mention it.
+func DefaultRuntime() Runtime {
+	return Runtime{
+		Security: Security{
+			SelinuxCategoryRange:    1024,
+			EnableUnprivilegedPorts: true,
+			EnableUnprivilegedICMP:  true,
+		},
+		Resources: Resources{
+			TolerateMissingHugetlbController: true,
+			DisableHugetlbController:         true,
+			CDISpecDirs:                      []string{"/etc/cdi", "/var/run/cdi"},
+		},
+		MaxContainerLogLineSize: 16 * 1024,
+		DrainExecSyncIOTimeout:  "0s",
+		EnableCRIU:              true,
+		Containerd: Containerd{
+			DefaultRuntimeName: LiteHandler,
+			Runtimes: map[string]Handler{
+				LiteHandler: defaultHandler(LiteRuntimeType),
+				RuncHandler: defaultHandler(RuncRuntimeType),
+			},
+		},
+		CNI: CNI{
+			BinDirs:    []string{"/opt/cni/bin"},
+			ConfDir:    "/etc/cni/net.d",
+			MaxConfNum: 1,
+		},
+	}
+}
+
+// Complete fills in what the file leaves open; call it once, after Validate. It reports whether the handler lite took
+// over the settings of the handler runc.
+//
+// It does when the file configures runc and leaves lite alone. Such a file was written for containerd, where runc is the
+// default handler, and what it says (SystemdCgroup, BinaryName, base_runtime_spec, …) is meant for every pod that names
+// no handler: with us these run by lite, which is the same runc behind another shim.
+func (r *Runtime) Complete() (inherited bool) {
+	lite, hasLite := r.Containerd.Runtimes[LiteHandler]
+	runc, hasRunc := r.Containerd.Runtimes[RuncHandler]
+	untouched := hasLite && sameHandler(lite, defaultHandler(LiteRuntimeType))
+	if untouched && hasRunc && runc.Type == RuncRuntimeType && !sameHandler(runc, defaultHandler(RuncRuntimeType)) {
+		runc.Type, runc.Path = LiteRuntimeType, ""
+		r.Containerd.Runtimes[LiteHandler] = runc
+		inherited = true
+	}
+	for name, h := range r.Containerd.Runtimes {
+		if h.Sandboxer == "" {
+			h.Sandboxer = sandboxerPod
+		}
+		if h.IOType == "" {
+			h.IOType = ioFIFO
+		}
+		r.Containerd.Runtimes[name] = h
+	}
+	return inherited
+}
+
+// sameHandler compares what would be written to a file, where a list that is empty and one that is not set are the same.
+func sameHandler(a, b Handler) bool {
+	x, errX := toml.Marshal(a)
+	y, errY := toml.Marshal(b)
+	return errX == nil && errY == nil && bytes.Equal(x, y)
+}

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package container
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/containerd-lite/containerd-lite/plugin/runtime"
+	"github.com/containerd-lite/containerd-lite/plugin/stdio"
+)
+
+// AttachOptions connect a client to a running container. A nil stream is not
+// connected.
+type AttachOptions struct {
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+	Resize         <-chan Size
+}
+
+// Attach connects a client to the streams of a running container, until the
+// container or ctx ends or the client goes. What the container wrote before is
+// in its log. A container that was made without stdin gets none.
+func (m *Manager) Attach(ctx context.Context, id string, opts AttachOptions) error {
+	r, err := m.containers.Get(id)
+	if err != nil {
+		return err
+	}
+	task, err := r.runningTask()
+	if err != nil {
+		return fmt.Errorf("attach: %w", err)
+	}
+	resized, stopResizing := context.WithCancel(ctx)
+	defer stopResizing()
+	go resize(resized, task, opts.Resize)
+	err = r.live.streams.Attach(ctx, stdio.AttachOptions{
+		Stdin:  opts.Stdin,
+		Stdout: opts.Stdout,
+		Stderr: opts.Stderr,
+		CloseStdin: func() {
+			_ = task.CloseIO(context.WithoutCancel(ctx), runtime.WithStdinCloser) // it may have ended
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("%s: attach: %w", r, err)
+	}
+	return nil
+}

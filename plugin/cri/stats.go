@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cri
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/containerd/errdefs"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/plugin/container"
+	"github.com/containerd-lite/containerd-lite/plugin/pod"
+)
+
+// Stats measures containers and pods. It leaves out what it cannot measure.
+type Stats interface {
+	ContainerStats(r *container.Record) *runtimeapi.ContainerStats
+	PodStats(r *pod.Record, members []*container.Record) *runtimeapi.PodSandboxStats
+}
+
+// ContainerStats measures a container.
+func (s *Server) ContainerStats(_ context.Context, req *runtimeapi.ContainerStatsRequest) (*runtimeapi.ContainerStatsResponse, error) {
+	r, err := s.Containers.Get(req.GetContainerId())
+	if err != nil {
+		return nil, err
+	}
+	return &runtimeapi.ContainerStatsResponse{Stats: s.Stats.ContainerStats(r)}, nil
+}
+
+// ListContainerStats measures the containers that match a filter.
+func (s *Server) ListContainerStats(_ context.Context, req *runtimeapi.ListContainerStatsRequest) (*runtimeapi.ListContainerStatsResponse, error) {
+	f := req.GetFilter()
+	answer := &runtimeapi.ListContainerStatsResponse{}
+	for _, r := range s.Containers.List() {
+		if hasIDPrefix(r.ID, f.GetId()) && hasIDPrefix(r.PodID, f.GetPodSandboxId()) && hasLabels(r.Config.GetLabels(), f.GetLabelSelector()) {
+			answer.Stats = append(answer.Stats, s.Stats.ContainerStats(r))
+		}
+	}
+	return answer, nil
+}
+
+// PodSandboxStats measures a ready pod.
+func (s *Server) PodSandboxStats(_ context.Context, req *runtimeapi.PodSandboxStatsRequest) (*runtimeapi.PodSandboxStatsResponse, error) {
+	r, err := s.Pods.Get(req.GetPodSandboxId())
+	if err != nil {
+		return nil, err
+	}
+	if r.State != pod.Ready {
+		return nil, fmt.Errorf("%s is not ready: %w", r, errdefs.ErrUnavailable)
+	}
+	stats := s.Stats.PodStats(r, s.members()[r.ID])
+	return &runtimeapi.PodSandboxStatsResponse{Stats: stats}, nil
+}
+
+// ListPodSandboxStats measures the ready pods that match a filter.
+func (s *Server) ListPodSandboxStats(_ context.Context, req *runtimeapi.ListPodSandboxStatsRequest) (*runtimeapi.ListPodSandboxStatsResponse, error) {
+	f := req.GetFilter()
+	answer := &runtimeapi.ListPodSandboxStatsResponse{}
+	members := s.members()
+	for _, r := range s.Pods.List() {
+		if r.State == pod.Ready && hasIDPrefix(r.ID, f.GetId()) && hasLabels(r.Config.GetLabels(), f.GetLabelSelector()) {
+			answer.Stats = append(answer.Stats, s.Stats.PodStats(r, members[r.ID]))
+		}
+	}
+	return answer, nil
+}
+
+// members are the containers of all pods, by the pod's id.
+func (s *Server) members() map[string][]*container.Record {
+	members := map[string][]*container.Record{}
+	for _, r := range s.Containers.List() {
+		members[r.PodID] = append(members[r.PodID], r)
+	}
+	return members
+}

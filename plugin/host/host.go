@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package host reads from the machine what package spec must know, and makes the files that a pod's containers share.
+//
+// It owns the host's side of a spec: the facts of kernel and cgroups ([Read]), device nodes, sources of mounts, security profiles and
+// SELinux labels, and the pod's hostname, hosts, resolv.conf and /dev/shm ([PodDir]). Paths come from the kubelet and are the host's,
+// so they are followed where their links lead; files are read up to a limit and only when regular. What an image can influence is
+// package rootfs's task.
+//
+// Nothing here keeps state: the functions may be called concurrently, those of one PodDir one at a time.
+package host
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/containerd/containerd/v2/core/containers"
+	"github.com/containerd/containerd/v2/pkg/apparmor"
+	"github.com/containerd/containerd/v2/pkg/cap"
+	"github.com/containerd/containerd/v2/pkg/kernelversion"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"github.com/containerd/containerd/v2/pkg/oci"
+	"github.com/containerd/containerd/v2/pkg/seccomp"
+	"github.com/opencontainers/runtime-spec/specs-go/features"
+	"github.com/opencontainers/selinux/go-selinux"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/plugin/spec"
+)
+
+// Facts is what does not change while the daemon runs.
+type Facts struct {
+	spec.Facts
+	Cgroups Cgroups
+	SELinux bool
+	// kernelRRO is true where the kernel has mount_setattr(2), Linux 5.12.
+	kernelRRO bool
+}
+
+// Read reads the facts of this machine.
+func Read() (Facts, error) {
+	f, err := readFiles(os.DirFS("/"))
+	if err != nil {
+		return Facts{}, fmt.Errorf("host facts: %w", err)
+	}
+	if f.Capabilities, err = cap.Current(); err != nil {
+		return Facts{}, fmt.Errorf("host facts: capabilities: %w", err)
+	}
+	if f.Hostname, err = os.Hostname(); err != nil {
+		return Facts{}, fmt.Errorf("host facts: hostname: %w", err)
+	}
+	if f.MaskedPaths, f.ReadonlyPaths, err = defaultPaths(); err != nil {
+		return Facts{}, fmt.Errorf("host facts: paths to mask: %w", err)
+	}
+	if f.kernelRRO, err = kernelversion.GreaterEqualThan(kernelversion.KernelVersion{Kernel: 5, Major: 12}); err != nil {
+		return Facts{}, fmt.Errorf("host facts: %w", err)
+	}
+	f.Seccomp = seccomp.IsEnabled()
+	f.AppArmor = apparmor.HostSupports()
+	f.SELinux = selinux.GetEnabled()
+	return f, nil
+}
+
+// readFiles reads the facts that are in files.
+func readFiles(root fs.FS) (f Facts, err error) {
+	if f.Cgroups, err = readCgroups(root); err != nil {
+		return Facts{}, err
+	}
+	f.CgroupV2 = f.Cgroups.Mode == CgroupV2
+	f.CgroupMountOptions = f.Cgroups.mountOptions
+	f.SwapController = f.Cgroups.Swap
+	f.Hugetlb = f.Cgroups.Hugetlb
+	if f.OOMScoreAdj, err = readNumber(root, "proc/self/oom_score_adj"); err != nil {
+		return Facts{}, err
+	}
+	return f, nil
+}
+
+func readNumber(root fs.FS, name string) (int, error) {
+	data, err := fs.ReadFile(root, name)
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(data)))
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", name, err)
+	}
+	return n, nil
+}
+
+// defaultPaths are what containerd hides and protects by default. The list grows with containerd and has an entry for each CPU of
+// the machine (GHSA-7ww5-4wqc-m92c and after), so it is taken from there.
+func defaultPaths() (masked, readonly []string, err error) {
+	ctx := namespaces.WithNamespace(context.Background(), namespaces.Default)
+	s, err := oci.GenerateSpec(ctx, nil, &containers.Container{})
+	if err != nil {
+		return nil, nil, err
+	}
+	return s.Linux.MaskedPaths, s.Linux.ReadonlyPaths, nil
+}
+
+// For returns the facts for the specs of a handler, given what its OCI runtime says in `<runtime> features`; nil when it says nothing.
+func (f Facts) For(runtime *features.Features) spec.Facts {
+	s := f.Facts
+	if runtime != nil {
+		s.OCIVersion = runtime.OCIVersionMax
+		s.RecursiveReadOnly = f.kernelRRO && slices.Contains(runtime.MountOptions, "rro")
+	}
+	return s
+}
+
+// Features returns what Status reports of a handler with that runtime; nil when the runtime says nothing.
+func (f Facts) Features(runtime *features.Features) *runtimeapi.RuntimeHandlerFeatures {
+	if runtime == nil {
+		return nil
+	}
+	return &runtimeapi.RuntimeHandlerFeatures{
+		RecursiveReadOnlyMounts: f.For(runtime).RecursiveReadOnly,
+		UserNamespaces:          userNamespaces(runtime.Linux),
+	}
+}
+
+// userNamespaces: Kubernetes needs id-mapped mounts with them (KEP-127).
+func userNamespaces(l *features.Linux) bool {
+	if l == nil || l.MountExtensions == nil || l.MountExtensions.IDMap == nil || l.MountExtensions.IDMap.Enabled == nil {
+		return false
+	}
+	return *l.MountExtensions.IDMap.Enabled && slices.Contains(l.Namespaces, "user")
+}

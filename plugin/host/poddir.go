@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package host
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/plugin/spec"
+)
+
+const (
+	hostShm = "/dev/shm"
+	// shmOptions are those of the built-in CRI: 64 MiB, open to all users of the pod.
+	shmOptions = "mode=1777,size=67108864"
+	// maxEtcFile bounds what is copied of the host's /etc.
+	maxEtcFile = 1 << 20
+	// dirMode lets the users of a pod's user namespace through to the files below, but not look around (CVE-2024-25621).
+	dirMode = 0o711
+)
+
+// PodDir is where the files of one pod live. The directories are the pod's own; other packages may have files in them, too.
+type PodDir struct {
+	// Root is for files that outlive a reboot, State for mounts.
+	Root, State string
+
+	etc string // the host's /etc, for tests
+}
+
+// Files returns the paths of a pod's files.
+func (d PodDir) Files(config *runtimeapi.PodSandboxConfig) spec.PodFiles {
+	files := spec.PodFiles{
+		Hostname:   filepath.Join(d.Root, "hostname"),
+		Hosts:      filepath.Join(d.Root, "hosts"),
+		ResolvConf: filepath.Join(d.Root, "resolv.conf"),
+		Shm:        d.shm(),
+	}
+	if config.GetLinux().GetSecurityContext().GetNamespaceOptions().GetIpc() == runtimeapi.NamespaceMode_NODE {
+		files.Shm = hostShm
+	}
+	return files
+}
+
+func (d PodDir) shm() string { return filepath.Join(d.State, "shm") }
+
+// Create makes the pod's files: hostname, a copy of the host's hosts, resolv.conf from the DNS config or else a copy of the host's, and
+// a tmpfs of 64 MiB for /dev/shm unless the pod uses the host's IPC namespace. What a call that was cut short left is completed; files
+// are rewritten in place, never replaced, since containers mount them. On error, [PodDir.Remove] cleans up.
+func (d PodDir) Create(config *runtimeapi.PodSandboxConfig) (spec.PodFiles, error) {
+	if err := spec.CheckPod(config); err != nil {
+		return spec.PodFiles{}, err
+	}
+	files := d.Files(config)
+	contents, err := d.contents(config)
+	if err != nil {
+		return spec.PodFiles{}, fmt.Errorf("pod files: %w", err)
+	}
+	if err := os.MkdirAll(d.Root, dirMode); err != nil {
+		return spec.PodFiles{}, fmt.Errorf("pod files: %w", err)
+	}
+	for path, data := range map[string][]byte{
+		files.Hostname:   contents.hostname,
+		files.Hosts:      contents.hosts,
+		files.ResolvConf: contents.resolvConf,
+	} {
+		if err := writeFile(path, data); err != nil {
+			return spec.PodFiles{}, fmt.Errorf("pod files: %w", err)
+		}
+	}
+	if files.Shm == hostShm {
+		_, err = os.Stat(hostShm)
+	} else {
+		err = d.mountShm()
+	}
+	if err != nil {
+		return spec.PodFiles{}, fmt.Errorf("pod files: /dev/shm: %w", err)
+	}
+	return files, nil
+}
+
+type contents struct {
+	hostname, hosts, resolvConf []byte
+}
+
+func (d PodDir) contents(config *runtimeapi.PodSandboxConfig) (c contents, err error) {
+	name := config.GetHostname()
+	if name == "" {
+		if name, err = os.Hostname(); err != nil {
+			return c, err
+		}
+	}
+	c.hostname = []byte(name + "\n")
+	etc := d.etc
+	if etc == "" {
+		etc = "/etc"
+	}
+	if c.hosts, err = readHostFile(filepath.Join(etc, "hosts"), maxEtcFile); err != nil {
+		return c, err
+	}
+	if dns := config.GetDnsConfig(); dns != nil {
+		c.resolvConf, err = resolvConf(dns)
+		return c, err
+	}
+	c.resolvConf, err = readHostFile(filepath.Join(etc, "resolv.conf"), maxEtcFile)
+	return c, err
+}
+
+func writeFile(path string, data []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|syscall.O_NOFOLLOW, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	// All users of the pod read it, whatever the daemon's umask.
+	return errors.Join(err, f.Chmod(0o644), f.Close())
+}
+
+func (d PodDir) mountShm() error {
+	if err := os.MkdirAll(d.shm(), dirMode); err != nil {
+		return err
+	}
+	if mounted, err := mountinfo.Mounted(d.shm()); err != nil || mounted {
+		return err
+	}
+	if err := unix.Mount("shm", d.shm(), "tmpfs", unix.MS_NOEXEC|unix.MS_NOSUID|unix.MS_NODEV, shmOptions); err != nil {
+		return &os.PathError{Op: "mount tmpfs", Path: d.shm(), Err: err}
+	}
+	return nil
+}
+
+// Remove removes what Create made, and the directories if nothing else is in them. A pod without files is not an error. It never
+// removes a tree: were something still mounted there, its content would be lost.
+func (d PodDir) Remove() error {
+	if err := unmountShm(d.shm()); err != nil {
+		return fmt.Errorf("pod files: %w", err)
+	}
+	var errs []error
+	for _, path := range []string{
+		filepath.Join(d.Root, "hostname"),
+		filepath.Join(d.Root, "hosts"),
+		filepath.Join(d.Root, "resolv.conf"),
+		d.shm(),
+		d.Root,
+		d.State,
+	} {
+		err := os.Remove(path)
+		shared := errors.Is(err, syscall.ENOTEMPTY) && (path == d.Root || path == d.State)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !shared {
+			errs = append(errs, fmt.Errorf("pod files: %w", err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// unmountShm takes away all mounts at path: a crash between two calls of Create may have left more than one.
+func unmountShm(path string) error {
+	for {
+		switch err := unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); {
+		case err == nil:
+			continue
+		case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOENT):
+			return nil
+		default:
+			return &os.PathError{Op: "unmount", Path: path, Err: err}
+		}
+	}
+}

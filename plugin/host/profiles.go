@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package host
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"syscall"
+
+	"github.com/containerd/containerd/v2/contrib/apparmor"
+	"github.com/containerd/errdefs"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/plugin/spec"
+)
+
+// maxProfile bounds a seccomp profile; containerd's default has 15 KiB.
+const maxProfile = 4 << 20
+
+const appArmorProfiles = "/sys/kernel/security/apparmor/profiles"
+
+// ReadSeccompProfile returns the content of the file of a Localhost profile, and nil for the other types, which have none.
+func ReadSeccompProfile(p spec.Profile) ([]byte, error) {
+	if p.Type != runtimeapi.SecurityProfile_Localhost {
+		return nil, nil
+	}
+	path, err := resolve(p.Ref)
+	if err != nil {
+		return nil, fmt.Errorf("seccomp profile: %w", err)
+	}
+	data, err := readRegular(path, maxProfile)
+	if err != nil {
+		return nil, fmt.Errorf("seccomp profile: %w", err)
+	}
+	return data, nil
+}
+
+// readRegular reads a regular file of at most limit bytes. A FIFO or device in its place is refused, not waited for.
+func readRegular(path string, limit int64) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file: %w", path, errdefs.ErrInvalidArgument)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(data)) > limit {
+		return nil, fmt.Errorf("%s has more than %d bytes: %w", path, limit, errdefs.ErrInvalidArgument)
+	}
+	return data, nil
+}
+
+// LoadAppArmor makes sure that the kernel has the profile: the default one is loaded, a Localhost one must have been.
+func LoadAppArmor(p spec.Profile) error {
+	switch p.Type {
+	case runtimeapi.SecurityProfile_RuntimeDefault:
+		if err := apparmor.LoadDefaultProfile(spec.DefaultAppArmorProfile); err != nil {
+			return fmt.Errorf("apparmor profile %s: %w", spec.DefaultAppArmorProfile, err)
+		}
+	case runtimeapi.SecurityProfile_Localhost:
+		f, err := os.Open(appArmorProfiles)
+		if err != nil {
+			return fmt.Errorf("apparmor profiles: %w", err)
+		}
+		defer f.Close()
+		if err := findProfile(f, p.Ref); err != nil {
+			return fmt.Errorf("apparmor profile %s: %w", p.Ref, err)
+		}
+	}
+	return nil
+}
+
+// findProfile looks for a line `name (mode)`.
+func findProfile(profiles io.Reader, name string) error {
+	lines := bufio.NewScanner(profiles)
+	for lines.Scan() {
+		if strings.HasPrefix(lines.Text(), name+" (") {
+			return nil
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return err
+	}
+	return fmt.Errorf("is not loaded, see apparmor_parser(8): %w", errdefs.ErrNotFound)
+}
+
+// readHostFile reads a file of /etc; a host may well have none.
+func readHostFile(path string, limit int64) ([]byte, error) {
+	data, err := readRegular(path, limit)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return data, err
+}

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package image
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+
+	"github.com/containerd/containerd/v2/core/remotes/docker"
+	"github.com/containerd/errdefs"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// credentials are the kubelet's AuthConfig, understood. The zero value is an
+// anonymous pull.
+type credentials struct {
+	// server is the only host that may see them; empty is any host asked for the
+	// image, mirrors too, as the kubelet leaves it empty for image pull secrets.
+	server string
+	// username and secret answer a Basic or Bearer challenge. A secret without
+	// username is an identity token.
+	username, secret string
+	// registryToken is sent to the registry itself as a bearer token.
+	registryToken string
+}
+
+// parseAuth understands an AuthConfig. Of several kinds the first counts:
+// username and password, auth, identity token, registry token. Errors are
+// InvalidArgument and never quote what they are about.
+func parseAuth(auth *runtimeapi.AuthConfig) (credentials, error) {
+	server, err := serverHost(auth.GetServerAddress())
+	if err != nil {
+		return credentials{}, err
+	}
+	c := credentials{server: server}
+	username, password, err := decodeAuth(auth.GetAuth())
+	switch {
+	case auth.GetUsername() != "" && auth.GetPassword() != "":
+		c.username, c.secret = auth.GetUsername(), auth.GetPassword()
+	case err != nil:
+		return credentials{}, err
+	case password != "":
+		c.username, c.secret = username, password
+	case auth.GetIdentityToken() != "":
+		c.secret = auth.GetIdentityToken()
+	case auth.GetRegistryToken() != "":
+		c.registryToken = auth.GetRegistryToken()
+	default:
+		return credentials{}, nil
+	}
+	return c, nil
+}
+
+// decodeAuth splits the base64 of username:password.
+func decodeAuth(auth string) (username, password string, err error) {
+	if auth == "" {
+		return "", "", nil
+	}
+	decoded, err := base64.StdEncoding.DecodeString(auth)
+	username, password, ok := strings.Cut(strings.TrimRight(string(decoded), "\x00"), ":")
+	if err != nil || !ok {
+		return "", "", fmt.Errorf("auth: not the base64 of user:password: %w", errdefs.ErrInvalidArgument)
+	}
+	return username, password, nil
+}
+
+// serverHost returns the host of a server address, which is a URL or a host.
+func serverHost(address string) (string, error) {
+	if address == "" {
+		return "", nil
+	}
+	if !strings.Contains(address, "://") {
+		address = "https://" + address
+	}
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" {
+		return "", fmt.Errorf("auth: server address is neither a host nor a URL: %w", errdefs.ErrInvalidArgument)
+	}
+	return canonicalHost(u.Host), nil
+}
+
+// canonicalHost gives the names of Docker Hub one name: its images are of
+// docker.io, its API is on registry-1.docker.io, and credentials for it are
+// stored under index.docker.io.
+func canonicalHost(host string) string {
+	host = strings.ToLower(host)
+	switch host {
+	case "index.docker.io", "registry-1.docker.io":
+		return "docker.io"
+	}
+	return host
+}
+
+// covers tells whether a host may see the credentials.
+func (c credentials) covers(host string) bool {
+	return c.server == "" || c.server == canonicalHost(host)
+}
+
+// forHost returns what to answer the challenge of a host with.
+func (c credentials) forHost(host string) (username, secret string, err error) {
+	if !c.covers(host) {
+		return "", "", nil
+	}
+	return c.username, c.secret, nil
+}
+
+// fingerprint tells credentials apart without being them.
+func (c credentials) fingerprint() string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q%q%q%q", c.server, c.username, c.secret, c.registryToken))
+	return string(sum[:])
+}
+
+// secrets returns the forms in which the credentials travel.
+func (c credentials) secrets() []string {
+	var all []string
+	for _, s := range []string{c.secret, c.registryToken} {
+		if s != "" {
+			all = append(all, s, url.QueryEscape(s), base64.StdEncoding.EncodeToString([]byte(s)))
+		}
+	}
+	if c.secret != "" {
+		all = append(all, base64.StdEncoding.EncodeToString([]byte(c.username+":"+c.secret)))
+	}
+	return all
+}
+
+// tokenAuthorizer answers challenges with a registry token. containerd's own
+// authorizer only knows how to trade credentials for one.
+type tokenAuthorizer struct {
+	creds credentials
+
+	mu         sync.Mutex
+	challenged map[string]bool // hosts that asked for it; guarded by mu
+}
+
+var _ docker.Authorizer = (*tokenAuthorizer)(nil)
+
+// Authorize adds the token to a request to a host that has asked for one.
+func (a *tokenAuthorizer) Authorize(_ context.Context, req *http.Request) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.challenged[req.URL.Host] {
+		req.Header.Set("Authorization", "Bearer "+a.creds.registryToken)
+	}
+	return nil
+}
+
+// AddResponses considers a 401: the host gets the token, unless the token is not
+// for it or was the reason.
+func (a *tokenAuthorizer) AddResponses(_ context.Context, responses []*http.Response) error {
+	last := responses[len(responses)-1].Request
+	host := last.URL.Host
+	if !a.creds.covers(host) {
+		return fmt.Errorf("registry token is not for %s: %w", host, errdefs.ErrNotImplemented)
+	}
+	if last.Header.Get("Authorization") != "" {
+		return fmt.Errorf("registry token: %w", docker.ErrInvalidAuthorization)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.challenged == nil {
+		a.challenged = map[string]bool{}
+	}
+	a.challenged[host] = true
+	return nil
+}

@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/diff"
+	"github.com/containerd/containerd/v2/core/events"
+	"github.com/containerd/containerd/v2/core/events/exchange"
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/containerd/v2/core/leases"
+	"github.com/containerd/containerd/v2/core/metadata"
+	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/containerd/v2/core/transfer/local"
+	"github.com/containerd/containerd/v2/core/unpack"
+	"github.com/containerd/containerd/v2/pkg/archive/compression"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+	contentlocal "github.com/containerd/containerd/v2/plugins/content/local"
+	"github.com/containerd/containerd/v2/plugins/snapshots/native"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
+	"github.com/containerd/platforms"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	bolt "go.etcd.io/bbolt"
+	"go.uber.org/goleak"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+func TestMain(m *testing.M) {
+	if err := log.SetLevel("panic"); err != nil {
+		panic(err)
+	}
+	// An event exchange cannot be closed.
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/docker/go-events.(*Broadcaster).run"))
+}
+
+// Snapshotters of a test node.
+const (
+	defaultSnapshotter = "native"
+	otherSnapshotter   = "other" // unknown to the transfer service
+)
+
+// handlers are the runtime handlers with a snapshotter of their own.
+var handlers = map[string]string{"kata": otherSnapshotter}
+
+// node is containerd's real metadata, content, leases, events and transfer
+// service in one process. Layers are checked but not extracted, which would
+// take root to mount.
+type node struct {
+	ctx     context.Context
+	dir     string
+	db      *metadata.DB
+	images  images.Store
+	content content.Store
+	leases  leases.Manager
+	client  *client.Client
+	deps    Deps
+}
+
+func newNode(t *testing.T) *node {
+	t.Helper()
+	n := &node{ctx: namespaces.WithNamespace(t.Context(), namespace), dir: t.TempDir()}
+	blobs, err := contentlocal.NewStore(filepath.Join(n.dir, "content"))
+	must(t, err)
+	bdb, err := bolt.Open(filepath.Join(n.dir, "meta.db"), 0o600, nil)
+	must(t, err)
+	t.Cleanup(func() { bdb.Close() })
+	snapshotters := map[string]snapshots.Snapshotter{}
+	for _, name := range []string{defaultSnapshotter, otherSnapshotter} {
+		sn, err := native.NewSnapshotter(filepath.Join(n.dir, name))
+		must(t, err)
+		t.Cleanup(func() { sn.Close() })
+		snapshotters[name] = sn
+	}
+	bus := exchange.NewExchange()
+	n.db = metadata.NewDB(bdb, blobs, snapshotters, metadata.WithEventsPublisher(bus))
+	must(t, n.db.Init(n.ctx))
+	n.images, n.content, n.leases = metadata.NewImageStore(n.db), n.db.ContentStore(), metadata.NewLeaseManager(n.db)
+	applier := &checkingApplier{content: n.content}
+	service := local.NewTransferService(n.content, n.images, local.TransferConfig{
+		Leases:                 n.leases,
+		MaxConcurrentDownloads: 3,
+		UnpackPlatforms: []unpack.Platform{{
+			Platform:       platforms.OnlyOS(platforms.DefaultSpec()),
+			SnapshotterKey: defaultSnapshotter,
+			Snapshotter:    n.db.Snapshotter(defaultSnapshotter),
+			Applier:        applier,
+		}},
+	})
+	n.client, err = client.New("", client.WithDefaultPlatform(platforms.Default()), client.WithServices(
+		client.WithImageStore(n.images),
+		client.WithContentStore(n.content),
+		client.WithLeasesService(n.leases),
+		client.WithEventService(bus),
+		client.WithTransferService(service),
+		client.WithSnapshotters(n.db.Snapshotters()),
+		client.WithDiffService(applier),
+	))
+	must(t, err)
+	n.deps = FromClient(n.client)
+	return n
+}
+
+// start runs a Manager on the node. Options that are not set get defaults.
+func (n *node) start(t *testing.T, opts Options) *Manager {
+	t.Helper()
+	opts.Snapshotter = defaultSnapshotter
+	opts.StatsPeriod = time.Hour
+	opts.ContentRoot = filepath.Join(n.dir, "content")
+	opts.SnapshotRoots = map[string]string{
+		defaultSnapshotter: filepath.Join(n.dir, defaultSnapshotter),
+		otherSnapshotter:   filepath.Join(n.dir, otherSnapshotter),
+	}
+	m, err := New(t.Context(), opts, n.deps)
+	must(t, err)
+	t.Cleanup(func() { must(t, m.Close()) })
+	return m
+}
+
+// names returns the image records of containerd.
+func (n *node) names(t *testing.T) []string {
+	t.Helper()
+	all, err := n.images.List(n.ctx)
+	must(t, err)
+	var names []string
+	for _, img := range all {
+		names = append(names, img.Name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// checkEmpty fails unless images, leases, and after garbage collection content
+// and snapshots are gone.
+func (n *node) checkEmpty(t *testing.T) {
+	t.Helper()
+	if names := n.names(t); len(names) > 0 {
+		t.Errorf("image records are left: %q", names)
+	}
+	left, err := n.leases.List(n.ctx)
+	must(t, err)
+	if len(left) > 0 {
+		t.Errorf("leases are left: %v", left)
+	}
+	_, err = n.db.GarbageCollect(n.ctx)
+	must(t, err)
+	must(t, n.content.Walk(n.ctx, func(info content.Info) error {
+		t.Errorf("content is left: %s", info.Digest)
+		return nil
+	}))
+	must(t, n.db.Snapshotter(defaultSnapshotter).Walk(n.ctx, func(_ context.Context, info snapshots.Info) error {
+		t.Errorf("snapshot is left: %s", info.Name)
+		return nil
+	}))
+}
+
+// checkingApplier stands in for the extraction of layers: it reads a layer and
+// returns the digest of its tar.
+type checkingApplier struct{ content content.Provider }
+
+func (a *checkingApplier) Apply(ctx context.Context, desc ocispec.Descriptor, _ []mount.Mount, _ ...diff.ApplyOpt) (ocispec.Descriptor, error) {
+	ra, err := a.content.ReaderAt(ctx, desc)
+	if err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	defer ra.Close()
+	tar, err := compression.DecompressStream(content.NewReader(ra))
+	if err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	defer tar.Close()
+	sum := digest.SHA256.Digester()
+	size, err := io.Copy(sum.Hash(), tar)
+	return ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Digest: sum.Digest(), Size: size}, err
+}
+
+func (a *checkingApplier) Compare(context.Context, []mount.Mount, []mount.Mount, ...diff.Opt) (ocispec.Descriptor, error) {
+	return ocispec.Descriptor{}, errdefs.ErrNotImplemented
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wait polls for what happens after an event of containerd. It gives up with the
+// test's own deadline.
+func wait(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for !done() {
+		select {
+		case <-t.Context().Done():
+			t.Fatal("waited in vain for " + what)
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+// checkClass fails unless err is of an errdefs class.
+func checkClass(t *testing.T, err, class error) {
+	t.Helper()
+	if !errors.Is(err, class) {
+		t.Errorf("error is not %v: %v", class, err)
+	}
+}
+
+// write puts a blob into the node's content store.
+func (n *node) write(t *testing.T, mediaType, data string, labels map[string]string) ocispec.Descriptor {
+	t.Helper()
+	desc := ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromString(data), Size: int64(len(data))}
+	ref := fmt.Sprintf("test-%s", desc.Digest)
+	must(t, content.WriteBlob(n.ctx, n.content, ref, strings.NewReader(data), desc, content.WithLabels(labels)))
+	return desc
+}
+
+// has tells whether a blob is in the node's content store.
+func (n *node) has(dgst string) bool {
+	_, err := n.content.Info(n.ctx, digest.Digest(dgst))
+	return err == nil
+}
+
+func withNamespace(t *testing.T, ns string) context.Context {
+	t.Helper()
+	return namespaces.WithNamespace(t.Context(), ns)
+}
+
+func spec(ref string) *runtimeapi.ImageSpec { return &runtimeapi.ImageSpec{Image: ref} }
+
+func handlerSpec(ref, handler string) *runtimeapi.ImageSpec {
+	return &runtimeapi.ImageSpec{Image: ref, RuntimeHandler: handler}
+}
+
+// silence is an event service without events.
+type silence struct{}
+
+func (*silence) Subscribe(context.Context, ...string) (<-chan *events.Envelope, <-chan error) {
+	return nil, nil
+}
+
+// countingSnapshotter counts how often each snapshot is measured.
+type countingSnapshotter struct {
+	snapshots.Snapshotter
+	usages map[string]int
+	broken bool // whether it fails to list its snapshots
+}
+
+func (s *countingSnapshotter) Usage(ctx context.Context, key string) (snapshots.Usage, error) {
+	if s.usages == nil {
+		s.usages = map[string]int{}
+	}
+	s.usages[key]++
+	return s.Snapshotter.Usage(ctx, key)
+}
+
+func (s *countingSnapshotter) Walk(ctx context.Context, fn snapshots.WalkFunc, filters ...string) error {
+	if s.broken {
+		return errdefs.ErrInternal
+	}
+	return s.Snapshotter.Walk(ctx, fn, filters...)
+}

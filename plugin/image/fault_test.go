@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package image
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/containerd/errdefs"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	"k8s.io/cri-api/pkg/errors"
+)
+
+// answer is a fault that gives every request one status.
+func answer(code int) faultFunc {
+	return func(w http.ResponseWriter, _ *http.Request, _ http.Handler) { w.WriteHeader(code) }
+}
+
+// onBlobs applies a change to the bodies of blobs of at least a layer's size.
+func onBlobs(change func(w http.ResponseWriter, body []byte)) faultFunc {
+	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		rec := httptest.NewRecorder()
+		next.ServeHTTP(rec, r)
+		if strings.Contains(r.URL.Path, "/blobs/") && rec.Body.Len() >= 1000 {
+			change(w, rec.Body.Bytes())
+			return
+		}
+		for key, values := range rec.Header() {
+			w.Header()[key] = values
+		}
+		w.WriteHeader(rec.Code)
+		_, _ = w.Write(rec.Body.Bytes())
+	}
+}
+
+func TestPullFaults(t *testing.T) {
+	for name, tc := range map[string]struct {
+		fault       faultFunc
+		class       error
+		unavailable bool
+		says        string
+	}{
+		"not found":         {fault: answer(404), class: errdefs.ErrNotFound, says: "check the image's name"},
+		"unauthorized":      {fault: answer(401), class: errdefs.ErrUnauthenticated, says: "imagePullSecrets"},
+		"forbidden":         {fault: answer(403), class: errdefs.ErrPermissionDenied, says: "imagePullSecrets"},
+		"too many requests": {fault: answer(429), class: errdefs.ErrResourceExhausted, says: "429"},
+		"server error":      {fault: answer(500), class: errdefs.ErrUnavailable, unavailable: true, says: "500"},
+		"bad gateway":       {fault: answer(502), class: errdefs.ErrUnavailable, unavailable: true, says: "502"},
+		"connection closed": {fault: func(http.ResponseWriter, *http.Request, http.Handler) { panic(http.ErrAbortHandler) },
+			class: errdefs.ErrUnavailable, unavailable: true},
+		"layer missing": {fault: onBlobs(func(w http.ResponseWriter, _ []byte) { w.WriteHeader(404) }),
+			class: errdefs.ErrNotFound, says: "sha256:"},
+		"layer of other content": {fault: onBlobs(func(w http.ResponseWriter, b []byte) {
+			_, _ = w.Write(bytes.ToUpper(b))
+		}), class: errdefs.ErrDataLoss, says: "digest"},
+		"layer too short": {fault: onBlobs(func(w http.ResponseWriter, b []byte) { _, _ = w.Write(b[:len(b)/2]) }),
+			class: errdefs.ErrDataLoss, says: "unexpected EOF"},
+		"layer cut off": {fault: onBlobs(func(w http.ResponseWriter, b []byte) {
+			w.Header().Set("Content-Length", strconv.Itoa(len(b)))
+			_, _ = w.Write(b[:len(b)/2])
+		}), class: errdefs.ErrDataLoss, says: "unexpected EOF"},
+		"layer too long": {fault: onBlobs(func(w http.ResponseWriter, b []byte) {
+			_, _ = w.Write(append(b, b...))
+		}), class: errdefs.ErrDataLoss, says: "size"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n, reg := newNode(t), newRegistry(t)
+			m := n.start(t, Options{})
+			ref := reg.ref("team/app:v1")
+			reg.push(t, ref, newImage(t, 2, nil))
+			reg.breakWith(tc.fault)
+			_, err := m.Pull(t.Context(), spec(ref), nil, nil)
+			checkClass(t, err, tc.class)
+			if err == nil {
+				return
+			}
+			text := err.Error()
+			if !strings.Contains(text, ref) || !strings.Contains(text, reg.ref("")[:len(reg.ref(""))-1]) || !strings.Contains(text, tc.says) {
+				t.Errorf("error should name image, registry and %q: %s", tc.says, text)
+			}
+			if has := strings.HasPrefix(text, errors.ErrRegistryUnavailable.Error()); has != tc.unavailable {
+				t.Errorf("error has the kubelet's prefix: %v, want %v: %s", has, tc.unavailable, text)
+			}
+			n.checkEmpty(t)
+
+			reg.repair()
+			_, err = m.Pull(t.Context(), spec(ref), nil, nil)
+			must(t, err) // nothing of the failure stays in the way
+		})
+	}
+}
+
+func TestPullFromClosedPort(t *testing.T) {
+	n, reg := newNode(t), newRegistry(t)
+	m := n.start(t, Options{})
+	ref := reg.ref("app:v1")
+	reg.Close()
+	_, err := m.Pull(t.Context(), spec(ref), nil, nil)
+	checkClass(t, err, errdefs.ErrUnavailable)
+	if !strings.HasPrefix(err.Error(), errors.ErrRegistryUnavailable.Error()) {
+		t.Errorf("the kubelet's prefix is missing: %v", err)
+	}
+}
+
+func TestPullFromUntrustedRegistry(t *testing.T) {
+	n := newNode(t)
+	m := n.start(t, Options{HostsPath: t.TempDir()})
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	writeHosts(t, m.opts.HostsPath, "registry.test", fmt.Sprintf("server = %q\n", server.URL))
+	_, err := m.Pull(t.Context(), spec("registry.test/app"), nil, nil)
+	checkClass(t, err, errdefs.ErrFailedPrecondition)
+	if err != nil && !strings.Contains(err.Error(), "hosts.toml") {
+		t.Errorf("error should say where to name the CA: %v", err)
+	}
+}
+
+func TestPullStalls(t *testing.T) {
+	n, reg := newNode(t), newRegistry(t)
+	m := n.start(t, Options{ProgressTimeout: 50 * time.Millisecond})
+	ref := reg.ref("app:v1")
+	reg.push(t, ref, newImage(t, 1, nil))
+	reg.hold(t)
+	_, err := m.Pull(t.Context(), spec(ref), nil, nil)
+	checkClass(t, err, context.DeadlineExceeded)
+	if err == nil || !strings.Contains(err.Error(), "image_pull_progress_timeout") {
+		t.Errorf("error should name the setting: %v", err)
+	}
+	n.checkEmpty(t)
+}
+
+func TestPullOfWhatIsNoImage(t *testing.T) {
+	plain := newImage(t, 1, nil)
+	otherPlatform := newImage(t, 1, func(f *v1.ConfigFile) { f.Architecture = "s390x" })
+	index := mutate.IndexMediaType(mutate.AppendManifests(emptyIndex(), mutate.IndexAddendum{
+		Add: otherPlatform, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: "s390x"}},
+	}), types.OCIImageIndex)
+	for name, tc := range map[string]struct {
+		push  func(t *testing.T, reg *testRegistry, ref string)
+		class error
+		says  string
+	}{
+		"artifact": {class: errdefs.ErrInvalidArgument, says: "artifact", push: func(t *testing.T, reg *testRegistry, ref string) {
+			artifact := newImage(t, 1, func(f *v1.ConfigFile) { f.RootFS.DiffIDs = nil })
+			reg.push(t, ref, mutate.ConfigMediaType(artifact, "application/vnd.acme.model.config+json"))
+		}},
+		"long user": {class: errdefs.ErrInvalidArgument, says: "user", push: func(t *testing.T, reg *testRegistry, ref string) {
+			reg.push(t, ref, newImage(t, 1, func(f *v1.ConfigFile) { f.Config.User = strings.Repeat("u", maxUser+1) }))
+		}},
+		"other platform": {class: errdefs.ErrNotFound, says: "platform", push: func(t *testing.T, reg *testRegistry, ref string) {
+			reg.pushIndex(t, ref, index)
+		}},
+		"oversized config": {class: errdefs.ErrInvalidArgument, says: "more than", push: func(t *testing.T, reg *testRegistry, ref string) {
+			reg.push(t, ref, declareConfigSize(t, plain, maxMetadata+1))
+		}},
+		"negative size": {class: errdefs.ErrInvalidArgument, says: "size", push: func(t *testing.T, reg *testRegistry, ref string) {
+			reg.push(t, ref, declareConfigSize(t, plain, -1))
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n, reg := newNode(t), newRegistry(t)
+			m := n.start(t, Options{})
+			ref := reg.ref("app:v1")
+			tc.push(t, reg, ref)
+			_, err := m.Pull(t.Context(), spec(ref), nil, nil)
+			checkClass(t, err, tc.class)
+			if err != nil && (!strings.Contains(err.Error(), ref) || !strings.Contains(err.Error(), tc.says)) {
+				t.Errorf("error should name the image and %q: %v", tc.says, err)
+			}
+			n.checkEmpty(t)
+		})
+	}
+}
+
+// TestPullOfAnIndex checks that of an index only the platform's image is fetched.
+func TestPullOfAnIndex(t *testing.T) {
+	n, reg := newNode(t), newRegistry(t)
+	m := n.start(t, Options{})
+	mine := newImage(t, 1, nil)
+	// An amd64 machine could run the 386 image too.
+	others := []v1.Image{
+		newImage(t, 1, func(f *v1.ConfigFile) { f.Architecture = "s390x" }),
+		newImage(t, 1, func(f *v1.ConfigFile) { f.Architecture = "386" }),
+	}
+	ref := reg.ref("app:v1")
+	reg.pushIndex(t, ref, mutate.AppendManifests(emptyIndex(),
+		addend(others[0], "s390x"), addend(others[1], "386"), addend(mine, thisArchitecture())))
+	id, err := m.Pull(t.Context(), spec(ref), nil, nil)
+	must(t, err)
+	if id != idOf(t, mine) {
+		t.Errorf("pulled %s, want %s", id, idOf(t, mine))
+	}
+	for _, other := range others {
+		layers, err := other.Layers()
+		must(t, err)
+		hash, err := layers[0].Digest()
+		must(t, err)
+		if n.has(hash.String()) {
+			t.Error("another platform's layer was fetched")
+		}
+	}
+}

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package image
+
+import (
+	"context"
+	"sync"
+)
+
+// flights runs each piece of work once for all who ask for it at the same time.
+// Work is not bound to the call that began it: it is cancelled when the last
+// caller has gone, or with the whole service.
+type flights struct {
+	ctx context.Context // the life of the service
+
+	mu      sync.Mutex
+	closed  bool
+	running map[string]*flight // guarded by mu
+	workers sync.WaitGroup
+}
+
+// flight is one piece of work under way.
+type flight struct {
+	cancel  context.CancelFunc
+	callers int // guarded by flights.mu
+
+	done chan struct{}
+	// result and err are written before done is closed.
+	result string
+	err    error
+}
+
+func newFlights(ctx context.Context) *flights {
+	return &flights{ctx: ctx, running: map[string]*flight{}}
+}
+
+// do returns the result of work, joining the work of this key that is under way.
+// It returns the error of ctx as soon as ctx ends. Work gets the values of the
+// ctx that began it.
+func (f *flights) do(ctx context.Context, key string, work func(context.Context) (string, error)) (string, error) {
+	if err := ctx.Err(); err != nil {
+		return "", err
+	}
+	fl, err := f.join(ctx, key, work)
+	if err != nil {
+		return "", err
+	}
+	select {
+	case <-fl.done:
+		return fl.result, fl.err
+	case <-ctx.Done():
+		f.leave(key, fl)
+		return "", ctx.Err()
+	}
+}
+
+func (f *flights) join(ctx context.Context, key string, work func(context.Context) (string, error)) (*flight, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return nil, errClosed
+	}
+	fl := f.running[key]
+	if fl == nil {
+		fl = f.startLocked(ctx, key, work)
+	}
+	fl.callers++
+	return fl, nil
+}
+
+func (f *flights) startLocked(ctx context.Context, key string, work func(context.Context) (string, error)) *flight {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	unlink := context.AfterFunc(f.ctx, cancel)
+	fl := &flight{cancel: cancel, done: make(chan struct{})}
+	f.running[key] = fl
+	f.workers.Go(func() {
+		defer unlink()
+		defer cancel()
+		fl.result, fl.err = work(ctx)
+		f.mu.Lock()
+		f.removeLocked(key, fl)
+		f.mu.Unlock()
+		close(fl.done)
+	})
+	return fl
+}
+
+// leave cancels work that nobody waits for. It is taken off the table at once:
+// who comes next begins anew and does not inherit the cancellation.
+func (f *flights) leave(key string, fl *flight) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if fl.callers--; fl.callers == 0 {
+		f.removeLocked(key, fl)
+		fl.cancel()
+	}
+}
+
+func (f *flights) removeLocked(key string, fl *flight) {
+	if f.running[key] == fl {
+		delete(f.running, key)
+	}
+}
+
+// close cancels all work and waits for its end.
+func (f *flights) close() {
+	f.mu.Lock()
+	f.closed = true
+	for _, fl := range f.running {
+		fl.cancel()
+	}
+	f.mu.Unlock()
+	f.workers.Wait()
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package image is the CRI image service: it pulls, lists, resolves and removes
+// the images of containerd's k8s.io namespace, and tells what images and the
+// writable layers of containers cost on disk.
+//
+// The images themselves live in containerd (image records, content, snapshots);
+// this package owns an index of them in memory, the pulls under way and a
+// sampler of disk usage. It calls containerd through [Deps] and nothing else of
+// this project. containerd's own CRI names images the same way, so either may
+// take over the other's: every image has a record for its id (the digest of its
+// config), one for each tag and one for each repo@digest.
+//
+// Locking: readers (List, Status, Resolve, FsInfo, SnapshotUsage) take no lock,
+// they load an immutable value behind an atomic pointer. The index has one lock
+// for its writers, held while the truth is read from containerd, so that of two
+// updates of one name the later one always wins. Pulls have a lock for the
+// table of those under way; it is never held during I/O.
+package image
+
+import (
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/containerd/containerd/v2/client"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// Image is what is known of one image. It is shared: nobody may change it or
+// what it points to.
+type Image struct {
+	// ID is the digest of the image's config: the image_ref of every CRI message.
+	ID string
+	// Target is the manifest or index that the image's names point to.
+	Target ocispec.Descriptor
+	// ChainID is the key of the committed snapshot that holds the root file
+	// system; empty for an image without layers.
+	ChainID digest.Digest
+	// Size is in bytes: index, manifest, config and packed layers, as containerd
+	// counts them.
+	Size int64
+	// Spec is the image's config.
+	Spec ocispec.Image
+	// Annotations are those of the manifest, none where they are unreasonably large.
+	Annotations map[string]string
+
+	// Names are containerd's names of the image, sorted: its id, tags and digests.
+	Names []string
+	// Tags and Digests are those Names that are repo:tag and repo@digest.
+	Tags, Digests []string
+	// Pinned images are to be kept by the kubelet's garbage collection.
+	Pinned bool
+	// Handle is the image as containerd's client knows it, for unpacking and for
+	// making snapshots. Only Resolve sets it.
+	Handle client.Image
+}
+
+// Name is the name to show people for an image: a tag, else a digest, else the id.
+func (i *Image) Name() string {
+	switch {
+	case len(i.Tags) > 0:
+		return i.Tags[0]
+	case len(i.Digests) > 0:
+		return i.Digests[0]
+	default:
+		return i.ID
+	}
+}
+
+// User splits the user of the image's config for the kubelet, which compares
+// uid with 0 to enforce runAsNonRoot. Only a plain decimal uid that a process
+// can have is one; everything else ("+0", "4294967296") is handed on as a name,
+// of which the kubelet cannot be persuaded that it is not root (CVE-2024-40635,
+// CVE-2026-46680).
+func (i *Image) User() (uid *int64, username string) {
+	user, _, _ := strings.Cut(i.Spec.Config.User, ":")
+	if user == "" {
+		return nil, ""
+	}
+	n, err := strconv.ParseInt(user, 10, 64)
+	if err != nil || n < 0 || n > math.MaxInt32 || strconv.FormatInt(n, 10) != user {
+		return nil, user
+	}
+	return &n, ""
+}
+
+// encode returns the image as the CRI message.
+func (i *Image) encode() *runtimeapi.Image {
+	out := &runtimeapi.Image{
+		Id:          i.ID,
+		RepoTags:    i.Tags,
+		RepoDigests: i.Digests,
+		Size:        uint64(i.Size),
+		Spec:        &runtimeapi.ImageSpec{Image: i.ID, Annotations: i.Annotations},
+		Pinned:      i.Pinned,
+	}
+	uid, username := i.User()
+	if uid != nil {
+		out.Uid = &runtimeapi.Int64Value{Value: *uid}
+	}
+	out.Username = username
+	return out
+}

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package image
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// meter watches the HTTP traffic of one pull. It counts at the transport rather
+// than in the content store: that costs no metadata transactions, and a pull
+// that waits for another one's download of the same layer, or for the unpacking,
+// has no request open and is not taken for stalled.
+type meter struct {
+	begin time.Time
+	bytes atomic.Uint64 // of response bodies
+	open  atomic.Int64  // requests under way, until their bodies are read
+	moved atomic.Int64  // nanoseconds after begin of the last sign of life
+}
+
+func newMeter() *meter {
+	return &meter{begin: time.Now()}
+}
+
+// wrap makes the meter see what goes through a transport.
+func (m *meter) wrap(next http.RoundTripper) http.RoundTripper {
+	return meteredTransport{meter: m, next: next}
+}
+
+// watch returns errStalled once a request has been open for the timeout without
+// a byte, and nil when ctx ends.
+func (m *meter) watch(ctx context.Context, timeout time.Duration) error {
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		}
+		idle := m.idle()
+		if idle >= timeout {
+			return errStalled
+		}
+		timer.Reset(timeout - idle)
+	}
+}
+
+// idle is the time since the last byte while requests are open, else zero.
+func (m *meter) idle() time.Duration {
+	if m.open.Load() == 0 {
+		return 0
+	}
+	return time.Since(m.begin) - time.Duration(m.moved.Load())
+}
+
+func (m *meter) touch() {
+	m.moved.Store(int64(time.Since(m.begin)))
+}
+
+type meteredTransport struct {
+	meter *meter
+	next  http.RoundTripper
+}
+
+// RoundTrip sends a request and meters its response until the body ends.
+func (t meteredTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	t.meter.touch()
+	t.meter.open.Add(1)
+	resp, err := t.next.RoundTrip(req)
+	if err != nil {
+		t.meter.open.Add(-1)
+		return nil, err
+	}
+	t.meter.touch()
+	resp.Body = &meteredBody{ReadCloser: resp.Body, meter: t.meter}
+	return resp, nil
+}
+
+type meteredBody struct {
+	io.ReadCloser
+	meter *meter
+	once  sync.Once
+}
+
+// Read counts what it reads; the end of the body, and any error, is the end of
+// the request.
+func (b *meteredBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if n > 0 {
+		b.meter.bytes.Add(uint64(n))
+		b.meter.touch()
+	}
+	if err != nil {
+		b.end()
+	}
+	return n, err
+}
+
+// Close ends the request.
+func (b *meteredBody) Close() error {
+	b.end()
+	return b.ReadCloser.Close()
+}
+
+func (b *meteredBody) end() {
+	b.once.Do(func() { b.meter.open.Add(-1) })
+}

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package image
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/containerd/containerd/v2/core/leases"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
+	"github.com/distribution/reference"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+const (
+	// leaseExpiry is when containerd may collect the content of a pull that the
+	// daemon did not live to finish.
+	leaseExpiry = 24 * time.Hour
+	// annotationHandler names the runtime handler of a pod for kubelets that do
+	// not put it in the image spec.
+	annotationHandler = "io.containerd.cri.runtime-handler"
+)
+
+// Pull fetches an image, unpacks it for the pod's runtime handler and returns its
+// id. Calls for the same image with the same credentials share one transfer,
+// which goes on while any of them waits.
+//
+// The transfer is done by containerd's transfer service, because only it asks
+// image verifiers, follows the unpack and download settings of the daemon and
+// shares downloads with other clients. The source is ours: it reads hosts.toml
+// from several directories, knows all kinds of credentials and meters bytes.
+//
+// Errors name image and registry and have a class: InvalidArgument for a bad
+// reference, handler or credentials, NotFound, Unauthenticated and PermissionDenied as
+// the registry says, Unavailable if it is out of reach or failing, DataLoss for
+// content other than promised, DeadlineExceeded where nothing arrives or the call
+// runs out of time. A failed pull leaves no image.
+func (m *Manager) Pull(ctx context.Context, spec *runtimeapi.ImageSpec, auth *runtimeapi.AuthConfig, pod *runtimeapi.PodSandboxConfig) (string, error) {
+	named, err := parsePullable(spec.GetImage())
+	if err != nil {
+		return "", err
+	}
+	creds, err := parseAuth(auth)
+	if err != nil {
+		return "", fmt.Errorf("image %s: %w", named, err)
+	}
+	snapshotter, err := m.snapshotterFor(spec, pod)
+	if err != nil {
+		return "", fmt.Errorf("image %s: %w", named, err)
+	}
+	p := &pull{
+		m:           m,
+		named:       named,
+		name:        named.String(),
+		host:        reference.Domain(named),
+		snapshotter: snapshotter,
+		creds:       creds,
+	}
+	id, err := m.pulls.do(ctx, p.key(), p.run)
+	if _, explained := errors.AsType[*pullError](err); err != nil && !explained {
+		err = fmt.Errorf("image %s: pull: %w", p.name, err)
+	}
+	return id, err
+}
+
+// snapshotterFor returns the snapshotter of the runtime handler that an image is
+// pulled for. A handler that is not known is refused, as the CRI has it (ImageSpec).
+func (m *Manager) snapshotterFor(spec *runtimeapi.ImageSpec, pod *runtimeapi.PodSandboxConfig) (string, error) {
+	handler := cmp.Or(spec.GetRuntimeHandler(), pod.GetAnnotations()[annotationHandler])
+	if handler != "" && len(m.opts.Handlers) > 0 && !slices.Contains(m.opts.Handlers, handler) {
+		return "", fmt.Errorf("runtime handler %q: not configured, there are %q: %w", handler, m.opts.Handlers, errdefs.ErrInvalidArgument)
+	}
+	return cmp.Or(m.opts.HandlerSnapshotters[handler], m.opts.Snapshotter), nil
+}
+
+// pull is one transfer and those who wait for it.
+type pull struct {
+	m           *Manager
+	named       reference.Named
+	name        string // named as a string
+	host        string // the registry that the name names
+	snapshotter string
+	creds       credentials
+}
+
+// key is the same for pulls that may share a transfer.
+func (p *pull) key() string {
+	return p.name + " " + p.snapshotter + " " + p.creds.fingerprint()
+}
+
+// run does the pull under a lease, which keeps containerd from collecting its
+// content before there is an image to hold it.
+func (p *pull) run(ctx context.Context) (string, error) {
+	start := time.Now()
+	ctx = namespaces.WithNamespace(ctx, namespace)
+	ctx, release, err := p.m.lease(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer release()
+	traffic := newMeter()
+	target, err := p.transfer(ctx, traffic)
+	if err != nil {
+		return "", err
+	}
+	id, err := p.finish(ctx, target)
+	if err != nil {
+		return "", err
+	}
+	log.G(ctx).WithFields(log.Fields{
+		"image": p.name, "id": id, "bytes": traffic.bytes.Load(), "took": time.Since(start).Round(time.Millisecond),
+	}).Info("image pulled")
+	return id, nil
+}
+
+// transfer fetches and unpacks the image and returns its manifest or index.
+func (p *pull) transfer(ctx context.Context, traffic *meter) (ocispec.Descriptor, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	var watcher sync.WaitGroup
+	defer watcher.Wait()
+	defer cancel(nil)
+	if timeout := p.m.opts.ProgressTimeout; timeout > 0 {
+		watcher.Go(func() { cancel(traffic.watch(ctx, timeout)) })
+	}
+	source := p.m.source(ctx, p.name, p.creds, traffic)
+	store := newStoreTarget(p.name, p.snapshotter)
+	err := p.m.deps.Transfer.Transfer(ctx, source, store)
+	if errdefs.IsInvalidArgument(err) && !source.fetched.Load() {
+		// The transfer service refuses, before it fetches anything, to unpack into
+		// a snapshotter that its unpack_config lacks. Then unpacking comes later.
+		store = newStoreTarget(p.name, "")
+		err = p.m.deps.Transfer.Transfer(ctx, source, store)
+	}
+	if err != nil {
+		return ocispec.Descriptor{}, p.explain(ctx, err)
+	}
+	return store.target, nil
+}
+
+// finish makes an image of what was fetched.
+func (p *pull) finish(ctx context.Context, target ocispec.Descriptor) (string, error) {
+	img, err := load(ctx, p.m.deps.Content, target)
+	if err != nil {
+		return "", err
+	}
+	if err := p.m.unpack(ctx, img, p.snapshotter); err != nil {
+		return "", err
+	}
+	names := recordNames(p.named, img.ID, target.Digest)
+	return img.ID, p.m.register(ctx, names, target, p.m.labelsFor(p.name))
+}
+
+// lease returns a context whose content and snapshots are kept until release.
+func (m *Manager) lease(ctx context.Context) (_ context.Context, release func(), _ error) {
+	l, err := m.deps.Leases.Create(ctx, leases.WithRandomID(), leases.WithExpiration(leaseExpiry))
+	if err != nil {
+		return nil, nil, fmt.Errorf("lease: %w", err)
+	}
+	return leases.WithLease(ctx, l.ID), func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+		defer cancel()
+		if err := m.deps.Leases.Delete(ctx, l); err != nil && !errdefs.IsNotFound(err) {
+			log.G(ctx).WithField("lease", l.ID).WithError(err).Warn("lease of a pull stays until it expires")
+		}
+	}, nil
+}

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package image
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
+)
+
+// Usage is what something takes on disk.
+type Usage struct {
+	Bytes, Inodes uint64
+	// At is when it was measured.
+	At time.Time
+}
+
+// SnapshotUsage returns the disk usage of a snapshot, such as the writable layer
+// of a container, as of the last sample; false if the snapshot is newer.
+func (m *Manager) SnapshotUsage(snapshotter, key string) (Usage, bool) {
+	s, ok := m.sampler.last.Load().snapshots[snapshotKey{snapshotter, key}]
+	return s.Usage, ok
+}
+
+// SnapshotsRoot returns the directory of a snapshotter, empty if it is not known.
+func (m *Manager) SnapshotsRoot(snapshotter string) string {
+	return m.opts.SnapshotRoots[snapshotter]
+}
+
+// sampler measures disk usage in the background: to measure a writable layer is
+// to walk it, which no call may wait for.
+type sampler struct {
+	deps Deps
+	opts Options
+	last atomic.Pointer[sample] // never nil; a sample does not change
+}
+
+// sample is the disk usage at one time.
+type sample struct {
+	snapshots map[snapshotKey]snapshotUsage
+	totals    map[string]Usage // of the snapshotters that have snapshots
+	content   Usage
+	// oneDevice is whether the content store is on the file system of the default
+	// snapshotter.
+	oneDevice bool
+}
+
+type snapshotKey struct{ snapshotter, key string }
+
+type snapshotUsage struct {
+	Usage
+	kind snapshots.Kind
+}
+
+func newSampler(opts Options, deps Deps) *sampler {
+	s := &sampler{opts: opts, deps: deps}
+	s.last.Store(&sample{})
+	return s
+}
+
+// run takes a sample each period until ctx ends. On a slow disk it leaves at
+// least half a period between samples.
+func (s *sampler) run(ctx context.Context) {
+	period := s.opts.StatsPeriod
+	for {
+		start := time.Now()
+		s.take(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(max(period-time.Since(start), period/2)):
+		}
+	}
+}
+
+// take measures everything once. What cannot be measured keeps its last value.
+func (s *sampler) take(ctx context.Context) {
+	last := s.last.Load()
+	next := &sample{
+		snapshots: map[snapshotKey]snapshotUsage{},
+		totals:    map[string]Usage{},
+		oneDevice: sameDevice(s.opts.SnapshotRoots[s.opts.Snapshotter], s.opts.ContentRoot),
+	}
+	for _, name := range s.opts.snapshotters() {
+		if err := s.takeSnapshots(ctx, name, last, next); err != nil {
+			if ctx.Err() != nil {
+				return
+			}
+			log.G(ctx).WithField("snapshotter", name).WithError(err).Warn("disk usage of snapshots is unknown")
+			last.copyTo(next, name)
+		}
+	}
+	for key, usage := range next.snapshots {
+		next.totals[key.snapshotter] = next.totals[key.snapshotter].plus(usage.Usage)
+	}
+	var err error
+	if next.content, err = s.takeContent(ctx); err != nil {
+		if ctx.Err() != nil {
+			return
+		}
+		log.G(ctx).WithError(err).Warn("disk usage of image content is unknown")
+		next.content = last.content
+	}
+	s.last.Store(next)
+}
+
+// takeSnapshots measures the snapshots of one snapshotter. Committed ones do not
+// change and are measured once.
+func (s *sampler) takeSnapshots(ctx context.Context, name string, last, next *sample) error {
+	sn := s.deps.Snapshotter(name)
+	// Measuring takes long: it must not hold up the snapshotter's metadata, which
+	// a walk locks.
+	var infos []snapshots.Info
+	err := sn.Walk(ctx, func(_ context.Context, info snapshots.Info) error {
+		infos = append(infos, info)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("walk: %w", err)
+	}
+	for _, info := range infos {
+		key := snapshotKey{name, info.Name}
+		if old, ok := last.snapshots[key]; ok && old.kind == info.Kind && info.Kind != snapshots.KindActive {
+			old.At = time.Now()
+			next.snapshots[key] = old
+			continue
+		}
+		usage, err := sn.Usage(ctx, info.Name)
+		switch {
+		case err == nil:
+			next.snapshots[key] = snapshotUsage{newUsage(usage.Size, usage.Inodes), info.Kind}
+		case errdefs.IsNotFound(err): // removed since the walk
+		case ctx.Err() != nil:
+			return ctx.Err()
+		default:
+			log.G(ctx).WithFields(log.Fields{"snapshotter": name, "snapshot": info.Name}).WithError(err).Warn("disk usage of snapshot is unknown")
+		}
+	}
+	return nil
+}
+
+// takeContent adds up the content store from its metadata.
+func (s *sampler) takeContent(ctx context.Context) (Usage, error) {
+	var size, blobs int64
+	err := s.deps.Content.Walk(ctx, func(info content.Info) error {
+		size += info.Size
+		blobs++
+		return nil
+	})
+	return newUsage(size, blobs), err
+}
+
+// copyTo adds what is known of a snapshotter to another sample.
+func (s *sample) copyTo(next *sample, snapshotter string) {
+	for key, usage := range s.snapshots {
+		if key.snapshotter == snapshotter {
+			next.snapshots[key] = usage
+		}
+	}
+}
+
+func newUsage(size, inodes int64) Usage {
+	return Usage{Bytes: uint64(max(size, 0)), Inodes: uint64(max(inodes, 0)), At: time.Now()}
+}
+
+// plus adds two usages; the sum is as old as the older. An unmeasured one adds
+// nothing.
+func (u Usage) plus(v Usage) Usage {
+	if u.At.IsZero() || !v.At.IsZero() && v.At.Before(u.At) {
+		u.At = v.At
+	}
+	u.Bytes += v.Bytes
+	u.Inodes += v.Inodes
+	return u
+}
+
+// sameDevice tells whether two directories are on one file system.
+func sameDevice(a, b string) bool {
+	devA, okA := device(a)
+	devB, okB := device(b)
+	return okA && okB && devA == devB
+}
+
+func device(path string) (uint64, bool) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0, false
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0, false
+	}
+	return stat.Dev, true
+}

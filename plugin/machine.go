@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plugin
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"github.com/opencontainers/runtime-spec/specs-go/features"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/plugin/config"
+	"github.com/containerd-lite/containerd-lite/plugin/container"
+	"github.com/containerd-lite/containerd-lite/plugin/host"
+	"github.com/containerd-lite/containerd-lite/plugin/pod"
+	"github.com/containerd-lite/containerd-lite/plugin/runtime"
+	"github.com/containerd-lite/containerd-lite/plugin/spec"
+)
+
+const (
+	// initBinary is the program that is also the init of pods; see package
+	// shim/podinit.
+	initBinary = "containerd-shim-lite-v2"
+	// featuresLimit bounds how long a shim may take to tell its features.
+	featuresLimit = 10 * time.Second
+)
+
+// machine is what this host and the runtimes of its handlers are, in the terms
+// of package spec.
+type machine struct {
+	facts     host.Facts
+	features  map[string]*features.Features // by handler; nil for one that says nothing
+	options   spec.Options
+	baseSpecs map[string]*specs.Spec
+	files     podFiles
+}
+
+func newMachine(ctx context.Context, deps Deps, door *runtime.Client, facts host.Facts) machine {
+	r := deps.Config.Runtime
+	facts.AppArmor = facts.AppArmor && !r.DisableApparmor
+	return machine{
+		facts:     facts,
+		features:  readFeatures(ctx, door, r),
+		baseSpecs: deps.BaseSpecs,
+		files:     podFiles{root: deps.RootDir, state: deps.StateDir},
+		options: spec.Options{
+			DisableProcMount:                   r.DisableProcMount,
+			UnsetSeccompProfile:                r.UnsetSeccompProfile,
+			RestrictOOMScoreAdj:                r.RestrictOOMScoreAdj,
+			DeviceOwnershipFromSecurityContext: r.DeviceOwnershipFromSecurityContext,
+			DisableHugetlb:                     r.DisableHugetlbController,
+			TolerateMissingHugetlb:             r.TolerateMissingHugetlbController,
+		},
+	}
+}
+
+// readFeatures asks each handler's shim what its OCI runtime can do. A shim that
+// does not say, or is not installed yet, keeps nobody from starting.
+func readFeatures(ctx context.Context, door *runtime.Client, r config.Runtime) map[string]*features.Features {
+	found := map[string]*features.Features{}
+	for _, name := range r.HandlerNames() {
+		_, handler, err := r.Handler(name)
+		if err != nil {
+			continue
+		}
+		f, err := handlerFeatures(ctx, door, handler)
+		if err != nil {
+			log.G(ctx).WithError(err).WithField("handler", name).Warn("features of the runtime handler are not known")
+		}
+		found[name] = f
+	}
+	return found
+}
+
+func handlerFeatures(ctx context.Context, door *runtime.Client, handler config.Handler) (*features.Features, error) {
+	ctx, cancel := context.WithTimeout(ctx, featuresLimit)
+	defer cancel()
+	options, err := handler.RuntimeOptions()
+	if err != nil {
+		return nil, err
+	}
+	shim := handler.Type
+	if handler.Path != "" {
+		shim = handler.Path
+	}
+	return door.Features(ctx, shim, options)
+}
+
+// specs is the step of container creation that looks at the machine.
+func (m machine) specs(r config.Runtime) container.Machine {
+	return container.Machine{
+		Facts:     func(handler string) spec.Facts { return m.facts.For(m.features[handler]) },
+		Handler:   m.handler,
+		Options:   m.options,
+		Files:     m.files.of,
+		NoVolumes: r.IgnoreImageDefinedVolumes,
+	}
+}
+
+func (m machine) handler(name string, h config.Handler) spec.Handler {
+	return spec.Handler{
+		BaseSpec:                     m.baseSpecs[name],
+		PodAnnotations:               h.PodAnnotations,
+		ContainerAnnotations:         h.ContainerAnnotations,
+		PrivilegedWithoutHostDevices: h.PrivilegedWithoutHostDevices,
+		PrivilegedAllDevicesAllowed:  h.PrivilegedWithoutHostDevicesAllDevicesAllowed,
+		CgroupWritable:               h.CgroupWritable,
+	}
+}
+
+// podInit makes the spec of a pod's init.
+func (m machine) podInit(r *pod.Record, h config.Handler, root string) (*specs.Spec, error) {
+	binary, err := findInit()
+	if err != nil {
+		return nil, err
+	}
+	return spec.PodInit(spec.PodInitInput{
+		Pod:     r.SpecPod(m.files.of(r)),
+		Handler: m.handler(r.Handler, h),
+		Options: m.options,
+		Facts:   m.facts.For(m.features[r.Handler]),
+		Root:    root,
+		Binary:  binary,
+	})
+}
+
+// findInit finds the program that is the init of pods: beside the daemon, or on
+// its PATH.
+func findInit() (string, error) {
+	var dirs []string
+	if self, err := os.Executable(); err == nil {
+		dirs = append(dirs, filepath.Dir(self))
+	}
+	dirs = append(dirs, filepath.SplitList(os.Getenv("PATH"))...)
+	for _, dir := range dirs {
+		path := filepath.Join(dir, initBinary)
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 && filepath.IsAbs(path) {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("%s is not in %s (install it beside containerd-lite): %w",
+		initBinary, strings.Join(dirs, ", "), errdefs.ErrFailedPrecondition)
+}
+
+// handlers are the runtime handlers as Status reports them.
+func (m machine) handlers(r config.Runtime) []*runtimeapi.RuntimeHandler {
+	var list []*runtimeapi.RuntimeHandler
+	for _, name := range r.HandlerNames() {
+		f := m.facts.Features(m.features[name])
+		if f != nil {
+			f.UserNamespaces = false // pods cannot have one yet
+		}
+		list = append(list, &runtimeapi.RuntimeHandler{Name: name, Features: f})
+		if name == r.Containerd.DefaultRuntimeName {
+			list = append(list, &runtimeapi.RuntimeHandler{Name: "", Features: f})
+		}
+	}
+	return list
+}
+
+// podFiles finds the directories of a pod's files.
+type podFiles struct{ root, state string }
+
+func (f podFiles) dir(id string) host.PodDir {
+	return host.PodDir{
+		Root:  filepath.Join(f.root, "sandboxes", id),
+		State: filepath.Join(f.state, "sandboxes", id),
+	}
+}
+
+func (f podFiles) of(r *pod.Record) spec.PodFiles { return f.dir(r.ID).Files(r.Config) }
+
+// Create makes the files of a pod.
+func (f podFiles) Create(id string, c *runtimeapi.PodSandboxConfig) error {
+	_, err := f.dir(id).Create(c)
+	return err
+}
+
+// Remove removes them.
+func (f podFiles) Remove(id string) error { return f.dir(id).Remove() }

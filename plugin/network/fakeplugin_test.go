@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package network
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/containernetworking/cni/libcni"
+	"golang.org/x/sys/unix"
+)
+
+// fakeConf is the configuration of a fake plugin: what it shall do.
+type fakeConf struct {
+	Type         string            `json:"type"`
+	Capabilities map[string]bool   `json:"capabilities,omitempty"`
+	Trace        string            `json:"trace"`            // file to append "COMMAND type ifname netns" to
+	Do           map[string]string `json:"do,omitempty"`     // by command: fail, unknown, crash, hang, mute
+	Result       json.RawMessage   `json:"result,omitempty"` // of ADD
+
+	Name          string          `json:"name,omitempty"`
+	CNIVersion    string          `json:"cniVersion,omitempty"`
+	RuntimeConfig json.RawMessage `json:"runtimeConfig,omitempty"`
+}
+
+// fakePlugin is the CNI plugin that the test binary impersonates.
+func fakePlugin() int {
+	var c fakeConf
+	if err := json.NewDecoder(os.Stdin).Decode(&c); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	command := os.Getenv("CNI_COMMAND")
+	f, err := os.OpenFile(c.Trace, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	fmt.Fprintln(f, command, c.Name+"/"+c.Type, os.Getenv("CNI_IFNAME"), os.Getenv("CNI_NETNS"))
+	f.Close()
+	if command == "ADD" {
+		os.WriteFile(c.Trace+".args", []byte(os.Getenv("CNI_ARGS")), 0o600)
+		os.WriteFile(c.Trace+".runtimeConfig", c.RuntimeConfig, 0o600)
+	}
+	switch c.Do[command] {
+	case "fail":
+		fmt.Printf(`{"cniVersion": %q, "code": 11, "msg": "%s is out of order"}`, c.CNIVersion, c.Type)
+		return 1
+	case "unknown":
+		fmt.Printf(`{"cniVersion": %q, "code": 3, "msg": "never seen"}`, c.CNIVersion)
+		return 1
+	case "crash":
+		fmt.Fprintln(os.Stderr, "segmentation violation")
+		return 2
+	case "hang":
+		return hang(c.Trace)
+	case "mute":
+		return 0
+	}
+	if command == "ADD" {
+		fmt.Println(string(c.Result))
+	}
+	return 0
+}
+
+// hang waits for ever, with a child that holds the output open, as a plugin
+// that waits for its IPAM plugin does. The FIFO <trace>.alive has writers as
+// long as one of the two lives.
+func hang(trace string) int {
+	alive, err := os.OpenFile(trace+".alive", os.O_WRONLY, 0)
+	if err != nil {
+		return 1
+	}
+	child := exec.Command("sleep", "1000")
+	child.Stdout = os.Stdout
+	child.ExtraFiles = []*os.File{alive}
+	if err := child.Start(); err != nil {
+		return 1
+	}
+	child.Wait()
+	return 1
+}
+
+// A site is a node's CNI installation for a test.
+type site struct {
+	t                      *testing.T
+	binDir, confDir, cache string
+	trace                  string
+	opts                   Options
+	network                *Network
+}
+
+func newSite(t *testing.T, plugins ...string) *site {
+	t.Helper()
+	dir := t.TempDir()
+	s := &site{
+		t:       t,
+		binDir:  filepath.Join(dir, "bin"),
+		confDir: filepath.Join(dir, "net.d"),
+		cache:   filepath.Join(dir, "cache"),
+		trace:   filepath.Join(dir, "trace"),
+	}
+	for _, d := range []string{s.binDir, s.confDir} {
+		if err := os.Mkdir(d, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range plugins {
+		if err := os.Symlink(self, filepath.Join(s.binDir, p)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.opts = Options{BinDirs: []string{s.binDir}, ConfDir: s.confDir, UseInternalLoopback: true, SetupSerially: true}
+	return s
+}
+
+// open makes the Network after the configuration was written.
+func (s *site) open() *Network {
+	s.network = New(s.opts)
+	s.network.cni = libcni.NewCNIConfigWithCacheDir(s.opts.BinDirs, s.cache, s.network.exec)
+	return s.network
+}
+
+// write makes a conflist of fake plugins.
+func (s *site) write(file, network, version string, plugins ...fakeConf) {
+	s.t.Helper()
+	for i := range plugins {
+		plugins[i].Trace = s.trace
+	}
+	list := map[string]any{"cniVersion": version, "name": network, "plugins": plugins}
+	b, err := json.Marshal(list)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.writeFile(file, string(b))
+}
+
+// writeFile puts a file in its place at once, as an installer should.
+func (s *site) writeFile(file, content string) {
+	s.t.Helper()
+	tmp := filepath.Join(s.binDir, "conf.tmp")
+	if err := os.WriteFile(tmp, []byte(content), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := os.Rename(tmp, filepath.Join(s.confDir, file)); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// calls returns the plugin calls since the last time it was called.
+func (s *site) calls() []string {
+	s.t.Helper()
+	b, err := os.ReadFile(s.trace)
+	if os.IsNotExist(err) {
+		return nil
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := os.Remove(s.trace); err != nil {
+		s.t.Fatal(err)
+	}
+	return strings.Split(strings.TrimSuffix(string(b), "\n"), "\n")
+}
+
+// hanging makes the FIFO that shows hanging plugins; the returned channel is
+// closed when the last of them is dead.
+func (s *site) hanging() (started, dead <-chan struct{}) {
+	s.t.Helper()
+	alive := s.trace + ".alive"
+	if err := unix.Mkfifo(alive, 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	up, down := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(down)
+		f, err := os.Open(alive) // waits for the plugin
+		close(up)
+		if err != nil {
+			s.t.Error(err)
+			return
+		}
+		defer f.Close()
+		f.Read(make([]byte, 1)) // waits for the end of all writers
+	}()
+	return up, down
+}
+
+const twoAddresses = `{
+	"cniVersion": "1.1.0",
+	"interfaces": [{"name": "br0", "mac": "02:00:00:00:00:01"}, {"name": "eth0", "sandbox": "/netns"}],
+	"ips": [{"address": "fd00::5/64", "interface": 1}, {"address": "10.1.2.3/24", "gateway": "10.1.2.1", "interface": 1}],
+	"routes": [{"dst": "0.0.0.0/0", "gw": "10.1.2.1"}],
+	"dns": {"nameservers": ["10.1.2.1"]}
+}`

@@ -1,0 +1,471 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package network
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/containerd/errdefs"
+	"github.com/google/go-cmp/cmp"
+	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+)
+
+func newTestPinner(t *testing.T) (p *Pinner, stateDir string) {
+	needRoot(t)
+	stateDir = t.TempDir()
+	return NewPinner(stateDir, filepath.Join(stateDir, "netns")), stateDir
+}
+
+// inNamespace runs fn in one pinned namespace and returns what it read.
+func inNamespace(t *testing.T, path string, clone int, fn func() (string, error)) string {
+	t.Helper()
+	var got string
+	err := onThrowawayThread(func() error {
+		f, err := openNamespace(path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if err := unix.Setns(int(f.Fd()), clone); err != nil {
+			return err
+		}
+		got, err = fn()
+		return err
+	})
+	if err != nil {
+		t.Fatalf("in %s: %v", path, err)
+	}
+	return got
+}
+
+func readSysctl(name string) func() (string, error) {
+	return func() (string, error) {
+		b, err := os.ReadFile("/proc/sys/" + name)
+		return strings.Join(strings.Fields(string(b)), " "), err
+	}
+}
+
+func nodename() (string, error) {
+	var u unix.Utsname
+	err := unix.Uname(&u)
+	return unix.ByteSliceToString(u.Nodename[:]), err
+}
+
+func TestPin(t *testing.T) {
+	p, _ := newTestPinner(t)
+	ns, err := p.Pin(t.Context(), PinOptions{
+		ID: "web", Net: true, IPC: true, UTS: true, Hostname: "web-0",
+		Sysctls: map[string]string{
+			"net.ipv4.ip_unprivileged_port_start": "0",
+			"net/ipv4/ping_group_range":           "0 2147483647",
+			"kernel.shmmax":                       "4096",
+			"kernel.sem":                          "10 20 30 40",
+			"fs.mqueue.msg_max":                   "12",
+			"kernel.domainname":                   "example",
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Unpin(context.Background(), "web") })
+	if diff := cmp.Diff(p.Paths("web"), ns); diff != "" {
+		t.Errorf("paths (-known before +pinned):\n%s", diff)
+	}
+	for _, tt := range []struct {
+		path, name, want string
+		clone            int
+	}{
+		{ns.Net, "net/ipv4/ip_unprivileged_port_start", "0", unix.CLONE_NEWNET},
+		{ns.Net, "net/ipv4/ping_group_range", "0 2147483647", unix.CLONE_NEWNET},
+		{ns.IPC, "kernel/shmmax", "4096", unix.CLONE_NEWIPC},
+		{ns.IPC, "kernel/sem", "10 20 30 40", unix.CLONE_NEWIPC},
+		{ns.IPC, "fs/mqueue/msg_max", "12", unix.CLONE_NEWIPC},
+		{ns.UTS, "kernel/domainname", "example", unix.CLONE_NEWUTS},
+	} {
+		if got := inNamespace(t, tt.path, tt.clone, readSysctl(tt.name)); got != tt.want {
+			t.Errorf("%s = %q, want %q", tt.name, got, tt.want)
+		}
+	}
+	if got := inNamespace(t, ns.UTS, unix.CLONE_NEWUTS, nodename); got != "web-0" {
+		t.Errorf("hostname = %q", got)
+	}
+	err = InNetNS(ns.Net, func() error {
+		l, err := net.Listen("tcp", "127.0.0.1:80") // no host has this one
+		if err != nil {
+			return err
+		}
+		return l.Close()
+	})
+	if err != nil {
+		t.Errorf("listen on the loopback interface: %v", err)
+	}
+}
+
+// TestPinLeavesTheNodeAlone looks at the namespaces of the process, which
+// /proc shows as those of its main thread, while many pods come and go.
+func TestPinLeavesTheNodeAlone(t *testing.T) {
+	p, _ := newTestPinner(t)
+	own := func() (links []string) {
+		for _, name := range []string{"net", "ipc", "uts"} {
+			link, err := os.Readlink("/proc/self/ns/" + name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			links = append(links, link)
+		}
+		host, err := nodename()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return append(links, host)
+	}
+	before := own()
+	var g errgroup.Group
+	for i := range 40 {
+		g.Go(func() error {
+			id := fmt.Sprint("pod", i)
+			_, err := p.Pin(t.Context(), PinOptions{ID: id, Net: true, IPC: true, UTS: true, Hostname: id})
+			return errors.Join(err, p.Unpin(t.Context(), id))
+		})
+	}
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(before, own()); diff != "" {
+		t.Errorf("the process is in other namespaces (-before +after):\n%s", diff)
+	}
+}
+
+func TestPinSome(t *testing.T) {
+	p, stateDir := newTestPinner(t)
+	ns, err := p.Pin(t.Context(), PinOptions{ID: "a", IPC: true, Hostname: "ignored"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Namespaces{IPC: filepath.Join(stateDir, "sandboxes/a/ns/ipc")}
+	if diff := cmp.Diff(want, ns); diff != "" {
+		t.Errorf("namespaces (-want +got):\n%s", diff)
+	}
+	if err := p.Unpin(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	none, err := p.Pin(t.Context(), PinOptions{ID: "b"})
+	if err != nil || none != (Namespaces{}) {
+		t.Errorf("Pin of no namespace = %v, %v", none, err)
+	}
+}
+
+// leftovers lists what is below the Pinner's directories.
+func leftovers(t *testing.T, stateDir string) (found []string) {
+	t.Helper()
+	for _, pattern := range []string{"netns/*", "sandboxes/*"} {
+		m, err := filepath.Glob(filepath.Join(stateDir, pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		found = append(found, m...)
+	}
+	mounts, err := mountinfo.GetMounts(mountinfo.PrefixFilter(stateDir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range mounts {
+		found = append(found, "mount "+m.Mountpoint)
+	}
+	return found
+}
+
+func TestPinFailureLeavesNothing(t *testing.T) {
+	p, stateDir := newTestPinner(t)
+	tests := []struct {
+		name string
+		o    PinOptions
+		want string // must be named in the error
+	}{
+		{"no id", PinOptions{Net: true}, `""`},
+		{"id with a path", PinOptions{ID: "../x", Net: true}, "../x"},
+		{"id of the directory above", PinOptions{ID: "..", IPC: true}, ".."},
+		{"hostname too long", PinOptions{ID: "a", UTS: true, Hostname: strings.Repeat("x", 65)}, "xxx"},
+		{"sysctl of the node", PinOptions{ID: "a", Net: true, Sysctls: map[string]string{"kernel.panic": "1"}}, "kernel.panic"},
+		{"sysctl of a shared namespace", PinOptions{ID: "a", IPC: true, Sysctls: map[string]string{"net.ipv4.ip_forward": "1"}}, "net.ipv4.ip_forward"},
+		{"unknown sysctl", PinOptions{ID: "a", Net: true, IPC: true, UTS: true, Sysctls: map[string]string{"net.ipv4.no_such": "1"}}, "net.ipv4.no_such"},
+		{"bad value", PinOptions{ID: "a", Net: true, Sysctls: map[string]string{"net.ipv4.ip_forward": "many"}}, "many"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := p.Pin(t.Context(), tt.o)
+			if !errdefs.IsInvalidArgument(err) || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("Pin: %v; want an invalid argument that names %s", err, tt.want)
+			}
+			if got := leftovers(t, stateDir); got != nil {
+				t.Errorf("left: %v", got)
+			}
+		})
+	}
+}
+
+func TestPinTwice(t *testing.T) {
+	p, _ := newTestPinner(t)
+	o := PinOptions{ID: "a", Net: true, IPC: true}
+	ns, err := p.Pin(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Unpin(context.Background(), "a") })
+	if _, err := p.Pin(t.Context(), o); !errdefs.IsAlreadyExists(err) {
+		t.Errorf("second Pin: %v, want already exists", err)
+	}
+	if !IsPinned(ns.Net) || !IsPinned(ns.IPC) {
+		t.Error("the second Pin removed the namespaces of the first")
+	}
+}
+
+func TestPinned(t *testing.T) {
+	p, _ := newTestPinner(t)
+	ns, err := p.Pin(t.Context(), PinOptions{ID: "a", Net: true, UTS: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Unpin(context.Background(), "a") })
+	if !p.Pinned(ns) || !p.Pinned(Namespaces{}) {
+		t.Error("not pinned, want pinned")
+	}
+	if err := unix.Unmount(ns.UTS, 0); err != nil {
+		t.Fatal(err)
+	}
+	if p.Pinned(ns) {
+		t.Error("pinned with one namespace unmounted")
+	}
+	if err := p.Unpin(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	if p.Pinned(ns) {
+		t.Error("pinned after Unpin")
+	}
+}
+
+func TestPinCanceled(t *testing.T) {
+	p, _ := newTestPinner(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := p.Pin(ctx, PinOptions{ID: "a", Net: true}); !errors.Is(err, context.Canceled) {
+		t.Errorf("Pin: %v, want canceled", err)
+	}
+}
+
+func TestUnpin(t *testing.T) {
+	p, stateDir := newTestPinner(t)
+	all := PinOptions{ID: "a", Net: true, IPC: true, UTS: true}
+	tests := []struct {
+		name   string
+		change func(ns Namespaces) error
+	}{
+		{"whole", func(Namespaces) error { return nil }},
+		{"rebooted, files left", func(ns Namespaces) error {
+			return errors.Join(unix.Unmount(ns.Net, 0), unix.Unmount(ns.IPC, 0), unix.Unmount(ns.UTS, 0))
+		}},
+		{"half made", func(ns Namespaces) error {
+			return errors.Join(unix.Unmount(ns.Net, 0), os.Remove(ns.Net), unix.Unmount(ns.UTS, 0))
+		}},
+		{"mounted twice", func(ns Namespaces) error { return unix.Mount(ns.Net, ns.Net, "", unix.MS_BIND, "") }},
+		{"gone", func(Namespaces) error { return p.Unpin(t.Context(), "a") }},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			ns, err := p.Pin(t.Context(), all)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := tt.change(ns); err != nil {
+				t.Fatal(err)
+			}
+			if err := p.Unpin(t.Context(), "a"); err != nil {
+				t.Errorf("Unpin: %v", err)
+			}
+			if got := leftovers(t, stateDir); got != nil {
+				t.Errorf("left: %v", got)
+			}
+		})
+	}
+	if err := p.Unpin(t.Context(), "../etc"); !errdefs.IsInvalidArgument(err) {
+		t.Errorf("Unpin of a path: %v, want an invalid argument", err)
+	}
+}
+
+func TestUnpinKeepsFilesOfOthers(t *testing.T) {
+	p, stateDir := newTestPinner(t)
+	if _, err := p.Pin(t.Context(), PinOptions{ID: "a", IPC: true}); err != nil {
+		t.Fatal(err)
+	}
+	other := filepath.Join(stateDir, "sandboxes", "a", "shm")
+	if err := os.Mkdir(other, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Unpin(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(other); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestInNetNSErrors(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	never := func() error { t.Error("ran outside the namespace"); return nil }
+	if err := InNetNS(file, never); !errdefs.IsFailedPrecondition(err) {
+		t.Errorf("plain file: %v, want a failed precondition", err)
+	}
+	if err := InNetNS(file+"-missing", never); !errdefs.IsNotFound(err) {
+		t.Errorf("missing file: %v, want not found", err)
+	}
+	if IsPinned(file) || IsPinned(file+"-missing") {
+		t.Error("pinned")
+	}
+}
+
+// TestSharedNetnsDir follows the mount of a directory that other programs use.
+func TestSharedNetnsDir(t *testing.T) {
+	needRoot(t)
+	isMount := func(dir string) bool {
+		mounted, err := mountinfo.Mounted(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return mounted
+	}
+	stateDir := t.TempDir()
+	dir := filepath.Join(stateDir, "shared")
+	p := &Pinner{stateDir: stateDir, netnsDir: &netnsDir{path: dir, shared: true}}
+	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
+
+	for _, id := range []string{"a", "b"} {
+		if _, err := p.Pin(t.Context(), PinOptions{ID: id, Net: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mounts, err := mountinfo.GetMounts(mountinfo.SingleEntryFilter(dir))
+	if err != nil || len(mounts) != 1 || !strings.Contains(mounts[0].Optional, "shared:") {
+		t.Fatalf("mounts of the directory: %+v, %v; want one that is shared", mounts, err)
+	}
+	if err := p.Unpin(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	if !isMount(dir) {
+		t.Error("the mount went away with a namespace left")
+	}
+	if err := p.Unpin(t.Context(), "b"); err != nil {
+		t.Fatal(err)
+	}
+	if isMount(dir) {
+		t.Error("the mount is left")
+	}
+
+	t.Run("in use by others", func(t *testing.T) {
+		foreign := filepath.Join(dir, "foreign")
+		if err := os.WriteFile(foreign, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.Pin(t.Context(), PinOptions{ID: "c", Net: true}); err != nil {
+			t.Fatal(err)
+		}
+		if isMount(dir) {
+			t.Error("a directory in use was mounted over")
+		}
+		if err := p.Unpin(t.Context(), "c"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(foreign); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestSysctlPath(t *testing.T) {
+	for name, want := range map[string]string{
+		"net.ipv4.ip_forward":               "net/ipv4/ip_forward",
+		"net/ipv4/ip_forward":               "net/ipv4/ip_forward",
+		"net.ipv4.conf.eth0/100.rp_filter":  "net/ipv4/conf/eth0.100/rp_filter",
+		"net/ipv4/conf/eth0.100/rp_filter":  "net/ipv4/conf/eth0.100/rp_filter",
+		"kernel.shmmax":                     "kernel/shmmax",
+		"":                                  "",
+		"net":                               "net",
+		"/net/ipv4/ip_forward":              "",
+		"net/../kernel/panic":               "",
+		"net.//.kernel.panic":               "",
+		"net..ipv4":                         "",
+		"net.ipv4.":                         "",
+		"./net/ipv4":                        "",
+		"net/ipv4/./ip_forward":             "",
+		"net.ipv4\x00.x":                    "",
+		"../../etc/passwd":                  "",
+		"net.ipv4.ip_forward/../../../etc/": "",
+	} {
+		if got := sysctlPath(name); got != want {
+			t.Errorf("sysctlPath(%q) = %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestParseSysctls(t *testing.T) {
+	const all = unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS
+	tests := []struct {
+		name  string
+		ok    bool
+		flags int
+	}{
+		{"net.core.somaxconn", true, all},
+		{"net.core.somaxconn", false, all &^ unix.CLONE_NEWNET},
+		{"kernel.msgmax", true, unix.CLONE_NEWIPC},
+		{"kernel.shm_rmid_forced", true, unix.CLONE_NEWIPC},
+		{"kernel.sem", true, unix.CLONE_NEWIPC},
+		{"fs.mqueue.queues_max", true, unix.CLONE_NEWIPC},
+		{"kernel.domainname", true, unix.CLONE_NEWUTS},
+		{"kernel.hostname", false, all},
+		{"kernel.msg.x", false, all},
+		{"fs.file-max", false, all},
+		{"vm.swappiness", false, all},
+		{"network.x", false, all},
+	}
+	for _, tt := range tests {
+		_, err := parseSysctls(map[string]string{tt.name: "1"}, tt.flags)
+		if (err == nil) != tt.ok || (err != nil && !errdefs.IsInvalidArgument(err)) {
+			t.Errorf("%s in %#x: %v, want ok=%v", tt.name, tt.flags, err, tt.ok)
+		}
+	}
+	_, err := parseSysctls(map[string]string{"net.ipv4.ip_forward": "0", "net/ipv4/ip_forward": "1"}, all)
+	if !errdefs.IsInvalidArgument(err) {
+		t.Errorf("one parameter under two names: %v, want an invalid argument", err)
+	}
+	list, err := parseSysctls(map[string]string{"net.b": "1", "net.a": "1", "kernel.sem": "1"}, all)
+	if err != nil || !slices.IsSortedFunc(list, func(a, b sysctl) int { return strings.Compare(a.name, b.name) }) {
+		t.Errorf("not in the order of the names: %v, %v", list, err)
+	}
+}
+
+func FuzzSysctlPath(f *testing.F) {
+	f.Add("net.ipv4.ip_forward")
+	f.Add("net/ipv4/conf/eth0.1/x")
+	f.Add("..")
+	f.Fuzz(func(t *testing.T, name string) {
+		p := sysctlPath(name)
+		if p == "" {
+			return
+		}
+		if full := filepath.Join("/proc/sys", p); full != "/proc/sys/"+p || !strings.HasPrefix(full, "/proc/sys/") {
+			t.Errorf("%q leads to %q", name, full)
+		}
+	})
+}

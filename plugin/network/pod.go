@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package network
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/containerd/errdefs"
+	gocni "github.com/containerd/go-cni"
+	"github.com/containernetworking/cni/libcni"
+	"k8s.io/apimachinery/pkg/api/resource"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+const (
+	// Annotations of the pod that limit its bandwidth, in bits per second.
+	ingressBandwidth = "kubernetes.io/ingress-bandwidth"
+	egressBandwidth  = "kubernetes.io/egress-bandwidth"
+
+	// annotationsCapability is the CNI capability of the containerd CRI that
+	// hands the pod's annotations to plugins.
+	annotationsCapability = "io.kubernetes.cri.pod-annotations"
+)
+
+// Pod is what CNI plugins learn of a pod.
+type Pod struct {
+	ID, Name, Namespace, UID string
+
+	NetNS        string // path of the pinned network namespace; empty or stale in Detach
+	Handler      string // runtime handler, for its CNI configuration
+	PortMappings []*runtimeapi.PortMapping
+	DNS          *runtimeapi.DNSConfig
+	Annotations  map[string]string
+	CgroupParent string
+}
+
+// runtimeConf returns the arguments for plugins except for the interface. On
+// an error they are complete but for the values that are bad.
+func (p Pod) runtimeConf() (libcni.RuntimeConf, error) {
+	rt := libcni.RuntimeConf{
+		ContainerID: p.ID,
+		NetNS:       p.NetNS,
+		Args: [][2]string{
+			{"IgnoreUnknown", "1"},
+			{"K8S_POD_NAMESPACE", p.Namespace},
+			{"K8S_POD_NAME", p.Name},
+			{"K8S_POD_INFRA_CONTAINER_ID", p.ID},
+			{"K8S_POD_UID", p.UID},
+		},
+		CapabilityArgs: map[string]any{annotationsCapability: p.Annotations},
+	}
+	if ports := hostPorts(p.PortMappings); ports != nil {
+		rt.CapabilityArgs["portMappings"] = ports
+	}
+	if p.DNS != nil {
+		rt.CapabilityArgs["dns"] = gocni.DNS{Servers: p.DNS.Servers, Searches: p.DNS.Searches, Options: p.DNS.Options}
+	}
+	if p.CgroupParent != "" {
+		rt.CapabilityArgs["cgroupPath"] = p.CgroupParent
+	}
+	bandwidth, err := podBandwidth(p.Annotations)
+	if bandwidth != nil {
+		rt.CapabilityArgs["bandwidth"] = *bandwidth
+	}
+	for _, arg := range rt.Args {
+		if strings.ContainsAny(arg[1], ";=\x00") { // they part CNI_ARGS
+			err = fmt.Errorf("%s %q has one of the characters ; and = in it: %w", arg[0], arg[1], errdefs.ErrInvalidArgument)
+		}
+	}
+	return rt, err
+}
+
+func hostPorts(mappings []*runtimeapi.PortMapping) (ports []gocni.PortMapping) {
+	for _, m := range mappings {
+		if m.HostPort <= 0 {
+			continue
+		}
+		ports = append(ports, gocni.PortMapping{
+			HostPort:      m.HostPort,
+			ContainerPort: m.ContainerPort,
+			Protocol:      strings.ToLower(m.Protocol.String()),
+			HostIP:        m.HostIp,
+		})
+	}
+	return ports
+}
+
+// podBandwidth returns the limits in the annotations, nil if there are none.
+func podBandwidth(annotations map[string]string) (*gocni.BandWidth, error) {
+	ingress, err := parseBandwidth(annotations, ingressBandwidth)
+	if err != nil {
+		return nil, err
+	}
+	egress, err := parseBandwidth(annotations, egressBandwidth)
+	if err != nil || (ingress == 0 && egress == 0) {
+		return nil, err
+	}
+	b := &gocni.BandWidth{IngressRate: ingress, EgressRate: egress}
+	if ingress != 0 {
+		b.IngressBurst = math.MaxUint32
+	}
+	if egress != 0 {
+		b.EgressBurst = math.MaxUint32
+	}
+	return b, nil
+}
+
+// parseBandwidth returns a limit in bits per second, 0 if there is none. The
+// range is Kubernetes' own.
+func parseBandwidth(annotations map[string]string, key string) (uint64, error) {
+	text, ok := annotations[key]
+	if !ok {
+		return 0, nil
+	}
+	quantity, err := resource.ParseQuantity(text)
+	if err != nil {
+		return 0, fmt.Errorf("annotation %s %q: %w: %w", key, text, err, errdefs.ErrInvalidArgument)
+	}
+	const lowest, highest = 1000, 1e15
+	if v := quantity.Value(); v < lowest || v > highest {
+		return 0, fmt.Errorf("annotation %s %q is not from 1k to 1P: %w", key, text, errdefs.ErrInvalidArgument)
+	}
+	return uint64(quantity.Value()), nil
+}

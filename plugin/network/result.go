@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package network
+
+import (
+	"fmt"
+	"net"
+	"slices"
+
+	"github.com/containerd/errdefs"
+	gocni "github.com/containerd/go-cni"
+	types100 "github.com/containernetworking/cni/pkg/types/100"
+)
+
+// Result is what a pod got from its networks. It can be kept as JSON.
+type Result struct {
+	IP            string   `json:"ip"`
+	AdditionalIPs []string `json:"additionalIPs,omitempty"`
+	// CNI holds the interfaces, routes and DNS of all networks, in the form
+	// known from "crictl inspectp".
+	CNI *gocni.Result `json:"cniResult,omitempty"`
+}
+
+// newResult merges the results of all networks. The first must have given the
+// pod's interface an address.
+func newResult(results []*types100.Result, ipPref string) (Result, error) {
+	all := &gocni.Result{Interfaces: map[string]*gocni.Config{defaultInterface: {}}}
+	for _, r := range results {
+		for _, i := range r.Interfaces {
+			all.Interfaces[i.Name] = &gocni.Config{Mac: i.Mac, Sandbox: i.Sandbox, SocketPath: i.SocketPath, PciID: i.PciID}
+		}
+		for _, ip := range r.IPs {
+			name, err := interfaceOf(ip, r.Interfaces)
+			if err != nil {
+				return Result{}, err
+			}
+			iface := all.Interfaces[name]
+			iface.IPConfigs = append(iface.IPConfigs, &gocni.IPConfig{IP: ip.Address.IP, Gateway: ip.Gateway})
+		}
+		all.DNS = append(all.DNS, r.DNS)
+		all.Routes = append(all.Routes, r.Routes...)
+	}
+	var ips []net.IP
+	for _, c := range all.Interfaces[defaultInterface].IPConfigs {
+		ips = append(ips, c.IP)
+	}
+	if len(ips) == 0 {
+		return Result{}, fmt.Errorf("CNI gave the interface %s no address (does its IPAM plugin work?): %w",
+			defaultInterface, errdefs.ErrFailedPrecondition)
+	}
+	ordered := preferIP(ips, ipPref)
+	return Result{IP: ordered[0], AdditionalIPs: ordered[1:], CNI: all}, nil
+}
+
+// interfaceOf returns the name of the interface that has the address. A plugin
+// may leave it out, then it is the pod's.
+func interfaceOf(ip *types100.IPConfig, interfaces []*types100.Interface) (string, error) {
+	if ip.Interface == nil {
+		return defaultInterface, nil
+	}
+	if *ip.Interface < 0 || *ip.Interface >= len(interfaces) {
+		return "", fmt.Errorf("CNI result has the address %s on interface %d of %d: %w",
+			ip.Address.IP, *ip.Interface, len(interfaces), errdefs.ErrFailedPrecondition)
+	}
+	return interfaces[*ip.Interface].Name, nil
+}
+
+// preferIP moves the first address of the preferred family to the front.
+func preferIP(ips []net.IP, pref string) (ordered []string) {
+	first := slices.IndexFunc(ips, func(ip net.IP) bool {
+		isV6 := ip.To4() == nil
+		return pref == "cni" || isV6 == (pref == "ipv6")
+	})
+	if first > 0 {
+		preferred := ips[first]
+		ips = slices.Insert(slices.Delete(ips, first, first+1), 0, preferred)
+	}
+	for _, ip := range ips {
+		ordered = append(ordered, ip.String())
+	}
+	return ordered
+}

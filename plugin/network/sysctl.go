@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package network
+
+import (
+	"fmt"
+	"io/fs"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/containerd/errdefs"
+	"golang.org/x/sys/unix"
+)
+
+// sysctl is a kernel parameter to set in one of the pod's own namespaces.
+type sysctl struct {
+	name, value string
+	path        string // below /proc/sys
+	clone       int    // the namespace it belongs to, as a flag of clone(2)
+}
+
+// parseSysctls checks that every parameter belongs to a namespace among
+// those in flags: any other would change the node or another pod. They are
+// returned in the order of their names.
+func parseSysctls(values map[string]string, flags int) ([]sysctl, error) {
+	var list []sysctl
+	seen := make(map[string]string)
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		s := sysctl{name: name, value: values[name], path: sysctlPath(name)}
+		s.clone = sysctlNamespace(s.path)
+		if s.clone == 0 {
+			return nil, fmt.Errorf("sysctl %q is not one of a network, IPC or UTS namespace: %w", name, errdefs.ErrInvalidArgument)
+		}
+		if flags&s.clone == 0 {
+			return nil, fmt.Errorf("sysctl %q belongs to a namespace that the pod shares with the node: %w", name, errdefs.ErrInvalidArgument)
+		}
+		if other, ok := seen[s.path]; ok {
+			return nil, fmt.Errorf("sysctls %q and %q are the same: %w", other, name, errdefs.ErrInvalidArgument)
+		}
+		seen[s.path] = name
+		list = append(list, s)
+	}
+	return list, nil
+}
+
+// sysctlPath turns a name into its path below /proc/sys. As in sysctl(8), the
+// first separator decides: names written with dots have slashes where a part
+// has a dot (net.ipv4.conf.eth0/100.rp_filter). A name that would lead
+// elsewhere gives "".
+func sysctlPath(name string) string {
+	p := name
+	if i := strings.IndexAny(name, "./"); i >= 0 && name[i] == '.' {
+		p = strings.Map(func(r rune) rune {
+			switch r {
+			case '.':
+				return '/'
+			case '/':
+				return '.'
+			}
+			return r
+		}, name)
+	}
+	if !fs.ValidPath(p) || path.Clean(p) != p || strings.ContainsRune(p, 0) {
+		return ""
+	}
+	return p
+}
+
+// sysctlNamespace returns the flag of the namespace that the kernel keeps the
+// parameter in, 0 if it is none that a pod without user namespace can own.
+func sysctlNamespace(p string) int {
+	switch {
+	case strings.HasPrefix(p, "net/"):
+		return unix.CLONE_NEWNET
+	case strings.HasPrefix(p, "fs/mqueue/"):
+		return unix.CLONE_NEWIPC
+	case p == "kernel/domainname":
+		return unix.CLONE_NEWUTS
+	}
+	name, ok := strings.CutPrefix(p, "kernel/")
+	if !ok || strings.Contains(name, "/") {
+		return 0
+	}
+	for _, prefix := range []string{"shm", "msg", "sem"} {
+		if strings.HasPrefix(name, prefix) {
+			return unix.CLONE_NEWIPC
+		}
+	}
+	return 0
+}
+
+// set writes the parameter for the namespaces of the current thread.
+func (s sysctl) set() error {
+	fd, err := unix.Open("/proc/sys/"+s.path, unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err == unix.ENOENT {
+		return fmt.Errorf("sysctl %q is unknown to this kernel: %w", s.name, errdefs.ErrInvalidArgument)
+	}
+	if err != nil {
+		return fmt.Errorf("sysctl %q: open: %w", s.name, err)
+	}
+	defer unix.Close(fd)
+	_, err = unix.Write(fd, []byte(s.value))
+	if err == unix.EINVAL || err == unix.ERANGE {
+		return fmt.Errorf("sysctl %q: the kernel refuses the value %q: %w", s.name, s.value, errdefs.ErrInvalidArgument)
+	}
+	if err != nil {
+		return fmt.Errorf("sysctl %q: write: %w", s.name, err)
+	}
+	return nil
+}

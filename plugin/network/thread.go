@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package network
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"runtime"
+
+	"github.com/containerd/errdefs"
+	"golang.org/x/sys/unix"
+)
+
+// onThrowawayThread runs fn on an OS thread that ends with it, so that fn may
+// change the thread's namespaces and need not change them back.
+func onThrowawayThread(fn func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		if unix.Gettid() == unix.Getpid() {
+			// The main thread cannot end, and /proc/self shows its namespaces.
+			// Occupied by this goroutine it cannot be picked a second time.
+			done <- onThrowawayThread(fn)
+			runtime.UnlockOSThread()
+			return
+		}
+		done <- fn()
+	}()
+	return <-done
+}
+
+// InNetNS runs fn on a thread in the network namespace pinned at path. Sockets
+// that fn opens itself belong to the namespace; goroutines that it starts run
+// outside. A path that does not exist is errdefs.ErrNotFound, one that is no
+// namespace (its mount is gone) errdefs.ErrFailedPrecondition.
+func InNetNS(path string, fn func() error) error {
+	ns, err := openNamespace(path)
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	return onThrowawayThread(func() error {
+		if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("enter network namespace %s: %w", path, err)
+		}
+		return fn()
+	})
+}
+
+// IsPinned tells whether a namespace is pinned at path. It is false after a
+// reboot and after somebody unmounted it, when only the file is left.
+func IsPinned(path string) bool {
+	ns, err := openNamespace(path)
+	if err != nil {
+		return false
+	}
+	ns.Close()
+	return true
+}
+
+// openNamespace opens the file in which a namespace is pinned.
+func openNamespace(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, unix.O_RDONLY|unix.O_NONBLOCK, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("namespace %s: %w", path, errdefs.ErrNotFound)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("namespace: %w", err)
+	}
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(int(f.Fd()), &st); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("namespace %s: file system: %w", path, err)
+	}
+	if st.Type != unix.NSFS_MAGIC {
+		f.Close()
+		return nil, fmt.Errorf("namespace %s: nothing is mounted there: %w", path, errdefs.ErrFailedPrecondition)
+	}
+	return f, nil
+}

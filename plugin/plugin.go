@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package plugin is the CRI of containerd-lite as a containerd plugin.
+//
+// This file registers it under the URIs of containerd's built-in CRI, in the repository's only init function; wire.go
+// builds it. Two plugins do nothing but decode and check their tables of config.toml, the third serves. Whatever they
+// start is owned by the [Service] and ends with its Close, which containerd calls when it stops.
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/containerd/cgroups/v3"
+	"github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/pkg/deprecation"
+	"github.com/containerd/containerd/v2/plugins"
+	"github.com/containerd/containerd/v2/plugins/services/warning"
+	"github.com/containerd/log"
+	"github.com/containerd/platforms"
+	"github.com/containerd/plugin"
+	"github.com/containerd/plugin/registry"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"google.golang.org/grpc"
+
+	"github.com/containerd-lite/containerd-lite/plugin/config"
+)
+
+// namespace is containerd's namespace of everything that Kubernetes runs.
+const namespace = "k8s.io"
+
+// Deps is what [New] builds the CRI from.
+type Deps struct {
+	// Config is complete and valid.
+	Config config.Config
+	// BaseSpecs are the specs that containers start from, for the handlers that have one. Copy before changing.
+	BaseSpecs map[string]*specs.Spec
+	// Client works inside the daemon, without a socket, in the namespace k8s.io.
+	Client *client.Client
+	// RootDir keeps what survives a reboot, StateDir what does not. Both exist, for root only.
+	RootDir, StateDir string
+	// SnapshotterRoots are the directories of the snapshotters that loaded, by name.
+	SnapshotterRoots map[string]string
+}
+
+func init() {
+	images, runtime, server := config.DefaultImages(), config.DefaultRuntime(), config.DefaultServer()
+	registry.Register(&plugin.Registration{
+		Type:     plugins.CRIServicePlugin,
+		ID:       "images",
+		Config:   &images,
+		Requires: []plugin.Type{plugins.WarningPlugin},
+		InitFn:   initImages,
+	})
+	registry.Register(&plugin.Registration{
+		Type:   plugins.CRIServicePlugin,
+		ID:     "runtime",
+		Config: &runtime,
+		InitFn: initRuntime,
+	})
+	registry.Register(&plugin.Registration{
+		Type:   plugins.GRPCPlugin,
+		ID:     "cri",
+		Config: &server,
+		Requires: []plugin.Type{
+			plugins.CRIServicePlugin,
+			plugins.ContentPlugin,
+			plugins.EventPlugin,
+			plugins.LeasePlugin,
+			plugins.MountManagerPlugin,
+			plugins.SandboxStorePlugin,
+			plugins.ServicePlugin,
+			plugins.SnapshotPlugin,
+			plugins.TransferPlugin,
+		},
+		ConfigMigration: config.Migrate,
+		InitFn:          initServer,
+	})
+}
+
+func initImages(ic *plugin.InitContext) (any, error) {
+	images := ic.Config.(*config.Images)
+	if err := images.Validate(); err != nil {
+		return nil, err
+	}
+	warnPending(ic.Context, images.Pending())
+	ws, err := ic.GetSingle(plugins.WarningPlugin)
+	if err != nil {
+		return nil, err
+	}
+	for id, used := range map[deprecation.Warning]bool{
+		deprecation.CRIRegistryMirrors: len(images.Registry.Mirrors) > 0,
+		deprecation.CRIRegistryConfigs: len(images.Registry.Configs) > 0,
+		deprecation.CRIRegistryAuths:   len(images.Registry.Auths) > 0,
+	} {
+		if used {
+			ws.(warning.Service).Emit(ic.Context, id)
+		}
+	}
+	return images, nil
+}
+
+func initRuntime(ic *plugin.InitContext) (any, error) {
+	runtime := ic.Config.(*config.Runtime)
+	if err := runtime.Validate(config.Host{CgroupV2: cgroups.Mode() == cgroups.Unified}); err != nil {
+		return nil, err
+	}
+	if runtime.Complete() {
+		log.G(ic.Context).Infof("handler %s takes over the settings of %s, which config.toml configures",
+			config.LiteHandler, config.RuncHandler)
+	}
+	warnPending(ic.Context, runtime.Pending())
+	return runtime, nil
+}
+
+func warnPending(ctx context.Context, keys []string) {
+	for _, key := range keys {
+		log.G(ctx).Warn(key)
+	}
+}
+
+// initServer builds the CRI and starts it.
+//
+// Readiness is registered before anything can fail: containerd then refuses to start when this function returns an
+// error, as if required_plugins named the plugin, and tells systemd that it is ready only when ready has been called.
+func initServer(ic *plugin.InitContext) (any, error) {
+	ready := ic.RegisterReadiness()
+	deps, err := collect(ic)
+	if err != nil {
+		return nil, refuse(err)
+	}
+	service, err := New(ic.Context, deps)
+	if err != nil {
+		return nil, refuse(err)
+	}
+	go func() {
+		if err := service.Run(ic.Context, ready); err != nil && ic.Context.Err() == nil {
+			log.G(ic.Context).WithError(err).Fatal("the CRI cannot serve")
+		}
+	}()
+	if deps.Config.Server.DisableTCPService {
+		return service, nil
+	}
+	return tcpService{service}, nil
+}
+
+// refuse says what an error at start means for the daemon, and the way out for a node that needs no CRI.
+func refuse(err error) error {
+	return fmt.Errorf("the CRI cannot serve, so the daemon does not start (without a CRI it does: disabled_plugins = [%q]): %w",
+		config.ServerTable, err)
+}
+
+// tcpService is a Service that is also served on containerd's TCP address.
+type tcpService struct{ *Service }
+
+// RegisterTCP registers the CRI's services on the gRPC server that listens on TCP.
+func (s tcpService) RegisterTCP(g *grpc.Server) error { return s.Register(g) }
+
+func collect(ic *plugin.InitContext) (Deps, error) {
+	root := ic.Properties[plugins.PropertyRootDir]
+	deps := Deps{
+		RootDir:          root,
+		StateDir:         ic.Properties[plugins.PropertyStateDir],
+		SnapshotterRoots: snapshotterRoots(ic.Plugins(), root),
+	}
+	if err := deps.readConfig(ic); err != nil {
+		return Deps{}, err
+	}
+	if err := deps.checkSnapshotters(ic.Plugins()); err != nil {
+		return Deps{}, err
+	}
+	for _, dir := range []string{deps.RootDir, deps.StateDir} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return Deps{}, err
+		}
+		// The directory may be there with another mode: containerd before 2.0 made it world-readable.
+		if err := os.Chmod(dir, 0o700); err != nil {
+			return Deps{}, err
+		}
+	}
+	var err error
+	deps.Client, err = client.New("",
+		client.WithDefaultNamespace(namespace),
+		client.WithDefaultPlatform(platforms.Default()),
+		client.WithInMemoryServices(ic))
+	if err != nil {
+		return Deps{}, fmt.Errorf("containerd client: %w", err)
+	}
+	return deps, nil
+}
+
+// readConfig joins the three tables; it returns the problems of all of them.
+func (d *Deps) readConfig(ic *plugin.InitContext) error {
+	images, err := sibling[config.Images](ic, "images")
+	runtime, err2 := sibling[config.Runtime](ic, "runtime")
+	server := ic.Config.(*config.Server)
+	if err := errors.Join(err, err2, server.Validate()); err != nil {
+		return err
+	}
+	d.Config = config.Config{Images: *images, Runtime: *runtime, Server: *server}
+	d.BaseSpecs, err = runtime.BaseSpecs()
+	return err
+}
+
+// sibling returns the table that one of the two other plugins has decoded.
+func sibling[T any](ic *plugin.InitContext, id string) (*T, error) {
+	instance, err := ic.GetByID(plugins.CRIServicePlugin, id)
+	if errors.Is(err, plugin.ErrPluginNotFound) {
+		return nil, fmt.Errorf("plugin %s.%s is disabled (take it out of disabled_plugins, or add %s)",
+			plugins.CRIServicePlugin, id, config.ServerTable)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return instance.(*T), nil
+}
+
+// checkSnapshotters finds the snapshotters that the config names but that did not load.
+func (d *Deps) checkSnapshotters(loaded *plugin.Set) error {
+	var problems []error
+	check := func(name, table string, key ...string) {
+		if _, ok := d.SnapshotterRoots[name]; ok || name == "" {
+			return
+		}
+		what := fmt.Sprintf("there is no snapshotter %q", name)
+		if p := loaded.Get(plugins.SnapshotPlugin, name); p != nil {
+			what = fmt.Sprintf("snapshotter %q did not load: %v", name, p.Err())
+		}
+		names := slices.Sorted(maps.Keys(d.SnapshotterRoots))
+		problems = append(problems, config.Problem{
+			Table: table, Key: key, What: what, Hint: "name one that loaded: " + strings.Join(names, ", "),
+		})
+	}
+	images, runtime := d.Config.Images, d.Config.Runtime
+	check(images.Snapshotter, config.ImagesTable, "snapshotter")
+	for _, name := range slices.Sorted(maps.Keys(images.RuntimePlatforms)) {
+		check(images.RuntimePlatforms[name].Snapshotter, config.ImagesTable, "runtime_platforms", name, "snapshotter")
+	}
+	for _, name := range runtime.HandlerNames() {
+		check(runtime.Containerd.Runtimes[name].Snapshotter, config.RuntimeTable, "containerd", "runtimes", name, "snapshotter")
+	}
+	return errors.Join(problems...)
+}
+
+// snapshotterRoots returns the directories of the snapshotters that loaded. One that does not export its own, such as a
+// proxy, has the directory that containerd would give it beside root.
+func snapshotterRoots(loaded *plugin.Set, root string) map[string]string {
+	roots := map[string]string{}
+	for _, p := range loaded.GetAll() {
+		if p.Registration.Type != plugins.SnapshotPlugin || p.Err() != nil {
+			continue
+		}
+		dir := p.Meta.Exports[plugins.SnapshotterRootDir]
+		if dir == "" {
+			dir = filepath.Join(filepath.Dir(root), p.Registration.URI())
+		}
+		roots[p.Registration.ID] = dir
+	}
+	return roots
+}

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package spec
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+
+	"github.com/containerd/errdefs"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+const (
+	maxPath     = 4096 // PATH_MAX
+	maxHostname = 64   // HOST_NAME_MAX
+)
+
+// CheckPod says whether a pod can be made from config, before anything is made.
+func CheckPod(config *runtimeapi.PodSandboxConfig) error {
+	if err := checkPodMetadata(config); err != nil {
+		return fmt.Errorf("pod config: %w", err)
+	}
+	if err := checkPodFields(config); err != nil {
+		return fmt.Errorf("pod %s/%s: %w", config.GetMetadata().GetNamespace(), config.GetMetadata().GetName(), err)
+	}
+	return nil
+}
+
+func checkPodMetadata(config *runtimeapi.PodSandboxConfig) error {
+	m := config.GetMetadata()
+	if m.GetName() == "" {
+		return invalid("metadata.name", "is missing")
+	}
+	return errors.Join(
+		checkText("metadata.name", m.GetName()),
+		checkText("metadata.namespace", m.GetNamespace()),
+		checkText("metadata.uid", m.GetUid()),
+	)
+}
+
+func checkPodFields(config *runtimeapi.PodSandboxConfig) error {
+	if config.GetWindows() != nil {
+		return invalid("windows", "this runtime serves Linux pods only")
+	}
+	if err := checkHostname(config.GetHostname()); err != nil {
+		return err
+	}
+	if err := checkCgroupParent(config.GetLinux().GetCgroupParent()); err != nil {
+		return err
+	}
+	return checkPodNamespaces(config.GetLinux().GetSecurityContext().GetNamespaceOptions())
+}
+
+func checkContainer(in *Input) error {
+	name := in.Config.GetMetadata().GetName()
+	if name == "" {
+		return invalid("metadata.name", "is missing")
+	}
+	err := errors.Join(
+		checkText("metadata.name", name),
+		checkText("image.user_specified_image", in.Config.GetImage().GetUserSpecifiedImage()),
+	)
+	if err != nil {
+		return err
+	}
+	if in.Config.GetWindows() != nil {
+		return invalid("windows", "this runtime serves Linux containers only")
+	}
+	if err := checkCaller(in); err != nil {
+		return err
+	}
+	return CheckPod(in.Pod.Config)
+}
+
+// checkCaller catches what only our own code can get wrong.
+func checkCaller(in *Input) error {
+	switch {
+	case in.ID == "" || in.Pod.ID == "":
+		return fmt.Errorf("no id for the container or its pod: %w", errdefs.ErrInternal)
+	case len(in.Mounts) != len(in.Config.GetMounts()):
+		return fmt.Errorf("%d mounts, %d resolved: %w", len(in.Config.GetMounts()), len(in.Mounts), errdefs.ErrInternal)
+	case len(in.Devices) != len(in.Config.GetDevices()):
+		return fmt.Errorf("%d devices, %d resolved: %w", len(in.Config.GetDevices()), len(in.Devices), errdefs.ErrInternal)
+	}
+	return nil
+}
+
+// checkHostname refuses what sethostname(2) would, and whatever would end the line in the pod's hostname file or environment.
+func checkHostname(name string) error {
+	if len(name) > maxHostname {
+		return invalid("hostname", "has %d bytes, Linux takes %d", len(name), maxHostname)
+	}
+	if strings.ContainsAny(name, " /") {
+		return invalid("hostname", "%q has a space or a slash", name)
+	}
+	return checkText("hostname", name)
+}
+
+// checkText refuses control characters: a newline or NUL must not reach files, annotations and logs that are read line by line.
+func checkText(field, s string) error {
+	if i := strings.IndexFunc(s, isControl); i >= 0 {
+		return invalid(field, "has a control character at byte %d", i)
+	}
+	return nil
+}
+
+func isControl(r rune) bool {
+	return r < ' ' || r == 0x7f
+}
+
+// checkPath returns the clean form of an absolute path.
+func checkPath(field, p string) (string, error) {
+	switch {
+	case p == "":
+		return "", invalid(field, "is empty")
+	case len(p) >= maxPath:
+		return "", invalid(field, "has %d bytes, Linux takes %d", len(p), maxPath-1)
+	case !path.IsAbs(p):
+		return "", invalid(field, "%q is not an absolute path", p)
+	}
+	return path.Clean(p), checkText(field, p)
+}

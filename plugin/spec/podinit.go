@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package spec
+
+import (
+	"fmt"
+	"maps"
+	"math"
+
+	"github.com/containerd/containerd/v2/contrib/seccomp"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// PodInitPath is where the init's binary is in its root.
+const PodInitPath = "/pod-init"
+
+const (
+	// nobody is the user that pause images run as.
+	nobody = 65535
+	// The pod's init must survive the pod's containers when memory runs out (kubernetes#47938), and needs next to no CPU.
+	podInitOOMScore  = -998
+	podInitCPUShares = 2
+)
+
+// PodInitInput is all that [PodInit] needs to know.
+type PodInitInput struct {
+	Pod     Pod
+	Handler Handler
+	Options Options
+	Facts   Facts
+	SELinux Labels
+	// Root is a directory of the host with nothing but mount points, the init's read-only root; see host.MakeInitRoot.
+	Root string
+	// Binary is the host path of the statically linked init.
+	Binary string
+}
+
+// PodInit returns the runtime spec of the init of a pod whose containers share one PID namespace. It needs no image: its root holds
+// nothing but its own binary. It joins the pod's namespaces, owns the PID namespace, and may do nothing but reap: no capabilities, no
+// new privileges, containerd's default seccomp profile, no devices. Sysctls are not its task: whoever makes the namespaces sets them.
+func PodInit(in PodInitInput) (*specs.Spec, error) {
+	if err := CheckPod(in.Pod.Config); err != nil {
+		return nil, err
+	}
+	sc := in.Pod.Config.GetLinux().GetSecurityContext()
+	ids, err := userNamespace(sc.GetNamespaceOptions().GetUsernsOptions())
+	if err != nil {
+		return nil, err
+	}
+	s := defaultSpec(in.Facts)
+	s.Version = ociVersion(in.Facts.OCIVersion)
+	s.Root = &specs.Root{Path: in.Root, Readonly: true}
+	s.Mounts = podInitMounts(in.Binary)
+	joinPod(s, in.Pod)
+	joinUser(s, in.Pod, ids)
+	s.Linux.CgroupsPath = CgroupsPath(in.Pod.Config.GetLinux().GetCgroupParent(), in.Pod.ID)
+	s.Linux.Resources.CPU = &specs.LinuxCPU{Shares: new(uint64(podInitCPUShares))}
+	s.Linux.MountLabel = in.SELinux.Mount
+	if s.Process, err = podInitProcess(in, sc, ids); err != nil {
+		return nil, fmt.Errorf("pod init: %w", err)
+	}
+	if in.Facts.Seccomp {
+		s.Linux.Seccomp = seccomp.DefaultProfile(s)
+	}
+	s.Annotations = allowed(in.Pod.Config.GetAnnotations(), in.Handler.PodAnnotations)
+	maps.Copy(s.Annotations, sandboxAnnotations(in.Pod))
+	return s, nil
+}
+
+func podInitProcess(in PodInitInput, sc *runtimeapi.LinuxSandboxSecurityContext, ids idMaps) (*specs.Process, error) {
+	user, err := podInitUser(sc, ids)
+	if err != nil {
+		return nil, err
+	}
+	return &specs.Process{
+		Args:            []string{PodInitPath},
+		Cwd:             "/",
+		User:            user,
+		Capabilities:    &specs.LinuxCapabilities{},
+		NoNewPrivileges: true,
+		SelinuxLabel:    in.SELinux.Process,
+		OOMScoreAdj:     oomScore(podInitOOMScore, in.Facts, in.Options),
+	}, nil
+}
+
+// podInitUser is the pod's run_as_user and run_as_group, or nobody where the pod's user namespace has such a user.
+func podInitUser(sc *runtimeapi.LinuxSandboxSecurityContext, ids idMaps) (specs.User, error) {
+	if sc.GetRunAsUser() == nil {
+		if sc.GetRunAsGroup() != nil {
+			return specs.User{}, invalid("linux.security_context.run_as_group", "needs run_as_user")
+		}
+		id := uint32(nobody)
+		if !ids.empty() && (!mapped(ids.uids, id) || !mapped(ids.gids, id)) {
+			id = 0
+		}
+		return specs.User{UID: id, GID: id, AdditionalGids: []uint32{id}}, nil
+	}
+	uid, gid := sc.GetRunAsUser().GetValue(), sc.GetRunAsGroup().GetValue()
+	if uid < 0 || uid > math.MaxInt32 || gid < 0 || gid > math.MaxInt32 {
+		return specs.User{}, invalid("linux.security_context.run_as_user", "%d:%d is not between 0 and %d", uid, gid, math.MaxInt32)
+	}
+	return specs.User{UID: uint32(uid), GID: uint32(gid), AdditionalGids: []uint32{uint32(gid)}}, nil
+}
+
+// podInitMounts has /proc for the runtime's own checks and a /dev that hides that the root is read-only.
+func podInitMounts(binary string) []specs.Mount {
+	return []specs.Mount{
+		{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "noexec", "nodev"}},
+		{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "noexec", "mode=755", "size=64k"}},
+		{Destination: PodInitPath, Type: "bind", Source: binary, Options: []string{"bind", "rprivate", "ro", "nosuid", "nodev"}},
+	}
+}

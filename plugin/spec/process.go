@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package spec
+
+import (
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// process writes what runs and where: arguments, environment, working directory, terminal.
+func (b *builder) process() error {
+	args, err := commandLine(b.in.Config, &b.in.Image)
+	if err != nil {
+		return err
+	}
+	env, err := b.environment()
+	if err != nil {
+		return err
+	}
+	cwd, err := b.workingDir()
+	if err != nil {
+		return err
+	}
+	p := b.spec.Process
+	p.Args, p.Env, p.Cwd = args, env, cwd
+	p.CommandLine = ""
+	p.Terminal = b.in.Config.GetTty()
+	p.NoNewPrivileges = b.sc.GetNoNewPrivs()
+	b.spec.Root.Readonly = b.spec.Root.Readonly || b.sc.GetReadonlyRootfs()
+	return nil
+}
+
+// commandLine merges the command and args of the CRI with the entrypoint and cmd of the image by Docker's rules: a command of the CRI
+// replaces both of the image's, args of the CRI replace the image's cmd.
+func commandLine(config *runtimeapi.ContainerConfig, image *Image) ([]string, error) {
+	command, args := config.GetCommand(), config.GetArgs()
+	if len(command) == 0 {
+		command = image.Config.Entrypoint
+		if len(command) == 1 && command[0] == "" {
+			command = nil // how an image says that it overrides the entrypoint of its base by none
+		}
+		if len(args) == 0 {
+			args = image.Config.Cmd
+		}
+	}
+	if len(command)+len(args) == 0 {
+		return nil, invalid("command", "is empty, and image %s has no entrypoint or cmd either", image.Name)
+	}
+	argv := slices.Concat(command, args)
+	for i, arg := range argv {
+		if strings.ContainsRune(arg, 0) {
+			return nil, invalid("command", "argument %d has a NUL byte", i)
+		}
+	}
+	return argv, nil
+}
+
+// environment is, each overriding the ones before: the base spec's or a default PATH, TERM for a terminal, HOSTNAME, the image's, the
+// CRI's. A variable keeps the place where it was set first.
+func (b *builder) environment() ([]string, error) {
+	var env variables
+	env.add(defaultPath)
+	for _, v := range b.spec.Process.Env {
+		env.add(v)
+	}
+	if b.in.Config.GetTty() {
+		env.add("TERM=xterm")
+	}
+	hostname := b.in.Pod.Config.GetHostname()
+	if hostname == "" {
+		hostname = b.in.Facts.Hostname
+	}
+	env.add("HOSTNAME=" + hostname)
+	for i, v := range b.in.Image.Config.Env {
+		name, value, ok := strings.Cut(v, "=")
+		if !ok {
+			continue // not a variable by the image spec
+		}
+		if err := checkVariable("image env["+strconv.Itoa(i)+"]", name, value); err != nil {
+			return nil, err
+		}
+		env.add(v)
+	}
+	for i, kv := range b.in.Config.GetEnvs() {
+		name, value := kv.GetKey(), string(kv.GetValue())
+		if err := checkVariable("envs["+strconv.Itoa(i)+"]", name, value); err != nil {
+			return nil, err
+		}
+		env.add(name + "=" + value)
+	}
+	return env.list, nil
+}
+
+// checkVariable never prints the value: it may be a secret. A value may have newlines, as a ConfigMap's often has.
+func checkVariable(field, name, value string) error {
+	if name == "" {
+		return invalid(field, "has no name")
+	}
+	if strings.ContainsRune(name, '=') {
+		return invalid(field, "name %q has an equals sign", name)
+	}
+	if err := checkText(field, name); err != nil {
+		return err
+	}
+	if strings.ContainsRune(value, 0) {
+		return invalid(field, "the value of %s has a NUL byte", name)
+	}
+	return nil
+}
+
+// variables is an environment in which each name is set once.
+type variables struct {
+	list  []string
+	index map[string]int
+}
+
+func (v *variables) add(variable string) {
+	name, _, _ := strings.Cut(variable, "=")
+	if v.index == nil {
+		v.index = make(map[string]int)
+	}
+	if i, ok := v.index[name]; ok {
+		v.list[i] = variable
+		return
+	}
+	v.index[name] = len(v.list)
+	v.list = append(v.list, variable)
+}
+
+// workingDir is the CRI's, the image's, the base spec's or /. A directory of some process below /proc is refused: through
+// /proc/self/fd it was a way to the host's filesystem (CVE-2024-21626), and no container needs one.
+func (b *builder) workingDir() (string, error) {
+	dir, field := b.in.Config.GetWorkingDir(), "working_dir"
+	if dir == "" {
+		dir, field = b.in.Image.Config.WorkingDir, "image working dir"
+	}
+	if dir == "" {
+		dir, field = b.spec.Process.Cwd, "base runtime spec: cwd"
+	}
+	if dir == "" {
+		return "/", nil
+	}
+	dir, err := checkPath(field, dir)
+	if err != nil {
+		return "", err
+	}
+	if inProcess(dir) {
+		return "", invalid(field, "%s is a directory of a process", dir)
+	}
+	return dir, nil
+}
+
+// inProcess reports whether a clean path lies in /proc/self, /proc/thread-self or /proc/<pid>.
+func inProcess(dir string) bool {
+	below, ok := strings.CutPrefix(dir, "/proc/")
+	if !ok {
+		return false
+	}
+	first, _, _ := strings.Cut(below, "/")
+	if ok, _ := path.Match("[0-9]*", first); ok {
+		return true
+	}
+	return first == "self" || first == "thread-self"
+}

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package spec
+
+import (
+	"fmt"
+	"maps"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+const (
+	resourceField = "linux.resources."
+	// A kernel that takes larger values does not exist; beyond these, arithmetic in runtimes overflows.
+	maxCPU       = 1 << 40
+	minOOMScore  = -1000
+	maxOOMScore  = 1000
+	notSpecified = 0
+)
+
+var (
+	cpusetList   = regexp.MustCompile(`^\d{1,9}(-\d{1,9})?(,\d{1,9}(-\d{1,9})?)*$`)
+	hugepageSize = regexp.MustCompile(`^[1-9]\d{0,9}[KMG]B$`)
+)
+
+// resources writes the limits and the OOM score of a new container.
+func (b *builder) resources() error {
+	wanted := b.in.Config.GetLinux().GetResources()
+	if wanted == nil {
+		return nil
+	}
+	merged, err := Resources(b.spec.Linux.Resources, wanted, b.in.Facts, b.in.Options)
+	if err != nil {
+		return err
+	}
+	b.spec.Linux.Resources = merged
+	score := wanted.GetOomScoreAdj()
+	if score < minOOMScore || score > maxOOMScore {
+		return invalid(resourceField+"oom_score_adj", "%d is not between %d and %d", score, minOOMScore, maxOOMScore)
+	}
+	b.spec.Process.OOMScoreAdj = oomScore(int(score), b.in.Facts, b.in.Options)
+	return nil
+}
+
+// oomScore returns the score that the daemon is allowed to set: without CAP_SYS_RESOURCE no process may go below its own.
+func oomScore(score int, facts Facts, options Options) *int {
+	if options.RestrictOOMScoreAdj {
+		score = max(score, facts.OOMScoreAdj)
+	}
+	return &score
+}
+
+// Resources returns current with the limits of wanted merged in: the limits of a new container, and for UpdateContainerResources both
+// what to apply and what the container's spec is from then on. A zero, empty or missing value of wanted leaves the current one, and
+// current itself is not changed. The OOM score is not part of it: no runtime can change it later.
+func Resources(
+	current *specs.LinuxResources, wanted *runtimeapi.LinuxContainerResources, facts Facts, options Options,
+) (*specs.LinuxResources, error) {
+	if err := checkResources(wanted, facts); err != nil {
+		return nil, err
+	}
+	if current == nil {
+		current = &specs.LinuxResources{}
+	}
+	r, err := clone(current)
+	if err != nil {
+		return nil, fmt.Errorf("current resources: %w", err)
+	}
+	mergeCPU(r, wanted)
+	mergeMemory(r, wanted, facts.SwapController)
+	if err := mergeHugepages(r, wanted.GetHugepageLimits(), facts, options); err != nil {
+		return nil, err
+	}
+	if len(wanted.GetUnified()) > 0 {
+		if r.Unified == nil {
+			r.Unified = make(map[string]string)
+		}
+		maps.Copy(r.Unified, wanted.GetUnified())
+	}
+	return r, nil
+}
+
+func mergeCPU(r *specs.LinuxResources, wanted *runtimeapi.LinuxContainerResources) {
+	if r.CPU == nil {
+		r.CPU = &specs.LinuxCPU{}
+	}
+	if v := uint64(wanted.GetCpuPeriod()); v != notSpecified {
+		r.CPU.Period = &v
+	}
+	if v := wanted.GetCpuQuota(); v != notSpecified {
+		r.CPU.Quota = &v
+	}
+	if v := uint64(wanted.GetCpuShares()); v != notSpecified {
+		r.CPU.Shares = &v
+	}
+	if v := wanted.GetCpusetCpus(); v != "" {
+		r.CPU.Cpus = v
+	}
+	if v := wanted.GetCpusetMems(); v != "" {
+		r.CPU.Mems = v
+	}
+}
+
+// mergeMemory sets memory and swap together: both kernels count swap from the memory limit, and a container without a swap limit of
+// its own must not swap (KEP-2400).
+func mergeMemory(r *specs.LinuxResources, wanted *runtimeapi.LinuxContainerResources, swapController bool) {
+	if r.Memory == nil {
+		r.Memory = &specs.LinuxMemory{}
+	}
+	limit, swap := wanted.GetMemoryLimitInBytes(), wanted.GetMemorySwapLimitInBytes()
+	if limit != notSpecified {
+		r.Memory.Limit = &limit
+		if swap == notSpecified {
+			swap = limit
+		}
+	}
+	if swap != notSpecified && swapController {
+		r.Memory.Swap = &swap
+	}
+}
+
+func mergeHugepages(r *specs.LinuxResources, limits []*runtimeapi.HugepageLimit, facts Facts, options Options) error {
+	if len(limits) == 0 || options.DisableHugetlb {
+		return nil
+	}
+	if !facts.Hugetlb {
+		if options.TolerateMissingHugetlb {
+			return nil
+		}
+		return unmet(resourceField+"hugepage_limits",
+			"this machine has no hugetlb cgroup controller; set tolerate_missing_hugetlb_controller to ignore the limits")
+	}
+	for _, l := range limits {
+		limit := specs.LinuxHugepageLimit{Pagesize: l.GetPageSize(), Limit: l.GetLimit()}
+		same := func(other specs.LinuxHugepageLimit) bool { return other.Pagesize == limit.Pagesize }
+		if i := slices.IndexFunc(r.HugepageLimits, same); i >= 0 {
+			r.HugepageLimits[i] = limit
+			continue
+		}
+		r.HugepageLimits = append(r.HugepageLimits, limit)
+	}
+	return nil
+}
+
+func checkResources(r *runtimeapi.LinuxContainerResources, facts Facts) error {
+	for _, v := range []struct {
+		field     string
+		value     int64
+		low, high int64
+	}{
+		{"cpu_period", r.GetCpuPeriod(), 0, maxCPU},
+		{"cpu_quota", r.GetCpuQuota(), -1, maxCPU},
+		{"cpu_shares", r.GetCpuShares(), 0, maxCPU},
+		{"memory_limit_in_bytes", r.GetMemoryLimitInBytes(), -1, 1<<63 - 1},
+		{"memory_swap_limit_in_bytes", r.GetMemorySwapLimitInBytes(), -1, 1<<63 - 1},
+	} {
+		if v.value < v.low || v.value > v.high {
+			return invalid(resourceField+v.field, "%d is not between %d and %d", v.value, v.low, v.high)
+		}
+	}
+	if limit, swap := r.GetMemoryLimitInBytes(), r.GetMemorySwapLimitInBytes(); swap > 0 && limit > swap {
+		return invalid(resourceField+"memory_swap_limit_in_bytes", "%d is below the memory limit %d, which it includes", swap, limit)
+	}
+	if err := checkCpuset("cpuset_cpus", r.GetCpusetCpus()); err != nil {
+		return err
+	}
+	if err := checkCpuset("cpuset_mems", r.GetCpusetMems()); err != nil {
+		return err
+	}
+	if err := checkHugepages(r.GetHugepageLimits()); err != nil {
+		return err
+	}
+	return checkUnified(r.GetUnified(), facts)
+}
+
+// checkCpuset takes the kernel's list format: 0-3,8.
+func checkCpuset(field, list string) error {
+	if list != "" && !cpusetList.MatchString(list) {
+		return invalid(resourceField+field, "%q is not a list such as 0-3,8", list)
+	}
+	return nil
+}
+
+// checkHugepages takes the sizes of the kernel's control files: 64KB, 2MB, 1GB.
+func checkHugepages(limits []*runtimeapi.HugepageLimit) error {
+	for i, l := range limits {
+		if !hugepageSize.MatchString(l.GetPageSize()) {
+			return invalid(fmt.Sprintf("%shugepage_limits[%d].page_size", resourceField, i), "%q is not a size such as 2MB", l.GetPageSize())
+		}
+	}
+	return nil
+}
+
+// checkUnified takes names of control files in the container's own cgroup: a slash would write to another one.
+func checkUnified(unified map[string]string, facts Facts) error {
+	const field = resourceField + "unified"
+	if len(unified) == 0 {
+		return nil
+	}
+	if !facts.CgroupV2 {
+		return unmet(field, "this machine has cgroup v1")
+	}
+	for _, key := range slices.Sorted(maps.Keys(unified)) {
+		controller, file, ok := strings.Cut(key, ".")
+		if !ok || controller == "" || file == "" || path.Base(key) != key {
+			return invalid(field, "%q is not a control file such as memory.high", key)
+		}
+		if err := checkText(field, key); err != nil {
+			return err
+		}
+		if err := checkText(field+"["+key+"]", unified[key]); err != nil {
+			return err
+		}
+	}
+	return nil
+}

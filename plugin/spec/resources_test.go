@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package spec
+
+import (
+	"testing"
+
+	"github.com/containerd/errdefs"
+	"github.com/google/go-cmp/cmp"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"google.golang.org/protobuf/testing/protocmp"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+func currentResources() *specs.LinuxResources {
+	return &specs.LinuxResources{
+		Devices:        []specs.LinuxDeviceCgroup{{Access: "rwm"}},
+		CPU:            &specs.LinuxCPU{Shares: new(uint64(100)), Quota: new(int64(50)), Cpus: "0"},
+		Memory:         &specs.LinuxMemory{Limit: new(int64(1000)), Swap: new(int64(1500))},
+		HugepageLimits: []specs.LinuxHugepageLimit{{Pagesize: "2MB", Limit: 1}},
+		Unified:        map[string]string{"memory.high": "900", "io.weight": "10"},
+	}
+}
+
+func TestResourcesUpdate(t *testing.T) {
+	current := currentResources()
+	got, err := Resources(current, &runtimeapi.LinuxContainerResources{
+		CpuQuota:           -1,
+		CpuPeriod:          100000,
+		MemoryLimitInBytes: 2000,
+		HugepageLimits:     []*runtimeapi.HugepageLimit{{PageSize: "2MB", Limit: 2}, {PageSize: "1GB", Limit: 3}},
+		Unified:            map[string]string{"memory.high": "1900"},
+	}, fixtureFacts(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &specs.LinuxResources{
+		Devices:        []specs.LinuxDeviceCgroup{{Access: "rwm"}},
+		CPU:            &specs.LinuxCPU{Shares: new(uint64(100)), Quota: new(int64(-1)), Period: new(uint64(100000)), Cpus: "0"},
+		Memory:         &specs.LinuxMemory{Limit: new(int64(2000)), Swap: new(int64(2000))},
+		HugepageLimits: []specs.LinuxHugepageLimit{{Pagesize: "2MB", Limit: 2}, {Pagesize: "1GB", Limit: 3}},
+		Unified:        map[string]string{"memory.high": "1900", "io.weight": "10"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if diff := cmp.Diff(currentResources(), current); diff != "" {
+		t.Errorf("the current resources changed:\n%s", diff)
+	}
+}
+
+// An update of nothing changes nothing, and the same update twice is the same as once.
+func TestResourcesIdempotent(t *testing.T) {
+	unchanged, err := Resources(currentResources(), nil, fixtureFacts(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(currentResources(), unchanged); diff != "" {
+		t.Errorf("empty update:\n%s", diff)
+	}
+	wanted := &runtimeapi.LinuxContainerResources{HugepageLimits: []*runtimeapi.HugepageLimit{{PageSize: "64KB", Limit: 2}}, CpuShares: 7}
+	once, err := Resources(currentResources(), wanted, fixtureFacts(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	twice, err := Resources(once, wanted, fixtureFacts(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(once, twice); diff != "" {
+		t.Errorf("second update:\n%s", diff)
+	}
+}
+
+func TestResourcesInvalid(t *testing.T) {
+	_, err := Resources(nil, &runtimeapi.LinuxContainerResources{CpuShares: -1}, Facts{}, Options{})
+	if !errdefs.IsInvalidArgument(err) {
+		t.Errorf("error %v, want class InvalidArgument", err)
+	}
+}
+
+// What a container is made with is what its status says.
+func TestEffective(t *testing.T) {
+	wanted := &runtimeapi.LinuxContainerResources{
+		CpuPeriod: 100000, CpuQuota: 50000, CpuShares: 512, CpusetCpus: "0-1", CpusetMems: "0", OomScoreAdj: 7,
+		MemoryLimitInBytes: 1000, MemorySwapLimitInBytes: 2000,
+		HugepageLimits: []*runtimeapi.HugepageLimit{{PageSize: "2MB", Limit: 1}},
+		Unified:        map[string]string{"memory.high": "900"},
+	}
+	in := fixture()
+	resourcesOf(wanted)(&in)
+	in.User = User{UID: 5, GID: 6, AdditionalGIDs: []uint32{7}}
+	s, err := Container(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(&runtimeapi.ContainerResources{Linux: wanted}, Effective(s), protocmp.Transform()); diff != "" {
+		t.Errorf("resources, -want +got:\n%s", diff)
+	}
+	user := &runtimeapi.ContainerUser{Linux: &runtimeapi.LinuxContainerUser{Uid: 5, Gid: 6, SupplementalGroups: []int64{6, 7}}}
+	if diff := cmp.Diff(user, EffectiveUser(s), protocmp.Transform()); diff != "" {
+		t.Errorf("user, -want +got:\n%s", diff)
+	}
+}
+
+func TestEffectiveOfNothing(t *testing.T) {
+	for _, s := range []*specs.Spec{nil, {}, {Linux: &specs.Linux{}}, {Process: &specs.Process{}, Linux: &specs.Linux{
+		Resources: &specs.LinuxResources{CPU: &specs.LinuxCPU{}, Memory: &specs.LinuxMemory{}},
+	}}} {
+		if diff := cmp.Diff(&runtimeapi.ContainerResources{Linux: &runtimeapi.LinuxContainerResources{}}, Effective(s), protocmp.Transform()); diff != "" {
+			t.Errorf("resources of %+v:\n%s", s, diff)
+		}
+		if diff := cmp.Diff(&runtimeapi.ContainerUser{Linux: &runtimeapi.LinuxContainerUser{}}, EffectiveUser(s), protocmp.Transform()); diff != "" {
+			t.Errorf("user of %+v:\n%s", s, diff)
+		}
+	}
+}
+
+func TestCgroupsPath(t *testing.T) {
+	for _, c := range []struct{ parent, want string }{
+		{"", "/k8s.io/c1"},
+		{"/kubepods/besteffort/podx", "/kubepods/besteffort/podx/c1"},
+		{"relative", "relative/c1"},
+		{"/kubepods.slice/kubepods-podx.slice", "kubepods-podx.slice:cri-containerd:c1"},
+		{"/kubepods.slice/podx", "/kubepods.slice/podx/c1"},
+	} {
+		if got := CgroupsPath(c.parent, "c1"); got != c.want {
+			t.Errorf("CgroupsPath(%q) = %q, want %q", c.parent, got, c.want)
+		}
+	}
+}
+
+func TestOCIVersion(t *testing.T) {
+	for _, c := range []struct{ newest, want string }{
+		{"", specs.Version},
+		{"nonsense", specs.Version},
+		{"1.0.2-dev", "1.0.2-dev"},
+		{"1.2.1", "1.2.1"},
+		{specs.Version, specs.Version},
+		{"99.0.0", specs.Version},
+	} {
+		if got := ociVersion(c.newest); got != c.want {
+			t.Errorf("ociVersion(%q) = %q, want %q", c.newest, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package spec
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/containerd/containerd/v2/contrib/seccomp"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// DefaultAppArmorProfile is the name of the runtime's own AppArmor profile, the same as the built-in CRI's.
+const DefaultAppArmorProfile = "cri-containerd.apparmor.d"
+
+// seccomp writes the system call filter.
+func (b *builder) seccomp() error {
+	p, err := Seccomp(b.sc, b.in.Options.UnsetSeccompProfile)
+	if err != nil {
+		return err
+	}
+	const field = "linux.security_context.seccomp"
+	switch {
+	case b.sc.GetPrivileged():
+		b.spec.Linux.Seccomp = nil
+	case p.Type == unconfined: // a filter of the base spec is for them, too
+	case !b.in.Facts.Seccomp:
+		return unmet(field, "this machine's kernel has no seccomp filters")
+	case p.Type == runtimeDefault:
+		b.spec.Linux.Seccomp = seccomp.DefaultProfile(b.spec)
+	default:
+		filter := &specs.LinuxSeccomp{}
+		if err := json.Unmarshal(b.in.SeccompProfile, filter); err != nil {
+			return invalid(field, "profile %s: %v", p.Ref, err)
+		}
+		if filter.DefaultAction == "" {
+			return invalid(field, "profile %s has no defaultAction", p.Ref)
+		}
+		b.spec.Linux.Seccomp = filter
+	}
+	return nil
+}
+
+// apparmor writes the profile's name; loading the default one, and the check that a named one is loaded, is the caller's.
+func (b *builder) apparmor() error {
+	p, err := AppArmor(b.sc)
+	if err != nil {
+		return err
+	}
+	if b.sc.GetPrivileged() {
+		b.spec.Process.ApparmorProfile = ""
+	}
+	switch {
+	case p.Type == unconfined: // a profile of the base spec is for them, too
+	case b.in.Facts.AppArmor && p.Type == localhost:
+		b.spec.Process.ApparmorProfile = p.Ref
+	case b.in.Facts.AppArmor:
+		b.spec.Process.ApparmorProfile = DefaultAppArmorProfile
+	case asksForAppArmor(b.sc): // to ask for a border that is not there must not pass in silence
+		return unmet("linux.security_context.apparmor", "AppArmor is not on")
+	}
+	return nil
+}
+
+func asksForAppArmor(sc *runtimeapi.LinuxContainerSecurityContext) bool {
+	return sc.GetApparmor() != nil || sc.GetApparmorProfile() != "" //nolint:staticcheck // deprecated, but clients still send it
+}
+
+// selinux writes the labels. A privileged process has none, its files do.
+func (b *builder) selinux() error {
+	b.spec.Linux.MountLabel = b.in.SELinux.Mount
+	b.spec.Process.SelinuxLabel = b.in.SELinux.Process
+	if b.sc.GetPrivileged() {
+		b.spec.Process.SelinuxLabel = ""
+	}
+	return nil
+}
+
+// paths writes what of /proc and /sys is hidden or read-only: lists of the CRI replace the defaults.
+//
+// An empty list is how the kubelet says procMount: Unmasked, which Kubernetes allows with a user namespace only (KEP-4265), and how
+// clients that know nothing of these lists look. So it lifts the masks in a user namespace, and keeps the defaults without one.
+func (b *builder) paths() error {
+	l := b.spec.Linux
+	if b.sc.GetPrivileged() {
+		l.MaskedPaths, l.ReadonlyPaths = nil, nil
+		return nil
+	}
+	if b.in.Options.DisableProcMount {
+		return nil
+	}
+	masked, err := checkPaths("linux.security_context.masked_paths", b.sc.GetMaskedPaths())
+	if err != nil {
+		return err
+	}
+	readonly, err := checkPaths("linux.security_context.readonly_paths", b.sc.GetReadonlyPaths())
+	if err != nil {
+		return err
+	}
+	if len(masked) > 0 || !b.ids.empty() {
+		l.MaskedPaths = masked
+	}
+	if len(readonly) > 0 || !b.ids.empty() {
+		l.ReadonlyPaths = readonly
+	}
+	return nil
+}
+
+func checkPaths(field string, paths []string) ([]string, error) {
+	clean := make([]string, 0, len(paths))
+	for i, p := range paths {
+		c, err := checkPath(fmt.Sprintf("%s[%d]", field, i), p)
+		if err != nil {
+			return nil, err
+		}
+		clean = append(clean, c)
+	}
+	return clean, nil
+}

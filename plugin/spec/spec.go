@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package spec turns a CRI configuration into an OCI runtime spec.
+//
+// It owns the whole mapping: process, user, capabilities, namespaces, mounts, devices, resources, seccomp, AppArmor, SELinux,
+// masked paths, cgroup path and annotations. [Container] makes the spec of a container, [PodInit] the one of the init of a pod
+// whose containers share a PID namespace, [Resources] merges an update, [Effective] and [EffectiveUser] say what was applied.
+//
+// The package is pure: it opens no file, reads no environment and keeps no state, so equal input gives an equal spec and every rule
+// has a golden file in testdata. What must be read from the machine is handed in: by package host ([Facts], [MountSource], device
+// nodes, a seccomp profile) and by package rootfs ([User], [Volume]). The one exception is containerd's default seccomp profile,
+// which asks the kernel for its version once.
+//
+// All functions may be called concurrently; none keeps or changes its input.
+package spec
+
+import (
+	"fmt"
+
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// Container returns the runtime spec of a container.
+//
+// Errors name the CRI field at fault. They are of class InvalidArgument where the request is wrong, and FailedPrecondition where the
+// request is right but this machine, handler or pod cannot serve it.
+//
+// CDI devices are not applied: the caller runs containerd's pkg/cdi.WithCDIDevices over the result, last.
+func Container(in Input) (*specs.Spec, error) {
+	if err := checkContainer(&in); err != nil {
+		return nil, fmt.Errorf("container config: %w", err)
+	}
+	b, err := newBuilder(&in)
+	if err != nil {
+		return nil, err
+	}
+	steps := []func() error{
+		b.privilege,
+		b.process,
+		b.namespaces,
+		b.user,
+		b.capabilities,
+		b.mounts,
+		b.devices,
+		b.resources,
+		b.cgroup,
+		b.paths,
+		b.seccomp,
+		b.apparmor,
+		b.selinux,
+		b.annotations,
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return nil, fmt.Errorf("container %s: %w", in.Config.GetMetadata().GetName(), err)
+		}
+	}
+	return b.spec, nil
+}
+
+// builder carries one call of Container from step to step. Each step is a method in the file of its topic and writes its own part of
+// the spec; capabilities come before seccomp because the default profile depends on them.
+type builder struct {
+	in   *Input
+	sc   *runtimeapi.LinuxContainerSecurityContext // nil-safe: getters only
+	ids  idMaps                                    // of the pod's user namespace; empty without one
+	spec *specs.Spec
+}
+
+func newBuilder(in *Input) (*builder, error) {
+	s, err := template(in)
+	if err != nil {
+		return nil, err
+	}
+	return &builder{in: in, sc: in.Config.GetLinux().GetSecurityContext(), spec: s}, nil
+}
+
+// podSecurity is the security context of the container's pod.
+func (b *builder) podSecurity() *runtimeapi.LinuxSandboxSecurityContext {
+	return b.in.Pod.Config.GetLinux().GetSecurityContext()
+}
+
+// privilege checks the promise of LinuxSandboxSecurityContext.privileged: without it no container of the pod is privileged.
+func (b *builder) privilege() error {
+	if b.sc.GetPrivileged() && !b.podSecurity().GetPrivileged() {
+		return invalid("linux.security_context.privileged", "the pod was not made for privileged containers")
+	}
+	return nil
+}
+
+// invalid is the error for a bad value in a CRI field.
+func invalid(field, format string, args ...any) error {
+	return fmt.Errorf("%s: %s: %w", field, fmt.Sprintf(format, args...), errdefs.ErrInvalidArgument)
+}
+
+// unmet is the error for a good value that this machine, handler or pod cannot serve.
+func unmet(field, format string, args ...any) error {
+	return fmt.Errorf("%s: %s: %w", field, fmt.Sprintf(format, args...), errdefs.ErrFailedPrecondition)
+}

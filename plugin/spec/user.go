@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package spec
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// user writes the process's user and its groups. The primary group is always among the additional ones: a file that denies the group
+// must deny it to a process whose primary group changes later, too (CVE-2023-25173).
+func (b *builder) user() error {
+	groups := []uint32{b.in.User.GID}
+	switch policy := b.sc.GetSupplementalGroupsPolicy(); policy {
+	case runtimeapi.SupplementalGroupsPolicy_Merge:
+		groups = append(groups, b.in.User.AdditionalGIDs...)
+	case runtimeapi.SupplementalGroupsPolicy_Strict:
+	default:
+		return invalid("linux.security_context.supplemental_groups_policy", "%d is unknown", policy)
+	}
+	for i, gid := range b.sc.GetSupplementalGroups() {
+		if gid < 0 || gid > math.MaxInt32 {
+			return invalid(fmt.Sprintf("linux.security_context.supplemental_groups[%d]", i), "%d is not a group id", gid)
+		}
+		groups = append(groups, uint32(gid))
+	}
+	slices.Sort(groups)
+	groups = slices.Compact(groups)
+	if err := b.checkMapped(groups); err != nil {
+		return err
+	}
+	u := &b.spec.Process.User
+	u.UID, u.GID, u.AdditionalGids = b.in.User.UID, b.in.User.GID, groups
+	return nil
+}
+
+// checkMapped says it here where an id has no place in the pod's user namespace; the runtime's own error would be a bare EINVAL.
+func (b *builder) checkMapped(groups []uint32) error {
+	if b.ids.empty() {
+		return nil
+	}
+	if u := b.in.User; !mapped(b.ids.uids, u.UID) {
+		return invalid("linux.security_context.run_as_user", "user %d (%q) is not mapped in the pod's user namespace", u.UID, u.Name)
+	}
+	for _, gid := range groups {
+		if !mapped(b.ids.gids, gid) {
+			return invalid("linux.security_context.supplemental_groups", "group %d is not mapped in the pod's user namespace", gid)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package spec
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+const usernsField = namespaceField + "userns_options"
+
+// idMaps are the id mappings of a user namespace; empty without one.
+type idMaps struct {
+	uids, gids []specs.LinuxIDMapping
+}
+
+func (m idMaps) empty() bool { return len(m.uids) == 0 }
+
+// userNamespace reads the mappings of a pod or container. No options, and mode NODE, mean no user namespace (KEP-127).
+func userNamespace(options *runtimeapi.UserNamespace) (idMaps, error) {
+	switch mode := options.GetMode(); {
+	case options == nil:
+		return idMaps{}, nil
+	case mode == modeNode:
+		if len(options.GetUids())+len(options.GetGids()) > 0 {
+			return idMaps{}, invalid(usernsField, "mode NODE has no mappings")
+		}
+		return idMaps{}, nil
+	case mode != modePod:
+		return idMaps{}, invalid(usernsField+".mode", "%v is not supported, use POD or NODE", mode)
+	}
+	uids, err := idMapping(usernsField+".uids", options.GetUids())
+	if err != nil {
+		return idMaps{}, err
+	}
+	gids, err := idMapping(usernsField+".gids", options.GetGids())
+	if err != nil {
+		return idMaps{}, err
+	}
+	if len(uids) == 0 || len(gids) == 0 {
+		return idMaps{}, invalid(usernsField, "mode POD needs a mapping of uids and one of gids")
+	}
+	return idMaps{uids: uids, gids: gids}, nil
+}
+
+// idMapping converts and checks one list: no empty or overflowing range, no id twice, and never the host's root, which would make the
+// namespace no border at all.
+func idMapping(field string, mappings []*runtimeapi.IDMapping) ([]specs.LinuxIDMapping, error) {
+	list := make([]specs.LinuxIDMapping, 0, len(mappings))
+	for i, m := range mappings {
+		field := fmt.Sprintf("%s[%d]", field, i)
+		switch last := uint64(m.GetLength()) - 1; {
+		case m.GetLength() == 0:
+			return nil, invalid(field+".length", "is zero")
+		case uint64(m.GetHostId())+last >= math.MaxUint32, uint64(m.GetContainerId())+last >= math.MaxUint32:
+			return nil, invalid(field, "ends above the largest id, %d", uint32(math.MaxUint32-1))
+		case m.GetHostId() == 0:
+			return nil, invalid(field+".host_id", "0 is the host's root")
+		}
+		list = append(list, specs.LinuxIDMapping{ContainerID: m.GetContainerId(), HostID: m.GetHostId(), Size: m.GetLength()})
+	}
+	if overlap(list, containerID) || overlap(list, hostID) {
+		return nil, invalid(field, "two mappings overlap")
+	}
+	return list, nil
+}
+
+func containerID(m specs.LinuxIDMapping) uint32 { return m.ContainerID }
+func hostID(m specs.LinuxIDMapping) uint32      { return m.HostID }
+
+func overlap(list []specs.LinuxIDMapping, first func(specs.LinuxIDMapping) uint32) bool {
+	sorted := slices.SortedFunc(slices.Values(list), func(x, y specs.LinuxIDMapping) int { return cmp.Compare(first(x), first(y)) })
+	for i := 1; i < len(sorted); i++ {
+		if uint64(first(sorted[i-1]))+uint64(sorted[i-1].Size) > uint64(first(sorted[i])) {
+			return true
+		}
+	}
+	return false
+}
+
+func mapped(list []specs.LinuxIDMapping, id uint32) bool {
+	return slices.ContainsFunc(list, func(m specs.LinuxIDMapping) bool {
+		return id >= m.ContainerID && uint64(id) < uint64(m.ContainerID)+uint64(m.Size)
+	})
+}
+
+// userNamespace joins the container to its pod's user namespace. The CRI says the options twice, once for the pod and once for the
+// container; they must agree.
+func (b *builder) userNamespace() error {
+	ids, err := userNamespace(b.sc.GetNamespaceOptions().GetUsernsOptions())
+	if err != nil {
+		return err
+	}
+	pod, err := userNamespace(b.podSecurity().GetNamespaceOptions().GetUsernsOptions())
+	if err != nil {
+		return fmt.Errorf("pod: %w", err)
+	}
+	if !slices.Equal(ids.uids, pod.uids) || !slices.Equal(ids.gids, pod.gids) {
+		return invalid(usernsField, "differs from the pod's")
+	}
+	b.ids = ids
+	joinUser(b.spec, b.in.Pod, ids)
+	return nil
+}
+
+func joinUser(s *specs.Spec, pod Pod, ids idMaps) {
+	s.Linux.UIDMappings, s.Linux.GIDMappings = ids.uids, ids.gids
+	if ids.empty() {
+		dropNamespace(s, specs.UserNamespace)
+		return
+	}
+	setNamespace(s, specs.UserNamespace, pod.Namespaces.User)
+}

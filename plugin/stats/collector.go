@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package stats measures what containers and pods use, in the messages of the
+// CRI. It reads files of cgroups and of network namespaces; it never calls a shim
+// or a runtime, so that a stuck one delays nobody. What cannot be read is left
+// out of an answer, nothing fails.
+//
+// It calls network to enter the namespace of a pod, and takes the disk usage of
+// writable layers from package image, which samples it. rates.mu guards the last
+// CPU samples; it is held for map operations only.
+package stats
+
+import (
+	"time"
+
+	"github.com/containerd/log"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/plugin/container"
+	"github.com/containerd-lite/containerd-lite/plugin/image"
+	"github.com/containerd-lite/containerd-lite/plugin/pod"
+)
+
+// Layers tells the disk usage of the writable layers of containers.
+type Layers interface {
+	// SnapshotUsage is false for a snapshot that was not measured yet.
+	SnapshotUsage(snapshotter, key string) (image.Usage, bool)
+	// SnapshotsRoot is the directory of a snapshotter, "" if it is not known.
+	SnapshotsRoot(snapshotter string) string
+}
+
+// Collector answers the stats calls of the CRI.
+type Collector struct {
+	reader *Reader
+	layers Layers
+	rates  rates
+}
+
+// NewCollector returns a Collector that has no samples yet.
+func NewCollector(reader *Reader, layers Layers) *Collector {
+	return &Collector{reader: reader, layers: layers, rates: rates{samples: map[string]sample{}}}
+}
+
+// ContainerStats measures a container. One that does not run has attributes and
+// a writable layer only.
+func (c *Collector) ContainerStats(r *container.Record) *runtimeapi.ContainerStats {
+	answer, _ := c.container(r)
+	return answer
+}
+
+func (c *Collector) container(r *container.Record) (*runtimeapi.ContainerStats, Usage) {
+	answer := &runtimeapi.ContainerStats{
+		Attributes: &runtimeapi.ContainerAttributes{
+			Id:          r.ID,
+			Metadata:    r.Config.GetMetadata(),
+			Labels:      r.Config.GetLabels(),
+			Annotations: r.Config.GetAnnotations(),
+		},
+		WritableLayer: c.writableLayer(r),
+	}
+	if r.State() != runtimeapi.ContainerState_CONTAINER_RUNNING {
+		return answer, Usage{}
+	}
+	u := c.usage(r.ID, r.Cgroup)
+	answer.Cpu, answer.Memory, answer.Swap, answer.Io = u.CPU, u.Memory, u.Swap, u.IO
+	return answer, u
+}
+
+// usage reads a cgroup and adds the rate of its CPU usage.
+func (c *Collector) usage(id, cgroup string) Usage {
+	u := c.reader.Usage(cgroup)
+	c.addRate(id, u)
+	return u
+}
+
+func (c *Collector) addRate(id string, u Usage) {
+	if u.CPU != nil {
+		u.CPU.UsageNanoCores = c.rates.add(id, u.CPU)
+	}
+}
+
+func (c *Collector) writableLayer(r *container.Record) *runtimeapi.FilesystemUsage {
+	layer := &runtimeapi.FilesystemUsage{
+		Timestamp: time.Now().UnixNano(),
+		FsId:      &runtimeapi.FilesystemIdentifier{Mountpoint: c.layers.SnapshotsRoot(r.Runtime.Snapshotter)},
+	}
+	if used, ok := c.layers.SnapshotUsage(r.Runtime.Snapshotter, r.ID); ok {
+		layer.Timestamp = used.At.UnixNano()
+		layer.UsedBytes = value(used.Bytes)
+		layer.InodesUsed = value(used.Inodes)
+	}
+	return layer
+}
+
+// PodStats measures a ready pod and its containers, members. Its cgroup is that
+// of the kubelet, which has more in it than the containers; a pod without one is
+// the sum of its containers.
+func (c *Collector) PodStats(r *pod.Record, members []*container.Record) *runtimeapi.PodSandboxStats {
+	linux := &runtimeapi.LinuxPodSandboxStats{}
+	var sum Usage
+	for _, member := range members {
+		stats, u := c.container(member)
+		linux.Containers = append(linux.Containers, stats)
+		sum.add(u)
+	}
+	var u Usage
+	if parent := r.Config.GetLinux().GetCgroupParent(); parent != "" {
+		u = c.usage(r.ID, parent)
+	} else {
+		u = sum
+		c.addRate(r.ID, u)
+	}
+	linux.Cpu, linux.Memory, linux.Io, linux.Process = u.CPU, u.Memory, u.IO, u.Processes
+	linux.Network = c.network(r)
+	return &runtimeapi.PodSandboxStats{
+		Attributes: &runtimeapi.PodSandboxAttributes{
+			Id:          r.ID,
+			Metadata:    r.Config.GetMetadata(),
+			Labels:      r.Config.GetLabels(),
+			Annotations: r.Config.GetAnnotations(),
+		},
+		Linux: linux,
+	}
+}
+
+// network is nil for a pod in the network of the host: its counters are not the
+// pod's.
+func (c *Collector) network(r *pod.Record) *runtimeapi.NetworkUsage {
+	if r.HostNetwork() || r.Namespaces.Net == "" {
+		return nil
+	}
+	usage, err := c.reader.buffers.networkUsage(r.Namespaces.Net)
+	if err != nil {
+		log.L.WithError(err).WithField("pod", r.ID).Debug("network counters of pod are unknown")
+	}
+	return usage
+}

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stats
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/moby/sys/mountinfo"
+)
+
+const (
+	cgroupMount = "/sys/fs/cgroup" // where cgroups are mounted, by convention of all runtimes
+	unified     = ""               // the name of the cgroup v2 hierarchy among the v1 controllers
+)
+
+// hierarchies are the cgroup hierarchies of a machine: one of cgroup v2, or one
+// mount for each controller of v1. A hybrid machine counts as v1.
+type hierarchies struct {
+	mounts map[string]string // mount point by controller; "" is cgroup v2
+	own    map[string]string // the daemon's cgroup by controller
+}
+
+// findHierarchies reads what is mounted on the machine whose root directory is root.
+func findHierarchies(root string) (hierarchies, error) {
+	h := hierarchies{mounts: map[string]string{}, own: map[string]string{}}
+	for file, parse := range map[string]func(io.Reader) error{
+		"proc/self/mountinfo": func(r io.Reader) error { return h.addMounts(root, r) },
+		"proc/self/cgroup":    h.addOwn,
+	} {
+		f, err := os.Open(filepath.Join(root, file))
+		if err != nil {
+			return h, fmt.Errorf("cgroup hierarchies: %w", err)
+		}
+		err = parse(f)
+		f.Close()
+		if err != nil {
+			return h, fmt.Errorf("cgroup hierarchies: %s: %w", f.Name(), err)
+		}
+	}
+	return h, nil
+}
+
+func (h *hierarchies) addMounts(root string, r io.Reader) error {
+	mounts, err := mountinfo.GetMountsFromReader(r, mountinfo.PrefixFilter(cgroupMount))
+	if err != nil {
+		return err
+	}
+	for _, m := range mounts {
+		switch {
+		case m.FSType == "cgroup2" && m.Mountpoint == cgroupMount:
+			h.mounts = map[string]string{unified: filepath.Join(root, m.Mountpoint)}
+			return nil
+		case m.FSType == "cgroup":
+			// Controllers are among the options of the file system.
+			for controller := range strings.SplitSeq(m.VFSOptions, ",") {
+				h.mounts[controller] = filepath.Join(root, m.Mountpoint)
+			}
+		}
+	}
+	return nil
+}
+
+// addOwn reads lines of the form "4:memory:/path"; that of cgroup v2 is "0::/path".
+func (h *hierarchies) addOwn(r io.Reader) error {
+	lines := bufio.NewScanner(r)
+	for lines.Scan() {
+		parts := strings.SplitN(lines.Text(), ":", 3)
+		if len(parts) != 3 {
+			return fmt.Errorf("line %q is not of the form id:controllers:path", lines.Text())
+		}
+		for controller := range strings.SplitSeq(parts[1], ",") {
+			h.own[controller] = parts[2]
+		}
+	}
+	return lines.Err()
+}
+
+// dir returns the directory of a cgroup in the hierarchy of a controller; "" if
+// there is none.
+func (h *hierarchies) dir(controller, cgroup string) string {
+	mount, ok := h.mounts[controller]
+	if !ok {
+		return ""
+	}
+	if !path.IsAbs(cgroup) {
+		cgroup = path.Join(h.relativeTo(controller), cgroup)
+	}
+	return filepath.Join(mount, path.Clean(cgroup))
+}
+
+// relativeTo is the cgroup that runc takes a relative path as below of: its own,
+// which is the daemon's; in cgroup v2 the parent of that, because a cgroup with
+// processes cannot have children with controllers.
+func (h *hierarchies) relativeTo(controller string) string {
+	if controller == unified {
+		return path.Join("/", path.Dir(h.own[controller]))
+	}
+	return path.Join("/", h.own[controller])
+}
+
+// expand turns the cgroupsPath of an OCI spec, or a pod's cgroup_parent, into a
+// path in a hierarchy. The form slice:prefix:name is a systemd scope in a slice,
+// and a bare name.slice is a slice.
+func expand(cgroupsPath string) string {
+	if parts := strings.Split(cgroupsPath, ":"); len(parts) == 3 {
+		slice, prefix, name := parts[0], parts[1], parts[2]
+		if slice == "" {
+			slice = "system.slice" // runc's default
+		}
+		unit := name
+		if !strings.HasSuffix(name, ".slice") {
+			unit = prefix + "-" + name + ".scope"
+		}
+		return path.Join(expandSlice(slice), unit)
+	}
+	if base := path.Base(cgroupsPath); strings.HasSuffix(base, ".slice") && strings.Trim(cgroupsPath, "/") == base {
+		return expandSlice(base)
+	}
+	return cgroupsPath
+}
+
+// expandSlice returns the path of a slice. Its name spells out the slices that it
+// is in (systemd.slice(5)): a-b.slice is /a.slice/a-b.slice, and -.slice is the root.
+func expandSlice(slice string) string {
+	slice = path.Base(slice)
+	if slice == "-.slice" {
+		return "/"
+	}
+	name := strings.TrimSuffix(slice, ".slice")
+	full := "/"
+	for i, r := range name {
+		if r == '-' {
+			full = path.Join(full, name[:i]+".slice")
+		}
+	}
+	return path.Join(full, slice)
+}

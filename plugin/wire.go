@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plugin
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"github.com/containerd/log"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+
+	"github.com/containerd-lite/containerd-lite/plugin/config"
+	"github.com/containerd-lite/containerd-lite/plugin/container"
+	"github.com/containerd-lite/containerd-lite/plugin/cri"
+	"github.com/containerd-lite/containerd-lite/plugin/host"
+	"github.com/containerd-lite/containerd-lite/plugin/image"
+	"github.com/containerd-lite/containerd-lite/plugin/network"
+	"github.com/containerd-lite/containerd-lite/plugin/pod"
+	"github.com/containerd-lite/containerd-lite/plugin/runtime"
+	"github.com/containerd-lite/containerd-lite/plugin/stats"
+	"github.com/containerd-lite/containerd-lite/plugin/stream"
+)
+
+// Service is the CRI: every manager, built once, leaves first. Nothing in it
+// points back up.
+type Service struct {
+	network    *network.Network
+	images     *image.Manager
+	pods       *pod.Manager
+	containers *container.Manager
+	streams    *stream.Server
+	server     *cri.Server
+	end        context.CancelFunc
+}
+
+// New builds the CRI. It serves once [Service.Run] has recovered what runs on
+// this machine.
+func New(ctx context.Context, deps Deps) (*Service, error) {
+	ctx, end := context.WithCancel(namespaces.WithNamespace(context.WithoutCancel(ctx), namespace))
+	s := &Service{end: end}
+	if err := s.build(ctx, deps); err != nil {
+		end()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Service) build(ctx context.Context, deps Deps) error {
+	settings := deps.Config.Runtime
+	facts, err := host.Read()
+	if err != nil {
+		return err
+	}
+	door := runtime.New(deps.Client)
+	machine := newMachine(ctx, deps, door, facts)
+
+	s.network = network.New(networkOptions(settings))
+	if s.images, err = image.New(ctx, imageOptions(deps), image.FromClient(deps.Client)); err != nil {
+		return err
+	}
+	s.pods = pod.New(ctx, pod.Deps{
+		Records:           door,
+		Namespaces:        network.NewPinner(deps.StateDir, netnsDir(deps)),
+		Network:           s.network,
+		Files:             podFiles{root: deps.RootDir, state: deps.StateDir},
+		Inits:             pod.Init{Tasks: door, Handlers: settings, Spec: machine.podInit, StateDir: deps.StateDir},
+		Handlers:          settings,
+		NewID:             newID,
+		Now:               time.Now,
+		UnprivilegedPorts: settings.EnableUnprivilegedPorts,
+		UnprivilegedICMP:  settings.EnableUnprivilegedICMP,
+	})
+	cgroups, err := stats.NewReader("/")
+	if err != nil {
+		return err
+	}
+	s.containers = container.New(ctx, container.Deps{
+		Containerd: door,
+		Pods:       s.pods,
+		Images:     s.images,
+		Handlers:   settings,
+		Specs:      machine.specs(settings),
+		Dirs:       container.Dirs{Root: deps.RootDir, State: deps.StateDir},
+		MaxLogLine: settings.MaxContainerLogLineSize,
+		NewID:      newID,
+		Now:        time.Now,
+		OOMKilled:  cgroups.OOMKilled,
+		Snapshotter: func(handler string) string {
+			return cmp.Or(snapshotters(deps.Config)[handler], deps.Config.Images.Snapshotter)
+		},
+	})
+	options, err := streamOptions(deps.Config.Server)
+	if err != nil {
+		return err
+	}
+	if s.streams, err = stream.New(options, s.containers, s.pods); err != nil {
+		return err
+	}
+	s.server = cri.New(cri.Deps{
+		Pods:       s.pods,
+		Containers: s.containers,
+		Images:     s.images,
+		Streams:    s.streams,
+		Stats:      stats.NewCollector(cgroups, s.images),
+		Node:       node{network: s.network, machine: machine, config: deps.Config},
+	})
+	return nil
+}
+
+// Register registers the CRI's services. They answer Unavailable until Run is
+// ready.
+func (s *Service) Register(g *grpc.Server) error {
+	s.server.Register(g)
+	return nil
+}
+
+// Run recovers the pods and containers of this machine, calls ready, and serves
+// until ctx ends or something that the CRI cannot do without fails.
+func (s *Service) Run(ctx context.Context, ready func()) error {
+	ctx = namespaces.WithNamespace(ctx, namespace)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return s.network.Run(ctx) })
+	group.Go(func() error { return s.streams.Serve(ctx) })
+	group.Go(func() error {
+		start := time.Now()
+		if err := s.pods.Recover(ctx); err != nil {
+			return fmt.Errorf("recover pods: %w", err)
+		}
+		if err := s.containers.Recover(ctx); err != nil {
+			return fmt.Errorf("recover containers: %w", err)
+		}
+		log.G(ctx).WithFields(log.Fields{
+			"pods":       len(s.pods.List()),
+			"containers": len(s.containers.List()),
+			"took":       time.Since(start).Round(time.Millisecond),
+		}).Info("CRI is ready")
+		s.server.SetReady()
+		ready()
+		return nil
+	})
+	return group.Wait()
+}
+
+// Close ends what the service does in the background. Pods go on.
+func (s *Service) Close() error {
+	s.end()
+	s.containers.Close()
+	s.pods.Close()
+	s.images.Close()
+	return nil
+}
+
+// newID returns the id of a new pod, container or exec: 64 hexadecimal digits,
+// as everywhere in the field.
+func newID() string {
+	id := make([]byte, 32)
+	_, _ = rand.Read(id) // never fails
+	return hex.EncodeToString(id)
+}
+
+func netnsDir(deps Deps) string {
+	if deps.Config.Runtime.NetNSMountsUnderStateDir {
+		return filepath.Join(deps.StateDir, "netns")
+	}
+	return "" // where ip-netns(8) looks
+}
+
+func networkOptions(r config.Runtime) network.Options {
+	handlers := map[string]network.HandlerConf{}
+	for name, h := range r.Containerd.Runtimes {
+		if h.CNIConfDir != "" {
+			handlers[name] = network.HandlerConf{ConfDir: h.CNIConfDir, MaxConfNum: h.CNIMaxConfNum}
+		}
+	}
+	return network.Options{
+		BinDirs:             r.CNI.BinDirs,
+		ConfDir:             r.CNI.ConfDir,
+		MaxConfNum:          r.CNI.MaxConfNum,
+		Handlers:            handlers,
+		SetupSerially:       r.CNI.SetupSerially,
+		UseInternalLoopback: r.CNI.UseInternalLoopback,
+		IPPref:              r.CNI.IPPref,
+	}
+}
+
+// snapshotters are those of the runtime handlers that do not use the default.
+func snapshotters(c config.Config) map[string]string {
+	names := map[string]string{}
+	for name, h := range c.Runtime.Containerd.Runtimes {
+		if s := cmp.Or(h.Snapshotter, c.Images.RuntimePlatforms[name].Snapshotter); s != "" {
+			names[name] = s
+		}
+	}
+	return names
+}
+
+func imageOptions(deps Deps) image.Options {
+	images := deps.Config.Images
+	var pinned []string
+	for _, ref := range images.PinnedImages {
+		pinned = append(pinned, ref)
+	}
+	return image.Options{
+		Snapshotter:            images.Snapshotter,
+		Handlers:               deps.Config.Runtime.HandlerNames(),
+		HandlerSnapshotters:    snapshotters(deps.Config),
+		SnapshotRoots:          deps.SnapshotterRoots,
+		ContentRoot:            filepath.Join(filepath.Dir(deps.RootDir), "io.containerd.content.v1.content"),
+		HostsPath:              images.Registry.ConfigPath,
+		Headers:                images.Registry.Headers,
+		Pinned:                 pinned,
+		ProgressTimeout:        images.ImagePullProgressTimeout.Or(0),
+		MaxConcurrentDownloads: images.MaxConcurrentDownloads,
+		StatsPeriod:            time.Duration(images.StatsCollectPeriod) * time.Second,
+	}
+}
+
+func streamOptions(s config.Server) (stream.Options, error) {
+	options := stream.Options{
+		Address:     s.StreamServerAddress,
+		Port:        s.StreamServerPort,
+		IdleTimeout: s.StreamIdleTimeout.Or(0),
+	}
+	if !s.EnableTLSStreaming {
+		return options, nil
+	}
+	var err error
+	options.TLS, err = stream.TLS(s.X509KeyPairStreaming.TLSCertFile, s.X509KeyPairStreaming.TLSKeyFile)
+	return options, err
+}

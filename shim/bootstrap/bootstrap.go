@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package bootstrap speaks containerd's side of a shim start: what arrives on
+// standard input and what must be answered on standard output.
+//
+// containerd 2.3 and later send BootstrapParams and read BootstrapResult
+// (api/runtime/bootstrap/v1). Earlier versions send the runtime options alone
+// and read the bare address of a version 2 shim. The package has no state.
+package bootstrap
+
+import (
+	"fmt"
+	"io"
+	"path/filepath"
+
+	bootapi "github.com/containerd/containerd/api/runtime/bootstrap/v1"
+	"github.com/containerd/containerd/api/types"
+	"github.com/containerd/errdefs"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/containerd-lite/containerd-lite/shim/option"
+)
+
+const (
+	// apiVersion is the version of the task service, as containerd counts.
+	apiVersion = 3
+	protocol   = "ttrpc"
+
+	// maxInput bounds standard input, in bytes.
+	maxInput = 10 << 20
+
+	defaultSocketDir = "/run/containerd/s"
+)
+
+// Params is what a start is told, whichever containerd tells it.
+type Params struct {
+	SocketDir  string
+	Debug      bool
+	ShimCgroup string
+	// Legacy is true for a containerd that expects the bare address.
+	Legacy bool
+}
+
+// Read reads the parameters of the start of task id in a namespace.
+func Read(r io.Reader, id, namespace string) (*Params, error) {
+	input, err := io.ReadAll(io.LimitReader(r, maxInput+1))
+	if err != nil {
+		return nil, fmt.Errorf("bootstrap: read parameters: %w", err)
+	}
+	if len(input) > maxInput {
+		return nil, fmt.Errorf("bootstrap: parameters larger than %d bytes: %w", maxInput, errdefs.ErrInvalidArgument)
+	}
+	return parse(input, id, namespace)
+}
+
+// parse tells the two forms apart by the identity that the command line
+// states: options alone can look like valid parameters, but not name it.
+func parse(input []byte, id, namespace string) (*Params, error) {
+	p := &bootapi.BootstrapParams{}
+	if proto.Unmarshal(input, p) != nil || p.GetInstanceID() != id || p.GetNamespace() != namespace {
+		return parseLegacy(input)
+	}
+	params := &Params{
+		SocketDir: defaultSocketDir,
+		Debug:     p.GetLogLevel() <= bootapi.LogLevel_LOG_LEVEL_DEBUG,
+	}
+	if dir := p.GetSocketDir(); dir != "" {
+		if !filepath.IsAbs(dir) {
+			return nil, fmt.Errorf("bootstrap: socket directory %q, want an absolute path: %w", dir, errdefs.ErrInvalidArgument)
+		}
+		params.SocketDir = dir
+	}
+	for _, ext := range p.GetExtensions() {
+		params.apply(ext.GetValue())
+	}
+	return params, nil
+}
+
+func parseLegacy(input []byte) (*Params, error) {
+	params := &Params{SocketDir: defaultSocketDir, Legacy: true}
+	if len(input) == 0 {
+		return params, nil
+	}
+	msg := &anypb.Any{}
+	if err := proto.Unmarshal(input, msg); err != nil {
+		return nil, fmt.Errorf("bootstrap: neither parameters for this task nor runtime options: %w: %w", errdefs.ErrInvalidArgument, err)
+	}
+	params.apply(msg)
+	return params, nil
+}
+
+// apply takes from an extension what concerns the start. Extensions are
+// open-ended, and options that are wrong get their answer in Create, where it
+// has an error class.
+func (p *Params) apply(msg *anypb.Any) {
+	if opts, err := option.Parse(msg); err == nil && opts.GetShimCgroup() != "" {
+		p.ShimCgroup = opts.GetShimCgroup()
+	}
+}
+
+// Answer encodes the address of the shim for standard output.
+func (p *Params) Answer(address string) ([]byte, error) {
+	if p.Legacy {
+		return []byte(address), nil
+	}
+	result := &bootapi.BootstrapResult{Version: apiVersion, Address: address, Protocol: protocol}
+	// The empty extension says that the shim transforms no mounts itself.
+	// Without it containerd asks by running the shim once more per runtime.
+	if err := result.AddExtension(&types.MountCapabilities{}); err != nil {
+		return nil, fmt.Errorf("bootstrap: encode answer: %w", err)
+	}
+	data, err := proto.Marshal(result)
+	if err != nil {
+		return nil, fmt.Errorf("bootstrap: encode answer: %w", err)
+	}
+	return data, nil
+}

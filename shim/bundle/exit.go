@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bundle
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"time"
+)
+
+const exitFile = "exit.json"
+
+// Exit is the recorded end of an init process.
+type Exit struct {
+	Timestamp time.Time
+	Pid       int
+	Status    int
+}
+
+// WriteExit records the end of the init process. A reader sees all of it or
+// nothing: the file appears by rename. There is no fsync, as the bundle is in
+// memory and does not outlive the kernel.
+func (d Dir) WriteExit(e Exit) error {
+	data, err := json.Marshal(e)
+	if err != nil {
+		return fmt.Errorf("write exit status: %w", err)
+	}
+	temp := d.path("." + exitFile)
+	if err := os.WriteFile(temp, data, 0o600); err != nil {
+		return fmt.Errorf("write exit status: %w", err)
+	}
+	if err := os.Rename(temp, d.path(exitFile)); err != nil {
+		return fmt.Errorf("write exit status: %w", err)
+	}
+	return nil
+}
+
+// Exit returns the recorded end of the init process. The error is
+// fs.ErrNotExist if it was still running when its shim was lost.
+func (d Dir) Exit() (Exit, error) {
+	var e Exit
+	data, err := os.ReadFile(d.path(exitFile))
+	if err != nil {
+		return e, fmt.Errorf("read exit status: %w", err)
+	}
+	if err := json.Unmarshal(data, &e); err != nil {
+		return e, fmt.Errorf("read exit status: %w", err)
+	}
+	if e.Pid <= 0 || e.Status < 0 || e.Timestamp.IsZero() {
+		return Exit{}, fmt.Errorf("read exit status: pid %d, status %d at %s make no sense", e.Pid, e.Status, e.Timestamp)
+	}
+	return e, nil
+}

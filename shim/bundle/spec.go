@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bundle
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// groupAnnotations name the group of tasks that share a shim, the most
+// specific first. The names are those of containerd-shim-runc-v2.
+var groupAnnotations = [...]string{
+	"io.containerd.runc.v2.group",
+	"io.kubernetes.cri.sandbox-id",
+}
+
+// Spec is the part of config.json (OCI runtime specification, config.md) that
+// decides how the shim treats the container.
+type Spec struct {
+	Annotations map[string]string `json:"annotations"`
+	Linux       struct {
+		Namespaces []specs.LinuxNamespace `json:"namespaces"`
+	} `json:"linux"`
+}
+
+// Spec reads config.json. The error is fs.ErrNotExist for a bundle without
+// one, as a sandbox without processes has.
+func (d Dir) Spec() (*Spec, error) {
+	f, err := os.Open(d.path("config.json"))
+	if err != nil {
+		return nil, fmt.Errorf("read config.json: %w", err)
+	}
+	defer f.Close()
+	s := &Spec{}
+	if err := json.NewDecoder(f).Decode(s); err != nil {
+		return nil, fmt.Errorf("read config.json: %w", err)
+	}
+	return s, nil
+}
+
+// Group returns the name of the group that the task belongs to, or id.
+func (s *Spec) Group(id string) string {
+	for _, name := range groupAnnotations {
+		if group := s.Annotations[name]; group != "" {
+			return group
+		}
+	}
+	return id
+}
+
+// PrivatePids tells whether the container has a PID namespace of its own, so
+// that its processes all end with its init.
+func (s *Spec) PrivatePids() bool {
+	for _, ns := range s.Linux.Namespaces {
+		if ns.Type == specs.PIDNamespace && ns.Path == "" {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package cgroup finds the control group of a container and reads, kills,
+// thaws and watches it, on cgroup v2 and on v1.
+//
+// The group is taken from /proc/<pid>/cgroup, never from the container's
+// configuration: with systemd they differ. A group that is also the root's or
+// the shim's own is left out, so that nothing here can hurt a bystander.
+// A Group is immutable and safe for concurrent use; an OOMWatch has a lock of
+// its own.
+package cgroup
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/containerd/cgroups/v3"
+	"github.com/containerd/cgroups/v3/cgroup1"
+	"github.com/containerd/cgroups/v3/cgroup2"
+	"github.com/containerd/errdefs"
+)
+
+const mountpoint = "/sys/fs/cgroup"
+
+// controllers are the hierarchies of v1 that are used, those by which
+// processes are found first.
+var controllers = [...]string{"freezer", "pids", "devices", "memory", "cpu", "cpuacct", "cpuset", "blkio", "hugetlb", "rdma"}
+
+// Group is the control group of one container. It can be stored as JSON.
+type Group struct {
+	// Paths are the directories below the mount point, by controller.
+	// On v2 there is one, under "".
+	Paths map[string]string `json:"paths"`
+
+	root string // the mount point; "" is the usual one
+}
+
+// Of returns the group of a process. The error is errdefs.ErrNotFound if the
+// process has none that is its own.
+func Of(pid int) (*Group, error) {
+	theirs, err := pathsOf(pid)
+	if err != nil {
+		return nil, fmt.Errorf("control group of process %d: %w", pid, err)
+	}
+	ours, err := pathsOf(os.Getpid())
+	if err != nil {
+		return nil, fmt.Errorf("control group of the shim: %w", err)
+	}
+	return newGroup("", theirs, ours)
+}
+
+func newGroup(root string, theirs, ours map[string]string) (*Group, error) {
+	g := &Group{Paths: make(map[string]string, len(theirs)), root: root}
+	for name, path := range theirs {
+		if path = filepath.Clean(path); path != "/" && path != ours[name] {
+			g.Paths[name] = path
+		}
+	}
+	if len(g.Paths) == 0 {
+		return nil, fmt.Errorf("control group: the container has none of its own: %w", errdefs.ErrNotFound)
+	}
+	return g, nil
+}
+
+func pathsOf(pid int) (map[string]string, error) {
+	if cgroups.Mode() == cgroups.Unified {
+		path, err := cgroup2.PidGroupPath(pid)
+		return map[string]string{"": path}, err
+	}
+	find := cgroup1.PidPath(pid)
+	paths := make(map[string]string)
+	for _, name := range controllers {
+		path, err := find(cgroup1.Name(name))
+		if err == cgroup1.ErrControllerNotActive {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		paths[name] = path
+	}
+	return paths, nil
+}
+
+// unified returns the directory of a v2 group.
+func (g *Group) unified() (string, bool) {
+	path, ok := g.Paths[""]
+	return filepath.Join(g.mount(), path), ok
+}
+
+// dir returns the directory in which a controller's files are.
+func (g *Group) dir(controller string) (string, error) {
+	if dir, ok := g.unified(); ok {
+		return dir, nil
+	}
+	if path, ok := g.Paths[controller]; ok {
+		return filepath.Join(g.mount(), controller, path), nil
+	}
+	return "", fmt.Errorf("control group: %s: %w", controller, errdefs.ErrNotFound)
+}
+
+// dirs returns every directory of the group.
+func (g *Group) dirs() []string {
+	if dir, ok := g.unified(); ok {
+		return []string{dir}
+	}
+	var dirs []string
+	for _, name := range controllers {
+		if path, ok := g.Paths[name]; ok {
+			dirs = append(dirs, filepath.Join(g.mount(), name, path))
+		}
+	}
+	return dirs
+}
+
+func (g *Group) mount() string {
+	if g.root == "" {
+		return mountpoint
+	}
+	return g.root
+}
+
+// EnableControllers makes every controller of the host available to the group
+// (v2; containerd-shim-runc-v2 does the same), so that Stats is complete.
+func (g *Group) EnableControllers() error {
+	path, ok := g.Paths[""]
+	if !ok {
+		return nil
+	}
+	m, err := cgroup2.Load(path, cgroup2.WithMountpoint(g.mount()))
+	if err != nil {
+		return fmt.Errorf("control group: enable controllers: %w", err)
+	}
+	all, err := m.RootControllers()
+	if err == nil {
+		err = m.ToggleControllers(all, cgroup2.Enable)
+	}
+	if err != nil {
+		return fmt.Errorf("control group: enable controllers: %w", err)
+	}
+	return nil
+}
+
+// Join moves a process into the existing group at a path below the mount
+// point, in every hierarchy that has it.
+func Join(path string, pid int) error {
+	if cgroups.Mode() == cgroups.Unified {
+		m, err := cgroup2.Load(path)
+		if err == nil {
+			err = m.AddProc(uint64(pid))
+		}
+		if err != nil {
+			return fmt.Errorf("join control group %s: %w", path, err)
+		}
+		return nil
+	}
+	cg, err := cgroup1.Load(cgroup1.StaticPath(path))
+	if err == nil {
+		err = cg.AddProc(uint64(pid))
+	}
+	if err != nil {
+		return fmt.Errorf("join control group %s: %w", path, err)
+	}
+	return nil
+}

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package option reads the runtime options of a task, in every form in which
+// containerd hands them over. It has no state.
+//
+// ctr, nerdctl, Docker and a handler of type io.containerd.runc.v2 send
+// containerd.runc.v1.Options. The built-in CRI sends runtimeoptions.v1.Options
+// for any other runtime type: the handler's options table as TOML, or the path
+// of a file with such a table.
+package option
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/containerd/containerd/api/types/runc/options"
+	runtimeoptions "github.com/containerd/containerd/api/types/runtimeoptions/v1"
+	"github.com/containerd/errdefs"
+	"github.com/pelletier/go-toml/v2"
+	"google.golang.org/protobuf/types/known/anypb"
+)
+
+// maxFile bounds the file that ConfigPath names, in bytes.
+const maxFile = 1 << 20
+
+// Parse returns the options in msg; none at all are the defaults. What cannot
+// be understood is errdefs.ErrInvalidArgument and named, as an option that is
+// silently ignored runs a container in another way than its owner believes.
+func Parse(msg *anypb.Any) (*options.Options, error) {
+	if len(msg.GetValue()) == 0 {
+		return &options.Options{}, nil
+	}
+	var (
+		runc    options.Options
+		generic runtimeoptions.Options
+	)
+	switch {
+	case msg.MessageIs(&runc):
+		if err := msg.UnmarshalTo(&runc); err != nil {
+			return nil, invalid(err)
+		}
+		return &runc, nil
+	case msg.MessageIs(&generic):
+		if err := msg.UnmarshalTo(&generic); err != nil {
+			return nil, invalid(err)
+		}
+		return parseGeneric(&generic)
+	default:
+		return nil, fmt.Errorf("runtime options: type %q, want %s or %s: %w", msg.GetTypeUrl(),
+			runc.ProtoReflect().Descriptor().FullName(), generic.ProtoReflect().Descriptor().FullName(),
+			errdefs.ErrInvalidArgument)
+	}
+}
+
+func parseGeneric(generic *runtimeoptions.Options) (*options.Options, error) {
+	body := generic.GetConfigBody()
+	if path := generic.GetConfigPath(); path != "" {
+		var err error
+		if body, err = readFile(path); err != nil {
+			return nil, invalid(err)
+		}
+	}
+	return parseTable(body)
+}
+
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(data) > maxFile {
+		err = fmt.Errorf("%s: larger than %d bytes", path, maxFile)
+	}
+	return data, err
+}
+
+// table is the options table of a handler, by the names that users write for
+// containerd-shim-runc-v2. The last group is accepted and has no effect:
+// existing configuration files carry it.
+type table struct {
+	BinaryName    string
+	Root          string
+	SystemdCgroup bool
+	NoPivotRoot   bool
+	NoNewKeyring  bool
+	ShimCgroup    string
+	IoUid         uint32
+	IoGid         uint32
+	CriuImagePath string
+	CriuWorkPath  string
+
+	CriuPath   string
+	TypeUrl    string
+	ConfigPath string
+}
+
+func parseTable(body []byte) (*options.Options, error) {
+	var t table
+	err := toml.NewDecoder(bytes.NewReader(body)).DisallowUnknownFields().Decode(&t)
+	var unknown *toml.StrictMissingError
+	if errors.As(err, &unknown) && len(unknown.Errors) > 0 {
+		return nil, invalid(fmt.Errorf("unknown key %q", dotted(unknown.Errors[0].Key())))
+	}
+	if err != nil {
+		return nil, invalid(err)
+	}
+	return &options.Options{
+		BinaryName:    t.BinaryName,
+		Root:          t.Root,
+		SystemdCgroup: t.SystemdCgroup,
+		NoPivotRoot:   t.NoPivotRoot,
+		NoNewKeyring:  t.NoNewKeyring,
+		ShimCgroup:    t.ShimCgroup,
+		IoUid:         t.IoUid,
+		IoGid:         t.IoGid,
+		CriuImagePath: t.CriuImagePath,
+		CriuWorkPath:  t.CriuWorkPath,
+	}, nil
+}
+
+func dotted(key toml.Key) string {
+	var b bytes.Buffer
+	for i, part := range key {
+		if i > 0 {
+			b.WriteByte('.')
+		}
+		b.WriteString(part)
+	}
+	return b.String()
+}
+
+func invalid(err error) error {
+	return fmt.Errorf("runtime options: %w: %w", errdefs.ErrInvalidArgument, err)
+}

@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package outbox delivers the events of tasks to containerd: each once it can,
+// in the order in which they happened, and never on the path of a call.
+//
+// Put appends to a bounded queue and returns. One goroutine, Run, sends the
+// head of the queue until containerd has taken it, so a restart of containerd
+// delays events but does not lose or reorder them. If the queue is full, the
+// oldest event that is not about an end is dropped first. Outbox.mu guards the
+// queue and is never held while sending.
+package outbox
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/containerd/containerd/api/events"
+	"github.com/containerd/containerd/api/types"
+	"github.com/containerd/log"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+)
+
+const (
+	// capacity bounds the queue, in events of about 300 bytes.
+	capacity = 2048
+
+	sendTimeout = 5 * time.Second
+	minPause    = 50 * time.Millisecond
+	maxPause    = 5 * time.Second
+
+	// maxRefusals is how often containerd may answer an event with an error
+	// before it is dropped, so that one bad event cannot hold up the rest.
+	maxRefusals = 5
+
+	// idle is how long the connection stays open without events.
+	idle = 10 * time.Second
+)
+
+// Outbox queues the events of one namespace.
+type Outbox struct {
+	namespace string
+	sender    sender // used by Run only
+
+	mu      sync.Mutex
+	queue   []*types.Envelope
+	dropped int
+
+	ready chan struct{}
+	empty chan struct{} // closed and replaced whenever the queue runs empty
+}
+
+// New returns an empty Outbox for the ttrpc socket of containerd, which need
+// not exist yet. Nothing is sent until Run is called.
+func New(namespace, address string) *Outbox {
+	return &Outbox{
+		namespace: namespace,
+		sender:    sender{path: strings.TrimPrefix(address, "unix://")},
+		ready:     make(chan struct{}, 1),
+		empty:     make(chan struct{}),
+	}
+}
+
+// Put queues an event that happened now.
+func (o *Outbox) Put(event proto.Message) {
+	topic := topicOf(event)
+	value, err := proto.Marshal(event)
+	if err != nil || topic == "" {
+		log.L.WithError(err).Errorf("event %T: not sent", event)
+		return
+	}
+	envelope := &types.Envelope{
+		Timestamp: timestamppb.Now(),
+		Namespace: o.namespace,
+		Topic:     topic,
+		// The bare name, without a host: what typeurl writes and reads.
+		Event: &anypb.Any{TypeUrl: string(event.ProtoReflect().Descriptor().FullName()), Value: value},
+	}
+	o.mu.Lock()
+	if len(o.queue) >= capacity {
+		o.dropOneLocked()
+	}
+	o.queue = append(o.queue, envelope)
+	o.mu.Unlock()
+	select {
+	case o.ready <- struct{}{}:
+	default:
+	}
+}
+
+// Len returns the number of events that wait.
+func (o *Outbox) Len() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.queue)
+}
+
+// Flush waits until everything is sent or ctx ends.
+func (o *Outbox) Flush(ctx context.Context) error {
+	o.mu.Lock()
+	n, empty := len(o.queue), o.empty
+	o.mu.Unlock()
+	if n == 0 {
+		return nil
+	}
+	select {
+	case <-empty:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Run sends until ctx ends.
+func (o *Outbox) Run(ctx context.Context) {
+	defer o.sender.close()
+	for {
+		for e := o.head(); e != nil; e = o.head() {
+			if !o.deliver(ctx, e) {
+				return
+			}
+			o.remove(e)
+		}
+		select {
+		case <-o.ready:
+		case <-time.After(idle):
+			o.sender.close()
+			select {
+			case <-o.ready:
+			case <-ctx.Done():
+				return
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// deliver returns when e is sent or given up. It returns false if ctx ended.
+func (o *Outbox) deliver(ctx context.Context, e *types.Envelope) bool {
+	pause := minPause
+	for refusals := 0; refusals < maxRefusals; {
+		sendCtx, cancel := context.WithTimeout(ctx, sendTimeout)
+		err := o.sender.send(sendCtx, e)
+		cancel()
+		if err == nil {
+			return true
+		}
+		if errors.Is(err, errRefused) {
+			refusals++
+		}
+		log.L.WithError(err).WithField("topic", e.Topic).Debug("event not delivered yet")
+		select {
+		case <-time.After(pause):
+			pause = min(2*pause, maxPause)
+		case <-ctx.Done():
+			return false
+		}
+	}
+	log.L.WithField("topic", e.Topic).Error("event refused by containerd, dropped")
+	return true
+}
+
+func (o *Outbox) head() *types.Envelope {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.queue) == 0 {
+		return nil
+	}
+	return o.queue[0]
+}
+
+// remove takes e off the queue; it may have been dropped while it was sent.
+func (o *Outbox) remove(e *types.Envelope) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.queue) > 0 && o.queue[0] == e {
+		o.queue[0] = nil
+		o.queue = o.queue[1:]
+	}
+	if len(o.queue) == 0 {
+		o.queue = nil
+		close(o.empty)
+		o.empty = make(chan struct{})
+	}
+}
+
+// dropOneLocked makes room. Ends are kept longest: whoever misses a start
+// learns of it from the state of the task, but ends are asked for once.
+func (o *Outbox) dropOneLocked() {
+	i := slices.IndexFunc(o.queue, func(e *types.Envelope) bool { return !isEnd(e.Topic) })
+	o.queue = slices.Delete(o.queue, max(i, 0), max(i, 0)+1)
+	o.dropped++
+	if o.dropped&(o.dropped-1) == 0 { // 1, 2, 4, …: bounded log
+		log.L.WithField("dropped", o.dropped).Warn("event queue full: containerd takes no events")
+	}
+}
+
+func isEnd(topic string) bool {
+	return topic == topicExit || topic == topicDelete || topic == topicOOM
+}
+
+const (
+	topicExit   = "/tasks/exit"
+	topicDelete = "/tasks/delete"
+	topicOOM    = "/tasks/oom"
+)
+
+// topicOf returns the topic under which containerd publishes an event
+// (core/runtime/events.go), or "" for a message that is none.
+func topicOf(event proto.Message) string {
+	switch event.(type) {
+	case *events.TaskCreate:
+		return "/tasks/create"
+	case *events.TaskStart:
+		return "/tasks/start"
+	case *events.TaskExit:
+		return topicExit
+	case *events.TaskDelete:
+		return topicDelete
+	case *events.TaskOOM:
+		return topicOOM
+	case *events.TaskExecAdded:
+		return "/tasks/exec-added"
+	case *events.TaskExecStarted:
+		return "/tasks/exec-started"
+	case *events.TaskPaused:
+		return "/tasks/paused"
+	case *events.TaskResumed:
+		return "/tasks/resumed"
+	case *events.TaskCheckpointed:
+		return "/tasks/checkpointed"
+	default:
+		return ""
+	}
+}

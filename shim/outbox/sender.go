@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package outbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+
+	eventsapi "github.com/containerd/containerd/api/services/ttrpc/events/v1"
+	"github.com/containerd/containerd/api/types"
+	"github.com/containerd/ttrpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// errRefused says that containerd was reached and answered with an error.
+var errRefused = errors.New("refused by containerd")
+
+// sender is a client of containerd's events service. It connects when there
+// is something to send, and again after a lost connection.
+type sender struct {
+	path   string
+	client *ttrpc.Client
+}
+
+func (s *sender) send(ctx context.Context, e *types.Envelope) error {
+	if err := s.connect(ctx); err != nil {
+		return err
+	}
+	_, err := eventsapi.NewTTRPCEventsClient(s.client).Forward(ctx, &eventsapi.ForwardRequest{Envelope: e})
+	if err == nil {
+		return nil
+	}
+	if st, answered := status.FromError(err); answered && st.Code() != codes.Unavailable {
+		return fmt.Errorf("forward event: %w: %w", errRefused, err)
+	}
+	s.close()
+	return fmt.Errorf("forward event: %w", err)
+}
+
+func (s *sender) connect(ctx context.Context) error {
+	if s.client != nil {
+		return nil
+	}
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", s.path)
+	if err != nil {
+		return fmt.Errorf("connect to containerd: %w", err)
+	}
+	s.client = ttrpc.NewClient(conn)
+	return nil
+}
+
+func (s *sender) close() {
+	if s.client != nil {
+		_ = s.client.Close()
+		s.client = nil
+	}
+}

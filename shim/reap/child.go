@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reap
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"golang.org/x/sys/unix"
+)
+
+// StatusUnknown is the exit status of a process that could not be waited for.
+const StatusUnknown = 255
+
+// Exit is how and when a process ended. Status is the exit code, or 128 plus
+// the number of the signal that ended the process.
+type Exit struct {
+	Status int
+	At     time.Time
+}
+
+// Child is a watched process.
+type Child struct {
+	Pid    int
+	reaper *Reaper
+	pidfd  *os.File
+	done   chan struct{}
+	exit   Exit // written before done is closed
+}
+
+// Watch waits for the process in the background. The process must not have
+// been reaped: call it under a Hold that began before the process did.
+func (r *Reaper) Watch(pid int) (*Child, error) {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return nil, fmt.Errorf("process %d: open pidfd: %w", pid, err)
+	}
+	// Non-blocking before os.NewFile: that is what makes Go's poller take it.
+	if err := unix.SetNonblock(fd, true); err != nil {
+		_ = unix.Close(fd)
+		return nil, fmt.Errorf("process %d: pidfd: %w", pid, err)
+	}
+	c := &Child{
+		Pid:    pid,
+		reaper: r,
+		pidfd:  os.NewFile(uintptr(fd), "pidfd"),
+		done:   make(chan struct{}),
+	}
+	r.mu.Lock()
+	r.known[pid] = struct{}{}
+	r.mu.Unlock()
+	go c.wait()
+	return c, nil
+}
+
+// Done is closed when the process has ended and was reaped.
+func (c *Child) Done() <-chan struct{} { return c.done }
+
+// Exit returns how the process ended. It may be called after Done is closed.
+func (c *Child) Exit() Exit { return c.exit }
+
+// Signal sends a signal through the pidfd. A process that has ended is
+// errdefs.ErrNotFound, a number that is no signal errdefs.ErrInvalidArgument.
+func (c *Child) Signal(sig unix.Signal) error {
+	sent := error(unix.ESRCH) // what a pidfd closed after reaping stands for
+	if conn, err := c.pidfd.SyscallConn(); err == nil {
+		_ = conn.Control(func(fd uintptr) {
+			sent = unix.PidfdSendSignal(int(fd), sig, nil, 0)
+		})
+	}
+	switch sent {
+	case nil:
+		return nil
+	case unix.ESRCH:
+		return fmt.Errorf("process already finished: %w", errdefs.ErrNotFound)
+	case unix.EINVAL:
+		return fmt.Errorf("signal %d: %w", sig, errdefs.ErrInvalidArgument)
+	default:
+		return fmt.Errorf("process %d: send signal %d: %w", c.Pid, sig, sent)
+	}
+}
+
+func (c *Child) wait() {
+	c.exit = c.collect()
+	close(c.done)
+	_ = c.pidfd.Close()
+	c.reaper.forget(c.Pid)
+}
+
+// collect sleeps in Go's poller, which costs no thread, until the pidfd is
+// readable, and reaps.
+func (c *Child) collect() Exit {
+	conn, err := c.pidfd.SyscallConn()
+	if err == nil {
+		err = conn.Read(readable)
+	}
+	at := time.Now()
+	if err != nil {
+		return Exit{Status: StatusUnknown, At: at}
+	}
+	var status unix.WaitStatus
+	for {
+		// Blocks only while a tracer holds on to the zombie.
+		_, err = unix.Wait4(c.Pid, &status, 0, nil)
+		if err != unix.EINTR {
+			break
+		}
+	}
+	switch {
+	case err != nil:
+		return Exit{Status: StatusUnknown, At: at}
+	case status.Signaled():
+		return Exit{Status: 128 + int(status.Signal()), At: at}
+	default:
+		return Exit{Status: status.ExitStatus(), At: at}
+	}
+}
+
+func readable(fd uintptr) bool {
+	polled := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	n, err := unix.Poll(polled, 0)
+	return n > 0 && err == nil
+}

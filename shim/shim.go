@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package shim is containerd-shim-lite-v2: the process that stands between
+// containerd and the containers of a pod, and outlives the one for the sake of
+// the others.
+//
+// containerd runs the executable with a command and reads the answer from
+// standard output: start (make or find the shim of a group of tasks), delete
+// (clean up after a shim that is lost), -info and -v. start runs it again,
+// without a command, as the shim itself: serve.go.
+//
+// This package owns the life of that process. The work is in the packages
+// below it: task (the Task API), oci (the runtime's command line), reap (waiting
+// for processes), stdio, cgroup, outbox (events), and for the commands
+// bootstrap, group, bundle and option. It has no state and no locks.
+package shim
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+)
+
+// Runtime is the type under which containerd finds the executable.
+const Runtime = "io.containerd.lite.v2"
+
+// request is the command line, as containerd writes it
+// (core/runtime/v2/command.go), and as start writes it for serve.
+type request struct {
+	namespace string
+	id        string
+	address   string // of containerd
+	bundle    string
+	socket    string // of the shim, for serve
+	debug     bool
+	info      bool
+	version   bool
+	command   string
+}
+
+func parseArgs(args []string, output io.Writer) (*request, error) {
+	r := &request{}
+	set := flag.NewFlagSet(filepath.Base(args[0]), flag.ContinueOnError)
+	set.SetOutput(output)
+	set.StringVar(&r.namespace, "namespace", "", "namespace of the task")
+	set.StringVar(&r.id, "id", "", "id of the task")
+	set.StringVar(&r.address, "address", "", "address of containerd")
+	set.StringVar(&r.bundle, "bundle", "", "bundle directory, if it is not the working directory")
+	set.StringVar(&r.socket, "socket", "", "path of the socket to serve, which is file 3")
+	set.BoolVar(&r.debug, "debug", false, "log debug messages")
+	set.BoolVar(&r.info, "info", false, "read runtime options from standard input and write runtime info, both protobuf")
+	set.BoolVar(&r.version, "v", false, "print the version")
+	set.BoolVar(&r.version, "version", false, "print the version")
+	set.String("publish-binary", "", "ignored: events go to TTRPC_ADDRESS")
+	if err := set.Parse(args[1:]); err != nil {
+		return nil, err
+	}
+	r.command = set.Arg(0)
+	return r, nil
+}
+
+// Main runs the executable and returns its exit code. Nothing but the answer
+// is written to stdout, and in start nothing to stderr unless it fails, as
+// containerd reads the two together.
+func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	r, err := parseArgs(args, stderr)
+	if err != nil {
+		return 2
+	}
+	if err := r.run(ctx, stdin, stdout, stderr); err != nil {
+		fmt.Fprintf(stderr, "%s: %s\n", Runtime, err)
+		return 1
+	}
+	return 0
+}
+
+func (r *request) run(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) error {
+	switch {
+	case r.version:
+		return printVersion(stdout)
+	case r.info:
+		return info(ctx, stdin, stdout)
+	case r.namespace == "" || r.id == "":
+		return fmt.Errorf("-namespace and -id are required: this program is run by containerd")
+	}
+	if r.bundle == "" {
+		dir, err := os.Getwd()
+		if err != nil {
+			return fmt.Errorf("bundle: %w", err)
+		}
+		r.bundle = dir
+	}
+	switch r.command {
+	case "start":
+		return r.start(ctx, stdin, stdout)
+	case "delete":
+		return r.delete(ctx, stdout, stderr)
+	case "":
+		return r.serve(ctx)
+	default:
+		return fmt.Errorf("command %q, want start or delete", r.command)
+	}
+}
+
+func printVersion(w io.Writer) error {
+	version, revision, goVersion := build()
+	_, err := fmt.Fprintf(w, "containerd-shim-lite-v2:\n  Version:  %s\n  Revision: %s\n  Go version: %s\n\n", version, revision, goVersion)
+	return err
+}
+
+// build returns what the Go command recorded in the executable.
+func build() (version, revision, goVersion string) {
+	b, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown", "unknown", "unknown"
+	}
+	revision = "unknown"
+	for _, s := range b.Settings {
+		if s.Key == "vcs.revision" {
+			revision = s.Value
+		}
+	}
+	return b.Main.Version, revision, b.GoVersion
+}

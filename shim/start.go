@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package shim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/containerd-lite/containerd-lite/shim/bootstrap"
+	"github.com/containerd-lite/containerd-lite/shim/bundle"
+	"github.com/containerd-lite/containerd-lite/shim/cgroup"
+	"github.com/containerd-lite/containerd-lite/shim/group"
+)
+
+// start answers with the address of the shim of the task's group. If there is
+// none yet it starts one.
+func (r *request) start(ctx context.Context, stdin io.Reader, stdout io.Writer) error {
+	params, err := bootstrap.Read(stdin, r.id, r.namespace)
+	if err != nil {
+		return err
+	}
+	r.debug = r.debug || params.Debug
+	dir := bundle.Dir(r.bundle)
+	slot, err := r.slot(dir, params.SocketDir)
+	if err != nil {
+		return err
+	}
+	if err := dir.WriteSocketDir(params.SocketDir); err != nil {
+		return err
+	}
+	if params.Legacy {
+		if err := dir.WriteAddress(slot.Address()); err != nil {
+			return err
+		}
+	}
+	if err := r.claim(ctx, slot, params.ShimCgroup); err != nil {
+		return err
+	}
+	answer, err := params.Answer(slot.Address())
+	if err != nil {
+		return err
+	}
+	_, err = stdout.Write(answer)
+	return err
+}
+
+// slot returns the place of the shim of the task's group.
+func (r *request) slot(dir bundle.Dir, sockets string) (group.Slot, error) {
+	spec, err := dir.Spec()
+	if errors.Is(err, fs.ErrNotExist) {
+		spec, err = &bundle.Spec{}, nil
+	}
+	if err != nil {
+		return group.Slot{}, err
+	}
+	return group.NewSlot(sockets, r.address, r.namespace, spec.Group(r.id))
+}
+
+// claim joins the running shim or starts one, alone among the starts of the
+// group.
+func (r *request) claim(ctx context.Context, slot group.Slot, shimCgroup string) error {
+	unlock, err := slot.Lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if joined, err := slot.Join(ctx, r.id); joined || err != nil {
+		return err
+	}
+	socket, err := slot.Listen()
+	if err != nil {
+		return err
+	}
+	defer socket.Close()
+	if err := r.launch(slot, socket, shimCgroup); err != nil {
+		slot.Remove()
+		return err
+	}
+	return nil
+}
+
+// launch starts the shim. Its socket is listening already, so it need not be
+// waited for.
+func (r *request) launch(slot group.Slot, socket *os.File, shimCgroup string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("start shim: %w", err)
+	}
+	cmd := exec.Command(self, "-namespace", r.namespace, "-id", r.id, "-address", r.address,
+		"-bundle", r.bundle, "-socket", slot.Path(), "-debug="+strconv.FormatBool(r.debug))
+	cmd.ExtraFiles = []*os.File{socket}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if log, err := openLog(bundle.Dir(r.bundle)); err == nil {
+		defer log.Close()
+		cmd.Stderr = log
+	}
+	if err := startIsolated(cmd); err != nil {
+		return fmt.Errorf("start shim: %w", err)
+	}
+	err = settle(cmd.Process.Pid, shimCgroup)
+	if err != nil {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		return fmt.Errorf("start shim: %w", err)
+	}
+	return cmd.Process.Release()
+}
+
+// openLog opens the FIFO that containerd reads. As both a reader and a writer
+// the shim keeps what it says while containerd is away, up to what the pipe
+// holds, and is never told that nobody listens.
+func openLog(dir bundle.Dir) (*os.File, error) {
+	return os.OpenFile(dir.Log(), os.O_RDWR|unix.O_NONBLOCK, 0)
+}
+
+// startIsolated starts a command, with a core scheduling cookie of its own if
+// containerd asks for one by SCHED_CORE (prctl(2), PR_SCHED_CORE).
+func startIsolated(cmd *exec.Cmd) error {
+	if os.Getenv("SCHED_CORE") == "" {
+		return cmd.Start()
+	}
+	const processGroup = 2 // PR_SCHED_CORE_SCOPE_PROCESS_GROUP
+	runtime.LockOSThread() // the thread that gets the cookie is the one that forks
+	defer runtime.UnlockOSThread()
+	if err := unix.Prctl(unix.PR_SCHED_CORE, unix.PR_SCHED_CORE_CREATE, 0, processGroup, 0); err != nil {
+		return fmt.Errorf("core scheduling: %w", err)
+	}
+	return cmd.Start()
+}
+
+// settle gives a new shim its place among the processes of the host.
+func settle(pid int, shimCgroup string) error {
+	if shimCgroup != "" {
+		if err := cgroup.Join(shimCgroup, pid); err != nil {
+			return err
+		}
+	}
+	return adjustOOMScore(pid, os.Getppid())
+}
+
+// maxOOMScore is OOM_SCORE_ADJ_MAX, see proc_pid_oom_score_adj(5).
+const maxOOMScore = 1000
+
+// adjustOOMScore makes the kernel prefer the shim to containerd when memory
+// runs out. A containerd without CAP_SYS_RESOURCE may not be able to; its
+// shims then have the score that they inherit.
+func adjustOOMScore(pid, containerd int) error {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/oom_score_adj", containerd))
+	if err != nil {
+		return fmt.Errorf("out-of-memory score of containerd: %w", err)
+	}
+	score, err := strconv.Atoi(strings.TrimSpace(string(data)))
+	if err != nil {
+		return fmt.Errorf("out-of-memory score of containerd: %w", err)
+	}
+	score = min(score+1, maxOOMScore)
+	err = os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), []byte(strconv.Itoa(score)), 0)
+	if err != nil && !errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("out-of-memory score of the shim: %w", err)
+	}
+	return nil
+}

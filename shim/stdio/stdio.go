@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package stdio carries the standard streams of one process between the
+// container and whatever containerd named in the request: FIFOs, files, a
+// logging program, a terminal, or nothing.
+//
+// A Streams is opened before the runtime is called, handed to the runtime's
+// command with Set, started with Run, told of the end of the process with
+// Exited and finished with Finish. One goroutine per copied stream sleeps in
+// Go's poller without holding a buffer. Streams.mu guards the files that
+// CloseStdin, Resize, Exited and Close share; it is held for system calls that
+// do not block.
+package stdio
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"sync"
+	"time"
+
+	"github.com/containerd/errdefs"
+
+	"github.com/containerd-lite/containerd-lite/shim/reap"
+)
+
+const (
+	// drainTimeout bounds how long Finish waits for a slow reader.
+	drainTimeout = 10 * time.Second
+
+	// terminalGrace is how long Finish lets a terminal deliver what the
+	// kernel still carries from one end to the other.
+	terminalGrace = 200 * time.Millisecond
+)
+
+// Config names the streams of a process as containerd does: a path, a URI, or
+// "" for none.
+type Config struct {
+	Stdin    string
+	Stdout   string
+	Stderr   string
+	Terminal bool
+}
+
+// Owner is who the process is, for those who see its streams.
+type Owner struct {
+	ID        string
+	Namespace string
+	UID       int // of the pipes, as Options.io_uid
+	GID       int
+}
+
+// Streams are the open streams of one process.
+type Streams struct {
+	cfg     Config
+	outputs sync.WaitGroup
+	inputs  sync.WaitGroup
+
+	mu       sync.Mutex
+	inside   [3]*os.File // the container's ends: stdin, stdout, stderr
+	pumps    []*pump
+	logger   *logger
+	terminal *terminal
+	// stdin keeps the FIFO open until CloseStdin.
+	stdin       *os.File
+	stdinClosed bool
+}
+
+// New returns the streams of a process. None is open yet.
+func New(cfg Config) *Streams { return &Streams{cfg: cfg} }
+
+// Config returns the names of the streams.
+func (s *Streams) Config() Config { return s.cfg }
+
+// Open opens every stream but a terminal, which comes from the runtime. It
+// does not wait for the other side of a FIFO. Close must be called, after an
+// error too.
+func (s *Streams) Open(ctx context.Context, owner Owner, children *reap.Reaper) error {
+	logger, err := openLogger(ctx, s.cfg, owner, children)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.logger = logger
+	return s.openLocked(owner)
+}
+
+func (s *Streams) openLocked(owner Owner) (err error) {
+	if s.cfg.Terminal {
+		return nil
+	}
+	if err = s.openStdinLocked(owner); err != nil {
+		return err
+	}
+	if s.logger != nil {
+		s.inside[1], s.inside[2] = s.logger.take()
+	} else if err = s.openOutputsLocked(owner); err != nil {
+		return err
+	}
+	// What is missing is /dev/null. It must be set: without a file for its
+	// output, a command of the runtime is waited for until the container ends.
+	for i, f := range s.inside {
+		if f == nil {
+			if s.inside[i], err = os.OpenFile(os.DevNull, os.O_RDWR, 0); err != nil {
+				return fmt.Errorf("stdio: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+func (s *Streams) openStdinLocked(owner Owner) error {
+	if s.cfg.Stdin == "" {
+		return nil
+	}
+	reader, writer, err := openSource(s.cfg.Stdin)
+	if err != nil {
+		return err
+	}
+	s.keepStdinLocked(writer)
+	p := &pump{src: reader}
+	s.pumps = append(s.pumps, p)
+	s.inside[0], p.dst, err = newPipe(owner)
+	return err
+}
+
+func (s *Streams) openOutputsLocked(owner Owner) error {
+	for i, uri := range []string{s.cfg.Stdout, s.cfg.Stderr} {
+		if uri == "" {
+			continue
+		}
+		sink, err := openSink(uri)
+		if err != nil {
+			return err
+		}
+		p := &pump{dst: sink, output: true}
+		s.pumps = append(s.pumps, p)
+		if p.src, s.inside[i+1], err = newOutputPipe(owner); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Set implements the IO of go-runc.
+func (s *Streams) Set(cmd *exec.Cmd) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = s.inside[0], s.inside[1], s.inside[2]
+}
+
+// CloseAfterStart implements the StartCloser of go-runc: the container has its
+// ends now, and ours must not keep the streams open.
+func (s *Streams) CloseAfterStart() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closeInsideLocked()
+	return nil
+}
+
+func (s *Streams) closeInsideLocked() {
+	closeAll(s.inside[:]...)
+	s.inside = [3]*os.File{}
+}
+
+// Stdin implements the IO of go-runc, which does not use it.
+func (s *Streams) Stdin() io.WriteCloser { return nil }
+
+// Stdout implements the IO of go-runc, which does not use it.
+func (s *Streams) Stdout() io.ReadCloser { return nil }
+
+// Stderr implements the IO of go-runc, which does not use it.
+func (s *Streams) Stderr() io.ReadCloser { return nil }
+
+// Run starts copying. master is the terminal of the process, nil without one;
+// Streams owns it from here on.
+func (s *Streams) Run(master *os.File) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if master != nil {
+		if err := s.attachLocked(master); err != nil {
+			return err
+		}
+	}
+	for _, p := range s.pumps {
+		if p.output {
+			s.outputs.Go(p.run)
+		} else {
+			s.inputs.Go(p.run)
+		}
+	}
+	return nil
+}
+
+// attachLocked connects the terminal. A stream that is not copied stays unread: the
+// kernel keeps it from growing.
+func (s *Streams) attachLocked(master *os.File) error {
+	t, err := newTerminal(master)
+	if err != nil {
+		_ = master.Close()
+		return err
+	}
+	s.terminal = t
+	sink, err := s.terminalSinkLocked()
+	if err != nil {
+		return err
+	}
+	s.pumps = append(s.pumps, &pump{src: master, dst: sink, output: true, hungUp: t.reopen})
+	if s.cfg.Stdin == "" {
+		return nil
+	}
+	reader, writer, err := openSource(s.cfg.Stdin)
+	if err != nil {
+		return err
+	}
+	s.keepStdinLocked(writer)
+	s.pumps = append(s.pumps, &pump{src: reader, dst: master})
+	return nil
+}
+
+// keepStdinLocked keeps a FIFO open. A client can have been done with it before the
+// process was started.
+func (s *Streams) keepStdinLocked(writer *os.File) {
+	if s.stdinClosed {
+		_ = writer.Close()
+		return
+	}
+	s.stdin = writer
+}
+
+func (s *Streams) terminalSinkLocked() (*os.File, error) {
+	switch {
+	case s.logger != nil:
+		out, unused := s.logger.take()
+		_ = unused.Close()
+		return out, nil
+	case s.cfg.Stdout == "":
+		return os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	default:
+		return openSink(s.cfg.Stdout)
+	}
+}
+
+// CloseStdin lets the process see the end of its input as soon as the client
+// has closed its end too.
+func (s *Streams) CloseStdin() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closeStdinLocked()
+}
+
+func (s *Streams) closeStdinLocked() {
+	s.stdinClosed = true
+	if s.stdin != nil {
+		_ = s.stdin.Close()
+		s.stdin = nil
+	}
+}
+
+// Resize sets the size of the terminal. Without one there is nothing to do.
+func (s *Streams) Resize(width, height uint32) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.terminal == nil {
+		return nil
+	}
+	if width > maxSize || height > maxSize {
+		return fmt.Errorf("terminal: size %dx%d: %w", width, height, errdefs.ErrInvalidArgument)
+	}
+	return s.terminal.resize(uint16(width), uint16(height))
+}
+
+// maxSize is the largest width or height of a terminal, see tty_ioctl(4).
+const maxSize = 1<<16 - 1
+
+// Exited says that the process has ended. What it wrote is still delivered.
+func (s *Streams) Exited() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.terminal != nil {
+		s.terminal.exited()
+	}
+}
+
+// Finish delivers what has been written so far and closes the streams, even
+// if another process still holds the container's ends. A reader that does not
+// read delays it by at most drainTimeout.
+func (s *Streams) Finish() {
+	done := make(chan struct{})
+	go func() {
+		s.outputs.Wait()
+		close(done)
+	}()
+	s.mu.Lock()
+	pumps, terminal := s.pumps, s.terminal
+	s.mu.Unlock()
+	if terminal != nil {
+		waitFor(done, terminalGrace)
+	}
+	for _, p := range pumps {
+		p.finish()
+	}
+	waitFor(done, drainTimeout)
+	_ = s.Close()
+	<-done
+	s.inputs.Wait()
+}
+
+func waitFor(done <-chan struct{}, limit time.Duration) {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+	}
+}
+
+// Close closes everything at once and stops the logging program. It may be
+// called more than once. The error is that of io.Closer, always nil.
+func (s *Streams) Close() error {
+	s.mu.Lock()
+	logger := s.logger
+	s.logger = nil
+	s.closeLocked()
+	s.mu.Unlock()
+	if logger != nil {
+		logger.stop()
+	}
+	return nil
+}
+
+func (s *Streams) closeLocked() {
+	s.closeInsideLocked()
+	s.closeStdinLocked()
+	for _, p := range s.pumps {
+		p.close()
+	}
+	if s.terminal != nil {
+		s.terminal.close()
+	}
+}

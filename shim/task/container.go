@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package task is the Task API of the shim: containers, their processes, and
+// what containerd asks about them.
+//
+// Locks, outermost first:
+//
+//	process.turn        one runtime operation at a time per process; waited
+//	                    for with the context of the call
+//	process.announce    from the runtime's start until the start is published
+//	registry.mu         the tasks of this shim and who is about to join it
+//	container.mu        the state of one container and its processes
+//
+// The two mutexes guard memory only: no command, file or wait happens under
+// them, so State, Wait, Connect, Pids, Stats and Kill answer while an operation
+// is under way, however long it takes. Fields above a "Guarded by" comment do
+// not change after the object is made. A method whose name ends in Locked is
+// called with container.mu held.
+//
+// The end of a process has one path, exit.go: waited for by one goroutine per
+// process, written down, then published, then told to waiters; that of an exec
+// before that of the init.
+package task
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/containerd/containerd/api/types/runc/options"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/containerd-lite/containerd-lite/shim/bundle"
+	"github.com/containerd-lite/containerd-lite/shim/cgroup"
+	"github.com/containerd-lite/containerd-lite/shim/oci"
+	"github.com/containerd-lite/containerd-lite/shim/outbox"
+	"github.com/containerd-lite/containerd-lite/shim/reap"
+	"github.com/containerd-lite/containerd-lite/shim/stdio"
+)
+
+// Host is what the containers of one shim share.
+type Host struct {
+	Namespace string
+	Children  *reap.Reaper
+	Events    *outbox.Outbox
+}
+
+// container is one container and its processes.
+type container struct {
+	id      string
+	bundle  bundle.Dir
+	host    *Host
+	opts    *options.Options
+	runtime *oci.Runtime
+	images  oci.Images // a checkpoint to start from, if Path is set
+	mounted bool       // the root filesystem is mounted in the bundle
+	// ownPids is false if processes can outlive the init.
+	ownPids bool
+
+	mu sync.Mutex
+	// Guarded by mu.
+	init  *process
+	execs map[string]*process
+	live  int           // execs that are starting or running
+	down  bool          // the init has ended: no exec can start
+	quiet chan struct{} // set while the end of the init waits for live to be 0
+	group *cgroup.Group
+	oom   *cgroup.OOMWatch
+	stats *anypb.Any // the last ones read
+}
+
+// find returns the init for "" or an exec.
+func (c *container) find(execID string) (*process, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if execID == "" {
+		return c.init, nil
+	}
+	if p := c.execs[execID]; p != nil {
+		return p, nil
+	}
+	return nil, fmt.Errorf("container %s: exec %s: %w", c.id, execID, errdefs.ErrNotFound)
+}
+
+// advance moves a process to the state that follows v, or refuses.
+func (c *container) advance(p *process, v verb) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := p.advanceLocked(v); err != nil {
+		return fmt.Errorf("container %s: %w", c.id, err)
+	}
+	return nil
+}
+
+// allows tells whether v is possible now, as far as is known.
+func (c *container) allows(p *process, v verb) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, err := p.state.after(v); err != nil {
+		return fmt.Errorf("container %s: %w", c.id, err)
+	}
+	return nil
+}
+
+// operate runs an operation on the init, in turn with others, if v is allowed.
+func (c *container) operate(ctx context.Context, v verb, run func() error) error {
+	if err := c.init.turn.take(ctx); err != nil {
+		return fmt.Errorf("container %s: %w", c.id, err)
+	}
+	defer c.init.turn.give()
+	if err := c.allows(c.init, v); err != nil {
+		return err
+	}
+	if err := run(); err != nil {
+		return fmt.Errorf("container %s: %w", c.id, err)
+	}
+	return nil
+}
+
+// allExecs returns the execs of the container, in no order.
+func (c *container) allExecs() []*process {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Collect(maps.Values(c.execs))
+}
+
+// controlGroup returns the group of the container, nil if it is not known.
+func (c *container) controlGroup() *cgroup.Group {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.group
+}
+
+func (c *container) owner(id string) stdio.Owner {
+	return stdio.Owner{
+		ID:        id,
+		Namespace: c.host.Namespace,
+		UID:       int(c.opts.GetIoUid()),
+		GID:       int(c.opts.GetIoGid()),
+	}
+}
+
+func (c *container) log() *log.Entry { return log.L.WithField("container", c.id) }
+
+// detached returns a context for work that must end although the call that
+// caused it has, or will not wait for it.
+func detached(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), limit)
+}

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package task
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/containerd/containerd/api/events"
+	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
+	"github.com/containerd/containerd/api/types/runc/options"
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+	"google.golang.org/protobuf/types/known/emptypb"
+)
+
+// Kill implements the task service. It does not wait for the operation under
+// way: a signal is how that is ended.
+func (s *Service) Kill(_ context.Context, r *taskapi.KillRequest) (*emptypb.Empty, error) {
+	c, p, err := s.find(r.ID, r.ExecID)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.signal(p, unix.Signal(r.Signal), r.All); err != nil {
+		return nil, fmt.Errorf("container %s: kill: %w", c.id, err)
+	}
+	return &emptypb.Empty{}, nil
+}
+
+func (c *container) signal(p *process, sig unix.Signal, all bool) error {
+	c.mu.Lock()
+	_, err := p.state.after(kill)
+	child, group := p.child, c.group
+	c.mu.Unlock()
+	switch {
+	case err != nil:
+		return err
+	case child == nil:
+		return fmt.Errorf("process not started: %w", errdefs.ErrFailedPrecondition)
+	case !p.isInit() || group == nil:
+		return child.Signal(sig)
+	case sig == unix.SIGKILL && (all || !c.ownPids):
+		return group.Kill()
+	case all:
+		return group.Signal(sig)
+	}
+	if err := child.Signal(sig); err != nil {
+		return err
+	}
+	if sig == unix.SIGKILL {
+		group.Thaw() // on v1 a frozen process does not die
+	}
+	return nil
+}
+
+// Pause implements the task service.
+func (s *Service) Pause(ctx context.Context, r *taskapi.PauseRequest) (*emptypb.Empty, error) {
+	c, err := s.tasks.get(r.ID)
+	if err != nil {
+		return nil, err
+	}
+	err = c.operate(ctx, pause, func() error {
+		if err := c.advance(c.init, pause); err != nil {
+			return err
+		}
+		if err := c.runtime.Pause(ctx, c.id); err != nil {
+			// A command that was interrupted may have got as far as freezing.
+			if group := c.controlGroup(); group != nil {
+				group.Thaw()
+			}
+			_ = c.advance(c.init, pauseUndo) // refused if it has ended meanwhile
+			return err
+		}
+		if err := c.advance(c.init, pauseDone); err != nil {
+			return err
+		}
+		s.host.Events.Put(&events.TaskPaused{ContainerID: c.id})
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &emptypb.Empty{}, nil
+}
+
+// Resume implements the task service.
+func (s *Service) Resume(ctx context.Context, r *taskapi.ResumeRequest) (*emptypb.Empty, error) {
+	c, err := s.tasks.get(r.ID)
+	if err != nil {
+		return nil, err
+	}
+	err = c.operate(ctx, resume, func() error {
+		if err := c.runtime.Resume(ctx, c.id); err != nil {
+			return err
+		}
+		if err := c.advance(c.init, resume); err != nil {
+			return err
+		}
+		s.host.Events.Put(&events.TaskResumed{ContainerID: c.id})
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &emptypb.Empty{}, nil
+}
+
+// Update implements the task service.
+func (s *Service) Update(ctx context.Context, r *taskapi.UpdateTaskRequest) (*emptypb.Empty, error) {
+	c, err := s.tasks.get(r.ID)
+	if err != nil {
+		return nil, err
+	}
+	resources := &specs.LinuxResources{}
+	if err := json.Unmarshal(r.Resources.GetValue(), resources); err != nil {
+		return nil, fmt.Errorf("container %s: update: resources: %w: %w", c.id, errdefs.ErrInvalidArgument, err)
+	}
+	err = c.operate(ctx, update, func() error { return c.runtime.Update(ctx, c.id, resources) })
+	if err != nil {
+		return nil, err
+	}
+	return &emptypb.Empty{}, nil
+}
+
+// Checkpoint implements the task service.
+func (s *Service) Checkpoint(ctx context.Context, r *taskapi.CheckpointTaskRequest) (*emptypb.Empty, error) {
+	c, err := s.tasks.get(r.ID)
+	if err != nil {
+		return nil, err
+	}
+	opts := &options.CheckpointOptions{}
+	if r.Options != nil {
+		if err := r.Options.UnmarshalTo(opts); err != nil {
+			return nil, fmt.Errorf("container %s: checkpoint: options: %w: %w", c.id, errdefs.ErrInvalidArgument, err)
+		}
+	}
+	err = c.operate(ctx, checkpoint, func() error { return c.checkpoint(ctx, r.Path, opts) })
+	if err != nil {
+		return nil, err
+	}
+	s.host.Events.Put(&events.TaskCheckpointed{ContainerID: c.id})
+	return &emptypb.Empty{}, nil
+}
+
+// checkpoint keeps CRIU's log only if something went wrong.
+func (c *container) checkpoint(ctx context.Context, images string, opts *options.CheckpointOptions) error {
+	work := opts.GetWorkPath()
+	if work == "" {
+		work = filepath.Join(c.bundle.Work(), "criu-work")
+		defer os.RemoveAll(work)
+	}
+	err := c.runtime.Checkpoint(ctx, c.id, images, work, opts)
+	if err == nil {
+		return nil
+	}
+	if data, rerr := os.ReadFile(filepath.Join(work, "dump.log")); rerr == nil {
+		if werr := os.WriteFile(c.bundle.CriuDumpLog(), data, 0o600); werr == nil {
+			return fmt.Errorf("%w (log: %s)", err, c.bundle.CriuDumpLog())
+		}
+	}
+	return err
+}
+
+// ResizePty implements the task service.
+func (s *Service) ResizePty(_ context.Context, r *taskapi.ResizePtyRequest) (*emptypb.Empty, error) {
+	c, p, err := s.find(r.ID, r.ExecID)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.streams.Resize(r.Width, r.Height); err != nil {
+		return nil, fmt.Errorf("container %s: %w", c.id, err)
+	}
+	return &emptypb.Empty{}, nil
+}
+
+// CloseIO implements the task service.
+func (s *Service) CloseIO(_ context.Context, r *taskapi.CloseIORequest) (*emptypb.Empty, error) {
+	_, p, err := s.find(r.ID, r.ExecID)
+	if err != nil {
+		return nil, err
+	}
+	if r.Stdin {
+		p.streams.CloseStdin()
+	}
+	return &emptypb.Empty{}, nil
+}

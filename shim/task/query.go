@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package task
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+
+	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
+	"github.com/containerd/containerd/api/types/runc/options"
+	"github.com/containerd/containerd/api/types/task"
+	"github.com/containerd/errdefs"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+)
+
+// State implements the task service. It never waits.
+func (s *Service) State(_ context.Context, r *taskapi.StateRequest) (*taskapi.StateResponse, error) {
+	c, p, err := s.find(r.ID, r.ExecID)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	status := p.state
+	if !p.isInit() && status == running && (c.init.state == pausing || c.init.state == paused) {
+		status = c.init.state
+	}
+	id := c.id
+	if !p.isInit() {
+		id = p.execID
+	}
+	cfg := p.streams.Config()
+	return &taskapi.StateResponse{
+		ID:         id,
+		Bundle:     string(c.bundle),
+		Pid:        uint32(p.pidLocked()),
+		Status:     status.status(),
+		Stdin:      cfg.Stdin,
+		Stdout:     cfg.Stdout,
+		Stderr:     cfg.Stderr,
+		Terminal:   cfg.Terminal,
+		ExitStatus: uint32(p.exit.Status),
+		ExitedAt:   p.exitedAtLocked(),
+		ExecID:     p.execID,
+	}, nil
+}
+
+// Wait implements the task service. It returns when the process has ended, or
+// when the client gives up or is gone.
+func (s *Service) Wait(ctx context.Context, r *taskapi.WaitRequest) (*taskapi.WaitResponse, error) {
+	c, p, err := s.find(r.ID, r.ExecID)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-p.done:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("container %s: wait: %w", c.id, ctx.Err())
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return &taskapi.WaitResponse{ExitStatus: uint32(p.exit.Status), ExitedAt: p.exitedAtLocked()}, nil
+}
+
+// Connect implements the task service. It succeeds for a task that does not
+// exist: containerd asks before it has made one.
+func (s *Service) Connect(_ context.Context, r *taskapi.ConnectRequest) (*taskapi.ConnectResponse, error) {
+	response := &taskapi.ConnectResponse{ShimPid: uint32(os.Getpid()), Version: "v3"}
+	if c, err := s.tasks.get(r.ID); err == nil {
+		response.TaskPid = uint32(c.initPid())
+	}
+	return response, nil
+}
+
+// Pids implements the task service. A task that has stopped and is not deleted
+// still has its init: containerd takes a task without processes for leaked
+// when it restarts, and would lose its exit status.
+func (s *Service) Pids(_ context.Context, r *taskapi.PidsRequest) (*taskapi.PidsResponse, error) {
+	c, err := s.tasks.get(r.ID)
+	if err != nil {
+		return nil, err
+	}
+	execs := c.execPids()
+	init := c.initPid()
+	var pids []int
+	if group := c.controlGroup(); group != nil {
+		// Unreadable means gone, and the init is left to tell.
+		pids, _ = group.Pids()
+	}
+	if len(pids) == 0 {
+		for pid := range execs {
+			pids = append(pids, pid)
+		}
+	}
+	if init != 0 && !slices.Contains(pids, init) {
+		pids = append([]int{init}, pids...)
+	}
+	response := &taskapi.PidsResponse{}
+	for _, pid := range pids {
+		info := &task.ProcessInfo{Pid: uint32(pid)}
+		if id, ok := execs[pid]; ok {
+			if info.Info, err = bareAny(&options.ProcessDetails{ExecID: id}); err != nil {
+				return nil, err
+			}
+		}
+		response.Processes = append(response.Processes, info)
+	}
+	return response, nil
+}
+
+// execPids returns the ids of the execs that run, by process number.
+func (c *container) execPids() map[int]string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	pids := make(map[int]string)
+	for id, p := range c.execs {
+		if p.state == running {
+			pids[p.pidLocked()] = id
+		}
+	}
+	return pids
+}
+
+// bareAny encodes a message as typeurl does: its name without a host.
+func bareAny(m proto.Message) (*anypb.Any, error) {
+	value, err := proto.Marshal(m)
+	if err != nil {
+		return nil, err
+	}
+	return &anypb.Any{TypeUrl: string(m.ProtoReflect().Descriptor().FullName()), Value: value}, nil
+}
+
+// Stats implements the task service. Between the end of a task and its
+// deletion the answer is the last one: the kill count in it is asked for then.
+func (s *Service) Stats(_ context.Context, r *taskapi.StatsRequest) (*taskapi.StatsResponse, error) {
+	c, err := s.tasks.get(r.ID)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	ended := c.init.state == stopped
+	c.mu.Unlock()
+	if !ended {
+		c.readStats()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stats == nil {
+		return nil, fmt.Errorf("container %s: statistics: %w", c.id, errdefs.ErrNotFound)
+	}
+	return &taskapi.StatsResponse{Stats: c.stats}, nil
+}
+
+// readStats reads the statistics and keeps them. If they cannot be read, as
+// the group is gone, the last ones stay.
+func (c *container) readStats() {
+	group := c.controlGroup()
+	if group == nil {
+		return
+	}
+	stats, err := group.Stats()
+	if err != nil {
+		c.log().WithError(err).Debug("statistics not read")
+		return
+	}
+	c.mu.Lock()
+	c.stats = stats
+	c.mu.Unlock()
+}

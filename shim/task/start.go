@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package task
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/containerd/containerd/api/events"
+	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/containerd-lite/containerd-lite/shim/oci"
+	"github.com/containerd-lite/containerd-lite/shim/reap"
+	"github.com/containerd-lite/containerd-lite/shim/stdio"
+)
+
+// start lets the init run and returns its process number.
+func (c *container) start(ctx context.Context) (pid int, err error) {
+	err = c.operate(ctx, start, func() error {
+		c.init.announce.Lock()
+		defer c.init.announce.Unlock()
+		if c.images.Path != "" {
+			err = c.restore(ctx)
+		} else {
+			err = c.runtime.Start(ctx, c.id)
+		}
+		if err != nil {
+			return err
+		}
+		if err := c.advance(c.init, start); err != nil {
+			return err
+		}
+		pid = c.initPid()
+		c.host.Events.Put(&events.TaskStart{ContainerID: c.id, Pid: uint32(pid)})
+		return nil
+	})
+	return pid, err
+}
+
+// restore makes the container from its checkpoint and starts it.
+func (c *container) restore(ctx context.Context) error {
+	child, err := c.launch(c.init, c.bundle.InitPidFile(), func(p *oci.Process) error {
+		return c.runtime.Restore(ctx, c.id, string(c.bundle), c.images, p)
+	})
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	c.init.child = child
+	c.mu.Unlock()
+	c.findGroup()
+	c.watchInit() // which waits for announce
+	return nil
+}
+
+// addExec records an exec. Nothing runs until it is started.
+func (c *container) addExec(r *taskapi.ExecProcessRequest) error {
+	if r.ExecID == "" || filepath.Base(r.ExecID) != r.ExecID {
+		return fmt.Errorf("container %s: exec id %q: %w", c.id, r.ExecID, errdefs.ErrInvalidArgument)
+	}
+	p := newProcess(r.ExecID, stdio.Config{
+		Stdin: r.Stdin, Stdout: r.Stdout, Stderr: r.Stderr, Terminal: r.Terminal,
+	})
+	p.spec = &specs.Process{}
+	if err := json.Unmarshal(r.Spec.GetValue(), p.spec); err != nil {
+		return fmt.Errorf("container %s: exec %s: process: %w: %w", c.id, r.ExecID, errdefs.ErrInvalidArgument, err)
+	}
+	p.spec.Terminal = r.Terminal
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, err := c.init.state.after(exec); err != nil {
+		return fmt.Errorf("container %s: exec %s: %w", c.id, r.ExecID, err)
+	}
+	if c.execs[r.ExecID] != nil {
+		return fmt.Errorf("container %s: exec %s: %w", c.id, r.ExecID, errdefs.ErrAlreadyExists)
+	}
+	c.execs[r.ExecID] = p
+	c.host.Events.Put(&events.TaskExecAdded{ContainerID: c.id, ExecID: r.ExecID})
+	return nil
+}
+
+// startExec runs an exec and returns its process number.
+func (c *container) startExec(ctx context.Context, p *process) (int, error) {
+	if err := p.turn.take(ctx); err != nil {
+		return 0, fmt.Errorf("container %s: exec %s: %w", c.id, p.execID, err)
+	}
+	defer p.turn.give()
+	if err := c.admitExec(p); err != nil {
+		return 0, fmt.Errorf("container %s: exec %s: %w", c.id, p.execID, err)
+	}
+	child, err := c.launchExec(ctx, p)
+	if err != nil {
+		c.abandonExec(p)
+		return 0, fmt.Errorf("container %s: exec %s: %w", c.id, p.execID, err)
+	}
+	if err := c.adoptExec(p, child); err != nil {
+		return 0, err
+	}
+	c.host.Events.Put(&events.TaskExecStarted{ContainerID: c.id, ExecID: p.execID, Pid: uint32(child.Pid)})
+	go c.awaitExec(p)
+	return child.Pid, nil
+}
+
+// admitExec counts an exec as live, before the runtime runs: from here on the
+// end of the init waits for it.
+func (c *container) admitExec(p *process) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.down {
+		return fmt.Errorf("the init process has ended: %w", errdefs.ErrFailedPrecondition)
+	}
+	if _, err := c.init.state.after(exec); err != nil {
+		return err
+	}
+	if _, err := p.state.after(start); err != nil {
+		return err
+	}
+	c.live++
+	return nil
+}
+
+func (c *container) adoptExec(p *process, child *reap.Child) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p.child = child
+	return p.advanceLocked(start)
+}
+
+func (c *container) launchExec(ctx context.Context, p *process) (child *reap.Child, err error) {
+	defer func() {
+		if err != nil {
+			_ = p.streams.Close()
+		}
+	}()
+	if err := p.streams.Open(ctx, c.owner(p.execID), c.host.Children); err != nil {
+		return nil, err
+	}
+	return c.launch(p, c.bundle.ExecPidFile(p.execID), func(target *oci.Process) error {
+		return c.runtime.Exec(ctx, c.id, p.spec, target)
+	})
+}
+
+// abandonExec ends an exec that could not be started. There was no process,
+// so there is no exit event.
+func (c *container) abandonExec(p *process) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p.state = stopped
+	p.exit = reap.Exit{Status: reap.StatusUnknown, At: time.Now()}
+	close(p.done)
+	c.leaveLocked()
+}
+
+// leaveLocked counts an exec as no longer live.
+func (c *container) leaveLocked() {
+	c.live--
+	if c.live == 0 && c.quiet != nil {
+		close(c.quiet)
+		c.quiet = nil
+	}
+}

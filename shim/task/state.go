@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package task
+
+import (
+	"fmt"
+
+	"github.com/containerd/containerd/api/types/task"
+	"github.com/containerd/errdefs"
+)
+
+// state is where a process is in its life.
+type state int
+
+const (
+	created state = iota
+	running
+	pausing
+	paused
+	stopped
+	deleted
+)
+
+func (s state) String() string {
+	return [...]string{"created", "running", "pausing", "paused", "stopped", "deleted"}[s]
+}
+
+// status is the state in the terms of the task API.
+func (s state) status() task.Status {
+	return [...]task.Status{
+		task.Status_CREATED,
+		task.Status_RUNNING,
+		task.Status_PAUSING,
+		task.Status_PAUSED,
+		task.Status_STOPPED,
+		task.Status_UNKNOWN,
+	}[s]
+}
+
+// verb is what can be done with a process, or happen to it.
+type verb string
+
+const (
+	start      verb = "start"
+	pause      verb = "pause"
+	pauseDone  verb = "complete the pause of"
+	pauseUndo  verb = "take back the pause of"
+	resume     verb = "resume"
+	kill       verb = "signal"
+	exec       verb = "execute a process in"
+	update     verb = "update"
+	checkpoint verb = "checkpoint"
+	exit       verb = "end"
+	remove     verb = "delete"
+)
+
+// transitions holds the state that follows a verb, by the state before it.
+// A pair that is missing is refused. Execs and inits share the table; an exec
+// is never asked what only an init can do.
+var transitions = map[verb]map[state]state{
+	start:      {created: running},
+	pause:      {running: pausing},
+	pauseDone:  {pausing: paused},
+	pauseUndo:  {pausing: running},
+	resume:     {paused: running},
+	kill:       {created: created, running: running, pausing: pausing, paused: paused},
+	exec:       {created: created, running: running},
+	update:     {created: created, running: running, paused: paused},
+	checkpoint: {running: running, paused: paused},
+	exit:       {created: stopped, running: stopped, pausing: stopped, paused: stopped},
+	remove:     {created: deleted, stopped: deleted},
+}
+
+// after returns the state that follows. A verb that the state does not allow
+// is errdefs.ErrFailedPrecondition, and errdefs.ErrNotFound if what it is
+// about has ended and nothing can be done about it any more.
+func (s state) after(v verb) (state, error) {
+	if next, ok := transitions[v][s]; ok {
+		return next, nil
+	}
+	if v == kill {
+		return s, fmt.Errorf("process already finished: %w", errdefs.ErrNotFound)
+	}
+	return s, fmt.Errorf("cannot %s a %s process: %w", v, s, errdefs.ErrFailedPrecondition)
+}
