@@ -12,6 +12,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/containerd-lite/containerd-lite/plugin/config"
+	"github.com/containerd-lite/containerd-lite/plugin/host"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 )
 
@@ -46,7 +47,7 @@ func (i Init) Start(ctx context.Context, r *Record) (uint32, error) {
 	if err != nil {
 		return 0, fmt.Errorf("runtime handler %s: %w", r.Handler, err)
 	}
-	if err := os.MkdirAll(i.root(r.ID), 0o711); err != nil {
+	if err := host.MakeInitRoot(i.root(r.ID)); err != nil {
 		return 0, err
 	}
 	spec, err := i.Spec(r, handler, i.root(r.ID))

@@ -4,6 +4,7 @@ package stats
 
 import (
 	"bytes"
+	"errors"
 	"iter"
 	"strconv"
 	"sync"
@@ -95,7 +96,7 @@ func number(text []byte) (uint64, bool) {
 func ignoringEINTR(call func() (int, error)) (int, error) {
 	for {
 		n, err := call()
-		if err != unix.EINTR {
+		if !errors.Is(err, unix.EINTR) {
 			return n, err
 		}
 	}

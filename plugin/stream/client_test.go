@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -135,7 +136,7 @@ func receiveAll(conn *websocket.Conn) (channels map[byte]string, err error) {
 	for {
 		var frame []byte
 		err := websocket.Message.Receive(conn, &frame)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return channels, nil
 		}
 		if err != nil {

@@ -185,6 +185,8 @@ var (
 )
 
 // ExecInContainer runs the command.
+//
+//nolint:revive // the arguments are the library's
 func (c command) ExecInContainer(ctx context.Context, name, uid, id string, _ []string, in io.Reader, out, err io.WriteCloser,
 	tty bool, resize <-chan remotecommand.TerminalSize, _ time.Duration) error {
 	return c.AttachContainer(ctx, name, uid, id, in, out, err, tty, resize)
@@ -192,6 +194,8 @@ func (c command) ExecInContainer(ctx context.Context, name, uid, id string, _ []
 
 // AttachContainer attaches. Over WebSocket all streams exist, over SPDY those
 // that the client made: only those that were promised count.
+//
+//nolint:revive // the arguments are the library's
 func (c command) AttachContainer(_ context.Context, _, _, _ string, in io.Reader, out, err io.WriteCloser,
 	tty bool, resize <-chan remotecommand.TerminalSize) error {
 	io := streams{terminal: tty, resize: resize}

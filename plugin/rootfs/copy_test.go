@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rootfs
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+)
+
+// tree describes everything below a directory, by path, as far as a copy must keep it.
+func tree(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	files, names := make(map[string]string), make(map[uint64]string)
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		stat := info.Sys().(*syscall.Stat_t)
+		text := fmt.Sprintf("%v %d:%d", info.Mode(), stat.Uid, stat.Gid)
+		switch {
+		case info.Mode().IsRegular():
+			content, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			text += fmt.Sprintf(" %v size %d: %.20q", info.ModTime(), len(content), strings.Trim(string(content), "\x00"))
+		case info.Mode().Type() == fs.ModeSymlink:
+			target, err := os.Readlink(path)
+			if err != nil {
+				return err
+			}
+			text += " to " + target
+		default:
+			text += fmt.Sprintf(" %v device %x", info.ModTime(), stat.Rdev)
+		}
+		relative, err := filepath.Rel(dir, path)
+		if err != nil {
+			return err
+		}
+		if first, ok := names[stat.Ino]; ok {
+			text += " same as " + first
+		}
+		names[stat.Ino] = relative
+		files[relative] = text + attributesOf(t, path)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+func attributesOf(t *testing.T, path string) (text string) {
+	t.Helper()
+	list, value := make([]byte, maxXattr), make([]byte, maxXattr)
+	n, err := unix.Llistxattr(path, list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range strings.Split(string(list[:n]), "\x00") {
+		if key == "" || key == selinuxLabel {
+			continue
+		}
+		n, err := unix.Lgetxattr(path, key, value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text += fmt.Sprintf(" %s=%q", key, value[:n])
+	}
+	return text
+}
+
+// must makes a list of steps of a test readable.
+func must(t *testing.T, errs ...error) {
+	t.Helper()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestCopyKeeps(t *testing.T) {
+	defer unix.Umask(unix.Umask(0o027))
+	root := files(t, map[string]string{
+		"v/text":           "content",
+		"v/empty":          "",
+		"v/read-only/file": "in a directory that cannot be written to",
+		"v/a/b/c/file":     "deep",
+		"v/to-file":        "-> text",
+		"v/to-nothing":     "-> nothing",
+		"v/to-host":        "-> /etc/passwd",
+		"v/to-parent":      "-> ..",
+		"v/ odd\nname \\":  "odd",
+		"v/-> ":            "-> -",
+	})
+	at := func(name string) string { return filepath.Join(root, "v", name) }
+	past := time.Date(2001, 2, 3, 4, 5, 6, 789, time.UTC)
+	must(t,
+		os.Link(at("text"), at("a/hard-link")),
+		os.Link(at("text"), at("a/b/hard-link")),
+		os.Link(at("to-file"), at("a/hard-link-to-symlink")),
+		unix.Mkfifo(at("fifo"), 0o622),
+		os.Link(at("fifo"), at("a/fifo")),
+		unix.Mknod(at("socket"), unix.S_IFSOCK|0o700, 0),
+		os.Chmod(at("text"), 0o640|fs.ModeSetuid|fs.ModeSetgid),
+		os.Chmod(at("a"), 0o777|fs.ModeSticky),
+		os.Chmod(at("a/b"), 0o750|fs.ModeSetgid),
+		os.Chmod(at("read-only"), 0o555),
+		os.Chmod(root+"/v", 0o711),
+	)
+	for _, name := range []string{"text", "fifo", "a/b", "a", "read-only", ""} {
+		must(t, os.Chtimes(at(name), time.Time{}, past))
+	}
+	dir, err := copyOne(t, root, "/v")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(tree(t, root+"/v"), tree(t, dir)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// What only root can give to files: owners, capabilities, device nodes.
+func TestCopyKeepsAsRoot(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: gives files to other users and makes device nodes")
+	}
+	root := files(t, map[string]string{"v/setuid": "x", "v/capable": "x", "v/link": "-> setuid", "v/dir/file": "x"})
+	at := func(name string) string { return filepath.Join(root, "v", name) }
+	for i, name := range []string{"setuid", "capable", "link", "dir", "dir/file", ""} {
+		must(t, os.Lchown(at(name), 1000+i, 2000+i))
+	}
+	capability := binary.LittleEndian.AppendUint32(nil, 0x02000001) // VFS_CAP_REVISION_2, effective
+	capability = append(capability, make([]byte, 16)...)
+	capability[4] = 1 << 5 // CAP_KILL
+	must(t,
+		os.Chmod(at("setuid"), 0o755|fs.ModeSetuid|fs.ModeSetgid),
+		unix.Mknod(at("null"), unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3))),
+		unix.Mknod(at("disk"), unix.S_IFBLK|0o600, int(unix.Mkdev(259, 70000))),
+		os.Lchown(at("null"), 7, 8),
+	)
+	if err := unix.Lsetxattr(at("capable"), "security.capability", capability, 0); err != nil {
+		t.Skipf("needs a filesystem and the capability for file capabilities: %v", err)
+	}
+	dir, err := copyOne(t, root, "/v")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(tree(t, root+"/v"), tree(t, dir)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestCopyKeepsXattrs(t *testing.T) {
+	root := files(t, map[string]string{"v/file": "x", "v/dir/file": "x"})
+	for _, name := range []string{"v/file", "v/dir", "v"} {
+		path := filepath.Join(root, name)
+		err := errors.Join(
+			unix.Lsetxattr(path, "user.text", []byte(name), 0),
+			unix.Lsetxattr(path, "user.empty", nil, 0),
+			unix.Lsetxattr(path, "user.bytes", []byte{0, 1, 255, 0}, 0),
+		)
+		if errors.Is(err, unix.ENOTSUP) {
+			t.Skip("needs extended attributes in the temporary directory")
+		}
+		must(t, err)
+	}
+	must(t, os.Chmod(filepath.Join(root, "v/file"), 0o400))
+	dir, err := copyOne(t, root, "/v")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(tree(t, root+"/v"), tree(t, dir)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// A hole costs an image nothing; filled, it would cost the disk of the host.
+func TestCopyKeepsHoles(t *testing.T) {
+	root := files(t, map[string]string{"v/hole": "", "v/holes": "start"})
+	must(t, os.Truncate(filepath.Join(root, "v/hole"), 1<<30))
+	f, err := os.OpenFile(filepath.Join(root, "v/holes"), os.O_WRONLY, 0)
+	must(t, err)
+	_, err = f.WriteAt([]byte("middle"), 32<<20)
+	must(t, err, f.Truncate(64<<20), f.Close())
+	if blocks(t, f.Name()) > 1<<20 {
+		t.Skip("needs a filesystem with sparse files for temporary files")
+	}
+	dir, err := copyOne(t, root, "/v")
+	must(t, err)
+	for name, size := range map[string]int64{"hole": 1 << 30, "holes": 64 << 20} {
+		path := filepath.Join(dir, name)
+		info, err := os.Lstat(path)
+		must(t, err)
+		if info.Size() != size || blocks(t, path) > 1<<20 {
+			t.Errorf("%s: size %d with %d bytes on disk, want size %d and hardly any", name, info.Size(), blocks(t, path), size)
+		}
+	}
+	content, err := os.ReadFile(filepath.Join(dir, "holes"))
+	must(t, err)
+	if got := strings.Trim(string(content), "\x00"); !strings.HasPrefix(got, "start") || !strings.HasSuffix(got, "middle") || content[32<<20] != 'm' {
+		t.Errorf("content is %.40q...", got)
+	}
+}
+
+// blocks returns the bytes that a file takes on disk.
+func blocks(t *testing.T, path string) int64 {
+	t.Helper()
+	info, err := os.Lstat(path)
+	must(t, err)
+	return sysStat(info).Blocks * 512
+}
+
+func TestCopyManyEntries(t *testing.T) {
+	root := files(t, map[string]string{"v/0": ""})
+	for i := range 2*batch + 1 {
+		must(t, os.WriteFile(filepath.Join(root, "v", fmt.Sprint(i)), []byte(fmt.Sprint(i)), 0o600))
+	}
+	dir, err := copyOne(t, root, "/v")
+	must(t, err)
+	if diff := cmp.Diff(tree(t, root+"/v"), tree(t, dir)); diff != "" {
+		t.Error(diff)
+	}
+}

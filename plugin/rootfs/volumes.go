@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rootfs
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"unicode"
+
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/plugin/spec"
+)
+
+const (
+	// maxVolumes bounds the volumes of one image; each is a mount.
+	maxVolumes   = 512
+	maxPathBytes = 4095 // PATH_MAX without its NUL
+)
+
+// CopyVolumes makes the volumes that an image declares (volumes in its configuration), each in a directory of its own below dir, and
+// returns them sorted by destination. A path that is the destination of one of the CRI's mounts is left out: the mount takes its place.
+// root is the mounted root filesystem; dir need not exist.
+//
+// A volume starts with what the image has in its place, or else as an empty directory of root's with mode 0755. Kept are owners, modes,
+// modification times, hard links, symbolic links, devices, holes in files, and the extended attributes of files and directories but for
+// the SELinux label, which is the container's to give. Nothing is synced to disk: a container does not outlive its machine.
+//
+// After an error, which may be ctx's, the caller removes dir. It is InvalidArgument where the path cannot be a volume, FailedPrecondition
+// where the image has something else than a directory there.
+func CopyVolumes(
+	ctx context.Context, root string, declared map[string]struct{}, mounts []*runtimeapi.Mount, dir string,
+) ([]spec.Volume, error) {
+	volumes, err := planVolumes(declared, mounts, dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range volumes {
+		if err := copyVolume(ctx, root, v); err != nil {
+			return nil, fmt.Errorf("image volume %s: %w", v.Destination, err)
+		}
+	}
+	return volumes, nil
+}
+
+// planVolumes decides which volumes there are, and where. It makes nothing.
+func planVolumes(declared map[string]struct{}, mounts []*runtimeapi.Mount, dir string) ([]spec.Volume, error) {
+	if len(declared) > maxVolumes {
+		return nil, invalid("image volumes: there are %d, more than %d", len(declared), maxVolumes)
+	}
+	taken := make(map[string]bool, len(mounts))
+	for _, m := range mounts {
+		taken[path.Join("/", m.GetContainerPath())] = true
+	}
+	destinations := make(map[string]bool, len(declared)) // one path may be declared in two ways: /data, data/
+	for name := range declared {
+		destination := path.Join("/", name)
+		if taken[destination] {
+			continue
+		}
+		if err := checkVolume(destination); err != nil {
+			return nil, err
+		}
+		destinations[destination] = true
+	}
+	var volumes []spec.Volume
+	for _, destination := range slices.Sorted(maps.Keys(destinations)) {
+		volumes = append(volumes, spec.Volume{Source: filepath.Join(dir, volumeID(destination)), Destination: destination})
+	}
+	return volumes, nil
+}
+
+// checkVolume refuses what must not be mounted over: the root filesystem, and /proc, where the runtime and security modules work
+// (CVE-2019-16884). /sys is allowed: images that run systemd declare /sys/fs/cgroup.
+func checkVolume(destination string) error {
+	switch {
+	case len(destination) > maxPathBytes:
+		return invalid("image volume: the path has %d bytes", len(destination))
+	case strings.ContainsFunc(destination, unicode.IsControl):
+		return invalid("image volume: %q has a control character", destination)
+	case destination == "/", destination == "/proc", strings.HasPrefix(destination, "/proc/"):
+		return invalid("image volume: %s cannot be a volume", destination)
+	}
+	return nil
+}
+
+// volumeID is a file name for any destination.
+func volumeID(destination string) string {
+	sum := sha256.Sum256([]byte(destination))
+	return hex.EncodeToString(sum[:16])
+}
+
+func copyVolume(ctx context.Context, root string, v spec.Volume) error {
+	if err := os.MkdirAll(filepath.Dir(v.Source), 0o700); err != nil {
+		return err
+	}
+	if err := os.Mkdir(v.Source, 0o700); err != nil {
+		return err
+	}
+	content, err := openDir(root, v.Destination)
+	if errors.Is(err, fs.ErrNotExist) {
+		return os.Chmod(v.Source, 0o755)
+	}
+	if err != nil {
+		return err
+	}
+	defer content.Close()
+	made, err := os.OpenRoot(v.Source)
+	if err != nil {
+		return err
+	}
+	defer made.Close()
+	return newCopier(made, content).dir(ctx, ".", 0)
+}

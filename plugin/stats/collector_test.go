@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stats
+
+import (
+	"context"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/testing/protocmp"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/plugin/container"
+	"github.com/containerd-lite/containerd-lite/plugin/image"
+	"github.com/containerd-lite/containerd-lite/plugin/network"
+	"github.com/containerd-lite/containerd-lite/plugin/pod"
+)
+
+// fakeLayers knows the layer of one container.
+type fakeLayers struct{}
+
+func (fakeLayers) SnapshotUsage(snapshotter, key string) (image.Usage, bool) {
+	return image.Usage{Bytes: 4096, Inodes: 2, At: time.Now()}, snapshotter == "overlayfs" && key == "abc"
+}
+
+func (fakeLayers) SnapshotsRoot(string) string { return "/snapshots" }
+
+func newContainer(id string, change func(*container.Record)) *container.Record {
+	r := &container.Record{
+		ID:    id,
+		PodID: "p",
+		Config: &runtimeapi.ContainerConfig{
+			Metadata:    &runtimeapi.ContainerMetadata{Name: "web", Attempt: 1},
+			Labels:      map[string]string{"app": "web"},
+			Annotations: map[string]string{"note": "1"},
+		},
+		Runtime: container.Runtime{Snapshotter: "overlayfs"},
+		Cgroup:  "/kubepods/pod1/" + id,
+		Times:   container.Times{Created: 1, Started: 2},
+	}
+	if change != nil {
+		change(r)
+	}
+	return r
+}
+
+func attributes(id string) *runtimeapi.ContainerAttributes {
+	return &runtimeapi.ContainerAttributes{
+		Id:          id,
+		Metadata:    &runtimeapi.ContainerMetadata{Name: "web", Attempt: 1},
+		Labels:      map[string]string{"app": "web"},
+		Annotations: map[string]string{"note": "1"},
+	}
+}
+
+func layer(sizes ...uint64) *runtimeapi.FilesystemUsage {
+	u := &runtimeapi.FilesystemUsage{FsId: &runtimeapi.FilesystemIdentifier{Mountpoint: "/snapshots"}}
+	if len(sizes) == 2 {
+		u.UsedBytes, u.InodesUsed = value(sizes[0]), value(sizes[1])
+	}
+	return u
+}
+
+func TestContainerStats(t *testing.T) {
+	c := NewCollector(machineV2.with(cgroupV2.below("sys/fs/cgroup/kubepods/pod1/abc")).reader(t), fakeLayers{})
+	running := &runtimeapi.ContainerStats{
+		Attributes: attributes("abc"), WritableLayer: layer(4096, 2),
+		Cpu: usageV2.CPU, Memory: usageV2.Memory, Swap: usageV2.Swap, Io: usageV2.IO,
+	}
+	tests := []struct {
+		name string
+		r    *container.Record
+		want *runtimeapi.ContainerStats
+	}{
+		{"running", newContainer("abc", nil), running},
+		{"created", newContainer("abc", func(r *container.Record) { r.Times.Started = 0 }),
+			&runtimeapi.ContainerStats{Attributes: attributes("abc"), WritableLayer: layer(4096, 2)}},
+		{"exited", newContainer("abc", func(r *container.Record) { r.Times.Finished = 3 }),
+			&runtimeapi.ContainerStats{Attributes: attributes("abc"), WritableLayer: layer(4096, 2)}},
+		{"cgroup gone, layer not measured", newContainer("other", nil),
+			&runtimeapi.ContainerStats{Attributes: attributes("other"), WritableLayer: layer()}},
+	}
+	for _, tt := range tests {
+		if d := diff(tt.want, c.ContainerStats(tt.r)); d != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.name, d)
+		}
+	}
+}
+
+func newPod(parent string) *pod.Record {
+	return &pod.Record{ID: "p", State: pod.Ready, Config: &runtimeapi.PodSandboxConfig{
+		Metadata: &runtimeapi.PodSandboxMetadata{Name: "web", Namespace: "default", Uid: "1"},
+		Labels:   map[string]string{"app": "web"},
+		Linux:    &runtimeapi.LinuxPodSandboxConfig{CgroupParent: parent},
+	}}
+}
+
+func TestPodStats(t *testing.T) {
+	members := []*container.Record{
+		newContainer("abc", nil),
+		newContainer("def", nil),
+		newContainer("old", func(r *container.Record) { r.Times.Finished = 3 }),
+	}
+	machine := machineV2.with(
+		cgroupV2.below("sys/fs/cgroup/kubepods/pod1/abc"),
+		cgroupV2.below("sys/fs/cgroup/kubepods/pod1/def"),
+		tree{"pids.current": "9\n", "cpu.stat": "usage_usec 9\n", "io.pressure": "some avg10=1 avg60=2 avg300=3 total=4\n"}.below("sys/fs/cgroup/kubepods/pod1"))
+	sum := &runtimeapi.MemoryUsage{
+		UsageBytes: value(64 << 20), WorkingSetBytes: value(40 << 20), RssBytes: value(16 << 20),
+		PageFaults: value(8484), MajorPageFaults: value(34),
+	}
+	tests := []struct {
+		name, parent string
+		want         *runtimeapi.LinuxPodSandboxStats
+	}{
+		{"the kubelet's cgroup", "/kubepods/pod1", &runtimeapi.LinuxPodSandboxStats{
+			Cpu:     &runtimeapi.CpuUsage{UsageCoreNanoSeconds: value(9000)},
+			Process: &runtimeapi.ProcessUsage{ProcessCount: value(9)},
+			Io:      &runtimeapi.IoUsage{Psi: &runtimeapi.PsiStats{Some: &runtimeapi.PsiData{Total: 4000, Avg10: 1, Avg60: 2, Avg300: 3}}},
+		}},
+		{"no cgroup: the sum", "", &runtimeapi.LinuxPodSandboxStats{
+			Cpu:     &runtimeapi.CpuUsage{UsageCoreNanoSeconds: value(5000000000)},
+			Memory:  sum,
+			Process: &runtimeapi.ProcessUsage{ProcessCount: value(6)},
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := NewCollector(machine.reader(t), fakeLayers{})
+			got := c.PodStats(newPod(tt.parent), members)
+			tt.want.Containers = []*runtimeapi.ContainerStats{
+				{Attributes: attributes("abc"), WritableLayer: layer(4096, 2), Cpu: usageV2.CPU, Memory: usageV2.Memory, Swap: usageV2.Swap, Io: usageV2.IO},
+				{Attributes: attributes("def"), WritableLayer: layer(), Cpu: usageV2.CPU, Memory: usageV2.Memory, Swap: usageV2.Swap, Io: usageV2.IO},
+				{Attributes: attributes("old"), WritableLayer: layer()},
+			}
+			if d := diff(tt.want, got.Linux); d != "" {
+				t.Errorf("stats (-want +got):\n%s", d)
+			}
+			if got.Attributes.Id != "p" || got.Attributes.Metadata.Name != "web" || got.Attributes.Labels["app"] != "web" {
+				t.Errorf("attributes %v, want those of the pod", got.Attributes)
+			}
+		})
+	}
+}
+
+// TestPodNetworkBroken finds that a pod whose network is gone has the rest.
+func TestPodNetworkBroken(t *testing.T) {
+	c := NewCollector(machineV2.with(cgroupV2.below("sys/fs/cgroup/kubepods/pod1")).reader(t), fakeLayers{})
+	r := newPod("/kubepods/pod1")
+	r.Namespaces.Net = t.TempDir() + "/gone"
+	got := c.PodStats(r, nil)
+	if got.Linux.Network != nil || got.Linux.Cpu == nil {
+		t.Errorf("stats %v, want CPU and no network", got.Linux)
+	}
+}
+
+func TestPodNetwork(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("network namespaces need root")
+	}
+	dir := t.TempDir()
+	pinner := network.NewPinner(dir, dir)
+	ns, err := pinner.Pin(t.Context(), network.PinOptions{ID: "p", Net: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := pinner.Unpin(context.Background(), "p"); err != nil {
+			t.Error(err)
+		}
+	})
+	c := NewCollector(machineV2.reader(t), fakeLayers{})
+	r := newPod("")
+	r.Namespaces = ns
+	if d := diff(&runtimeapi.NetworkUsage{}, c.PodStats(r, nil).Linux.Network); d != "" {
+		t.Errorf("network of a pod with a loopback only (-want +got):\n%s", d)
+	}
+}
+
+func TestParseNetDev(t *testing.T) {
+	const head = "Inter-|   Receive                                                |  Transmit\n" +
+		" face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n"
+	lo := "    lo:     100       1    0    0    0     0          0         0      100       1    0    0    0     0       0          0\n"
+	net1 := "  net1:      11       2    3    4    5     6          7         8        9      10   11   12   13    14      15         16\n"
+	eth0 := "  eth0:18446744073709551615 2 30 4    5     6          7         8       90      10  110   12   13    14      15         16\n"
+	one := &runtimeapi.NetworkInterfaceUsage{Name: "net1", RxBytes: value(11), RxErrors: value(3), TxBytes: value(9), TxErrors: value(11)}
+	two := &runtimeapi.NetworkInterfaceUsage{Name: "eth0", RxBytes: value(1<<64 - 1), RxErrors: value(30), TxBytes: value(90), TxErrors: value(110)}
+	at := time.Unix(0, 42)
+	tests := []struct {
+		name, content string
+		want          *runtimeapi.NetworkUsage
+	}{
+		{"none", head + lo, &runtimeapi.NetworkUsage{Timestamp: 42}},
+		{"eth0 is the default", head + lo + net1 + eth0,
+			&runtimeapi.NetworkUsage{Timestamp: 42, DefaultInterface: two, Interfaces: []*runtimeapi.NetworkInterfaceUsage{one, two}}},
+		{"or the first", head + net1,
+			&runtimeapi.NetworkUsage{Timestamp: 42, DefaultInterface: one, Interfaces: []*runtimeapi.NetworkInterfaceUsage{one}}},
+		{"cut off", head + net1 + eth0[:40],
+			&runtimeapi.NetworkUsage{Timestamp: 42, DefaultInterface: one, Interfaces: []*runtimeapi.NetworkInterfaceUsage{one}}},
+		{"empty", "", &runtimeapi.NetworkUsage{Timestamp: 42}},
+	}
+	for _, tt := range tests {
+		if d := cmp.Diff(tt.want, parseNetDev([]byte(tt.content), at), protocmp.Transform()); d != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.name, d)
+		}
+	}
+}

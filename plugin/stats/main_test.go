@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stats
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/testing/protocmp"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// tree is a root directory: content by path.
+type tree map[string]string
+
+// below returns the tree in a directory.
+func (t tree) below(dir string) tree {
+	moved := tree{}
+	for name, content := range t {
+		moved[filepath.Join(dir, name)] = content
+	}
+	return moved
+}
+
+func (t tree) with(others ...tree) tree {
+	all := tree{}
+	for _, part := range append(others, t) {
+		for name, content := range part {
+			all[name] = content
+		}
+	}
+	return all
+}
+
+// reader writes a tree to disk and returns a reader of it.
+func (t tree) reader(tb testing.TB) *Reader {
+	tb.Helper()
+	root := tb.TempDir()
+	for name, content := range t {
+		file := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			tb.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	r, err := NewReader(root)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return r
+}
+
+// The mounts and the own cgroup of machines: of today, of before, and in between.
+var (
+	machineV2 = tree{
+		"proc/self/mountinfo": "22 20 0:21 / /proc rw - proc proc rw\n" +
+			"30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n",
+		"proc/self/cgroup": "0::/system.slice/containerd.service\n",
+	}
+	machineV1 = tree{
+		"proc/self/mountinfo": "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n" +
+			"32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw shared:3 - cgroup cgroup rw,cpu,cpuacct\n" +
+			"35 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n" +
+			"39 31 0:36 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids\n",
+		"proc/self/cgroup": "9:pids:/system.slice/containerd.service\n4:memory:/system.slice/containerd.service\n" +
+			"2:cpu,cpuacct:/system.slice\n1:name=systemd:/system.slice/containerd.service\n",
+	}
+	hybrid = tree{
+		"proc/self/mountinfo": machineV1["proc/self/mountinfo"] +
+			"41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n",
+		"proc/self/cgroup": machineV1["proc/self/cgroup"] + "0::/system.slice/containerd.service\n",
+	}
+)
+
+// cgroupV2 are the files of a container with a limit of 64 MiB, with most of the
+// lines that are not wanted left out.
+var cgroupV2 = tree{
+	"cpu.stat":     "usage_usec 2500000\nuser_usec 2000000\nsystem_usec 500000\nnr_periods 0\n",
+	"cpu.pressure": "some avg10=1.50 avg60=0.25 avg300=0.05 total=1234\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n",
+
+	"memory.current":      "33554432\n",
+	"memory.max":          "67108864\n",
+	"memory.stat":         "anon 8388608\nfile 25165824\ninactive_file 12582912\npgfault 4242\npgmajfault 17\n",
+	"memory.pressure":     "some avg10=0.00 avg60=0.00 avg300=0.00 total=5\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=3\n",
+	"memory.swap.current": "4096\n",
+	"memory.swap.max":     "1048576\n",
+	"memory.events":       "low 0\nhigh 0\nmax 12\noom 1\noom_kill 1\noom_group_kill 0\n",
+
+	"io.pressure":  "some avg10=0.10 avg60=0.20 avg300=0.30 total=7\nfull avg10=0.01 avg60=0.02 avg300=0.03 total=6\n",
+	"pids.current": "3\n",
+}
+
+var usageV2 = Usage{
+	CPU: &runtimeapi.CpuUsage{
+		UsageCoreNanoSeconds: value(2500000000),
+		Psi: &runtimeapi.PsiStats{
+			Some: &runtimeapi.PsiData{Total: 1234000, Avg10: 1.5, Avg60: 0.25, Avg300: 0.05},
+			Full: &runtimeapi.PsiData{},
+		},
+	},
+	Memory: &runtimeapi.MemoryUsage{
+		UsageBytes:      value(32 << 20),
+		WorkingSetBytes: value(20 << 20),
+		AvailableBytes:  value(44 << 20),
+		RssBytes:        value(8 << 20),
+		PageFaults:      value(4242),
+		MajorPageFaults: value(17),
+		Psi:             &runtimeapi.PsiStats{Some: &runtimeapi.PsiData{Total: 5000}, Full: &runtimeapi.PsiData{Total: 3000}},
+	},
+	Swap: &runtimeapi.SwapUsage{SwapUsageBytes: value(4096), SwapAvailableBytes: value(1<<20 - 4096)},
+	IO: &runtimeapi.IoUsage{Psi: &runtimeapi.PsiStats{
+		Some: &runtimeapi.PsiData{Total: 7000, Avg10: 0.1, Avg60: 0.2, Avg300: 0.3},
+		Full: &runtimeapi.PsiData{Total: 6000, Avg10: 0.01, Avg60: 0.02, Avg300: 0.03},
+	}},
+	Processes: &runtimeapi.ProcessUsage{ProcessCount: value(3)},
+}
+
+// cgroupV1 has the same usage as cgroupV2, below the mount points of machineV1.
+func cgroupV1(path string) tree {
+	return tree{}.with(
+		tree{"cpuacct.usage": "2500000000\n"}.below("sys/fs/cgroup/cpu,cpuacct"+path),
+		tree{"pids.current": "3\n"}.below("sys/fs/cgroup/pids"+path),
+		tree{
+			"memory.usage_in_bytes":       "33554432\n",
+			"memory.limit_in_bytes":       "67108864\n",
+			"memory.memsw.usage_in_bytes": "33558528\n",
+			"memory.memsw.limit_in_bytes": "68157440\n",
+			"memory.stat": "rss 1\ninactive_file 1\ntotal_rss 8388608\ntotal_inactive_file 12582912\n" +
+				"total_pgfault 4242\ntotal_pgmajfault 17\n",
+			"memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n",
+		}.below("sys/fs/cgroup/memory"+path))
+}
+
+// usageV1 is usageV2 without pressure, which cgroup v1 does not measure.
+func usageV1() Usage {
+	memory := proto.CloneOf(usageV2.Memory)
+	memory.Psi = nil
+	return Usage{
+		CPU:       &runtimeapi.CpuUsage{UsageCoreNanoSeconds: value(2500000000)},
+		Memory:    memory,
+		Swap:      usageV2.Swap,
+		Processes: usageV2.Processes,
+	}
+}
+
+// diff compares but for the times.
+func diff(want, got any) string {
+	options := cmp.Options{protocmp.Transform()}
+	for _, message := range []proto.Message{
+		new(runtimeapi.CpuUsage), new(runtimeapi.MemoryUsage), new(runtimeapi.SwapUsage), new(runtimeapi.IoUsage),
+		new(runtimeapi.ProcessUsage), new(runtimeapi.NetworkUsage), new(runtimeapi.FilesystemUsage),
+	} {
+		options = append(options, protocmp.IgnoreFields(message, "timestamp"))
+	}
+	return cmp.Diff(want, got, options)
+}

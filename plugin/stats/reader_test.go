@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stats
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+func TestUsage(t *testing.T) {
+	const path = "/kubepods/burstable/pod1/abc"
+	v2 := machineV2.with(cgroupV2.below("sys/fs/cgroup" + path))
+	tests := []struct {
+		name    string
+		machine tree
+		want    Usage
+	}{
+		{"v2", v2, usageV2},
+		{"v1", machineV1.with(cgroupV1(path)), usageV1()},
+		{"hybrid", hybrid.with(cgroupV1(path)), usageV1()},
+		{"no such cgroup", machineV2, Usage{}},
+		{"no cgroups at all", tree{"proc/self/mountinfo": "", "proc/self/cgroup": ""}, Usage{}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if d := diff(tt.want, tt.machine.reader(t).Usage(path)); d != "" {
+				t.Errorf("usage (-want +got):\n%s", d)
+			}
+		})
+	}
+}
+
+func TestTimestamps(t *testing.T) {
+	r := machineV2.with(cgroupV2.below("sys/fs/cgroup/abc")).reader(t)
+	before := time.Now().UnixNano()
+	u := r.Usage("/abc")
+	after := time.Now().UnixNano()
+	for what, at := range map[string]int64{
+		"CPU": u.CPU.Timestamp, "memory": u.Memory.Timestamp, "swap": u.Swap.Timestamp, "IO": u.IO.Timestamp, "processes": u.Processes.Timestamp,
+	} {
+		if at < before || at > after {
+			t.Errorf("%s is of %d, want %d to %d", what, at, before, after)
+		}
+	}
+}
+
+// TestUsageInParts finds that what is missing takes nothing else with it.
+func TestUsageInParts(t *testing.T) {
+	tests := []struct {
+		name  string
+		files tree
+		want  Usage
+	}{
+		{"no PSI", tree{"cpu.stat": "usage_usec 1\n", "memory.current": "5\n", "memory.stat": "anon 1\n"}, Usage{
+			CPU:    &runtimeapi.CpuUsage{UsageCoreNanoSeconds: value(1000)},
+			Memory: &runtimeapi.MemoryUsage{UsageBytes: value(5), RssBytes: value(1)},
+		}},
+		{"no limit", tree{"memory.current": "5\n", "memory.max": "max\n", "memory.stat": "inactive_file 2\n", "memory.swap.current": "0\n", "memory.swap.max": "max\n"}, Usage{
+			Memory: &runtimeapi.MemoryUsage{UsageBytes: value(5), WorkingSetBytes: value(3)},
+			Swap:   &runtimeapi.SwapUsage{SwapUsageBytes: value(0)},
+		}},
+		{"never below zero", tree{"memory.current": "5\n", "memory.max": "4\n", "memory.stat": "inactive_file 9\n", "memory.swap.current": "9\n", "memory.swap.max": "0\n"}, Usage{
+			Memory: &runtimeapi.MemoryUsage{UsageBytes: value(5), WorkingSetBytes: value(0), AvailableBytes: value(4)},
+			Swap:   &runtimeapi.SwapUsage{SwapUsageBytes: value(9), SwapAvailableBytes: value(0)},
+		}},
+		{"only processes", tree{"pids.current": "3\n"}, Usage{Processes: &runtimeapi.ProcessUsage{ProcessCount: value(3)}}},
+		{"nonsense", tree{"pids.current": "-3\n", "memory.current": "\n", "cpu.stat": "usage_usec\n", "io.pressure": "huh\n"}, Usage{
+			IO: &runtimeapi.IoUsage{Psi: &runtimeapi.PsiStats{}},
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			r := machineV2.with(tt.files.below("sys/fs/cgroup/abc")).reader(t)
+			if d := diff(tt.want, r.Usage("/abc")); d != "" {
+				t.Errorf("usage (-want +got):\n%s", d)
+			}
+		})
+	}
+}
+
+func TestUsageV1Unlimited(t *testing.T) {
+	const most = "9223372036854771712\n"
+	files := cgroupV1("/abc").with()
+	files["sys/fs/cgroup/memory/abc/memory.limit_in_bytes"] = most
+	files["sys/fs/cgroup/memory/abc/memory.memsw.limit_in_bytes"] = most
+	got := machineV1.with(files).reader(t).Usage("/abc")
+	if got.Memory.AvailableBytes != nil || got.Swap.SwapAvailableBytes != nil {
+		t.Errorf("available: memory %v, swap %v, want none of what has no limit", got.Memory.AvailableBytes, got.Swap.SwapAvailableBytes)
+	}
+}
+
+func TestOOMKilled(t *testing.T) {
+	const events = "memory.events"
+	killed := cgroupV2.below("sys/fs/cgroup/abc")
+	alive := tree{events: "max 12\noom 1\noom_kill 0\noom_group_kill 0\n"}.below("sys/fs/cgroup/abc")
+	aliveV1 := tree{"memory.oom_control": "oom_kill_disable 0\nunder_oom 1\noom_kill 0\n"}.below("sys/fs/cgroup/memory/abc")
+	tests := []struct {
+		name    string
+		machine tree
+		want    bool
+	}{
+		{"v2 killed", machineV2.with(killed), true},
+		{"v2 alive", machineV2.with(alive), false},
+		{"v2 removed", machineV2, false},
+		{"v1 killed", machineV1.with(cgroupV1("/abc")), true},
+		{"hybrid killed", hybrid.with(cgroupV1("/abc")), true},
+		{"v1 alive", machineV1.with(aliveV1), false},
+		{"v1 kernel before 4.13", machineV1.with(tree{"memory.oom_control": "under_oom 1\n"}.below("sys/fs/cgroup/memory/abc")), false},
+	}
+	for _, tt := range tests {
+		if got := tt.machine.reader(t).OOMKilled("/abc"); got != tt.want {
+			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestThisMachine reads a cgroup that the test makes and where a process was
+// killed for want of memory.
+func TestThisMachine(t *testing.T) {
+	r, err := NewReader("/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := "/containerd-lite-test-" + strconv.Itoa(os.Getpid())
+	controllers := []string{unified}
+	if _, ok := r.cgroups.mounts[unified]; !ok {
+		controllers = []string{"cpuacct", "memory", "pids"}
+	}
+	var join []string
+	for _, controller := range controllers {
+		dir := r.cgroups.dir(controller, name)
+		if dir == "" {
+			t.Skipf("no cgroup controller %q is mounted", controller)
+		}
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Skipf("cgroups cannot be made: %v", err)
+		}
+		t.Cleanup(func() {
+			if err := os.Remove(dir); err != nil {
+				t.Error(err)
+			}
+		})
+		join = append(join, "echo 0 > "+dir+"/cgroup.procs")
+	}
+	if !limitMemory(t, r, name, 16<<20) {
+		t.Skip("the cgroup has no memory limit: its controller is not enabled")
+	}
+	if r.OOMKilled(name) {
+		t.Error("a process was killed in a new cgroup")
+	}
+	// The shell stays out; what it starts doubles a string until it is killed.
+	script := "(" + strings.Join(join, " && ") + ` && s=x; while :; do s="$s$s"; done)`
+	if err := exec.Command("sh", "-c", script).Run(); err == nil {
+		t.Fatal("the process was not killed")
+	}
+	if !r.OOMKilled(name) {
+		t.Error("no process was killed for want of memory")
+	}
+	got := r.Usage(name)
+	if got.CPU.GetUsageCoreNanoSeconds().GetValue() == 0 || got.Memory.GetPageFaults().GetValue() == 0 || got.Memory.WorkingSetBytes == nil {
+		t.Errorf("usage %+v, want CPU time, page faults and a working set", got)
+	}
+	if n := got.Processes.GetProcessCount(); n == nil || n.Value != 0 {
+		t.Errorf("%v processes, want 0", n)
+	}
+}
+
+func limitMemory(t *testing.T, r *Reader, cgroup string, limit uint64) bool {
+	t.Helper()
+	for controller, files := range map[string][]string{
+		unified:  {"memory.max", "memory.swap.max"},
+		"memory": {"memory.limit_in_bytes", "memory.memsw.limit_in_bytes"},
+	} {
+		dir := r.cgroups.dir(controller, cgroup)
+		if dir == "" {
+			continue
+		}
+		for i, file := range files {
+			err := os.WriteFile(filepath.Join(dir, file), strconv.AppendUint(nil, limit, 10), 0)
+			if err != nil && i == 0 {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func BenchmarkUsage(b *testing.B) {
+	r := machineV2.with(cgroupV2.below("sys/fs/cgroup/abc")).reader(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		if u := r.Usage("/abc"); u.Processes == nil {
+			b.Fatal("no usage")
+		}
+	}
+}

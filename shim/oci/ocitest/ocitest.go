@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package ocitest is an OCI runtime for tests that need neither root nor runc.
+//
+// A test binary becomes the runtime, and the init of its containers, when it
+// calls Main first thing in TestMain: the tests run it again, under the command
+// line of runc. Containers are plain processes without namespaces or control
+// groups. A Root holds the runtime's state and the files by which a test makes
+// commands fail or wait.
+package ocitest
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/containerd/containerd/api/types/runc/options"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	initRole  = "ocitest-init"
+	traceFile = "trace"
+)
+
+// Main does not return if this process was run as a runtime or as an init.
+func Main() {
+	if len(os.Args) < 2 {
+		return
+	}
+	switch os.Args[1] {
+	case initRole:
+		fmt.Fprintln(os.Stderr, beInit(os.Args[2:]))
+		os.Exit(1)
+	case "--root", "--log-format", "features":
+		os.Exit(beRuntime(os.Args[1:]))
+	}
+}
+
+// Root is a directory for the state of the runtime.
+type Root struct {
+	t   testing.TB
+	dir string
+}
+
+// New returns an empty Root.
+func New(t testing.TB) *Root { return &Root{t: t, dir: t.TempDir()} }
+
+// Options selects this binary as the runtime.
+func (r *Root) Options() *options.Options {
+	self, err := os.Executable()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return &options.Options{BinaryName: self, Root: r.dir}
+}
+
+// Bundle returns a bundle directory whose init runs args, in a PID namespace
+// of its own as far as config.json says so.
+func (r *Root) Bundle(privatePids bool, args ...string) string {
+	spec := &specs.Spec{
+		Version: specs.Version,
+		Process: &specs.Process{Args: args, Env: os.Environ(), Cwd: "/"},
+		Linux:   &specs.Linux{},
+	}
+	if privatePids {
+		spec.Linux.Namespaces = []specs.LinuxNamespace{{Type: specs.PIDNamespace}}
+	}
+	dir := r.t.TempDir()
+	data, err := json.Marshal(spec)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "config.json"), data, 0o600)
+	}
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return dir
+}
+
+// Fail makes a command fail with a message, until the test calls the result.
+func (r *Root) Fail(command, message string) (mend func()) {
+	path := filepath.Join(r.dir, "fail-"+command)
+	if err := os.WriteFile(path, []byte(message), 0o600); err != nil {
+		r.t.Fatal(err)
+	}
+	return func() { _ = os.Remove(path) }
+}
+
+// Gate makes a command wait. entered returns when the command has come to the
+// gate, open lets it and all later ones through.
+func (r *Root) Gate(command string) (entered, open func()) {
+	path := filepath.Join(r.dir, "gate-"+command)
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		r.t.Fatal(err)
+	}
+	var held *os.File
+	entered = func() {
+		var err error
+		if held, err = os.OpenFile(path, os.O_WRONLY, 0); err != nil {
+			r.t.Error(err)
+		}
+	}
+	open = func() {
+		_ = os.Remove(path)
+		if held != nil {
+			_ = held.Close()
+		}
+	}
+	return entered, open
+}
+
+// Trace returns the commands that were run, one "command id" each.
+func (r *Root) Trace() []string {
+	data, err := os.ReadFile(filepath.Join(r.dir, traceFile))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return strings.Split(strings.TrimSpace(string(data)), "\n")
+}
+
+// Knows tells whether the runtime has a container.
+func (r *Root) Knows(namespace, id string) bool {
+	_, err := os.Stat(filepath.Join(r.dir, namespace, id))
+	return err == nil
+}
