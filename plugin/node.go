@@ -46,15 +46,11 @@ func (n node) Info(context.Context) (map[string]string, error) {
 		return nil, err
 	}
 	info := map[string]string{"config": string(settings), "lastCNILoadStatus": "OK"}
-	loaded, err := n.network.Info("")
-	if err != nil {
-		info["lastCNILoadStatus"] = err.Error()
-		return info, nil
+	loaded, loadErr := n.network.Info("")
+	if loadErr != nil {
+		info["lastCNILoadStatus"] = loadErr.Error()
 	}
 	cni, err := json.Marshal(loaded)
-	if err != nil {
-		return nil, err
-	}
 	info["cniconfig"] = string(cni)
-	return info, nil
+	return info, err
 }

@@ -39,7 +39,7 @@ func (m *Manager) Attach(ctx context.Context, id string, opts AttachOptions) err
 		Stdout: opts.Stdout,
 		Stderr: opts.Stderr,
 		CloseStdin: func() {
-			_ = task.CloseIO(context.WithoutCancel(ctx), runtime.WithStdinCloser) // it may have ended
+			_ = runtime.CloseStdin(context.WithoutCancel(ctx), task) // it may have ended
 		},
 	})
 	if err != nil {

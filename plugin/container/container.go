@@ -24,6 +24,7 @@ import (
 
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/pkg/cio"
+	"github.com/opencontainers/go-digest"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sync/singleflight"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -140,7 +141,7 @@ type Containerd interface {
 	Containers(ctx context.Context, filter string) ([]runtime.Record, error)
 
 	Lease(ctx context.Context) (leased context.Context, release func(context.Context) error, err error)
-	PrepareSnapshot(ctx context.Context, key string, image runtime.Image, snapshotter string) ([]mount.Mount, error)
+	PrepareSnapshot(ctx context.Context, key string, parent digest.Digest, snapshotter string) ([]mount.Mount, error)
 	RemoveSnapshot(ctx context.Context, snapshotter, key string) error
 
 	NewTask(ctx context.Context, id string, io cio.Creator, shimPath string) (runtime.Task, error)
@@ -153,9 +154,10 @@ type Pods interface {
 	Get(id string) (*pod.Record, error)
 }
 
-// Images finds the images of containers.
+// Images finds the images of containers and gets them ready for a snapshotter.
 type Images interface {
 	Resolve(ctx context.Context, ref string) (image.Image, error)
+	Unpack(ctx context.Context, img image.Image, snapshotter string) error
 }
 
 // Handlers tells the configuration of a runtime handler.

@@ -61,7 +61,7 @@ func TestLife(t *testing.T) {
 	f := newMachine()
 	m := newManager(t, f, t.TempDir())
 	id := mustCreate(t, m, "app")
-	want := "lease\nsnapshot\nmake spec\ncreate container\nrelease lease"
+	want := "lease\nunpack\nsnapshot\nmake spec\ncreate container\nrelease lease"
 	if diff := cmp.Diff(want, f.lines()); diff != "" {
 		t.Errorf("steps of create (-want +got):\n%s", diff)
 	}
@@ -106,7 +106,7 @@ func TestLife(t *testing.T) {
 
 // Each step of Create fails in turn: nothing is left and the name is free.
 func TestCreateUndoesEveryStep(t *testing.T) {
-	for _, step := range []string{"lease", "snapshot", "make spec", "create container"} {
+	for _, step := range []string{"lease", "unpack", "snapshot", "make spec", "create container"} {
 		t.Run(step, func(t *testing.T) {
 			f := newMachine()
 			m := newManager(t, f, t.TempDir())

@@ -127,10 +127,14 @@ func (m *Manager) create(ctx context.Context, p *pod.Record, c *runtimeapi.Conta
 	if err := m.Dirs.make(r.ID); err != nil {
 		return "", err
 	}
+	// The image may have come from another handler, or from ctr.
+	if err := m.Images.Unpack(ctx, req.image, r.Runtime.Snapshotter); err != nil {
+		return "", fmt.Errorf("unpack image %s: %w", r.Image.Name, err)
+	}
 	u.Push("snapshot", func(ctx context.Context) error {
 		return m.Containerd.RemoveSnapshot(ctx, r.Runtime.Snapshotter, r.ID)
 	})
-	req.rootfs, err = m.Containerd.PrepareSnapshot(ctx, r.ID, req.image.Handle, r.Runtime.Snapshotter)
+	req.rootfs, err = m.Containerd.PrepareSnapshot(ctx, r.ID, req.image.ChainID, r.Runtime.Snapshotter)
 	if err != nil {
 		return "", fmt.Errorf("snapshot: %w", err)
 	}

@@ -45,21 +45,27 @@ type ExecOptions struct {
 	Resize         <-chan Size
 }
 
-// ExecSync runs a command and returns what it printed, up to 16 MiB of each
-// stream, and its exit code. timeout 0 is none; a command that takes longer is
-// killed and the error is DeadlineExceeded.
-func (m *Manager) ExecSync(ctx context.Context, id string, command []string, timeout time.Duration) (stdout, stderr []byte, code uint32, err error) {
+// Result is what a command printed, up to 16 MiB of each stream, and its exit
+// code.
+type Result struct {
+	Stdout, Stderr []byte
+	Code           uint32
+}
+
+// ExecSync runs a command and returns its result. timeout 0 is none; a command
+// that takes longer is killed and the error is DeadlineExceeded.
+func (m *Manager) ExecSync(ctx context.Context, id string, command []string, timeout time.Duration) (Result, error) {
 	if timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, timeout, fmt.Errorf("command %q took longer than %s: %w", command[:min(1, len(command))], timeout, context.DeadlineExceeded))
 		defer cancel()
 	}
 	var out, errOut limitedBuffer
-	code, err = m.Exec(ctx, id, ExecOptions{Command: command, Stdout: &out, Stderr: &errOut})
+	code, err := m.Exec(ctx, id, ExecOptions{Command: command, Stdout: &out, Stderr: &errOut})
 	if err != nil {
-		return nil, nil, 0, err
+		return Result{}, err
 	}
-	return out.bytes(), errOut.bytes(), code, nil
+	return Result{Stdout: out.bytes(), Stderr: errOut.bytes(), Code: code}, nil
 }
 
 // Exec runs a command in a running container, connected to the streams of opts,
@@ -107,7 +113,7 @@ func (m *Manager) exec(ctx context.Context, r *Record, task runtime.Task, opts E
 		return 0, err
 	}
 	stdin.afterEOF(func() {
-		_ = process.CloseIO(owned, runtime.WithStdinCloser) // it may have ended
+		_ = runtime.CloseStdin(owned, process) // it may have ended
 	})
 	resized, stopResizing := context.WithCancel(ctx)
 	defer stopResizing()
@@ -223,7 +229,7 @@ func (b *boundedIO) Wait() {
 	select {
 	case <-b.drained:
 	case <-timer.C:
-		_ = b.IO.Close() // ends the reads under way
+		_ = b.Close() // ends the reads under way
 	}
 }
 

@@ -61,7 +61,7 @@ func (m *Manager) waitAgain(task runtime.Task) (<-chan runtime.ExitStatus, *exit
 		switch {
 		case errdefs.IsNotFound(err):
 			return nil, &exit{lost: true}
-		case err == nil && status.Status == stopped:
+		case err == nil && status.Status == runtime.Stopped:
 			return nil, &exit{code: status.ExitStatus, at: status.ExitTime}
 		case err == nil:
 			if again, err := task.Wait(m.life); err == nil {

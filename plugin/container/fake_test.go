@@ -19,6 +19,7 @@ import (
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/errdefs"
+	"github.com/opencontainers/go-digest"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"go.uber.org/goleak"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -182,7 +183,7 @@ func (f *machine) Lease(ctx context.Context) (context.Context, func(context.Cont
 	return ctx, release, err
 }
 
-func (f *machine) PrepareSnapshot(context.Context, string, runtime.Image, string) ([]mount.Mount, error) {
+func (f *machine) PrepareSnapshot(context.Context, string, digest.Digest, string) ([]mount.Mount, error) {
 	return nil, f.makes("snapshot", "snapshot")
 }
 
@@ -350,6 +351,8 @@ func (f fakeImages) Resolve(_ context.Context, ref string) (image.Image, error) 
 	}
 	return image.Image{ID: "sha256:1", Names: []string{"busybox"}}, nil
 }
+
+func (f fakeImages) Unpack(context.Context, image.Image, string) error { return f.call("unpack") }
 
 type fakeHandlers struct{}
 

@@ -79,12 +79,21 @@ func (l *live) setTask(t runtime.Task) {
 	l.task = t
 }
 
-// runningTask returns the task of a running container.
-func (r *Record) runningTask() (runtime.Task, error) {
+// task returns the task of a running container, nil for one that does not run.
+func (r *Record) task() runtime.Task {
 	r.live.mu.Lock()
 	defer r.live.mu.Unlock()
-	if !r.running() || r.live.task == nil {
+	if !r.running() {
+		return nil
+	}
+	return r.live.task
+}
+
+// runningTask returns the task of a container that must run.
+func (r *Record) runningTask() (runtime.Task, error) {
+	task := r.task()
+	if task == nil {
 		return nil, fmt.Errorf("%s is not running (%s): %w", r, stateName(r), errdefs.ErrFailedPrecondition)
 	}
-	return r.live.task, nil
+	return task, nil
 }

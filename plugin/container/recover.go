@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"time"
 
-	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
 	"golang.org/x/sync/errgroup"
@@ -95,27 +94,27 @@ func (m *Manager) openStreams(r *Record) (*stdio.Streams, error) {
 }
 
 // findTask returns a container's task and its state; a nil task is none.
-func (m *Manager) findTask(ctx context.Context, id string) (runtime.Task, containerd.Status, error) {
+func (m *Manager) findTask(ctx context.Context, id string) (runtime.Task, runtime.Status, error) {
 	task, err := m.Containerd.LoadTask(ctx, id, nil)
 	if errdefs.IsNotFound(err) {
-		return nil, containerd.Status{}, nil
+		return nil, runtime.Status{}, nil
 	}
 	if err != nil {
-		return nil, containerd.Status{}, fmt.Errorf("load task: %w", err)
+		return nil, runtime.Status{}, fmt.Errorf("load task: %w", err)
 	}
 	status, err := task.Status(ctx)
 	if errdefs.IsNotFound(err) {
-		return nil, containerd.Status{}, nil
+		return nil, runtime.Status{}, nil
 	}
 	if err != nil {
-		return nil, containerd.Status{}, fmt.Errorf("state of task: %w", err)
+		return nil, runtime.Status{}, fmt.Errorf("state of task: %w", err)
 	}
 	return task, status, nil
 }
 
 // reconcile brings the record and the live part of a container in line with
 // its task.
-func (m *Manager) reconcile(ctx context.Context, r *Record, task runtime.Task, status containerd.Status) error {
+func (m *Manager) reconcile(ctx context.Context, r *Record, task runtime.Task, status runtime.Status) error {
 	ended := exit{code: status.ExitStatus, at: status.ExitTime}
 	switch r.State() {
 	case runtimeapi.ContainerState_CONTAINER_EXITED:
@@ -126,7 +125,7 @@ func (m *Manager) reconcile(ctx context.Context, r *Record, task runtime.Task, s
 		if task == nil {
 			return nil
 		}
-		if status.Status == containerd.Created {
+		if status.Status == runtime.Created {
 			return m.Containerd.DeleteTask(ctx, r.ID)
 		}
 		if _, err := m.update(ctx, r.ID, func(r *Record) {
@@ -141,7 +140,7 @@ func (m *Manager) reconcile(ctx context.Context, r *Record, task runtime.Task, s
 		return nil
 	}
 	r.live.setTask(task)
-	if status.Status == containerd.Stopped {
+	if status.Status == runtime.Stopped {
 		m.exited(m.life, r.ID, task, ended)
 		return nil
 	}

@@ -9,7 +9,6 @@ import (
 	"syscall"
 	"time"
 
-	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
 	"github.com/moby/sys/signal"
@@ -17,9 +16,6 @@ import (
 
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 )
-
-// stopped is the state of a task whose process has ended.
-const stopped = containerd.Stopped
 
 // Stop ends a running container: its stop signal, then, after grace, SIGKILL.
 // It returns when the exit is in the record or when ctx ends; the kill comes
@@ -39,8 +35,8 @@ func (m *Manager) Stop(ctx context.Context, id string, grace time.Duration) erro
 	if r, err = m.containers.Get(r.ID); errdefs.IsNotFound(err) {
 		return nil
 	}
-	task, err := r.runningTask()
-	if err != nil {
+	task := r.task()
+	if task == nil {
 		return nil // it does not run, which is what the caller wants
 	}
 	if grace > 0 {
@@ -76,11 +72,7 @@ func (m *Manager) signal(ctx context.Context, r *Record, task runtime.Task, name
 	if err != nil {
 		sig = syscall.SIGTERM // an image may ask for a signal that does not exist
 	}
-	var opts []containerd.KillOpts
-	if sig == syscall.SIGKILL {
-		opts = append(opts, containerd.WithKillAll)
-	}
-	if err := task.Kill(ctx, sig, opts...); err != nil && !errdefs.IsNotFound(err) {
+	if err := runtime.Kill(ctx, task, sig); err != nil && !errdefs.IsNotFound(err) {
 		log.G(ctx).WithError(err).WithField("container", r.ID).WithField("signal", name).Warn("signal is not delivered")
 	}
 }

@@ -6,11 +6,12 @@ import (
 	"context"
 	"fmt"
 
-	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
 
@@ -66,12 +67,12 @@ func (m *Manager) updateResources(ctx context.Context, r *Record, want *runtimea
 	return err
 }
 
-func (m *Manager) applyResources(ctx context.Context, r *Record, resources any) error {
-	task, err := r.runningTask()
-	if err != nil {
-		return nil // it has ended since, and a cgroup it no longer has
+func (m *Manager) applyResources(ctx context.Context, r *Record, resources *specs.LinuxResources) error {
+	task := r.task()
+	if task == nil {
+		return nil // it has ended since, and has no cgroup any more
 	}
-	err = task.Update(ctx, containerd.WithResources(resources))
+	err := runtime.SetResources(ctx, task, resources)
 	if errdefs.IsNotFound(err) {
 		return nil
 	}

@@ -13,11 +13,11 @@ import (
 // if that is not 0. A command that fails is no error.
 func (s *Server) ExecSync(ctx context.Context, req *runtimeapi.ExecSyncRequest) (*runtimeapi.ExecSyncResponse, error) {
 	timeout := time.Duration(max(req.GetTimeout(), 0)) * time.Second
-	stdout, stderr, code, err := s.Containers.ExecSync(ctx, req.GetContainerId(), req.GetCmd(), timeout)
+	result, err := s.Containers.ExecSync(ctx, req.GetContainerId(), req.GetCmd(), timeout)
 	if err != nil {
 		return nil, err
 	}
-	return &runtimeapi.ExecSyncResponse{Stdout: stdout, Stderr: stderr, ExitCode: int32(code)}, nil
+	return &runtimeapi.ExecSyncResponse{Stdout: result.Stdout, Stderr: result.Stderr, ExitCode: int32(result.Code)}, nil
 }
 
 // Exec returns a URL under which a command runs in a container.

@@ -210,7 +210,7 @@ func TestReadConfDirOrder(t *testing.T) {
 func TestRealPlugins(t *testing.T) {
 	p, dir := newTestPinner(t)
 	binDirs := filepath.SplitList(os.Getenv("CNI_PATH"))
-	if binDirs == nil {
+	if len(binDirs) == 0 {
 		t.Skip("CNI_PATH names no directory with the plugins ptp, host-local and tuning")
 	}
 	confDir := filepath.Join(dir, "net.d")

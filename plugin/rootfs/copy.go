@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	// maxDepth bounds the open directories of a copy: one for each level.
-	maxDepth = 500
+	// maxDepth bounds the open files of a copy: three for each level.
+	maxDepth = 300
 	// batch is how many directory entries are read at once.
 	batch = 256
 	// chunk is how many bytes are copied between two looks at the context.
@@ -30,29 +30,36 @@ const (
 	selinuxLabel = "security.selinux"
 )
 
-// copier copies the directory src into the empty directory dst. Files are named by their path from there, the same for both.
+// copier copies a directory tree.
 //
-// continuity's fs.CopyDir would do this too, but it cannot be cancelled, syncs each file, follows plain paths and sets a directory's time
-// before it fills it. [os.Root.Chmod] is not used: it needs Linux 6.6.
+// continuity's fs.CopyDir would do this too, but it cannot be cancelled, syncs each file, goes by plain paths and sets a directory's time
+// before it fills it.
 type copier struct {
-	dst, src *os.Root
-	// links is where the first name of each file with several names was copied to.
+	// top is where the copy is made, and links what is in there already of each file with several names.
+	top          *os.Root
 	links        map[inode]string
 	names, value []byte // buffers for extended attributes
 }
 
 type inode struct{ dev, ino uint64 }
 
-func newCopier(dst, src *os.Root) *copier {
-	return &copier{dst: dst, src: src, links: make(map[inode]string), names: make([]byte, maxXattr), value: make([]byte, maxXattr)}
+// place is one directory of the tree, which has the same path in the copy. With a root of its own for each, a file deep down costs no more
+// than one at the top.
+type place struct {
+	dst, src *os.Root
+	path     string
+	depth    int
+}
+
+// copyTree copies what is in src, and the attributes of src itself, into the empty directory dst.
+func copyTree(ctx context.Context, dst, src *os.Root) error {
+	c := copier{top: dst, links: make(map[inode]string), names: make([]byte, maxXattr), value: make([]byte, maxXattr)}
+	return c.dir(ctx, place{dst: dst, src: src, path: "."})
 }
 
 // dir copies what is in a directory, and then its attributes: a mode or a default ACL could be in the way before, and the time changes.
-func (c *copier) dir(ctx context.Context, name string, depth int) error {
-	if depth > maxDepth {
-		return broken("%.64s...: is more than %d directories deep", name, maxDepth)
-	}
-	in, err := c.src.Open(name)
+func (c *copier) dir(ctx context.Context, at place) error {
+	in, err := at.src.Open(".")
 	if err != nil {
 		return err
 	}
@@ -60,7 +67,7 @@ func (c *copier) dir(ctx context.Context, name string, depth int) error {
 	for {
 		entries, err := in.ReadDir(batch)
 		for _, e := range entries {
-			if err := c.entry(ctx, path.Join(name, e.Name()), depth); err != nil {
+			if err := c.entry(ctx, at, e.Name()); err != nil {
 				return err
 			}
 		}
@@ -68,74 +75,93 @@ func (c *copier) dir(ctx context.Context, name string, depth int) error {
 			break
 		}
 		if err != nil {
-			return err
+			return fmt.Errorf("%.200s: %w", at.path, err)
 		}
 	}
-	out, err := c.dst.Open(name)
+	out, err := at.dst.Open(".")
 	if err != nil {
 		return err
 	}
 	defer out.Close()
-	return c.attributes(out, in, name)
+	if err := c.attributes(at, ".", out, in); err != nil {
+		return fmt.Errorf("%.200s: %w", at.path, err)
+	}
+	return nil
 }
 
-func (c *copier) entry(ctx context.Context, name string, depth int) error {
+func (c *copier) entry(ctx context.Context, at place, name string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	info, err := c.src.Lstat(name)
+	info, err := at.src.Lstat(name)
+	switch {
+	case err != nil:
+	case info.IsDir():
+		return c.subdir(ctx, at, name)
+	default:
+		err = c.file(ctx, at, name, info)
+	}
 	if err != nil {
-		return err
+		return fmt.Errorf("%.200s: %w", path.Join(at.path, name), err)
 	}
-	if info.IsDir() {
-		if err := c.dst.Mkdir(name, 0o700); err != nil {
-			return err
+	return nil
+}
+
+func (c *copier) subdir(ctx context.Context, at place, name string) error {
+	below := place{path: path.Join(at.path, name), depth: at.depth + 1}
+	if below.depth > maxDepth {
+		return broken("%.200s...: is more than %d directories deep", below.path, maxDepth)
+	}
+	err := at.dst.Mkdir(name, 0o700)
+	if err != nil {
+		return fmt.Errorf("%.200s: %w", at.path, err)
+	}
+	if below.dst, err = at.dst.OpenRoot(name); err != nil {
+		return fmt.Errorf("%.200s: %w", at.path, err)
+	}
+	defer below.dst.Close()
+	if below.src, err = at.src.OpenRoot(name); err != nil {
+		return fmt.Errorf("%.200s: %w", at.path, err)
+	}
+	defer below.src.Close()
+	return c.dir(ctx, below)
+}
+
+// file copies anything but a directory; as a hard link where it was copied by another name before.
+func (c *copier) file(ctx context.Context, at place, name string, info fs.FileInfo) error {
+	if stat := sysStat(info); stat.Nlink > 1 {
+		id := inode{stat.Dev, stat.Ino}
+		full := path.Join(at.path, name)
+		if first, ok := c.links[id]; ok {
+			return c.top.Link(first, full)
 		}
-		return c.dir(ctx, name, depth+1)
-	}
-	if linked, err := c.link(name, info); linked {
-		return err
+		c.links[id] = full
 	}
 	switch info.Mode().Type() {
 	case 0:
-		return c.file(ctx, name)
+		return c.regular(ctx, at, name)
 	case fs.ModeSymlink:
-		return c.symlink(name, info)
+		return copySymlink(at, name, info)
 	default:
-		return c.node(name, info)
+		return copyNode(at, name, info)
 	}
 }
 
-// link makes a hard link where the file was copied by another name before.
-func (c *copier) link(name string, info fs.FileInfo) (bool, error) {
-	stat := sysStat(info)
-	if stat.Nlink < 2 {
-		return false, nil
-	}
-	file := inode{stat.Dev, stat.Ino}
-	first, ok := c.links[file]
-	if !ok {
-		c.links[file] = name
-		return false, nil
-	}
-	return true, c.dst.Link(first, name)
-}
-
-func (c *copier) file(ctx context.Context, name string) (err error) {
-	in, err := c.src.Open(name)
+func (c *copier) regular(ctx context.Context, at place, name string) (err error) {
+	in, err := at.src.Open(name)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	out, err := c.dst.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	out, err := at.dst.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
 	if err := copyData(ctx, out, in); err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+		return err
 	}
-	return c.attributes(out, in, name)
+	return c.attributes(at, name, out, in)
 }
 
 // copyData copies the parts of a file that are not holes, else a small image could fill the disk.
@@ -184,41 +210,41 @@ func copyRange(ctx context.Context, out, in *os.File, start, end int64) error {
 	return nil
 }
 
-func (c *copier) symlink(name string, info fs.FileInfo) error {
-	target, err := c.src.Readlink(name)
+func copySymlink(at place, name string, info fs.FileInfo) error {
+	target, err := at.src.Readlink(name)
 	if err != nil {
 		return err
 	}
-	if err := c.dst.Symlink(target, name); err != nil {
+	if err := at.dst.Symlink(target, name); err != nil {
 		return err
 	}
 	stat := sysStat(info)
-	return c.dst.Lchown(name, int(stat.Uid), int(stat.Gid))
+	return at.dst.Lchown(name, int(stat.Uid), int(stat.Gid))
 }
 
-// node copies a FIFO, a socket or a device. Whether the container may open a device is for its device cgroup to say, as with those in the
-// rest of its image.
-func (c *copier) node(name string, info fs.FileInfo) error {
-	parent, err := c.dst.Open(path.Dir(name))
+// copyNode copies a FIFO, a socket or a device. Whether the container may open a device is for its device cgroup to say, as with those in
+// the rest of its image. [os.Root.Chmod] would need Linux 6.6.
+func copyNode(at place, name string, info fs.FileInfo) error {
+	parent, err := at.dst.Open(".")
 	if err != nil {
 		return err
 	}
 	defer parent.Close()
-	stat, dir, base := sysStat(info), int(parent.Fd()), path.Base(name)
-	if err := unix.Mknodat(dir, base, stat.Mode, int(stat.Rdev)); err != nil {
-		return &fs.PathError{Op: "mknodat", Path: name, Err: err}
+	stat, dir := sysStat(info), int(parent.Fd())
+	if err := unix.Mknodat(dir, name, stat.Mode, int(stat.Rdev)); err != nil {
+		return fmt.Errorf("mknod: %w", err)
 	}
-	if err := c.dst.Lchown(name, int(stat.Uid), int(stat.Gid)); err != nil {
+	if err := at.dst.Lchown(name, int(stat.Uid), int(stat.Gid)); err != nil {
 		return err
 	}
-	if err := unix.Fchmodat(dir, base, stat.Mode&^unix.S_IFMT, 0); err != nil {
-		return &fs.PathError{Op: "fchmodat", Path: name, Err: err}
+	if err := unix.Fchmodat(dir, name, stat.Mode&^unix.S_IFMT, 0); err != nil {
+		return fmt.Errorf("chmod: %w", err)
 	}
-	return c.dst.Chtimes(name, time.Time{}, info.ModTime())
+	return at.dst.Chtimes(name, time.Time{}, info.ModTime())
 }
 
 // attributes copies what a file has beside its content. The order matters: chown(2) takes setuid bits and file capabilities away.
-func (c *copier) attributes(out, in *os.File, name string) error {
+func (c *copier) attributes(at place, name string, out, in *os.File) error {
 	info, err := in.Stat()
 	if err != nil {
 		return err
@@ -227,13 +253,13 @@ func (c *copier) attributes(out, in *os.File, name string) error {
 	if err := out.Chown(int(stat.Uid), int(stat.Gid)); err != nil {
 		return err
 	}
+	if err := c.xattrs(out, in); err != nil {
+		return err
+	}
 	if err := out.Chmod(info.Mode()); err != nil {
 		return err
 	}
-	if err := c.xattrs(out, in); err != nil {
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	return c.dst.Chtimes(name, time.Time{}, info.ModTime())
+	return at.dst.Chtimes(name, time.Time{}, info.ModTime())
 }
 
 func (c *copier) xattrs(out, in *os.File) error {

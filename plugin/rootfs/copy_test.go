@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 )
@@ -126,12 +127,12 @@ func TestCopyKeeps(t *testing.T) {
 		must(t, os.Chtimes(at(name), time.Time{}, past))
 	}
 	dir, err := copyOne(t, root, "/v")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if diff := cmp.Diff(tree(t, root+"/v"), tree(t, dir)); diff != "" {
 		t.Error(diff)
 	}
+	// else only root could remove them
+	must(t, os.Chmod(at("read-only"), 0o755), os.Chmod(filepath.Join(dir, "read-only"), 0o755))
 }
 
 // What only root can give to files: owners, capabilities, device nodes.
@@ -157,9 +158,7 @@ func TestCopyKeepsAsRoot(t *testing.T) {
 		t.Skipf("needs a filesystem and the capability for file capabilities: %v", err)
 	}
 	dir, err := copyOne(t, root, "/v")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if diff := cmp.Diff(tree(t, root+"/v"), tree(t, dir)); diff != "" {
 		t.Error(diff)
 	}
@@ -181,9 +180,7 @@ func TestCopyKeepsXattrs(t *testing.T) {
 	}
 	must(t, os.Chmod(filepath.Join(root, "v/file"), 0o400))
 	dir, err := copyOne(t, root, "/v")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if diff := cmp.Diff(tree(t, root+"/v"), tree(t, dir)); diff != "" {
 		t.Error(diff)
 	}
@@ -234,5 +231,45 @@ func TestCopyManyEntries(t *testing.T) {
 	must(t, err)
 	if diff := cmp.Diff(tree(t, root+"/v"), tree(t, dir)); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// The root filesystem of a container is an overlay most of the time, where files come from several layers.
+func TestCopyFromOverlay(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: mounts an overlay")
+	}
+	lower := files(t, map[string]string{"v/gone": "x", "v/kept": "lower", "v/dir/old": "x", "v/changed": "lower"})
+	upper := files(t, map[string]string{"v/changed": "upper", "v/dir/new": "upper"})
+	must(t,
+		os.Link(lower+"/v/kept", lower+"/v/hard-link"),
+		unix.Mknod(upper+"/v/gone", unix.S_IFCHR, 0),
+		unix.Lsetxattr(upper+"/v/dir", "trusted.overlay.opaque", []byte("y"), 0),
+	)
+	overlay := []mount.Mount{{
+		Type: "overlay", Source: "overlay",
+		Options: []string{"lowerdir=" + lower, "upperdir=" + upper, "workdir=" + t.TempDir()},
+	}}
+	var dir string
+	var want map[string]string
+	err := mount.WithTempMount(t.Context(), overlay, func(root string) (err error) {
+		want = tree(t, root+"/v")
+		dir, err = copyOne(t, root, "/v")
+		return err
+	})
+	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.EINVAL) {
+		t.Skipf("needs a kernel and filesystem for overlays: %v", err)
+	}
+	must(t, err)
+	if diff := cmp.Diff(want, tree(t, dir)); diff != "" {
+		t.Error(diff)
+	}
+	entries, err := filepath.Glob(dir + "/*")
+	must(t, err)
+	if len(entries) != 4 { // changed, dir, hard-link, kept
+		t.Errorf("entries %v", entries)
+	}
+	if _, err := os.Lstat(dir + "/dir/old"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("dir/old: error %v, want none of an opaque directory's lower files", err)
 	}
 }

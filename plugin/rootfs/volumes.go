@@ -120,5 +120,5 @@ func copyVolume(ctx context.Context, root string, v spec.Volume) error {
 		return err
 	}
 	defer made.Close()
-	return newCopier(made, content).dir(ctx, ".", 0)
+	return copyTree(ctx, made, content)
 }

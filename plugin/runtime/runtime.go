@@ -25,8 +25,14 @@ type (
 	Process = containerd.Process
 	// ExitStatus is how a process ended.
 	ExitStatus = containerd.ExitStatus
-	// Image is an unpacked or unpackable image.
-	Image = containerd.Image
+	// Status is the state of a task, and how it ended once it has.
+	Status = containerd.Status
+)
+
+// The states of a task that decide something.
+const (
+	Created = containerd.Created // made, not started
+	Stopped = containerd.Stopped // its process has ended
 )
 
 // Client is the door. It is safe for concurrent use.

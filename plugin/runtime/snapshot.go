@@ -8,26 +8,13 @@ import (
 
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/errdefs"
-	"github.com/opencontainers/image-spec/identity"
+	"github.com/opencontainers/go-digest"
 )
 
-// PrepareSnapshot makes the writable layer of a container on top of image and
-// returns the mounts of its root file system. An image that is not unpacked for
-// this snapshotter is unpacked first.
-func (c *Client) PrepareSnapshot(ctx context.Context, key string, image Image, snapshotter string) ([]mount.Mount, error) {
-	layers, err := image.RootFS(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("layers of %s: %w", image.Name(), err)
-	}
-	parent := identity.ChainID(layers).String()
-	service := c.containerd.SnapshotService(snapshotter)
-	mounts, err := service.Prepare(ctx, key, parent)
-	if errdefs.IsNotFound(err) {
-		if err := image.Unpack(ctx, snapshotter); err != nil {
-			return nil, fmt.Errorf("unpack %s with snapshotter %s: %w", image.Name(), snapshotter, err)
-		}
-		mounts, err = service.Prepare(ctx, key, parent)
-	}
+// PrepareSnapshot makes the writable layer of a container on top of an unpacked
+// image, given by its chain id, and returns the mounts of its root file system.
+func (c *Client) PrepareSnapshot(ctx context.Context, key string, parent digest.Digest, snapshotter string) ([]mount.Mount, error) {
+	mounts, err := c.containerd.SnapshotService(snapshotter).Prepare(ctx, key, parent.String())
 	if err != nil {
 		return nil, fmt.Errorf("snapshotter %s: %w", snapshotter, err)
 	}

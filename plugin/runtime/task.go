@@ -5,10 +5,12 @@ package runtime
 import (
 	"context"
 	"fmt"
+	"syscall"
 
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/errdefs"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // NewTask makes the task of a container: its shim is started or joined and its
@@ -52,5 +54,21 @@ func (c *Client) DeleteTask(ctx context.Context, id string) error {
 	return nil
 }
 
-// WithStdinCloser closes the shim's side of a process' stdin.
-func WithStdinCloser(info *containerd.IOCloseInfo) { containerd.WithStdinCloser(info) }
+// Kill sends a signal to the init process of a task, and SIGKILL to all of its
+// processes. One that has ended is NotFound.
+func Kill(ctx context.Context, task Task, signal syscall.Signal) error {
+	if signal == syscall.SIGKILL {
+		return task.Kill(ctx, signal, containerd.WithKillAll)
+	}
+	return task.Kill(ctx, signal)
+}
+
+// CloseStdin closes the shim's side of a process' stdin.
+func CloseStdin(ctx context.Context, process Process) error {
+	return process.CloseIO(ctx, containerd.WithStdinCloser)
+}
+
+// SetResources changes the limits of a task.
+func SetResources(ctx context.Context, task Task, resources *specs.LinuxResources) error {
+	return task.Update(ctx, containerd.WithResources(resources))
+}

@@ -108,10 +108,7 @@ func (o *output) copyTo(ctx context.Context, w io.Writer) error {
 		select {
 		case chunk, open := <-c.chunks:
 			if !open {
-				if c.slow {
-					return errSlow
-				}
-				return nil
+				return c.err
 			}
 			if _, err := w.Write(chunk); err != nil {
 				return fmt.Errorf("%s: %w", o.name, err)

@@ -89,7 +89,7 @@ func (o *output) pass(p []byte) {
 		case c.chunks <- chunk:
 		default:
 			delete(o.clients, c)
-			c.slow = true
+			c.err = errSlow
 			close(c.chunks)
 		}
 	}
@@ -129,7 +129,7 @@ func (o *output) close() {
 // client is somebody who attached to an output.
 type client struct {
 	chunks chan []byte
-	slow   bool // was cut off; set before chunks is closed
+	err    error // why it was cut off, if it was; set before chunks is closed
 }
 
 // subscribe adds a client. Its chunks end with the output.

@@ -31,9 +31,9 @@ func (s *Server) Exec(req *runtimeapi.ExecRequest) (*runtimeapi.ExecResponse, er
 	url, err := s.promise("exec", func(w http.ResponseWriter, hr *http.Request) {
 		ctx, cancel := s.execContext(hr.Context(), want.TTY)
 		defer cancel()
-		run := func(io streams) error { return s.exec(ctx, r.ID, req.GetCmd(), io) }
+		run := func(client streams) error { return s.exec(ctx, r.ID, req.GetCmd(), client) }
 		remotecommand.ServeExec(w, hr, command{want, run}, "", "", r.ID, req.GetCmd(), &want,
-			s.idle, remotecommand.DefaultStreamCreationTimeout, remotecommand.SupportedStreamingProtocols)
+			s.idle, s.creation, remotecommand.SupportedStreamingProtocols)
 	})
 	if err != nil {
 		return nil, err
@@ -49,9 +49,9 @@ func (s *Server) Attach(req *runtimeapi.AttachRequest) (*runtimeapi.AttachRespon
 		return nil, err
 	}
 	url, err := s.promise("attach", func(w http.ResponseWriter, hr *http.Request) {
-		run := func(io streams) error { return s.attach(hr.Context(), r.ID, io) }
+		run := func(client streams) error { return s.attach(hr.Context(), r.ID, client) }
 		remotecommand.ServeAttach(w, hr, command{want, run}, "", "", r.ID, &want,
-			s.idle, remotecommand.DefaultStreamCreationTimeout, remotecommand.SupportedStreamingProtocols)
+			s.idle, s.creation, remotecommand.SupportedStreamingProtocols)
 	})
 	if err != nil {
 		return nil, err
@@ -106,19 +106,18 @@ func (s streams) close() {
 
 // exec runs a command. The exit code, if it is not 0, goes to the client as the
 // one error type that the library knows.
-func (s *Server) exec(ctx context.Context, id string, cmd []string, io streams) error {
+func (s *Server) exec(ctx context.Context, id string, cmd []string, client streams) error {
 	ctx, cancel := context.WithCancel(ctx) // the end of the sizes, too
 	defer cancel()
-	defer io.close()
-	opts := container.ExecOptions{Command: cmd, Terminal: io.terminal, Stdin: io.in, Resize: sizes(ctx, io.resize)}
-	// An interface with a nil in it is not nil.
-	if io.out != nil {
-		opts.Stdout = io.out
-	}
-	if io.err != nil {
-		opts.Stderr = io.err
-	}
-	code, err := s.containers.Exec(ctx, id, opts)
+	defer client.close()
+	code, err := s.containers.Exec(ctx, id, container.ExecOptions{
+		Command:  cmd,
+		Terminal: client.terminal,
+		Stdin:    client.in,
+		Stdout:   client.out,
+		Stderr:   client.err,
+		Resize:   sizes(ctx, client.resize),
+	})
 	if err != nil {
 		return err
 	}
@@ -128,18 +127,16 @@ func (s *Server) exec(ctx context.Context, id string, cmd []string, io streams) 
 	return nil
 }
 
-func (s *Server) attach(ctx context.Context, id string, io streams) error {
+func (s *Server) attach(ctx context.Context, id string, client streams) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer io.close()
-	opts := container.AttachOptions{Stdin: io.in, Resize: sizes(ctx, io.resize)}
-	if io.out != nil {
-		opts.Stdout = io.out
-	}
-	if io.err != nil {
-		opts.Stderr = io.err
-	}
-	return s.containers.Attach(ctx, id, opts)
+	defer client.close()
+	return s.containers.Attach(ctx, id, container.AttachOptions{
+		Stdin:  client.in,
+		Stdout: client.out,
+		Stderr: client.err,
+		Resize: sizes(ctx, client.resize),
+	})
 }
 
 // sizes passes on the sizes of a terminal until they or ctx end. The client never
@@ -198,15 +195,15 @@ func (c command) ExecInContainer(ctx context.Context, name, uid, id string, _ []
 //nolint:revive // the arguments are the library's
 func (c command) AttachContainer(_ context.Context, _, _, _ string, in io.Reader, out, err io.WriteCloser,
 	tty bool, resize <-chan remotecommand.TerminalSize) error {
-	io := streams{terminal: tty, resize: resize}
+	client := streams{terminal: tty, resize: resize}
 	if c.want.Stdin {
-		io.in = in
+		client.in = in
 	}
 	if c.want.Stdout {
-		io.out = out
+		client.out = out
 	}
 	if c.want.Stderr {
-		io.err = err
+		client.err = err
 	}
-	return c.run(io)
+	return c.run(client)
 }

@@ -9,8 +9,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	neturl "net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/google/go-cmp/cmp"
@@ -18,6 +20,7 @@ import (
 	"k8s.io/cri-streaming/pkg/streaming/remotecommand"
 
 	"github.com/containerd-lite/containerd-lite/plugin/container"
+	"github.com/containerd-lite/containerd-lite/plugin/pod"
 )
 
 // upper writes stdin in upper case to stdout, a word to stderr, and exits with 7.
@@ -259,6 +262,52 @@ func TestServerEnds(t *testing.T) {
 	if _, err := http.Get(later); err == nil {
 		t.Error("the server still answers")
 	}
+}
+
+// TestAbandoned finds that nothing is left of clients that go in the middle of
+// their request, or that never create their streams; see TestMain.
+func TestAbandoned(t *testing.T) {
+	s, err := New(Options{Address: "127.0.0.1", Port: "0"}, fakeContainers{}, fakePods{"p": newPod(pod.Ready, hostNetwork)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.creation = time.Millisecond
+	ctx, cancel := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(ctx) }()
+
+	spdy := "Upgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: v4.channel.k8s.io\r\n\r\n"
+	webSocket := "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" +
+		"Sec-WebSocket-Protocol: v9\r\nOrigin: http://localhost\r\n\r\n"
+	for _, upgrade := range []string{spdy, webSocket} {
+		for sent := range len(upgrade) + 1 {
+			dialRaw(t, execURL(t, s, allStreams), upgrade[:sent]).Close()
+		}
+	}
+	stays := dialRaw(t, execURL(t, s, allStreams), spdy)
+	defer stays.Close()
+	if _, err := io.Copy(io.Discard, stays); err != nil {
+		t.Errorf("connection without streams: %v, want its end", err)
+	}
+	cancel()
+	if err := <-served; err != nil {
+		t.Errorf("Serve: %v", err)
+	}
+}
+
+// dialRaw connects and sends the start of a request.
+func dialRaw(t *testing.T, address, upgrade string) net.Conn {
+	t.Helper()
+	u, err := neturl.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := net.Dial("tcp", u.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n%s", u.Path, upgrade)
+	return conn
 }
 
 func TestRequests(t *testing.T) {

@@ -19,7 +19,6 @@ import (
 	"golang.org/x/sys/unix"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 	"k8s.io/cri-streaming/pkg/streaming/portforward"
-	"k8s.io/cri-streaming/pkg/streaming/remotecommand"
 	"k8s.io/streaming/pkg/httpstream"
 
 	"github.com/containerd-lite/containerd-lite/plugin/network"
@@ -57,7 +56,7 @@ func (s *Server) PortForward(req *runtimeapi.PortForwardRequest) (*runtimeapi.Po
 			return err
 		}
 		portforward.ServePortForward(w, hr, forwarder(forward), r.ID, "", &portforward.V4Options{Ports: req.GetPort()},
-			s.idle, remotecommand.DefaultStreamCreationTimeout, portforward.SupportedProtocols)
+			s.idle, s.creation, portforward.SupportedProtocols)
 	})
 	if err != nil {
 		return nil, err

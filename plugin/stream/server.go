@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
+	"k8s.io/cri-streaming/pkg/streaming/remotecommand"
 
 	"github.com/containerd-lite/containerd-lite/plugin/container"
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
@@ -71,6 +72,7 @@ type Server struct {
 	containers Containers
 	pods       Pods
 	idle       time.Duration
+	creation   time.Duration // that a client may take to create its streams
 	listener   net.Listener
 	base       url.URL
 	pending    pending
@@ -92,6 +94,7 @@ func New(opts Options, containers Containers, pods Pods) (*Server, error) {
 		containers: containers,
 		pods:       pods,
 		idle:       opts.IdleTimeout,
+		creation:   remotecommand.DefaultStreamCreationTimeout,
 		base:       url.URL{Scheme: "http", Host: listener.Addr().String()},
 	}
 	s.listener = watchedListener{listener}
