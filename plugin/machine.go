@@ -28,6 +28,8 @@ const (
 	// initBinary is the program that is also the init of pods; see package
 	// shim/podinit.
 	initBinary = "containerd-shim-lite-v2"
+	// bundleRootfs is where a shim mounts a root file system, in the bundle.
+	bundleRootfs = "rootfs"
 	// featuresLimit bounds how long a shim may take to tell its features.
 	featuresLimit = 10 * time.Second
 )
@@ -116,7 +118,7 @@ func (m machine) handler(name string, h config.Handler) spec.Handler {
 }
 
 // podInit makes the spec of a pod's init.
-func (m machine) podInit(r *pod.Record, h config.Handler, root string) (*specs.Spec, error) {
+func (m machine) podInit(r *pod.Record, h config.Handler) (*specs.Spec, error) {
 	binary, err := findInit()
 	if err != nil {
 		return nil, err
@@ -126,7 +128,7 @@ func (m machine) podInit(r *pod.Record, h config.Handler, root string) (*specs.S
 		Handler: m.handler(r.Handler, h),
 		Options: m.options,
 		Facts:   m.facts.For(m.features[r.Handler]),
-		Root:    root,
+		Root:    bundleRootfs,
 		Binary:  binary,
 	})
 }
@@ -154,9 +156,6 @@ func (m machine) handlers(r config.Runtime) []*runtimeapi.RuntimeHandler {
 	var list []*runtimeapi.RuntimeHandler
 	for _, name := range r.HandlerNames() {
 		f := m.facts.Features(m.features[name])
-		if f != nil {
-			f.UserNamespaces = false // pods cannot have one yet
-		}
 		list = append(list, &runtimeapi.RuntimeHandler{Name: name, Features: f})
 		if name == r.Containerd.DefaultRuntimeName {
 			list = append(list, &runtimeapi.RuntimeHandler{Name: "", Features: f})

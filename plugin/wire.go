@@ -35,6 +35,7 @@ type Service struct {
 	images     *image.Manager
 	pods       *pod.Manager
 	containers *container.Manager
+	exits      func(ctx context.Context, seen func(runtime.Exit)) error
 	streams    *stream.Server
 	server     *cri.Server
 	end        context.CancelFunc
@@ -61,6 +62,7 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 	door := runtime.New(deps.Client)
 	machine := newMachine(ctx, deps, door, facts)
 
+	s.exits = door.Exits
 	s.network = network.New(networkOptions(settings))
 	if s.images, err = image.New(ctx, imageOptions(deps), image.FromClient(deps.Client)); err != nil {
 		return err
@@ -128,6 +130,7 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.network.Run(ctx) })
 	group.Go(func() error { return s.streams.Serve(ctx) })
+	group.Go(func() error { return s.exits(ctx, s.containers.Announce) })
 	group.Go(func() error {
 		start := time.Now()
 		if err := s.pods.Recover(ctx); err != nil {

@@ -24,7 +24,6 @@ import (
 
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/pkg/cio"
-	"github.com/opencontainers/go-digest"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sync/singleflight"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -141,10 +140,10 @@ type Containerd interface {
 	Containers(ctx context.Context, filter string) ([]runtime.Record, error)
 
 	Lease(ctx context.Context) (leased context.Context, release func(context.Context) error, err error)
-	PrepareSnapshot(ctx context.Context, key string, parent digest.Digest, snapshotter string) ([]mount.Mount, error)
+	PrepareSnapshot(ctx context.Context, s runtime.Snapshot) ([]mount.Mount, error)
 	RemoveSnapshot(ctx context.Context, snapshotter, key string) error
 
-	NewTask(ctx context.Context, id string, io cio.Creator, shimPath string) (runtime.Task, error)
+	NewTask(ctx context.Context, id string, io cio.Creator, opts runtime.TaskOptions) (runtime.Task, error)
 	LoadTask(ctx context.Context, id string, attach cio.Attach) (runtime.Task, error)
 	DeleteTask(ctx context.Context, id string) error
 }
@@ -196,6 +195,9 @@ const (
 	reapLimit   = 30 * time.Second
 	drainLimit  = 10 * time.Second
 	undoLimit   = time.Minute
+
+	// announceLimit is how long an exit may be on its way through containerd.
+	announceLimit = 5 * time.Second
 )
 
 // Manager runs containers.
@@ -204,6 +206,7 @@ type Manager struct {
 	containers *store.Store[*Record]
 	creates    *retry.Group
 	removes    singleflight.Group
+	patience   time.Duration   // for an exit on its way through containerd
 	life       context.Context // of the goroutines that wait for exits
 	close      context.CancelFunc
 	wait       sync.WaitGroup
@@ -212,7 +215,7 @@ type Manager struct {
 // New returns a Manager with no containers. ctx is the life of what it does in
 // the background, with containerd's namespace; [Manager.Close] ends it.
 func New(ctx context.Context, deps Deps) *Manager {
-	m := &Manager{Deps: deps, creates: retry.New(createLimit)}
+	m := &Manager{Deps: deps, creates: retry.New(createLimit), patience: announceLimit}
 	m.containers = store.New[*Record]("container", m)
 	m.life, m.close = context.WithCancel(ctx)
 	return m

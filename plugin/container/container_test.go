@@ -15,6 +15,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
+	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 )
 
 func mustCreate(t *testing.T, m *Manager, name string) string {
@@ -281,17 +282,36 @@ func TestReasons(t *testing.T) {
 	}
 }
 
-// The shim dies: its containers end with a code that nobody knows.
+// loseShim ends a task without an answer to those who wait for it.
+func loseShim(task *fakeTask) {
+	task.mu.Lock()
+	task.lost = errdefs.ErrNotFound
+	task.mu.Unlock()
+	task.end(0)
+}
+
+// The shim dies: containerd announces how its containers ended.
 func TestLostShim(t *testing.T) {
 	f := newMachine()
 	m := newManager(t, f, t.TempDir())
 	id := mustStart(t, m, "app")
 	r := record(t, m, id)
-	task := f.task(id)
-	task.mu.Lock()
-	task.lost = errdefs.ErrNotFound
-	task.mu.Unlock()
-	task.end(0)
+	m.Announce(runtime.Exit{ID: id, Code: 137, At: time.Unix(200, 0)})
+	loseShim(f.task(id))
+	<-r.live.ended
+	if got := record(t, m, id).Exit; got.Reason != ReasonError || got.Code != 137 {
+		t.Errorf("exit = %+v", got)
+	}
+}
+
+// The shim dies and nobody knows how its containers ended.
+func TestLostShimAndExit(t *testing.T) {
+	f := newMachine()
+	m := newManager(t, f, t.TempDir())
+	m.patience = 0
+	id := mustStart(t, m, "app")
+	r := record(t, m, id)
+	loseShim(f.task(id))
 	<-r.live.ended
 	if got := record(t, m, id).Exit; got.Reason != ReasonUnknown || got.Code != unknownExitCode {
 		t.Errorf("exit = %+v", got)

@@ -134,8 +134,7 @@ func (m *Manager) create(ctx context.Context, p *pod.Record, c *runtimeapi.Conta
 	u.Push("snapshot", func(ctx context.Context) error {
 		return m.Containerd.RemoveSnapshot(ctx, r.Runtime.Snapshotter, r.ID)
 	})
-	req.rootfs, err = m.Containerd.PrepareSnapshot(ctx, r.ID, req.image.ChainID, r.Runtime.Snapshotter)
-	if err != nil {
+	if req.rootfs, err = m.Containerd.PrepareSnapshot(ctx, req.snapshot()); err != nil {
 		return "", fmt.Errorf("snapshot: %w", err)
 	}
 	made, err := m.Specs.Make(ctx, m.specRequest(req))
@@ -166,6 +165,16 @@ func (m *Manager) create(ctx context.Context, p *pod.Record, c *runtimeapi.Conta
 	}
 	u.Keep()
 	return r.ID, nil
+}
+
+func (req *request) snapshot() runtime.Snapshot {
+	s := runtime.Snapshot{
+		Key:         req.record.ID,
+		Snapshotter: req.record.Runtime.Snapshotter,
+		Parent:      req.image.ChainID,
+	}
+	s.UIDs, s.GIDs = spec.IDMappings(req.pod.Config)
+	return s
 }
 
 // abandon undoes a failed create. There is nothing to undo after Keep.

@@ -35,7 +35,7 @@ func (m *Manager) watch(id string, task runtime.Task, exited <-chan runtime.Exit
 				// which cleans up after it; ask again until it has.
 				log.G(m.life).WithError(status.Error()).WithField("container", id).Warn("lost the shim while waiting for the container")
 				var end *exit
-				if exited, end = m.waitAgain(task); end != nil {
+				if exited, end = m.waitAgain(id, task); end != nil {
 					m.exited(m.life, id, task, *end)
 					return
 				}
@@ -53,14 +53,15 @@ type exit struct {
 
 // waitAgain returns a new wait, or the exit if there is nothing left to wait
 // for.
-func (m *Manager) waitAgain(task runtime.Task) (<-chan runtime.ExitStatus, *exit) {
+func (m *Manager) waitAgain(id string, task runtime.Task) (<-chan runtime.ExitStatus, *exit) {
 	retry := time.NewTicker(100 * time.Millisecond)
 	defer retry.Stop()
 	for {
 		status, err := task.Status(m.life)
 		switch {
 		case errdefs.IsNotFound(err):
-			return nil, &exit{lost: true}
+			end := m.announced(id)
+			return nil, &end
 		case err == nil && status.Status == runtime.Stopped:
 			return nil, &exit{code: status.ExitStatus, at: status.ExitTime}
 		case err == nil:
@@ -74,6 +75,33 @@ func (m *Manager) waitAgain(task runtime.Task) (<-chan runtime.ExitStatus, *exit
 		case <-retry.C:
 		}
 	}
+}
+
+// Announce takes down an exit that containerd has announced. It matters when
+// the shim is lost: containerd has the exit from the shim's delete command then,
+// and nobody else does.
+func (m *Manager) Announce(e runtime.Exit) {
+	if r, err := m.containers.Get(e.ID); err == nil {
+		r.live.announce(exit{code: e.Code, at: e.At})
+	}
+}
+
+// announced returns the exit that containerd announced of a task that is gone.
+// It has announced it before the task went, but the news may be on its way.
+func (m *Manager) announced(id string) exit {
+	r, err := m.containers.Get(id)
+	if err != nil {
+		return exit{lost: true}
+	}
+	timer := time.NewTimer(m.patience)
+	defer timer.Stop()
+	select {
+	case end := <-r.live.announced:
+		return end
+	case <-timer.C:
+	case <-m.life.Done():
+	}
+	return exit{lost: true}
 }
 
 // exited is the one path of every exit: the log is written to its end, the

@@ -19,7 +19,6 @@ import (
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/errdefs"
-	"github.com/opencontainers/go-digest"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"go.uber.org/goleak"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -183,7 +182,7 @@ func (f *machine) Lease(ctx context.Context) (context.Context, func(context.Cont
 	return ctx, release, err
 }
 
-func (f *machine) PrepareSnapshot(context.Context, string, digest.Digest, string) ([]mount.Mount, error) {
+func (f *machine) PrepareSnapshot(context.Context, runtime.Snapshot) ([]mount.Mount, error) {
 	return nil, f.makes("snapshot", "snapshot")
 }
 
@@ -191,7 +190,7 @@ func (f *machine) RemoveSnapshot(context.Context, string, string) error {
 	return f.undoes("remove snapshot", "snapshot")
 }
 
-func (f *machine) NewTask(_ context.Context, id string, create cio.Creator, _ string) (runtime.Task, error) {
+func (f *machine) NewTask(_ context.Context, id string, create cio.Creator, _ runtime.TaskOptions) (runtime.Task, error) {
 	if _, err := create(id); err != nil {
 		return nil, err
 	}

@@ -19,6 +19,8 @@ type live struct {
 	streams *stdio.Streams
 	ended   chan struct{} // closed when the exit is in the record
 	reaped  chan struct{} // closed when the task is deleted, too
+	// announced holds the exit that containerd announced, if it did.
+	announced chan exit
 
 	updating sync.Mutex // held by an update of the resources, shim calls included
 
@@ -29,7 +31,20 @@ type live struct {
 }
 
 func newLive(streams *stdio.Streams) *live {
-	return &live{ended: make(chan struct{}), reaped: make(chan struct{}), streams: streams}
+	return &live{
+		streams:   streams,
+		ended:     make(chan struct{}),
+		reaped:    make(chan struct{}),
+		announced: make(chan exit, 1),
+	}
+}
+
+// announce keeps the first exit that containerd announces.
+func (l *live) announce(e exit) {
+	select {
+	case l.announced <- e:
+	default:
+	}
 }
 
 // begin claims the container for a start or a removal. done gives it back.

@@ -147,7 +147,9 @@ func (m Machine) seccomp(sc *runtimeapi.LinuxContainerSecurityContext) ([]byte, 
 // the user and to copy the image's volumes.
 func (m Machine) readRootfs(ctx context.Context, in *spec.Input, req SpecRequest) error {
 	image := req.Image.Spec.Config
-	err := mount.WithTempMount(ctx, req.Rootfs, func(root string) (err error) {
+	// As the image has it: the spec shifts the ids of volumes again.
+	mounts := mount.RemoveVolatileOption(mount.RemoveIDMapOption(req.Rootfs))
+	err := mount.WithReadonlyTempMount(ctx, mounts, func(root string) (err error) {
 		in.User, err = rootfs.ResolveUser(root, req.Config.GetLinux().GetSecurityContext(), image.User)
 		if err != nil || m.NoVolumes {
 			return err

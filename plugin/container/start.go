@@ -9,6 +9,8 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
+
+	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 )
 
 // startErrorCode is the exit code of a container that did not start, as with
@@ -57,7 +59,7 @@ func (m *Manager) startable(r *Record) error {
 }
 
 func (m *Manager) start(ctx context.Context, r *Record) error {
-	task, err := m.Containerd.NewTask(ctx, r.ID, r.live.streams.Creator(), r.Runtime.ShimPath)
+	task, err := m.Containerd.NewTask(ctx, r.ID, r.live.streams.Creator(), runtime.TaskOptions{ShimPath: r.Runtime.ShimPath})
 	if err != nil {
 		return fmt.Errorf("create task: %w", err)
 	}

@@ -43,7 +43,10 @@ func (s *Server) Status(ctx context.Context, req *runtimeapi.StatusRequest) (*ru
 			network,
 		}},
 		RuntimeHandlers: s.Node.Handlers(),
-		Features:        &runtimeapi.RuntimeFeatures{SupplementalGroupsPolicy: true},
+		Features: &runtimeapi.RuntimeFeatures{
+			SupplementalGroupsPolicy:  true,
+			UserNamespacesHostNetwork: true,
+		},
 	}
 	if !req.GetVerbose() {
 		return answer, nil

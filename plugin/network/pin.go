@@ -27,6 +27,8 @@ type PinOptions struct {
 	Hostname string
 	// Sysctls are kernel parameters of the pod's own namespaces, by name.
 	Sysctls map[string]string
+	// User is the user namespace that owns the others; nil for the node's.
+	User *UserNamespace
 }
 
 func (o PinOptions) cloneFlags() (flags int) {
@@ -45,12 +47,12 @@ func (o PinOptions) cloneFlags() (flags int) {
 // Namespaces are the paths of a pod's namespaces, as the container spec wants
 // them. An empty path is a namespace shared with the node.
 type Namespaces struct {
-	Net, IPC, UTS string
+	Net, IPC, UTS, User string
 }
 
 // each calls fn for every path that is set, with its name in /proc/<pid>/ns.
 func (n Namespaces) each(fn func(name, path string) error) error {
-	for _, ns := range [...]struct{ name, path string }{{"net", n.Net}, {"ipc", n.IPC}, {"uts", n.UTS}} {
+	for _, ns := range [...]struct{ name, path string }{{"user", n.User}, {"net", n.Net}, {"ipc", n.IPC}, {"uts", n.UTS}} {
 		if ns.path == "" {
 			continue
 		}
@@ -82,6 +84,8 @@ func (p *Pinner) Paths(id string) Namespaces {
 		Net: filepath.Join(p.netnsDir.path, "cni-"+id),
 		IPC: filepath.Join(dir, "ipc"),
 		UTS: filepath.Join(dir, "uts"),
+
+		User: filepath.Join(dir, "user"),
 	}
 }
 
@@ -108,7 +112,7 @@ func (p *Pinner) pin(ctx context.Context, o PinOptions, paths Namespaces, u *und
 	}
 	flags := o.cloneFlags()
 	sysctls, err := parseSysctls(o.Sysctls, flags)
-	if err != nil || flags == 0 {
+	if err != nil || (flags == 0 && o.User == nil) {
 		return err
 	}
 	if o.Net {
@@ -125,7 +129,19 @@ func (p *Pinner) pin(ctx context.Context, o PinOptions, paths Namespaces, u *und
 	if !o.UTS {
 		hostname = ""
 	}
-	return onThrowawayThread(func() error { return makeNamespaces(flags, hostname, sysctls, paths) })
+	setUp := func() error { return setUpNamespaces(hostname, sysctls, paths) }
+	if o.User != nil {
+		for i := range sysctls {
+			sysctls[i].owner = int(o.User.UIDs.Host)
+		}
+		return o.User.makeNamespaces(flags, paths, setUp)
+	}
+	return onThrowawayThread(func() error {
+		if err := unix.Unshare(flags); err != nil {
+			return fmt.Errorf("unshare: %w", err)
+		}
+		return setUp()
+	})
 }
 
 // selected returns the paths of the namespaces that are the pod's own.
@@ -139,6 +155,9 @@ func (p *Pinner) selected(o PinOptions) Namespaces {
 	}
 	if !o.UTS {
 		n.UTS = ""
+	}
+	if o.User == nil {
+		n.User = ""
 	}
 	return n
 }
@@ -161,12 +180,9 @@ func makeFiles(paths Namespaces, u *undo.Stack) error {
 	})
 }
 
-// makeNamespaces gives the current thread new namespaces, sets them up and
-// mounts them on the files.
-func makeNamespaces(flags int, hostname string, sysctls []sysctl, paths Namespaces) error {
-	if err := unix.Unshare(flags); err != nil {
-		return fmt.Errorf("unshare: %w", err)
-	}
+// setUpNamespaces sets up the namespaces of the current thread and mounts them
+// on the files. The thread is never in the pod's user namespace.
+func setUpNamespaces(hostname string, sysctls []sysctl, paths Namespaces) error {
 	if hostname != "" {
 		if err := unix.Sethostname([]byte(hostname)); err == unix.EINVAL {
 			return fmt.Errorf("hostname %q is longer than 64 bytes: %w", hostname, errdefs.ErrInvalidArgument)
@@ -184,12 +200,15 @@ func makeNamespaces(flags int, hostname string, sysctls []sysctl, paths Namespac
 			return err
 		}
 	}
-	return paths.each(func(name, path string) error {
-		if err := unix.Mount("/proc/thread-self/ns/"+name, path, "", unix.MS_BIND, ""); err != nil {
-			return fmt.Errorf("bind %s namespace at %s: %w", name, path, err)
-		}
-		return nil
-	})
+	paths.User = ""
+	return paths.each(func(name, path string) error { return bind("/proc/thread-self/ns/"+name, path) })
+}
+
+func bind(namespace, path string) error {
+	if err := unix.Mount(namespace, path, "", unix.MS_BIND, ""); err != nil {
+		return fmt.Errorf("bind %s at %s: %w", namespace, path, err)
+	}
+	return nil
 }
 
 func setLoopbackUp() error {

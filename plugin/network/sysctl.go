@@ -3,6 +3,7 @@
 package network
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -19,6 +20,7 @@ type sysctl struct {
 	name, value string
 	path        string // below /proc/sys
 	clone       int    // the namespace it belongs to, as a flag of clone(2)
+	owner       int    // uid, on the node, of the root of the pod's user namespace; 0 without one
 }
 
 // parseSysctls checks that every parameter belongs to a namespace among
@@ -91,8 +93,33 @@ func sysctlNamespace(p string) int {
 	return 0
 }
 
-// set writes the parameter for the namespaces of the current thread.
+// set writes the parameter for the namespaces of the current thread. Those of an
+// IPC namespace may be written by the root of its user namespace only, not even
+// by the node's.
 func (s sysctl) set() error {
+	if s.clone == unix.CLONE_NEWIPC && s.owner != 0 {
+		return withEUID(s.owner, s.write)
+	}
+	return s.write()
+}
+
+// withEUID runs fn with another effective uid of the current thread.
+func withEUID(uid int, fn func() error) error {
+	const keep = ^uintptr(0)
+	setEUID := func(uid int) error {
+		// The wrapper in package unix sets it for all threads.
+		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, keep, uintptr(uid), keep); errno != 0 {
+			return fmt.Errorf("effective uid %d: %w", uid, errno)
+		}
+		return nil
+	}
+	if err := setEUID(uid); err != nil {
+		return err
+	}
+	return errors.Join(fn(), setEUID(0))
+}
+
+func (s sysctl) write() error {
 	fd, err := unix.Open("/proc/sys/"+s.path, unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err == unix.ENOENT {
 		return fmt.Errorf("sysctl %q is unknown to this kernel: %w", s.name, errdefs.ErrInvalidArgument)

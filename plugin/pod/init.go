@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/pkg/cio"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
@@ -20,7 +21,7 @@ import (
 type Tasks interface {
 	CreateContainer(ctx context.Context, c runtime.Container) error
 	DeleteContainer(ctx context.Context, id string) error
-	NewTask(ctx context.Context, id string, io cio.Creator, shimPath string) (runtime.Task, error)
+	NewTask(ctx context.Context, id string, io cio.Creator, opts runtime.TaskOptions) (runtime.Task, error)
 	LoadTask(ctx context.Context, id string, attach cio.Attach) (runtime.Task, error)
 	DeleteTask(ctx context.Context, id string) error
 }
@@ -31,7 +32,7 @@ type Tasks interface {
 type Init struct {
 	Tasks    Tasks
 	Handlers Handlers
-	Spec     func(r *Record, h config.Handler, root string) (*specs.Spec, error)
+	Spec     func(r *Record, h config.Handler) (*specs.Spec, error)
 	StateDir string
 }
 
@@ -50,7 +51,7 @@ func (i Init) Start(ctx context.Context, r *Record) (uint32, error) {
 	if err := host.MakeInitRoot(i.root(r.ID)); err != nil {
 		return 0, err
 	}
-	spec, err := i.Spec(r, handler, i.root(r.ID))
+	spec, err := i.Spec(r, handler)
 	if err != nil {
 		return 0, err
 	}
@@ -64,7 +65,11 @@ func (i Init) Start(ctx context.Context, r *Record) (uint32, error) {
 	if err != nil {
 		return 0, fmt.Errorf("save container: %w", err)
 	}
-	task, err := i.Tasks.NewTask(ctx, r.ID, cio.NullIO, handler.Path)
+	// Mounted, because in a user namespace nobody could reach it where it is.
+	task, err := i.Tasks.NewTask(ctx, r.ID, cio.NullIO, runtime.TaskOptions{
+		ShimPath: handler.Path,
+		Rootfs:   []mount.Mount{{Type: "bind", Source: i.root(r.ID), Options: []string{"bind", "ro"}}},
+	})
 	if err != nil {
 		return 0, fmt.Errorf("create task: %w", err)
 	}

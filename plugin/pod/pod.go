@@ -98,6 +98,8 @@ func (r *Record) SpecPod(files spec.PodFiles) spec.Pod {
 			Net: r.Namespaces.Net,
 			IPC: r.Namespaces.IPC,
 			UTS: r.Namespaces.UTS,
+
+			User: r.Namespaces.User,
 		},
 		Files: files,
 	}
@@ -251,15 +253,4 @@ func name(meta *runtimeapi.PodSandboxMetadata) string {
 	return strings.Join([]string{
 		meta.GetName(), meta.GetNamespace(), meta.GetUid(), strconv.FormatUint(uint64(meta.GetAttempt()), 10),
 	}, "_")
-}
-
-func validate(c *runtimeapi.PodSandboxConfig) error {
-	if err := spec.CheckPod(c); err != nil {
-		return err
-	}
-	users := c.GetLinux().GetSecurityContext().GetNamespaceOptions().GetUsernsOptions()
-	if users != nil && users.GetMode() != runtimeapi.NamespaceMode_NODE {
-		return fmt.Errorf("pod %s/%s: user namespaces: %w", c.GetMetadata().GetNamespace(), c.GetMetadata().GetName(), errdefs.ErrNotImplemented)
-	}
-	return nil
 }

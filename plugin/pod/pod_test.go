@@ -199,12 +199,6 @@ func TestRetryTakesOverATimedOutRun(t *testing.T) {
 }
 
 func TestBadConfigs(t *testing.T) {
-	userns := ownPID("web")
-	userns.Linux.SecurityContext.NamespaceOptions.UsernsOptions = &runtimeapi.UserNamespace{
-		Mode: runtimeapi.NamespaceMode_POD,
-		Uids: []*runtimeapi.IDMapping{{HostId: 100000, Length: 65536}},
-		Gids: []*runtimeapi.IDMapping{{HostId: 100000, Length: 65536}},
-	}
 	for name, tc := range map[string]struct {
 		config  *runtimeapi.PodSandboxConfig
 		handler string
@@ -213,7 +207,6 @@ func TestBadConfigs(t *testing.T) {
 		"no config":          {config: nil, class: errdefs.IsInvalidArgument},
 		"no metadata":        {config: &runtimeapi.PodSandboxConfig{}, class: errdefs.IsInvalidArgument},
 		"unknown handler":    {config: ownPID("web"), handler: "kata", class: errdefs.IsInvalidArgument},
-		"user namespace":     {config: userns, class: errdefs.IsNotImplemented},
 		"windows":            {config: &runtimeapi.PodSandboxConfig{Metadata: podConfig("w").Metadata, Windows: &runtimeapi.WindowsPodSandboxConfig{}}, class: errdefs.IsInvalidArgument},
 		"control characters": {config: podConfig("we\nb"), class: errdefs.IsInvalidArgument},
 	} {

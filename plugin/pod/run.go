@@ -8,12 +8,14 @@ import (
 	"maps"
 
 	"github.com/containerd/log"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"google.golang.org/protobuf/proto"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/containerd-lite/containerd-lite/internal/undo"
 	"github.com/containerd-lite/containerd-lite/plugin/network"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
+	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
 
 // Labels by which containerd's users tell our sandboxes and containers.
@@ -26,7 +28,7 @@ const (
 // whose caller has gone (see package retry); another pod with the same
 // metadata is AlreadyExists.
 func (m *Manager) Run(ctx context.Context, config *runtimeapi.PodSandboxConfig, handler string) (string, error) {
-	if err := validate(config); err != nil {
+	if err := spec.CheckPod(config); err != nil {
 		return "", err
 	}
 	request, err := proto.MarshalOptions{Deterministic: true}.Marshal(config)
@@ -158,14 +160,22 @@ func (m *Manager) pinOptions(r *Record) network.PinOptions {
 	if opts.Sysctls == nil {
 		opts.Sysctls = make(map[string]string)
 	}
+	if uids, gids := spec.IDMappings(r.Config); uids != nil {
+		opts.User = &network.UserNamespace{UIDs: idMapping(uids[0]), GIDs: idMapping(gids[0])}
+	}
 	byDefault := func(on bool, key, value string) {
 		if _, set := opts.Sysctls[key]; on && opts.Net && !set {
 			opts.Sysctls[key] = value
 		}
 	}
 	byDefault(m.UnprivilegedPorts, "net.ipv4.ip_unprivileged_port_start", "0")
-	byDefault(m.UnprivilegedICMP, "net.ipv4.ping_group_range", "0 2147483647")
+	// A user namespace has no such range of groups.
+	byDefault(m.UnprivilegedICMP && opts.User == nil, "net.ipv4.ping_group_range", "0 2147483647")
 	return opts
+}
+
+func idMapping(m specs.LinuxIDMapping) network.IDMapping {
+	return network.IDMapping{Container: m.ContainerID, Host: m.HostID, Size: m.Size}
 }
 
 // network is what the CNI plugins are told of the pod.

@@ -35,7 +35,7 @@ const (
 // continuity's fs.CopyDir would do this too, but it cannot be cancelled, syncs each file, goes by plain paths and sets a directory's time
 // before it fills it.
 type copier struct {
-	// top is where the copy is made, and links what is in there already of each file with several names.
+	// top is the root of the copy; links has the path there of the first copy of each file with several names.
 	top          *os.Root
 	links        map[inode]string
 	names, value []byte // buffers for extended attributes

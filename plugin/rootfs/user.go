@@ -24,7 +24,8 @@ const (
 // configuration: user, user:group, each by name or number), else root. root is the mounted root filesystem.
 //
 // A number needs no entry in /etc/passwd. Without a group the user gets the one of its entry, or 0 if it has none. The groups that list
-// the user in /etc/group are added under the supplemental groups policy Merge only (KEP-3619). All this is what the built-in CRI does.
+// the user in /etc/group are added under the supplemental groups policy Merge only (KEP-3619). All this is what the built-in CRI does,
+// except that lines with ids that are no numbers do not count, and that a USER such as "+1000" or "0x0" is refused.
 //
 // Errors are InvalidArgument where the request or USER is malformed, FailedPrecondition where the image lacks the user or group or has
 // no usable /etc/passwd or /etc/group.

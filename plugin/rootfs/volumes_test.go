@@ -237,3 +237,27 @@ func TestCopyIsBoundedInDepth(t *testing.T) {
 		t.Errorf("%d levels: error %v, want FailedPrecondition", maxDepth+1, err)
 	}
 }
+
+func TestCopyLeavesNothingOpen(t *testing.T) {
+	root := files(t, map[string]string{"v/a/b/c/d/file": "x"})
+	open := func() int {
+		entries, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(entries)
+	}
+	if _, err := copyOne(t, root, "/v"); err != nil { // the first look-up of a process leaves a handle of /proc open
+		t.Fatal(err)
+	}
+	dir, before := t.TempDir(), open()
+	for looks := range 8 {
+		_, err := CopyVolumes(&endsAfter{t.Context(), looks}, root, declare("/v"), nil, filepath.Join(dir, fmt.Sprint(looks)))
+		if err != nil && !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		if after := open(); after != before {
+			t.Errorf("after a copy that ended at look %d, %d files are open; there were %d", looks, after, before)
+		}
+	}
+}

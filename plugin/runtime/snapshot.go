@@ -5,18 +5,48 @@ package runtime
 import (
 	"context"
 	"fmt"
+	"slices"
 
+	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// PrepareSnapshot makes the writable layer of a container on top of an unpacked
-// image, given by its chain id, and returns the mounts of its root file system.
-func (c *Client) PrepareSnapshot(ctx context.Context, key string, parent digest.Digest, snapshotter string) ([]mount.Mount, error) {
-	mounts, err := c.containerd.SnapshotService(snapshotter).Prepare(ctx, key, parent.String())
+// Snapshot is the writable layer of a container.
+type Snapshot struct {
+	Key         string
+	Snapshotter string
+	Parent      digest.Digest // chain id of the unpacked image
+	// UIDs and GIDs are the mappings of the container's user namespace, if it
+	// has one: its root file system is shown with the ids shifted by them.
+	UIDs, GIDs []specs.LinuxIDMapping
+}
+
+// remapIDs is the capability of a snapshotter that can show a root file system
+// with other ids.
+const remapIDs = "remap-ids"
+
+// PrepareSnapshot makes a snapshot and returns the mounts of the container's
+// root file system.
+func (c *Client) PrepareSnapshot(ctx context.Context, s Snapshot) ([]mount.Mount, error) {
+	var opts []snapshots.Opt
+	if len(s.UIDs) > 0 {
+		can, err := c.containerd.GetSnapshotterCapabilities(ctx, s.Snapshotter)
+		if err != nil {
+			return nil, fmt.Errorf("snapshotter %s: capabilities: %w", s.Snapshotter, err)
+		}
+		if !slices.Contains(can, remapIDs) {
+			return nil, fmt.Errorf("snapshotter %s cannot shift ids on this kernel, which a user namespace needs: %w",
+				s.Snapshotter, errdefs.ErrFailedPrecondition)
+		}
+		opts = append(opts, containerd.WithUserNSRemapperLabels(s.UIDs, s.GIDs))
+	}
+	mounts, err := c.containerd.SnapshotService(s.Snapshotter).Prepare(ctx, s.Key, s.Parent.String(), opts...)
 	if err != nil {
-		return nil, fmt.Errorf("snapshotter %s: %w", snapshotter, err)
+		return nil, fmt.Errorf("snapshotter %s: %w", s.Snapshotter, err)
 	}
 	return mounts, nil
 }

@@ -8,24 +8,33 @@ import (
 	"syscall"
 
 	containerd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/errdefs"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
+// TaskOptions are what a task may need beside its container's record.
+type TaskOptions struct {
+	// ShimPath is the shim's binary; "" for the one that the runtime type
+	// stands for.
+	ShimPath string
+	// Rootfs is mounted as the root file system of a container without snapshot.
+	Rootfs []mount.Mount
+}
+
 // NewTask makes the task of a container: its shim is started or joined and its
-// init process waits for Start. shimPath, when not empty, is the shim's binary
-// instead of the one that the runtime type stands for.
-func (c *Client) NewTask(ctx context.Context, id string, io cio.Creator, shimPath string) (Task, error) {
+// init process waits for Start.
+func (c *Client) NewTask(ctx context.Context, id string, io cio.Creator, opts TaskOptions) (Task, error) {
 	container, err := c.containerd.LoadContainer(ctx, id)
 	if err != nil {
 		return nil, fmt.Errorf("load container: %w", err)
 	}
-	var opts []containerd.NewTaskOpts
-	if shimPath != "" {
-		opts = append(opts, containerd.WithRuntimePath(shimPath))
+	with := []containerd.NewTaskOpts{containerd.WithRootFS(opts.Rootfs)}
+	if opts.ShimPath != "" {
+		with = append(with, containerd.WithRuntimePath(opts.ShimPath))
 	}
-	return container.NewTask(ctx, io, opts...)
+	return container.NewTask(ctx, io, with...)
 }
 
 // LoadTask returns the task that a container has, and NotFound when it has

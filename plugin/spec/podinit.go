@@ -30,7 +30,7 @@ type PodInitInput struct {
 	Options Options
 	Facts   Facts
 	SELinux Labels
-	// Root is a directory of the host with nothing but mount points, the init's read-only root; see host.MakeInitRoot.
+	// Root is the init's read-only root, made by host.MakeInitRoot: its path on the host, or where in the bundle it is mounted.
 	Root string
 	// Binary is the host path of the statically linked init.
 	Binary string

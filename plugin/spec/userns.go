@@ -42,10 +42,22 @@ func userNamespace(options *runtimeapi.UserNamespace) (idMaps, error) {
 	if err != nil {
 		return idMaps{}, err
 	}
-	if len(uids) == 0 || len(gids) == 0 {
-		return idMaps{}, invalid(usernsField, "mode POD needs a mapping of uids and one of gids")
+	if len(uids) != 1 || len(gids) != 1 {
+		return idMaps{}, invalid(usernsField, "mode POD needs one mapping of uids and one of gids")
+	}
+	if !mapped(uids, 0) || !mapped(gids, 0) {
+		return idMaps{}, invalid(usernsField, "id 0 of the container is not mapped")
 	}
 	return idMaps{uids: uids, gids: gids}, nil
+}
+
+// IDMappings returns the mappings of a pod's user namespace; none without one. config must have passed [CheckPod].
+func IDMappings(config *runtimeapi.PodSandboxConfig) (uids, gids []specs.LinuxIDMapping) {
+	ids, err := userNamespace(config.GetLinux().GetSecurityContext().GetNamespaceOptions().GetUsernsOptions())
+	if err != nil {
+		return nil, nil
+	}
+	return ids.uids, ids.gids
 }
 
 // idMapping converts and checks one list: no empty or overflowing range, no id twice, and never the host's root, which would make the

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package network
+
+import (
+	"os"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// The other namespaces of the pod belong to its user namespace, and are set up
+// like those of any pod.
+func TestPinUserNamespace(t *testing.T) {
+	p, stateDir := newTestPinner(t)
+	ids := IDMapping{Container: 0, Host: 100000, Size: 65536}
+	ns, err := p.Pin(t.Context(), PinOptions{
+		ID: "web", Net: true, IPC: true, UTS: true, Hostname: "inside",
+		Sysctls: map[string]string{"net.ipv4.ip_unprivileged_port_start": "80", "kernel.shmmni": "1234"},
+		User:    &UserNamespace{UIDs: ids, GIDs: ids},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	user := inode(t, ns.User)
+	for _, path := range []string{ns.Net, ns.IPC, ns.UTS} {
+		if got := ownerInode(t, path); got != user {
+			t.Errorf("%s belongs to user namespace %d, want %d", path, got, user)
+		}
+	}
+	if got := inNamespace(t, ns.UTS, unix.CLONE_NEWUTS, nodename); got != "inside" {
+		t.Errorf("hostname = %q", got)
+	}
+	if got := inNamespace(t, ns.Net, unix.CLONE_NEWNET, readSysctl("net/ipv4/ip_unprivileged_port_start")); got != "80" {
+		t.Errorf("net sysctl = %q", got)
+	}
+	if got := inNamespace(t, ns.IPC, unix.CLONE_NEWIPC, readSysctl("kernel/shmmni")); got != "1234" {
+		t.Errorf("ipc sysctl = %q", got)
+	}
+	if !p.Pinned(ns) {
+		t.Error("not pinned")
+	}
+	if err := p.Unpin(t.Context(), "web"); err != nil {
+		t.Fatal(err)
+	}
+	if left := leftovers(t, stateDir); len(left) != 0 {
+		t.Errorf("left: %v", left)
+	}
+}
+
+func inode(t *testing.T, path string) uint64 {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	return fileInode(t, int(f.Fd()))
+}
+
+// ownerInode is the inode of the user namespace that owns the one at path.
+func ownerInode(t *testing.T, path string) uint64 {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	owner, err := unix.IoctlRetInt(int(f.Fd()), unix.NS_GET_USERNS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(owner)
+	return fileInode(t, owner)
+}
+
+func fileInode(t *testing.T, fd int) uint64 {
+	t.Helper()
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		t.Fatal(err)
+	}
+	return st.Ino
+}
