@@ -98,9 +98,9 @@ func (m *Manager) lookUp(ctx context.Context, p *pod.Record, c *runtimeapi.Conta
 	return &request{record: r, pod: p, image: img, handler: handler}, nil
 }
 
-// create is the list of steps that make a container. Each step that leaves
-// something behind pushes its undo. What a crash leaves is not lost: the lease
-// on the snapshot expires, and strange directories go at the next start.
+// create makes a container and shows it, or undoes what it made. What a crash
+// leaves is not lost: the lease on the snapshot expires, and strange directories
+// go at the next start.
 func (m *Manager) create(ctx context.Context, p *pod.Record, c *runtimeapi.ContainerConfig) (id string, err error) {
 	req, err := m.lookUp(ctx, p, c)
 	if err != nil {
@@ -113,43 +113,7 @@ func (m *Manager) create(ctx context.Context, p *pod.Record, c *runtimeapi.Conta
 	var u undo.Stack
 	defer func() { m.abandon(ctx, r.ID, &u) }()
 	u.Push("name", func(context.Context) error { m.containers.Forget(r.ID); return nil })
-
-	ctx, release, err := m.Containerd.Lease(ctx)
-	if err != nil {
-		return "", err
-	}
-	defer func() {
-		if err := release(context.WithoutCancel(ctx)); err != nil {
-			log.G(ctx).WithError(err).WithField("container", r.ID).Warn("lease is left; it expires")
-		}
-	}()
-	u.Push("directories", func(context.Context) error { return m.Dirs.remove(r.ID) })
-	if err := m.Dirs.make(r.ID); err != nil {
-		return "", err
-	}
-	// The image may have come from another handler, or from ctr.
-	if err := m.Images.Unpack(ctx, req.image, r.Runtime.Snapshotter); err != nil {
-		return "", fmt.Errorf("unpack image %s: %w", r.Image.Name, err)
-	}
-	u.Push("snapshot", func(ctx context.Context) error {
-		return m.Containerd.RemoveSnapshot(ctx, r.Runtime.Snapshotter, r.ID)
-	})
-	if req.rootfs, err = m.Containerd.PrepareSnapshot(ctx, req.snapshot()); err != nil {
-		return "", fmt.Errorf("snapshot: %w", err)
-	}
-	made, err := m.Specs.Make(ctx, m.specRequest(req))
-	if err != nil {
-		return "", err
-	}
-	r.applied(made)
-	streams, err := stdio.Open(m.streamOptions(r))
-	if err != nil {
-		return "", fmt.Errorf("streams: %w", err)
-	}
-	u.Push("streams", func(context.Context) error { return streams.Close() })
-	r.live = newLive(streams)
-	u.Push("container", func(ctx context.Context) error { return m.Containerd.DeleteContainer(ctx, r.ID) })
-	if err := m.save(ctx, req, made.Spec); err != nil {
+	if err := m.build(ctx, req, &u); err != nil {
 		return "", err
 	}
 	if err := m.containers.Put(r); err != nil {
@@ -165,6 +129,62 @@ func (m *Manager) create(ctx context.Context, p *pod.Record, c *runtimeapi.Conta
 	}
 	u.Keep()
 	return r.ID, nil
+}
+
+// build is the list of steps that make a container. Each step pushes its undo
+// before it is done: half a step is undone, too.
+func (m *Manager) build(ctx context.Context, req *request, u *undo.Stack) error {
+	r := req.record
+	ctx, release, err := m.Containerd.Lease(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := release(context.WithoutCancel(ctx)); err != nil {
+			log.G(ctx).WithError(err).WithField("container", r.ID).Warn("lease is left; it expires")
+		}
+	}()
+	u.Push("directories", func(context.Context) error { return m.Dirs.remove(r.ID) })
+	if err := m.Dirs.make(r.ID); err != nil {
+		return err
+	}
+	// The image may have come from another handler, or from ctr.
+	if err := m.Images.Unpack(ctx, req.image, r.Runtime.Snapshotter); err != nil {
+		return fmt.Errorf("unpack image %s: %w", r.Image.Name, err)
+	}
+	u.Push("snapshot", func(ctx context.Context) error {
+		return m.Containerd.RemoveSnapshot(ctx, r.Runtime.Snapshotter, r.ID)
+	})
+	if req.rootfs, err = m.Containerd.PrepareSnapshot(ctx, req.snapshot()); err != nil {
+		return fmt.Errorf("snapshot: %w", err)
+	}
+	made, err := m.Specs.Make(ctx, m.specRequest(req))
+	if err != nil {
+		return err
+	}
+	r.applied(made)
+	streams, err := stdio.Open(m.streamOptions(r))
+	if err != nil {
+		return fmt.Errorf("streams: %w", err)
+	}
+	u.Push("streams", func(context.Context) error { return streams.Close() })
+	r.live = newLive(streams)
+	u.Push("container", func(ctx context.Context) error { return m.Containerd.DeleteContainer(ctx, r.ID) })
+	return m.save(ctx, req, made.Spec)
+}
+
+func (m *Manager) specRequest(req *request) SpecRequest {
+	return SpecRequest{
+		ID:          req.record.ID,
+		Config:      req.record.Config,
+		Pod:         req.pod,
+		Image:       req.image,
+		Handler:     req.handler,
+		HandlerName: req.record.Runtime.Handler,
+		Rootfs:      req.rootfs,
+		VolumesDir:  m.Dirs.volumes(req.record.ID),
+		PIDOf:       m.pidInPod,
+	}
 }
 
 func (req *request) snapshot() runtime.Snapshot {
@@ -206,20 +226,6 @@ func (m *Manager) save(ctx context.Context, req *request, s *specs.Spec) error {
 		return fmt.Errorf("save container: %w", err)
 	}
 	return nil
-}
-
-func (m *Manager) specRequest(req *request) SpecRequest {
-	return SpecRequest{
-		ID:          req.record.ID,
-		Config:      req.record.Config,
-		Pod:         req.pod,
-		Image:       req.image,
-		Handler:     req.handler,
-		HandlerName: req.record.Runtime.Handler,
-		Rootfs:      req.rootfs,
-		VolumesDir:  m.Dirs.volumes(req.record.ID),
-		PIDOf:       m.pidInPod,
-	}
 }
 
 // applied takes down what the container got of what it asked for.

@@ -82,80 +82,86 @@ func (m *Manager) Exec(ctx context.Context, id string, opts ExecOptions) (uint32
 	if err != nil {
 		return 0, fmt.Errorf("exec: %w", err)
 	}
-	code, err := m.exec(ctx, r, task, opts)
+	c := command{ExecOptions: opts, containerd: m.Containerd, record: r, pipes: m.Dirs.io(r.ID)}
+	code, err := c.run(ctx, task, m.NewID())
 	if err != nil {
 		return 0, fmt.Errorf("%s: exec: %w", r, err)
 	}
 	return code, nil
 }
 
-func (m *Manager) exec(ctx context.Context, r *Record, task runtime.Task, opts ExecOptions) (uint32, error) {
-	spec, err := m.execSpec(ctx, r.ID, opts)
+// command is one command on its way through a container.
+type command struct {
+	ExecOptions
+	containerd Containerd
+	record     *Record
+	pipes      string // directory
+}
+
+func (c command) run(ctx context.Context, task runtime.Task, execID string) (uint32, error) {
+	process, err := c.process(ctx)
 	if err != nil {
 		return 0, err
 	}
-	stdin := &closingReader{Reader: opts.Stdin}
-	creator := m.execIO(r.ID, opts, stdin)
-	process, err := task.Exec(ctx, m.NewID(), spec, creator)
+	stdin := &closingReader{Reader: c.Stdin}
+	exec, err := task.Exec(ctx, execID, process, c.io(stdin))
 	if err != nil {
 		return 0, err
 	}
-	// From here on the process is deleted whatever happens, and without the
+	// From here on the exec is deleted whatever happens, and without the
 	// caller's deadline.
 	owned := context.WithoutCancel(ctx)
-	defer m.deleteExec(owned, r.ID, process)
+	defer c.delete(owned, exec)
 
-	exited, err := process.Wait(owned)
+	exited, err := exec.Wait(owned)
 	if err != nil {
 		return 0, fmt.Errorf("wait for process: %w", err)
 	}
-	if err := process.Start(ctx); err != nil {
+	if err := exec.Start(ctx); err != nil {
 		return 0, err
 	}
 	stdin.afterEOF(func() {
-		_ = runtime.CloseStdin(owned, process) // it may have ended
+		_ = runtime.CloseStdin(owned, exec) // it may have ended
 	})
 	resized, stopResizing := context.WithCancel(ctx)
 	defer stopResizing()
-	go resize(resized, process, opts.Resize)
+	go resize(resized, exec, c.Resize)
 
 	select {
 	case status := <-exited:
 		code, _, err := status.Result()
-		process.IO().Wait()
+		exec.IO().Wait()
 		return code, err
 	case <-ctx.Done():
-		m.killExec(owned, r.ID, process, exited)
+		c.kill(owned, exec, exited)
 		return 0, context.Cause(ctx)
 	}
 }
 
-// execSpec is the process of the container's spec with another command.
-func (m *Manager) execSpec(ctx context.Context, id string, opts ExecOptions) (*specs.Process, error) {
-	spec, err := m.Containerd.Spec(ctx, id)
+// process is the one of the container's spec, with another command.
+func (c command) process(ctx context.Context) (*specs.Process, error) {
+	spec, err := c.containerd.Spec(ctx, c.record.ID)
 	if err != nil {
 		return nil, fmt.Errorf("spec of container: %w", err)
 	}
 	process := spec.Process
-	process.Args = opts.Command
-	process.Terminal = opts.Terminal
-	if opts.Terminal {
+	process.Args = c.Command
+	process.Terminal = c.Terminal
+	if c.Terminal {
 		process.Env = append(process.Env, "TERM=xterm")
 	}
 	return process, nil
 }
 
-func (m *Manager) execIO(id string, opts ExecOptions, stdin *closingReader) cio.Creator {
-	streams := []cio.Opt{cio.WithFIFODir(m.Dirs.io(id))}
-	var in io.Reader
-	if opts.Stdin != nil {
-		in = stdin
+func (c command) io(stdin io.Reader) cio.Creator {
+	if c.Stdin == nil {
+		stdin = nil
 	}
-	streams = append(streams, cio.WithStreams(in, opts.Stdout, opts.Stderr))
-	if opts.Terminal {
-		streams = append(streams, cio.WithTerminal)
+	opts := []cio.Opt{cio.WithFIFODir(c.pipes), cio.WithStreams(stdin, c.Stdout, c.Stderr)}
+	if c.Terminal {
+		opts = append(opts, cio.WithTerminal)
 	}
-	create := cio.NewCreator(streams...)
+	create := cio.NewCreator(opts...)
 	return func(id string) (cio.IO, error) {
 		made, err := create(id)
 		if err != nil {
@@ -165,11 +171,11 @@ func (m *Manager) execIO(id string, opts ExecOptions, stdin *closingReader) cio.
 	}
 }
 
-func (m *Manager) killExec(ctx context.Context, id string, process runtime.Process, exited <-chan runtime.ExitStatus) {
+func (c command) kill(ctx context.Context, exec runtime.Process, exited <-chan runtime.ExitStatus) {
 	ctx, cancel := context.WithTimeout(ctx, execKill)
 	defer cancel()
-	if err := process.Kill(ctx, syscall.SIGKILL); err != nil && !errdefs.IsNotFound(err) {
-		log.G(ctx).WithError(err).WithField("container", id).Warn("exec that timed out is not killed")
+	if err := exec.Kill(ctx, syscall.SIGKILL); err != nil && !errdefs.IsNotFound(err) {
+		log.G(ctx).WithError(err).WithField("container", c.record.ID).Warn("exec whose caller has gone is not killed")
 		return
 	}
 	select {
@@ -178,11 +184,11 @@ func (m *Manager) killExec(ctx context.Context, id string, process runtime.Proce
 	}
 }
 
-func (m *Manager) deleteExec(ctx context.Context, id string, process runtime.Process) {
+func (c command) delete(ctx context.Context, exec runtime.Process) {
 	ctx, cancel := context.WithTimeout(ctx, execKill)
 	defer cancel()
-	if _, err := process.Delete(ctx); err != nil && !errdefs.IsNotFound(err) {
-		log.G(ctx).WithError(err).WithField("container", id).Warn("exec is not deleted")
+	if _, err := exec.Delete(ctx); err != nil && !errdefs.IsNotFound(err) {
+		log.G(ctx).WithError(err).WithField("container", c.record.ID).Warn("exec is not deleted")
 	}
 }
 

@@ -17,31 +17,33 @@ const unknownExitCode = 255
 
 // watch waits for the exit of a task and takes it down in the record. There is
 // one watch for each running container.
-func (m *Manager) watch(id string, task runtime.Task, exited <-chan runtime.ExitStatus) {
+func (m *Manager) watch(r *Record, task runtime.Task, exited <-chan runtime.ExitStatus) {
 	m.wait.Go(func() {
-		for {
-			select {
-			case <-m.life.Done():
-				return
-			case status := <-exited:
-				if m.life.Err() != nil {
-					return
-				}
-				if status.Error() == nil {
-					m.exited(m.life, id, task, exit{code: status.ExitCode(), at: status.ExitTime()})
-					return
-				}
-				// The shim did not answer. Its exit is seen by containerd,
-				// which cleans up after it; ask again until it has.
-				log.G(m.life).WithError(status.Error()).WithField("container", id).Warn("lost the shim while waiting for the container")
-				var end *exit
-				if exited, end = m.waitAgain(id, task); end != nil {
-					m.exited(m.life, id, task, *end)
-					return
-				}
-			}
+		end := await(m.life, r, task, exited)
+		if end.lost {
+			end = r.live.waitAnnounced(m.life, m.patience)
+		}
+		if m.life.Err() == nil {
+			m.exited(m.life, r.ID, task, end)
 		}
 	})
+}
+
+// await returns how a task ended. It means nothing when ctx ended first.
+func await(ctx context.Context, r *Record, task runtime.Task, exited <-chan runtime.ExitStatus) exit {
+	for {
+		status := <-exited
+		if status.Error() == nil || ctx.Err() != nil {
+			return exit{code: status.ExitCode(), at: status.ExitTime()}
+		}
+		// The shim did not answer. Its end is seen by containerd, which cleans
+		// up after it; ask again until it has.
+		log.G(ctx).WithError(status.Error()).WithField("container", r.ID).Warn("lost the shim while waiting for the container")
+		var end *exit
+		if exited, end = waitAgain(ctx, task); end != nil {
+			return *end
+		}
+	}
 }
 
 // exit is how and when a container ended.
@@ -51,27 +53,26 @@ type exit struct {
 	lost bool // code and at are not known
 }
 
-// waitAgain returns a new wait, or the exit if there is nothing left to wait
-// for.
-func (m *Manager) waitAgain(id string, task runtime.Task) (<-chan runtime.ExitStatus, *exit) {
+// waitAgain returns a new wait for a task, or how it ended if there is nothing
+// left to wait for.
+func waitAgain(ctx context.Context, task runtime.Task) (<-chan runtime.ExitStatus, *exit) {
 	retry := time.NewTicker(100 * time.Millisecond)
 	defer retry.Stop()
 	for {
-		status, err := task.Status(m.life)
+		status, err := task.Status(ctx)
 		switch {
 		case errdefs.IsNotFound(err):
-			end := m.announced(id)
-			return nil, &end
+			return nil, &exit{lost: true}
 		case err == nil && status.Status == runtime.Stopped:
 			return nil, &exit{code: status.ExitStatus, at: status.ExitTime}
 		case err == nil:
-			if again, err := task.Wait(m.life); err == nil {
+			if again, err := task.Wait(ctx); err == nil {
 				return again, nil
 			}
 		}
 		select {
-		case <-m.life.Done():
-			return make(chan runtime.ExitStatus), nil
+		case <-ctx.Done():
+			return nil, &exit{lost: true}
 		case <-retry.C:
 		}
 	}
@@ -84,24 +85,6 @@ func (m *Manager) Announce(e runtime.Exit) {
 	if r, err := m.containers.Get(e.ID); err == nil {
 		r.live.announce(exit{code: e.Code, at: e.At})
 	}
-}
-
-// announced returns the exit that containerd announced of a task that is gone.
-// It has announced it before the task went, but the news may be on its way.
-func (m *Manager) announced(id string) exit {
-	r, err := m.containers.Get(id)
-	if err != nil {
-		return exit{lost: true}
-	}
-	timer := time.NewTimer(m.patience)
-	defer timer.Stop()
-	select {
-	case end := <-r.live.announced:
-		return end
-	case <-timer.C:
-	case <-m.life.Done():
-	}
-	return exit{lost: true}
 }
 
 // exited is the one path of every exit: the log is written to its end, the

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/containerd/errdefs"
 
@@ -45,6 +46,20 @@ func (l *live) announce(e exit) {
 	case l.announced <- e:
 	default:
 	}
+}
+
+// waitAnnounced returns the exit that containerd announced of a task that is
+// gone. It has announced it before the task went, but the news may be on its way.
+func (l *live) waitAnnounced(ctx context.Context, patience time.Duration) exit {
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case end := <-l.announced:
+		return end
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return exit{lost: true}
 }
 
 // begin claims the container for a start or a removal. done gives it back.

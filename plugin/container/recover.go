@@ -73,7 +73,7 @@ func (m *Manager) recover(ctx context.Context, saved runtime.Record) error {
 	if err := m.containers.Put(r); err != nil {
 		return err
 	}
-	task, status, err := m.findTask(ctx, r.ID)
+	task, status, err := findTask(ctx, m.Containerd, r.ID)
 	if err != nil {
 		return err
 	}
@@ -94,8 +94,8 @@ func (m *Manager) openStreams(r *Record) (*stdio.Streams, error) {
 }
 
 // findTask returns a container's task and its state; a nil task is none.
-func (m *Manager) findTask(ctx context.Context, id string) (runtime.Task, runtime.Status, error) {
-	task, err := m.Containerd.LoadTask(ctx, id, nil)
+func findTask(ctx context.Context, c Containerd, id string) (runtime.Task, runtime.Status, error) {
+	task, err := c.LoadTask(ctx, id, nil)
 	if errdefs.IsNotFound(err) {
 		return nil, runtime.Status{}, nil
 	}
@@ -148,6 +148,6 @@ func (m *Manager) reconcile(ctx context.Context, r *Record, task runtime.Task, s
 	if err != nil {
 		return fmt.Errorf("wait for task: %w", err)
 	}
-	m.watch(r.ID, task, exited)
+	m.watch(r, task, exited)
 	return nil
 }

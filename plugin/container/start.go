@@ -80,7 +80,7 @@ func (m *Manager) start(ctx context.Context, r *Record) error {
 	if err != nil {
 		return err
 	}
-	m.watch(r.ID, task, exited)
+	m.watch(r, task, exited)
 	return nil
 }
 

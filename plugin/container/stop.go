@@ -40,7 +40,7 @@ func (m *Manager) Stop(ctx context.Context, id string, grace time.Duration) erro
 		return nil // it does not run, which is what the caller wants
 	}
 	if grace > 0 {
-		m.signal(ctx, r, task, r.StopSignal)
+		sendSignal(ctx, r, task, r.StopSignal)
 	}
 	m.killAfter(r, task, grace)
 	select {
@@ -63,11 +63,11 @@ func (m *Manager) killAfter(r *Record, task runtime.Task, grace time.Duration) {
 			return
 		case <-timer.C:
 		}
-		m.signal(m.life, r, task, "SIGKILL")
+		sendSignal(m.life, r, task, "SIGKILL")
 	})
 }
 
-func (m *Manager) signal(ctx context.Context, r *Record, task runtime.Task, name string) {
+func sendSignal(ctx context.Context, r *Record, task runtime.Task, name string) {
 	sig, err := signal.ParseSignal(name)
 	if err != nil {
 		sig = syscall.SIGTERM // an image may ask for a signal that does not exist
@@ -79,18 +79,17 @@ func (m *Manager) signal(ctx context.Context, r *Record, task runtime.Task, name
 
 // StopAll kills the containers of a pod, all at once, and waits for the last.
 func (m *Manager) StopAll(ctx context.Context, podID string) error {
-	return m.each(podID, func(r *Record) error { return m.Stop(ctx, r.ID, 0) })
+	return each(m.ofPod(podID), func(r *Record) error { return m.Stop(ctx, r.ID, 0) })
 }
 
 // RemoveAll removes the containers of a pod.
 func (m *Manager) RemoveAll(ctx context.Context, podID string) error {
-	return m.each(podID, func(r *Record) error { return m.Remove(ctx, r.ID) })
+	return each(m.ofPod(podID), func(r *Record) error { return m.Remove(ctx, r.ID) })
 }
 
-// each calls do for each container of a pod, side by side, and joins the
-// errors: one that fails does not keep the others.
-func (m *Manager) each(podID string, do func(*Record) error) error {
-	members := m.ofPod(podID)
+// each calls do for each container, side by side, and joins the errors: one that
+// fails does not keep the others.
+func each(members []*Record, do func(*Record) error) error {
 	errs := make([]error, len(members))
 	var group errgroup.Group
 	for i, r := range members {
