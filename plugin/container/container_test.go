@@ -47,8 +47,8 @@ func record(t *testing.T, m *Manager, id string) *Record {
 
 func checkLeft(t *testing.T, f *machine, m *Manager) {
 	t.Helper()
-	if left := f.left(); len(left) != 0 {
-		t.Errorf("left: %v\n%s", left, f.lines())
+	if left := f.Left(); len(left) != 0 {
+		t.Errorf("left: %v\n%s", left, f.Trace())
 	}
 	for _, dir := range []string{m.Dirs.Root, m.Dirs.State} {
 		entries, _ := os.ReadDir(dir + "/" + containersDir)
@@ -63,29 +63,29 @@ func TestLife(t *testing.T) {
 	m := newManager(t, f, t.TempDir())
 	id := mustCreate(t, m, "app")
 	want := "lease\nunpack\nsnapshot\nmake spec\ncreate container\nrelease lease"
-	if diff := cmp.Diff(want, f.lines()); diff != "" {
+	if diff := cmp.Diff(want, f.Trace()); diff != "" {
 		t.Errorf("steps of create (-want +got):\n%s", diff)
 	}
 	if s := record(t, m, id).State(); s != runtimeapi.ContainerState_CONTAINER_CREATED {
 		t.Errorf("state = %s", s)
 	}
 
-	f.forgetTrace()
+	f.Forget()
 	if err := m.Start(t.Context(), id); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff("new task\nstart task\nsave running", f.lines()); diff != "" {
+	if diff := cmp.Diff("new task\nstart task\nsave running", f.Trace()); diff != "" {
 		t.Errorf("steps of start (-want +got):\n%s", diff)
 	}
 	if r := record(t, m, id); r.PID != 4242 || !r.running() {
 		t.Errorf("record = %+v", r)
 	}
 
-	f.forgetTrace()
+	f.Forget()
 	r := record(t, m, id)
 	f.task(id).end(7)
 	<-r.live.reaped
-	if diff := cmp.Diff("save exited\ndelete task", f.lines()); diff != "" {
+	if diff := cmp.Diff("save exited\ndelete task", f.Trace()); diff != "" {
 		t.Errorf("steps of exit (-want +got):\n%s", diff)
 	}
 	r = record(t, m, id)
@@ -111,12 +111,12 @@ func TestCreateUndoesEveryStep(t *testing.T) {
 		t.Run(step, func(t *testing.T) {
 			f := newMachine()
 			m := newManager(t, f, t.TempDir())
-			f.setFail(step, errBroken)
+			f.Fail(step, errBroken)
 			if _, err := m.Create(t.Context(), "pod1", containerConfig("app")); !errors.Is(err, errBroken) {
 				t.Fatalf("Create = %v", err)
 			}
 			checkLeft(t, f, m)
-			f.setFail(step, nil)
+			f.Fail(step, nil)
 			mustCreate(t, m, "app")
 		})
 	}
@@ -126,14 +126,14 @@ func TestCreateUndoesEveryStep(t *testing.T) {
 func TestCreateLosesAgainstStop(t *testing.T) {
 	f := newMachine()
 	m := newManager(t, f, t.TempDir())
-	f.gate["make spec"] = make(chan struct{})
+	made := f.Block("make spec")
 	result := make(chan error)
 	go func() {
 		_, err := m.Create(context.Background(), "pod1", containerConfig("app"))
 		result <- err
 	}()
 	f.setPod(pod.Stopping)
-	close(f.gate["make spec"])
+	made()
 	if err := <-result; !errdefs.IsFailedPrecondition(err) {
 		t.Errorf("Create = %v, want FailedPrecondition", err)
 	}
@@ -193,7 +193,7 @@ func TestStartFailure(t *testing.T) {
 			f := newMachine()
 			m := newManager(t, f, t.TempDir())
 			id := mustCreate(t, m, "app")
-			f.setFail(step, errBroken)
+			f.Fail(step, errBroken)
 			if err := m.Start(t.Context(), id); !errors.Is(err, errBroken) {
 				t.Fatalf("Start = %v", err)
 			}
@@ -216,12 +216,12 @@ func TestStopSignalsThenKills(t *testing.T) {
 	f := newMachine()
 	m := newManager(t, f, t.TempDir())
 	id := mustStart(t, m, "app")
-	f.forgetTrace()
+	f.Forget()
 	if err := m.Stop(t.Context(), id, time.Millisecond); err != nil {
 		t.Fatal(err)
 	}
 	<-record(t, m, id).live.reaped
-	if diff := cmp.Diff("kill 15\nkill 9\nsave exited\ndelete task", f.lines()); diff != "" {
+	if diff := cmp.Diff("kill 15\nkill 9\nsave exited\ndelete task", f.Trace()); diff != "" {
 		t.Errorf("steps (-want +got):\n%s", diff)
 	}
 	if code := record(t, m, id).Exit.Code; code != 137 {
@@ -325,13 +325,13 @@ func TestRemoveResumes(t *testing.T) {
 			f := newMachine()
 			m := newManager(t, f, t.TempDir())
 			id := mustStart(t, m, "app")
-			f.setFail("delete task", errBroken) // so that there is one to force
-			f.setFail(step, errBroken)
+			f.Fail("delete task", errBroken) // so that there is one to force
+			f.Fail(step, errBroken)
 			if err := m.Remove(t.Context(), id); !errors.Is(err, errBroken) {
 				t.Fatalf("Remove = %v", err)
 			}
 			record(t, m, id)
-			f.setFail(step, nil)
+			f.Fail(step, nil)
 			if err := m.Remove(t.Context(), id); err != nil {
 				t.Fatal(err)
 			}
@@ -365,24 +365,24 @@ func TestUpdateResources(t *testing.T) {
 	f := newMachine()
 	m := newManager(t, f, t.TempDir())
 	id := mustStart(t, m, "app")
-	f.forgetTrace()
+	f.Forget()
 	if err := m.UpdateResources(t.Context(), id, &runtimeapi.LinuxContainerResources{CpuShares: 512}); err != nil {
 		t.Fatal(err)
 	}
 	want := "read spec\nmerge resources\nsave spec 512\nupdate task\nsave running"
-	if diff := cmp.Diff(want, f.lines()); diff != "" {
+	if diff := cmp.Diff(want, f.Trace()); diff != "" {
 		t.Errorf("steps (-want +got):\n%s", diff)
 	}
 	if got := record(t, m, id).Resources.GetCpuShares(); got != 512 {
 		t.Errorf("shares = %d", got)
 	}
-	f.forgetTrace()
-	f.setFail("update task", errBroken)
+	f.Forget()
+	f.Fail("update task", errBroken)
 	if err := m.UpdateResources(t.Context(), id, &runtimeapi.LinuxContainerResources{CpuShares: 99}); !errors.Is(err, errBroken) {
 		t.Fatalf("Update = %v", err)
 	}
 	want = "read spec\nmerge resources\nsave spec 99\nupdate task\nsave spec 2"
-	if diff := cmp.Diff(want, f.lines()); diff != "" {
+	if diff := cmp.Diff(want, f.Trace()); diff != "" {
 		t.Errorf("steps of a refused update (-want +got):\n%s", diff)
 	}
 	if got := record(t, m, id).Resources.GetCpuShares(); got != 512 {

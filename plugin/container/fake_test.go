@@ -8,8 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -23,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/containerd-lite/containerd-lite/internal/fault"
 	"github.com/containerd-lite/containerd-lite/plugin/config"
 	"github.com/containerd-lite/containerd-lite/plugin/image"
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
@@ -33,28 +32,21 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var errBroken = errors.New("broken")
 
-// machine stands for containerd, the pods and the images around the manager. It
-// takes down each call as a line, keeps what exists, and fails where it is told
-// to. The streams and directories of containers are real.
+// machine stands for containerd, the pods and the images around the manager; see
+// package fault. The streams and directories of containers are real.
 type machine struct {
-	mu     sync.Mutex
-	trace  []string
-	fail   map[string]error // line → error
-	exists map[string]bool  // what was made and not undone
-	saved  map[string][]byte
-	tasks  map[string]*fakeTask
-	pod    pod.Record
-	oom    bool
-	gate   map[string]chan struct{} // line → returns when closed
+	*fault.World
+	saved map[string][]byte
+	tasks map[string]*fakeTask
+	pod   pod.Record
+	oom   bool
 }
 
 func newMachine() *machine {
 	return &machine{
-		fail:   map[string]error{},
-		exists: map[string]bool{},
-		saved:  map[string][]byte{},
-		tasks:  map[string]*fakeTask{},
-		gate:   map[string]chan struct{}{},
+		World: fault.NewWorld(),
+		saved: map[string][]byte{},
+		tasks: map[string]*fakeTask{},
 		pod: pod.Record{
 			ID: "pod1", State: pod.Ready, Handler: "lite",
 			Config: &runtimeapi.PodSandboxConfig{
@@ -64,72 +56,15 @@ func newMachine() *machine {
 	}
 }
 
-func (f *machine) call(line string) error {
-	f.mu.Lock()
-	f.trace = append(f.trace, line)
-	err, gate := f.fail[line], f.gate[line]
-	f.mu.Unlock()
-	if gate != nil {
-		<-gate
-	}
-	return err
-}
-
-func (f *machine) makes(line, what string) error {
-	f.mu.Lock()
-	f.exists[what] = true
-	f.mu.Unlock()
-	return f.call(line)
-}
-
-func (f *machine) undoes(line, what string) error {
-	if err := f.call(line); err != nil {
-		return err
-	}
-	f.mu.Lock()
-	delete(f.exists, what)
-	f.mu.Unlock()
-	return nil
-}
-
-func (f *machine) left() []string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	var left []string
-	for what := range f.exists {
-		left = append(left, what)
-	}
-	slices.Sort(left)
-	return left
-}
-
-func (f *machine) lines() string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return strings.Join(f.trace, "\n")
-}
-
-func (f *machine) forgetTrace() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.trace = nil
-}
-
-func (f *machine) setFail(line string, err error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.fail[line] = err
-}
-
 func (f *machine) CreateContainer(_ context.Context, c runtime.Container) error {
-	if err := f.makes("create container", "container"); err != nil {
+	if err := f.Makes("create container", "container"); err != nil {
 		return err
 	}
 	return f.store(c.ID, c.Record)
 }
 
 func (f *machine) SaveContainer(_ context.Context, id string, record any) error {
-	if err := f.call("save " + stateName(record.(*Record))); err != nil {
+	if err := f.Call("save " + stateName(record.(*Record))); err != nil {
 		return err
 	}
 	return f.store(id, record)
@@ -137,34 +72,34 @@ func (f *machine) SaveContainer(_ context.Context, id string, record any) error 
 
 func (f *machine) store(id string, record any) error {
 	data, err := json.Marshal(record)
-	f.mu.Lock()
+	f.Lock()
 	f.saved[id] = data
-	f.mu.Unlock()
+	f.Unlock()
 	return err
 }
 
 func (f *machine) Spec(context.Context, string) (*specs.Spec, error) {
-	return testSpec(), f.call("read spec")
+	return testSpec(), f.Call("read spec")
 }
 
 func (f *machine) SaveSpec(_ context.Context, _ string, s *specs.Spec) error {
-	return f.call(fmt.Sprintf("save spec %d", *s.Linux.Resources.CPU.Shares))
+	return f.Call(fmt.Sprintf("save spec %d", *s.Linux.Resources.CPU.Shares))
 }
 
 func (f *machine) DeleteContainer(_ context.Context, id string) error {
-	if err := f.undoes("delete container", "container"); err != nil {
+	if err := f.Undoes("delete container", "container"); err != nil {
 		return err
 	}
-	f.mu.Lock()
-	delete(f.exists, "snapshot")
+	f.Lose("snapshot")
+	f.Lock()
 	delete(f.saved, id)
-	f.mu.Unlock()
+	f.Unlock()
 	return nil
 }
 
 func (f *machine) Containers(context.Context, string) (records []runtime.Record, err error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	f.Lock()
+	defer f.Unlock()
 	for id, data := range f.saved {
 		records = append(records, runtime.Record{ID: id, JSON: data})
 	}
@@ -172,45 +107,43 @@ func (f *machine) Containers(context.Context, string) (records []runtime.Record,
 }
 
 func (f *machine) Lease(ctx context.Context) (context.Context, func(context.Context) error, error) {
-	release := func(context.Context) error { return f.undoes("release lease", "lease") }
-	err := f.call("lease")
-	if err == nil {
-		f.mu.Lock()
-		f.exists["lease"] = true
-		f.mu.Unlock()
+	release := func(context.Context) error { return f.Undoes("release lease", "lease") }
+	err := f.Makes("lease", "lease")
+	if err != nil {
+		f.Lose("lease")
 	}
 	return ctx, release, err
 }
 
 func (f *machine) PrepareSnapshot(context.Context, runtime.Snapshot) ([]mount.Mount, error) {
-	return nil, f.makes("snapshot", "snapshot")
+	return nil, f.Makes("snapshot", "snapshot")
 }
 
 func (f *machine) RemoveSnapshot(context.Context, string, string) error {
-	return f.undoes("remove snapshot", "snapshot")
+	return f.Undoes("remove snapshot", "snapshot")
 }
 
 func (f *machine) NewTask(_ context.Context, id string, create cio.Creator, _ runtime.TaskOptions) (runtime.Task, error) {
 	if _, err := create(id); err != nil {
 		return nil, err
 	}
-	if err := f.call("new task"); err != nil {
+	if err := f.Makes("new task", "task"); err != nil {
+		f.Lose("task") // containerd cleans up itself
 		return nil, err
 	}
 	return f.addTask(id, containerd.Created), nil
 }
 
 func (f *machine) addTask(id string, state containerd.ProcessStatus) *fakeTask {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.exists["task"] = true
+	f.Lock()
+	defer f.Unlock()
 	f.tasks[id] = &fakeTask{machine: f, id: id, state: state, ended: make(chan struct{})}
 	return f.tasks[id]
 }
 
 func (f *machine) task(id string) *fakeTask {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	f.Lock()
+	defer f.Unlock()
 	return f.tasks[id]
 }
 
@@ -226,12 +159,12 @@ func (f *machine) DeleteTask(_ context.Context, id string) error {
 	if f.task(id) == nil {
 		return nil
 	}
-	if err := f.undoes("delete task by force", "task"); err != nil {
+	if err := f.Undoes("delete task by force", "task"); err != nil {
 		return err
 	}
-	f.mu.Lock()
+	f.Lock()
 	delete(f.tasks, id)
-	f.mu.Unlock()
+	f.Unlock()
 	return nil
 }
 
@@ -251,7 +184,7 @@ type fakeTask struct {
 func (t *fakeTask) Pid() uint32 { return 4242 }
 
 func (t *fakeTask) Start(context.Context) error {
-	err := t.machine.call("start task")
+	err := t.machine.Call("start task")
 	if err == nil {
 		t.mu.Lock()
 		defer t.mu.Unlock()
@@ -303,7 +236,7 @@ func (t *fakeTask) Wait(ctx context.Context) (<-chan runtime.ExitStatus, error) 
 }
 
 func (t *fakeTask) Kill(_ context.Context, s syscall.Signal, _ ...containerd.KillOpts) error {
-	err := t.machine.call(fmt.Sprintf("kill %d", int(s)))
+	err := t.machine.Call(fmt.Sprintf("kill %d", int(s)))
 	if err == nil && s == syscall.SIGKILL {
 		t.end(137)
 	}
@@ -311,24 +244,24 @@ func (t *fakeTask) Kill(_ context.Context, s syscall.Signal, _ ...containerd.Kil
 }
 
 func (t *fakeTask) Delete(context.Context, ...containerd.ProcessDeleteOpts) (*runtime.ExitStatus, error) {
-	if err := t.machine.undoes("delete task", "task"); err != nil {
+	if err := t.machine.Undoes("delete task", "task"); err != nil {
 		return nil, err
 	}
-	t.machine.mu.Lock()
+	t.machine.Lock()
 	delete(t.machine.tasks, t.id)
-	t.machine.mu.Unlock()
+	t.machine.Unlock()
 	return nil, nil
 }
 
 func (t *fakeTask) Update(context.Context, ...containerd.UpdateTaskOpts) error {
-	return t.machine.call("update task")
+	return t.machine.Call("update task")
 }
 
 type fakePods struct{ *machine }
 
 func (f fakePods) Get(id string) (*pod.Record, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	f.Lock()
+	defer f.Unlock()
 	if id != f.pod.ID {
 		return nil, fmt.Errorf("pod sandbox %q: %w", id, errdefs.ErrNotFound)
 	}
@@ -337,8 +270,8 @@ func (f fakePods) Get(id string) (*pod.Record, error) {
 }
 
 func (f *machine) setPod(s pod.State) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	f.Lock()
+	defer f.Unlock()
 	f.pod.State = s
 }
 
@@ -351,7 +284,7 @@ func (f fakeImages) Resolve(_ context.Context, ref string) (image.Image, error) 
 	return image.Image{ID: "sha256:1", Names: []string{"busybox"}}, nil
 }
 
-func (f fakeImages) Unpack(context.Context, image.Image, string) error { return f.call("unpack") }
+func (f fakeImages) Unpack(context.Context, image.Image, string) error { return f.Call("unpack") }
 
 type fakeHandlers struct{}
 
@@ -362,14 +295,14 @@ func (fakeHandlers) Handler(name string) (string, config.Handler, error) {
 type fakeSpecs struct{ *machine }
 
 func (f fakeSpecs) Make(context.Context, SpecRequest) (SpecResult, error) {
-	return SpecResult{Spec: testSpec()}, f.call("make spec")
+	return SpecResult{Spec: testSpec()}, f.Call("make spec")
 }
 
 func (f fakeSpecs) Update(current *specs.Spec, want *runtimeapi.LinuxContainerResources) (*specs.Spec, error) {
 	updated := *current
 	shares := uint64(want.GetCpuShares())
 	updated.Linux = &specs.Linux{Resources: &specs.LinuxResources{CPU: &specs.LinuxCPU{Shares: &shares}}}
-	return &updated, f.call("merge resources")
+	return &updated, f.Call("merge resources")
 }
 
 func testSpec() *specs.Spec {
@@ -405,8 +338,8 @@ func newManager(t *testing.T, f *machine, dir string) *Manager {
 		Now:         func() time.Time { return time.Unix(100, 0) },
 		Snapshotter: func(string) string { return "overlayfs" },
 		OOMKilled: func(string) bool {
-			f.mu.Lock()
-			defer f.mu.Unlock()
+			f.Lock()
+			defer f.Unlock()
 			return f.oom
 		},
 	})

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -17,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/containerd-lite/containerd-lite/internal/fault"
 	"github.com/containerd-lite/containerd-lite/plugin/config"
 	"github.com/containerd-lite/containerd-lite/plugin/network"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
@@ -24,95 +24,30 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// machine stands for everything around the manager. It takes down each call as
-// a line, keeps what exists, and fails where it is told to.
+// machine stands for everything around the manager; see package fault.
 type machine struct {
-	mu     sync.Mutex
-	trace  []string
-	fail   map[string]error // line → error
-	exists map[string]bool  // what was made and not undone
-	saved  map[string][]byte
-	exit   chan runtime.ExitStatus
-	block  map[string]chan struct{} // line → returns when closed
+	*fault.World
+	saved map[string][]byte
+	exit  chan runtime.ExitStatus
 }
 
 func newMachine() *machine {
-	return &machine{
-		fail:   map[string]error{},
-		exists: map[string]bool{},
-		saved:  map[string][]byte{},
-		exit:   make(chan runtime.ExitStatus, 1),
-		block:  map[string]chan struct{}{},
-	}
-}
-
-func (f *machine) call(line string) error {
-	f.mu.Lock()
-	f.trace = append(f.trace, line)
-	err, wait := f.fail[line], f.block[line]
-	f.mu.Unlock()
-	if wait != nil {
-		<-wait
-	}
-	return err
-}
-
-// makes is a call that leaves something behind, even when it fails half way.
-func (f *machine) makes(line, what string) error {
-	f.mu.Lock()
-	f.exists[what] = true
-	f.mu.Unlock()
-	return f.call(line)
-}
-
-func (f *machine) undoes(line, what string) error {
-	if err := f.call(line); err != nil {
-		return err
-	}
-	f.mu.Lock()
-	delete(f.exists, what)
-	f.mu.Unlock()
-	return nil
-}
-
-func (f *machine) left() []string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	var left []string
-	for what := range f.exists {
-		left = append(left, what)
-	}
-	slices.Sort(left)
-	return left
-}
-
-func (f *machine) lines() string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return strings.Join(f.trace, "\n")
-}
-
-func (f *machine) forgetTrace() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.trace = nil
+	return &machine{World: fault.NewWorld(), saved: map[string][]byte{}, exit: make(chan runtime.ExitStatus, 1)}
 }
 
 func (f *machine) CreateSandbox(_ context.Context, s runtime.Sandbox) error {
-	if err := f.makes("create record", "record"); err != nil {
-		f.mu.Lock()
-		delete(f.exists, "record")
-		f.mu.Unlock()
+	if err := f.Makes("create record", "record"); err != nil {
+		f.Lose("record")
 		return err
 	}
 	return f.store(s.ID, s.Record)
 }
 
 func (f *machine) SaveSandbox(_ context.Context, id string, record any) error {
-	if err := f.call("save " + string(record.(*Record).State)); err != nil {
+	if err := f.Call("save " + string(record.(*Record).State)); err != nil {
 		return err
 	}
-	if !slices.Contains(f.left(), "record") {
+	if !f.Has("record") {
 		return errdefs.ErrNotFound
 	}
 	return f.store(id, record)
@@ -120,25 +55,25 @@ func (f *machine) SaveSandbox(_ context.Context, id string, record any) error {
 
 func (f *machine) store(id string, record any) error {
 	data, err := json.Marshal(record)
-	f.mu.Lock()
+	f.Lock()
 	f.saved[id] = data
-	f.mu.Unlock()
+	f.Unlock()
 	return err
 }
 
 func (f *machine) DeleteSandbox(_ context.Context, id string) error {
-	if err := f.undoes("delete record", "record"); err != nil {
+	if err := f.Undoes("delete record", "record"); err != nil {
 		return err
 	}
-	f.mu.Lock()
+	f.Lock()
 	delete(f.saved, id)
-	f.mu.Unlock()
+	f.Unlock()
 	return nil
 }
 
 func (f *machine) Sandboxes(context.Context) (records []runtime.Record, err error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	f.Lock()
+	defer f.Unlock()
 	for id, data := range f.saved {
 		records = append(records, runtime.Record{ID: id, JSON: data})
 	}
@@ -159,39 +94,39 @@ func (f fakeNamespaces) Pin(_ context.Context, o network.PinOptions) (network.Na
 	if o.Net {
 		ns.Net = "/ns/net"
 	}
-	return ns, f.makes("pin "+strings.Join(kinds, " "), "namespaces")
+	return ns, f.Makes("pin "+strings.Join(kinds, " "), "namespaces")
 }
 
 func (f fakeNamespaces) Pinned(network.Namespaces) bool {
-	return slices.Contains(f.left(), "namespaces")
+	return f.Has("namespaces")
 }
 
-func (f fakeNamespaces) Unpin(context.Context, string) error { return f.undoes("unpin", "namespaces") }
+func (f fakeNamespaces) Unpin(context.Context, string) error { return f.Undoes("unpin", "namespaces") }
 
 type fakeNetwork struct{ *machine }
 
 func (f fakeNetwork) Attach(_ context.Context, p network.Pod) (network.Result, error) {
-	return network.Result{IP: "10.0.0.2"}, f.makes("attach "+p.NetNS, "address")
+	return network.Result{IP: "10.0.0.2"}, f.Makes("attach "+p.NetNS, "address")
 }
 
-func (f fakeNetwork) Detach(context.Context, network.Pod) error { return f.undoes("detach", "address") }
+func (f fakeNetwork) Detach(context.Context, network.Pod) error { return f.Undoes("detach", "address") }
 
 type fakeFiles struct{ *machine }
 
 func (f fakeFiles) Create(string, *runtimeapi.PodSandboxConfig) error {
-	return f.makes("make files", "files")
+	return f.Makes("make files", "files")
 }
 
-func (f fakeFiles) Remove(string) error { return f.undoes("remove files", "files") }
+func (f fakeFiles) Remove(string) error { return f.Undoes("remove files", "files") }
 
 type fakeInits struct{ *machine }
 
 func (f fakeInits) Start(context.Context, *Record) (uint32, error) {
-	return 42, f.makes("start init", "init")
+	return 42, f.Makes("start init", "init")
 }
 
 func (f fakeInits) Wait(ctx context.Context, _ string) (<-chan runtime.ExitStatus, error) {
-	if !slices.Contains(f.left(), "init") {
+	if !f.Has("init") {
 		return nil, errdefs.ErrNotFound
 	}
 	exited := make(chan runtime.ExitStatus, 1)
@@ -206,12 +141,12 @@ func (f fakeInits) Wait(ctx context.Context, _ string) (<-chan runtime.ExitStatu
 	return exited, nil
 }
 
-func (f fakeInits) Stop(context.Context, string) error { return f.undoes("stop init", "init") }
+func (f fakeInits) Stop(context.Context, string) error { return f.Undoes("stop init", "init") }
 
 type fakeMembers struct{ *machine }
 
-func (f fakeMembers) StopAll(context.Context, string) error   { return f.call("stop containers") }
-func (f fakeMembers) RemoveAll(context.Context, string) error { return f.call("remove containers") }
+func (f fakeMembers) StopAll(context.Context, string) error   { return f.Call("stop containers") }
+func (f fakeMembers) RemoveAll(context.Context, string) error { return f.Call("remove containers") }
 
 type fakeHandlers struct{}
 
@@ -264,14 +199,3 @@ func ownPID(name string) *runtimeapi.PodSandboxConfig {
 }
 
 var errBroken = errors.New("broken")
-
-// waitFor waits until a line is in the trace.
-func (f *machine) waitFor(t *testing.T, line string) {
-	t.Helper()
-	for !strings.Contains(f.lines(), line) {
-		if t.Context().Err() != nil {
-			t.Fatalf("no %q in:\n%s", line, f.lines())
-		}
-		time.Sleep(time.Millisecond)
-	}
-}

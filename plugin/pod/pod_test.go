@@ -23,7 +23,7 @@ func TestRunStopRemove(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := "create record\nmake files\npin ipc net uts\nattach /ns/net\nstart init\nsave ready"
-	if diff := cmp.Diff(want, f.lines()); diff != "" {
+	if diff := cmp.Diff(want, f.Trace()); diff != "" {
 		t.Errorf("steps of run (-want +got):\n%s", diff)
 	}
 	r, err := m.Get(id)
@@ -31,24 +31,24 @@ func TestRunStopRemove(t *testing.T) {
 		t.Errorf("record = %+v, %v", r, err)
 	}
 
-	f.forgetTrace()
+	f.Forget()
 	if err := m.Stop(t.Context(), id, fakeMembers{f}); err != nil {
 		t.Fatal(err)
 	}
 	want = "save stopping\nstop containers\ndetach\nstop init\nunpin\nremove files\nsave stopped"
-	if diff := cmp.Diff(want, f.lines()); diff != "" {
+	if diff := cmp.Diff(want, f.Trace()); diff != "" {
 		t.Errorf("steps of stop (-want +got):\n%s", diff)
 	}
 
-	f.forgetTrace()
+	f.Forget()
 	if err := m.Remove(t.Context(), id, fakeMembers{f}); err != nil {
 		t.Fatal(err)
 	}
 	want = "remove containers\ndelete record"
-	if diff := cmp.Diff(want, f.lines()); diff != "" {
+	if diff := cmp.Diff(want, f.Trace()); diff != "" {
 		t.Errorf("steps of remove (-want +got):\n%s", diff)
 	}
-	if left := f.left(); len(left) != 0 {
+	if left := f.Left(); len(left) != 0 {
 		t.Errorf("left: %v", left)
 	}
 	if _, err := m.Get(id); !errdefs.IsNotFound(err) {
@@ -65,7 +65,7 @@ func TestHostNetworkPodHasNoNetwork(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := "create record\nmake files\npin ipc\nsave ready"
-	if diff := cmp.Diff(want, f.lines()); diff != "" {
+	if diff := cmp.Diff(want, f.Trace()); diff != "" {
 		t.Errorf("steps (-want +got):\n%s", diff)
 	}
 }
@@ -77,17 +77,17 @@ func TestRunUndoesEveryStep(t *testing.T) {
 		t.Run(step, func(t *testing.T) {
 			f := newMachine()
 			m := newManager(t, f)
-			f.fail[step] = errBroken
+			f.Fail(step, errBroken)
 			if _, err := m.Run(t.Context(), sharedPID("web"), ""); !errors.Is(err, errBroken) {
 				t.Fatalf("Run = %v", err)
 			}
-			if left := f.left(); len(left) != 0 {
-				t.Errorf("left: %v\n%s", left, f.lines())
+			if left := f.Left(); len(left) != 0 {
+				t.Errorf("left: %v\n%s", left, f.Trace())
 			}
 			if list := m.List(); len(list) != 0 {
 				t.Errorf("a pod that was not made is listed: %v", list)
 			}
-			delete(f.fail, step)
+			f.Fail(step, nil)
 			if _, err := m.Run(t.Context(), sharedPID("web"), ""); err != nil {
 				t.Errorf("second try: %v", err)
 			}
@@ -101,7 +101,8 @@ func TestStopResumesWhatUndoLeft(t *testing.T) {
 		t.Run(undo, func(t *testing.T) {
 			f := newMachine()
 			m := newManager(t, f)
-			f.fail["save ready"], f.fail[undo] = errBroken, errBroken
+			f.Fail("save ready", errBroken)
+			f.Fail(undo, errBroken)
 			if _, err := m.Run(t.Context(), sharedPID("web"), ""); !errors.Is(err, errBroken) {
 				t.Fatalf("Run = %v", err)
 			}
@@ -109,7 +110,7 @@ func TestStopResumesWhatUndoLeft(t *testing.T) {
 			if len(list) != 1 || list[0].State != Stopping {
 				t.Fatalf("pods = %+v, want the unfinished one", list)
 			}
-			delete(f.fail, undo)
+			f.Fail(undo, nil)
 			after := newManager(t, f) // also after a restart of the daemon
 			if err := after.Recover(t.Context()); err != nil {
 				t.Fatal(err)
@@ -117,7 +118,7 @@ func TestStopResumesWhatUndoLeft(t *testing.T) {
 			if err := after.Remove(t.Context(), list[0].ID, fakeMembers{f}); err != nil {
 				t.Fatal(err)
 			}
-			if left := f.left(); len(left) != 0 {
+			if left := f.Left(); len(left) != 0 {
 				t.Errorf("left: %v", left)
 			}
 		})
@@ -138,21 +139,21 @@ func TestRemoveResumes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			f.fail[step] = errBroken
+			f.Fail(step, errBroken)
 			if err := m.Remove(t.Context(), id, fakeMembers{f}); !errors.Is(err, errBroken) {
 				t.Fatalf("Remove = %v", err)
 			}
 			if _, err := m.Get(id); err != nil {
 				t.Fatalf("a pod that is not removed is gone: %v", err)
 			}
-			if step == "stop containers" && strings.Contains(strings.Join(f.left(), " "), "address") {
+			if step == "stop containers" && strings.Contains(strings.Join(f.Left(), " "), "address") {
 				t.Error("the network waits for containers that do not stop")
 			}
-			delete(f.fail, step)
+			f.Fail(step, nil)
 			if err := m.Remove(t.Context(), id, fakeMembers{f}); err != nil {
 				t.Fatal(err)
 			}
-			if left := f.left(); len(left) != 0 {
+			if left := f.Left(); len(left) != 0 {
 				t.Errorf("left: %v", left)
 			}
 		})
@@ -175,19 +176,18 @@ func TestStopAndRemoveAreIdempotent(t *testing.T) {
 func TestRetryTakesOverATimedOutRun(t *testing.T) {
 	f := newMachine()
 	m := newManager(t, f)
-	attached := make(chan struct{})
-	f.block["attach /ns/net"] = attached
+	attached := f.Block("attach /ns/net")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := m.Run(ctx, ownPID("web"), ""); !errors.Is(err, context.Canceled) {
 		t.Fatalf("Run = %v", err)
 	}
-	close(attached)
+	attached()
 	id, err := m.Run(t.Context(), ownPID("web"), "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := strings.Count(f.lines(), "create record"); n != 1 {
+	if n := strings.Count(f.Trace(), "create record"); n != 1 {
 		t.Errorf("%d pods were made", n)
 	}
 	if _, err := m.Get(id); err != nil {
@@ -215,8 +215,8 @@ func TestBadConfigs(t *testing.T) {
 		if _, err := m.Run(t.Context(), tc.config, tc.handler); !tc.class(err) {
 			t.Errorf("%s: %v", name, err)
 		}
-		if f.lines() != "" {
-			t.Errorf("%s: something was made:\n%s", name, f.lines())
+		if f.Trace() != "" {
+			t.Errorf("%s: something was made:\n%s", name, f.Trace())
 		}
 	}
 }
@@ -239,18 +239,15 @@ func TestRecover(t *testing.T) {
 			f := newMachine()
 			before := newManager(t, f)
 			if tc.crash != "" {
-				f.block[tc.crash] = make(chan struct{})
-				t.Cleanup(func() { close(f.block[tc.crash]) })
+				t.Cleanup(f.Block(tc.crash))
 				ctx, cancel := context.WithCancel(t.Context())
 				cancel()
 				_, _ = before.Run(ctx, tc.config, "")
-				f.waitFor(t, tc.crash)
+				f.Await(t, tc.crash)
 			} else if _, err := before.Run(t.Context(), tc.config, ""); err != nil {
 				t.Fatal(err)
 			}
-			f.mu.Lock()
-			delete(f.exists, tc.gone)
-			f.mu.Unlock()
+			f.Lose(tc.gone)
 
 			after := newManager(t, f)
 			if err := after.Recover(t.Context()); err != nil {
@@ -261,8 +258,8 @@ func TestRecover(t *testing.T) {
 			}
 			list := after.List()
 			if tc.want == "" {
-				if len(list) != 0 || len(f.left()) != 0 {
-					t.Errorf("pods = %v, left: %v", list, f.left())
+				if len(list) != 0 || len(f.Left()) != 0 {
+					t.Errorf("pods = %v, left: %v", list, f.Left())
 				}
 				return
 			}
@@ -272,7 +269,7 @@ func TestRecover(t *testing.T) {
 			if err := after.Remove(t.Context(), list[0].ID, fakeMembers{f}); err != nil {
 				t.Fatal(err)
 			}
-			if left := f.left(); len(left) != 0 {
+			if left := f.Left(); len(left) != 0 {
 				t.Errorf("left: %v", left)
 			}
 		})
@@ -303,7 +300,7 @@ func TestPodIsNotReadyOnceItsInitHasEnded(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.exit <- runtime.ExitStatus{}
-	f.waitFor(t, "save stopping")
+	f.Await(t, "save stopping")
 	m.wait.Wait()
 	if r, _ := m.Get(id); r.State != Stopping {
 		t.Errorf("state = %s", r.State)
