@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cri
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/testing/protocmp"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/plugin/container"
+	"github.com/containerd-lite/containerd-lite/plugin/network"
+	"github.com/containerd-lite/containerd-lite/plugin/pod"
+)
+
+func testPod() *pod.Record {
+	return &pod.Record{
+		ID:        "p1234",
+		Requested: "lite",
+		State:     pod.Ready,
+		CreatedAt: 5,
+		Config: &runtimeapi.PodSandboxConfig{
+			Metadata: &runtimeapi.PodSandboxMetadata{Name: "web", Namespace: "default", Uid: "u1"},
+			Labels:   map[string]string{"app": "web"},
+		},
+		Network: network.Result{IP: "10.0.0.2", AdditionalIPs: []string{"fd00::2"}},
+	}
+}
+
+func testContainer() *container.Record {
+	return &container.Record{
+		ID:         "c1234",
+		PodID:      "p1234",
+		Image:      container.Image{ID: "sha256:1", Name: "busybox"},
+		LogDir:     "/var/log/pods/web",
+		StopSignal: "SIGTERM",
+		Times:      container.Times{Created: 1, Started: 2, Finished: 3},
+		Exit:       container.Exit{Code: 7, Reason: container.ReasonError},
+		Config: &runtimeapi.ContainerConfig{
+			Metadata: &runtimeapi.ContainerMetadata{Name: "app"},
+			Labels:   map[string]string{"app": "web"},
+			LogPath:  "app/0.log",
+			Envs:     []*runtimeapi.KeyValue{{Key: "PASSWORD", Value: []byte("hunter2")}},
+		},
+	}
+}
+
+func TestPodStatus(t *testing.T) {
+	want := &runtimeapi.PodSandboxStatus{
+		Id:             "p1234",
+		Metadata:       &runtimeapi.PodSandboxMetadata{Name: "web", Namespace: "default", Uid: "u1"},
+		CreatedAt:      5,
+		Labels:         map[string]string{"app": "web"},
+		RuntimeHandler: "lite",
+		Network:        &runtimeapi.PodSandboxNetworkStatus{Ip: "10.0.0.2", AdditionalIps: []*runtimeapi.PodIP{{Ip: "fd00::2"}}},
+		Linux:          &runtimeapi.LinuxPodSandboxStatus{Namespaces: &runtimeapi.Namespace{Options: &runtimeapi.NamespaceOption{}}},
+	}
+	if diff := cmp.Diff(want, podStatus(testPod()), protocmp.Transform()); diff != "" {
+		t.Errorf("status (-want +got):\n%s", diff)
+	}
+}
+
+// The address of a stopped pod may belong to another by now.
+func TestStoppedPodHasNoAddress(t *testing.T) {
+	r := testPod()
+	r.State = pod.Stopped
+	status := podStatus(r)
+	if status.GetNetwork().GetIp() != "" || status.GetState() != runtimeapi.PodSandboxState_SANDBOX_NOTREADY {
+		t.Errorf("status = %v", status)
+	}
+}
+
+func TestContainerStatus(t *testing.T) {
+	want := &runtimeapi.ContainerStatus{
+		Id:         "c1234",
+		Metadata:   &runtimeapi.ContainerMetadata{Name: "app"},
+		State:      runtimeapi.ContainerState_CONTAINER_EXITED,
+		CreatedAt:  1,
+		StartedAt:  2,
+		FinishedAt: 3,
+		ExitCode:   7,
+		Reason:     "Error",
+		Image:      &runtimeapi.ImageSpec{Image: "busybox"},
+		ImageRef:   "sha256:1",
+		ImageId:    "sha256:1",
+		Labels:     map[string]string{"app": "web"},
+		LogPath:    "/var/log/pods/web/app/0.log",
+		StopSignal: runtimeapi.Signal_SIGNAL_SIGTERM,
+	}
+	if diff := cmp.Diff(want, containerStatus(testContainer()), protocmp.Transform()); diff != "" {
+		t.Errorf("status (-want +got):\n%s", diff)
+	}
+}
+
+func TestContainerInfoHasNoEnvironment(t *testing.T) {
+	info, err := containerInfo(testContainer())
+	if err != nil || strings.Contains(info, "hunter2") {
+		t.Errorf("info = %s, %v", info, err)
+	}
+}
+
+func TestFilters(t *testing.T) {
+	exited := &runtimeapi.ContainerStateValue{State: runtimeapi.ContainerState_CONTAINER_EXITED}
+	running := &runtimeapi.ContainerStateValue{State: runtimeapi.ContainerState_CONTAINER_RUNNING}
+	for _, tc := range []struct {
+		filter *runtimeapi.ContainerFilter
+		want   bool
+	}{
+		{nil, true},
+		{&runtimeapi.ContainerFilter{}, true},
+		{&runtimeapi.ContainerFilter{Id: "c12"}, true},
+		{&runtimeapi.ContainerFilter{Id: "c13"}, false},
+		{&runtimeapi.ContainerFilter{PodSandboxId: "p1234"}, true},
+		{&runtimeapi.ContainerFilter{PodSandboxId: "p2"}, false},
+		{&runtimeapi.ContainerFilter{State: exited}, true},
+		{&runtimeapi.ContainerFilter{State: running}, false},
+		{&runtimeapi.ContainerFilter{LabelSelector: map[string]string{"app": "web"}}, true},
+		{&runtimeapi.ContainerFilter{LabelSelector: map[string]string{"app": "web", "tier": "db"}}, false},
+		{&runtimeapi.ContainerFilter{Id: "c12", State: running}, false},
+	} {
+		if got := containerMatches(testContainer(), tc.filter); got != tc.want {
+			t.Errorf("%v: %v, want %v", tc.filter, got, tc.want)
+		}
+	}
+	notReady := &runtimeapi.PodSandboxStateValue{State: runtimeapi.PodSandboxState_SANDBOX_NOTREADY}
+	if podMatches(testPod(), &runtimeapi.PodSandboxFilter{State: notReady}) {
+		t.Error("a ready pod matches NOTREADY")
+	}
+	if !podMatches(testPod(), &runtimeapi.PodSandboxFilter{Id: "p1", LabelSelector: map[string]string{"app": "web"}}) {
+		t.Error("a pod does not match its own labels")
+	}
+}

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package runtime
+
+import (
+	"context"
+	"encoding/json"
+	"path/filepath"
+	"testing"
+
+	containerd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/metadata"
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"github.com/containerd/containerd/v2/plugins/content/local"
+	"github.com/containerd/containerd/v2/plugins/snapshots/native"
+	"github.com/containerd/errdefs"
+	"github.com/google/go-cmp/cmp"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"go.etcd.io/bbolt"
+)
+
+type note struct {
+	Text string `json:"text"`
+}
+
+// newClient returns the door to containerd's real metadata, without a daemon.
+func newClient(t *testing.T) (*Client, context.Context) {
+	t.Helper()
+	dir := t.TempDir()
+	bolt, err := bbolt.Open(filepath.Join(dir, "meta.db"), 0o600, &bbolt.Options{NoSync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { bolt.Close() })
+	content, err := local.NewStore(filepath.Join(dir, "content"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	snapshotter, err := native.NewSnapshotter(filepath.Join(dir, "native"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := metadata.NewDB(bolt, content, map[string]snapshots.Snapshotter{"native": snapshotter})
+	if err := db.Init(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c, err := containerd.New("", containerd.WithServices(
+		containerd.WithContainerStore(metadata.NewContainerStore(db)),
+		containerd.WithSandboxStore(metadata.NewSandboxStore(db)),
+		containerd.WithLeasesService(metadata.NewLeaseManager(db)),
+		containerd.WithSnapshotters(db.Snapshotters()),
+	))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return New(c), namespaces.WithNamespace(t.Context(), "k8s.io")
+}
+
+func decoded(t *testing.T, records []Record) map[string]string {
+	t.Helper()
+	texts := map[string]string{}
+	for _, r := range records {
+		var n note
+		if err := json.Unmarshal(r.JSON, &n); err != nil {
+			t.Fatal(err)
+		}
+		texts[r.ID] = n.Text
+	}
+	return texts
+}
+
+func TestSandboxRecords(t *testing.T) {
+	c, ctx := newClient(t)
+	if err := c.CreateSandbox(ctx, Sandbox{ID: "p1", Runtime: "io.containerd.lite.v2", Record: note{"made"}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.SaveSandbox(ctx, "p1", note{"ready"}); err != nil {
+		t.Fatal(err)
+	}
+	records, err := c.Sandboxes(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]string{"p1": "ready"}, decoded(t, records)); diff != "" {
+		t.Errorf("records (-want +got):\n%s", diff)
+	}
+	for range 2 {
+		if err := c.DeleteSandbox(ctx, "p1"); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := c.SaveSandbox(ctx, "p1", note{"late"}); !errdefs.IsNotFound(err) {
+		t.Errorf("save of a deleted sandbox: %v", err)
+	}
+}
+
+func TestContainerRecordsAndSpecs(t *testing.T) {
+	c, ctx := newClient(t)
+	spec := &specs.Spec{Version: "1.3.0", Process: &specs.Process{Args: []string{"top"}}}
+	err := c.CreateContainer(ctx, Container{
+		ID: "c1", Labels: map[string]string{"kind": "container"}, Runtime: "io.containerd.lite.v2", Spec: spec, Record: note{"made"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.CreateContainer(ctx, Container{ID: "init", Runtime: "io.containerd.lite.v2", Spec: spec}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.SaveContainer(ctx, "c1", note{"running"}); err != nil {
+		t.Fatal(err)
+	}
+	spec.Process.Args = []string{"sleep"}
+	if err := c.SaveSpec(ctx, "c1", spec); err != nil {
+		t.Fatal(err)
+	}
+	got, err := c.Spec(ctx, "c1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(spec, got); diff != "" {
+		t.Errorf("spec (-want +got):\n%s", diff)
+	}
+	records, err := c.Containers(ctx, `labels."kind"==container`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]string{"c1": "running"}, decoded(t, records)); diff != "" {
+		t.Errorf("records (-want +got):\n%s", diff)
+	}
+	for range 2 {
+		if err := c.DeleteContainer(ctx, "c1"); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestSnapshotGoesWithItsContainer(t *testing.T) {
+	c, ctx := newClient(t)
+	if _, err := c.PrepareSnapshot(ctx, Snapshot{Key: "c1", Snapshotter: "native"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.PrepareSnapshot(ctx, Snapshot{Key: "c1", Snapshotter: "native"}); !errdefs.IsAlreadyExists(err) {
+		t.Errorf("second snapshot of a key: %v", err)
+	}
+	err := c.CreateContainer(ctx, Container{ID: "c1", Runtime: "r", Snapshotter: "native", Spec: &specs.Spec{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.DeleteContainer(ctx, "c1"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.PrepareSnapshot(ctx, Snapshot{Key: "c1", Snapshotter: "native"}); err != nil {
+		t.Errorf("the key of a removed container is not free: %v", err)
+	}
+	for range 2 {
+		if err := c.RemoveSnapshot(ctx, "native", "c1"); err != nil {
+			t.Error(err)
+		}
+	}
+}
