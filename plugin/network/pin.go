@@ -95,7 +95,7 @@ func (p *Pinner) Paths(id string) Namespaces {
 // A bad id, hostname or sysctl (it names the parameter) is errdefs.ErrInvalidArgument, a pod that
 // already has namespaces is errdefs.ErrAlreadyExists.
 func (p *Pinner) Pin(ctx context.Context, o PinOptions) (Namespaces, error) {
-	paths := p.selected(o)
+	paths := p.Plan(o)
 	var u undo.Stack
 	if err := p.pin(ctx, o, paths, &u); err != nil {
 		// It unmounts and removes files: it needs no bound in time.
@@ -144,8 +144,9 @@ func (p *Pinner) pin(ctx context.Context, o PinOptions, paths Namespaces, u *und
 	})
 }
 
-// selected returns the paths of the namespaces that are the pod's own.
-func (p *Pinner) selected(o PinOptions) Namespaces {
+// Plan returns the paths at which Pin is going to pin the namespaces that are the
+// pod's own.
+func (p *Pinner) Plan(o PinOptions) Namespaces {
 	n := p.Paths(o.ID)
 	if !o.Net {
 		n.Net = ""

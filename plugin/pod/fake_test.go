@@ -29,6 +29,8 @@ type machine struct {
 	*fault.World
 	saved map[string][]byte
 	exit  chan runtime.ExitStatus
+	// unpinned is true once the manager has given up the namespaces.
+	unpinned bool
 }
 
 func newMachine() *machine {
@@ -82,6 +84,14 @@ func (f *machine) Sandboxes(context.Context) (records []runtime.Record, err erro
 
 type fakeNamespaces struct{ *machine }
 
+func (fakeNamespaces) Plan(o network.PinOptions) network.Namespaces {
+	ns := network.Namespaces{IPC: "/ns/ipc", UTS: "/ns/uts"}
+	if o.Net {
+		ns.Net = "/ns/net"
+	}
+	return ns
+}
+
 func (f fakeNamespaces) Pin(_ context.Context, o network.PinOptions) (network.Namespaces, error) {
 	var kinds []string
 	for kind, on := range map[string]bool{"net": o.Net, "ipc": o.IPC, "uts": o.UTS} {
@@ -90,18 +100,18 @@ func (f fakeNamespaces) Pin(_ context.Context, o network.PinOptions) (network.Na
 		}
 	}
 	slices.Sort(kinds)
-	ns := network.Namespaces{IPC: "/ns/ipc", UTS: "/ns/uts"}
-	if o.Net {
-		ns.Net = "/ns/net"
-	}
-	return ns, f.Makes("pin "+strings.Join(kinds, " "), "namespaces")
+	return f.Plan(o), f.Makes("pin "+strings.Join(kinds, " "), "namespaces")
 }
 
 func (f fakeNamespaces) Pinned(network.Namespaces) bool {
 	return f.Has("namespaces")
 }
 
-func (f fakeNamespaces) Unpin(context.Context, string) error { return f.Undoes("unpin", "namespaces") }
+func (f fakeNamespaces) Unpin(context.Context, string) error {
+	err := f.Undoes("unpin", "namespaces")
+	f.unpinned = f.unpinned || err == nil
+	return err
+}
 
 type fakeNetwork struct{ *machine }
 
@@ -109,7 +119,13 @@ func (f fakeNetwork) Attach(_ context.Context, p network.Pod) (network.Result, e
 	return network.Result{IP: "10.0.0.2"}, f.Makes("attach "+p.NetNS, "address")
 }
 
-func (f fakeNetwork) Detach(context.Context, network.Pod) error { return f.Undoes("detach", "address") }
+// Detach leaves something on the host when it does not get the namespace.
+func (f fakeNetwork) Detach(_ context.Context, p network.Pod) error {
+	if p.NetNS == "" || f.unpinned {
+		return f.Call("detach without namespace")
+	}
+	return f.Undoes("detach", "address")
+}
 
 type fakeFiles struct{ *machine }
 

@@ -126,6 +126,7 @@ type Records interface {
 
 // Namespaces makes and pins the namespaces of a pod.
 type Namespaces interface {
+	Plan(opts network.PinOptions) network.Namespaces
 	Pin(ctx context.Context, opts network.PinOptions) (network.Namespaces, error)
 	Pinned(ns network.Namespaces) bool
 	Unpin(ctx context.Context, id string) error

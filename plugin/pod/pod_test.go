@@ -35,7 +35,7 @@ func TestRunStopRemove(t *testing.T) {
 	if err := m.Stop(t.Context(), id, fakeMembers{f}); err != nil {
 		t.Fatal(err)
 	}
-	want = "save stopping\nstop containers\ndetach\nstop init\nunpin\nremove files\nsave stopped"
+	want = "save stopping\nstop containers\ndetach\nunpin\nstop init\nremove files\nsave stopped"
 	if diff := cmp.Diff(want, f.Trace()); diff != "" {
 		t.Errorf("steps of stop (-want +got):\n%s", diff)
 	}

@@ -61,10 +61,7 @@ func (m *Manager) recover(ctx context.Context, saved runtime.Record) error {
 func (m *Manager) undoRun(ctx context.Context, r *Record) {
 	var u undo.Stack
 	u.Push("files", func(context.Context) error { return m.Files.Remove(r.ID) })
-	u.Push("namespaces", func(ctx context.Context) error { return m.Namespaces.Unpin(ctx, r.ID) })
-	if !r.HostNetwork() {
-		u.Push("network", func(ctx context.Context) error { return m.Network.Detach(ctx, r.network()) })
-	}
+	u.Push("network", func(ctx context.Context) error { return m.disconnect(ctx, r) })
 	if r.SharesPID() {
 		u.Push("init", func(ctx context.Context) error { return m.Inits.Stop(ctx, r.ID) })
 	}

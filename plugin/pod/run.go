@@ -62,8 +62,9 @@ func (m *Manager) run(ctx context.Context, r *Record) (err error) {
 	if err := m.pods.Reserve(r.ID, r.Name); err != nil {
 		return err
 	}
-	// The record is saved before anything is made, so that a crash leaves
-	// nothing that nobody knows of.
+	// The record is saved before anything is made, and says where it is going
+	// to be, so that a crash leaves nothing that nobody knows of.
+	r.Namespaces = m.Namespaces.Plan(m.pinOptions(r))
 	if err := m.create(ctx, r, handler.Type); err != nil {
 		m.pods.Forget(r.ID)
 		return err
@@ -78,13 +79,11 @@ func (m *Manager) run(ctx context.Context, r *Record) (err error) {
 	if err := m.Files.Create(r.ID, r.Config); err != nil {
 		return fmt.Errorf("pod files: %w", err)
 	}
-	u.Push("namespaces", func(ctx context.Context) error { return m.Namespaces.Unpin(ctx, r.ID) })
-	if r.Namespaces, err = m.Namespaces.Pin(ctx, m.pinOptions(r)); err != nil {
+	u.Push("network", func(ctx context.Context) error { return m.disconnect(ctx, r) })
+	if _, err = m.Namespaces.Pin(ctx, m.pinOptions(r)); err != nil {
 		return fmt.Errorf("namespaces: %w", err)
 	}
 	if !r.HostNetwork() {
-		// A failed ADD may have taken an address: it is undone, too.
-		u.Push("network", func(ctx context.Context) error { return m.Network.Detach(ctx, r.network()) })
 		if r.Network, err = m.Network.Attach(ctx, r.network()); err != nil {
 			return fmt.Errorf("attach network: %w", err)
 		}

@@ -109,18 +109,31 @@ func (m *Manager) release(ctx context.Context, r *Record, membersStopped <-chan 
 		waiting = false
 	case <-grace.Done():
 	}
-	if !r.HostNetwork() {
-		step("detach network", m.Network.Detach(ctx, r.network()))
-	}
+	step("network", m.disconnect(ctx, r))
 	if waiting {
 		step("stop containers", <-membersStopped)
 	}
 	if r.SharesPID() {
 		step("stop pod init", m.Inits.Stop(ctx, r.ID))
 	}
-	step("namespaces", m.Namespaces.Unpin(ctx, r.ID))
 	step("pod files", m.Files.Remove(r.ID))
 	return errors.Join(errs...)
+}
+
+// disconnect gives back the network of a pod and then its namespaces. A CNI
+// plugin needs the namespace to take back what it did: as long as it has not, the
+// namespace stays.
+func (m *Manager) disconnect(ctx context.Context, r *Record) error {
+	if !r.HostNetwork() {
+		// A failed ADD may have taken an address: it is undone, too.
+		if err := m.Network.Detach(ctx, r.network()); err != nil {
+			return fmt.Errorf("detach: %w", err)
+		}
+	}
+	if err := m.Namespaces.Unpin(ctx, r.ID); err != nil {
+		return fmt.Errorf("namespaces: %w", err)
+	}
+	return nil
 }
 
 func (m *Manager) remove(ctx context.Context, id string, members Members) error {
