@@ -36,7 +36,7 @@ integration: build tools ## every suite of integration/ against a running daemon
 	go run ./integration/count integration -p 1 -count 1 -timeout 60m ./integration/...
 
 critest: build tools ## critest v1.36.0 alone: prints its numbers per group
-	go test -count 1 -timeout 60m ./integration/critest
+	go run ./integration/count critest -count 1 -timeout 60m ./integration/critest
 
 lint: ## golangci-lint
 	integration/tools.sh lint

@@ -3,6 +3,7 @@
 package plugin
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/containerd/containerd/v2/pkg/shim"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -88,20 +90,21 @@ func handlerFeatures(ctx context.Context, door *runtime.Client, handler config.H
 	if err != nil {
 		return nil, err
 	}
-	shim := handler.Type
-	if handler.Path != "" {
-		shim = handler.Path
-	}
-	return door.Features(ctx, shim, options)
+	return door.Features(ctx, cmp.Or(handler.Path, handler.Type), options)
 }
 
 // specs is the step of container creation that looks at the machine.
 func (m machine) specs(r config.Runtime) container.Machine {
+	missing := host.CreateMissing
+	if r.Lite.MissingHostPath == config.MissingHostPathError {
+		missing = host.RefuseMissing
+	}
 	return container.Machine{
 		Facts:     func(handler string) spec.Facts { return m.facts.For(m.features[handler]) },
 		Handler:   m.handler,
 		Options:   m.options,
 		Files:     m.files.of,
+		Missing:   missing,
 		NoVolumes: r.IgnoreImageDefinedVolumes,
 	}
 }
@@ -119,7 +122,7 @@ func (m machine) handler(name string, h config.Handler) spec.Handler {
 
 // podInit makes the spec of a pod's init.
 func (m machine) podInit(r *pod.Record, h config.Handler) (*specs.Spec, error) {
-	binary, err := findInit()
+	binary, err := findProgram(initBinary)
 	if err != nil {
 		return nil, err
 	}
@@ -133,22 +136,42 @@ func (m machine) podInit(r *pod.Record, h config.Handler) (*specs.Spec, error) {
 	})
 }
 
-// findInit finds the program that is the init of pods: beside the daemon, or on
-// its PATH.
-func findInit() (string, error) {
-	var dirs []string
+// checkShim tells why a handler's shim cannot be started, if so.
+func checkShim(h config.Handler) error {
+	path := cmp.Or(h.Path, h.Type)
+	if filepath.IsAbs(path) {
+		if !isProgram(path) {
+			return fmt.Errorf("shim %s is not installed: %w", path, errdefs.ErrFailedPrecondition)
+		}
+		return nil
+	}
+	name := shim.BinaryName(h.Type)
+	if name == "" {
+		return fmt.Errorf("runtime_type %q does not name a shim (as io.containerd.lite.v2 does): %w", h.Type, errdefs.ErrFailedPrecondition)
+	}
+	_, err := findProgram(name)
+	return err
+}
+
+// findProgram finds a program where containerd looks for shims: on the PATH, or
+// beside the daemon.
+func findProgram(name string) (string, error) {
+	dirs := filepath.SplitList(os.Getenv("PATH"))
 	if self, err := os.Executable(); err == nil {
 		dirs = append(dirs, filepath.Dir(self))
 	}
-	dirs = append(dirs, filepath.SplitList(os.Getenv("PATH"))...)
 	for _, dir := range dirs {
-		path := filepath.Join(dir, initBinary)
-		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 && filepath.IsAbs(path) {
+		if path := filepath.Join(dir, name); filepath.IsAbs(path) && isProgram(path) {
 			return path, nil
 		}
 	}
-	return "", fmt.Errorf("%s is not in %s (install it beside containerd-lite): %w",
-		initBinary, strings.Join(dirs, ", "), errdefs.ErrFailedPrecondition)
+	return "", fmt.Errorf("%s is not installed: not in %s (put it beside containerd-lite or on its PATH): %w",
+		name, strings.Join(dirs, ", "), errdefs.ErrFailedPrecondition)
+}
+
+func isProgram(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
 }
 
 // handlers are the runtime handlers as Status reports them.

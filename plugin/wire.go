@@ -15,6 +15,7 @@ import (
 	"github.com/containerd/log"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
+	"tags.cncf.io/container-device-interface/pkg/cdi"
 
 	"github.com/containerd-lite/containerd-lite/plugin/config"
 	"github.com/containerd-lite/containerd-lite/plugin/container"
@@ -59,6 +60,9 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 	if err != nil {
 		return err
 	}
+	if err := cdi.Configure(cdi.WithSpecDirs(settings.CDISpecDirs...)); err != nil {
+		return fmt.Errorf("CDI: %w", err)
+	}
 	door := runtime.New(deps.Client)
 	machine := newMachine(ctx, deps, door, facts)
 
@@ -74,6 +78,7 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 		Files:             podFiles{root: deps.RootDir, state: deps.StateDir},
 		Inits:             pod.Init{Tasks: door, Handlers: settings, Spec: machine.podInit, StateDir: deps.StateDir},
 		Handlers:          settings,
+		CheckShim:         checkShim,
 		NewID:             newID,
 		Now:               time.Now,
 		UnprivilegedPorts: settings.EnableUnprivilegedPorts,
@@ -91,6 +96,7 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 		Specs:      machine.specs(settings),
 		Dirs:       container.Dirs{Root: deps.RootDir, State: deps.StateDir},
 		MaxLogLine: settings.MaxContainerLogLineSize,
+		ExecDrain:  settings.DrainExecSyncIOTimeout.Or(0),
 		NewID:      newID,
 		Now:        time.Now,
 		OOMKilled:  cgroups.OOMKilled,

@@ -35,6 +35,9 @@ func TestDefaults(t *testing.T) {
 	lite["runtime_type"] = "io.containerd.lite.v2"
 	containerd["runtimes"].(map[string]any)["lite"] = lite
 
+	runtime := lookup(stock.Plugins, []string{RuntimeTable}).(map[string]any)
+	runtime["lite"] = map[string]any{"missing_host_path": "create"}
+
 	ours := tables(t, Config{DefaultImages(), DefaultRuntime(), DefaultServer()})
 	if diff := cmp.Diff(stock.Plugins, ours); diff != "" {
 		t.Errorf("containerd -, ours +:\n%s", diff)

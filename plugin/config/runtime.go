@@ -17,7 +17,7 @@ type Runtime struct {
 	MaxContainerLogLineSize int `toml:"max_container_log_line_size"`
 	// NetNSMountsUnderStateDir pins network namespaces in the plugin's state directory instead of /var/run/netns.
 	NetNSMountsUnderStateDir bool `toml:"netns_mounts_under_state_dir"`
-	// DrainExecSyncIOTimeout is how long ExecSync waits for output held open by leftover children; "0s" waits forever.
+	// DrainExecSyncIOTimeout is how long ExecSync waits for output held open by leftover children; "0s" is 2 seconds.
 	DrainExecSyncIOTimeout Duration `toml:"drain_exec_sync_io_timeout"`
 	// IgnoreDeprecationWarnings are ids of deprecations that the Status condition does not report.
 	IgnoreDeprecationWarnings []string `toml:"ignore_deprecation_warnings"`
@@ -31,7 +31,22 @@ type Runtime struct {
 	Containerd Containerd `toml:"containerd"`
 	// CNI says how pods get their network.
 	CNI CNI `toml:"cni"`
+	// Lite are the keys that the built-in CRI does not have.
+	Lite Lite `toml:"lite"`
 }
+
+// Lite is the table lite of [Runtime]: what containerd's own CRI has no key for, and ignores.
+type Lite struct {
+	// MissingHostPath says what becomes of a mount whose host_path does not exist: "create" makes it a directory, as the
+	// built-in CRI does; "error" refuses the container, as the CRI asks for.
+	MissingHostPath string `toml:"missing_host_path"`
+}
+
+// The values of missing_host_path.
+const (
+	MissingHostPathCreate = "create"
+	MissingHostPathError  = "error"
+)
 
 // Security are the keys of [Runtime] about confinement.
 type Security struct {
@@ -128,6 +143,7 @@ func DefaultRuntime() Runtime {
 			ConfDir:    "/etc/cni/net.d",
 			MaxConfNum: 1,
 		},
+		Lite: Lite{MissingHostPath: MissingHostPathCreate},
 	}
 }
 

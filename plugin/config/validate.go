@@ -84,6 +84,7 @@ func (r Runtime) Validate(host Host) error {
 		c.handler(name, r.Containerd.Runtimes[name], host)
 	}
 	c.oneOf(r.CNI.IPPref, []string{"", "ipv4", "ipv6", "cni"}, "cni", "ip_pref")
+	c.oneOf(r.Lite.MissingHostPath, []string{MissingHostPathCreate, MissingHostPathError}, "lite", "missing_host_path")
 	c.atLeast(0, r.CNI.MaxConfNum, "cni", "max_conf_num")
 	if r.CNI.ConfDir == "" {
 		c.add("is empty", `name the directory of the network configurations, such as "/etc/cni/net.d"`, "cni", "conf_dir")

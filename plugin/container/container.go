@@ -179,7 +179,8 @@ type Deps struct {
 	Handlers   Handlers
 	Specs      Specs
 	Dirs       Dirs
-	MaxLogLine int // bytes; see max_container_log_line_size
+	MaxLogLine int           // bytes; see max_container_log_line_size
+	ExecDrain  time.Duration // drain_exec_sync_io_timeout; 0 for a default
 
 	NewID       func() string
 	Now         func() time.Time

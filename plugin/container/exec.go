@@ -4,6 +4,7 @@ package container
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -25,8 +26,8 @@ import (
 const maxExecOutput = 16 << 20
 
 // execDrain is how long an exec's streams are read on after its process has
-// ended: what it wrote last is still in them. A child that it left behind can
-// hold them open for ever.
+// ended, where drain_exec_sync_io_timeout does not say: what it wrote last is
+// still in them, but a child that it left behind can hold them open for ever.
 const execDrain = 2 * time.Second
 
 // execKill bounds the wait for a process that was killed.
@@ -82,7 +83,7 @@ func (m *Manager) Exec(ctx context.Context, id string, opts ExecOptions) (uint32
 	if err != nil {
 		return 0, fmt.Errorf("exec: %w", err)
 	}
-	c := command{ExecOptions: opts, containerd: m.Containerd, record: r, pipes: m.Dirs.io(r.ID)}
+	c := command{ExecOptions: opts, containerd: m.Containerd, record: r, pipes: m.Dirs.io(r.ID), drain: cmp.Or(m.ExecDrain, execDrain)}
 	code, err := c.run(ctx, task, m.NewID())
 	if err != nil {
 		return 0, fmt.Errorf("%s: exec: %w", r, err)
@@ -96,6 +97,7 @@ type command struct {
 	containerd Containerd
 	record     *Record
 	pipes      string // directory
+	drain      time.Duration
 }
 
 func (c command) run(ctx context.Context, task runtime.Task, execID string) (uint32, error) {
@@ -167,7 +169,7 @@ func (c command) io(stdin io.Reader) cio.Creator {
 		if err != nil {
 			return nil, err
 		}
-		return &boundedIO{IO: made, drained: make(chan struct{})}, nil
+		return &boundedIO{IO: made, limit: c.drain, drained: make(chan struct{})}, nil
 	}
 }
 
@@ -214,15 +216,16 @@ func resize(ctx context.Context, terminal resizer, sizes <-chan Size) {
 	}
 }
 
-// boundedIO is an exec's streams whose Wait gives up after execDrain and closes
+// boundedIO is an exec's streams whose Wait gives up after limit and closes
 // them, so that nobody waits for a child that the command left behind.
 type boundedIO struct {
 	cio.IO
+	limit   time.Duration
 	once    sync.Once
 	drained chan struct{}
 }
 
-// Wait waits until the streams are read to their end, or for execDrain.
+// Wait waits until the streams are read to their end, or for limit.
 func (b *boundedIO) Wait() {
 	b.once.Do(func() {
 		go func() {
@@ -230,7 +233,7 @@ func (b *boundedIO) Wait() {
 			b.IO.Wait()
 		}()
 	})
-	timer := time.NewTimer(execDrain)
+	timer := time.NewTimer(b.limit)
 	defer timer.Stop()
 	select {
 	case <-b.drained:

@@ -46,7 +46,8 @@ type Machine struct {
 	Handler   func(name string, h config.Handler) spec.Handler
 	Options   spec.Options
 	Files     func(p *pod.Record) spec.PodFiles
-	NoVolumes bool // ignore_image_defined_volumes
+	Missing   host.Missing // what to do about a mount source that is not there
+	NoVolumes bool         // ignore_image_defined_volumes
 }
 
 var _ Specs = Machine{}
@@ -102,7 +103,7 @@ func (m Machine) Update(current *specs.Spec, want *runtimeapi.LinuxContainerReso
 
 func (m Machine) readHost(in *spec.Input, req SpecRequest) (err error) {
 	sc := req.Config.GetLinux().GetSecurityContext()
-	if in.Mounts, err = host.ResolveMounts(req.Config.GetMounts(), host.CreateMissing); err != nil {
+	if in.Mounts, err = host.ResolveMounts(req.Config.GetMounts(), m.Missing); err != nil {
 		return err
 	}
 	if in.Devices, err = host.ResolveDevices(req.Config.GetDevices()); err != nil {

@@ -29,6 +29,7 @@ type machine struct {
 	*fault.World
 	saved map[string][]byte
 	exit  chan runtime.ExitStatus
+	shim  error // why there is no shim
 	// unpinned is true once the manager has given up the namespaces.
 	unpinned bool
 }
@@ -186,6 +187,7 @@ func newManager(t *testing.T, f *machine) *Manager {
 		Files:      fakeFiles{f},
 		Inits:      fakeInits{f},
 		Handlers:   fakeHandlers{},
+		CheckShim:  func(config.Handler) error { return f.shim },
 		NewID:      func() string { ids++; return fmt.Sprintf("pod%d", ids) },
 		Now:        func() time.Time { return time.Unix(100, 0) },
 	})

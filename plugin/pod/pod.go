@@ -178,6 +178,9 @@ type Deps struct {
 	Inits      Inits
 	Handlers   Handlers
 
+	// CheckShim tells why the shim of a handler cannot be started, if so.
+	CheckShim func(h config.Handler) error
+
 	NewID             func() string
 	Now               func() time.Time
 	UnprivilegedPorts bool // enable_unprivileged_ports

@@ -306,3 +306,15 @@ func TestPodIsNotReadyOnceItsInitHasEnded(t *testing.T) {
 		t.Errorf("state = %s", r.State)
 	}
 }
+
+// A pod that no container could ever run in is refused before anything is made.
+func TestHandlerWithoutShim(t *testing.T) {
+	f := newMachine()
+	f.shim = errdefs.ErrFailedPrecondition
+	if _, err := newManager(t, f).Run(t.Context(), ownPID("web"), ""); !errdefs.IsFailedPrecondition(err) {
+		t.Errorf("Run = %v", err)
+	}
+	if f.Trace() != "" {
+		t.Errorf("something was made:\n%s", f.Trace())
+	}
+}

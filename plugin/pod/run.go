@@ -59,6 +59,9 @@ func (m *Manager) run(ctx context.Context, r *Record) (err error) {
 		return err
 	}
 	r.Handler = name
+	if err := m.CheckShim(handler); err != nil {
+		return fmt.Errorf("runtime handler %s: %w", name, err)
+	}
 	if err := m.pods.Reserve(r.ID, r.Name); err != nil {
 		return err
 	}

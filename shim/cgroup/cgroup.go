@@ -53,7 +53,7 @@ func Of(pid int) (*Group, error) {
 func newGroup(root string, theirs, ours map[string]string) (*Group, error) {
 	g := &Group{Paths: make(map[string]string, len(theirs)), root: root}
 	for name, path := range theirs {
-		if path = filepath.Clean(path); path != "/" && path != ours[name] {
+		if path = filepath.Join("/", path); path != "/" && path != filepath.Join("/", ours[name]) {
 			g.Paths[name] = path
 		}
 	}

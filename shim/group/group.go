@@ -168,7 +168,8 @@ func (s Slot) Listen() (*os.File, error) {
 	return f, nil
 }
 
-// Remove removes the files of the slot. The caller holds the lock.
+// Remove removes the files of the slot. The caller holds the lock, and has
+// nothing left to do under it: the next holder locks a new file.
 func (s Slot) Remove() {
 	_ = os.Remove(s.path)
 	_ = os.Remove(s.lockPath())

@@ -172,7 +172,7 @@ func (r *Runtime) name() string {
 
 func (r *Runtime) missing(err error) error {
 	return fmt.Errorf("OCI runtime %q is not installed: install it on the PATH of containerd, or set BinaryName in the runtime options: %w: %w",
-		r.name(), errdefs.ErrNotFound, err)
+		r.name(), errdefs.ErrFailedPrecondition, err)
 }
 
 func (r *Runtime) call(ctx context.Context, command string, run func(*runc.Runc) error) error {

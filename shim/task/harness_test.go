@@ -61,7 +61,8 @@ func newShim(t *testing.T) *shim {
 	s := &shim{t: t, root: ocitest.New(t), events: newRecorder(), retired: make(chan struct{})}
 	sockets := shortDir(t)
 	address := filepath.Join(sockets, "c")
-	serve(t, ctx, &running, address, s.events.server(t))
+	containerd := s.events.server(t)
+	serve(t, ctx, &running, address, containerd)
 
 	host := &Host{Namespace: testNamespace, Children: reap.New(), Events: outbox.New(testNamespace, address)}
 	running.Go(func() { host.Children.Run(ctx) })
@@ -78,6 +79,8 @@ func newShim(t *testing.T) *shim {
 	t.Cleanup(func() {
 		_ = client.Close()
 		s.service.tasks.stopTimers()
+		_ = server.Close()
+		_ = containerd.Close()
 		cancel()
 		running.Wait()
 	})
@@ -124,7 +127,6 @@ func serve(t *testing.T, ctx context.Context, running *sync.WaitGroup, path stri
 		t.Fatal(err)
 	}
 	running.Go(func() { _ = server.Serve(ctx, l) })
-	t.Cleanup(func() { _ = server.Close() })
 }
 
 // recorder is containerd's events service.
@@ -241,6 +243,10 @@ func (s *shim) runExec(r *taskapi.ExecProcessRequest) uint32 {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	// There is no PID namespace that would end it with the init.
+	s.t.Cleanup(func() {
+		_, _ = s.client.Kill(context.Background(), &taskapi.KillRequest{ID: r.ID, ExecID: r.ExecID, Signal: uint32(unix.SIGKILL)})
+	})
 	return started.Pid
 }
 

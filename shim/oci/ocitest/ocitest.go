@@ -48,7 +48,11 @@ type Root struct {
 }
 
 // New returns an empty Root.
-func New(t testing.TB) *Root { return &Root{t: t, dir: t.TempDir()} }
+func New(t testing.TB) *Root {
+	// Built with -race, every command would sleep a second before it exits.
+	t.Setenv("GORACE", "atexit_sleep_ms=0")
+	return &Root{t: t, dir: t.TempDir()}
+}
 
 // Options selects this binary as the runtime.
 func (r *Root) Options() *options.Options {

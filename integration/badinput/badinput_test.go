@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package badinput gives the daemon what it must refuse, as raw CRI requests that no client checks on the
+// way. Every case wants an error with the gRPC code that tells kubelet and people what is wrong, and nothing
+// left behind.
+//
+// The codes are containerd-lite's promise: InvalidArgument is a mistake in the request, FailedPrecondition one
+// on the node or in the image, NotFound an object that does not exist, Unknown the refusal of a program that
+// is not ours, in its own words. Stock containerd, as a control, is not held to them.
+package badinput
+
+import (
+	"testing"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/integration/harness"
+	"github.com/containerd-lite/containerd-lite/integration/image"
+)
+
+// group is a test with its own pods, run between two looks at the machine.
+type group struct {
+	name string
+	run  func(*testing.T, bench)
+}
+
+func TestBadInput(t *testing.T) {
+	b := newBench(t)
+	for _, g := range []group{
+		{"requests without what they need", incomplete},
+		{"unknown ids", unknownIDs},
+		{"unknown ids that are no error", unknownIDsAreFine},
+		{"unknown handler", unknownHandler},
+		{"duplicate pod", duplicatePod},
+		{"a retry takes over", retriedPod},
+		{"duplicate container", duplicateContainer},
+		{"create in a stopped pod", stoppedPod},
+		{"bad containers", badContainers},
+		{"command not found", commandNotFound},
+		{"exec of a command that is not there", execNotFound},
+		{"OCI runtime not installed", noRuntime},
+		{"shim not installed", noShim},
+		{"CNI plugin fails at ADD", cniAddFails},
+		{"CNI plugin fails once at DEL", cniDelFails},
+		{"CNI config missing", cniMissing},
+		{"pulls", pulls},
+	} {
+		b.NoLeaks(t, g.name, func(t *testing.T) { g.run(t, b) })
+	}
+}
+
+// bench is a bench with a client.
+type bench struct {
+	*harness.Bench
+	*harness.CRI
+}
+
+func newBench(t *testing.T) bench {
+	t.Helper()
+	h := harness.Start(t)
+	client, err := h.CRI()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	if err := client.Pull(t.Context(), image.Busybox); err != nil {
+		t.Fatal(err)
+	}
+	return bench{h, client}
+}
+
+// want fails a test when an error has not the code that containerd-lite promises, or is none.
+func (b bench) want(t *testing.T, what string, err error, code codes.Code) {
+	t.Helper()
+	got := status.Code(err)
+	switch {
+	case got == code:
+	case b.Options.Daemon == harness.Stock && code != codes.OK:
+		t.Logf("%s: containerd answers %s where containerd-lite promises %s: %v", what, got, code, err)
+	default:
+		t.Errorf("%s: got %s (%v), want %s", what, got, err, code)
+	}
+}
+
+// pod runs a pod that is removed when the test ends.
+func (b bench) pod(t *testing.T, config *runtimeapi.PodSandboxConfig) string {
+	t.Helper()
+	id, err := b.RunPod(t.Context(), config)
+	if err != nil {
+		t.Fatalf("run the pod: %v", err)
+	}
+	t.Cleanup(func() { b.remove(t, id) })
+	return id
+}
+
+func (b bench) remove(t *testing.T, pod string) {
+	t.Helper()
+	if err := b.RemovePod(harness.After(t), pod); err != nil {
+		t.Errorf("remove the pod: %v", err)
+	}
+}
+
+// refused asks for a pod that cannot run. One that runs all the same is removed.
+func (b bench) refused(t *testing.T, what string, request *runtimeapi.RunPodSandboxRequest, code codes.Code) error {
+	t.Helper()
+	answer, err := b.RunPodSandbox(t.Context(), request)
+	b.want(t, what, err, code)
+	if err == nil {
+		b.remove(t, answer.PodSandboxId)
+	}
+	return err
+}
+
+// create asks for a container.
+func (b bench) create(t *testing.T, pod string, podConfig *runtimeapi.PodSandboxConfig, config *runtimeapi.ContainerConfig) (string, error) {
+	t.Helper()
+	answer, err := b.CreateContainer(t.Context(), &runtimeapi.CreateContainerRequest{
+		PodSandboxId: pod, SandboxConfig: podConfig, Config: config,
+	})
+	return answer.GetContainerId(), err
+}

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package critest
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/containerd-lite/containerd-lite/integration/harness"
+	"github.com/containerd-lite/containerd-lite/integration/image"
+)
+
+// pinned is the digest that critest names one of its images by. Nobody can rebuild that image, so the copy of
+// critest that runs names the digest of ours.
+const pinned = "9700f9a2f5bf2c45f2f605a0bd3bce7cf37420ec9d3ed50ac2758413308766bf"
+
+// TestCritest runs the whole suite: on containerd-lite with either shim, and on stock containerd with ours.
+// LITE_DAEMON and LITE_HANDLER choose one pair instead, LITE_FOCUS chooses specs by a regular expression, and
+// LITE_SEED repeats a random order.
+func TestCritest(t *testing.T) {
+	pairs := []harness.Options{
+		{Daemon: harness.Lite, Handler: harness.HandlerLite},
+		{Daemon: harness.Lite, Handler: harness.HandlerRunc},
+		{Daemon: harness.Stock, Handler: harness.HandlerLite},
+	}
+	if chosen := harness.FromEnv(); chosen != (harness.Options{}) {
+		pairs = []harness.Options{chosen}
+	}
+	for _, options := range pairs {
+		options = options.WithDefaults()
+		t.Run(options.Daemon+" with handler "+options.Handler, func(t *testing.T) { suite(t, options) })
+	}
+}
+
+// suite runs critest once. Its numbers are printed as lines that begin with "report: ".
+func suite(t *testing.T, options harness.Options) {
+	bench := harness.StartWith(t, options)
+	specs := run(t, bench, bench.Path("critest.json"))
+	expected := readSkips(t)
+	groups, all := map[string]*Counts{}, Counts{}
+	for _, spec := range specs {
+		if groups[spec.Group()] == nil {
+			groups[spec.Group()] = &Counts{}
+		}
+		if spec.State == "skipped" && os.Getenv("LITE_FOCUS") != "" && spec.Failure.Message == "" {
+			continue // not in focus
+		}
+		groups[spec.Group()].add(spec.State)
+		all.add(spec.State)
+		t.Run(spec.Group()+"/"+spec.Name(), func(t *testing.T) { judge(t, spec, expected) })
+	}
+	report := func(what string, counts fmt.Stringer) { fmt.Printf("report: %-45s %s\n", what, counts) }
+	for _, group := range slices.Sorted(maps.Keys(groups)) {
+		report("critest: "+group, groups[group])
+	}
+	report("critest on "+options.Daemon+" with handler "+options.Handler, all)
+	if all.Passed == 0 {
+		t.Error("no spec passed")
+	}
+}
+
+// judge turns a spec's outcome into that of a Go test: every failure is a failure, and a skip is one unless
+// testdata/skips.txt expects it.
+func judge(t *testing.T, spec Spec, expected map[string]string) {
+	switch spec.State {
+	case "passed":
+	case "skipped", "pending":
+		reason, listed := skipReason(spec, expected)
+		if !listed {
+			t.Fatalf("skipped, and testdata/skips.txt does not expect that: %s", spec.Failure.Message)
+		}
+		t.Skip(reason)
+	default:
+		t.Errorf("%s: %s\n%s", spec.State, spec.Failure.Message, spec.CapturedGinkgoWriterOutput)
+	}
+}
+
+func skipReason(spec Spec, expected map[string]string) (reason string, listed bool) {
+	for prefix, reason := range expected {
+		if strings.HasPrefix(spec.Group()+" "+spec.Name(), prefix) {
+			return reason, true
+		}
+	}
+	return "", false
+}
+
+// readSkips reads `beginning of a spec's name: reason` lines.
+func readSkips(t *testing.T) map[string]string {
+	t.Helper()
+	text, err := os.ReadFile("testdata/skips.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	skips := map[string]string{}
+	for line := range strings.Lines(string(text)) {
+		spec, reason, found := strings.Cut(strings.TrimSpace(line), ": ")
+		if found && !strings.HasPrefix(line, "#") {
+			skips[spec] = reason
+		}
+	}
+	return skips
+}
+
+// run runs critest and returns what its report says. That critest ends with an error is no error here: the
+// report says which specs failed.
+func run(t *testing.T, bench *harness.Bench, report string) []Spec {
+	t.Helper()
+	endpoint := "unix://" + bench.Daemon.Socket
+	args := []string{
+		"-runtime-endpoint", endpoint, "-image-endpoint", endpoint, "-config", bench.CrictlConfig(),
+		"-ginkgo.json-report", report, "-ginkgo.timeout", "30m", "-ginkgo.no-color",
+	}
+	if focus := os.Getenv("LITE_FOCUS"); focus != "" {
+		args = append(args, "-ginkgo.focus", focus)
+	}
+	if seed := os.Getenv("LITE_SEED"); seed != "" {
+		args = append(args, "-ginkgo.seed", seed)
+	}
+	cmd := exec.CommandContext(t.Context(), binary(t, bench), args...)
+	cmd.Dir = bench.Root
+	output, err := cmd.CombinedOutput()
+	specs, reportErr := readReport(report)
+	if reportErr != nil {
+		t.Fatalf("critest: %v: %v\n%s", err, reportErr, output)
+	}
+	for line := range strings.Lines(string(output)) {
+		if strings.HasPrefix(line, "Random Seed:") {
+			fmt.Print("report: critest: ", line)
+		}
+	}
+	return specs
+}
+
+// binary writes the critest that names our digest and returns its path.
+func binary(t *testing.T, bench *harness.Bench) string {
+	t.Helper()
+	original, err := os.ReadFile(bench.Tool("critest"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest, err := bench.Registry.Image(image.Digested + ":latest").Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Contains(original, []byte(pinned)) {
+		t.Fatalf("critest does not name the digest %s any more", pinned)
+	}
+	file := bench.Path("critest")
+	if err := os.WriteFile(file, repin(original, digest), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func repin(critest []byte, digest v1.Hash) []byte {
+	return bytes.ReplaceAll(critest, []byte(pinned), []byte(digest.Hex))
+}

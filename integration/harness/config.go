@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package harness
+
+import (
+	"strings"
+	"text/template"
+
+	"github.com/containerd-lite/containerd-lite/integration/image"
+)
+
+// Handlers that exist to fail, for the suite of bad input.
+const (
+	// HandlerNoRuntime names an OCI runtime that is not installed.
+	HandlerNoRuntime = "no-runtime"
+	// HandlerNoShim names a shim that is not installed.
+	HandlerNoShim = "no-shim"
+)
+
+// configTemplate is what a user of kubeadm would write, with every path under the bench's root. Both daemons
+// read the same file: that is the promise of containerd-lite.
+var configTemplate = template.Must(template.New("config.toml").Parse(`version = 3
+root = "{{.Root}}/root"
+state = "{{.Root}}/state"
+imports = []
+
+[grpc]
+  address = "{{.Root}}/containerd.sock"
+
+[plugins."io.containerd.internal.v1.opt"]
+  path = "{{.Root}}/opt"
+
+[plugins."io.containerd.shim.v1.manager"]
+  socket_dir = "{{.Root}}/s"
+
+[plugins."io.containerd.nri.v1.nri"]
+  disable = true
+
+[plugins."io.containerd.cri.v1.images".pinned_images]
+  sandbox = "{{.Pause}}"
+
+[plugins."io.containerd.cri.v1.images".registry]
+  config_path = "{{.Root}}/certs.d"
+
+[plugins."io.containerd.cri.v1.runtime"]
+  restrict_oom_score_adj = true
+  netns_mounts_under_state_dir = true
+  cdi_spec_dirs = ["{{.Root}}/cdi"]
+
+[plugins."io.containerd.cri.v1.runtime".cni]
+  bin_dirs = ["{{.Network.BinDir}}"]
+  conf_dir = "{{.Network.ConfDir}}"
+
+[plugins."io.containerd.cri.v1.runtime".containerd]
+  default_runtime_name = "{{.Handler}}"
+
+[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.lite]
+  runtime_type = "io.containerd.lite.v2"
+
+[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
+  runtime_type = "io.containerd.runc.v2"
+
+[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.no-shim]
+  runtime_type = "io.containerd.absent.v2"
+
+[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.no-runtime]
+  runtime_type = "{{.ShimType}}"
+
+[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.no-runtime.options]
+  BinaryName = "{{.Root}}/absent/runc"
+`))
+
+func (b *Bench) configTOML() string {
+	var text strings.Builder
+	data := struct {
+		*Bench
+		Pause    string
+		ShimType string
+	}{b, image.Pause, "io.containerd." + b.Handler + ".v2"}
+	if err := configTemplate.Execute(&text, data); err != nil {
+		panic(err) // the template and its fields are both in this package
+	}
+	return text.String()
+}

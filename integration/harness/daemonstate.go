@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package harness
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	tasks "github.com/containerd/containerd/api/services/tasks/v1"
+	containerd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+)
+
+// daemonState is what containerd's own stores hold, in every namespace. Images and their committed snapshots
+// are no leak: they stay until they are removed; an active snapshot belongs to a container.
+func (b *Bench) daemonState(ctx context.Context) (State, error) {
+	client, err := b.Containerd()
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	all, err := client.NamespaceService().List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	state := State{}
+	looks := []func(context.Context, *containerd.Client, State) error{
+		containersState, tasksState, sandboxesState, snapshotsState, leasesState, ingestsState,
+	}
+	for _, namespace := range all {
+		for _, look := range looks {
+			if err := look(namespaces.WithNamespace(ctx, namespace), client, state); err != nil {
+				return nil, fmt.Errorf("daemon state: %w", err)
+			}
+		}
+	}
+	return state, nil
+}
+
+func containersState(ctx context.Context, client *containerd.Client, state State) error {
+	containers, err := client.ContainerService().List(ctx)
+	for _, c := range containers {
+		state["container"] = append(state["container"], c.ID)
+	}
+	return err
+}
+
+func tasksState(ctx context.Context, client *containerd.Client, state State) error {
+	answer, err := client.TaskService().List(ctx, &tasks.ListTasksRequest{})
+	if err != nil {
+		return err
+	}
+	for _, task := range answer.Tasks {
+		state["task"] = append(state["task"], task.ID)
+	}
+	return nil
+}
+
+func sandboxesState(ctx context.Context, client *containerd.Client, state State) error {
+	sandboxes, err := client.SandboxStore().List(ctx)
+	for _, s := range sandboxes {
+		state["sandbox"] = append(state["sandbox"], s.ID)
+	}
+	return err
+}
+
+func snapshotsState(ctx context.Context, client *containerd.Client, state State) error {
+	return client.SnapshotService("overlayfs").Walk(ctx, func(_ context.Context, info snapshots.Info) error {
+		if info.Kind != snapshots.KindCommitted {
+			state["snapshot"] = append(state["snapshot"], info.Kind.String()+" "+info.Name)
+		}
+		return nil
+	})
+}
+
+func leasesState(ctx context.Context, client *containerd.Client, state State) error {
+	leases, err := client.LeasesService().List(ctx)
+	for _, l := range leases {
+		state["lease"] = append(state["lease"], fmt.Sprintf("%s made %s", l.ID, l.CreatedAt.Format(time.RFC3339)))
+	}
+	return err
+}
+
+func ingestsState(ctx context.Context, client *containerd.Client, state State) error {
+	ingests, err := client.ContentStore().ListStatuses(ctx)
+	for _, i := range ingests {
+		state["ingest"] = append(state["ingest"], i.Ref)
+	}
+	return err
+}

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package harness is the bench that the integration suites, the demo and `make dev` stand on. It starts, in a
+// temporary root with a CNI bridge and sockets of its own: an image registry on 127.0.0.1, and the daemon
+// under test, which is containerd-lite or, as a control, stock containerd. It hands out clients for both and
+// ends with the leak check: what the machine held before is what it holds after.
+//
+// A [Bench] owns everything under its root, its bridge and the processes it started; nothing else on the
+// machine is changed, but for the sysctl and iptables entries that CNI plugins make, which Close restores.
+// A Bench is used from one goroutine at a time; the clients it hands out are safe for concurrent use.
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// hang bounds every wait for something that is sure to come. It is no promise about speed: it only turns a
+// hang into an error.
+const hang = 2 * time.Minute
+
+// Daemons that a bench can run.
+const (
+	Lite  = "lite"  // containerd-lite of bin/
+	Stock = "stock" // containerd v2.4.2, the control
+)
+
+// Handlers that every bench configures.
+const (
+	HandlerLite = "lite" // io.containerd.lite.v2 of bin/
+	HandlerRunc = "runc" // io.containerd.runc.v2
+)
+
+// Options choose what a bench runs. The zero value is containerd-lite with the lite shim.
+type Options struct {
+	Daemon  string // Lite or Stock; default Lite
+	Handler string // the default handler: HandlerLite or HandlerRunc; default as the daemon's name says
+}
+
+// FromEnv returns the options that LITE_DAEMON (lite, stock) and LITE_HANDLER (lite, runc) ask for.
+func FromEnv() Options {
+	return Options{Daemon: os.Getenv("LITE_DAEMON"), Handler: os.Getenv("LITE_HANDLER")}
+}
+
+// WithDefaults fills in what is not set.
+func (o Options) WithDefaults() Options {
+	if o.Daemon == "" {
+		o.Daemon = Lite
+	}
+	if o.Handler == "" {
+		o.Handler = HandlerLite
+		if o.Daemon == Stock {
+			o.Handler = HandlerRunc
+		}
+	}
+	return o
+}
+
+// Bench is a running registry, network and daemon.
+type Bench struct {
+	Options
+	Root     string // everything the bench made
+	Registry *Registry
+	Network  *Network
+	Daemon   *Daemon
+
+	repo     Repo
+	cgroups  []string // of containers, before anything was made
+	before   State    // before anything was made
+	baseline State    // with the daemon up and nothing run
+}
+
+// New starts a bench.
+func New(ctx context.Context, o Options) (*Bench, error) {
+	o = o.WithDefaults()
+	repo, err := FindRepo()
+	if err != nil {
+		return nil, err
+	}
+	if missing := repo.Missing(o); len(missing) > 0 {
+		return nil, fmt.Errorf("bench: missing %s", strings.Join(missing, ", "))
+	}
+	root, err := os.MkdirTemp("", benchPrefix)
+	if err != nil {
+		return nil, err
+	}
+	b := &Bench{Options: o, Root: root, repo: repo}
+	if err := b.start(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("bench: %w", err), b.Close(ctx))
+	}
+	return b, nil
+}
+
+func (b *Bench) start(ctx context.Context) error {
+	// A container in a user namespace reaches its rootfs as somebody else.
+	if err := os.Chmod(b.Root, 0o711); err != nil {
+		return err
+	}
+	var err error
+	if b.cgroups, err = containerCgroups(); err != nil {
+		return err
+	}
+	if b.before, err = b.hostState(); err != nil {
+		return fmt.Errorf("look at the machine: %w", err)
+	}
+	if b.Registry, err = newRegistry(ctx, b.repo, b.Path("certs.d")); err != nil {
+		return fmt.Errorf("registry: %w", err)
+	}
+	if b.Network, err = newNetwork(b.Root, b.repo.Tool("cni")); err != nil {
+		return fmt.Errorf("network: %w", err)
+	}
+	b.Daemon = newDaemon(b)
+	if err := b.writeCrictlConfig(); err != nil {
+		return err
+	}
+	if err := b.Daemon.Start(ctx); err != nil {
+		return err
+	}
+	b.baseline, err = b.State(ctx)
+	return err
+}
+
+// Close ends the daemon, removes what the bench made and reports, as an error, everything that the runtime
+// left behind.
+func (b *Bench) Close(ctx context.Context) error {
+	var found []error
+	if b.baseline != nil && b.Daemon.Running() {
+		found = append(found, b.CheckLeaks(ctx), b.removePods(ctx))
+	}
+	if b.Daemon != nil {
+		found = append(found, b.Daemon.Stop(), b.Daemon.saveLog())
+	}
+	if b.Registry != nil {
+		b.Registry.Close()
+	}
+	if b.Network != nil {
+		found = append(found, b.Network.Remove())
+	}
+	found = append(found, b.sweep())
+	found = append(found, os.RemoveAll(b.Root))
+	if b.before != nil {
+		found = append(found, b.awaitSame(ctx, b.before, func(context.Context) (State, error) { return b.hostState() }))
+	}
+	return errors.Join(found...)
+}
+
+// Path returns a path under the bench's root.
+func (b *Bench) Path(elem ...string) string {
+	return filepath.Join(append([]string{b.Root}, elem...)...)
+}

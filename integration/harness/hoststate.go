@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/moby/sys/mountinfo"
+	"github.com/vishvananda/netlink"
+)
+
+const cgroupRoot = "/sys/fs/cgroup"
+
+// hostState looks at everything on the machine that a container runtime makes.
+func (b *Bench) hostState() (State, error) {
+	state := State{}
+	for _, look := range []func(State) error{
+		b.processesState, b.mountsState, b.linksState, b.cgroupsState, b.filesState, rulesState,
+	} {
+		if err := look(state); err != nil {
+			return nil, fmt.Errorf("host state: %w", err)
+		}
+	}
+	return state, nil
+}
+
+// processesState lists the processes that the bench's daemon is an ancestor of, but for the daemon, and the
+// network namespaces of them all.
+func (b *Bench) processesState(state State) error {
+	pids, err := b.processes()
+	if err != nil {
+		return err
+	}
+	host, err := os.Readlink("/proc/self/ns/net")
+	if err != nil {
+		return err
+	}
+	for _, pid := range pids {
+		comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+		state["process"] = append(state["process"], fmt.Sprintf("%d %s", pid, strings.TrimSpace(string(comm))))
+		netns, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", pid))
+		if err == nil && netns != host {
+			state["netns"] = append(state["netns"], netns)
+		}
+	}
+	return nil
+}
+
+// processes returns the ids of the bench's processes, but for the daemon.
+func (b *Bench) processes() ([]int, error) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, err
+	}
+	var pids []int
+	for _, entry := range entries {
+		pid, err := strconv.Atoi(entry.Name())
+		if err != nil || pid == os.Getpid() {
+			continue
+		}
+		daemon := b.Daemon != nil && b.Daemon.Running() && b.Daemon.PID() == pid
+		if !daemon && b.owns(pid) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids, nil
+}
+
+// owns says whether a process belongs to the bench: it inherited the daemon's environment, was started with a
+// path of the bench, or sees, in a mount namespace of its own, a mount from the bench. A process that ends
+// meanwhile belongs to nobody.
+func (b *Bench) owns(pid int) bool {
+	read := func(name string) string {
+		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, name))
+		return string(text)
+	}
+	if strings.Contains(read("environ"), marker+"="+b.Root+"\x00") {
+		return true
+	}
+	mine, _ := os.Readlink("/proc/self/ns/mnt")
+	theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/mnt", pid))
+	return err == nil && mine != theirs && strings.Contains(read("mountinfo"), b.Root)
+}
+
+// mountsState lists mounts; those of other benches are not ours to judge.
+func (b *Bench) mountsState(state State) error {
+	mounts, err := mountinfo.GetMounts(func(m *mountinfo.Info) (skip, stop bool) {
+		return strings.Contains(m.Mountpoint, benchPrefix) && !strings.HasPrefix(m.Mountpoint, b.Root), false
+	})
+	for _, m := range mounts {
+		state["mount"] = append(state["mount"], m.Mountpoint+" "+m.FSType)
+	}
+	return err
+}
+
+// linksState lists network devices, but for the bench's bridge, which the first pod makes and Close removes.
+func (b *Bench) linksState(state State) error {
+	links, err := netlink.LinkList()
+	for _, link := range links {
+		if b.Network == nil || link.Attrs().Name != b.Network.Bridge {
+			state["link"] = append(state["link"], link.Type()+" "+link.Attrs().Name)
+		}
+	}
+	return err
+}
+
+// cgroupsState lists the cgroups of pods and containers; the parents they are made in are not the runtime's.
+// A cgroup that holds processes of somebody else is somebody else's.
+func (b *Bench) cgroupsState(state State) error {
+	return walk(cgroupRoot, func(path string, entry fs.DirEntry) {
+		if entry.IsDir() && named(entry.Name()) && !b.foreign(path) {
+			state["cgroup"] = append(state["cgroup"], path)
+		}
+	})
+}
+
+func (b *Bench) foreign(cgroup string) bool {
+	procs, _ := os.ReadFile(filepath.Join(cgroup, "cgroup.procs"))
+	for line := range strings.Lines(string(procs)) {
+		if pid, err := strconv.Atoi(strings.TrimSpace(line)); err == nil && !b.owns(pid) {
+			return true
+		}
+	}
+	return false
+}
+
+// filesState lists what a runtime keeps outside of its database: bundles, FIFOs, sockets, the folders of pods
+// and containers, CNI's results and the addresses that host-local gave out.
+func (b *Bench) filesState(state State) error {
+	kinds := map[string][]string{
+		"file":    {"/run/containerd", "/run/netns", "/var/lib/cni", b.Path("state"), b.Path("s"), b.Path("root", "io.containerd.grpc.v1.cri")},
+		"address": {b.Path("cni", "ipam")},
+	}
+	for kind, folders := range kinds {
+		for _, folder := range folders {
+			if err := walk(folder, func(path string, entry fs.DirEntry) {
+				if !stays(path, entry) {
+					state[kind] = append(state[kind], path)
+				}
+			}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// stays says whether a path is made once, on first use, and kept by design.
+func stays(path string, entry fs.DirEntry) bool {
+	switch entry.Name() {
+	case "lock", "last_reserved_ip.0": // of host-local
+		return true
+	}
+	// A folder that holds nothing of a pod or a container is structure: containerd's and CNI's own folders.
+	return entry.IsDir() && !named(entry.Name())
+}
+
+// named says whether a name is made of an id: every folder of a pod or a container is.
+func named(name string) bool {
+	digits := 0
+	for _, r := range name {
+		if strings.ContainsRune("0123456789abcdef", r) {
+			digits++
+		}
+	}
+	return digits >= 12
+}
+
+func rulesState(state State) error {
+	for _, command := range iptables {
+		rules, err := savedRules(command)
+		if err != nil {
+			return err
+		}
+		for _, rule := range rules {
+			// portmap's own chains stay; the ones it makes for a pod (CNI-DN-…) must not.
+			if !strings.Contains(rule, portmapChain) || strings.Contains(rule, "CNI-DN-") {
+				state["rule"] = append(state["rule"], command+" "+rule)
+			}
+		}
+	}
+	return nil
+}
+
+// walk calls visit for everything below root. What vanishes on the way was not there; nothing below a mount
+// point of a container's root file system is looked at.
+func walk(root string, visit func(path string, entry fs.DirEntry)) error {
+	return filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if path == root {
+			return nil
+		}
+		visit(path, entry)
+		if entry.IsDir() && entry.Name() == "rootfs" {
+			return fs.SkipDir
+		}
+		return nil
+	})
+}
+
+// Processes returns the ids of the bench's processes whose name begins so, in containers and out of them; the
+// kernel keeps 15 bytes of a name.
+func (b *Bench) Processes(name string) ([]int, error) {
+	all, err := b.processes()
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(all, func(pid int) bool {
+		comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+		return !strings.HasPrefix(string(comm), name)
+	}), nil
+}
+
+// AwaitProcesses waits until the bench has so many processes of a name.
+func (b *Bench) AwaitProcesses(ctx context.Context, name string, count int) error {
+	return Await(ctx, func() error {
+		pids, err := b.Processes(name)
+		if err == nil && len(pids) != count {
+			return fmt.Errorf("%d processes are called %s, want %d: %v", len(pids), name, count, pids)
+		}
+		return err
+	})
+}

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package harness
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+)
+
+// sysctls are those that CNI plugins set on the host and leave.
+var sysctls = [...]string{"/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding"}
+
+// Network is the CNI configuration of a bench: the chain that kubeadm users run (bridge, portmap, bandwidth,
+// tuning) on a bridge of its own, with addresses of RFC 2544's range for benchmarks, which nobody routes.
+type Network struct {
+	Bridge  string
+	Subnet  string
+	ConfDir string
+	BinDir  string
+	IPAM    string // host-local keeps one file per address here
+
+	sysctls map[string]string
+	rules   map[string][]string // iptables rules that were there before, by command
+}
+
+const conflist = `{
+  "cniVersion": "1.0.0",
+  "name": %[1]q,
+  "plugins": [
+    {"type": "bridge", "bridge": %[1]q, "isGateway": true, "ipMasq": true, "hairpinMode": true,
+     "ipam": {"type": "host-local", "dataDir": %[3]q, "ranges": [[{"subnet": %[2]q}]],
+              "routes": [{"dst": "0.0.0.0/0"}]}},
+    {"type": "portmap", "capabilities": {"portMappings": true}},
+    {"type": "bandwidth", "capabilities": {"bandwidth": true}},
+    {"type": "tuning"}
+  ]
+}
+`
+
+func newNetwork(root, plugins string) (*Network, error) {
+	id := os.Getpid()
+	n := &Network{
+		Bridge:  fmt.Sprintf("lite%d", id),
+		Subnet:  fmt.Sprintf("198.18.%d.0/22", id%64*4),
+		ConfDir: filepath.Join(root, "cni", "net.d"),
+		BinDir:  filepath.Join(root, "cni", "bin"),
+		IPAM:    filepath.Join(root, "cni", "ipam"),
+		sysctls: map[string]string{},
+		rules:   map[string][]string{},
+	}
+	for _, dir := range []string{n.ConfDir, n.BinDir, n.IPAM} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return nil, err
+		}
+	}
+	if err := n.linkPlugins(plugins); err != nil {
+		return nil, err
+	}
+	for _, name := range sysctls {
+		value, err := os.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		n.sysctls[name] = string(value)
+	}
+	for _, command := range iptables {
+		rules, err := savedRules(command)
+		if err != nil {
+			return nil, err
+		}
+		n.rules[command] = rules
+	}
+	conf := fmt.Sprintf(conflist, n.Bridge, n.Subnet, n.IPAM)
+	return n, os.WriteFile(n.conf(), []byte(conf), 0o644)
+}
+
+func (n *Network) conf() string { return filepath.Join(n.ConfDir, "10-bench.conflist") }
+
+func (n *Network) linkPlugins(plugins string) error {
+	entries, err := os.ReadDir(plugins)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if err := os.Symlink(filepath.Join(plugins, entry.Name()), filepath.Join(n.BinDir, entry.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Hide takes the CNI configuration away, and returns what puts it back.
+func (n *Network) Hide() (restore func() error, err error) {
+	hidden := n.conf() + ".hidden"
+	if err := os.Rename(n.conf(), hidden); err != nil {
+		return nil, err
+	}
+	return func() error { return os.Rename(hidden, n.conf()) }, nil
+}
+
+// Replace puts a shell script in the place of a CNI plugin, and returns what puts the plugin back. The script
+// can run the real one as "$PLUGIN".
+func (n *Network) Replace(plugin, script string) (restore func() error, err error) {
+	file := filepath.Join(n.BinDir, plugin)
+	target, err := os.Readlink(file)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Remove(file); err != nil {
+		return nil, err
+	}
+	text := fmt.Sprintf("#!/bin/sh\nPLUGIN=%s\n%s\n", target, script)
+	if err := os.WriteFile(file, []byte(text), 0o755); err != nil {
+		return nil, err
+	}
+	return func() error {
+		if err := os.Remove(file); err != nil {
+			return err
+		}
+		return os.Symlink(target, file)
+	}, nil
+}
+
+// Remove deletes the bridge, and restores what CNI plugins change on the host and, by design, leave there:
+// IP forwarding and portmap's three chains.
+func (n *Network) Remove() error {
+	var errs []error
+	if link, err := netlink.LinkByName(n.Bridge); err == nil {
+		errs = append(errs, netlink.LinkDel(link))
+	}
+	for name, value := range n.sysctls {
+		errs = append(errs, os.WriteFile(name, []byte(value), 0o644))
+	}
+	for command, before := range n.rules {
+		errs = append(errs, removePortmapChains(command, before))
+	}
+	return errors.Join(errs...)
+}
+
+// FreePort returns a port of 127.0.0.1 that nobody listened on a moment ago.
+func FreePort() (int32, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	port := listener.Addr().(*net.TCPAddr).Port
+	return int32(port), listener.Close()
+}
+
+// iptables are the commands whose rules CNI plugins change.
+var iptables = [...]string{"iptables", "ip6tables"}
+
+// portmapChain begins the names of the chains that portmap makes once and never deletes.
+const portmapChain = "CNI-HOSTPORT-"
+
+// savedRules returns the rules and the chains of users in every table, as `-A` and `-N` lines that begin with
+// the table's name. Empty tables and built-in chains are nothing: merely listing rules can make them.
+func savedRules(command string) ([]string, error) {
+	out, err := exec.Command(command + "-save").Output()
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, exec.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s-save: %w", command, err)
+	}
+	var rules []string
+	table := ""
+	for line := range strings.Lines(string(out)) {
+		line = strings.TrimSpace(line)
+		switch {
+		case strings.HasPrefix(line, "*"):
+			table = line[1:]
+		case strings.HasPrefix(line, "-A "):
+			rules = append(rules, table+" "+line)
+		case strings.HasPrefix(line, ":") && strings.Contains(line, " - "):
+			chain, _, _ := strings.Cut(line[1:], " ")
+			rules = append(rules, table+" -N "+chain)
+		}
+	}
+	return rules, nil
+}
+
+func removePortmapChains(command string, before []string) error {
+	now, err := savedRules(command)
+	if err != nil {
+		return err
+	}
+	rules, chains := "", ""
+	for _, rule := range now {
+		rest, nat := strings.CutPrefix(rule, "nat ")
+		if !nat || !strings.Contains(rest, portmapChain) || slices.Contains(before, rule) {
+			continue
+		}
+		if chain, isChain := strings.CutPrefix(rest, "-N "); isChain {
+			chains += "-X " + chain + "\n"
+		} else {
+			rules += "-D " + strings.TrimPrefix(rest, "-A ") + "\n"
+		}
+	}
+	if rules == "" && chains == "" {
+		return nil
+	}
+	restore := exec.Command(command+"-restore", "--noflush")
+	restore.Stdin = bytes.NewBufferString("*nat\n" + rules + chains + "COMMIT\n")
+	if out, err := restore.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: remove portmap's chains: %w: %s", command, err, out)
+	}
+	return nil
+}

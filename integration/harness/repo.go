@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package harness
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// benchPrefix begins the name of every bench's root; the leak check knows other benches by it.
+const benchPrefix = "lite-bench-"
+
+// Repo is the checkout whose bin/ and .tools/ a bench uses.
+type Repo string
+
+// FindRepo returns the checkout that the working directory is in.
+func FindRepo() (Repo, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for ; dir != "/"; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "integration", "tools.sh")); err == nil {
+			return Repo(dir), nil
+		}
+	}
+	return "", fmt.Errorf("the working directory is not in a checkout of containerd-lite: %w", fs.ErrNotExist)
+}
+
+// Bin returns the path of a program that `make build` makes.
+func (r Repo) Bin(name string) string { return filepath.Join(string(r), "bin", name) }
+
+// Tool returns a path under .tools, which `make tools` fills.
+func (r Repo) Tool(elem ...string) string {
+	return filepath.Join(append([]string{string(r), ".tools"}, elem...)...)
+}
+
+// Missing says, in words for a user, what a bench with these options lacks on this machine.
+func (r Repo) Missing(o Options) []string {
+	o = o.WithDefaults()
+	var missing []string
+	if os.Geteuid() != 0 {
+		missing = append(missing, "root")
+	}
+	for _, name := range []string{"bin/runc", "bin/containerd", "bin/ctr", "bin/crictl", "bin/critest", "cni/bridge", "debian"} {
+		if _, err := os.Stat(r.Tool(name)); err != nil {
+			missing = append(missing, ".tools/"+name+" (make tools)")
+		}
+	}
+	need := map[string]bool{"containerd-lite": o.Daemon == Lite, "containerd-shim-lite-v2": o.Handler == HandlerLite}
+	for name, needed := range need {
+		if _, err := os.Stat(r.Bin(name)); needed && err != nil {
+			missing = append(missing, "bin/"+name+" (make build)")
+		}
+	}
+	for _, name := range []string{"go", "iptables-save", "ip"} {
+		if _, err := exec.LookPath(name); err != nil {
+			missing = append(missing, name+" in PATH")
+		}
+	}
+	return missing
+}
+
+// guest builds the program that images need and returns its path.
+func (r Repo) guest() (string, error) {
+	out := r.Tool("images", "guest")
+	build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", out, "./integration/image/guest")
+	build.Dir = string(r)
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if text, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build guest: %w: %s", err, text)
+	}
+	return out, nil
+}
+
+// lockMachine waits until no other test has a bench: critest uses fixed ports, and a leak check next to
+// another bench would find that one's pods.
+func lockMachine() (*os.File, error) {
+	lock, err := os.OpenFile(filepath.Join(os.TempDir(), benchPrefix+"lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err = unix.Flock(int(lock.Fd()), unix.LOCK_EX)
+		if !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return lock, nil
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"syscall"
+
+	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// removePods stops and removes the pods that a failed test left, so that nothing of them stays on the machine.
+func (b *Bench) removePods(ctx context.Context) error {
+	client, err := b.CRI()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	pods, err := client.ListPodSandbox(ctx, &runtimeapi.ListPodSandboxRequest{})
+	errs := []error{err}
+	for _, pod := range pods.GetItems() {
+		errs = append(errs, client.RemovePod(ctx, pod.Id))
+	}
+	return errors.Join(errs...)
+}
+
+// sweep ends the processes and mounts that a failed test left, so that the next one starts on a clean
+// machine. What it finds has been reported by then.
+func (b *Bench) sweep() error {
+	pids, err := b.processes()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, pid := range pids {
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+			errs = append(errs, fmt.Errorf("sweep: kill %d: %w", pid, err))
+		}
+	}
+	mounts, err := mountinfo.GetMounts(mountinfo.PrefixFilter(b.Root))
+	errs = append(errs, err)
+	for _, m := range slices.Backward(mounts) {
+		if err := unix.Unmount(m.Mountpoint, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) {
+			errs = append(errs, fmt.Errorf("sweep: unmount %s: %w", m.Mountpoint, err))
+		}
+	}
+	return errors.Join(append(errs, b.sweepCgroups())...)
+}
+
+// containerCgroups returns the cgroups of containerd's namespaces, parents first. runc makes the parent of a
+// container's cgroup and keeps it.
+func containerCgroups() ([]string, error) {
+	var found []string
+	for _, namespace := range []string{Namespace, "default"} {
+		for _, pattern := range []string{cgroupRoot + "/" + namespace, cgroupRoot + "/*/" + namespace} {
+			tops, err := filepath.Glob(pattern)
+			if err != nil {
+				return nil, err
+			}
+			for _, top := range tops {
+				found = append(found, top)
+				if err := walk(top, func(path string, entry fs.DirEntry) {
+					if entry.IsDir() {
+						found = append(found, path)
+					}
+				}); err != nil {
+					return nil, err
+				}
+			}
+		}
+	}
+	return found, nil
+}
+
+// sweepCgroups removes the cgroups that the bench caused. One that has processes stays.
+func (b *Bench) sweepCgroups() error {
+	now, err := containerCgroups()
+	if err != nil {
+		return err
+	}
+	for _, dir := range slices.Backward(now) {
+		if slices.Contains(b.cgroups, dir) {
+			continue
+		}
+		if err := unix.Rmdir(dir); err != nil && !errors.Is(err, unix.EBUSY) && !errors.Is(err, unix.ENOENT) {
+			return fmt.Errorf("sweep: cgroup %s: %w", dir, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package image builds the container images that the tests pull: the ones that critest v1.36.0 names, made
+// to behave as the originals where a spec looks, and a few of our own. They are made of Debian packages
+// (unpacked by integration/tools.sh) and of the program in guest/, because no registry can be asked for them.
+//
+// It only builds values; [harness] serves them. It has no state and locks nothing.
+package image
+
+import (
+	"fmt"
+	"maps"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+)
+
+// Names of images that the suites use by hand.
+const (
+	// Busybox has a shell and what critest calls: its default command sleeps.
+	Busybox = "registry.k8s.io/e2e-test-images/busybox:1.29-2"
+	// Httpd serves a page on port 80 and writes one log line per request.
+	Httpd = "docker.io/library/httpd:latest"
+	// Nginx is Debian's nginx on port 80.
+	Nginx = "registry.k8s.io/e2e-test-images/nginx:1.14-2"
+	// Pause is what stock containerd is configured to run pods in.
+	Pause = "registry.k8s.io/pause:3.10"
+	// Digested is the repository of critest's image that is pinned by a digest.
+	Digested = "gcr.io/k8s-staging-cri-tools/test-image-digest"
+)
+
+// Catalog returns every image by its reference. debian is the folder with the unpacked packages, guest the
+// built program of guest/.
+func Catalog(debian, guest string) (map[string]v1.Image, error) {
+	b := builder{packages: debian, guest: guest}
+	images := map[string]v1.Image{}
+	for _, group := range []func() map[string]v1.Image{b.basic, b.servers, b.users, b.marked} {
+		maps.Copy(images, group())
+	}
+	return images, b.err
+}
+
+// builder keeps the first error, so that the recipes below read as recipes.
+type builder struct {
+	packages, guest string
+	busybox         v1.Image
+	err             error
+}
+
+func (b *builder) basic() map[string]v1.Image {
+	b.busybox = b.image(empty.Image, v1.Config{
+		Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+		Cmd: []string{"sh"},
+	}, b.busyboxFiles())
+	pause := func(mark string) v1.Image {
+		files := b.files().copy("/pause", b.guest, 0o755).text("/etc/pause", mark, 0o644)
+		return b.image(empty.Image, v1.Config{Entrypoint: []string{"/pause"}}, files)
+	}
+	old := pause("3.9")
+	nnp := b.files().copy("/nnp", b.guest, 0o755|setuid)
+	return map[string]v1.Image{
+		Busybox:                               b.busybox,
+		"docker.io/library/busybox:latest":    b.busybox,
+		Pause:                                 pause("3.10"),
+		"registry.k8s.io/pause:3.9":           old,
+		"k8s.gcr.io/pause:3.9":                old,
+		e2e("nonewprivs:1.3"):                 b.image(b.busybox, v1.Config{Cmd: []string{"/nnp"}}, nnp),
+		"docker.io/library/exit-seven:latest": b.image(b.busybox, v1.Config{Cmd: []string{"sh", "-c", "exit 7"}}, b.files()),
+	}
+}
+
+func (b *builder) servers() map[string]v1.Image {
+	nginx := func(port int) v1.Image {
+		return b.image(b.busybox, v1.Config{Cmd: []string{"nginx", "-g", "daemon off;"}}, b.nginxFiles(port))
+	}
+	httpd := b.image(b.busybox,
+		v1.Config{Cmd: []string{"sh", "-c", "echo httpd is starting; exec httpd -f -vv -p 80 -h /www"}},
+		b.files().text("/www/index.html", "It works!\n", 0o644))
+	return map[string]v1.Image{
+		Nginx:                             nginx(80),
+		cri("hostnet-nginx-amd64:latest"): nginx(12003),
+		e2e("httpd:2.4.39-4"):             httpd,
+		Httpd:                             httpd,
+	}
+}
+
+func (b *builder) users() map[string]v1.Image {
+	images := map[string]v1.Image{}
+	for name, user := range map[string]string{
+		"user-uid":            "1002",
+		"user-username":       "www-data",
+		"user-uid-group":      "1003:1004",
+		"user-username-group": "www-data:1004",
+	} {
+		images[cri("test-image-"+name+":latest")] = b.image(b.busybox, v1.Config{User: user}, b.files())
+	}
+	groups := b.files().
+		text("/etc/passwd", passwd+"default-user:x:1000:1000::/home:/bin/sh\n", 0o644).
+		text("/etc/group", group+"default-user:x:1000:\ngroup-defined-in-image:x:50000:default-user\n", 0o644)
+	images[cri("test-image-predefined-group:latest")] = b.image(b.busybox, v1.Config{User: "1000"}, groups)
+	return images
+}
+
+// marked are images that differ in one file, and images that do not differ.
+func (b *builder) marked() map[string]v1.Image {
+	images := map[string]v1.Image{}
+	add := func(mark string, names ...string) {
+		img := b.image(b.busybox, v1.Config{}, b.files().text("/"+mark, mark, 0o644))
+		for _, name := range names {
+			images[cri(name)] = img
+		}
+	}
+	add("test-image-latest", "test-image-latest:latest")
+	add("test-image-1", "test-image-1:latest")
+	add("test-image-2", "test-image-2:latest")
+	add("test-image-3", "test-image-3:latest")
+	add("same-image", "test-image-tags:1", "test-image-tags:2", "test-image-tags:3")
+	add("test-image-tag-test", "test-image-tag:test")
+	add("test-image-tag-all", "test-image-tag:all")
+	add("test-image-digest", "test-image-digest:latest")
+	return images
+}
+
+func e2e(name string) string { return "registry.k8s.io/e2e-test-images/" + name }
+func cri(name string) string { return "gcr.io/k8s-staging-cri-tools/" + name }
+
+// image is base with one more layer of files; the fields of config that are set replace those of base.
+func (b *builder) image(base v1.Image, config v1.Config, files *layer) v1.Image {
+	if b.err != nil {
+		return empty.Image
+	}
+	img, err := withLayer(base, config, files)
+	if err != nil {
+		b.err = fmt.Errorf("image: %w", err)
+		return empty.Image
+	}
+	return img
+}
+
+func withLayer(base v1.Image, config v1.Config, files *layer) (v1.Image, error) {
+	img := mutate.ConfigMediaType(mutate.MediaType(base, types.OCIManifestSchema1), types.OCIConfigJSON)
+	blob, err := files.build()
+	if err != nil {
+		return nil, err
+	}
+	if blob != nil {
+		if img, err = mutate.AppendLayers(img, blob); err != nil {
+			return nil, err
+		}
+	}
+	file, err := img.ConfigFile()
+	if err != nil {
+		return nil, err
+	}
+	file = file.DeepCopy()
+	file.Architecture, file.OS, file.Created = "amd64", "linux", v1.Time{Time: time.Unix(0, 0).UTC()}
+	if config.Env != nil {
+		file.Config.Env = config.Env
+	}
+	if config.Entrypoint != nil {
+		file.Config.Entrypoint = config.Entrypoint
+	}
+	if config.Cmd != nil {
+		file.Config.Cmd = config.Cmd
+	}
+	if config.User != "" {
+		file.Config.User = config.User
+	}
+	return mutate.ConfigFile(img, file)
+}

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package shim
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+
+	"github.com/containerd-lite/containerd-lite/integration/harness"
+)
+
+func execute(t *testing.T, c ctr) {
+	c.detached(t, "exec", "sleep", "1000")
+	if out := c.run(t, "task", "exec", "--exec-id", "one", "exec", "sh", "-c", "echo in; hostname"); !strings.HasPrefix(out, "in") {
+		t.Errorf("exec printed %q", out)
+	}
+	// The id is free again.
+	c.run(t, "task", "exec", "--exec-id", "one", "exec", "true")
+	cmd := c.Ctr(t.Context(), "task", "exec", "--exec-id", "two", "exec", "cat")
+	cmd.Stdin = strings.NewReader("through exec")
+	if out, err := harness.Output(cmd); err != nil || out != "through exec" {
+		t.Errorf("exec of cat: %q, %v", out, err)
+	}
+}
+
+func executeExitCode(t *testing.T, c ctr) {
+	c.detached(t, "execcode", "sleep", "1000")
+	_, err := c.try(t, "task", "exec", "--exec-id", "one", "execcode", "sh", "-c", "exit 9")
+	wantCode(t, err, 9)
+	if _, err := c.try(t, "task", "exec", "--exec-id", "two", "execcode", "/no/such/program"); err == nil {
+		t.Error("exec of a program that is not there: no error")
+	}
+	c.awaitStatus(t, "execcode", "RUNNING")
+}
+
+func kill(t *testing.T, c ctr) {
+	c.detached(t, "kill", "sleep", "1000")
+	c.run(t, "task", "kill", "-s", "SIGKILL", "kill")
+	c.awaitStatus(t, "kill", "STOPPED")
+}
+
+// terminate sees the exit code of a container that handles the signal, in a `ctr run` that waits for it.
+func terminate(t *testing.T, c ctr) {
+	cmd := c.Ctr(t.Context(), c.args("--rm", "terminate", "sh", "-c", "trap 'exit 3' TERM; echo ready; while :; do sleep 0.1; done")...)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "ready\n" {
+		t.Fatalf("the container says %q, %v", line, err)
+	}
+	c.run(t, "task", "kill", "-s", "SIGTERM", "terminate")
+	wantCode(t, cmd.Wait(), 3)
+}
+
+func pause(t *testing.T, c ctr) {
+	c.detached(t, "pause", "sleep", "1000")
+	c.run(t, "task", "pause", "pause")
+	c.awaitStatus(t, "pause", "PAUSED")
+	c.run(t, "task", "resume", "pause")
+	c.awaitStatus(t, "pause", "RUNNING")
+}
+
+func metrics(t *testing.T, c ctr) {
+	c.detached(t, "metrics", "sleep", "1000")
+	if out := c.run(t, "task", "metrics", "metrics"); !strings.Contains(out, "memory") {
+		t.Errorf("task metrics has no memory:\n%s", out)
+	}
+	// Not `exec -d`: ctr leaves the FIFOs of those.
+	exec := c.Ctr(t.Context(), "task", "exec", "--exec-id", "one", "metrics", "sleep", "999")
+	if err := exec.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.AwaitProcesses(t.Context(), "sleep", 2); err != nil {
+		t.Fatal(err)
+	}
+	out := c.run(t, "task", "ps", "metrics")
+	if lines := strings.Split(out, "\n"); len(lines) != 3 || !strings.Contains(out, "one") {
+		t.Errorf("task ps has not the two processes, one of them an exec:\n%s", out)
+	}
+	c.run(t, "task", "kill", "-s", "SIGKILL", "--exec-id", "one", "metrics")
+	wantCode(t, exec.Wait(), 128+int(syscall.SIGKILL))
+}
+
+// attach ends when the container does, with its exit code; ctr removes the task then.
+func attach(t *testing.T, c ctr) {
+	c.run(t, c.args("-d", "attach", "sh", "-c", "while [ ! -e /go ]; do sleep 0.1; done; exit 4")...)
+	cmd := c.Ctr(t.Context(), "task", "attach", "attach")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	c.run(t, "task", "exec", "--exec-id", "go", "attach", "touch", "/go")
+	wantCode(t, cmd.Wait(), 4)
+	c.run(t, "container", "rm", "attach")
+}
+
+// shimKilled kills the shim: containerd notices and cleans up what the shim had.
+func shimKilled(t *testing.T, c ctr) {
+	if c.Handler == harness.HandlerRunc {
+		t.Skip("containerd-shim-runc-v2 leaves its socket")
+	}
+	c.run(t, c.args("-d --null-io", "orphan", "sleep", "1000")...)
+	shims, err := c.Processes("containerd-shim")
+	if err != nil || len(shims) != 1 {
+		t.Fatalf("the shims are %v, %v; want one", shims, err)
+	}
+	if err := syscall.Kill(shims[0], syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if err := harness.Await(t.Context(), func() error {
+		_, err := c.try(t, "container", "rm", "orphan")
+		return err
+	}); err != nil {
+		t.Errorf("the container of a killed shim cannot be removed: %v", err)
+	}
+}
+
+// daemonKilled kills containerd with kill -9: a container that ends meanwhile is stopped with its exit code,
+// one that runs goes on.
+func daemonKilled(t *testing.T, c ctr) {
+	if c.Handler == harness.HandlerRunc {
+		t.Skip("containerd takes the task of containerd-shim-runc-v2 that ended meanwhile for leaked")
+	}
+	c.run(t, c.args("-d --null-io", "survivor", "sh", "-c", "while [ ! -e /go ]; do sleep 0.1; done; exit 7")...)
+	c.detached(t, "witness", "sleep", "1000")
+	shells, err := c.Processes("sh")
+	if err != nil || len(shells) != 1 {
+		t.Fatalf("the shells are %v, %v; want one", shells, err)
+	}
+	if err := c.Daemon.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(fmt.Sprintf("/proc/%d/root/go", shells[0]), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.AwaitProcesses(t.Context(), "sh", 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Daemon.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c.awaitStatus(t, "survivor", "STOPPED")
+	c.awaitStatus(t, "witness", "RUNNING")
+	if code := c.exitStatus(t, "survivor"); code != 7 {
+		t.Errorf("the exit status after the restart is %d, want 7", code)
+	}
+	c.remove(t, "survivor")
+	c.run(t, "task", "exec", "--exec-id", "one", "witness", "true")
+	c.detached(t, "next", "sleep", "1000")
+}
+
+// exitStatus asks containerd for the exit status of a stopped task, which ctr does not show.
+func (c ctr) exitStatus(t *testing.T, id string) uint32 {
+	t.Helper()
+	client, err := c.Containerd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	ctx := namespaces.WithNamespace(t.Context(), namespaces.Default)
+	container, err := client.LoadContainer(ctx, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	task, err := container.Task(ctx, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, err := task.Status(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return status.ExitStatus
+}

@@ -1,0 +1,107 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Builds what the tests and the demo use, at pinned versions, into .tools/ of this repository.
+# Needs Go and a Debian 12: the Debian packages that are missing are installed (as root).
+# A tool that is already there at its version is left alone.
+#
+#   integration/tools.sh              everything but the linter
+#   integration/tools.sh lint         the linter
+set -euo pipefail
+
+export PATH="$PATH:/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+unset GOFLAGS GOBIN GOOS GOARCH CGO_ENABLED
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+tools=$top/.tools
+
+runc=v1.5.2
+containerd=v2.4.2
+critools=v1.36.0
+cniplugins=v1.9.1
+golangci=v2.15.0
+
+# gcc, libc6-dev and libseccomp-dev build runc and the race detector's tests; iptables, iproute2, mount
+# and util-linux are what CNI plugins, critest and the leak check call on the host.
+debian="ca-certificates gcc libc6-dev pkg-config libseccomp-dev iptables iproute2 mount util-linux procps kmod"
+
+# What the images of the tests are made of: programs and the libraries they load. These are only unpacked.
+guest="busybox nginx nginx-common util-linux procps
+	libc6 libcap2 libcrypt1 libgcrypt20 libgpg-error0 liblz4-1 liblzma5 libpcre2-8-0 libproc2-0 libssl3 libsystemd0 libzstd1 zlib1g"
+
+say() { printf '==> %s\n' "$*"; }
+
+debian_packages() {
+	local missing=() package
+	for package in $debian; do
+		dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+	done
+	if [ ${#missing[@]} -eq 0 ]; then return; fi
+	say "apt-get install ${missing[*]}"
+	if [ "$(id -u)" -ne 0 ]; then
+		echo "these Debian packages are missing; run this as root, or install them" >&2
+		exit 1
+	fi
+	apt-get -q update
+	DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends "${missing[@]}"
+}
+
+# tool DIRECTORY/NAME MODULE VERSION PACKAGE [go arguments...]: builds PACKAGE of MODULE with the versions
+# that MODULE itself pins in its go.mod: it is the main module of its own build. `go install PACKAGE@VERSION`
+# would do nearly the same, but refuses a module with replace directives.
+tool() {
+	local out=$tools/$1 module=$2 version=$3 package=$4 mark=$tools/versions/${1//\//-}
+	shift 4
+	local want="$module@$version $package $*"
+	if [ -x "$out" ] && [ "$(cat "$mark" 2>/dev/null)" = "$want" ]; then return; fi
+	say "building $(basename "$out") $version"
+	(cd / && go mod download "$module@$version")
+	local verb=(build)
+	if [ "${1:-}" = test ]; then verb=(test -c); shift; fi
+	(cd "$(go env GOMODCACHE)/$module@$version" && go "${verb[@]}" -mod=readonly -trimpath -buildvcs=false -o "$out" "$@" "./$package")
+	printf '%s' "$want" >"$mark"
+}
+
+guest_packages() {
+	local out=$tools/debian mark=$tools/versions/debian
+	if [ "$(cat "$mark" 2>/dev/null)" = "$guest" ]; then return; fi
+	say "unpacking Debian packages for the images of the tests"
+	rm -rf "$out" "$tools/debs"
+	mkdir -p "$tools/debs"
+	# shellcheck disable=SC2086
+	(cd "$tools/debs" && { apt-get -q download $guest || { apt-get -q update && apt-get -q download $guest; }; }) 2>&1 | grep -v '^W: Download is performed unsandboxed'
+	local deb
+	for deb in "$tools"/debs/*.deb; do dpkg-deb -x "$deb" "$out"; done
+	rm -rf "$tools/debs"
+	printf '%s' "$guest" >"$mark"
+}
+
+runtime_tools() {
+	local c=github.com/containerd/containerd/v2 k=sigs.k8s.io/cri-tools
+	tool bin/runc github.com/opencontainers/runc $runc . -tags seccomp -ldflags "-s -w -X main.version=${runc#v}"
+	tool bin/containerd $c $containerd cmd/containerd -ldflags "-X $c/version.Version=$containerd"
+	tool bin/ctr $c $containerd cmd/ctr -ldflags "-X $c/version.Version=$containerd"
+	CGO_ENABLED=0 tool bin/containerd-shim-runc-v2 $c $containerd cmd/containerd-shim-runc-v2 -tags no_grpc -ldflags "-s -w -X $c/version.Version=$containerd"
+	CGO_ENABLED=0 tool bin/crictl $k $critools cmd/crictl -ldflags "-X $k/pkg/version.Version=$critools"
+	CGO_ENABLED=0 tool bin/critest $k $critools cmd/critest test -ldflags "-X $k/pkg/version.Version=$critools"
+}
+
+cni_plugins() {
+	local plugin
+	for plugin in main/bridge main/loopback main/ptp main/host-device ipam/host-local \
+		meta/portmap meta/bandwidth meta/tuning meta/firewall; do
+		CGO_ENABLED=0 tool "cni/${plugin#*/}" github.com/containernetworking/plugins $cniplugins "plugins/$plugin"
+	done
+}
+
+linter() {
+	CGO_ENABLED=0 tool bin/golangci-lint github.com/golangci/golangci-lint/v2 $golangci cmd/golangci-lint -ldflags "-X main.version=${golangci#v}"
+}
+
+mkdir -p "$tools/bin" "$tools/cni" "$tools/versions"
+command -v go >/dev/null || { echo "Go is needed: https://go.dev/dl" >&2; exit 1; }
+case ${1:-all} in
+	all) debian_packages; guest_packages; runtime_tools; cni_plugins ;;
+	lint) linter ;;
+	*) echo "usage: $0 [all|lint]" >&2; exit 2 ;;
+esac
+say "the tools are in $tools"

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package option
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/containerd/containerd/api/types/runc/options"
+	runtimeoptions "github.com/containerd/containerd/api/types/runtimeoptions/v1"
+	"github.com/containerd/errdefs"
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/testing/protocmp"
+	"google.golang.org/protobuf/types/known/anypb"
+)
+
+func pack(t testing.TB, m proto.Message) *anypb.Any {
+	t.Helper()
+	msg, err := anypb.New(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return msg
+}
+
+// bare is how typeurl writes the name of a type.
+func bare(msg *anypb.Any) *anypb.Any {
+	_, name, _ := strings.Cut(msg.TypeUrl, "/")
+	return &anypb.Any{TypeUrl: name, Value: msg.Value}
+}
+
+func TestParse(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "options.toml")
+	if err := os.WriteFile(file, []byte("SystemdCgroup = true\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	full := &options.Options{
+		NoPivotRoot: true, NoNewKeyring: true, ShimCgroup: "/shims", IoUid: 1, IoGid: 2,
+		BinaryName: "crun", Root: "/run/crun", SystemdCgroup: true, CriuImagePath: "/i", CriuWorkPath: "/w",
+	}
+	body := `
+BinaryName = "crun"
+CriuImagePath = "/i"
+CriuPath = ""
+CriuWorkPath = "/w"
+IoGid = 2
+IoUid = 1
+NoNewKeyring = true
+NoPivotRoot = true
+Root = "/run/crun"
+ShimCgroup = "/shims"
+SystemdCgroup = true
+TypeUrl = "any"
+`
+	tests := []struct {
+		name string
+		msg  *anypb.Any
+		want *options.Options
+	}{
+		{"none", nil, &options.Options{}},
+		{"empty", &anypb.Any{}, &options.Options{}},
+		{"runc", pack(t, full), full},
+		{"runc, bare name", bare(pack(t, full)), full},
+		{"table", pack(t, &runtimeoptions.Options{ConfigBody: []byte(body)}), full},
+		{"table, bare name", bare(pack(t, &runtimeoptions.Options{ConfigBody: []byte(body)})), full},
+		{
+			"file before table",
+			pack(t, &runtimeoptions.Options{ConfigPath: file, ConfigBody: []byte("BinaryName = 'x'")}),
+			&options.Options{SystemdCgroup: true},
+		},
+		{"only a type", pack(t, &runtimeoptions.Options{TypeUrl: "any"}), &options.Options{}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := Parse(tt.msg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, got, protocmp.Transform()); diff != "" {
+				t.Errorf("options (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	tests := []struct {
+		name string
+		msg  *anypb.Any
+		want string
+	}{
+		{"unknown key", pack(t, &runtimeoptions.Options{ConfigBody: []byte("BinaryNam = 'crun'")}), `"BinaryNam"`},
+		{"unknown table", pack(t, &runtimeoptions.Options{ConfigBody: []byte("[nvidia]\npath = 'x'")}), `"nvidia"`},
+		{"no TOML", pack(t, &runtimeoptions.Options{ConfigBody: []byte("{")}), "invalid argument"},
+		{"wrong type", pack(t, &runtimeoptions.Options{ConfigBody: []byte("IoUid = 'root'")}), "invalid argument"},
+		{"no file", pack(t, &runtimeoptions.Options{ConfigPath: "/no/such/file"}), "/no/such/file"},
+		{"other type", &anypb.Any{TypeUrl: "example.com/Other", Value: []byte{1}}, `"example.com/Other"`},
+		{"damaged", &anypb.Any{TypeUrl: "containerd.runc.v1.Options", Value: []byte{0xff}}, "invalid argument"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := Parse(tt.msg)
+			if !errdefs.IsInvalidArgument(err) || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error = %v, want invalid argument with %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add("containerd.runc.v1.Options", []byte{0x32, 1, 'x'})
+	f.Add("runtimeoptions.v1.Options", []byte("\x1a\x0dIoUid = 1\n[a]"))
+	f.Add("", []byte{})
+	f.Fuzz(func(t *testing.T, name string, value []byte) {
+		msg := &anypb.Any{TypeUrl: name, Value: value}
+		generic := &runtimeoptions.Options{}
+		if msg.MessageIs(generic) && msg.UnmarshalTo(generic) == nil && generic.ConfigPath != "" {
+			t.Skip("names a file of this machine")
+		}
+		opts, err := Parse(msg)
+		if (opts == nil) == (err == nil) {
+			t.Errorf("Parse = %v, %v", opts, err)
+		}
+		if err != nil && !errdefs.IsInvalidArgument(err) {
+			t.Errorf("error = %v, want invalid argument", err)
+		}
+	})
+}

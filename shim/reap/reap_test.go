@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reap
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"sync"
+	"testing"
+
+	"github.com/containerd/errdefs"
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+)
+
+func TestMain(m *testing.M) {
+	if err := BecomeSubreaper(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+func newReaper(t *testing.T) *Reaper {
+	t.Helper()
+	r := New()
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { r.Run(ctx) })
+	t.Cleanup(func() {
+		cancel()
+		running.Wait()
+	})
+	return r
+}
+
+func TestExitStatus(t *testing.T) {
+	tests := []struct {
+		script string
+		want   int
+	}{
+		{"exit 0", 0},
+		{"exit 7", 7},
+		{"kill -TERM $$", 128 + int(unix.SIGTERM)},
+		{"kill -KILL $$", 128 + int(unix.SIGKILL)},
+	}
+	r := newReaper(t)
+	for _, tt := range tests {
+		child, err := r.Start(exec.Command("sh", "-c", tt.script))
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-child.Done()
+		if got := child.Exit(); got.Status != tt.want || got.At.IsZero() {
+			t.Errorf("%s: exit = %+v, want status %d", tt.script, got, tt.want)
+		}
+		if err := child.Signal(unix.SIGTERM); !errdefs.IsNotFound(err) {
+			t.Errorf("%s: signal after the end: %v, want not found", tt.script, err)
+		}
+	}
+}
+
+func TestSignal(t *testing.T) {
+	r := newReaper(t)
+	child, err := r.Start(exec.Command("sleep", "1000"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Signal(1000); !errdefs.IsInvalidArgument(err) {
+		t.Errorf("signal 1000: %v, want invalid argument", err)
+	}
+	if err := child.Signal(unix.SIGINT); err != nil {
+		t.Error(err)
+	}
+	<-child.Done()
+	if got, want := child.Exit().Status, 128+int(unix.SIGINT); got != want {
+		t.Errorf("status = %d, want %d", got, want)
+	}
+}
+
+// A process that was handed over by a command is watched even if it has ended
+// before its number is known.
+func TestEarlyEnd(t *testing.T) {
+	r := newReaper(t)
+	release := r.Hold()
+	pid := orphan(t, "exit 5")
+	if err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil); err != nil {
+		t.Fatal(err)
+	}
+	r.sweep()
+	child, err := r.Watch(pid)
+	release()
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-child.Done()
+	if got := child.Exit().Status; got != 5 {
+		t.Errorf("status = %d, want 5", got)
+	}
+}
+
+// orphan returns a process that runs a script after its parent has ended.
+func orphan(t *testing.T, script string) int {
+	t.Helper()
+	gate, open, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer gate.Close()
+	defer open.Close()
+	cmd := exec.Command("sh", "-c", "sh -c 'read x <&3; "+script+"' >/dev/null 2>&1 & echo $!")
+	cmd.ExtraFiles = []*os.File{gate}
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pid int
+	if _, err := fmt.Sscan(string(out), &pid); err != nil {
+		t.Fatal(err)
+	}
+	return pid
+}
+
+// Orphans that nobody waits for are reaped, but not while somebody might.
+func TestOrphansAreReaped(t *testing.T) {
+	r := newReaper(t)
+	release := r.Hold()
+	pid := orphan(t, "exit 0")
+	if err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil); err != nil {
+		t.Fatalf("orphan was reaped under a hold: %v", err)
+	}
+	release()
+	release() // the second is without effect
+	waitReaped(t, pid)
+	if r.holds != 0 {
+		t.Errorf("%d holds left, want 0", r.holds)
+	}
+}
+
+// waitReaped blocks in the kernel until the process is no child any more.
+func waitReaped(t *testing.T, pid int) {
+	t.Helper()
+	for {
+		err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		if err == unix.ECHILD {
+			return
+		}
+		if err != nil && err != unix.EINTR {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestKillOrphan(t *testing.T) {
+	r := newReaper(t)
+	release := r.Hold()
+	pid := orphan(t, "exec sleep 1000")
+	r.KillOrphan(pid)
+	release()
+	waitReaped(t, pid)
+	r.KillOrphan(os.Getpid()) // no child of ours: left alone
+}
+
+// Many ends at once are each told to the one who waits.
+func TestManyAtOnce(t *testing.T) {
+	r := newReaper(t)
+	const n = 100
+	children := make([]*Child, n)
+	for i := range n {
+		var err error
+		if children[i], err = r.Start(exec.Command("sh", "-c", fmt.Sprintf("exit %d", i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, c := range children {
+		<-c.Done()
+		if got := c.Exit().Status; got != i {
+			t.Errorf("process %d: status = %d, want %d", c.Pid, got, i)
+		}
+	}
+}

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package shim
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/containerd/containerd/api/types"
+	"github.com/containerd/containerd/api/types/runc/options"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/containerd-lite/containerd-lite/shim/oci/ocitest"
+)
+
+func TestInfo(t *testing.T) {
+	root := ocitest.New(t)
+	given, err := anypb.New(&options.Options{BinaryName: root.Options().BinaryName})
+	if err != nil {
+		t.Fatal(err)
+	}
+	input, err := proto.Marshal(given)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stdout, stderr bytes.Buffer
+	if code := Main(t.Context(), []string{"shim", "-info"}, bytes.NewReader(input), &stdout, &stderr); code != 0 {
+		t.Fatalf("exit code %d: %s", code, stderr.String())
+	}
+	got := &types.RuntimeInfo{}
+	if err := proto.Unmarshal(stdout.Bytes(), got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Name != Runtime || !proto.Equal(got.Options, given) {
+		t.Errorf("info = %v", got)
+	}
+	if want := `{"ociVersionMin":"1.0.0","ociVersionMax":"1.3.0"}`; string(got.Features.GetValue()) != want {
+		t.Errorf("features = %s, want %s", got.Features.GetValue(), want)
+	}
+}
+
+func TestCommandLine(t *testing.T) {
+	for _, tt := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"-v"}, 0, "Go version"},
+		{[]string{"-version"}, 0, "Go version"},
+		{[]string{"start"}, 1, "run by containerd"},
+		{[]string{"-namespace", "ns", "-id", "a", "dance"}, 1, `command "dance"`},
+		{[]string{"-dance"}, 2, "-dance"},
+	} {
+		var output bytes.Buffer
+		code := Main(t.Context(), append([]string{"shim"}, tt.args...), strings.NewReader(""), &output, &output)
+		if code != tt.code || !strings.Contains(output.String(), tt.want) {
+			t.Errorf("%v: exit code %d, %q, want %d and %q", tt.args, code, output.String(), tt.code, tt.want)
+		}
+	}
+}

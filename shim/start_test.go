@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package shim
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
+	"golang.org/x/sys/unix"
+)
+
+// However many tasks of a pod start at once, they share one shim, and it ends
+// with the last of them.
+func TestOneShimPerPod(t *testing.T) {
+	h := newHost(t)
+	const tasks = 8
+	var (
+		starting  sync.WaitGroup
+		addresses [tasks]string
+		ids       [tasks]string
+	)
+	for i := range tasks {
+		ids[i] = string(rune('a' + i))
+		dir := h.bundleOf("pod", "true")
+		starting.Go(func() {
+			result, err := h.start(dir, ids[i])
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			addresses[i] = result.Address
+		})
+	}
+	starting.Wait()
+	if t.Failed() {
+		return
+	}
+	client, _ := h.client(addresses[0])
+	first, err := client.Connect(t.Context(), &taskapi.ConnectRequest{ID: ids[0]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := watch(t, first.ShimPid)
+	for i, address := range addresses {
+		if address != addresses[0] {
+			t.Errorf("task %s has a shim of its own at %s", ids[i], address)
+		}
+	}
+	for _, id := range ids {
+		// The answer can be lost with the shim, after the last one.
+		_, _ = client.Shutdown(t.Context(), &taskapi.ShutdownRequest{ID: id})
+	}
+	gone()
+	if left, err := os.ReadDir(h.sockets); err != nil || len(left) != 0 {
+		t.Errorf("left in the socket directory: %v, %v", left, err)
+	}
+	// A new task of the pod gets a new shim at the same place.
+	dir := h.bundleOf("pod", "true")
+	if again := h.mustStart(dir, "z"); again != addresses[0] {
+		t.Errorf("address = %s, want %s", again, addresses[0])
+	}
+	h.client(addresses[0])
+}
+
+func TestStartReplacesLostShim(t *testing.T) {
+	h := newHost(t)
+	address := h.mustStart(h.bundleOf("pod", "true"), "a")
+	client, _ := h.client(address)
+	lost, err := client.Connect(t.Context(), &taskapi.ConnectRequest{ID: "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := watch(t, lost.ShimPid)
+	if err := unix.Kill(int(lost.ShimPid), unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	gone()
+	h.mustStart(h.bundleOf("pod", "true"), "b")
+	client, _ = h.client(address)
+	if now, err := client.Connect(t.Context(), &taskapi.ConnectRequest{ID: "b"}); err != nil || now.ShimPid == lost.ShimPid {
+		t.Errorf("shim = %v, %v, want a new one", now, err)
+	}
+}
+
+// A containerd before 2.3 sends options, or nothing, and reads an address.
+func TestStartLegacy(t *testing.T) {
+	h := newHost(t)
+	dir := h.bundleOf("pod", "true")
+	sockets := filepath.Join(dir, "s")
+	cmd := h.command(dir, "a", "start")
+	output, err := cmd.CombinedOutput()
+	if err != nil && strings.Contains(string(output), "permission denied") {
+		t.Skipf("the default socket directory is not writable: %s", output)
+	}
+	if err != nil {
+		t.Fatalf("start: %v: %s", err, output)
+	}
+	h.client(string(output))
+	if written, err := os.ReadFile(filepath.Join(dir, "address")); err != nil || !bytes.Equal(written, output) {
+		t.Errorf("address file = %q, %v, want %q", written, err, output)
+	}
+	if link, err := os.Readlink(sockets); err != nil || link != "/run/containerd/s" {
+		t.Errorf("socket directory = %q, %v", link, err)
+	}
+}
+
+func TestOOMScore(t *testing.T) {
+	cmd := exec.Command("sleep", "1000")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}()
+	if err := adjustOOMScore(cmd.Process.Pid, os.Getpid()); err != nil {
+		t.Fatal(err)
+	}
+	read := func(pid string) string {
+		data, err := os.ReadFile(filepath.Join("/proc", pid, "oom_score_adj"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimSpace(string(data))
+	}
+	own := read("self")
+	if own != "0" {
+		t.Skipf("score of the test is %s, not 0", own)
+	}
+	if got := read(strconv.Itoa(cmd.Process.Pid)); got != "1" {
+		t.Errorf("score = %s, want 1", got)
+	}
+}

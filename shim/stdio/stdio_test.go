@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stdio
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/containerd/console"
+	"github.com/containerd/errdefs"
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+
+	"github.com/containerd-lite/containerd-lite/shim/reap"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func newReaper(t *testing.T) *reap.Reaper {
+	t.Helper()
+	r := reap.New()
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { r.Run(ctx) })
+	t.Cleanup(func() {
+		cancel()
+		running.Wait()
+	})
+	return r
+}
+
+func fifo(t *testing.T) (path string, reader *os.File) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "fifo")
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reader, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = reader.Close() })
+	return path, reader
+}
+
+// process runs a command with streams as the shim runs a container.
+type process struct {
+	t       *testing.T
+	streams *Streams
+	child   *reap.Child
+}
+
+func run(t *testing.T, cfg Config, script string) *process {
+	t.Helper()
+	return runUnder(t, newReaper(t), cfg, script)
+}
+
+func runUnder(t *testing.T, children *reap.Reaper, cfg Config, script string) *process {
+	t.Helper()
+	p := &process{t: t, streams: New(cfg)}
+	if err := p.streams.Open(t.Context(), Owner{ID: "web", Namespace: "ns"}, children); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("sh", "-c", script)
+	p.streams.Set(cmd)
+	var err error
+	if p.child, err = children.Start(cmd); err != nil {
+		t.Fatal(err)
+	}
+	_ = p.streams.CloseAfterStart()
+	if err := p.streams.Run(nil); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func (p *process) finish() {
+	p.t.Helper()
+	<-p.child.Done()
+	p.streams.Exited()
+	p.streams.Finish()
+	_ = p.streams.Close() // more than once is fine
+}
+
+func readAll(t *testing.T, r io.Reader) string {
+	t.Helper()
+	data, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+func TestFIFOs(t *testing.T) {
+	out, stdout := fifo(t)
+	errPath, stderr := fifo(t)
+	p := run(t, Config{Stdout: out, Stderr: "fifo://" + errPath}, "echo one; echo two >&2; cat")
+	p.finish() // stdin is /dev/null
+	if got := readAll(t, stdout); got != "one\n" {
+		t.Errorf("stdout = %q", got)
+	}
+	if got := readAll(t, stderr); got != "two\n" {
+		t.Errorf("stderr = %q", got)
+	}
+}
+
+func TestNoStreams(t *testing.T) {
+	p := run(t, Config{}, "echo lost; echo lost >&2; readlink /proc/$$/fd/1 | grep -q /dev/null")
+	p.finish()
+	if got := p.child.Exit().Status; got != 0 {
+		t.Errorf("status = %d, want 0: stdout is not /dev/null", got)
+	}
+}
+
+// Everything that was written arrives, however soon the process ends.
+func TestBurst(t *testing.T) {
+	const size = 3 << 20
+	path, reader := fifo(t)
+	p := run(t, Config{Stdout: path}, fmt.Sprintf("head -c %d /dev/zero", size))
+	got := make(chan int64)
+	go func() {
+		n, _ := io.Copy(io.Discard, reader)
+		got <- n
+	}()
+	p.finish()
+	if n := <-got; n != size {
+		t.Errorf("%d bytes arrived, want %d", n, size)
+	}
+}
+
+// A container must see blocking pipes: few programs expect EAGAIN.
+func TestPipesBlockInside(t *testing.T) {
+	in, out, err := newPipe(Owner{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeAll(in, out)
+	cmd := exec.Command("true")
+	cmd.Stdin = in
+	if err := cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	flags, err := unix.FcntlInt(in.Fd(), unix.F_GETFL, 0)
+	if err != nil || flags&unix.O_NONBLOCK != 0 {
+		t.Errorf("flags of the container's end = %#x, %v, want blocking", flags, err)
+	}
+}
+
+func TestStdin(t *testing.T) {
+	in, unused := fifo(t)
+	_ = unused.Close()
+	out, stdout := fifo(t)
+	p := run(t, Config{Stdin: in, Stdout: out}, "cat; echo end")
+	for _, word := range []string{"one ", "two "} {
+		// A client may come and go: the input ends with CloseStdin only.
+		w, err := os.OpenFile(in, os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprint(w, word)
+		_ = w.Close()
+	}
+	got := make([]byte, len("one two "))
+	if _, err := io.ReadFull(stdout, got); err != nil {
+		t.Fatal(err)
+	}
+	p.streams.CloseStdin()
+	p.finish()
+	if rest := readAll(t, stdout); string(got)+rest != "one two end\n" {
+		t.Errorf("output = %q", string(got)+rest)
+	}
+}
+
+// Nobody ever opens the other sides.
+func TestMissingClient(t *testing.T) {
+	in, unused := fifo(t)
+	_ = unused.Close()
+	out, unread := fifo(t)
+	_ = unread.Close()
+	p := run(t, Config{Stdin: in, Stdout: out}, "echo lost")
+	p.finish()
+}
+
+func TestFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "new", "log")
+	children := newReaper(t)
+	for _, word := range []string{"one", "two"} {
+		uri := "file://" + path
+		runUnder(t, children, Config{Stdout: uri, Stderr: uri}, "echo "+word).finish()
+	}
+	if data, err := os.ReadFile(path); err != nil || string(data) != "one\ntwo\n" {
+		t.Errorf("file = %q, %v", data, err)
+	}
+}
+
+// The stream ends although a process in the background holds it open.
+func TestBackgroundProcess(t *testing.T) {
+	path, reader := fifo(t)
+	p := run(t, Config{Stdout: path}, "sleep 1000 & echo $!")
+	p.finish()
+	var pid int
+	if _, err := fmt.Sscan(readAll(t, reader), &pid); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestRefusedURIs(t *testing.T) {
+	children := newReaper(t)
+	for _, uri := range []string{"gopher:///x", "relative/path", "file://host", "binary-v3:///x", "%zz"} {
+		s := New(Config{Stdout: uri})
+		if err := s.Open(t.Context(), Owner{}, children); !errdefs.IsInvalidArgument(err) {
+			t.Errorf("%q: %v, want invalid argument", uri, err)
+		}
+		_ = s.Close()
+	}
+	s := New(Config{Stdout: "/no/such/fifo"})
+	if err := s.Open(t.Context(), Owner{}, children); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("missing FIFO: %v, want not exist", err)
+	}
+	_ = s.Close()
+}
+
+func logProgram(t *testing.T, script string) (uri, output string) {
+	t.Helper()
+	dir := t.TempDir()
+	program := filepath.Join(dir, "log.sh")
+	output = filepath.Join(dir, "output")
+	if err := os.WriteFile(program, []byte("#!/bin/sh\nPATH=/usr/bin:/bin\n"+script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return "binary://" + program + "?to=" + output + "&mode=a%20b", output
+}
+
+func TestLogger(t *testing.T) {
+	uri, output := logProgram(t, `
+exec 5>&-
+{ echo "$CONTAINER_ID $CONTAINER_NAMESPACE $1 $3 $4"; cat <&3; cat <&4; } >$2`)
+	p := run(t, Config{Stdout: uri, Stderr: uri}, "echo one; echo two >&2")
+	p.finish()
+	if data, err := os.ReadFile(output); err != nil || string(data) != "web ns to mode a b\none\ntwo\n" {
+		t.Errorf("log = %q, %v", data, err)
+	}
+}
+
+func TestLoggerReady(t *testing.T) {
+	children := newReaper(t)
+	ready, _ := logProgram(t, "printf x >&5; exec 5>&-; cat <&3 >/dev/null")
+	runUnder(t, children, Config{Stdout: strings.Replace(ready, "binary:", "binary-v2:", 1)}, "true").finish()
+
+	broken, _ := logProgram(t, "exit 1")
+	for _, uri := range []string{strings.Replace(broken, "binary:", "binary-v2:", 1), "binary:///no/such/program"} {
+		s := New(Config{Stdout: uri})
+		if err := s.Open(t.Context(), Owner{}, children); err == nil {
+			t.Errorf("%s: opened", uri)
+		}
+		_ = s.Close()
+	}
+}
+
+// terminalPair returns a master as the runtime sends it, and the other side.
+func terminalPair(t *testing.T) (master, slave *os.File) {
+	t.Helper()
+	c, path, err := console.NewPty()
+	if err != nil {
+		t.Skipf("no pseudo terminals here: %v", err)
+	}
+	defer c.Close()
+	fd, err := unix.Dup(int(c.Fd()))
+	if err == nil {
+		err = unix.SetNonblock(fd, true)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	slave, err = os.OpenFile(path, os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return os.NewFile(uintptr(fd), "ptmx"), slave
+}
+
+// A terminal outlives those who close it, as long as the process runs.
+func TestTerminal(t *testing.T) {
+	master, slave := terminalPair(t)
+	in, unused := fifo(t)
+	_ = unused.Close()
+	out, stdout := fifo(t)
+	s := New(Config{Terminal: true, Stdin: in, Stdout: out})
+	if err := s.Open(t.Context(), Owner{}, newReaper(t)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Run(master); err != nil {
+		t.Fatal(err)
+	}
+	name := slave.Name()
+	for _, word := range []string{"one", "two"} {
+		fmt.Fprintln(slave, word)
+		_ = slave.Close()
+		var err error
+		if slave, err = os.OpenFile(name, os.O_RDWR|unix.O_NOCTTY, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Resize(91, 23); err != nil {
+		t.Error(err)
+	}
+	if size, err := unix.IoctlGetWinsize(int(slave.Fd()), unix.TIOCGWINSZ); err != nil || size.Col != 91 || size.Row != 23 {
+		t.Errorf("size = %+v, %v", size, err)
+	}
+	if err := s.Resize(1<<16, 1); !errdefs.IsInvalidArgument(err) {
+		t.Errorf("huge size: %v, want invalid argument", err)
+	}
+	w, err := os.OpenFile(in, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprint(w, "typed\n")
+	_ = w.Close()
+	line := make([]byte, len("typed\n"))
+	if _, err := io.ReadFull(slave, line); err != nil || !bytes.Equal(line, []byte("typed\n")) {
+		t.Errorf("input = %q, %v", line, err)
+	}
+	_ = slave.Close()
+	s.Exited()
+	s.Finish()
+	if got := readAll(t, stdout); got != "one\r\ntwo\r\ntyped\r\n" {
+		t.Errorf("output = %q", got)
+	}
+}

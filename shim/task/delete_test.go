@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package task
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
+	apitask "github.com/containerd/containerd/api/types/task"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+	"google.golang.org/protobuf/testing/protocmp"
+)
+
+func (s *shim) runToEnd(id string, args ...string) {
+	s.t.Helper()
+	s.run(s.request(id, true, args...))
+	if _, err := s.client.Wait(s.t.Context(), &taskapi.WaitRequest{ID: id}); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// A client that gave up, and asks again, gets the result of the one deletion.
+func TestDeleteIsJoined(t *testing.T) {
+	s := newShim(t)
+	s.runToEnd("web", "sh", "-c", "exit 7")
+	entered, open := s.root.Gate("delete")
+	ctx, cancel := context.WithCancel(t.Context())
+	gaveUp := make(chan error)
+	go func() {
+		_, err := s.service.Delete(ctx, &taskapi.DeleteRequest{ID: "web"})
+		gaveUp <- err
+	}()
+	entered()
+	cancel()
+	wantClass(t, errgrpc.ToGRPC(<-gaveUp), errdefs.IsCanceled, "canceled")
+	joined := make(chan *taskapi.DeleteResponse)
+	go func() {
+		response, err := s.client.Delete(context.Background(), &taskapi.DeleteRequest{ID: "web"})
+		if err != nil {
+			t.Error(err)
+		}
+		joined <- response
+	}()
+	open()
+	first := <-joined
+	if first.GetExitStatus() != 7 {
+		t.Errorf("Delete = %v, want status 7", first)
+	}
+	again, err := s.client.Delete(t.Context(), &taskapi.DeleteRequest{ID: "web"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(first, again, protocmp.Transform()); diff != "" {
+		t.Errorf("second answer (-first +second):\n%s", diff)
+	}
+	want := []string{"create web", "start web", "delete web"}
+	if diff := cmp.Diff(want, s.root.Trace()); diff != "" {
+		t.Errorf("runtime commands (-want +got):\n%s", diff)
+	}
+}
+
+func TestDeleteAgainAfterError(t *testing.T) {
+	s := newShim(t)
+	s.runToEnd("web", "true")
+	mend := s.root.Fail("delete", "device busy")
+	_, err := s.client.Delete(t.Context(), &taskapi.DeleteRequest{ID: "web"})
+	if err == nil || !strings.Contains(err.Error(), "device busy") {
+		t.Errorf("error = %v, want what the runtime said", err)
+	}
+	if got := s.status("web", ""); got != apitask.Status_STOPPED {
+		t.Errorf("status = %v, want STOPPED", got)
+	}
+	mend()
+	if _, err := s.client.Delete(t.Context(), &taskapi.DeleteRequest{ID: "web"}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestDeleteRunning(t *testing.T) {
+	s := newShim(t)
+	s.run(s.request("web", true, "sleep", "1000"))
+	_, err := s.client.Delete(t.Context(), &taskapi.DeleteRequest{ID: "web"})
+	wantClass(t, err, errdefs.IsFailedPrecondition, "failed precondition")
+}
+
+// A container that was never started is ended, and its end is published.
+func TestDeleteCreated(t *testing.T) {
+	s := newShim(t)
+	s.create(s.request("web", true, "true"))
+	deleted, err := s.client.Delete(t.Context(), &taskapi.DeleteRequest{ID: "web"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := uint32(128 + unix.SIGKILL); deleted.ExitStatus != want {
+		t.Errorf("status = %d, want %d", deleted.ExitStatus, want)
+	}
+	want := []string{"/tasks/create", "/tasks/exit web 137", "/tasks/delete"}
+	if diff := cmp.Diff(want, s.events.until(t, "/tasks/delete")); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
+}
+
+// The runtime may have lost its state: the container is gone then.
+func TestDeleteWithoutState(t *testing.T) {
+	s := newShim(t)
+	s.runToEnd("web", "true")
+	if err := os.RemoveAll(filepath.Join(s.root.Options().Root, testNamespace, "web")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.client.Delete(t.Context(), &taskapi.DeleteRequest{ID: "web"}); err != nil {
+		t.Error(err)
+	}
+}
+
+// A new task under an old name does not inherit the old result.
+func TestNameUsedAgain(t *testing.T) {
+	s := newShim(t)
+	s.runToEnd("web", "sh", "-c", "exit 7")
+	if _, err := s.client.Delete(t.Context(), &taskapi.DeleteRequest{ID: "web"}); err != nil {
+		t.Fatal(err)
+	}
+	mend := s.root.Fail("create", "no")
+	if _, err := s.client.Create(t.Context(), s.request("web", true, "true")); err == nil {
+		t.Fatal("Create succeeded")
+	}
+	mend()
+	_, err := s.client.Delete(t.Context(), &taskapi.DeleteRequest{ID: "web"})
+	wantClass(t, err, errdefs.IsNotFound, "not found")
+}
+
+func TestHistoryIsBounded(t *testing.T) {
+	var h history
+	for range 2 * maxHistory {
+		h.add("web", "", &taskapi.DeleteResponse{})
+	}
+	h.add("db", "", &taskapi.DeleteResponse{Pid: 9})
+	if len(h) != maxHistory {
+		t.Errorf("%d results kept, want %d", len(h), maxHistory)
+	}
+	if got := h.find("db", ""); got.GetPid() != 9 {
+		t.Errorf("latest result = %v", got)
+	}
+	h.drop("web")
+	if len(h) != 1 || h.find("web", "") != nil {
+		t.Errorf("%d results left after drop, want 1", len(h))
+	}
+}

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package task
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
+	"github.com/containerd/containerd/api/types/runc/options"
+	apitask "github.com/containerd/containerd/api/types/task"
+	"github.com/containerd/errdefs"
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+)
+
+func TestExec(t *testing.T) {
+	s := newShim(t)
+	s.run(s.request("web", true, "sleep", "1000"))
+	pid := s.runExec(s.exec("web", "probe", "sh", "-c", "exit 3"))
+	waited, err := s.client.Wait(t.Context(), &taskapi.WaitRequest{ID: "web", ExecID: "probe"})
+	if err != nil || waited.ExitStatus != 3 {
+		t.Errorf("Wait = %v, %v, want status 3", waited, err)
+	}
+	deleted, err := s.client.Delete(t.Context(), &taskapi.DeleteRequest{ID: "web", ExecID: "probe"})
+	if err != nil || deleted.ExitStatus != 3 || deleted.Pid != pid {
+		t.Errorf("Delete = %v, %v, want status 3 of process %d", deleted, err, pid)
+	}
+	_, err = s.client.State(t.Context(), &taskapi.StateRequest{ID: "web", ExecID: "probe"})
+	wantClass(t, err, errdefs.IsNotFound, "not found")
+	want := []string{"/tasks/create", "/tasks/start", "/tasks/exec-added", "/tasks/exec-started", "/tasks/exit probe 3"}
+	if diff := cmp.Diff(want, s.events.until(t, "/tasks/exit probe 3")); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
+}
+
+func TestExecRefused(t *testing.T) {
+	s := newShim(t)
+	s.run(s.request("web", true, "sleep", "1000"))
+	ctx := t.Context()
+	if _, err := s.client.Exec(ctx, s.exec("web", "a", "true")); err != nil {
+		t.Fatal(err)
+	}
+	_, err := s.client.Exec(ctx, s.exec("web", "a", "true"))
+	wantClass(t, err, errdefs.IsAlreadyExists, "already exists")
+	_, err = s.client.Exec(ctx, s.exec("web", "../b", "true"))
+	wantClass(t, err, errdefs.IsInvalidArgument, "invalid argument")
+	_, err = s.client.Kill(ctx, &taskapi.KillRequest{ID: "web", ExecID: "a", Signal: 9})
+	wantClass(t, err, errdefs.IsFailedPrecondition, "failed precondition")
+	if _, err := s.client.Delete(ctx, &taskapi.DeleteRequest{ID: "web", ExecID: "a"}); err != nil {
+		t.Error(err)
+	}
+	mend := s.root.Fail("exec", "no such user")
+	if _, err := s.client.Exec(ctx, s.exec("web", "b", "true")); err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.client.Start(ctx, &taskapi.StartRequest{ID: "web", ExecID: "b"})
+	mend()
+	if err == nil || !strings.Contains(err.Error(), "OCI runtime exec failed: no such user") {
+		t.Errorf("error = %v, want what the runtime said", err)
+	}
+	if got := s.status("web", "b"); got != apitask.Status_STOPPED {
+		t.Errorf("status = %v, want STOPPED", got)
+	}
+	if _, err := s.client.Wait(ctx, &taskapi.WaitRequest{ID: "web", ExecID: "b"}); err != nil {
+		t.Error(err)
+	}
+}
+
+// The end of the init is the last one, and execs that would outlive it do not.
+func TestInitEndsLast(t *testing.T) {
+	s := newShim(t)
+	s.run(s.request("web", false, "sleep", "1000"))
+	const execs = 5
+	for i := range execs {
+		s.runExec(s.exec("web", fmt.Sprintf("e%d", i), "sleep", "1000"))
+	}
+	if _, err := s.client.Kill(t.Context(), &taskapi.KillRequest{ID: "web", Signal: uint32(unix.SIGKILL)}); err != nil {
+		t.Fatal(err)
+	}
+	events := s.events.until(t, "/tasks/exit web 137")
+	exits := 0
+	for _, e := range events {
+		if strings.HasPrefix(e, "/tasks/exit e") {
+			exits++
+		}
+	}
+	if exits != execs {
+		t.Errorf("%d execs ended before the init, want %d: %q", exits, execs, events)
+	}
+}
+
+// An exec that is being started when the init ends is waited for.
+func TestInitWaitsForStartingExec(t *testing.T) {
+	s := newShim(t)
+	s.run(s.request("web", true, "sleep", "1000"))
+	if _, err := s.client.Exec(t.Context(), s.exec("web", "late", "sh", "-c", "exit 5")); err != nil {
+		t.Fatal(err)
+	}
+	entered, open := s.root.Gate("exec")
+	started := make(chan error)
+	go func() {
+		_, err := s.client.Start(context.Background(), &taskapi.StartRequest{ID: "web", ExecID: "late"})
+		started <- err
+	}()
+	entered()
+	if _, err := s.client.Kill(t.Context(), &taskapi.KillRequest{ID: "web", Signal: uint32(unix.SIGKILL)}); err != nil {
+		t.Fatal(err)
+	}
+	c, err := s.service.tasks.get("web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-c.init.child.Done()
+	open()
+	if err := <-started; err != nil {
+		t.Error(err)
+	}
+	events := s.events.until(t, "/tasks/exit web 137")
+	want := []string{"/tasks/exec-started", "/tasks/exit late 5", "/tasks/exit web 137"}
+	if diff := cmp.Diff(want, events[len(events)-3:]); diff != "" {
+		t.Errorf("last events (-want +got):\n%s", diff)
+	}
+	_, err = s.client.Exec(t.Context(), s.exec("web", "never", "true"))
+	wantClass(t, err, errdefs.IsFailedPrecondition, "failed precondition")
+}
+
+func TestPidsNameExecs(t *testing.T) {
+	s := newShim(t)
+	s.run(s.request("web", true, "sleep", "1000"))
+	pid := s.runExec(s.exec("web", "shell", "sleep", "1000"))
+	pids, err := s.client.Pids(t.Context(), &taskapi.PidsRequest{ID: "web"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	details := &options.ProcessDetails{}
+	for _, p := range pids.Processes {
+		if p.Pid == pid {
+			if err := p.Info.UnmarshalTo(details); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if details.ExecID != "shell" {
+		t.Errorf("process %d is of exec %q, want shell: %v", pid, details.ExecID, pids)
+	}
+}
+
+// The output of an exec ends with its deletion, whoever else holds the pipe.
+func TestExecOutputEndsAtDelete(t *testing.T) {
+	s := newShim(t)
+	s.run(s.request("web", true, "sleep", "1000"))
+	fifo := filepath.Join(t.TempDir(), "out")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reader, err := os.OpenFile(fifo, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	r := s.exec("web", "daemon", "sh", "-c", "sleep 1000 & echo $!")
+	r.Stdout = fifo
+	s.runExec(r)
+	if _, err := s.client.Wait(t.Context(), &taskapi.WaitRequest{ID: "web", ExecID: "daemon"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.client.Delete(t.Context(), &taskapi.DeleteRequest{ID: "web", ExecID: "daemon"}); err != nil {
+		t.Fatal(err)
+	}
+	output, err := io.ReadAll(reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pid int
+	if _, err := fmt.Sscan(string(output), &pid); err != nil {
+		t.Fatalf("output %q: %v", output, err)
+	}
+	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+		t.Errorf("the background process has ended: %v", err)
+	}
+}
+
+// A client can be done with stdin before the process is there.
+func TestCloseIOBeforeStart(t *testing.T) {
+	s := newShim(t)
+	s.run(s.request("web", true, "sleep", "1000"))
+	fifo := filepath.Join(t.TempDir(), "in")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := s.exec("web", "cat", "cat")
+	r.Stdin = fifo
+	if _, err := s.client.Exec(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.client.CloseIO(t.Context(), &taskapi.CloseIORequest{ID: "web", ExecID: "cat", Stdin: true}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.client.Start(t.Context(), &taskapi.StartRequest{ID: "web", ExecID: "cat"}); err != nil {
+		t.Fatal(err)
+	}
+	waited, err := s.client.Wait(t.Context(), &taskapi.WaitRequest{ID: "web", ExecID: "cat"})
+	if err != nil || waited.ExitStatus != 0 {
+		t.Errorf("Wait = %v, %v, want status 0", waited, err)
+	}
+}
+
+func TestTerminal(t *testing.T) {
+	s := newShim(t)
+	fifo := filepath.Join(t.TempDir(), "out")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reader, err := os.OpenFile(fifo, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	r := s.request("web", true, "sh", "-c", "trap 'stty size; exit 6' WINCH; echo ready; while :; do sleep 0.01; done")
+	r.Terminal, r.Stdout = true, fifo
+	s.run(r)
+	ready := make([]byte, len("ready\r\n"))
+	if _, err := io.ReadFull(reader, ready); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.client.ResizePty(t.Context(), &taskapi.ResizePtyRequest{ID: "web", Width: 91, Height: 23}); err != nil {
+		t.Fatal(err)
+	}
+	waited, err := s.client.Wait(t.Context(), &taskapi.WaitRequest{ID: "web"})
+	if err != nil || waited.ExitStatus != 6 {
+		t.Errorf("Wait = %v, %v, want status 6", waited, err)
+	}
+	if _, err := s.client.Delete(t.Context(), &taskapi.DeleteRequest{ID: "web"}); err != nil {
+		t.Fatal(err)
+	}
+	rest, err := io.ReadAll(reader)
+	if got := string(ready) + string(rest); err != nil || got != "ready\r\n23 91\r\n" {
+		t.Errorf("output = %q, %v", got, err)
+	}
+}

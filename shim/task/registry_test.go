@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package task
+
+import (
+	"testing"
+
+	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
+	"github.com/containerd/errdefs"
+
+	"github.com/containerd-lite/containerd-lite/shim/group"
+)
+
+func (s *shim) shutdown(id string) {
+	s.t.Helper()
+	if _, err := s.client.Shutdown(s.t.Context(), &taskapi.ShutdownRequest{ID: id}); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *shim) isRetired() bool {
+	s.service.tasks.mu.Lock()
+	defer s.service.tasks.mu.Unlock()
+	return s.service.tasks.retired
+}
+
+func TestShutdownWaitsForTasks(t *testing.T) {
+	s := newShim(t)
+	s.runToEnd("web", "true")
+	s.shutdown("web")
+	if s.isRetired() {
+		t.Fatal("shim retired with a task")
+	}
+	if _, err := s.client.Delete(t.Context(), &taskapi.DeleteRequest{ID: "web"}); err != nil {
+		t.Fatal(err)
+	}
+	s.shutdown("web")
+	<-s.retired
+	_, err := s.client.Create(t.Context(), s.request("web", true, "true"))
+	wantClass(t, err, errdefs.IsUnavailable, "unavailable")
+}
+
+// A task that has joined keeps the shim from ending until it comes, or is
+// given up.
+func TestShutdownWaitsForGuests(t *testing.T) {
+	s := newShim(t)
+	client := s.dial()
+	defer client.Close()
+	join := func(id string) error {
+		return client.Call(t.Context(), group.Service, group.Join, &taskapi.ConnectRequest{ID: id}, &taskapi.ConnectResponse{})
+	}
+	if err := join("web"); err != nil {
+		t.Fatal(err)
+	}
+	s.shutdown("db")
+	if s.isRetired() {
+		t.Fatal("shim retired with a guest")
+	}
+	s.shutdown("web")
+	<-s.retired
+	wantClass(t, join("db"), errdefs.IsUnavailable, "unavailable")
+}
+
+func TestIdleNeedsNobody(t *testing.T) {
+	g := newRegistry(func() {})
+	defer g.stopTimers()
+	armed := func() bool {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		return g.idle != nil
+	}
+	g.count(1)
+	if err := g.reserve("web"); err != nil {
+		t.Fatal(err)
+	}
+	g.release("web")
+	if armed() {
+		t.Error("idle with a connection")
+	}
+	if err := g.expect("web"); err != nil {
+		t.Fatal(err)
+	}
+	g.count(-1)
+	if armed() {
+		t.Error("idle with a guest")
+	}
+	if err := g.reserve("web"); err != nil {
+		t.Fatal(err)
+	}
+	g.release("web")
+	if !armed() {
+		t.Error("not idle with nobody there")
+	}
+}
