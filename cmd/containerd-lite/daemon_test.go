@@ -45,7 +45,7 @@ func start(t *testing.T, config string) *daemon {
 	if os.Geteuid() != 0 {
 		t.Skip("containerd needs root")
 	}
-	dir, err := os.MkdirTemp("", "lite") //nolint:usetesting // t.TempDir may be too long for the path of a socket.
+	dir, err := os.MkdirTemp("", "lite") // t.TempDir may be too long for the path of a socket
 	if err != nil {
 		t.Fatal(err)
 	}

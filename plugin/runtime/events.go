@@ -33,7 +33,7 @@ func (c *Client) Exits(ctx context.Context, seen func(Exit)) error {
 				seen(Exit{ID: e.GetContainerID(), Code: e.GetExitStatus(), At: e.GetExitedAt().AsTime()})
 			}
 		case err := <-failed:
-			if ctx.Err() != nil {
+			if err == nil { // ctx has ended
 				return nil
 			}
 			return fmt.Errorf("task events: %w", err)

@@ -11,6 +11,7 @@
 package cgroup
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -72,7 +73,7 @@ func pathsOf(pid int) (map[string]string, error) {
 	paths := make(map[string]string)
 	for _, name := range controllers {
 		path, err := find(cgroup1.Name(name))
-		if err == cgroup1.ErrControllerNotActive {
+		if errors.Is(err, cgroup1.ErrControllerNotActive) {
 			continue
 		}
 		if err != nil {

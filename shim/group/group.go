@@ -103,7 +103,7 @@ func (s Slot) tryLock() (*os.File, error) {
 		return f, nil
 	}
 	_ = f.Close()
-	if err != nil && err != unix.EWOULDBLOCK && err != unix.EINTR {
+	if err != nil && !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
 		return nil, err
 	}
 	return nil, nil

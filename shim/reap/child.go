@@ -3,6 +3,7 @@
 package reap
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -70,12 +71,12 @@ func (c *Child) Signal(sig unix.Signal) error {
 			sent = unix.PidfdSendSignal(int(fd), sig, nil, 0)
 		})
 	}
-	switch sent {
-	case nil:
+	switch {
+	case sent == nil:
 		return nil
-	case unix.ESRCH:
+	case errors.Is(sent, unix.ESRCH):
 		return fmt.Errorf("process already finished: %w", errdefs.ErrNotFound)
-	case unix.EINVAL:
+	case errors.Is(sent, unix.EINVAL):
 		return fmt.Errorf("signal %d: %w", sig, errdefs.ErrInvalidArgument)
 	default:
 		return fmt.Errorf("process %d: send signal %d: %w", c.Pid, sig, sent)
@@ -104,7 +105,7 @@ func (c *Child) collect() Exit {
 	for {
 		// Blocks only while a tracer holds on to the zombie.
 		_, err = unix.Wait4(c.Pid, &status, 0, nil)
-		if err != unix.EINTR {
+		if !errors.Is(err, unix.EINTR) {
 			break
 		}
 	}

@@ -72,12 +72,12 @@ func (p *pump) read() (buf *[bufferSize]byte, n int, err error) {
 		var got error
 		err = conn.Read(func(fd uintptr) bool {
 			buf, n, got = tryRead(int(fd))
-			return got != unix.EAGAIN
+			return !errors.Is(got, unix.EAGAIN)
 		})
 		if err == nil {
 			err = got
 		}
-		if err != unix.EIO || p.hungUp == nil || !p.hungUp() {
+		if !errors.Is(err, unix.EIO) || p.hungUp == nil || !p.hungUp() {
 			return buf, n, err
 		}
 	}

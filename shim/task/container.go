@@ -52,15 +52,10 @@ type Host struct {
 
 // container is one container and its processes.
 type container struct {
-	id      string
-	bundle  bundle.Dir
-	host    *Host
-	opts    *options.Options
-	runtime *oci.Runtime
-	images  oci.Images // a checkpoint to start from, if Path is set
-	mounted bool       // the root filesystem is mounted in the bundle
-	// ownPids is false if processes can outlive the init.
-	ownPids bool
+	id     string
+	bundle bundle.Dir
+	host   *Host
+	setup
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -72,6 +67,16 @@ type container struct {
 	group *cgroup.Group
 	oom   *cgroup.OOMWatch
 	stats *anypb.Any // the last ones read
+}
+
+// setup is how a container is run. It does not change.
+type setup struct {
+	opts    *options.Options
+	runtime *oci.Runtime
+	images  oci.Images // a checkpoint to start from, if Path is set
+	mounted bool       // the root filesystem is mounted in the bundle
+	// ownPids is false if processes can outlive the init.
+	ownPids bool
 }
 
 // find returns the init for "" or an exec.

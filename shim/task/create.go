@@ -36,12 +36,14 @@ func newContainer(host *Host, r *taskapi.CreateTaskRequest) (*container, error) 
 		return nil, err
 	}
 	c := &container{
-		id:      r.ID,
-		bundle:  bundle.Dir(r.Bundle),
-		host:    host,
-		opts:    opts,
-		runtime: oci.New(opts, host.Namespace, host.Children.Hold),
-		mounted: len(r.Rootfs) > 0,
+		id:     r.ID,
+		bundle: bundle.Dir(r.Bundle),
+		host:   host,
+		setup: setup{
+			opts:    opts,
+			runtime: oci.New(opts, host.Namespace, host.Children.Hold),
+			mounted: len(r.Rootfs) > 0,
+		},
 		init: newProcess("", stdio.Config{
 			Stdin: r.Stdin, Stdout: r.Stdout, Stderr: r.Stderr, Terminal: r.Terminal,
 		}),

@@ -62,7 +62,7 @@ func newShim(t *testing.T) *shim {
 	sockets := shortDir(t)
 	address := filepath.Join(sockets, "c")
 	containerd := s.events.server(t)
-	serve(t, ctx, &running, address, containerd)
+	serve(ctx, t, &running, address, containerd)
 
 	host := &Host{Namespace: testNamespace, Children: reap.New(), Events: outbox.New(testNamespace, address)}
 	running.Go(func() { host.Children.Run(ctx) })
@@ -73,7 +73,7 @@ func newShim(t *testing.T) *shim {
 		t.Fatal(err)
 	}
 	s.socket = filepath.Join(sockets, "s")
-	serve(t, ctx, &running, s.socket, server)
+	serve(ctx, t, &running, s.socket, server)
 	client := s.dial()
 	s.client = taskapi.NewTTRPCTaskClient(client)
 	t.Cleanup(func() {
@@ -120,7 +120,7 @@ func shortDir(t *testing.T) string {
 	return dir
 }
 
-func serve(t *testing.T, ctx context.Context, running *sync.WaitGroup, path string, server *ttrpc.Server) {
+func serve(ctx context.Context, t *testing.T, running *sync.WaitGroup, path string, server *ttrpc.Server) {
 	t.Helper()
 	l, err := net.Listen("unix", path)
 	if err != nil {

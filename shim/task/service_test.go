@@ -196,7 +196,7 @@ func TestCreateRefused(t *testing.T) {
 				opts.BinaryName = "no-such-runtime"
 				r.Options, _ = anypb.New(opts)
 			},
-			is:   errdefs.IsNotFound,
+			is:   errdefs.IsFailedPrecondition,
 			want: "set BinaryName",
 		},
 		{
