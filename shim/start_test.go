@@ -102,12 +102,22 @@ func TestStartLegacy(t *testing.T) {
 	if err != nil {
 		t.Fatalf("start: %v: %s", err, output)
 	}
-	h.client(string(output))
+	client, _ := h.client(string(output))
 	if written, err := os.ReadFile(filepath.Join(dir, "address")); err != nil || !bytes.Equal(written, output) {
 		t.Errorf("address file = %q, %v, want %q", written, err, output)
 	}
 	if link, err := os.Readlink(sockets); err != nil || link != "/run/containerd/s" {
 		t.Errorf("socket directory = %q, %v", link, err)
+	}
+	connected, err := client.Connect(t.Context(), &taskapi.ConnectRequest{ID: "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := watch(t, connected.ShimPid)
+	_, _ = client.Shutdown(t.Context(), &taskapi.ShutdownRequest{ID: "a"})
+	gone()
+	if _, err := os.Lstat(strings.TrimPrefix(string(output), "unix://")); !os.IsNotExist(err) {
+		t.Errorf("socket of the shim that has ended: %v", err)
 	}
 }
 
