@@ -42,7 +42,11 @@ func (s *Streams) Attach(ctx context.Context, opts AttachOptions) error {
 		}
 		if w != nil {
 			connected = true
-			group.Go(func() error { return o.copyTo(ctx, w) })
+			c := o.subscribe() // now: what the client causes must not be missed
+			group.Go(func() error {
+				defer o.unsubscribe(c)
+				return c.copyTo(ctx, o.name, w)
+			})
 		}
 	}
 	if s.stdin != nil && opts.Stdin != nil {
@@ -101,9 +105,7 @@ func (s *Streams) untilEnd(ctx context.Context) error {
 	}
 }
 
-func (o *output) copyTo(ctx context.Context, w io.Writer) error {
-	c := o.subscribe()
-	defer o.unsubscribe(c)
+func (c *client) copyTo(ctx context.Context, name string, w io.Writer) error {
 	for {
 		select {
 		case chunk, open := <-c.chunks:
@@ -111,7 +113,7 @@ func (o *output) copyTo(ctx context.Context, w io.Writer) error {
 				return c.err
 			}
 			if _, err := w.Write(chunk); err != nil {
-				return fmt.Errorf("%s: %w", o.name, err)
+				return fmt.Errorf("%s: %w", name, err)
 			}
 		case <-ctx.Done():
 			return ctx.Err()

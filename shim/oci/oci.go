@@ -157,22 +157,15 @@ func (r *Runtime) Features(ctx context.Context) (*features.Features, error) {
 
 // Available checks that the runtime is installed.
 func (r *Runtime) Available() error {
-	if _, err := exec.LookPath(r.name()); err != nil {
-		return r.missing(err)
+	name := r.cli.Command
+	if name == "" {
+		name = runc.DefaultCommand
+	}
+	if _, err := exec.LookPath(name); err != nil {
+		return fmt.Errorf("OCI runtime %q is not installed: install it on the PATH of containerd, or set BinaryName in the runtime options: %w: %w",
+			name, errdefs.ErrFailedPrecondition, err)
 	}
 	return nil
-}
-
-func (r *Runtime) name() string {
-	if r.cli.Command == "" {
-		return runc.DefaultCommand
-	}
-	return r.cli.Command
-}
-
-func (r *Runtime) missing(err error) error {
-	return fmt.Errorf("OCI runtime %q is not installed: install it on the PATH of containerd, or set BinaryName in the runtime options: %w: %w",
-		r.name(), errdefs.ErrFailedPrecondition, err)
 }
 
 func (r *Runtime) call(ctx context.Context, command string, run func(*runc.Runc) error) error {
@@ -193,8 +186,8 @@ func (r *Runtime) call(ctx context.Context, command string, run func(*runc.Runc)
 // explain makes an error of what the runtime said. "OCI runtime … failed:" is
 // what users and tools look for in the errors of every containerd shim.
 func (r *Runtime) explain(ctx context.Context, command string, err error, said string) error {
-	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) && r.Available() != nil {
-		return r.missing(err)
+	if missing := r.Available(); missing != nil {
+		return missing
 	}
 	if ctx.Err() != nil {
 		return fmt.Errorf("OCI runtime %s interrupted: %w", command, context.Cause(ctx))

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package oci
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/containerd/containerd/api/types/runc/options"
+	"github.com/containerd/errdefs"
+	runc "github.com/containerd/go-runc"
+)
+
+func noHold() func() { return func() {} }
+
+// runtime returns a runtime that is a shell script, which has the command line
+// in "$@" and the path of its log in $log.
+func runtime(t *testing.T, script string) *Runtime {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "runtime")
+	script = "#!/bin/sh\nset -- \"$@\"\nfor a; do [ \"$prev\" = --log ] && log=$a; prev=$a; done\n" + script
+	if err := os.WriteFile(path, []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return New(&options.Options{BinaryName: path, Root: t.TempDir(), SystemdCgroup: true}, "ns", noHold)
+}
+
+func TestCommandLine(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "args")
+	r := runtime(t, "echo \"$@\" >"+out)
+	if err := r.Start(t.Context(), "web"); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := string(data)
+	for _, want := range []string{"--root " + filepath.Join(r.opts.Root, "ns"), "--systemd-cgroup", "--log-format json", "start web"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("command line = %q, want %q in it", got, want)
+		}
+	}
+}
+
+// The error is the last one that the runtime logged.
+func TestErrorFromLog(t *testing.T) {
+	r := runtime(t, `
+echo '{"level":"error","msg":"first"}' >>$log
+echo '{"level":"warning","msg":"careful"}' >>$log
+echo '{"level":"error","msg":"no space left"}' >>$log
+echo '{"level":"info","msg":"bye"}' >>$log
+exit 1`)
+	err := r.Start(t.Context(), "web")
+	if err == nil || err.Error() != "OCI runtime start failed: no space left" {
+		t.Errorf("error = %v", err)
+	}
+}
+
+// A runtime that says too much costs no more memory than it may.
+func TestHugeLog(t *testing.T) {
+	r := runtime(t, `
+head -c 3000000 /dev/zero | tr '\0' x >>$log
+echo >>$log
+printf '{"level":"error","msg":"' >>$log
+head -c 9000 /dev/zero | tr '\0' y >>$log
+echo '"}' >>$log
+exit 1`)
+	err := r.Start(t.Context(), "web")
+	if err == nil || strings.Count(err.Error(), "y") != maxMessage || strings.Contains(err.Error(), "xx") {
+		t.Errorf("error of %d bytes, want %d of the message", len(err.Error()), maxMessage)
+	}
+}
+
+func TestErrorWithoutLog(t *testing.T) {
+	r := runtime(t, "echo dreadful >&2; exit 1")
+	if err := r.Start(t.Context(), "web"); err == nil || !strings.Contains(err.Error(), "dreadful") {
+		t.Errorf("error = %v, want what the runtime wrote", err)
+	}
+}
+
+func TestMissingRuntime(t *testing.T) {
+	for _, name := range []string{"no-such-runtime", "/no/such/runtime"} {
+		r := New(&options.Options{BinaryName: name, Root: t.TempDir()}, "ns", noHold)
+		for call, err := range map[string]error{"available": r.Available(), "start": r.Start(t.Context(), "web")} {
+			if !errdefs.IsFailedPrecondition(err) || !strings.Contains(err.Error(), "BinaryName") {
+				t.Errorf("%s of %s: %v, want failed precondition and what to do", call, name, err)
+			}
+		}
+	}
+}
+
+func TestInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := runtime(t, "exit 0").Start(ctx, "web"); !errdefs.IsCanceled(err) {
+		t.Errorf("error = %v, want canceled", err)
+	}
+}
+
+func TestDelete(t *testing.T) {
+	r := runtime(t, "exit 1")
+	if err := r.Delete(t.Context(), "web", false); err != nil {
+		t.Errorf("container that the runtime does not know: %v", err)
+	}
+	if err := os.MkdirAll(filepath.Join(r.cli.Root, "web"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Delete(t.Context(), "web", false); err == nil {
+		t.Error("container that the runtime keeps: deleted")
+	}
+}
+
+func TestHoldCoversCommand(t *testing.T) {
+	held := 0
+	r := runtime(t, "exit 0")
+	r.hold = func() func() {
+		held++
+		return func() { held-- }
+	}
+	err := r.call(t.Context(), "probe", func(*runc.Runc) error {
+		if held != 1 {
+			t.Errorf("%d holds during the command, want 1", held)
+		}
+		return nil
+	})
+	if err != nil || held != 0 {
+		t.Errorf("%v, %d holds after the command, want 0", err, held)
+	}
+}
