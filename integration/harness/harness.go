@@ -85,6 +85,9 @@ func New(ctx context.Context, o Options) (*Bench, error) {
 	if missing := repo.Missing(o); len(missing) > 0 {
 		return nil, fmt.Errorf("bench: missing %s", strings.Join(missing, ", "))
 	}
+	if err := sweepAbandoned(); err != nil {
+		return nil, fmt.Errorf("bench: remove an abandoned one: %w", err)
+	}
 	root, err := os.MkdirTemp("", benchPrefix)
 	if err != nil {
 		return nil, err
@@ -113,6 +116,9 @@ func (b *Bench) start(ctx context.Context) error {
 	}
 	if b.Network, err = newNetwork(b.Root, b.repo.Tool("cni")); err != nil {
 		return fmt.Errorf("network: %w", err)
+	}
+	if err := b.writeOwner(); err != nil {
+		return err
 	}
 	b.Daemon = newDaemon(b)
 	if err := b.writeCrictlConfig(); err != nil {

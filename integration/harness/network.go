@@ -3,16 +3,11 @@
 package harness
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"slices"
-	"strings"
 
 	"github.com/vishvananda/netlink"
 )
@@ -131,8 +126,8 @@ func (n *Network) Replace(plugin, script string) (restore func() error, err erro
 	}, nil
 }
 
-// Remove deletes the bridge, and restores what CNI plugins change on the host and, by design, leave there:
-// IP forwarding and portmap's three chains.
+// Remove deletes the bridge, restores what CNI plugins change on the host and, by design, leave there (IP
+// forwarding and portmap's three chains), and removes rules of pods that a failed test left.
 func (n *Network) Remove() error {
 	var errs []error
 	if link, err := netlink.LinkByName(n.Bridge); err == nil {
@@ -142,7 +137,7 @@ func (n *Network) Remove() error {
 		errs = append(errs, os.WriteFile(name, []byte(value), 0o644))
 	}
 	for command, before := range n.rules {
-		errs = append(errs, removePortmapChains(command, before))
+		errs = append(errs, n.removeRules(command, before))
 	}
 	return errors.Join(errs...)
 }
@@ -155,65 +150,4 @@ func FreePort() (int32, error) {
 	}
 	port := listener.Addr().(*net.TCPAddr).Port
 	return int32(port), listener.Close()
-}
-
-// iptables are the commands whose rules CNI plugins change.
-var iptables = [...]string{"iptables", "ip6tables"}
-
-// portmapChain begins the names of the chains that portmap makes once and never deletes.
-const portmapChain = "CNI-HOSTPORT-"
-
-// savedRules returns the rules and the chains of users in every table, as `-A` and `-N` lines that begin with
-// the table's name. Empty tables and built-in chains are nothing: merely listing rules can make them.
-func savedRules(command string) ([]string, error) {
-	out, err := exec.Command(command + "-save").Output()
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, exec.ErrNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s-save: %w", command, err)
-	}
-	var rules []string
-	table := ""
-	for line := range strings.Lines(string(out)) {
-		line = strings.TrimSpace(line)
-		switch {
-		case strings.HasPrefix(line, "*"):
-			table = line[1:]
-		case strings.HasPrefix(line, "-A "):
-			rules = append(rules, table+" "+line)
-		case strings.HasPrefix(line, ":") && strings.Contains(line, " - "):
-			chain, _, _ := strings.Cut(line[1:], " ")
-			rules = append(rules, table+" -N "+chain)
-		}
-	}
-	return rules, nil
-}
-
-func removePortmapChains(command string, before []string) error {
-	now, err := savedRules(command)
-	if err != nil {
-		return err
-	}
-	rules, chains := "", ""
-	for _, rule := range now {
-		rest, nat := strings.CutPrefix(rule, "nat ")
-		if !nat || !strings.Contains(rest, portmapChain) || slices.Contains(before, rule) {
-			continue
-		}
-		if chain, isChain := strings.CutPrefix(rest, "-N "); isChain {
-			chains += "-X " + chain + "\n"
-		} else {
-			rules += "-D " + strings.TrimPrefix(rest, "-A ") + "\n"
-		}
-	}
-	if rules == "" && chains == "" {
-		return nil
-	}
-	restore := exec.Command(command+"-restore", "--noflush")
-	restore.Stdin = bytes.NewBufferString("*nat\n" + rules + chains + "COMMIT\n")
-	if out, err := restore.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: remove portmap's chains: %w: %s", command, err, out)
-	}
-	return nil
 }

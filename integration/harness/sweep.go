@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"syscall"
@@ -27,6 +28,42 @@ func (b *Bench) removePods(ctx context.Context) error {
 	errs := []error{err}
 	for _, pod := range pods.GetItems() {
 		errs = append(errs, client.RemovePod(ctx, pod.Id))
+	}
+	return errors.Join(errs...)
+}
+
+// ownerFile, in the root of a bench, holds the process that it belongs to and the name of its bridge.
+const ownerFile = "owner"
+
+func (b *Bench) writeOwner() error {
+	owner := fmt.Sprintf("%d %s\n", os.Getpid(), b.Network.Bridge)
+	return os.WriteFile(b.Path(ownerFile), []byte(owner), 0o644)
+}
+
+// sweepAbandoned removes the benches of processes that ended without doing so: a test run ended by ^C.
+func sweepAbandoned() error {
+	owners, err := filepath.Glob(filepath.Join(os.TempDir(), benchPrefix+"*", ownerFile))
+	errs := []error{err}
+	for _, file := range owners {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			continue // it is being closed
+		}
+		var pid int
+		b := &Bench{Root: filepath.Dir(file), Network: &Network{rules: map[string][]string{}}}
+		if _, err := fmt.Sscan(string(text), &pid, &b.Network.Bridge); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", file, err))
+			continue
+		}
+		if syscall.Kill(pid, 0) == nil {
+			continue
+		}
+		for _, command := range iptables {
+			b.Network.rules[command] = nil
+		}
+		// A cgroup that is not known to be the bench's stays.
+		b.cgroups, err = containerCgroups()
+		errs = append(errs, err, b.sweep(), b.Network.Remove(), os.RemoveAll(b.Root))
 	}
 	return errors.Join(errs...)
 }
