@@ -171,6 +171,8 @@ func (fakeHandlers) Handler(name string) (string, config.Handler, error) {
 	switch name {
 	case "", "lite":
 		return "lite", config.Handler{Type: "io.containerd.lite.v2"}, nil
+	case "runc":
+		return "runc", config.Handler{Type: "io.containerd.runc.v2"}, nil
 	}
 	return "", config.Handler{}, fmt.Errorf("handler %q: %w", name, errdefs.ErrInvalidArgument)
 }

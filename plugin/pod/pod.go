@@ -62,6 +62,7 @@ type Record struct {
 	State      State                        `json:"state"`
 	Namespaces network.Namespaces           `json:"namespaces"`
 	Network    network.Result               `json:"network"`
+	HasInit    bool                         `json:"has_init,omitempty"` // see needsInit
 	InitPID    uint32                       `json:"init_pid,omitempty"`
 	Unfinished []string                     `json:"unfinished,omitempty"` // undo steps of a failed Run that failed too
 }
@@ -103,7 +104,7 @@ func (r *Record) SpecPod(files spec.PodFiles) spec.Pod {
 		},
 		Files: files,
 	}
-	if r.InitPID != 0 {
+	if r.SharesPID() && r.InitPID != 0 {
 		p.Namespaces.PID = fmt.Sprintf("/proc/%d/ns/pid", r.InitPID)
 	}
 	return p
@@ -145,8 +146,7 @@ type Files interface {
 	Remove(id string) error
 }
 
-// Inits runs the init process of pods whose containers share one PID
-// namespace.
+// Inits runs the init process of pods that have one.
 type Inits interface {
 	Start(ctx context.Context, r *Record) (pid uint32, err error)
 	// Wait returns a channel that gets one value when the process has ended or

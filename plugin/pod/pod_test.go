@@ -13,6 +13,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
+	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
 
 func TestRunStopRemove(t *testing.T) {
@@ -316,5 +317,33 @@ func TestHandlerWithoutShim(t *testing.T) {
 	}
 	if f.Trace() != "" {
 		t.Errorf("something was made:\n%s", f.Trace())
+	}
+}
+
+// Another shim than ours gets the container of the pod first, as it expects,
+// and the pod's containers their own PID namespaces all the same.
+func TestPodOfAnotherShimHasAnInit(t *testing.T) {
+	f := newMachine()
+	m := newManager(t, f)
+	id, err := m.Run(t.Context(), ownPID("web"), "runc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "create record\nmake files\npin ipc net uts\nattach /ns/net\nstart init\nsave ready"
+	if diff := cmp.Diff(want, f.Trace()); diff != "" {
+		t.Errorf("steps (-want +got):\n%s", diff)
+	}
+	r, err := m.Get(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ns := r.SpecPod(spec.PodFiles{}).Namespaces; ns.PID != "" {
+		t.Errorf("containers would join the PID namespace %s", ns.PID)
+	}
+	if err := m.Remove(t.Context(), id, fakeMembers{f}); err != nil {
+		t.Fatal(err)
+	}
+	if left := f.Left(); len(left) != 0 {
+		t.Errorf("left: %v", left)
 	}
 }

@@ -62,7 +62,7 @@ func (m *Manager) undoRun(ctx context.Context, r *Record) {
 	var u undo.Stack
 	u.Push("files", func(context.Context) error { return m.Files.Remove(r.ID) })
 	u.Push("network", func(ctx context.Context) error { return m.disconnect(ctx, r) })
-	if r.SharesPID() {
+	if r.HasInit {
 		u.Push("init", func(ctx context.Context) error { return m.Inits.Stop(ctx, r.ID) })
 	}
 	m.abandon(ctx, r, &u)
@@ -73,7 +73,7 @@ func (m *Manager) readopt(ctx context.Context, r *Record) error {
 	if !m.Namespaces.Pinned(r.Namespaces) {
 		return m.markStopping(ctx, r.ID)
 	}
-	if r.SharesPID() {
+	if r.HasInit {
 		m.watchInit(r.ID)
 	}
 	return nil

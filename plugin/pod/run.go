@@ -13,6 +13,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/containerd-lite/containerd-lite/internal/undo"
+	"github.com/containerd-lite/containerd-lite/plugin/config"
 	"github.com/containerd-lite/containerd-lite/plugin/network"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
@@ -27,19 +28,19 @@ const (
 // Run makes a pod and returns its id. An equal call joins or takes over one
 // whose caller has gone (see package retry); another pod with the same
 // metadata is AlreadyExists.
-func (m *Manager) Run(ctx context.Context, config *runtimeapi.PodSandboxConfig, handler string) (string, error) {
-	if err := spec.CheckPod(config); err != nil {
+func (m *Manager) Run(ctx context.Context, c *runtimeapi.PodSandboxConfig, handler string) (string, error) {
+	if err := spec.CheckPod(c); err != nil {
 		return "", err
 	}
-	request, err := proto.MarshalOptions{Deterministic: true}.Marshal(config)
+	request, err := proto.MarshalOptions{Deterministic: true}.Marshal(c)
 	if err != nil {
 		return "", fmt.Errorf("pod sandbox config: %w", err)
 	}
 	return m.runs.Do(ctx, handler+"\x00"+string(request), func(ctx context.Context) (string, error) {
 		r := &Record{
 			ID:        m.NewID(),
-			Name:      name(config.GetMetadata()),
-			Config:    config,
+			Name:      name(c.GetMetadata()),
+			Config:    c,
 			Requested: handler,
 			CreatedAt: m.Now().UnixNano(),
 			State:     Creating,
@@ -59,6 +60,7 @@ func (m *Manager) run(ctx context.Context, r *Record) (err error) {
 		return err
 	}
 	r.Handler = name
+	r.HasInit = needsInit(r, handler)
 	if err := m.CheckShim(handler); err != nil {
 		return fmt.Errorf("runtime handler %s: %w", name, err)
 	}
@@ -91,7 +93,7 @@ func (m *Manager) run(ctx context.Context, r *Record) (err error) {
 			return fmt.Errorf("attach network: %w", err)
 		}
 	}
-	if r.SharesPID() {
+	if r.HasInit {
 		u.Push("init", func(ctx context.Context) error { return m.Inits.Stop(ctx, r.ID) })
 		if r.InitPID, err = m.Inits.Start(ctx, r); err != nil {
 			return fmt.Errorf("pod init: %w", err)
@@ -104,10 +106,19 @@ func (m *Manager) run(ctx context.Context, r *Record) (err error) {
 		return err
 	}
 	u.Keep()
-	if r.SharesPID() {
+	if r.HasInit {
 		m.watchInit(r.ID)
 	}
 	return nil
+}
+
+// needsInit tells whether a pod has a process of its own. One whose containers
+// share a PID namespace does: the namespace ends with its first process. And so
+// does every pod of another shim than ours: shims expect the container of the
+// pod first, that of a virtual machine boots with it, and that of runc removes
+// its socket with it.
+func needsInit(r *Record, h config.Handler) bool {
+	return r.SharesPID() || h.Type != config.LiteRuntimeType
 }
 
 // create saves a new record and lets the store know it.

@@ -113,7 +113,7 @@ func (m *Manager) release(ctx context.Context, r *Record, membersStopped <-chan 
 	if waiting {
 		step("stop containers", <-membersStopped)
 	}
-	if r.SharesPID() {
+	if r.HasInit {
 		step("stop pod init", m.Inits.Stop(ctx, r.ID))
 	}
 	step("pod files", m.Files.Remove(r.ID))
