@@ -5,10 +5,14 @@ package oci
 import (
 	"fmt"
 	"os"
+	"time"
 
 	runc "github.com/containerd/go-runc"
 	"golang.org/x/sys/unix"
 )
+
+// receiveTimeout bounds the wait for a runtime that has sent no terminal.
+const receiveTimeout = 10 * time.Second
 
 // Console receives the terminal of a process from the runtime.
 type Console struct {
@@ -27,6 +31,7 @@ func NewConsole() (*Console, error) {
 // Receive returns the master side, non-blocking. It is called after the
 // runtime's command has succeeded and so has sent it.
 func (c *Console) Receive() (*os.File, error) {
+	defer time.AfterFunc(receiveTimeout, c.Close).Stop()
 	master, err := c.socket.ReceiveMaster()
 	if err != nil {
 		return nil, fmt.Errorf("terminal: receive: %w", err)

@@ -9,7 +9,8 @@
 //	                    for with the context of the call
 //	process.announce    from the runtime's start until the start is published
 //	registry.mu         the tasks of this shim and who is about to join it
-//	container.mu        the state of one container and its processes
+//	container.mu        the state of one container and its processes; the
+//	                    queue of events is put to under it
 //
 // The two mutexes guard memory only: no command, file or wait happens under
 // them, so State, Wait, Connect, Pids, Stats and Kill answer while an operation
@@ -55,11 +56,11 @@ type container struct {
 	id     string
 	bundle bundle.Dir
 	host   *Host
+	init   *process
 	setup
 
 	mu sync.Mutex
 	// Guarded by mu.
-	init  *process
 	execs map[string]*process
 	live  int           // execs that are starting or running
 	down  bool          // the init has ended: no exec can start

@@ -15,6 +15,7 @@ import (
 	"github.com/containerd/containerd/api/types"
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
 	"golang.org/x/sys/unix"
 
 	"github.com/containerd-lite/containerd-lite/internal/undo"
@@ -192,12 +193,11 @@ func connect(streams *stdio.Streams, console *oci.Console) error {
 func (c *container) findGroup() {
 	group, err := cgroup.Of(c.init.child.Pid)
 	if err != nil {
-		level := c.log().WithError(err)
+		level := log.WarnLevel
 		if errdefs.IsNotFound(err) {
-			level.Debug("no statistics and no out-of-memory events")
-			return
+			level = log.DebugLevel
 		}
-		level.Warn("no statistics and no out-of-memory events")
+		c.log().WithError(err).Log(level, "no statistics and no out-of-memory events")
 		return
 	}
 	if err := c.bundle.WriteCgroup(group); err != nil {

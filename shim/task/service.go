@@ -132,14 +132,21 @@ func (s *Service) Create(ctx context.Context, r *taskapi.CreateTaskRequest) (*ta
 	if err := s.tasks.reserve(r.ID); err != nil {
 		return nil, err
 	}
+	// A panic must not keep the name, and the shim with it, for ever.
+	admitted := false
+	defer func() {
+		if !admitted {
+			s.tasks.release(r.ID)
+		}
+	}()
 	c, err := newContainer(s.host, r)
-	if err == nil {
-		err = c.create(ctx, r.Rootfs)
-	}
 	if err != nil {
-		s.tasks.release(r.ID)
 		return nil, err
 	}
+	if err := c.create(ctx, r.Rootfs); err != nil {
+		return nil, err
+	}
+	admitted = true
 	s.tasks.admit(c)
 	c.announceCreated(r)
 	return &taskapi.CreateTaskResponse{Pid: uint32(c.initPid())}, nil
