@@ -30,7 +30,7 @@ test: lint unit integration ## everything: linter, unit tests, integration suite
 
 unit: tools ## go vet and unit tests with the race detector
 	go vet -tags no_cri ./...
-	go run ./integration/count unit -race -tags no_cri $(UNIT)
+	CNI_PATH=$(CURDIR)/.tools/cni go run ./integration/count unit -race -tags no_cri $(UNIT)
 
 integration: build tools ## every suite of integration/ against a running daemon (as root)
 	go run ./integration/count integration -p 1 -count 1 -timeout 60m ./integration/...
