@@ -3,19 +3,53 @@
 package stdio
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
 )
 
+const (
+	// readerTimeout is how long a process waits for those who read its
+	// output, as with containerd-shim-runc-v2.
+	readerTimeout = 30 * time.Second
+	readerPause   = time.Millisecond
+)
+
+// openSinks opens the destinations of stdout and stderr, nil for none. With a
+// logging program there are none, and a terminal has one.
+func openSinks(ctx context.Context, cfg Config) (sinks [2]*os.File, err error) {
+	if isLogger(cfg.Stdout) {
+		return sinks, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, readerTimeout)
+	defer cancel()
+	uris := []string{cfg.Stdout, cfg.Stderr}
+	if cfg.Terminal {
+		uris = uris[:1]
+	}
+	for i, uri := range uris {
+		if uri == "" {
+			continue
+		}
+		if sinks[i], err = openSink(ctx, uri); err != nil {
+			closeAll(sinks[:]...)
+			return [2]*os.File{}, err
+		}
+	}
+	return sinks, nil
+}
+
 // openSink opens the destination of an output stream.
-func openSink(uri string) (*os.File, error) {
+func openSink(ctx context.Context, uri string) (*os.File, error) {
 	scheme, path, err := splitURI(uri)
 	if err != nil {
 		return nil, err
@@ -23,7 +57,7 @@ func openSink(uri string) (*os.File, error) {
 	var f *os.File
 	switch scheme {
 	case "", "fifo":
-		f, err = openExisting(path)
+		f, err = openExisting(ctx, path)
 	case "file":
 		f, err = openAppend(path)
 	default:
@@ -51,18 +85,41 @@ func splitURI(uri string) (scheme, path string, err error) {
 	return scheme, path, nil
 }
 
-// openExisting opens a FIFO for both directions, so that it does not matter
-// whether the reader is there, gone for a while or restarted: the container
-// is held back, never killed by SIGPIPE.
-func openExisting(path string) (*os.File, error) {
+func openExisting(ctx context.Context, path string) (*os.File, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
 	}
 	if info.Mode().Type() == fs.ModeNamedPipe {
-		return os.OpenFile(path, os.O_RDWR|unix.O_NONBLOCK, 0)
+		return openFIFO(ctx, path)
 	}
 	return os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+}
+
+// openFIFO waits until somebody has the FIFO open for reading, and opens it.
+// A process that ended before its reader came would take its output along,
+// and leave the reader waiting for ever.
+//
+// From then on it does not matter whether the reader is there, gone for a
+// while or restarted: open for both directions, the FIFO keeps what it has,
+// and the container is held back, never killed by SIGPIPE.
+func openFIFO(ctx context.Context, path string) (*os.File, error) {
+	for {
+		// ENXIO says that there is no reader (fifo(7)).
+		w, err := os.OpenFile(path, os.O_WRONLY|unix.O_NONBLOCK, 0)
+		if err == nil {
+			defer w.Close()
+			return os.OpenFile(path, os.O_RDWR|unix.O_NONBLOCK, 0)
+		}
+		if !errors.Is(err, unix.ENXIO) {
+			return nil, err
+		}
+		select {
+		case <-time.After(readerPause):
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%s: wait for a reader: %w", path, ctx.Err())
+		}
+	}
 }
 
 func openAppend(path string) (*os.File, error) {

@@ -75,29 +75,56 @@ func New(cfg Config) *Streams { return &Streams{cfg: cfg} }
 func (s *Streams) Config() Config { return s.cfg }
 
 // Open opens every stream but a terminal, which comes from the runtime. It
-// does not wait for the other side of a FIFO. Close must be called, after an
-// error too.
+// waits until the outputs have readers, see openFIFO, and for nothing else.
+// Close must be called, after an error too.
 func (s *Streams) Open(ctx context.Context, owner Owner, children *reap.Reaper) error {
 	logger, err := openLogger(ctx, s.cfg, owner, children)
 	if err != nil {
 		return err
 	}
+	sinks, err := openSinks(ctx, s.cfg)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.logger = logger
-	return s.openLocked(owner)
+	if err != nil {
+		return err
+	}
+	if s.cfg.Terminal {
+		return s.openTerminalLocked(sinks[0])
+	}
+	return s.openPipesLocked(owner, sinks)
 }
 
-func (s *Streams) openLocked(owner Owner) (err error) {
-	if s.cfg.Terminal {
-		return nil
+// openTerminalLocked prepares the output of a terminal that is still to come.
+func (s *Streams) openTerminalLocked(sink *os.File) (err error) {
+	if s.logger != nil {
+		var unused *os.File
+		sink, unused = s.logger.take()
+		_ = unused.Close()
+	} else if sink == nil {
+		if sink, err = os.OpenFile(os.DevNull, os.O_WRONLY, 0); err != nil {
+			return fmt.Errorf("stdio: %w", err)
+		}
 	}
-	if err = s.openStdinLocked(owner); err != nil {
-		return err
+	s.pumps = append(s.pumps, &pump{dst: sink, output: true})
+	return nil
+}
+
+func (s *Streams) openPipesLocked(owner Owner, sinks [2]*os.File) (err error) {
+	for i, sink := range sinks {
+		if sink == nil {
+			continue
+		}
+		p := &pump{dst: sink, output: true}
+		s.pumps = append(s.pumps, p)
+		if p.src, s.inside[i+1], err = newOutputPipe(owner); err != nil {
+			return err
+		}
 	}
 	if s.logger != nil {
 		s.inside[1], s.inside[2] = s.logger.take()
-	} else if err = s.openOutputsLocked(owner); err != nil {
+	}
+	if err = s.openStdinLocked(owner); err != nil {
 		return err
 	}
 	// What is missing is /dev/null. It must be set: without a file for its
@@ -125,24 +152,6 @@ func (s *Streams) openStdinLocked(owner Owner) error {
 	s.pumps = append(s.pumps, p)
 	s.inside[0], p.dst, err = newPipe(owner)
 	return err
-}
-
-func (s *Streams) openOutputsLocked(owner Owner) error {
-	for i, uri := range []string{s.cfg.Stdout, s.cfg.Stderr} {
-		if uri == "" {
-			continue
-		}
-		sink, err := openSink(uri)
-		if err != nil {
-			return err
-		}
-		p := &pump{dst: sink, output: true}
-		s.pumps = append(s.pumps, p)
-		if p.src, s.inside[i+1], err = newOutputPipe(owner); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // Set implements the IO of go-runc.
@@ -195,8 +204,7 @@ func (s *Streams) Run(master *os.File) error {
 	return nil
 }
 
-// attachLocked connects the terminal. A stream that is not copied stays unread: the
-// kernel keeps it from growing.
+// attachLocked connects the terminal.
 func (s *Streams) attachLocked(master *os.File) error {
 	t, err := newTerminal(master)
 	if err != nil {
@@ -204,11 +212,8 @@ func (s *Streams) attachLocked(master *os.File) error {
 		return err
 	}
 	s.terminal = t
-	sink, err := s.terminalSinkLocked()
-	if err != nil {
-		return err
-	}
-	s.pumps = append(s.pumps, &pump{src: master, dst: sink, output: true, hungUp: t.reopen})
+	output := s.pumps[0]
+	output.src, output.hungUp = master, t.reopen
 	if s.cfg.Stdin == "" {
 		return nil
 	}
@@ -229,19 +234,6 @@ func (s *Streams) keepStdinLocked(writer *os.File) {
 		return
 	}
 	s.stdin = writer
-}
-
-func (s *Streams) terminalSinkLocked() (*os.File, error) {
-	switch {
-	case s.logger != nil:
-		out, unused := s.logger.take()
-		_ = unused.Close()
-		return out, nil
-	case s.cfg.Stdout == "":
-		return os.OpenFile(os.DevNull, os.O_WRONLY, 0)
-	default:
-		return openSink(s.cfg.Stdout)
-	}
 }
 
 // CloseStdin lets the process see the end of its input as soon as the client

@@ -181,14 +181,47 @@ func TestStdin(t *testing.T) {
 	}
 }
 
-// Nobody ever opens the other sides.
+// The input has no writer, ever, and the reader of the output leaves.
 func TestMissingClient(t *testing.T) {
 	in, unused := fifo(t)
 	_ = unused.Close()
-	out, unread := fifo(t)
-	_ = unread.Close()
-	p := run(t, Config{Stdin: in, Stdout: out}, "echo lost")
+	out, reader := fifo(t)
+	p := run(t, Config{Stdin: in, Stdout: out}, "read wait; echo lost")
+	_ = reader.Close()
+	p.streams.CloseStdin()
 	p.finish()
+}
+
+// A process waits for its reader: it could be over before the reader comes.
+func TestLateReader(t *testing.T) {
+	path, early := fifo(t)
+	_ = early.Close()
+	late := make(chan *os.File)
+	go func() {
+		reader, err := os.Open(path) // waits for a writer
+		if err != nil {
+			t.Error(err)
+		}
+		late <- reader
+	}()
+	run(t, Config{Stdout: path}, "echo short").finish()
+	reader := <-late
+	defer reader.Close()
+	if got := readAll(t, reader); got != "short\n" {
+		t.Errorf("output = %q", got)
+	}
+}
+
+func TestNoReader(t *testing.T) {
+	path, unused := fifo(t)
+	_ = unused.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	s := New(Config{Stdout: path})
+	if err := s.Open(ctx, Owner{}, newReaper(t)); !errors.Is(err, context.Canceled) {
+		t.Errorf("error = %v, want canceled", err)
+	}
+	_ = s.Close()
 }
 
 func TestFile(t *testing.T) {
