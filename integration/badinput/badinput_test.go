@@ -59,7 +59,12 @@ type bench struct {
 
 func newBench(t *testing.T) bench {
 	t.Helper()
-	h := harness.Start(t)
+	return benchWith(t, harness.FromEnv())
+}
+
+func benchWith(t *testing.T, options harness.Options) bench {
+	t.Helper()
+	h := harness.StartWith(t, options)
 	client, err := h.CRI()
 	if err != nil {
 		t.Fatal(err)

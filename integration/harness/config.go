@@ -47,6 +47,9 @@ imports = []
   netns_mounts_under_state_dir = true
   cdi_spec_dirs = ["{{.Root}}/cdi"]
 
+{{if .Options.RefuseMissingHostPath}}[plugins."io.containerd.cri.v1.runtime".lite]
+  missing_host_path = "error"
+{{end}}
 [plugins."io.containerd.cri.v1.runtime".cni]
   bin_dirs = ["{{.Network.BinDir}}"]
   conf_dir = "{{.Network.ConfDir}}"

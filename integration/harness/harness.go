@@ -40,6 +40,8 @@ const (
 type Options struct {
 	Daemon  string // Lite or Stock; default Lite
 	Handler string // the default handler: HandlerLite or HandlerRunc; default as the daemon's name says
+	// RefuseMissingHostPath sets missing_host_path = "error", which containerd-lite alone knows.
+	RefuseMissingHostPath bool
 }
 
 // FromEnv returns the options that LITE_DAEMON (lite, stock) and LITE_HANDLER (lite, runc) ask for.
