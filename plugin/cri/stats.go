@@ -4,9 +4,7 @@ package cri
 
 import (
 	"context"
-	"fmt"
 
-	"github.com/containerd/errdefs"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/containerd-lite/containerd-lite/plugin/container"
@@ -17,6 +15,11 @@ import (
 type Stats interface {
 	ContainerStats(r *container.Record) *runtimeapi.ContainerStats
 	PodStats(r *pod.Record, members []*container.Record) *runtimeapi.PodSandboxStats
+	// PodMetrics are the metrics of a pod and its containers, of the names in
+	// MetricDescriptors.
+	PodMetrics(r *pod.Record, members []*container.Record) *runtimeapi.PodSandboxMetrics
+	// MetricDescriptors do not change.
+	MetricDescriptors() []*runtimeapi.MetricDescriptor
 }
 
 // ContainerStats measures a container.
@@ -40,31 +43,52 @@ func (s *Server) ListContainerStats(_ context.Context, req *runtimeapi.ListConta
 	return answer, nil
 }
 
-// PodSandboxStats measures a ready pod.
+// PodSandboxStats measures a pod. Of a stopped one its containers have a writable
+// layer still.
 func (s *Server) PodSandboxStats(_ context.Context, req *runtimeapi.PodSandboxStatsRequest) (*runtimeapi.PodSandboxStatsResponse, error) {
 	r, err := s.Pods.Get(req.GetPodSandboxId())
 	if err != nil {
 		return nil, err
 	}
-	if r.State != pod.Ready {
-		return nil, fmt.Errorf("%s is not ready: %w", r, errdefs.ErrUnavailable)
-	}
 	stats := s.Stats.PodStats(r, s.members()[r.ID])
 	return &runtimeapi.PodSandboxStatsResponse{Stats: stats}, nil
 }
 
-// ListPodSandboxStats measures the ready pods that match a filter.
+// ListPodSandboxStats measures the pods that match a filter and may use something.
 func (s *Server) ListPodSandboxStats(_ context.Context, req *runtimeapi.ListPodSandboxStatsRequest) (*runtimeapi.ListPodSandboxStatsResponse, error) {
 	f := req.GetFilter()
 	answer := &runtimeapi.ListPodSandboxStatsResponse{}
 	members := s.members()
 	for _, r := range s.Pods.List() {
-		if r.State == pod.Ready && hasIDPrefix(r.ID, f.GetId()) && hasLabels(r.Config.GetLabels(), f.GetLabelSelector()) {
+		if measured(r) && hasIDPrefix(r.ID, f.GetId()) && hasLabels(r.Config.GetLabels(), f.GetLabelSelector()) {
 			answer.Stats = append(answer.Stats, s.Stats.PodStats(r, members[r.ID]))
 		}
 	}
 	return answer, nil
 }
+
+// ListMetricDescriptors returns every metric that ListPodSandboxMetrics can
+// return (KEP-2371).
+func (s *Server) ListMetricDescriptors(context.Context, *runtimeapi.ListMetricDescriptorsRequest) (*runtimeapi.ListMetricDescriptorsResponse, error) {
+	return &runtimeapi.ListMetricDescriptorsResponse{Descriptors: s.Stats.MetricDescriptors()}, nil
+}
+
+// ListPodSandboxMetrics returns the metrics of the pods that may use something,
+// and of their containers.
+func (s *Server) ListPodSandboxMetrics(context.Context, *runtimeapi.ListPodSandboxMetricsRequest) (*runtimeapi.ListPodSandboxMetricsResponse, error) {
+	answer := &runtimeapi.ListPodSandboxMetricsResponse{}
+	members := s.members()
+	for _, r := range s.Pods.List() {
+		if measured(r) {
+			answer.PodMetrics = append(answer.PodMetrics, s.Stats.PodMetrics(r, members[r.ID]))
+		}
+	}
+	return answer, nil
+}
+
+// measured tells whether lists have this pod: of a stopped one there is nothing
+// left to measure.
+func measured(r *pod.Record) bool { return r.State != pod.Stopped }
 
 // members are the containers of all pods, by the pod's id.
 func (s *Server) members() map[string][]*container.Record {
