@@ -82,13 +82,17 @@ func (s *Server) ContainerStatus(_ context.Context, req *runtimeapi.ContainerSta
 
 // ListContainers lists the containers that match a filter.
 func (s *Server) ListContainers(_ context.Context, req *runtimeapi.ListContainersRequest) (*runtimeapi.ListContainersResponse, error) {
-	answer := &runtimeapi.ListContainersResponse{}
+	return &runtimeapi.ListContainersResponse{Containers: s.containerItems(req.GetFilter())}, nil
+}
+
+func (s *Server) containerItems(f *runtimeapi.ContainerFilter) []*runtimeapi.Container {
+	var items []*runtimeapi.Container
 	for _, r := range s.Containers.List() {
-		if containerMatches(r, req.GetFilter()) {
-			answer.Containers = append(answer.Containers, containerItem(r))
+		if containerMatches(r, f) {
+			items = append(items, containerItem(r))
 		}
 	}
-	return answer, nil
+	return items
 }
 
 func containerMatches(r *container.Record, f *runtimeapi.ContainerFilter) bool {

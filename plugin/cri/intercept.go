@@ -21,13 +21,20 @@ import (
 // namespace is containerd's namespace of everything that Kubernetes runs.
 const namespace = "k8s.io"
 
-// intercept returns the service with [Server.call] around each of its methods.
+// intercept returns the service with [Server.around] around each of its methods
+// and streams.
 func (s *Server) intercept(service grpc.ServiceDesc) grpc.ServiceDesc {
 	service.Methods = slices.Clone(service.Methods)
 	for i, method := range service.Methods {
 		handle := method.Handler
 		service.Methods[i].Handler = func(srv any, ctx context.Context, decode func(any) error, outer grpc.UnaryServerInterceptor) (any, error) {
 			return handle(srv, ctx, decode, chain(outer, s.call))
+		}
+	}
+	service.Streams = slices.Clone(service.Streams)
+	for i, desc := range service.Streams {
+		service.Streams[i].Handler = func(srv any, stream grpc.ServerStream) error {
+			return s.stream(srv, stream, desc)
 		}
 	}
 	return service
@@ -45,22 +52,46 @@ func chain(outer, inner grpc.UnaryServerInterceptor) grpc.UnaryServerInterceptor
 	}
 }
 
-// call is around every RPC: nothing before the records are loaded, containerd's
-// namespace, one line in the log, and the gRPC code of the error's class.
-func (s *Server) call(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-	if !s.ready.Load() {
-		return nil, status.Error(codes.Unavailable, "the CRI is loading its pods and containers, try again")
-	}
-	method := path.Base(info.FullMethod)
-	ctx = namespaces.WithNamespace(ctx, namespace)
-	ctx = log.WithLogger(ctx, log.G(ctx).WithFields(fields(req)))
-	start := time.Now()
-	answer, err := handler(ctx, req)
-	logCall(ctx, method, time.Since(start), err)
+// call is [Server.around] for an RPC with one answer.
+func (s *Server) call(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (answer any, err error) {
+	err = s.around(ctx, path.Base(info.FullMethod), fields(req), func(ctx context.Context) (err error) {
+		answer, err = handler(ctx, req)
+		return err
+	})
 	if err != nil {
-		return nil, errgrpc.ToGRPC(err)
+		return nil, err
 	}
 	return answer, nil
+}
+
+// stream is [Server.around] for an RPC that answers with a stream. Its request
+// is a filter, which names no object.
+func (s *Server) stream(srv any, stream grpc.ServerStream, desc grpc.StreamDesc) error {
+	return s.around(stream.Context(), desc.StreamName, nil, func(ctx context.Context) error {
+		return desc.Handler(srv, contextStream{stream, ctx})
+	})
+}
+
+// contextStream is a stream with another context.
+type contextStream struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+func (s contextStream) Context() context.Context { return s.ctx }
+
+// around is around every RPC: nothing before the records are loaded, containerd's
+// namespace, one line in the log, and the gRPC code of the error's class.
+func (s *Server) around(ctx context.Context, method string, named log.Fields, do func(context.Context) error) error {
+	if !s.ready.Load() {
+		return status.Error(codes.Unavailable, "the CRI is loading its pods and containers, try again")
+	}
+	ctx = namespaces.WithNamespace(ctx, namespace)
+	ctx = log.WithLogger(ctx, log.G(ctx).WithFields(named))
+	start := time.Now()
+	err := do(ctx)
+	logCall(ctx, method, time.Since(start), err)
+	return errgrpc.ToGRPC(err)
 }
 
 // logCall writes the one line of an RPC: at info what changes the node, at
@@ -78,7 +109,7 @@ func logCall(ctx context.Context, method string, took time.Duration, err error) 
 }
 
 func onlyReads(method string) bool {
-	if strings.HasPrefix(method, "List") {
+	if strings.HasPrefix(method, "List") || strings.HasPrefix(method, "Stream") {
 		return true
 	}
 	for _, suffix := range []string{"Status", "Stats", "Info", "Version", "RuntimeConfig", "ExecSync"} {

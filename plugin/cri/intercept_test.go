@@ -20,8 +20,14 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// dial serves a server on a socket, as containerd does, and returns a client.
+// dial is [connect] for a client of the runtime service.
 func dial(t *testing.T, s *Server) runtimeapi.RuntimeServiceClient {
+	t.Helper()
+	return runtimeapi.NewRuntimeServiceClient(connect(t, s))
+}
+
+// connect serves a server on a socket, as containerd does, and connects to it.
+func connect(t *testing.T, s *Server) *grpc.ClientConn {
 	t.Helper()
 	socket := filepath.Join(t.TempDir(), "s")
 	l, err := net.Listen("unix", socket)
@@ -37,7 +43,7 @@ func dial(t *testing.T, s *Server) runtimeapi.RuntimeServiceClient {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	return runtimeapi.NewRuntimeServiceClient(conn)
+	return conn
 }
 
 func TestNothingIsServedBeforeRecovery(t *testing.T) {
@@ -51,6 +57,42 @@ func TestNothingIsServedBeforeRecovery(t *testing.T) {
 	v, err := client.Version(t.Context(), &runtimeapi.VersionRequest{})
 	if err != nil || v.GetRuntimeName() != "containerd" || v.GetRuntimeApiVersion() != "v1" {
 		t.Errorf("Version = %v, %v", v, err)
+	}
+}
+
+// A stream obeys the rules of every other call.
+func TestNoStreamIsServedBeforeRecovery(t *testing.T) {
+	conn := connect(t, New(Deps{}))
+	streams := 0
+	for _, service := range []grpc.ServiceDesc{runtimeapi.RuntimeService_ServiceDesc, runtimeapi.ImageService_ServiceDesc} {
+		for _, desc := range service.Streams {
+			streams++
+			stream, err := conn.NewStream(t.Context(), &desc, "/"+service.ServiceName+"/"+desc.StreamName)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := stream.RecvMsg(&runtimeapi.VersionResponse{}); status.Code(err) != codes.Unavailable {
+				t.Errorf("%s before SetReady: %v, want Unavailable", desc.StreamName, err)
+			}
+		}
+	}
+	if streams < 7 {
+		t.Errorf("the services have %d streams, want the six lists and the events at least", streams)
+	}
+}
+
+func TestStreamHasNamespaceAndErrorClass(t *testing.T) {
+	s := New(Deps{})
+	s.SetReady()
+	desc := grpc.StreamDesc{StreamName: "StreamContainers", Handler: func(_ any, stream grpc.ServerStream) error {
+		if ns, _ := namespaces.Namespace(stream.Context()); ns != "k8s.io" {
+			t.Errorf("containerd's namespace is %q", ns)
+		}
+		return fmt.Errorf("container web: %w", errdefs.ErrNotFound)
+	}}
+	err := s.stream(s, contextStream{ctx: t.Context()}, desc)
+	if status.Code(err) != codes.NotFound {
+		t.Errorf("NotFound became %v", err)
 	}
 }
 
@@ -131,7 +173,7 @@ func TestLogFieldsHaveNoSecrets(t *testing.T) {
 func TestReadingCallsAreQuiet(t *testing.T) {
 	for method, quiet := range map[string]bool{
 		"ListContainers": true, "PodSandboxStatus": true, "Version": true, "ContainerStats": true, "ImageFsInfo": true,
-		"ExecSync": true, "RunPodSandbox": false, "StopContainer": false, "PullImage": false, "UpdateContainerResources": false,
+		"ExecSync": true, "StreamContainers": true, "RunPodSandbox": false, "StopContainer": false, "PullImage": false, "UpdateContainerResources": false,
 	} {
 		if onlyReads(method) != quiet {
 			t.Errorf("onlyReads(%s) = %v", method, !quiet)

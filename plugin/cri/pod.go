@@ -56,13 +56,17 @@ func (s *Server) PodSandboxStatus(_ context.Context, req *runtimeapi.PodSandboxS
 
 // ListPodSandbox lists the pods that match a filter.
 func (s *Server) ListPodSandbox(_ context.Context, req *runtimeapi.ListPodSandboxRequest) (*runtimeapi.ListPodSandboxResponse, error) {
-	answer := &runtimeapi.ListPodSandboxResponse{}
+	return &runtimeapi.ListPodSandboxResponse{Items: s.podItems(req.GetFilter())}, nil
+}
+
+func (s *Server) podItems(f *runtimeapi.PodSandboxFilter) []*runtimeapi.PodSandbox {
+	var items []*runtimeapi.PodSandbox
 	for _, r := range s.Pods.List() {
-		if podMatches(r, req.GetFilter()) {
-			answer.Items = append(answer.Items, podItem(r))
+		if podMatches(r, f) {
+			items = append(items, podItem(r))
 		}
 	}
-	return answer, nil
+	return items
 }
 
 func podMatches(r *pod.Record, f *runtimeapi.PodSandboxFilter) bool {

@@ -33,14 +33,17 @@ func (s *Server) ContainerStats(_ context.Context, req *runtimeapi.ContainerStat
 
 // ListContainerStats measures the containers that match a filter.
 func (s *Server) ListContainerStats(_ context.Context, req *runtimeapi.ListContainerStatsRequest) (*runtimeapi.ListContainerStatsResponse, error) {
-	f := req.GetFilter()
-	answer := &runtimeapi.ListContainerStatsResponse{}
+	return &runtimeapi.ListContainerStatsResponse{Stats: s.containerStats(req.GetFilter())}, nil
+}
+
+func (s *Server) containerStats(f *runtimeapi.ContainerStatsFilter) []*runtimeapi.ContainerStats {
+	var stats []*runtimeapi.ContainerStats
 	for _, r := range s.Containers.List() {
 		if hasIDPrefix(r.ID, f.GetId()) && hasIDPrefix(r.PodID, f.GetPodSandboxId()) && hasLabels(r.Config.GetLabels(), f.GetLabelSelector()) {
-			answer.Stats = append(answer.Stats, s.Stats.ContainerStats(r))
+			stats = append(stats, s.Stats.ContainerStats(r))
 		}
 	}
-	return answer, nil
+	return stats
 }
 
 // PodSandboxStats measures a pod. Of a stopped one its containers have a writable
@@ -56,15 +59,18 @@ func (s *Server) PodSandboxStats(_ context.Context, req *runtimeapi.PodSandboxSt
 
 // ListPodSandboxStats measures the pods that match a filter and may use something.
 func (s *Server) ListPodSandboxStats(_ context.Context, req *runtimeapi.ListPodSandboxStatsRequest) (*runtimeapi.ListPodSandboxStatsResponse, error) {
-	f := req.GetFilter()
-	answer := &runtimeapi.ListPodSandboxStatsResponse{}
+	return &runtimeapi.ListPodSandboxStatsResponse{Stats: s.podStats(req.GetFilter())}, nil
+}
+
+func (s *Server) podStats(f *runtimeapi.PodSandboxStatsFilter) []*runtimeapi.PodSandboxStats {
+	var stats []*runtimeapi.PodSandboxStats
 	members := s.members()
 	for _, r := range s.Pods.List() {
 		if measured(r) && hasIDPrefix(r.ID, f.GetId()) && hasLabels(r.Config.GetLabels(), f.GetLabelSelector()) {
-			answer.Stats = append(answer.Stats, s.Stats.PodStats(r, members[r.ID]))
+			stats = append(stats, s.Stats.PodStats(r, members[r.ID]))
 		}
 	}
-	return answer, nil
+	return stats
 }
 
 // ListMetricDescriptors returns every metric that ListPodSandboxMetrics can
@@ -76,14 +82,18 @@ func (s *Server) ListMetricDescriptors(context.Context, *runtimeapi.ListMetricDe
 // ListPodSandboxMetrics returns the metrics of the pods that may use something,
 // and of their containers.
 func (s *Server) ListPodSandboxMetrics(context.Context, *runtimeapi.ListPodSandboxMetricsRequest) (*runtimeapi.ListPodSandboxMetricsResponse, error) {
-	answer := &runtimeapi.ListPodSandboxMetricsResponse{}
+	return &runtimeapi.ListPodSandboxMetricsResponse{PodMetrics: s.podMetrics()}, nil
+}
+
+func (s *Server) podMetrics() []*runtimeapi.PodSandboxMetrics {
+	var metrics []*runtimeapi.PodSandboxMetrics
 	members := s.members()
 	for _, r := range s.Pods.List() {
 		if measured(r) {
-			answer.PodMetrics = append(answer.PodMetrics, s.Stats.PodMetrics(r, members[r.ID]))
+			metrics = append(metrics, s.Stats.PodMetrics(r, members[r.ID]))
 		}
 	}
-	return answer, nil
+	return metrics
 }
 
 // measured tells whether lists have this pod: of a stopped one there is nothing

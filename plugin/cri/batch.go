@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cri
+
+import (
+	"context"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// The Stream RPCs are the List RPCs for a node that has more to tell than one
+// message holds (KEP-5825). Both take what they tell from the same functions.
+
+// batchBytes is what a message of a streamed list may weigh: far below the 4 MiB
+// that a gRPC client takes if nobody told it otherwise, and the kubelet's 16 MiB.
+const batchBytes = 1 << 20
+
+// StreamPodSandboxes lists the pods that match a filter.
+func (s *Server) StreamPodSandboxes(req *runtimeapi.StreamPodSandboxesRequest, stream grpc.ServerStreamingServer[runtimeapi.StreamPodSandboxesResponse]) error {
+	return sendBatches(stream.Context(), s.podItems(req.GetFilter()), func(batch []*runtimeapi.PodSandbox) error {
+		return stream.Send(&runtimeapi.StreamPodSandboxesResponse{PodSandboxes: batch})
+	})
+}
+
+// StreamContainers lists the containers that match a filter.
+func (s *Server) StreamContainers(req *runtimeapi.StreamContainersRequest, stream grpc.ServerStreamingServer[runtimeapi.StreamContainersResponse]) error {
+	return sendBatches(stream.Context(), s.containerItems(req.GetFilter()), func(batch []*runtimeapi.Container) error {
+		return stream.Send(&runtimeapi.StreamContainersResponse{Containers: batch})
+	})
+}
+
+// StreamContainerStats measures the containers that match a filter.
+func (s *Server) StreamContainerStats(req *runtimeapi.StreamContainerStatsRequest, stream grpc.ServerStreamingServer[runtimeapi.StreamContainerStatsResponse]) error {
+	return sendBatches(stream.Context(), s.containerStats(req.GetFilter()), func(batch []*runtimeapi.ContainerStats) error {
+		return stream.Send(&runtimeapi.StreamContainerStatsResponse{ContainerStats: batch})
+	})
+}
+
+// StreamPodSandboxStats measures the pods that match a filter and may use something.
+func (s *Server) StreamPodSandboxStats(req *runtimeapi.StreamPodSandboxStatsRequest, stream grpc.ServerStreamingServer[runtimeapi.StreamPodSandboxStatsResponse]) error {
+	return sendBatches(stream.Context(), s.podStats(req.GetFilter()), func(batch []*runtimeapi.PodSandboxStats) error {
+		return stream.Send(&runtimeapi.StreamPodSandboxStatsResponse{PodSandboxStats: batch})
+	})
+}
+
+// StreamPodSandboxMetrics returns the metrics of the pods that may use something.
+func (s *Server) StreamPodSandboxMetrics(_ *runtimeapi.StreamPodSandboxMetricsRequest, stream grpc.ServerStreamingServer[runtimeapi.StreamPodSandboxMetricsResponse]) error {
+	return sendBatches(stream.Context(), s.podMetrics(), func(batch []*runtimeapi.PodSandboxMetrics) error {
+		return stream.Send(&runtimeapi.StreamPodSandboxMetricsResponse{PodSandboxMetrics: batch})
+	})
+}
+
+// StreamImages lists the images that match a filter.
+func (s *Server) StreamImages(req *runtimeapi.StreamImagesRequest, stream grpc.ServerStreamingServer[runtimeapi.StreamImagesResponse]) error {
+	images, err := s.Images.List(stream.Context(), req.GetFilter())
+	if err != nil {
+		return err
+	}
+	return sendBatches(stream.Context(), images, func(batch []*runtimeapi.Image) error {
+		return stream.Send(&runtimeapi.StreamImagesResponse{Images: batch})
+	})
+}
+
+// sendBatches sends items in their order, each once, as many at a time as weigh
+// no more than batchBytes. It stops when ctx ends.
+func sendBatches[T proto.Message](ctx context.Context, items []T, send func([]T) error) error {
+	for len(items) > 0 {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		next := batchLen(items)
+		if err := send(items[:next]); err != nil {
+			return err
+		}
+		items = items[next:]
+	}
+	return nil
+}
+
+// batchLen is how many of items, which are some, fit into one message. An item that
+// is too heavy for any goes alone.
+func batchLen[T proto.Message](items []T) int {
+	weight := 0
+	for i, item := range items {
+		weight += protowire.SizeTag(1) + protowire.SizeBytes(proto.Size(item))
+		if weight > batchBytes && i > 0 {
+			return i
+		}
+	}
+	return len(items)
+}

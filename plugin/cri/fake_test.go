@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cri
+
+import (
+	"context"
+	"encoding/json"
+	"testing"
+
+	"github.com/containerd/containerd/v2/pkg/cio"
+	"github.com/containerd/errdefs"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/plugin/container"
+	"github.com/containerd-lite/containerd-lite/plugin/network"
+	"github.com/containerd-lite/containerd-lite/plugin/pod"
+	"github.com/containerd-lite/containerd-lite/plugin/runtime"
+)
+
+// recovered returns a ready server whose managers have recovered these records.
+// No container runs: one that did has ended.
+func recovered(t *testing.T, pods []*pod.Record, containers []*container.Record) *Server {
+	t.Helper()
+	podManager := pod.New(t.Context(), pod.Deps{
+		Records:    savedPods{list: saved(t, pods, func(r *pod.Record) string { return r.ID })},
+		Namespaces: pinned{},
+	})
+	t.Cleanup(podManager.Close)
+	if err := podManager.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	containerManager := container.New(t.Context(), container.Deps{
+		Containerd: savedContainers{list: saved(t, containers, func(r *container.Record) string { return r.ID })},
+		Pods:       podManager,
+		Dirs:       container.Dirs{Root: dir, State: dir},
+	})
+	t.Cleanup(containerManager.Close)
+	if err := containerManager.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s := New(Deps{Pods: podManager, Containers: containerManager, Stats: idle{}})
+	s.SetReady()
+	return s
+}
+
+func saved[T any](t *testing.T, records []T, id func(T) string) []runtime.Record {
+	t.Helper()
+	var list []runtime.Record
+	for _, r := range records {
+		text, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, runtime.Record{ID: id(r), JSON: text})
+	}
+	return list
+}
+
+// savedPods is a home of pod records that is only read.
+type savedPods struct {
+	pod.Records
+	list []runtime.Record
+}
+
+func (s savedPods) Sandboxes(context.Context) ([]runtime.Record, error) { return s.list, nil }
+
+// pinned has the namespaces of every pod.
+type pinned struct{ pod.Namespaces }
+
+func (pinned) Pinned(network.Namespaces) bool { return true }
+
+// savedContainers is a home of container records that have no task.
+type savedContainers struct {
+	container.Containerd
+	list []runtime.Record
+}
+
+func (s savedContainers) Containers(context.Context, string) ([]runtime.Record, error) {
+	return s.list, nil
+}
+
+func (savedContainers) LoadTask(context.Context, string, cio.Attach) (runtime.Task, error) {
+	return nil, errdefs.ErrNotFound
+}
+
+func (savedContainers) DeleteTask(context.Context, string) error { return nil }
+
+// idle measures that nothing was used.
+type idle struct{}
+
+func (idle) ContainerStats(r *container.Record) *runtimeapi.ContainerStats {
+	return &runtimeapi.ContainerStats{Attributes: &runtimeapi.ContainerAttributes{Id: r.ID}}
+}
+
+func (idle) PodStats(r *pod.Record, _ []*container.Record) *runtimeapi.PodSandboxStats {
+	return &runtimeapi.PodSandboxStats{Attributes: &runtimeapi.PodSandboxAttributes{Id: r.ID}}
+}
+
+func (idle) PodMetrics(r *pod.Record, _ []*container.Record) *runtimeapi.PodSandboxMetrics {
+	return &runtimeapi.PodSandboxMetrics{PodSandboxId: r.ID}
+}
+
+func (idle) MetricDescriptors() []*runtimeapi.MetricDescriptor { return nil }
