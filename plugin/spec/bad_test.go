@@ -159,6 +159,12 @@ func badMounts() []bad {
 			ContainerPath: "/a", Readonly: true, RecursiveReadOnly: true, Propagation: hostToPod,
 		})},
 		{"option", "mounts[0].mount_options[1]", mountOf(&runtimeapi.Mount{ContainerPath: "/a", MountOptions: []string{"nodev", "rw"}})},
+		{"option of propagation", "mounts[0].mount_options[0]", mountOf(&runtimeapi.Mount{ContainerPath: "/a", MountOptions: []string{"rshared"}})},
+		{"option twice", "mounts[0].mount_options[1]", mountOf(&runtimeapi.Mount{ContainerPath: "/a", MountOptions: []string{"nodev", "nodev"}})},
+		{"image without a name", "mounts[0].image.image", mountOf(&runtimeapi.Mount{ContainerPath: "/a", Image: &runtimeapi.ImageSpec{}})},
+		{"mapped without user namespace", "mounts[0].uidMappings", mountOf(&runtimeapi.Mount{
+			ContainerPath: "/a", UidMappings: maps, GidMappings: maps,
+		})},
 		{"image and path", "mounts[0].host_path", mountOf(&runtimeapi.Mount{
 			ContainerPath: "/a", HostPath: "/h", Image: &runtimeapi.ImageSpec{Image: "i"},
 		})},

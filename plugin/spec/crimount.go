@@ -39,7 +39,7 @@ func (b *builder) requestedMount(m *runtimeapi.Mount, source MountSource) (specs
 	if destination == "/" {
 		return specs.Mount{}, invalid("container_path", "a mount cannot replace the root filesystem")
 	}
-	if err := checkImageMount(m); err != nil {
+	if err := CheckImageMount(m); err != nil {
 		return specs.Mount{}, err
 	}
 	propagation, err := b.propagation(m, source)
@@ -54,21 +54,25 @@ func (b *builder) requestedMount(m *runtimeapi.Mount, source MountSource) (specs
 		return specs.Mount{}, err
 	}
 	mount := bind(source.Path, destination, append([]string{propagation, access}, m.GetMountOptions()...)...)
-	mount.UIDMappings, mount.GIDMappings, err = mountIDs(m)
+	mount.UIDMappings, mount.GIDMappings, err = b.mountIDs(m)
 	return mount, err
 }
 
-// checkImageMount applies the rules of image volumes (KEP-4639); the caller has mounted the image and resolved its path.
-func checkImageMount(m *runtimeapi.Mount) error {
-	switch image := m.GetImage().GetImage(); {
-	case image == "" && m.GetImageSubPath() != "":
+// CheckImageMount applies the rules of image volumes (KEP-4639) to any mount of the CRI; the caller mounts the image.
+func CheckImageMount(m *runtimeapi.Mount) error {
+	switch {
+	case m.GetImage() == nil && m.GetImageSubPath() != "":
 		return invalid("image_sub_path", "is set without an image")
-	case image == "":
+	case m.GetImage() == nil:
 		return nil
+	case m.GetImage().GetImage() == "":
+		return invalid("image.image", "is empty")
 	case m.GetHostPath() != "":
 		return invalid("host_path", "is set beside an image")
 	case !m.GetReadonly():
 		return invalid("readonly", "an image is always mounted read-only")
+	case m.GetPropagation() == bidirectional:
+		return invalid("propagation", "BIDIRECTIONAL, but nothing can be mounted in an image")
 	}
 	return nil
 }
@@ -79,7 +83,7 @@ func (b *builder) propagation(m *runtimeapi.Mount, source MountSource) (string, 
 	case private:
 		return "rprivate", nil
 	case hostToPod:
-		if !source.Shared && !source.Slave {
+		if m.GetImage() == nil && !source.Shared && !source.Slave { // nothing is ever mounted in an image
 			return "", unmet("propagation", "HOST_TO_CONTAINER needs %s to be on a shared or slave mount", source.Path)
 		}
 		if b.spec.Linux.RootfsPropagation != "rshared" {
@@ -118,33 +122,42 @@ func (b *builder) access(m *runtimeapi.Mount) (string, error) {
 	return "rro", nil
 }
 
-// restrictions are the mount_options that only take something away. Their opposites, and options that name propagation, access or
-// filesystem data, could undo what the administrator mounted or what other fields of the mount say.
-func restrictions() []string {
-	return []string{
-		"nodev", "nosuid", "noexec", "nosymfollow",
-		"noatime", "nodiratime", "relatime", "norelatime", "strictatime", "nostrictatime",
-	}
-}
+// restrictions are the mount_options that may be asked for: those that only take something away (KEP-5855).
+func restrictions() []string { return []string{"noexec", "nodev", "nosuid"} }
 
 func checkMountOptions(options []string) error {
 	for i, o := range options {
+		field := fmt.Sprintf("mount_options[%d]", i)
 		if !slices.Contains(restrictions(), o) {
-			return invalid(fmt.Sprintf("mount_options[%d]", i), "%q is not one of %v", o, restrictions())
+			return invalid(field, "%q is not one of %v", o, restrictions())
+		}
+		if slices.Contains(options[:i], o) {
+			return invalid(field, "%q is there twice", o)
 		}
 	}
 	return nil
 }
 
-func mountIDs(m *runtimeapi.Mount) (uids, gids []specs.LinuxIDMapping, err error) {
+// mountIDs are the mappings of an id-mapped mount, which are those of the pod: a mount that shows its files with ids of other pods would
+// be a way to them. The runtime maps only what is not an image, whose layers are mapped where they are mounted.
+func (b *builder) mountIDs(m *runtimeapi.Mount) (uids, gids []specs.LinuxIDMapping, err error) {
 	if uids, err = idMapping("uidMappings", m.GetUidMappings()); err != nil {
 		return nil, nil, err
 	}
 	if gids, err = idMapping("gidMappings", m.GetGidMappings()); err != nil {
 		return nil, nil, err
 	}
-	if (len(uids) == 0) != (len(gids) == 0) {
-		return nil, nil, invalid("uidMappings", "uidMappings and gidMappings need each other")
+	switch {
+	case len(uids)+len(gids) == 0:
+		return nil, nil, nil
+	case b.ids.empty():
+		return nil, nil, invalid("uidMappings", "are set, but the pod has no user namespace")
+	case !slices.Equal(uids, b.ids.uids):
+		return nil, nil, invalid("uidMappings", "differ from those of the pod's user namespace")
+	case !slices.Equal(gids, b.ids.gids):
+		return nil, nil, invalid("gidMappings", "differ from those of the pod's user namespace")
+	case m.GetImage() != nil:
+		return nil, nil, nil
 	}
 	return uids, gids, nil
 }
