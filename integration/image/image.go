@@ -26,6 +26,8 @@ const (
 	Httpd = "docker.io/library/httpd:latest"
 	// Nginx is Debian's nginx on port 80.
 	Nginx = "registry.k8s.io/e2e-test-images/nginx:1.14-2"
+	// Volume has nothing to run: files, links of all kinds and two layers, to be mounted in a container.
+	Volume = "docker.io/library/volume:latest"
 	// Pause is what stock containerd is configured to run pods in.
 	Pause = "registry.k8s.io/pause:3.10"
 	// Digested is the repository of critest's image that is pinned by a digest.
@@ -37,7 +39,7 @@ const (
 func Catalog(debian, guest string) (map[string]v1.Image, error) {
 	b := builder{packages: debian, guest: guest}
 	images := map[string]v1.Image{}
-	for _, group := range []func() map[string]v1.Image{b.basic, b.servers, b.users, b.marked} {
+	for _, group := range []func() map[string]v1.Image{b.basic, b.servers, b.users, b.marked, b.volumes} {
 		maps.Copy(images, group())
 	}
 	return images, b.err
@@ -122,6 +124,17 @@ func (b *builder) marked() map[string]v1.Image {
 	add("test-image-tag-all", "test-image-tag:all")
 	add("test-image-digest", "test-image-digest:latest")
 	return images
+}
+
+func (b *builder) volumes() map[string]v1.Image {
+	files := b.files().
+		dir("/data", 0o755).text("/data/file", "first layer\n", 0o644).text("/data/gone", "", 0o644).
+		text("/private", "for root\n", 0o600).
+		symlink("/link", "data").symlink("/up", "../../../../etc").symlink("/absolute", "/etc")
+	layer := b.image(empty.Image, v1.Config{}, files)
+	return map[string]v1.Image{
+		Volume: b.image(layer, v1.Config{}, b.files().text("/data/file", "second layer\n", 0o644).text("/data/.wh.gone", "", 0o644)),
+	}
 }
 
 func e2e(name string) string { return "registry.k8s.io/e2e-test-images/" + name }

@@ -38,22 +38,29 @@ import (
 
 // Record is the one record of a container. It is immutable; see package store.
 type Record struct {
-	ID         string                              `json:"id"`
-	Name       string                              `json:"name"`
-	PodID      string                              `json:"pod_id"`
-	Config     *runtimeapi.ContainerConfig         `json:"config"`
-	Image      Image                               `json:"image"`
-	Runtime    Runtime                             `json:"runtime"`
-	LogDir     string                              `json:"log_dir,omitempty"` // of the pod
-	StopSignal string                              `json:"stop_signal"`       // "SIGTERM"
-	Cgroup     string                              `json:"cgroup"`            // cgroupsPath of the spec
-	User       *runtimeapi.LinuxContainerUser      `json:"user,omitempty"`
-	Resources  *runtimeapi.LinuxContainerResources `json:"resources,omitempty"` // as applied
-	PID        uint32                              `json:"pid,omitempty"`
-	Times      Times                               `json:"times"`
-	Exit       Exit                                `json:"exit"`
+	ID         string                      `json:"id"`
+	Name       string                      `json:"name"`
+	PodID      string                      `json:"pod_id"`
+	Config     *runtimeapi.ContainerConfig `json:"config"`
+	Image      Image                       `json:"image"`
+	Runtime    Runtime                     `json:"runtime"`
+	LogDir     string                      `json:"log_dir,omitempty"` // of the pod
+	StopSignal string                      `json:"stop_signal"`       // "SIGTERM"
+	PID        uint32                      `json:"pid,omitempty"`
+	Times      Times                       `json:"times"`
+	Exit       Exit                        `json:"exit"`
+	Applied
 
 	live *live
+}
+
+// Applied is what a container got of what it asked for.
+type Applied struct {
+	Cgroup    string                              `json:"cgroup"` // cgroupsPath of the spec
+	User      *runtimeapi.LinuxContainerUser      `json:"user,omitempty"`
+	Resources *runtimeapi.LinuxContainerResources `json:"resources,omitempty"`
+	// VolumeImages are the ids of mounted images by the index of their mount.
+	VolumeImages map[int]string `json:"volume_images,omitempty"`
 }
 
 // Image is what a container was made from.

@@ -38,6 +38,8 @@ type request struct {
 	image   image.Image
 	handler config.Handler
 	rootfs  []mount.Mount
+	volumes []imageVolume
+	sources map[int]string // of the image volumes' mounts, by index
 }
 
 // Create makes a container in a ready pod and returns its id. An equal call
@@ -58,7 +60,7 @@ func (m *Manager) Create(ctx context.Context, podID string, config *runtimeapi.C
 	return m.creates.Do(ctx, p.ID+"\x00"+string(key), func(ctx context.Context) (string, error) {
 		id, err := m.create(ctx, p, config)
 		if err != nil {
-			return "", fmt.Errorf("%s: container %s: %w", p, config.GetMetadata().GetName(), err)
+			return "", kubeletError(fmt.Errorf("%s: container %s: %w", p, config.GetMetadata().GetName(), err))
 		}
 		return id, nil
 	})
@@ -77,6 +79,10 @@ func (m *Manager) lookUp(ctx context.Context, p *pod.Record, c *runtimeapi.Conta
 	if err != nil {
 		return nil, fmt.Errorf("image %q: %w", name, err)
 	}
+	volumes, err := m.findImageVolumes(ctx, c)
+	if err != nil {
+		return nil, err
+	}
 	_, handler, err := m.Handlers.Handler(p.Handler)
 	if err != nil {
 		return nil, err
@@ -93,9 +99,10 @@ func (m *Manager) lookUp(ctx context.Context, p *pod.Record, c *runtimeapi.Conta
 		LogDir:     p.Config.GetLogDirectory(),
 		StopSignal: stopSignal(c.GetStopSignal(), img.Spec.Config.StopSignal),
 		Times:      Times{Created: m.Now().UnixNano()},
+		Applied:    Applied{VolumeImages: volumeImages(volumes)},
 	}
 	r.Name = uniqueName(c.GetMetadata(), p.Config.GetMetadata())
-	return &request{record: r, pod: p, image: img, handler: handler}, nil
+	return &request{record: r, pod: p, image: img, handler: handler, volumes: volumes}, nil
 }
 
 // create makes a container and shows it, or undoes what it made. What a crash
@@ -158,6 +165,10 @@ func (m *Manager) build(ctx context.Context, req *request, u *undo.Stack) error 
 	if req.rootfs, err = m.Containerd.PrepareSnapshot(ctx, req.snapshot()); err != nil {
 		return fmt.Errorf("snapshot: %w", err)
 	}
+	u.Push("image volumes", func(ctx context.Context) error { return m.removeImageVolumes(ctx, r) })
+	if req.sources, err = m.mountImageVolumes(ctx, req); err != nil {
+		return err
+	}
 	made, err := m.Specs.Make(ctx, m.specRequest(req))
 	if err != nil {
 		return err
@@ -183,6 +194,7 @@ func (m *Manager) specRequest(req *request) SpecRequest {
 		HandlerName: req.record.Runtime.Handler,
 		Rootfs:      req.rootfs,
 		VolumesDir:  m.Dirs.volumes(req.record.ID),
+		Images:      req.sources,
 		PIDOf:       m.pidInPod,
 	}
 }
@@ -219,6 +231,7 @@ func (m *Manager) save(ctx context.Context, req *request, s *specs.Spec) error {
 		Runtime:     req.handler.Type,
 		Options:     options,
 		Snapshotter: req.record.Runtime.Snapshotter,
+		Keeps:       req.record.volumeKeys(),
 		Spec:        s,
 		Record:      req.record,
 	})

@@ -10,7 +10,8 @@ import (
 )
 
 // Dirs are where the files of containers are: under Root what survives a
-// reboot, the copies of image volumes; under State what does not, the FIFOs.
+// reboot, the copies of image volumes; under State what does not, the FIFOs and
+// the mounts of images.
 type Dirs struct {
 	Root, State string
 }
@@ -20,6 +21,7 @@ const containersDir = "containers"
 func (d Dirs) root(id string) string    { return filepath.Join(d.Root, containersDir, id) }
 func (d Dirs) state(id string) string   { return filepath.Join(d.State, containersDir, id) }
 func (d Dirs) volumes(id string) string { return filepath.Join(d.root(id), "volumes") }
+func (d Dirs) images(id string) string  { return filepath.Join(d.state(id), "images") }
 func (d Dirs) io(id string) string      { return filepath.Join(d.state(id), "io") }
 
 func (d Dirs) make(id string) error {
@@ -32,6 +34,9 @@ func (d Dirs) make(id string) error {
 }
 
 func (d Dirs) remove(id string) error {
+	if err := d.unmountImages(id); err != nil {
+		return err
+	}
 	if err := errors.Join(os.RemoveAll(d.root(id)), os.RemoveAll(d.state(id))); err != nil {
 		return fmt.Errorf("directories of the container: %w", err)
 	}

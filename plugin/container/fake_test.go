@@ -40,6 +40,10 @@ type machine struct {
 	tasks map[string]*fakeTask
 	pod   pod.Record
 	oom   bool
+
+	rootfs []mount.Mount // of each snapshot
+	made   SpecRequest   // the last one
+	keeps  []string      // snapshots that the last container keeps
 }
 
 func newMachine() *machine {
@@ -60,6 +64,7 @@ func (f *machine) CreateContainer(_ context.Context, c runtime.Container) error 
 	if err := f.Makes("create container", "container"); err != nil {
 		return err
 	}
+	f.keeps = c.Keeps
 	return f.store(c.ID, c.Record)
 }
 
@@ -116,7 +121,7 @@ func (f *machine) Lease(ctx context.Context) (context.Context, func(context.Cont
 }
 
 func (f *machine) PrepareSnapshot(context.Context, runtime.Snapshot) ([]mount.Mount, error) {
-	return nil, f.Makes("snapshot", "snapshot")
+	return f.rootfs, f.Makes("snapshot", "snapshot")
 }
 
 func (f *machine) RemoveSnapshot(context.Context, string, string) error {
@@ -294,7 +299,8 @@ func (fakeHandlers) Handler(name string) (string, config.Handler, error) {
 
 type fakeSpecs struct{ *machine }
 
-func (f fakeSpecs) Make(context.Context, SpecRequest) (SpecResult, error) {
+func (f fakeSpecs) Make(_ context.Context, req SpecRequest) (SpecResult, error) {
+	f.made = req
 	return SpecResult{Spec: testSpec()}, f.Call("make spec")
 }
 

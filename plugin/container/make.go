@@ -28,7 +28,8 @@ type SpecRequest struct {
 	HandlerName string
 	Handler     config.Handler
 	Rootfs      []mount.Mount
-	VolumesDir  string // for the copies of the image's volumes
+	VolumesDir  string         // for the copies of the image's volumes
+	Images      map[int]string // sources of the mounts of images, by index
 	// PIDOf returns the pid of a running container of a pod.
 	PIDOf func(podID, id string) (uint32, error)
 }
@@ -105,6 +106,9 @@ func (m Machine) readHost(in *spec.Input, req SpecRequest) (err error) {
 	sc := req.Config.GetLinux().GetSecurityContext()
 	if in.Mounts, err = host.ResolveMounts(req.Config.GetMounts(), m.Missing); err != nil {
 		return err
+	}
+	for i, source := range req.Images {
+		in.Mounts[i].Path = source
 	}
 	if in.Devices, err = host.ResolveDevices(req.Config.GetDevices()); err != nil {
 		return err

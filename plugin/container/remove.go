@@ -59,6 +59,9 @@ func (m *Manager) remove(ctx context.Context, r *Record) error {
 		return fmt.Errorf("delete task: %w", err)
 	}
 	r.live.streams.Close()
+	if err := m.removeImageVolumes(ctx, r); err != nil {
+		return err
+	}
 	if err := m.Containerd.DeleteContainer(ctx, r.ID); err != nil {
 		return fmt.Errorf("delete container: %w", err)
 	}

@@ -144,7 +144,7 @@ func containerStatus(r *container.Record) *runtimeapi.ContainerStatus {
 		Message:     r.Exit.Message,
 		Labels:      r.Config.GetLabels(),
 		Annotations: r.Config.GetAnnotations(),
-		Mounts:      r.Config.GetMounts(),
+		Mounts:      r.Mounts(),
 		LogPath:     r.LogPath(),
 		StopSignal:  r.CRIStopSignal(),
 	}

@@ -35,7 +35,7 @@ func ResolveMounts(mounts []*runtimeapi.Mount, missing Missing) ([]spec.MountSou
 	var table []*mountinfo.Info
 	sources := make([]spec.MountSource, len(mounts))
 	for i, m := range mounts {
-		if m.GetImage().GetImage() != "" {
+		if m.GetImage() != nil {
 			continue
 		}
 		source, err := resolveSource(m.GetHostPath(), missing)

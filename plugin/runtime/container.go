@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 
 	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/errdefs"
@@ -17,10 +18,11 @@ import (
 type Container struct {
 	ID          string
 	Labels      map[string]string
-	Image       string // name of the image in containerd; "" for none
-	Runtime     string // runtime type
-	Options     any    // runtime options, nil for none
-	Snapshotter string // with Snapshot; "" for a root that the spec names
+	Image       string   // name of the image in containerd; "" for none
+	Runtime     string   // runtime type
+	Options     any      // runtime options, nil for none
+	Snapshotter string   // with Snapshot; "" for a root that the spec names
+	Keeps       []string // keys of more snapshots that live as long as the container
 	Spec        *specs.Spec
 	Record      any // saved as JSON; nil for none
 }
@@ -38,7 +40,7 @@ func (c *Client) CreateContainer(ctx context.Context, ctr Container) error {
 	}
 	info := containers.Container{
 		ID:      ctr.ID,
-		Labels:  ctr.Labels,
+		Labels:  keeping(ctr),
 		Image:   ctr.Image,
 		Runtime: containers.RuntimeInfo{Name: ctr.Runtime, Options: options},
 		Spec:    spec,
@@ -53,6 +55,16 @@ func (c *Client) CreateContainer(ctx context.Context, ctr Container) error {
 	}
 	_, err = c.containerd.ContainerService().Create(ctx, info)
 	return err
+}
+
+// keeping returns the labels of a container with those by which containerd's
+// garbage collector finds the snapshots that it keeps.
+func keeping(ctr Container) map[string]string {
+	labels := maps.Clone(ctr.Labels)
+	for i, key := range ctr.Keeps {
+		labels[fmt.Sprintf("containerd.io/gc.ref.snapshot.%s/%d", ctr.Snapshotter, i)] = key
+	}
+	return labels
 }
 
 func encodeOptions(options any) (typeurl.Any, error) {

@@ -37,7 +37,7 @@ func newContainer(id string, change func(*container.Record)) *container.Record {
 			Annotations: map[string]string{"note": "1"},
 		},
 		Runtime: container.Runtime{Snapshotter: "overlayfs"},
-		Cgroup:  "/kubepods/pod1/" + id,
+		Applied: container.Applied{Cgroup: "/kubepods/pod1/" + id},
 		Times:   container.Times{Created: 1, Started: 2},
 	}
 	if change != nil {

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package fields asks for each field of a pod's and a container's config that a user can notice, and looks from
+// inside of the container, or on the machine, whether it was applied, and what ContainerStatus says of it. How
+// a field becomes part of an OCI spec is tested in plugin/spec; what is refused, in badinput.
+package fields
+
+import (
+	"strings"
+	"testing"
+
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/integration/harness"
+	"github.com/containerd-lite/containerd-lite/integration/image"
+)
+
+// TestFields has one bench; each field group is a test between two looks at the machine.
+func TestFields(t *testing.T) {
+	b := newBench(t)
+	for _, g := range []struct {
+		name string
+		run  func(*testing.T, bench)
+	}{
+		{"image volumes", imageVolumes},
+		{"image volumes in a user namespace", imageVolumesUserNS},
+		{"image volumes outlive their image and the daemon", imageVolumesLife},
+		{"image volumes that are refused", imageVolumesRefused},
+	} {
+		b.NoLeaks(t, g.name, func(t *testing.T) { g.run(t, b) })
+	}
+}
+
+// bench is a bench with a client.
+type bench struct {
+	*harness.Bench
+	*harness.CRI
+}
+
+func newBench(t *testing.T) bench {
+	t.Helper()
+	h := harness.Start(t)
+	client, err := h.CRI()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	b := bench{h, client}
+	b.pull(t, image.Busybox)
+	b.pull(t, image.Volume)
+	return b
+}
+
+// pull pulls an image and returns its id.
+func (b bench) pull(t *testing.T, name string) string {
+	t.Helper()
+	answer, err := b.PullImage(t.Context(), &runtimeapi.PullImageRequest{Image: &runtimeapi.ImageSpec{Image: name}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer.ImageRef
+}
+
+// pod is a pod that runs until the test ends.
+type pod struct {
+	bench
+	id     string
+	config *runtimeapi.PodSandboxConfig
+}
+
+// pod runs a pod on the host's network, which is quicker to make, after change.
+func (b bench) pod(t *testing.T, name string, change func(*runtimeapi.PodSandboxConfig)) pod {
+	t.Helper()
+	config := b.PodConfig(name)
+	config.Hostname = ""
+	config.Linux.SecurityContext.NamespaceOptions.Network = runtimeapi.NamespaceMode_NODE
+	if change != nil {
+		change(config)
+	}
+	id, err := b.RunPod(t.Context(), config)
+	if err != nil {
+		t.Fatalf("run the pod: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := b.RemovePod(harness.After(t), id); err != nil {
+			t.Errorf("remove the pod: %v", err)
+		}
+	})
+	return pod{b, id, config}
+}
+
+// container is the config of a container that sleeps, after change.
+func (p pod) container(name string, change func(*runtimeapi.ContainerConfig)) *runtimeapi.ContainerConfig {
+	config := harness.ContainerConfig(p.config, name, image.Busybox, "sleep", "1000")
+	config.Linux.SecurityContext.NamespaceOptions = p.config.Linux.SecurityContext.NamespaceOptions
+	if change != nil {
+		change(config)
+	}
+	return config
+}
+
+// run runs such a container and returns its id.
+func (p pod) run(t *testing.T, name string, change func(*runtimeapi.ContainerConfig)) string {
+	t.Helper()
+	id, err := p.Run(t.Context(), p.id, p.config, p.container(name, change))
+	if err != nil {
+		t.Fatalf("run container %s: %v", name, err)
+	}
+	return id
+}
+
+// create asks for such a container.
+func (p pod) create(t *testing.T, name string, change func(*runtimeapi.ContainerConfig)) (string, error) {
+	t.Helper()
+	answer, err := p.CreateContainer(t.Context(), &runtimeapi.CreateContainerRequest{
+		PodSandboxId: p.id, SandboxConfig: p.config, Config: p.container(name, change),
+	})
+	return answer.GetContainerId(), err
+}
+
+// sh runs a shell command in a container and returns what it printed, also on stderr, without the last newline.
+func (b bench) sh(t *testing.T, container, script string) string {
+	t.Helper()
+	answer, err := b.ExecSync(t.Context(), &runtimeapi.ExecSyncRequest{ContainerId: container, Cmd: []string{"sh", "-c", script}})
+	if err != nil {
+		t.Fatalf("exec %s: %v", script, err)
+	}
+	return strings.TrimSuffix(string(answer.Stdout)+string(answer.Stderr), "\n")
+}
+
+func (b bench) status(t *testing.T, container string) *runtimeapi.ContainerStatus {
+	t.Helper()
+	answer, err := b.ContainerStatus(t.Context(), &runtimeapi.ContainerStatusRequest{ContainerId: container})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer.Status
+}
+
+func equal[V comparable](t *testing.T, what string, got, want V) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s: got %v, want %v", what, got, want)
+	}
+}
+
+func contains(t *testing.T, what, got, want string) {
+	t.Helper()
+	if !strings.Contains(got, want) {
+		t.Errorf("%s: got %q, want something with %q", what, got, want)
+	}
+}

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package container
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/containerd/errdefs"
+	"github.com/google/go-cmp/cmp"
+	"github.com/moby/sys/mountinfo"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+	crierrors "k8s.io/cri-api/pkg/errors"
+)
+
+// volumeConfig is a container with an image volume beside a usual one.
+func volumeConfig(subPath string) *runtimeapi.ContainerConfig {
+	c := containerConfig("app")
+	c.Mounts = []*runtimeapi.Mount{
+		{HostPath: "/tmp", ContainerPath: "/tmp"},
+		{ContainerPath: "/models", Image: &runtimeapi.ImageSpec{Image: "busybox"}, ImageSubPath: subPath, Readonly: true},
+	}
+	return c
+}
+
+// volumeMachine has snapshots with one file.
+func volumeMachine(t *testing.T) *machine {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("mounting needs root")
+	}
+	layer := t.TempDir()
+	if err := os.WriteFile(filepath.Join(layer, "weights"), []byte("1"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	f := newMachine()
+	f.rootfs = []mount.Mount{{Type: "bind", Source: layer, Options: []string{"rbind", "rw"}}}
+	return f
+}
+
+func TestImageVolume(t *testing.T) {
+	f := volumeMachine(t)
+	dir := t.TempDir()
+	m := newManager(t, f, dir)
+	id, err := m.Create(t.Context(), "pod1", volumeConfig("weights"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	target := filepath.Join(m.Dirs.images(id), "1")
+	if diff := cmp.Diff(map[int]string{1: filepath.Join(target, "weights")}, f.made.Images); diff != "" {
+		t.Errorf("sources of the mounts (-want +got):\n%s", diff)
+	}
+	if err := os.WriteFile(filepath.Join(target, "weights"), nil, 0o644); err == nil {
+		t.Error("the image can be written to")
+	}
+	if diff := cmp.Diff([]string{id + "-image-1"}, f.keeps); diff != "" {
+		t.Errorf("snapshots that the container keeps (-want +got):\n%s", diff)
+	}
+
+	// The next daemon knows what was mounted, and takes it away.
+	m = newManager(t, f, dir)
+	if err := m.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r := record(t, m, id)
+	if ref := r.Mounts()[1].Image.ImageRef; ref != "sha256:1" {
+		t.Errorf("image_ref of the mount = %q", ref)
+	}
+	if ref := r.Config.Mounts[1].Image.ImageRef; ref != "" {
+		t.Errorf("the request was changed: image_ref %q", ref)
+	}
+	if err := m.Remove(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	checkLeft(t, f, m)
+	checkUnmounted(t, dir)
+}
+
+func checkUnmounted(t *testing.T, dir string) {
+	t.Helper()
+	left, err := mountinfo.GetMounts(mountinfo.PrefixFilter(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range left {
+		t.Errorf("left: mount at %s", m.Mountpoint)
+	}
+}
+
+// Each step that comes after the mount fails in turn: nothing is left.
+func TestImageVolumeIsUndone(t *testing.T) {
+	for _, step := range []string{"make spec", "create container"} {
+		t.Run(step, func(t *testing.T) {
+			f, dir := volumeMachine(t), t.TempDir()
+			m := newManager(t, f, dir)
+			f.Fail(step, errBroken)
+			if _, err := m.Create(t.Context(), "pod1", volumeConfig("")); !errors.Is(err, errBroken) {
+				t.Fatalf("Create = %v", err)
+			}
+			checkLeft(t, f, m)
+			checkUnmounted(t, dir)
+		})
+	}
+}
+
+// A daemon that was killed while it made a container leaves a mount that no record tells of.
+func TestRecoverUnmountsStrayImages(t *testing.T) {
+	f, dir := volumeMachine(t), t.TempDir()
+	m := newManager(t, f, dir)
+	if _, err := m.Create(t.Context(), "pod1", volumeConfig("")); err != nil {
+		t.Fatal(err)
+	}
+	f = newMachine()
+	m = newManager(t, f, dir)
+	if err := m.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	checkLeft(t, f, m)
+	checkUnmounted(t, dir)
+}
+
+// What is wrong with an image volume is said before anything is made, in words that the kubelet looks for.
+func TestBadImageVolumes(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*runtimeapi.Mount)
+		class  func(error) bool
+	}{
+		"no image":        {func(m *runtimeapi.Mount) { m.Image.Image = "" }, errdefs.IsInvalidArgument},
+		"image not here":  {func(m *runtimeapi.Mount) { m.Image.Image = "absent" }, errdefs.IsNotFound},
+		"writable":        {func(m *runtimeapi.Mount) { m.Readonly = false }, errdefs.IsInvalidArgument},
+		"host path":       {func(m *runtimeapi.Mount) { m.HostPath = "/tmp" }, errdefs.IsInvalidArgument},
+		"sub path alone":  {func(m *runtimeapi.Mount) { m.Image, m.ImageSubPath = nil, "etc" }, errdefs.IsInvalidArgument},
+		"bidirectional":   {func(m *runtimeapi.Mount) { m.Propagation = runtimeapi.MountPropagation_PROPAGATION_BIDIRECTIONAL }, errdefs.IsInvalidArgument},
+		"not an image id": {func(m *runtimeapi.Mount) { m.Image.Image = "absent\n" }, errdefs.IsNotFound},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newMachine()
+			m := newManager(t, f, t.TempDir())
+			config := volumeConfig("")
+			c.change(config.Mounts[1])
+			_, err := m.Create(t.Context(), "pod1", config)
+			if !c.class(err) || !errors.Is(err, crierrors.ErrImageVolumeMountFailed) {
+				t.Errorf("Create = %v", err)
+			}
+			if !strings.HasPrefix(err.Error(), crierrors.ErrImageVolumeMountFailed.Error()) {
+				t.Errorf("the kubelet does not know the error %q", err)
+			}
+			if trace := f.Trace(); trace != "" {
+				t.Errorf("it did something:\n%s", trace)
+			}
+		})
+	}
+}
