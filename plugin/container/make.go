@@ -7,7 +7,6 @@ import (
 	"fmt"
 
 	"github.com/containerd/containerd/v2/core/mount"
-	"github.com/containerd/containerd/v2/pkg/cdi"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
@@ -76,11 +75,11 @@ func (m Machine) Make(ctx context.Context, req SpecRequest) (SpecResult, error) 
 	if err != nil {
 		return SpecResult{}, err
 	}
-	var devices []string
-	for _, d := range req.Config.GetCDIDevices() {
-		devices = append(devices, d.GetName())
+	devices, err := host.CDIDevices(req.Config)
+	if err != nil {
+		return SpecResult{}, err
 	}
-	if err := cdi.WithCDIDevices(devices...)(ctx, nil, nil, s); err != nil {
+	if err := host.InjectCDI(ctx, s, devices); err != nil {
 		return SpecResult{}, err
 	}
 	if err := host.MakeMissing(in.Mounts); err != nil {

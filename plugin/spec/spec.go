@@ -27,7 +27,7 @@ import (
 // Errors name the CRI field at fault. They are of class InvalidArgument where the request is wrong, and FailedPrecondition where the
 // request is right but this machine, handler or pod cannot serve it.
 //
-// CDI devices are not applied: the caller runs containerd's pkg/cdi.WithCDIDevices over the result, last.
+// CDI devices are not applied: the caller runs host.InjectCDI over the result, last.
 func Container(in Input) (*specs.Spec, error) {
 	if err := checkContainer(&in); err != nil {
 		return nil, fmt.Errorf("container config: %w", err)
