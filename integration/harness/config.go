@@ -9,8 +9,11 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
-// Handlers that exist to fail, for the suite of bad input.
+// Handlers that a suite needs.
 const (
+	// HandlerTuned passes on the annotations bench.pod/* and bench.container/*, and gives privileged containers no
+	// devices of the host.
+	HandlerTuned = "tuned"
 	// HandlerNoRuntime names an OCI runtime that is not installed.
 	HandlerNoRuntime = "no-runtime"
 	// HandlerNoShim names a shim that is not installed.
@@ -62,6 +65,12 @@ imports = []
 
 [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
   runtime_type = "io.containerd.runc.v2"
+
+[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.tuned]
+  runtime_type = "{{.ShimType}}"
+  pod_annotations = ["bench.pod/*"]
+  container_annotations = ["bench.container/*"]
+  privileged_without_host_devices = true
 
 [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.no-shim]
   runtime_type = "io.containerd.absent.v2"
