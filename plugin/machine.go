@@ -100,11 +100,15 @@ func (m machine) specs(r config.Runtime) container.Machine {
 		missing = host.RefuseMissing
 	}
 	return container.Machine{
-		Facts:     func(handler string) spec.Facts { return m.facts.For(m.features[handler]) },
-		Handler:   m.handler,
-		Options:   m.options,
-		Files:     m.files.of,
-		Missing:   missing,
+		Facts:   func(handler string) spec.Facts { return m.facts.For(m.features[handler]) },
+		Handler: m.handler,
+		Options: m.options,
+		Files:   m.files.of,
+		Missing: missing,
+		Classes: host.Classes{
+			IgnoreBlockIO: r.Containerd.IgnoreBlockIONotEnabledErrors,
+			IgnoreRDT:     r.Containerd.IgnoreRdtNotEnabledErrors,
+		},
 		NoVolumes: r.IgnoreImageDefinedVolumes,
 	}
 }
@@ -126,11 +130,16 @@ func (m machine) podInit(r *pod.Record, h config.Handler) (*specs.Spec, error) {
 	if err != nil {
 		return nil, err
 	}
+	labels := r.SELinux
+	if labels.Process, err = host.VMLabel(labels.Process, h.Type); err != nil {
+		return nil, err
+	}
 	return spec.PodInit(spec.PodInitInput{
 		Pod:     r.SpecPod(m.files.of(r)),
 		Handler: m.handler(r.Handler, h),
 		Options: m.options,
 		Facts:   m.facts.For(m.features[r.Handler]),
+		SELinux: labels,
 		Root:    bundleRootfs,
 		Binary:  binary,
 	})

@@ -60,6 +60,13 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 	if err != nil {
 		return err
 	}
+	labels, err := host.NewSELinux(settings.EnableSelinux, settings.SelinuxCategoryRange)
+	if err != nil {
+		return err
+	}
+	if settings.EnableSelinux && !facts.SELinux {
+		log.G(ctx).Warn("enable_selinux is set, but this machine has SELinux off: containers run without labels")
+	}
 	if err := cdi.Configure(cdi.WithSpecDirs(settings.CDISpecDirs...)); err != nil {
 		return fmt.Errorf("CDI: %w", err)
 	}
@@ -78,6 +85,7 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 		Files:             podFiles{root: deps.RootDir, state: deps.StateDir},
 		Inits:             pod.Init{Tasks: door, Handlers: settings, Spec: machine.podInit, StateDir: deps.StateDir},
 		Handlers:          settings,
+		Labels:            labels,
 		CheckShim:         checkShim,
 		NewID:             newID,
 		Now:               time.Now,
@@ -94,6 +102,7 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 		Images:     s.images,
 		Handlers:   settings,
 		Specs:      machine.specs(settings),
+		Labels:     labels,
 		Dirs:       container.Dirs{Root: deps.RootDir, State: deps.StateDir},
 		MaxLogLine: settings.MaxContainerLogLineSize,
 		ExecDrain:  settings.DrainExecSyncIOTimeout.Or(0),

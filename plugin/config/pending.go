@@ -36,12 +36,8 @@ var (
 		{[]string{"registry", "auths"}, nil, "write imagePullSecrets instead"},
 	}
 	pendingRuntime = []pendingKey{
-		{[]string{"enable_selinux"}, nil, "containers run without SELinux labels"},
-		{[]string{"selinux_category_range"}, []any{int64(1024)}, "containers run without SELinux labels"},
 		{[]string{"stats_collect_period"}, nil, "CPU use is measured between two requests for it"},
 		{[]string{"stats_retention_period"}, nil, "CPU use is measured between two requests for it"},
-		{[]string{"containerd", "ignore_blockio_not_enabled_errors"}, nil, "blockio classes are not applied"},
-		{[]string{"containerd", "ignore_rdt_not_enabled_errors"}, nil, "RDT classes are not applied"},
 		{[]string{"containerd", "runtimes", "*", "sandboxer"}, []any{sandboxerPod}, "pods of the handler are made as with podsandbox"},
 		{[]string{"containerd", "runtimes", "*", "io_type"}, []any{ioFIFO}, "the shim gets FIFOs"},
 		{[]string{"cni", "conf_template"}, nil, "no network configuration is written; put one into cni.conf_dir"},

@@ -23,14 +23,10 @@ func TestPending(t *testing.T) {
 		configs."r.example.com".auth.password = "secret"
 		auths."https://r.example.com".auth = "secret"`)
 	mustDecode(t, &runtime, `
-		enable_selinux = true
-		selinux_category_range = 100
 		stats_collect_period = "5s"
 		stats_retention_period = "5m"
 		cni.conf_template = "/t"
 		[containerd]
-		ignore_blockio_not_enabled_errors = true
-		ignore_rdt_not_enabled_errors = true
 		runtimes.kata = {runtime_type = "io.containerd.kata.v2", sandboxer = "shim", io_type = "streaming"}`)
 	lines := append(images.Pending(), runtime.Pending()...)
 	checkPending(t, lines, []string{
@@ -43,12 +39,8 @@ func TestPending(t *testing.T) {
 		"images'.registry.configs ",
 		"images'.registry.auths ",
 		"images'.disable_snapshot_annotations ",
-		"runtime'.enable_selinux ",
-		"runtime'.selinux_category_range ",
 		"runtime'.stats_collect_period ",
 		"runtime'.stats_retention_period ",
-		"runtime'.containerd.ignore_blockio_not_enabled_errors ",
-		"runtime'.containerd.ignore_rdt_not_enabled_errors ",
 		"runtime'.containerd.runtimes.kata.sandboxer ",
 		"runtime'.containerd.runtimes.kata.io_type ",
 		"runtime'.cni.conf_template ",

@@ -33,6 +33,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
 	"github.com/containerd-lite/containerd-lite/plugin/retry"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
+	"github.com/containerd-lite/containerd-lite/plugin/spec"
 	"github.com/containerd-lite/containerd-lite/plugin/store"
 )
 
@@ -61,6 +62,7 @@ type Applied struct {
 	Resources *runtimeapi.LinuxContainerResources `json:"resources,omitempty"`
 	// VolumeImages are the ids of mounted images by the index of their mount.
 	VolumeImages map[int]string `json:"volume_images,omitempty"`
+	SELinux      spec.Labels    `json:"selinux,omitzero"`
 }
 
 // Image is what a container was made from.
@@ -166,6 +168,13 @@ type Images interface {
 	Unpack(ctx context.Context, img image.Image, snapshotter string) error
 }
 
+// Labels hands out SELinux labels; package host has them.
+type Labels interface {
+	Labels(options *runtimeapi.SELinuxOption, podLabel string) (spec.Labels, error)
+	Reserve(processLabel string)
+	Release(processLabel string)
+}
+
 // Handlers tells the configuration of a runtime handler.
 type Handlers interface {
 	Handler(name string) (resolved string, handler config.Handler, err error)
@@ -185,6 +194,7 @@ type Deps struct {
 	Images     Images
 	Handlers   Handlers
 	Specs      Specs
+	Labels     Labels
 	Dirs       Dirs
 	MaxLogLine int           // bytes; see max_container_log_line_size
 	ExecDrain  time.Duration // drain_exec_sync_io_timeout; 0 for a default

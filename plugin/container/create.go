@@ -120,6 +120,10 @@ func (m *Manager) create(ctx context.Context, p *pod.Record, c *runtimeapi.Conta
 	var u undo.Stack
 	defer func() { m.abandon(ctx, r.ID, &u) }()
 	u.Push("name", func(context.Context) error { m.containers.Forget(r.ID); return nil })
+	if r.SELinux, err = m.Labels.Labels(c.GetLinux().GetSecurityContext().GetSelinuxOptions(), p.SELinux.Process); err != nil {
+		return "", err
+	}
+	u.Push("labels", func(context.Context) error { m.Labels.Release(r.SELinux.Process); return nil })
 	if err := m.build(ctx, req, &u); err != nil {
 		return "", err
 	}
@@ -195,6 +199,7 @@ func (m *Manager) specRequest(req *request) SpecRequest {
 		Rootfs:      req.rootfs,
 		VolumesDir:  m.Dirs.volumes(req.record.ID),
 		Images:      req.sources,
+		SELinux:     req.record.SELinux,
 		PIDOf:       m.pidInPod,
 	}
 }

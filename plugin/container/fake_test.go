@@ -26,6 +26,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/image"
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
+	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -43,7 +44,17 @@ type machine struct {
 
 	rootfs []mount.Mount // of each snapshot
 	made   SpecRequest   // the last one
+	labels int           // how many have SELinux labels
 	keeps  []string      // snapshots that the last container keeps
+}
+
+// Left is what nobody has given back.
+func (f *machine) Left() []string {
+	left := f.World.Left()
+	if f.labels != 0 {
+		left = append(left, fmt.Sprintf("labels: %d", f.labels))
+	}
+	return left
 }
 
 func newMachine() *machine {
@@ -311,6 +322,17 @@ func (f fakeSpecs) Update(current *specs.Spec, want *runtimeapi.LinuxContainerRe
 	return &updated, f.Call("merge resources")
 }
 
+// fakeLabels gives a container its pod's label and counts who has it.
+type fakeLabels struct{ *machine }
+
+func (f fakeLabels) Labels(_ *runtimeapi.SELinuxOption, podLabel string) (spec.Labels, error) {
+	f.Reserve(podLabel)
+	return spec.Labels{Process: podLabel, Mount: podLabel}, nil
+}
+
+func (f fakeLabels) Reserve(string) { f.Lock(); defer f.Unlock(); f.labels++ }
+func (f fakeLabels) Release(string) { f.Lock(); defer f.Unlock(); f.labels-- }
+
 func testSpec() *specs.Spec {
 	shares := uint64(2)
 	return &specs.Spec{
@@ -328,11 +350,13 @@ func newManager(t *testing.T, f *machine, dir string) *Manager {
 	t.Helper()
 	var mu sync.Mutex
 	ids := 0
+	f.labels = 0
 	m := New(t.Context(), Deps{
 		Containerd: f,
 		Pods:       fakePods{f},
 		Images:     fakeImages{f},
 		Handlers:   fakeHandlers{},
+		Labels:     fakeLabels{f},
 		Specs:      fakeSpecs{f},
 		Dirs:       Dirs{Root: filepath.Join(dir, "root"), State: filepath.Join(dir, "state")},
 		NewID: func() string {

@@ -29,6 +29,7 @@ type SpecRequest struct {
 	Rootfs      []mount.Mount
 	VolumesDir  string         // for the copies of the image's volumes
 	Images      map[int]string // sources of the mounts of images, by index
+	SELinux     spec.Labels
 	// PIDOf returns the pid of a running container of a pod.
 	PIDOf func(podID, id string) (uint32, error)
 }
@@ -46,6 +47,7 @@ type Machine struct {
 	Handler   func(name string, h config.Handler) spec.Handler
 	Options   spec.Options
 	Files     func(p *pod.Record) spec.PodFiles
+	Classes   host.Classes
 	Missing   host.Missing // what to do about a mount source that is not there
 	NoVolumes bool         // ignore_image_defined_volumes
 }
@@ -64,6 +66,11 @@ func (m Machine) Make(ctx context.Context, req SpecRequest) (SpecResult, error) 
 		Handler: m.Handler(req.HandlerName, req.Handler),
 		Options: m.Options,
 		Facts:   m.Facts(req.HandlerName),
+		SELinux: req.SELinux,
+	}
+	var err error
+	if in.SELinux.Process, err = host.VMLabel(in.SELinux.Process, req.Handler.Type); err != nil {
+		return SpecResult{}, err
 	}
 	if err := m.readHost(&in, req); err != nil {
 		return SpecResult{}, err
@@ -73,6 +80,9 @@ func (m Machine) Make(ctx context.Context, req SpecRequest) (SpecResult, error) 
 	}
 	s, err := spec.Container(in)
 	if err != nil {
+		return SpecResult{}, err
+	}
+	if err := m.Classes.Apply(s, req.Config, req.Pod.Config); err != nil {
 		return SpecResult{}, err
 	}
 	devices, err := host.CDIDevices(req.Config)
@@ -85,7 +95,37 @@ func (m Machine) Make(ctx context.Context, req SpecRequest) (SpecResult, error) 
 	if err := host.MakeMissing(in.Mounts); err != nil {
 		return SpecResult{}, err
 	}
+	if err := relabel(&in); err != nil {
+		return SpecResult{}, err
+	}
 	return SpecResult{Spec: s, User: spec.EffectiveUser(s).GetLinux()}, nil
+}
+
+// relabel gives to the container what it may use of the host: the mounts that
+// ask for it, the files of its pod and its volumes.
+func relabel(in *spec.Input) error {
+	if in.SELinux.Mount == "" {
+		return nil
+	}
+	files := in.Pod.Files
+	paths := []string{files.Hostname, files.Hosts, files.ResolvConf}
+	if !in.Pod.HostIPC() {
+		paths = append(paths, files.Shm)
+	}
+	for i, m := range in.Config.GetMounts() {
+		if m.GetSelinuxRelabel() && m.GetImage() == nil {
+			paths = append(paths, in.Mounts[i].Path)
+		}
+	}
+	for _, v := range in.Volumes {
+		paths = append(paths, v.Source)
+	}
+	for _, path := range paths {
+		if err := host.Relabel(path, in.SELinux.Mount); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Update merges new limits into the spec of a container.

@@ -73,6 +73,7 @@ func (m *Manager) recover(ctx context.Context, saved runtime.Record) error {
 	if err := m.containers.Put(r); err != nil {
 		return err
 	}
+	m.Labels.Reserve(r.SELinux.Process)
 	task, status, err := findTask(ctx, m.Containerd, r.ID)
 	if err != nil {
 		return err

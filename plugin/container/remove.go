@@ -68,6 +68,7 @@ func (m *Manager) remove(ctx context.Context, r *Record) error {
 	if err := m.Dirs.remove(r.ID); err != nil {
 		return err
 	}
+	m.Labels.Release(r.SELinux.Process)
 	// Last, so that nobody can take the name while something is left.
 	m.containers.Forget(r.ID)
 	m.creates.Forget(r.ID)

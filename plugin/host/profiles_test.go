@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/containerd/errdefs"
-	"github.com/opencontainers/selinux/go-selinux"
 	"golang.org/x/sys/unix"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
@@ -67,35 +66,4 @@ func TestFindProfile(t *testing.T) {
 	if err := LoadAppArmor(spec.Profile{Type: runtimeapi.SecurityProfile_Unconfined}); err != nil {
 		t.Errorf("unconfined: %v", err)
 	}
-}
-
-func TestLabelOptions(t *testing.T) {
-	list, err := labelOptions(&runtimeapi.SELinuxOption{User: "u", Role: "r", Type: "t", Level: "s0:c1,c2"})
-	must(t, err)
-	if got := strings.Join(list, " "); got != "user:u role:r type:t level:s0:c1,c2" {
-		t.Errorf("options %q", got)
-	}
-	for _, level := range []string{"s0", "s0-s1", "s0:c0.c1023", "s0:c1,c2.c5"} {
-		if _, err := labelOptions(&runtimeapi.SELinuxOption{Level: level}); err != nil {
-			t.Errorf("level %s: %v", level, err)
-		}
-	}
-	for _, level := range []string{"x", "s0:", "s0:c12345", "s0\n", "s0:c1,"} {
-		if _, err := NewLabels(&runtimeapi.SELinuxOption{Level: level}, ""); !errdefs.IsInvalidArgument(err) {
-			t.Errorf("level %q: error %v, want class InvalidArgument", level, err)
-		}
-	}
-}
-
-func TestLabelsWithoutSELinux(t *testing.T) {
-	if selinux.GetEnabled() {
-		t.Skip("SELinux is on")
-	}
-	l, err := NewLabels(&runtimeapi.SELinuxOption{Type: "t"}, "")
-	must(t, err)
-	if l != (spec.Labels{}) {
-		t.Errorf("labels %+v", l)
-	}
-	ReleaseLabels(l)
-	must(t, Relabel(t.TempDir(), ""))
 }

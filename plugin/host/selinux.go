@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/containerd/errdefs"
@@ -19,9 +21,32 @@ import (
 // selinuxLevel is an MLS/MCS level: s0, s0-s1, s0:c1,c2, s0:c0.c1023.
 var selinuxLevel = regexp.MustCompile(`^s\d(-s\d)?(:c\d{1,4}(\.c\d{1,4})?(,c\d{1,4}(\.c\d{1,4})?)*)?$`)
 
-// NewLabels returns the SELinux labels of a pod or container, both empty where SELinux is off. A container without options of its own
-// has its pod's, given as the pod's process label. The labels' categories are reserved until [ReleaseLabels].
-func NewLabels(options *runtimeapi.SELinuxOption, podLabel string) (spec.Labels, error) {
+// SELinux hands out labels. A pod and its containers have the same categories, which nobody else gets until the last of them is
+// removed: selinux' own list of categories in use does not count their users. It is safe for concurrent use.
+type SELinux struct {
+	mu    sync.Mutex
+	users map[string]int // by level
+}
+
+// NewSELinux returns the source of labels. Where SELinux is not wanted, or not there, all labels are empty. categories is the number of
+// categories to choose from, 0 for the usual 1024.
+func NewSELinux(wanted bool, categories int) (*SELinux, error) {
+	s := &SELinux{users: make(map[string]int)}
+	if !wanted {
+		selinux.SetDisabled()
+		return s, nil
+	}
+	if categories > 0 {
+		if err := selinux.SetCategoryRange(uint32(categories)); err != nil {
+			return nil, fmt.Errorf("selinux_category_range: %d: %w", categories, err)
+		}
+	}
+	return s, nil
+}
+
+// Labels returns the labels of a new pod or container. A container without options of its own has its pod's, given as the pod's process
+// label. The caller gives them back with [SELinux.Release].
+func (s *SELinux) Labels(options *runtimeapi.SELinuxOption, podLabel string) (spec.Labels, error) {
 	list, err := labelOptions(options)
 	if err != nil {
 		return spec.Labels{}, err
@@ -35,12 +60,56 @@ func NewLabels(options *runtimeapi.SELinuxOption, podLabel string) (spec.Labels,
 	if err != nil {
 		return spec.Labels{}, fmt.Errorf("linux.security_context.selinux_options: %w: %w", err, errdefs.ErrInvalidArgument)
 	}
+	s.Reserve(process)
 	return spec.Labels{Process: process, Mount: mount}, nil
 }
 
-// ReleaseLabels gives the categories of labels back.
-func ReleaseLabels(l spec.Labels) {
-	selinux.ReleaseLabel(l.Process)
+// Reserve adds a user to the categories of a process label: a pod or container that was made before the daemon started.
+func (s *SELinux) Reserve(process string) {
+	level := levelOf(process)
+	if level == "" {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.users[level]++
+	// Somebody else may have them, too: levels can be asked for by name.
+	_ = selinux.ReserveLabelV2(process)
+}
+
+// Release gives the categories of a process label back.
+func (s *SELinux) Release(process string) {
+	level := levelOf(process)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.users[level] > 1 {
+		s.users[level]--
+		return
+	}
+	if _, mine := s.users[level]; mine {
+		delete(s.users, level)
+		selinux.ReleaseLabel(process)
+	}
+}
+
+func levelOf(process string) string {
+	context, err := selinux.NewContext(process)
+	if err != nil {
+		return ""
+	}
+	return context["level"]
+}
+
+// VMLabel returns the label of a process that is a virtual machine in place of that of a container, as far as the runtime makes one.
+func VMLabel(process, runtimeType string) (string, error) {
+	if process == "" || !strings.HasPrefix(runtimeType, "io.containerd.kata") {
+		return process, nil
+	}
+	vm, err := selinux.SetProcessKind(process, selinux.ProcessKindKVM)
+	if err != nil {
+		return "", fmt.Errorf("selinux label of a virtual machine: %w", err)
+	}
+	return vm, nil
 }
 
 // Relabel gives a file or tree to containers with that mount label. Filesystems without labels are left alone.

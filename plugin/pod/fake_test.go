@@ -20,6 +20,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/config"
 	"github.com/containerd-lite/containerd-lite/plugin/network"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
+	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -32,6 +33,16 @@ type machine struct {
 	shim  error // why there is no shim
 	// unpinned is true once the manager has given up the namespaces.
 	unpinned bool
+	labels   int // how many pods the daemon that runs has given SELinux labels
+}
+
+// Left is what nobody has given back.
+func (f *machine) Left() []string {
+	left := f.World.Left()
+	if f.labels != 0 {
+		left = append(left, fmt.Sprintf("labels: %d", f.labels))
+	}
+	return left
 }
 
 func newMachine() *machine {
@@ -182,6 +193,7 @@ func (fakeHandlers) Handler(name string) (string, config.Handler, error) {
 func newManager(t *testing.T, f *machine) *Manager {
 	t.Helper()
 	ids := 0
+	f.labels = 0
 	m := New(t.Context(), Deps{
 		Records:    f,
 		Namespaces: fakeNamespaces{f},
@@ -189,6 +201,7 @@ func newManager(t *testing.T, f *machine) *Manager {
 		Files:      fakeFiles{f},
 		Inits:      fakeInits{f},
 		Handlers:   fakeHandlers{},
+		Labels:     fakeLabels{f},
 		CheckShim:  func(config.Handler) error { return f.shim },
 		NewID:      func() string { ids++; return fmt.Sprintf("pod%d", ids) },
 		Now:        func() time.Time { return time.Unix(100, 0) },
@@ -196,6 +209,22 @@ func newManager(t *testing.T, f *machine) *Manager {
 	t.Cleanup(m.Close)
 	return m
 }
+
+// fakeLabels gives every pod the same label and counts who has it.
+type fakeLabels struct{ *machine }
+
+const testLabel = "u:r:t:s0:c1,c2"
+
+func (f fakeLabels) Labels(o *runtimeapi.SELinuxOption, _ string) (spec.Labels, error) {
+	if o.GetLevel() == "bad" {
+		return spec.Labels{}, fmt.Errorf("level: %w", errdefs.ErrInvalidArgument)
+	}
+	f.Reserve(testLabel)
+	return spec.Labels{Process: testLabel, Mount: testLabel}, nil
+}
+
+func (f fakeLabels) Reserve(string) { f.Lock(); defer f.Unlock(); f.labels++ }
+func (f fakeLabels) Release(string) { f.Lock(); defer f.Unlock(); f.labels-- }
 
 func podConfig(name string) *runtimeapi.PodSandboxConfig {
 	return &runtimeapi.PodSandboxConfig{

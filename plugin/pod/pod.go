@@ -64,6 +64,7 @@ type Record struct {
 	Network    network.Result               `json:"network"`
 	HasInit    bool                         `json:"has_init,omitempty"` // see needsInit
 	InitPID    uint32                       `json:"init_pid,omitempty"`
+	SELinux    spec.Labels                  `json:"selinux,omitzero"`
 	Unfinished []string                     `json:"unfinished,omitempty"` // undo steps of a failed Run that failed too
 }
 
@@ -155,6 +156,13 @@ type Inits interface {
 	Stop(ctx context.Context, id string) error
 }
 
+// Labels hands out SELinux labels; package host has them.
+type Labels interface {
+	Labels(options *runtimeapi.SELinuxOption, podLabel string) (spec.Labels, error)
+	Reserve(processLabel string)
+	Release(processLabel string)
+}
+
 // Handlers tells the configuration of a runtime handler.
 type Handlers interface {
 	Handler(name string) (resolved string, handler config.Handler, err error)
@@ -177,6 +185,7 @@ type Deps struct {
 	Files      Files
 	Inits      Inits
 	Handlers   Handlers
+	Labels     Labels
 
 	// CheckShim tells why the shim of a handler cannot be started, if so.
 	CheckShim func(h config.Handler) error

@@ -57,6 +57,29 @@ func TestRunStopRemove(t *testing.T) {
 	}
 }
 
+// A bad SELinux option is refused before anything is made, and the name is free again.
+func TestBadSELinuxOptions(t *testing.T) {
+	f := newMachine()
+	m := newManager(t, f)
+	bad := podConfig("web")
+	bad.Linux = &runtimeapi.LinuxPodSandboxConfig{SecurityContext: &runtimeapi.LinuxSandboxSecurityContext{
+		SelinuxOptions: &runtimeapi.SELinuxOption{Level: "bad"},
+	}}
+	if _, err := m.Run(t.Context(), bad, ""); !errdefs.IsInvalidArgument(err) {
+		t.Errorf("Run = %v, want InvalidArgument", err)
+	}
+	if trace := f.Trace(); trace != "" {
+		t.Errorf("it did something:\n%s", trace)
+	}
+	id, err := m.Run(t.Context(), podConfig("web"), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, _ := m.Get(id); r.SELinux.Process != testLabel {
+		t.Errorf("labels of the pod: %+v", r.SELinux)
+	}
+}
+
 func TestHostNetworkPodHasNoNetwork(t *testing.T) {
 	f := newMachine()
 	m := newManager(t, f)

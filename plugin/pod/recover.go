@@ -47,6 +47,7 @@ func (m *Manager) recover(ctx context.Context, saved runtime.Record) error {
 	if err := m.pods.Put(r); err != nil {
 		return err
 	}
+	m.Labels.Reserve(r.SELinux.Process)
 	switch r.State {
 	case Creating:
 		m.undoRun(ctx, r)

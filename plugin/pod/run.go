@@ -67,11 +67,15 @@ func (m *Manager) run(ctx context.Context, r *Record) (err error) {
 	if err := m.pods.Reserve(r.ID, r.Name); err != nil {
 		return err
 	}
+	if r.SELinux, err = m.Labels.Labels(r.Config.GetLinux().GetSecurityContext().GetSelinuxOptions(), ""); err != nil {
+		m.pods.Forget(r.ID)
+		return err
+	}
 	// The record is saved before anything is made, and says where it is going
 	// to be, so that a crash leaves nothing that nobody knows of.
 	r.Namespaces = m.Namespaces.Plan(m.pinOptions(r))
 	if err := m.create(ctx, r, handler.Type); err != nil {
-		m.pods.Forget(r.ID)
+		m.forget(r)
 		return err
 	}
 	var u undo.Stack
@@ -147,7 +151,7 @@ func (m *Manager) abandon(ctx context.Context, r *Record, u *undo.Stack) {
 	left, err := u.Run(ctx)
 	if err == nil {
 		if err = m.Records.DeleteSandbox(ctx, r.ID); err == nil {
-			m.pods.Forget(r.ID)
+			m.forget(r)
 			return
 		}
 	}
@@ -158,6 +162,12 @@ func (m *Manager) abandon(ctx context.Context, r *Record, u *undo.Stack) {
 	if err != nil {
 		log.G(ctx).WithError(err).WithField("pod", r.ID).Error("unfinished pod is known only until the next restart")
 	}
+}
+
+// forget ends a record of which nothing is left.
+func (m *Manager) forget(r *Record) {
+	m.Labels.Release(r.SELinux.Process)
+	m.pods.Forget(r.ID)
 }
 
 func (m *Manager) pinOptions(r *Record) network.PinOptions {

@@ -137,6 +137,13 @@ func (m *Manager) disconnect(ctx context.Context, r *Record) error {
 }
 
 func (m *Manager) remove(ctx context.Context, id string, members Members) error {
+	r, err := m.pods.Get(id)
+	if errdefs.IsNotFound(err) {
+		return nil // removed by somebody else since
+	}
+	if err != nil {
+		return err
+	}
 	if err := m.stop(ctx, id, members); err != nil {
 		return err
 	}
@@ -147,7 +154,7 @@ func (m *Manager) remove(ctx context.Context, id string, members Members) error 
 		return fmt.Errorf("delete record: %w", err)
 	}
 	// Last, so that nobody can take the name while something is left.
-	m.pods.Forget(id)
+	m.forget(r)
 	m.runs.Forget(id)
 	return nil
 }

@@ -43,6 +43,11 @@ type Pod struct {
 	Files      PodFiles
 }
 
+// HostIPC tells whether the pod uses the host's IPC namespace, and with it the host's /dev/shm.
+func (p Pod) HostIPC() bool {
+	return p.Config.GetLinux().GetSecurityContext().GetNamespaceOptions().GetIpc() == modeNode
+}
+
 // Namespaces are paths of the namespaces pinned for a pod. An empty path means the host's namespace where the pod's mode is NODE and
 // a new private one otherwise. UTS has no mode in the CRI and follows the network, as with the built-in CRI.
 type Namespaces struct {

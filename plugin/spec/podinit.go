@@ -57,6 +57,9 @@ func PodInit(in PodInitInput) (*specs.Spec, error) {
 	s.Linux.CgroupsPath = CgroupsPath(in.Pod.Config.GetLinux().GetCgroupParent(), in.Pod.ID)
 	s.Linux.Resources.CPU = &specs.LinuxCPU{Shares: new(uint64(podInitCPUShares))}
 	s.Linux.MountLabel = in.SELinux.Mount
+	if sc.GetPrivileged() {
+		in.SELinux.Process = ""
+	}
 	if s.Process, err = podInitProcess(in, sc, ids); err != nil {
 		return nil, fmt.Errorf("pod init: %w", err)
 	}
