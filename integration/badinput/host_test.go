@@ -148,7 +148,7 @@ func pulls(t *testing.T, b bench) {
 	}{
 		{"not found", faulty(harness.FaultNotFound), codes.NotFound},
 		{"unauthorized", faulty(harness.FaultUnauthorized), codes.Unauthenticated},
-		{"internal error", faulty(harness.FaultBroken), codes.Unavailable},
+		{"internal error", faulty(harness.FaultBroken), codes.Unknown}, // with the kubelet's RegistryUnavailable
 		{"wrong digest", faulty(harness.FaultDigest), codes.DataLoss},
 		{"truncated layer", faulty(harness.FaultTruncated), codes.DataLoss},
 		{"no such tag", "docker.io/library/busybox:absent", codes.NotFound},

@@ -26,6 +26,7 @@ import (
 	"github.com/containerd/containerd/v2/core/transfer/local"
 	"github.com/containerd/containerd/v2/core/unpack"
 	"github.com/containerd/containerd/v2/pkg/archive/compression"
+	"github.com/containerd/containerd/v2/pkg/imageverifier"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	contentlocal "github.com/containerd/containerd/v2/plugins/content/local"
 	"github.com/containerd/containerd/v2/plugins/snapshots/native"
@@ -68,11 +69,17 @@ type node struct {
 	leases  leases.Manager
 	client  *client.Client
 	deps    Deps
+	// verifiers are asked about each pull.
+	verifiers map[string]imageverifier.ImageVerifier
 }
 
 func newNode(t *testing.T) *node {
 	t.Helper()
-	n := &node{ctx: namespaces.WithNamespace(t.Context(), namespace), dir: t.TempDir()}
+	n := &node{
+		ctx:       namespaces.WithNamespace(t.Context(), namespace),
+		dir:       t.TempDir(),
+		verifiers: map[string]imageverifier.ImageVerifier{},
+	}
 	blobs, err := contentlocal.NewStore(filepath.Join(n.dir, "content"))
 	must(t, err)
 	bdb, err := bolt.Open(filepath.Join(n.dir, "meta.db"), 0o600, nil)
@@ -93,6 +100,7 @@ func newNode(t *testing.T) *node {
 	service := local.NewTransferService(n.content, n.images, local.TransferConfig{
 		Leases:                 n.leases,
 		MaxConcurrentDownloads: 3,
+		Verifiers:              n.verifiers,
 		UnpackPlatforms: []unpack.Platform{{
 			Platform:       platforms.OnlyOS(platforms.DefaultSpec()),
 			SnapshotterKey: defaultSnapshotter,

@@ -45,14 +45,21 @@ func (e *pullError) Unwrap() error { return e.class }
 // diagnosis is what an error of the transfer means.
 type diagnosis struct {
 	class error
-	// unavailable errors begin with the word that makes the kubelet report the
-	// registry and not the image (k8s.io/cri-api/pkg/errors).
-	unavailable bool
-	hint        string
+	// word is one that the kubelet has a reason of its own for, instead of
+	// ErrImagePull. It finds it at the start of the text only, and has a text without
+	// the gRPC code before it only where the code is Unknown (k8s.io/cri-client,
+	// PullImage): such errors are of class Unknown.
+	word error
+	hint string
 }
 
+var (
+	registryUnavailable = diagnosis{class: errdefs.ErrUnknown, word: crierrors.ErrRegistryUnavailable}
+	signatureInvalid    = diagnosis{class: errdefs.ErrUnknown, word: crierrors.ErrSignatureValidationFailed}
+)
+
 // explain turns an error of the transfer into one for users.
-func (p *pull) explain(ctx context.Context, err error) error {
+func (p *pull) explain(ctx context.Context, source *registrySource, err error) error {
 	if errors.Is(context.Cause(ctx), errStalled) {
 		return &pullError{class: context.DeadlineExceeded, text: fmt.Sprintf(
 			"image %s: pull from %s: no byte received for %s, the limit that image_pull_progress_timeout sets",
@@ -62,9 +69,12 @@ func (p *pull) explain(ctx context.Context, err error) error {
 		return ctx.Err()
 	}
 	d := diagnose(err)
+	if source.refused() {
+		d = signatureInvalid
+	}
 	text := fmt.Sprintf("image %s: pull from %s: %s", p.name, p.host, cleanText(err.Error(), p.creds.secrets()))
-	if d.unavailable {
-		text = crierrors.ErrRegistryUnavailable.Error() + ": " + text
+	if d.word != nil {
+		text = d.word.Error() + ": " + text
 	}
 	if d.hint != "" {
 		text += " (" + d.hint + ")"
@@ -87,7 +97,7 @@ func diagnose(err error) diagnosis {
 	case errors.Is(err, http.ErrSchemeMismatch):
 		return diagnosis{class: errdefs.ErrFailedPrecondition, hint: "the registry speaks plain HTTP, give it an http:// URL in its hosts.toml"}
 	case transport:
-		return diagnosis{class: errdefs.ErrUnavailable, unavailable: true}
+		return registryUnavailable
 	case errdefs.IsNotFound(err):
 		return diagnosis{class: errdefs.ErrNotFound, hint: notFoundHint}
 	case errdefs.IsFailedPrecondition(err), errors.Is(err, io.ErrUnexpectedEOF):
@@ -110,7 +120,7 @@ func diagnoseStatus(code int) diagnosis {
 	case code == http.StatusTooManyRequests:
 		return diagnosis{class: errdefs.ErrResourceExhausted, hint: "the registry limits pulls, log in or use a mirror"}
 	case code >= http.StatusInternalServerError:
-		return diagnosis{class: errdefs.ErrUnavailable, unavailable: true}
+		return registryUnavailable
 	default:
 		return diagnosis{class: errdefs.ErrUnknown}
 	}

@@ -5,6 +5,7 @@ package image
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -15,11 +16,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/containerd/containerd/v2/pkg/imageverifier"
 	"github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/types"
-	"k8s.io/cri-api/pkg/errors"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	crierrors "k8s.io/cri-api/pkg/errors"
 )
 
 // answer is a fault that gives every request one status.
@@ -55,10 +61,10 @@ func TestPullFaults(t *testing.T) {
 		"unauthorized":      {fault: answer(401), class: errdefs.ErrUnauthenticated, says: "imagePullSecrets"},
 		"forbidden":         {fault: answer(403), class: errdefs.ErrPermissionDenied, says: "imagePullSecrets"},
 		"too many requests": {fault: answer(429), class: errdefs.ErrResourceExhausted, says: "429"},
-		"server error":      {fault: answer(500), class: errdefs.ErrUnavailable, unavailable: true, says: "500"},
-		"bad gateway":       {fault: answer(502), class: errdefs.ErrUnavailable, unavailable: true, says: "502"},
+		"server error":      {fault: answer(500), class: errdefs.ErrUnknown, unavailable: true, says: "500"},
+		"bad gateway":       {fault: answer(502), class: errdefs.ErrUnknown, unavailable: true, says: "502"},
 		"connection closed": {fault: func(http.ResponseWriter, *http.Request, http.Handler) { panic(http.ErrAbortHandler) },
-			class: errdefs.ErrUnavailable, unavailable: true},
+			class: errdefs.ErrUnknown, unavailable: true},
 		"layer missing": {fault: onBlobs(func(w http.ResponseWriter, _ []byte) { w.WriteHeader(404) }),
 			class: errdefs.ErrNotFound, says: "sha256:"},
 		"layer of other content": {fault: onBlobs(func(w http.ResponseWriter, b []byte) {
@@ -89,8 +95,10 @@ func TestPullFaults(t *testing.T) {
 			if !strings.Contains(text, ref) || !strings.Contains(text, reg.ref("")[:len(reg.ref(""))-1]) || !strings.Contains(text, tc.says) {
 				t.Errorf("error should name image, registry and %q: %s", tc.says, text)
 			}
-			if has := strings.HasPrefix(text, errors.ErrRegistryUnavailable.Error()); has != tc.unavailable {
-				t.Errorf("error has the kubelet's prefix: %v, want %v: %s", has, tc.unavailable, text)
+			if tc.unavailable {
+				checkWord(t, err, crierrors.ErrRegistryUnavailable)
+			} else if strings.HasPrefix(text, crierrors.ErrRegistryUnavailable.Error()) {
+				t.Errorf("the kubelet blames the registry: %s", text)
 			}
 			n.checkEmpty(t)
 
@@ -107,9 +115,54 @@ func TestPullFromClosedPort(t *testing.T) {
 	ref := reg.ref("app:v1")
 	reg.Close()
 	_, err := m.Pull(t.Context(), spec(ref), nil, nil)
-	checkClass(t, err, errdefs.ErrUnavailable)
-	if !strings.HasPrefix(err.Error(), errors.ErrRegistryUnavailable.Error()) {
-		t.Errorf("the kubelet's prefix is missing: %v", err)
+	checkClass(t, err, errdefs.ErrUnknown)
+	checkWord(t, err, crierrors.ErrRegistryUnavailable)
+}
+
+// checkWord fails unless the kubelet finds the word: k8s.io/cri-client hands on the bare text of errors of code Unknown, and
+// the kubelet looks at its start.
+func checkWord(t *testing.T, err, word error) {
+	t.Helper()
+	s := status.Convert(errgrpc.ToGRPC(err))
+	if s.Code() != codes.Unknown || !strings.HasPrefix(s.Message(), word.Error()+": ") {
+		t.Errorf("the kubelet does not see %v in %v", word, s)
+	}
+}
+
+// verdict is an image verifier with one answer for all images.
+type verdict struct {
+	judgement imageverifier.Judgement
+	err       error
+}
+
+func (v verdict) VerifyImage(context.Context, string, ocispec.Descriptor) (*imageverifier.Judgement, error) {
+	return &v.judgement, v.err
+}
+
+func TestPullOfAnImageThatAVerifierRefuses(t *testing.T) {
+	for name, v := range map[string]verdict{
+		"refused":                     {judgement: imageverifier.Judgement{Reason: "not signed by us"}},
+		"no judgement":                {err: errors.New("not signed by us")},
+		"no judgement, with a class":  {err: fmt.Errorf("not signed by us: %w", errdefs.ErrInvalidArgument)},
+		"no judgement, out of memory": {err: fmt.Errorf("not signed by us: %w", errdefs.ErrUnavailable)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n, reg := newNode(t), newRegistry(t)
+			m := n.start(t, Options{})
+			ref := reg.ref("app:v1")
+			reg.push(t, ref, newImage(t, 1, nil))
+			n.verifiers["policy"] = v
+			_, err := m.Pull(t.Context(), spec(ref), nil, nil)
+			checkWord(t, err, crierrors.ErrSignatureValidationFailed)
+			if text := fmt.Sprint(err); !strings.Contains(text, "policy") || !strings.Contains(text, "not signed by us") {
+				t.Errorf("error should name verifier and reason: %v", err)
+			}
+			n.checkEmpty(t)
+
+			n.verifiers["policy"] = verdict{judgement: imageverifier.Judgement{OK: true}}
+			_, err = m.Pull(t.Context(), spec(ref), nil, nil)
+			must(t, err)
+		})
 	}
 }
 
@@ -165,6 +218,9 @@ func TestPullOfWhatIsNoImage(t *testing.T) {
 		}},
 		"oversized config": {class: errdefs.ErrInvalidArgument, says: "more than", push: func(t *testing.T, reg *testRegistry, ref string) {
 			reg.push(t, ref, declareConfigSize(t, plain, maxMetadata+1))
+		}},
+		"schema 1": {class: errdefs.ErrInvalidArgument, says: "schema 1", push: func(t *testing.T, reg *testRegistry, ref string) {
+			reg.push(t, ref, mutate.MediaType(plain, types.DockerManifestSchema1Signed))
 		}},
 		"negative size": {class: errdefs.ErrInvalidArgument, says: "size", push: func(t *testing.T, reg *testRegistry, ref string) {
 			reg.push(t, ref, declareConfigSize(t, plain, -1))

@@ -40,9 +40,10 @@ const (
 //
 // Errors name image and registry and have a class: InvalidArgument for a bad
 // reference, handler or credentials, NotFound, Unauthenticated and PermissionDenied as
-// the registry says, Unavailable if it is out of reach or failing, DataLoss for
-// content other than promised, DeadlineExceeded where nothing arrives or the call
-// runs out of time. A failed pull leaves no image.
+// the registry says, DataLoss for content other than promised, DeadlineExceeded
+// where nothing arrives or the call runs out of time. A registry that is out of
+// reach or failing, and an image that a verifier of containerd refuses, are Unknown
+// with a text that the kubelet knows. A failed pull leaves no image.
 func (m *Manager) Pull(ctx context.Context, spec *runtimeapi.ImageSpec, auth *runtimeapi.AuthConfig, pod *runtimeapi.PodSandboxConfig) (string, error) {
 	named, err := parsePullable(spec.GetImage())
 	if err != nil {
@@ -133,14 +134,14 @@ func (p *pull) transfer(ctx context.Context, traffic *meter) (ocispec.Descriptor
 	source := p.m.source(ctx, p.name, p.creds, traffic)
 	store := newStoreTarget(p.name, p.snapshotter)
 	err := p.m.deps.Transfer.Transfer(ctx, source, store)
-	if errdefs.IsInvalidArgument(err) && !source.fetched.Load() {
+	if errdefs.IsInvalidArgument(err) && source.admitted.Load() && !source.fetched.Load() {
 		// The transfer service refuses, before it fetches anything, to unpack into
 		// a snapshotter that its unpack_config lacks. Then unpacking comes later.
 		store = newStoreTarget(p.name, "")
 		err = p.m.deps.Transfer.Transfer(ctx, source, store)
 	}
 	if err != nil {
-		return ocispec.Descriptor{}, p.explain(ctx, err)
+		return ocispec.Descriptor{}, p.explain(ctx, source, err)
 	}
 	return store.target, nil
 }

@@ -4,6 +4,7 @@ package image
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"path/filepath"
@@ -27,6 +28,9 @@ type registrySource struct {
 	name     string
 	resolver remotes.Resolver
 	limit    []transfer.ImageResolverOption
+
+	resolved atomic.Bool // whether the registry said what the name stands for
+	admitted atomic.Bool // whether a fetcher was asked for
 	fetched  atomic.Bool // whether any content was asked for
 }
 
@@ -97,8 +101,18 @@ func (s *registrySource) String() string { return s.name }
 
 // Resolve asks the registry what the image's name stands for.
 func (s *registrySource) Resolve(ctx context.Context) (string, ocispec.Descriptor, error) {
-	return s.resolver.Resolve(ctx, s.name)
+	name, target, err := s.resolver.Resolve(ctx, s.name)
+	if err == nil && target.MediaType == images.MediaTypeDockerSchema1Manifest {
+		err = fmt.Errorf("image of schema 1, which nobody supports any more (push it again with a newer tool): %w", errdefs.ErrInvalidArgument)
+	}
+	s.resolved.Store(err == nil)
+	return name, target, err
 }
+
+// refused tells whether an image verifier of containerd ended the pull. They are
+// asked once the name is resolved and before there is a fetcher, and nothing else
+// is: the transfer service gives their errors no class.
+func (s *registrySource) refused() bool { return s.resolved.Load() && !s.admitted.Load() }
 
 // SetResolverOptions takes the transfer service's settings, then ours.
 func (s *registrySource) SetResolverOptions(opts ...transfer.ImageResolverOption) {
@@ -110,6 +124,7 @@ func (s *registrySource) SetResolverOptions(opts ...transfer.ImageResolverOption
 
 // Fetcher returns what fetches the content of the image.
 func (s *registrySource) Fetcher(ctx context.Context, name string) (transfer.Fetcher, error) {
+	s.admitted.Store(true)
 	fetcher, err := s.resolver.Fetcher(ctx, name)
 	if err != nil {
 		return nil, err
