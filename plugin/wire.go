@@ -20,6 +20,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/config"
 	"github.com/containerd-lite/containerd-lite/plugin/container"
 	"github.com/containerd-lite/containerd-lite/plugin/cri"
+	"github.com/containerd-lite/containerd-lite/plugin/event"
 	"github.com/containerd-lite/containerd-lite/plugin/host"
 	"github.com/containerd-lite/containerd-lite/plugin/image"
 	"github.com/containerd-lite/containerd-lite/plugin/network"
@@ -36,6 +37,7 @@ type Service struct {
 	images     *image.Manager
 	pods       *pod.Manager
 	containers *container.Manager
+	events     *event.Hub
 	exits      func(ctx context.Context, seen func(runtime.Exit)) error
 	streams    *stream.Server
 	server     *cri.Server
@@ -74,6 +76,7 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 	machine := newMachine(ctx, deps, door, facts)
 
 	s.exits = door.Exits
+	s.events = event.NewHub(time.Now)
 	s.network = network.New(networkOptions(settings))
 	if s.images, err = image.New(ctx, imageOptions(deps), image.FromClient(deps.Client)); err != nil {
 		return err
@@ -86,6 +89,7 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 		Inits:             pod.Init{Tasks: door, Handlers: settings, Spec: machine.podInit, StateDir: deps.StateDir},
 		Handlers:          settings,
 		Labels:            labels,
+		Events:            s.events,
 		CheckShim:         checkShim,
 		NewID:             newID,
 		Now:               time.Now,
@@ -103,6 +107,7 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 		Handlers:   settings,
 		Specs:      machine.specs(settings),
 		Labels:     labels,
+		Events:     s.events,
 		Dirs:       container.Dirs{Root: deps.RootDir, State: deps.StateDir},
 		MaxLogLine: settings.MaxContainerLogLineSize,
 		ExecDrain:  settings.DrainExecSyncIOTimeout.Or(0),
@@ -125,6 +130,7 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 		Containers: s.containers,
 		Images:     s.images,
 		Streams:    s.streams,
+		Events:     s.events,
 		Stats:      stats.NewCollector(cgroups, s.images),
 		Node:       node{network: s.network, machine: machine, config: deps.Config},
 	})
@@ -169,6 +175,7 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 // Close ends what the service does in the background. Pods go on.
 func (s *Service) Close() error {
 	s.end()
+	s.events.Close()
 	s.containers.Close()
 	s.pods.Close()
 	s.images.Close()

@@ -195,6 +195,7 @@ type Deps struct {
 	Handlers   Handlers
 	Specs      Specs
 	Labels     Labels
+	Events     Events
 	Dirs       Dirs
 	MaxLogLine int           // bytes; see max_container_log_line_size
 	ExecDrain  time.Duration // drain_exec_sync_io_timeout; 0 for a default
@@ -234,7 +235,7 @@ type Manager struct {
 // the background, with containerd's namespace; [Manager.Close] ends it.
 func New(ctx context.Context, deps Deps) *Manager {
 	m := &Manager{Deps: deps, creates: retry.New(createLimit), patience: announceLimit}
-	m.containers = store.New[*Record]("container", m)
+	m.containers = store.New("container", m, m.announce)
 	m.life, m.close = context.WithCancel(ctx)
 	return m
 }
@@ -260,15 +261,9 @@ func (m *Manager) Get(id string) (*Record, error) { return m.containers.Get(id) 
 // List returns all containers.
 func (m *Manager) List() []*Record { return m.containers.List() }
 
-// ofPod returns the containers of a pod.
-func (m *Manager) ofPod(podID string) []*Record {
-	var members []*Record
-	for _, r := range m.containers.List() {
-		if r.PodID == podID {
-			members = append(members, r)
-		}
-	}
-	return members
+// OfPod returns the containers of a pod.
+func (m *Manager) OfPod(podID string) []*Record {
+	return m.containers.Select(func(r *Record) bool { return r.PodID == podID })
 }
 
 // uniqueName is unique among containers: the same container of a pod runs again only

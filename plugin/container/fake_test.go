@@ -46,6 +46,8 @@ type machine struct {
 	made   SpecRequest   // the last one
 	labels int           // how many have SELinux labels
 	keeps  []string      // snapshots that the last container keeps
+	// events are those that were published, each with the state of the container.
+	events []string
 }
 
 // Left is what nobody has given back.
@@ -92,6 +94,12 @@ func (f *machine) store(id string, record any) error {
 	f.saved[id] = data
 	f.Unlock()
 	return err
+}
+
+func (f *machine) PublishContainer(kind runtimeapi.ContainerEventType, r *Record) {
+	f.Lock()
+	defer f.Unlock()
+	f.events = append(f.events, fmt.Sprintf("%s %s", kind, stateName(r)))
 }
 
 func (f *machine) Spec(context.Context, string) (*specs.Spec, error) {
@@ -358,6 +366,7 @@ func newManager(t *testing.T, f *machine, dir string) *Manager {
 		Handlers:   fakeHandlers{},
 		Labels:     fakeLabels{f},
 		Specs:      fakeSpecs{f},
+		Events:     f,
 		Dirs:       Dirs{Root: filepath.Join(dir, "root"), State: filepath.Join(dir, "state")},
 		NewID: func() string {
 			mu.Lock()

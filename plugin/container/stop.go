@@ -79,12 +79,12 @@ func sendSignal(ctx context.Context, r *Record, task runtime.Task, name string) 
 
 // StopAll kills the containers of a pod, all at once, and waits for the last.
 func (m *Manager) StopAll(ctx context.Context, podID string) error {
-	return each(m.ofPod(podID), func(r *Record) error { return m.Stop(ctx, r.ID, 0) })
+	return each(m.OfPod(podID), func(r *Record) error { return m.Stop(ctx, r.ID, 0) })
 }
 
 // RemoveAll removes the containers of a pod.
 func (m *Manager) RemoveAll(ctx context.Context, podID string) error {
-	return each(m.ofPod(podID), func(r *Record) error { return m.Remove(ctx, r.ID) })
+	return each(m.OfPod(podID), func(r *Record) error { return m.Remove(ctx, r.ID) })
 }
 
 // each calls do for each container, side by side, and joins the errors: one that

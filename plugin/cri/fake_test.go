@@ -6,24 +6,30 @@ import (
 	"context"
 	"encoding/json"
 	"testing"
+	"time"
 
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/errdefs"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/containerd-lite/containerd-lite/plugin/container"
+	"github.com/containerd-lite/containerd-lite/plugin/event"
 	"github.com/containerd-lite/containerd-lite/plugin/network"
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
+	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
 
 // recovered returns a ready server whose managers have recovered these records.
 // No container runs: one that did has ended.
 func recovered(t *testing.T, pods []*pod.Record, containers []*container.Record) *Server {
 	t.Helper()
+	hub := event.NewHub(time.Now)
 	podManager := pod.New(t.Context(), pod.Deps{
 		Records:    savedPods{list: saved(t, pods, func(r *pod.Record) string { return r.ID })},
 		Namespaces: pinned{},
+		Labels:     unlabelled{},
+		Events:     hub,
 	})
 	t.Cleanup(podManager.Close)
 	if err := podManager.Recover(t.Context()); err != nil {
@@ -33,13 +39,15 @@ func recovered(t *testing.T, pods []*pod.Record, containers []*container.Record)
 	containerManager := container.New(t.Context(), container.Deps{
 		Containerd: savedContainers{list: saved(t, containers, func(r *container.Record) string { return r.ID })},
 		Pods:       podManager,
+		Labels:     unlabelled{},
+		Events:     hub,
 		Dirs:       container.Dirs{Root: dir, State: dir},
 	})
 	t.Cleanup(containerManager.Close)
 	if err := containerManager.Recover(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	s := New(Deps{Pods: podManager, Containers: containerManager, Stats: idle{}})
+	s := New(Deps{Pods: podManager, Containers: containerManager, Events: hub, Stats: idle{}})
 	s.SetReady()
 	return s
 }
@@ -69,6 +77,15 @@ func (s savedPods) Sandboxes(context.Context) ([]runtime.Record, error) { return
 type pinned struct{ pod.Namespaces }
 
 func (pinned) Pinned(network.Namespaces) bool { return true }
+
+// unlabelled is a machine without SELinux.
+type unlabelled struct{}
+
+func (unlabelled) Labels(*runtimeapi.SELinuxOption, string) (spec.Labels, error) {
+	return spec.Labels{}, nil
+}
+func (unlabelled) Reserve(string) {}
+func (unlabelled) Release(string) {}
 
 // savedContainers is a home of container records that have no task.
 type savedContainers struct {

@@ -16,6 +16,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/containerd-lite/containerd-lite/plugin/container"
+	"github.com/containerd-lite/containerd-lite/plugin/event"
 	"github.com/containerd-lite/containerd-lite/plugin/image"
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
 	"github.com/containerd-lite/containerd-lite/plugin/stream"
@@ -27,6 +28,7 @@ type Deps struct {
 	Containers *container.Manager
 	Images     *image.Manager
 	Streams    *stream.Server
+	Events     *event.Hub
 	Stats      Stats
 	Node       Node
 }

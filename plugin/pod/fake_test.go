@@ -33,7 +33,8 @@ type machine struct {
 	shim  error // why there is no shim
 	// unpinned is true once the manager has given up the namespaces.
 	unpinned bool
-	labels   int // how many pods the daemon that runs has given SELinux labels
+	labels   int      // how many pods the daemon that runs has given SELinux labels
+	events   []string // that were published, each with the state of the pod
 }
 
 // Left is what nobody has given back.
@@ -92,6 +93,12 @@ func (f *machine) Sandboxes(context.Context) (records []runtime.Record, err erro
 		records = append(records, runtime.Record{ID: id, JSON: data})
 	}
 	return records, nil
+}
+
+func (f *machine) PublishPod(kind runtimeapi.ContainerEventType, r *Record) {
+	f.Lock()
+	defer f.Unlock()
+	f.events = append(f.events, fmt.Sprintf("%s %s", kind, r.State))
 }
 
 type fakeNamespaces struct{ *machine }
@@ -202,6 +209,7 @@ func newManager(t *testing.T, f *machine) *Manager {
 		Inits:      fakeInits{f},
 		Handlers:   fakeHandlers{},
 		Labels:     fakeLabels{f},
+		Events:     f,
 		CheckShim:  func(config.Handler) error { return f.shim },
 		NewID:      func() string { ids++; return fmt.Sprintf("pod%d", ids) },
 		Now:        func() time.Time { return time.Unix(100, 0) },

@@ -186,6 +186,7 @@ type Deps struct {
 	Inits      Inits
 	Handlers   Handlers
 	Labels     Labels
+	Events     Events
 
 	// CheckShim tells why the shim of a handler cannot be started, if so.
 	CheckShim func(h config.Handler) error
@@ -222,7 +223,7 @@ type Manager struct {
 // background, with containerd's namespace; [Manager.Close] ends it.
 func New(ctx context.Context, deps Deps) *Manager {
 	m := &Manager{Deps: deps, runs: retry.New(runLimit)}
-	m.pods = store.New[*Record]("pod sandbox", m)
+	m.pods = store.New("pod sandbox", m, m.announce)
 	m.life, m.close = context.WithCancel(ctx)
 	return m
 }

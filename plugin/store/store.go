@@ -7,17 +7,19 @@
 // for anybody; a writer changes it with [Store.Update], which holds the
 // record's own lock, saves the new value in its durable home first and shows it
 // to readers after. So List and Status never wait for the disk, and what a
-// reader has seen survives a crash.
+// reader has seen survives a crash. A [Watcher] is told of each change, after
+// readers see it and before the next change to the same record.
 //
 // Locking: Store.mu guards the indexes and is never held across I/O;
 // entry.write serialises the writers of one record and may be held while the
-// home writes. entry.write is taken before mu, never after.
+// home writes and while the watcher is told. entry.write is taken before mu,
+// never after.
 package store
 
 import (
 	"context"
 	"fmt"
-	"sort"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -39,10 +41,16 @@ type Saver[T Record] interface {
 	Save(ctx context.Context, record T) error
 }
 
+// Watcher is told of a change: the record before it and after it, the zero value
+// where there was or is none. It may read the store, but not change it, and must
+// not block.
+type Watcher[T Record] func(before, after T)
+
 // Store is an index of records of one kind.
 type Store[T Record] struct {
-	kind  string
-	saver Saver[T]
+	kind    string
+	saver   Saver[T]
+	changed Watcher[T]
 
 	mu     sync.RWMutex
 	byID   map[string]*entry[T]
@@ -60,12 +68,13 @@ type entry[T Record] struct {
 
 // New returns an empty store. kind ("pod", "container") names its records in
 // errors.
-func New[T Record](kind string, saver Saver[T]) *Store[T] {
+func New[T Record](kind string, saver Saver[T], changed Watcher[T]) *Store[T] {
 	return &Store[T]{
-		kind:   kind,
-		saver:  saver,
-		byID:   make(map[string]*entry[T]),
-		byName: make(map[string]string),
+		kind:    kind,
+		saver:   saver,
+		changed: changed,
+		byID:    make(map[string]*entry[T]),
+		byName:  make(map[string]string),
 	}
 }
 
@@ -96,7 +105,11 @@ func (s *Store[T]) Put(record T) error {
 		}
 		e = s.entry(id)
 	}
+	e.write.Lock()
+	defer e.write.Unlock()
+	before := e.current()
 	e.record.Store(&record)
+	s.changed(before, record)
 	return nil
 }
 
@@ -136,21 +149,24 @@ func (s *Store[T]) find(prefix string) (found T, err error) {
 
 // List returns every record, ordered by id.
 func (s *Store[T]) List() []T {
+	return s.Select(func(T) bool { return true })
+}
+
+// Select returns the records that match, ordered by id.
+func (s *Store[T]) Select(match func(T) bool) []T {
+	list := []T{}
 	s.mu.RLock()
-	ids := make([]string, 0, len(s.byID))
-	records := make(map[string]T, len(s.byID))
-	for id, e := range s.byID {
-		if r := e.record.Load(); r != nil {
-			ids = append(ids, id)
-			records[id] = *r
+	for _, e := range s.byID {
+		if r := e.record.Load(); r != nil && match(*r) {
+			list = append(list, *r)
 		}
 	}
 	s.mu.RUnlock()
-	sort.Strings(ids)
-	list := make([]T, len(ids))
-	for i, id := range ids {
-		list[i] = records[id]
-	}
+	slices.SortFunc(list, func(a, b T) int {
+		idA, _ := a.Key()
+		idB, _ := b.Key()
+		return strings.Compare(idA, idB)
+	})
 	return list
 }
 
@@ -181,6 +197,7 @@ func (s *Store[T]) Update(ctx context.Context, id string, change func(T) (T, err
 		return *current, fmt.Errorf("%s %s: save record: %w", s.kind, id, err)
 	}
 	e.record.Store(&next)
+	s.changed(*current, next)
 	return next, nil
 }
 
@@ -193,13 +210,26 @@ func (s *Store[T]) Forget(id string) {
 	}
 	e.write.Lock()
 	defer e.write.Unlock()
+	if e.gone {
+		return
+	}
 	e.gone = true
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.byID[id] == e {
-		delete(s.byID, id)
-		delete(s.byName, e.name)
+	delete(s.byID, id)
+	delete(s.byName, e.name)
+	s.mu.Unlock()
+	var none T
+	if last := e.current(); last != none {
+		s.changed(last, none)
 	}
+}
+
+// current returns the entry's record, the zero value if it has none.
+func (e *entry[T]) current() (r T) {
+	if p := e.record.Load(); p != nil {
+		return *p
+	}
+	return r
 }
 
 func (s *Store[T]) entry(id string) *entry[T] {

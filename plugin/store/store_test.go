@@ -39,7 +39,7 @@ func (d *disk) Save(_ context.Context, n note) error {
 
 func newStore() (*Store[note], *disk) {
 	d := &disk{saved: map[string]note{}}
-	return New("note", d), d
+	return New("note", d, func(note, note) {}), d
 }
 
 func TestReserveKeepsNameAndIDUnique(t *testing.T) {
@@ -202,5 +202,80 @@ func TestUnchangedRecordIsNotSaved(t *testing.T) {
 	}
 	if len(d.saved) != 0 {
 		t.Errorf("saved %v", d.saved)
+	}
+}
+
+// A watcher is told of each change that readers see, and of nothing else.
+func TestWatcherIsToldOfChanges(t *testing.T) {
+	type change struct{ before, after note }
+	var got []change
+	d := &disk{saved: map[string]note{}}
+	s := New("note", d, func(before, after note) { got = append(got, change{before, after}) })
+	one, two := note{id: "a", name: "web", count: 1}, note{id: "a", name: "web", count: 2}
+	if err := s.Reserve("b", "db"); err != nil {
+		t.Fatal(err)
+	}
+	s.Forget("b") // nobody saw it
+	if err := s.Put(one); err != nil {
+		t.Fatal(err)
+	}
+	set := func(n note) func(note) (note, error) { return func(note) (note, error) { return n, nil } }
+	_, _ = s.Update(t.Context(), "a", set(one)) // no change
+	d.err = errors.New("disk full")
+	_, _ = s.Update(t.Context(), "a", set(two)) // not saved
+	d.err = nil
+	if _, err := s.Update(t.Context(), "a", set(two)); err != nil {
+		t.Fatal(err)
+	}
+	s.Forget("a")
+	s.Forget("a")
+	want := []change{{note{}, one}, {one, two}, {two, note{}}}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(change{}, note{})); diff != "" {
+		t.Errorf("changes (-want +got):\n%s", diff)
+	}
+}
+
+// However many change a record, the watcher sees one chain, and what it is told is
+// what readers see.
+func TestWatcherSeesChangesInOrder(t *testing.T) {
+	var s *Store[note]
+	last := note{}
+	s = New("note", &disk{saved: map[string]note{}}, func(before, after note) {
+		if before != last {
+			t.Errorf("a change from %v follows %v", before, last)
+		}
+		if seen, err := s.Get("a"); after != (note{}) && seen != after || after == (note{}) && !errdefs.IsNotFound(err) {
+			t.Errorf("a change to %v while readers see %v, %v", after, seen, err)
+		}
+		last = after
+	})
+	if err := s.Put(note{id: "a", name: "web"}); err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for range 50 {
+				_, _ = s.Update(t.Context(), "a", func(n note) (note, error) { n.count++; return n, nil })
+			}
+		})
+	}
+	all.Wait()
+	s.Forget("a")
+	if last != (note{}) {
+		t.Errorf("the last change is to %v", last)
+	}
+}
+
+func TestSelect(t *testing.T) {
+	s, _ := newStore()
+	for i, id := range []string{"c", "a", "b"} {
+		if err := s.Put(note{id: id, name: id, count: i}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := s.Select(func(n note) bool { return n.count < 2 })
+	if diff := cmp.Diff([]note{{"a", "a", 1}, {"c", "c", 0}}, got, cmp.AllowUnexported(note{})); diff != "" {
+		t.Errorf("selected (-want +got):\n%s", diff)
 	}
 }

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package event tells subscribers what becomes of pods and containers (KEP-3386). It
+// owns the hub that the managers publish to, and the queue of each subscriber.
+//
+// It calls nobody. A subscriber says how the state of a pod is read; that is done when
+// something is published, so that each event has the state that it is about.
+//
+// Locking: Hub.mu guards everything here. It is taken while the store holds the
+// writer's lock of a record, and held while records are read. Nobody waits for
+// anything else under it: a publisher never waits for a subscriber.
+package event
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/containerd/errdefs"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/plugin/container"
+	"github.com/containerd-lite/containerd-lite/plugin/pod"
+)
+
+// queueLimit is how many events may wait for a subscriber: more than a node full of
+// pods makes when all of them end at once. The records in them are the store's.
+const queueLimit = 2048
+
+// Event is one step in the life of a pod or of a container.
+type Event struct {
+	Kind      runtimeapi.ContainerEventType
+	ID        string // of the container, or of the pod if it happened to the pod itself
+	CreatedAt int64  // Unix nanoseconds; later than that of every event before
+	State     State  // of the pod, after what happened
+}
+
+// State is a pod with its containers.
+type State struct {
+	Pod        *pod.Record
+	Containers []*container.Record
+}
+
+// Hub passes events from the managers to the subscribers.
+type Hub struct {
+	now func() time.Time
+
+	mu          sync.Mutex
+	last        int64 // CreatedAt of the last event
+	closed      bool
+	subscribers map[*Subscription]struct{}
+}
+
+// NewHub returns a hub without subscribers.
+func NewHub(now func() time.Time) *Hub {
+	return &Hub{now: now, subscribers: map[*Subscription]struct{}{}}
+}
+
+// PublishPod tells what has happened to a pod. Of one that was deleted, r is all that
+// is left: the kubelet ignores an event that does not say which pod it is about.
+func (h *Hub) PublishPod(kind runtimeapi.ContainerEventType, r *pod.Record) {
+	h.publish(Event{Kind: kind, ID: r.ID, State: State{Pod: r}}, r.ID)
+}
+
+// PublishContainer tells what has happened to a container.
+func (h *Hub) PublishContainer(kind runtimeapi.ContainerEventType, r *container.Record) {
+	h.publish(Event{Kind: kind, ID: r.ID}, r.PodID)
+}
+
+func (h *Hub) publish(e Event, podID string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.subscribers) == 0 {
+		return
+	}
+	h.last = max(h.last+1, h.now().UnixNano())
+	e.CreatedAt = h.last
+	deleted := e.State.Pod
+	for s := range h.subscribers {
+		if e.State = s.read(podID); e.State.Pod == nil {
+			e.State.Pod = deleted
+		}
+		s.add(e)
+	}
+}
+
+// Subscribe begins a subscription to all events from now on. read returns the state of
+// a pod; it must not block.
+func (h *Hub) Subscribe(read func(podID string) State) *Subscription {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := &Subscription{hub: h, read: read, wake: make(chan struct{}, 1)}
+	if h.closed {
+		s.end(errClosed)
+		return s
+	}
+	h.subscribers[s] = struct{}{}
+	return s
+}
+
+// Close ends all subscriptions, and those that are still to come.
+func (h *Hub) Close() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.closed = true
+	for s := range h.subscribers {
+		s.end(errClosed)
+	}
+}
+
+var (
+	errClosed = fmt.Errorf("events end with the daemon: %w", errdefs.ErrUnavailable)
+	errBehind = fmt.Errorf("the subscriber is %d events behind and has missed some (subscribe again, then list): %w", queueLimit, errdefs.ErrResourceExhausted)
+)
+
+// Subscription is a bounded queue of events for one reader.
+type Subscription struct {
+	hub  *Hub
+	read func(podID string) State
+	wake chan struct{} // has a value when there is something new
+
+	// Guarded by the hub's lock.
+	queue []Event
+	err   error // why there are no more events
+}
+
+// Next returns the next event and waits for it if there is none. The error is
+// ResourceExhausted once the subscriber has fallen too far behind, Unavailable once the
+// hub is closed, or that of ctx.
+func (s *Subscription) Next(ctx context.Context) (Event, error) {
+	for {
+		if e, ok, err := s.take(); ok || err != nil {
+			return e, err
+		}
+		select {
+		case <-s.wake:
+		case <-ctx.Done():
+			return Event{}, ctx.Err()
+		}
+	}
+}
+
+// take returns the first event of the queue, if there is one.
+func (s *Subscription) take() (e Event, ok bool, err error) {
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	if s.err != nil || len(s.queue) == 0 {
+		return Event{}, false, s.err
+	}
+	e, s.queue[0] = s.queue[0], Event{}
+	s.queue = s.queue[1:]
+	return e, true, nil
+}
+
+// Close ends the subscription. It may be called again.
+func (s *Subscription) Close() {
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	s.end(context.Canceled)
+}
+
+// add queues an event. Who calls it holds the hub's lock.
+func (s *Subscription) add(e Event) {
+	if len(s.queue) == queueLimit {
+		s.end(errBehind)
+		return
+	}
+	s.queue = append(s.queue, e)
+	s.signal()
+}
+
+// end gives up the queue and tells the reader why. Who calls it holds the hub's lock.
+func (s *Subscription) end(why error) {
+	delete(s.hub.subscribers, s)
+	s.queue = nil
+	if s.err == nil {
+		s.err = why
+	}
+	s.signal()
+}
+
+func (s *Subscription) signal() {
+	select {
+	case s.wake <- struct{}{}:
+	default: // it has not looked at what was new before
+	}
+}

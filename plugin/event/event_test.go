@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package event
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/plugin/container"
+	"github.com/containerd-lite/containerd-lite/plugin/pod"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	created = runtimeapi.ContainerEventType_CONTAINER_CREATED_EVENT
+	stopped = runtimeapi.ContainerEventType_CONTAINER_STOPPED_EVENT
+	deleted = runtimeapi.ContainerEventType_CONTAINER_DELETED_EVENT
+)
+
+// stuck is a clock that does not go on.
+func stuck() time.Time { return time.Unix(100, 0) }
+
+func nothing(string) State { return State{} }
+
+func aContainer(id string) *container.Record { return &container.Record{ID: id, PodID: "pod1"} }
+
+func next(t *testing.T, s *Subscription) Event {
+	t.Helper()
+	e, err := s.Next(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func TestEventsHaveTheirOrderAndTheStateOfThePod(t *testing.T) {
+	h := NewHub(stuck)
+	web := &pod.Record{ID: "pod1"}
+	state := State{Pod: web}
+	s := h.Subscribe(func(id string) State {
+		if id != "pod1" {
+			t.Errorf("the state of %q is read", id)
+		}
+		return state
+	})
+	defer s.Close()
+	h.PublishPod(created, web)
+	app := aContainer("c1")
+	state.Containers = []*container.Record{app}
+	h.PublishContainer(created, app)
+	state = State{}
+	h.PublishPod(deleted, web)
+
+	start := stuck().UnixNano()
+	want := []Event{
+		{created, "pod1", start, State{Pod: web}},
+		{created, "c1", start + 1, State{web, []*container.Record{app}}},
+		{deleted, "pod1", start + 2, State{Pod: web}}, // its last record
+	}
+	for _, w := range want {
+		same := cmp.Comparer(func(a, b *pod.Record) bool { return a == b })
+		if diff := cmp.Diff(w, next(t, s), same, cmp.Comparer(func(a, b *container.Record) bool { return a == b })); diff != "" {
+			t.Errorf("event (-want +got):\n%s", diff)
+		}
+	}
+}
+
+func TestNothingIsReadWithoutASubscriber(t *testing.T) {
+	h := NewHub(stuck)
+	read := func(string) State { t.Error("the state of a pod is read for nobody"); return State{} }
+	h.PublishContainer(created, aContainer("c1"))
+	s := h.Subscribe(read)
+	s.Close()
+	h.PublishContainer(created, aContainer("c2"))
+	if _, err := s.Next(t.Context()); !errors.Is(err, context.Canceled) {
+		t.Errorf("Next of a closed subscription: %v", err)
+	}
+}
+
+// Who does not read is cut off when the queue is full, at the cost of nobody else.
+func TestSlowSubscriberIsCutOff(t *testing.T) {
+	h := NewHub(stuck)
+	slow, quick := h.Subscribe(nothing), h.Subscribe(nothing)
+	defer quick.Close()
+	for i := range queueLimit + 1 {
+		id := fmt.Sprintf("c%d", i)
+		h.PublishContainer(created, aContainer(id))
+		if e := next(t, quick); e.ID != id {
+			t.Fatalf("the quick one got %s, want %s", e.ID, id)
+		}
+	}
+	if _, err := slow.Next(t.Context()); !errdefs.IsResourceExhausted(err) {
+		t.Errorf("Next of one who is %d events behind: %v, want ResourceExhausted", queueLimit+1, err)
+	}
+	if slow.queue != nil || len(h.subscribers) != 1 {
+		t.Errorf("the hub keeps %d events and %d subscribers", len(slow.queue), len(h.subscribers))
+	}
+	h.PublishContainer(stopped, aContainer("c1"))
+	if e := next(t, quick); e.Kind != stopped {
+		t.Errorf("the quick one got %v", e)
+	}
+}
+
+func TestFullQueueIsNotTooFull(t *testing.T) {
+	h := NewHub(stuck)
+	s := h.Subscribe(nothing)
+	defer s.Close()
+	for i := range queueLimit {
+		h.PublishContainer(created, aContainer(fmt.Sprint(i)))
+	}
+	for i := range queueLimit {
+		if e := next(t, s); e.ID != fmt.Sprint(i) {
+			t.Fatalf("event %d is that of %s", i, e.ID)
+		}
+	}
+}
+
+func TestNextEndsWithItsContextAndWithTheHub(t *testing.T) {
+	h := NewHub(stuck)
+	s := h.Subscribe(nothing)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { _, err := s.Next(ctx); ended <- err }()
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("Next after the end of its context: %v", err)
+	}
+	go func() { _, err := s.Next(t.Context()); ended <- err }()
+	h.Close()
+	if err := <-ended; !errdefs.IsUnavailable(err) {
+		t.Errorf("Next after Close of the hub: %v, want Unavailable", err)
+	}
+	if _, err := h.Subscribe(nothing).Next(t.Context()); !errdefs.IsUnavailable(err) {
+		t.Errorf("Subscribe after Close of the hub: %v, want Unavailable", err)
+	}
+	h.PublishContainer(created, aContainer("c1"))
+}
+
+// Whatever happens side by side, each subscriber gets every event once, in the
+// order of its object, and later ones have a later time.
+func TestManyPublishersAndSubscribers(t *testing.T) {
+	const objects, steps, subscribers = 16, 100, 3 // fewer than queueLimit
+	h := NewHub(time.Now)
+	var all sync.WaitGroup
+	for range subscribers {
+		s := h.Subscribe(nothing)
+		all.Go(func() {
+			defer s.Close()
+			seen, last := map[string]int32{}, int64(0)
+			for range objects * steps {
+				e, err := s.Next(t.Context())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if e.CreatedAt <= last || int32(e.Kind) != seen[e.ID] {
+					t.Errorf("step %d of %s at %d follows step %d and the time %d", e.Kind, e.ID, e.CreatedAt, seen[e.ID]-1, last)
+				}
+				seen[e.ID]++
+				last = e.CreatedAt
+			}
+		})
+	}
+	for object := range objects {
+		all.Go(func() {
+			for step := range steps {
+				h.PublishContainer(runtimeapi.ContainerEventType(step), aContainer(fmt.Sprint(object)))
+			}
+		})
+	}
+	all.Wait()
+}

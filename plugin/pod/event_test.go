@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pod
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/containerd-lite/containerd-lite/plugin/runtime"
+)
+
+func checkEvents(t *testing.T, f *machine, want ...string) {
+	t.Helper()
+	f.Lock()
+	defer f.Unlock()
+	if diff := cmp.Diff(want, f.events); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
+	f.events = nil
+}
+
+func TestEventsOfLife(t *testing.T) {
+	f := newMachine()
+	m := newManager(t, f)
+	id, err := m.Run(t.Context(), ownPID("web"), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkEvents(t, f, "CONTAINER_CREATED_EVENT ready", "CONTAINER_STARTED_EVENT ready")
+	for range 2 {
+		if err := m.Stop(t.Context(), id, fakeMembers{f}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	checkEvents(t, f, "CONTAINER_STOPPED_EVENT stopping")
+	for range 2 {
+		if err := m.Remove(t.Context(), id, fakeMembers{f}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	checkEvents(t, f, "CONTAINER_DELETED_EVENT stopped")
+}
+
+// Nobody ever saw the pod of a Run that failed, so nobody hears of it.
+func TestNoEventsOfAFailedRun(t *testing.T) {
+	f := newMachine()
+	m := newManager(t, f)
+	f.Fail("attach /ns/net", errBroken)
+	if _, err := m.Run(t.Context(), ownPID("web"), ""); err == nil {
+		t.Fatal("Run succeeded")
+	}
+	checkEvents(t, f)
+}
+
+// What could not be undone is shown as a pod that is not ready, for somebody to stop it.
+func TestEventsOfARunThatLeavesSomething(t *testing.T) {
+	f := newMachine()
+	m := newManager(t, f)
+	f.Fail("attach /ns/net", errBroken)
+	f.Fail("detach", errBroken)
+	if _, err := m.Run(t.Context(), ownPID("web"), ""); err == nil {
+		t.Fatal("Run succeeded")
+	}
+	checkEvents(t, f, "CONTAINER_CREATED_EVENT stopping", "CONTAINER_STOPPED_EVENT stopping")
+	f.Fail("detach", nil)
+	if err := m.Remove(t.Context(), m.List()[0].ID, fakeMembers{f}); err != nil {
+		t.Fatal(err)
+	}
+	checkEvents(t, f, "CONTAINER_DELETED_EVENT stopped")
+}
+
+// A pod whose init ends by itself is stopped once, not again by its Stop.
+func TestEventsOfAnInitThatEnds(t *testing.T) {
+	f := newMachine()
+	m := newManager(t, f)
+	id, err := m.Run(t.Context(), sharedPID("web"), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.exit <- runtime.ExitStatus{}
+	m.wait.Wait()
+	checkEvents(t, f, "CONTAINER_CREATED_EVENT ready", "CONTAINER_STARTED_EVENT ready", "CONTAINER_STOPPED_EVENT stopping")
+	if err := m.Stop(t.Context(), id, fakeMembers{f}); err != nil {
+		t.Fatal(err)
+	}
+	checkEvents(t, f)
+}
