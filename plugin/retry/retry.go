@@ -15,6 +15,7 @@ package retry
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -32,6 +33,9 @@ type call struct {
 	done chan struct{}
 	id   string
 	err  error
+	// gone are the ids that were forgotten while the work ran: what it made can
+	// be seen, and removed, a moment before the work returns. Group.mu guards it.
+	gone []string
 }
 
 // New returns a group whose work may take up to limit.
@@ -64,6 +68,7 @@ func (g *Group) Forget(id string) {
 				delete(g.calls, key)
 			}
 		default:
+			c.gone = append(c.gone, id)
 		}
 	}
 }
@@ -80,12 +85,20 @@ func (g *Group) join(ctx context.Context, key string, work func(context.Context)
 		detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.limit)
 		defer cancel()
 		c.id, c.err = work(detached)
-		if c.err != nil {
-			g.drop(key, c)
-		}
-		close(c.done)
+		g.finish(key, c)
 	}()
 	return c
+}
+
+// finish lets the callers have the result, and keeps one that is of use to a later
+// one.
+func (g *Group) finish(key string, c *call) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if c.err != nil || slices.Contains(c.gone, c.id) {
+		delete(g.calls, key)
+	}
+	close(c.done)
 }
 
 func (g *Group) drop(key string, c *call) {

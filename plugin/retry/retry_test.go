@@ -103,3 +103,25 @@ func (g *Group) snapshot() (calls []*call) {
 	}
 	return calls
 }
+
+// TestForgottenWhileUnderWay finds that a result is not kept when what it names was
+// removed before the work returned.
+func TestForgottenWhileUnderWay(t *testing.T) {
+	g := New(never)
+	ctx, cancel := context.WithCancel(t.Context())
+	started, finish := make(chan struct{}), make(chan struct{})
+	c := g.join(ctx, "web", func(context.Context) (string, error) {
+		close(started)
+		<-finish
+		return "id1", nil
+	})
+	<-started
+	cancel()
+	g.Forget("id1") // somebody has listed and removed it
+	close(finish)
+	<-c.done
+	id, err := g.Do(t.Context(), "web", func(context.Context) (string, error) { return "id2", nil })
+	if id != "id2" || err != nil {
+		t.Errorf("after the removal: %q, %v; want new work", id, err)
+	}
+}
