@@ -31,8 +31,12 @@ func (s *Server) Exec(req *runtimeapi.ExecRequest) (*runtimeapi.ExecResponse, er
 	url, err := s.promise("exec", func(w http.ResponseWriter, hr *http.Request) {
 		ctx, cancel := s.execContext(hr.Context(), want.TTY)
 		defer cancel()
-		run := func(client streams) error { return s.exec(ctx, r.ID, req.GetCmd(), client) }
-		remotecommand.ServeExec(w, hr, command{want, run}, "", "", r.ID, req.GetCmd(), &want,
+		c := command{want, func(client streams) error { return s.exec(ctx, r.ID, req.GetCmd(), client) }}
+		if wantsV5(hr) {
+			s.serveV5(w, hr, c)
+			return
+		}
+		remotecommand.ServeExec(w, hr, c, "", "", r.ID, req.GetCmd(), &want,
 			s.idle, s.creation, remotecommand.SupportedStreamingProtocols)
 	})
 	if err != nil {
@@ -49,8 +53,12 @@ func (s *Server) Attach(req *runtimeapi.AttachRequest) (*runtimeapi.AttachRespon
 		return nil, err
 	}
 	url, err := s.promise("attach", func(w http.ResponseWriter, hr *http.Request) {
-		run := func(client streams) error { return s.attach(hr.Context(), r.ID, client) }
-		remotecommand.ServeAttach(w, hr, command{want, run}, "", "", r.ID, &want,
+		c := command{want, func(client streams) error { return s.attach(hr.Context(), r.ID, client) }}
+		if wantsV5(hr) {
+			s.serveV5(w, hr, c)
+			return
+		}
+		remotecommand.ServeAttach(w, hr, c, "", "", r.ID, &want,
 			s.idle, s.creation, remotecommand.SupportedStreamingProtocols)
 	})
 	if err != nil {

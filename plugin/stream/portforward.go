@@ -55,8 +55,15 @@ func (s *Server) PortForward(req *runtimeapi.PortForwardRequest) (*runtimeapi.Po
 			}
 			return err
 		}
-		portforward.ServePortForward(w, hr, forwarder(forward), r.ID, "", &portforward.V4Options{Ports: req.GetPort()},
-			s.idle, s.creation, portforward.SupportedProtocols)
+		serve := func(w http.ResponseWriter, hr *http.Request) {
+			portforward.ServePortForward(w, hr, forwarder(forward), r.ID, "", &portforward.V4Options{Ports: req.GetPort()},
+				s.idle, s.creation, portforward.SupportedProtocols)
+		}
+		if wantsTunnel(hr) {
+			serveTunnel(w, hr, serve)
+			return
+		}
+		serve(w, hr)
 	})
 	if err != nil {
 		return nil, err
