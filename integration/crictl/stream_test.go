@@ -57,12 +57,24 @@ func logs(t *testing.T, u user) {
 	equal(t, "logs --tail", u.run(t, "logs", "--tail", "2", id), "line 4\nline 5")
 }
 
-func exec(t *testing.T, u user) {
+// spdy and webSocket are how crictl connects to a stream.
+const (
+	spdy      = "spdy"
+	webSocket = "websocket"
+)
+
+// over runs a test with one of them.
+func over(transport string, test func(t *testing.T, u user, transport string)) func(*testing.T, user) {
+	return func(t *testing.T, u user) { test(t, u, transport) }
+}
+
+func exec(t *testing.T, u user, transport string) {
 	_, id := u.sleeper(t, "exec")
-	equal(t, "exec", u.run(t, "exec", id, "echo", "hello"), "hello")
+	equal(t, "exec", u.run(t, "exec", "--transport", transport, id, "echo", "hello"), "hello")
 	equal(t, "exec --sync", u.run(t, "exec", "--sync", id, "hostname"), "exec")
 
-	cmd := u.Crictl(t.Context(), "exec", "-i", id, "cat")
+	// cat ends when the end of its input reaches it, and its output comes after that.
+	cmd := u.Crictl(t.Context(), "exec", "--transport", transport, "-i", id, "cat")
 	cmd.Stdin = strings.NewReader("through stdin")
 	out, err := harness.Output(cmd)
 	if err != nil {
@@ -70,14 +82,14 @@ func exec(t *testing.T, u user) {
 	}
 	equal(t, "exec -i", out, "through stdin")
 
-	_, err = harness.Output(u.Crictl(t.Context(), "exec", id, "sh", "-c", "exit 5"))
+	_, err = harness.Output(u.Crictl(t.Context(), "exec", "--transport", transport, id, "sh", "-c", "exit 5"))
 	if err == nil || !strings.Contains(err.Error(), "exit code 5") {
 		t.Errorf("exec of a command that exits with 5: %v", err)
 	}
 }
 
 // execTerminal talks to a shell through a terminal of its own, as a person would.
-func execTerminal(t *testing.T, u user) {
+func execTerminal(t *testing.T, u user, transport string) {
 	_, id := u.sleeper(t, "terminal")
 	terminal, path, err := console.NewPty()
 	if err != nil {
@@ -91,7 +103,7 @@ func execTerminal(t *testing.T, u user) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := u.Crictl(t.Context(), "exec", "-it", id, "sh")
+	cmd := u.Crictl(t.Context(), "exec", "--transport", transport, "-it", id, "sh")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = side, side, side
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	if err := cmd.Start(); err != nil {
@@ -110,13 +122,13 @@ func execTerminal(t *testing.T, u user) {
 	contains(t, "exec -it", string(out), "a 42 on /dev/pts/")
 }
 
-func attach(t *testing.T, u user) {
+func attach(t *testing.T, u user, transport string) {
 	config := u.PodConfig("attach")
 	container := harness.ContainerConfig(config, "main", image.Busybox, "sh", "-c", "while read word; do echo you said $word; done; echo bye")
 	container.Stdin, container.StdinOnce = true, true
 	_, id := u.pod(t, "attach", config, container)
 
-	cmd := u.Crictl(t.Context(), "attach", "-i", id)
+	cmd := u.Crictl(t.Context(), "attach", "--transport", transport, "-i", id)
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -134,10 +146,10 @@ func attach(t *testing.T, u user) {
 	contains(t, "the log", u.run(t, "logs", id), "you said hello\nbye")
 }
 
-func portForward(t *testing.T, u user) {
+func portForward(t *testing.T, u user, transport string) {
 	config := u.PodConfig("forward")
 	pod, _ := u.pod(t, "forward", config, harness.ContainerConfig(config, "httpd", image.Httpd))
-	cmd := u.Crictl(t.Context(), "port-forward", pod, ":80")
+	cmd := u.Crictl(t.Context(), "port-forward", "--transport", transport, pod, ":80")
 	lines := start(t, cmd)
 	// Forwarding from 127.0.0.1:36789 -> 80
 	words := strings.Fields(readLine(t, lines))

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -23,8 +24,9 @@ import (
 const pinned = "9700f9a2f5bf2c45f2f605a0bd3bce7cf37420ec9d3ed50ac2758413308766bf"
 
 // TestCritest runs the whole suite: on containerd-lite with either shim, and on stock containerd with ours.
-// LITE_DAEMON and LITE_HANDLER choose one pair instead, LITE_FOCUS chooses specs by a regular expression, and
-// LITE_SEED repeats a random order.
+// LITE_DAEMON and LITE_HANDLER choose one pair instead, LITE_FOCUS chooses specs by a regular expression,
+// LITE_SEED repeats a random order, LITE_RUNS is how many times the suite runs, and LITE_WEBSOCKET=1 lets exec,
+// attach and port-forward come over WebSocket instead of SPDY.
 func TestCritest(t *testing.T) {
 	pairs := []harness.Options{
 		{Daemon: harness.Lite, Handler: harness.HandlerLite},
@@ -36,8 +38,23 @@ func TestCritest(t *testing.T) {
 	}
 	for _, options := range pairs {
 		options = options.WithDefaults()
-		t.Run(options.Daemon+" with handler "+options.Handler, func(t *testing.T) { suite(t, options) })
+		for range runs(t) {
+			t.Run(options.Daemon+" with handler "+options.Handler, func(t *testing.T) { suite(t, options) })
+		}
 	}
+}
+
+func runs(t *testing.T) int {
+	t.Helper()
+	asked := os.Getenv("LITE_RUNS")
+	if asked == "" {
+		return 1
+	}
+	count, err := strconv.Atoi(asked)
+	if err != nil || count < 1 {
+		t.Fatalf("LITE_RUNS is %q, not a number of runs", asked)
+	}
+	return count
 }
 
 // suite runs critest once. Its numbers are printed as lines that begin with "report: ".
@@ -117,12 +134,16 @@ func run(t *testing.T, bench *harness.Bench, report string) []Spec {
 	args := []string{
 		"-runtime-endpoint", endpoint, "-image-endpoint", endpoint, "-config", bench.CrictlConfig(),
 		"-ginkgo.json-report", report, "-ginkgo.timeout", "30m", "-ginkgo.no-color",
+		"-ginkgo.randomize-all",
 	}
 	if focus := os.Getenv("LITE_FOCUS"); focus != "" {
 		args = append(args, "-ginkgo.focus", focus)
 	}
 	if seed := os.Getenv("LITE_SEED"); seed != "" {
 		args = append(args, "-ginkgo.seed", seed)
+	}
+	if os.Getenv("LITE_WEBSOCKET") != "" {
+		args = append(args, "-websocket-exec", "-websocket-attach", "-websocket-portforward")
 	}
 	cmd := exec.CommandContext(t.Context(), binary(t, bench), args...)
 	cmd.Dir = bench.Root
