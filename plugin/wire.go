@@ -131,8 +131,11 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 		Images:     s.images,
 		Streams:    s.streams,
 		Events:     s.events,
-		Stats:      stats.NewCollector(cgroups, s.images),
-		Node:       node{network: s.network, machine: machine, config: deps.Config},
+		Stats: stats.NewCollector(cgroups, s.images, stats.Rates{
+			Period:    settings.StatsCollectPeriod.Or(0),
+			Retention: settings.StatsRetentionPeriod.Or(0),
+		}),
+		Node: node{network: s.network, machine: machine, config: deps.Config},
 	})
 	return nil
 }

@@ -36,8 +36,6 @@ var (
 		{[]string{"registry", "auths"}, nil, "write imagePullSecrets instead"},
 	}
 	pendingRuntime = []pendingKey{
-		{[]string{"stats_collect_period"}, nil, "CPU use is measured between two requests for it"},
-		{[]string{"stats_retention_period"}, nil, "CPU use is measured between two requests for it"},
 		{[]string{"containerd", "runtimes", "*", "sandboxer"}, []any{sandboxerPod}, "pods of the handler are made as with podsandbox"},
 		{[]string{"containerd", "runtimes", "*", "io_type"}, []any{ioFIFO}, "the shim gets FIFOs"},
 		{[]string{"cni", "conf_template"}, nil, "no network configuration is written; put one into cni.conf_dir"},

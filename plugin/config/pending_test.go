@@ -23,8 +23,6 @@ func TestPending(t *testing.T) {
 		configs."r.example.com".auth.password = "secret"
 		auths."https://r.example.com".auth = "secret"`)
 	mustDecode(t, &runtime, `
-		stats_collect_period = "5s"
-		stats_retention_period = "5m"
 		cni.conf_template = "/t"
 		[containerd]
 		runtimes.kata = {runtime_type = "io.containerd.kata.v2", sandboxer = "shim", io_type = "streaming"}`)
@@ -39,8 +37,6 @@ func TestPending(t *testing.T) {
 		"images'.registry.configs ",
 		"images'.registry.auths ",
 		"images'.disable_snapshot_annotations ",
-		"runtime'.stats_collect_period ",
-		"runtime'.stats_retention_period ",
 		"runtime'.containerd.runtimes.kata.sandboxer ",
 		"runtime'.containerd.runtimes.kata.io_type ",
 		"runtime'.cni.conf_template ",

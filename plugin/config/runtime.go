@@ -21,9 +21,10 @@ type Runtime struct {
 	DrainExecSyncIOTimeout Duration `toml:"drain_exec_sync_io_timeout"`
 	// IgnoreDeprecationWarnings are ids of deprecations that the Status condition does not report.
 	IgnoreDeprecationWarnings []string `toml:"ignore_deprecation_warnings"`
-	// StatsCollectPeriod is the time between two CPU samples for UsageNanoCores; unset means 1s.
+	// StatsCollectPeriod is the shortest time that UsageNanoCores is measured over; unset means 1s. Samples are taken when
+	// somebody asks, not in the background.
 	StatsCollectPeriod Duration `toml:"stats_collect_period"`
-	// StatsRetentionPeriod is how long CPU samples are kept; unset means 2m.
+	// StatsRetentionPeriod is the longest time, and how long CPU samples are kept; unset means 10m.
 	StatsRetentionPeriod Duration `toml:"stats_retention_period"`
 	// EnableCRIU allows checkpoint and restore.
 	EnableCRIU bool `toml:"enable_criu"`

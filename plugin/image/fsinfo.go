@@ -12,24 +12,31 @@ import (
 // FsInfo returns the disk usage of images and containers as of the last sample:
 // one entry for each snapshotter in use, the default one first because the
 // kubelet reads only that. What the content store holds is part of it when both
-// are on one device, else an entry of its own. container_filesystems stays empty,
-// as the CRI has it where layers and writable layers are on one file system.
+// are on one device, else an entry of its own.
+//
+// The container file systems are those of the writable layers (KEP-4191), of
+// which the image file systems have the bytes, too: a snapshotter keeps both in
+// one directory. The kubelet takes two equal mount points for a node where images
+// and containers are not separated.
 func (m *Manager) FsInfo(context.Context) (*runtimeapi.ImageFsInfoResponse, error) {
 	last := m.sampler.last.Load()
-	first := last.totals[m.opts.Snapshotter]
-	if last.oneDevice {
-		first = first.plus(last.content)
-	}
-	out := []*runtimeapi.FilesystemUsage{encodeUsage(m.SnapshotsRoot(m.opts.Snapshotter), first)}
-	for _, name := range m.opts.snapshotters()[1:] {
-		if usage, ok := last.totals[name]; ok {
-			out = append(out, encodeUsage(m.SnapshotsRoot(name), usage))
+	answer := &runtimeapi.ImageFsInfoResponse{}
+	for i, name := range m.opts.snapshotters() {
+		images, ok := last.totals[name]
+		if i == 0 && last.oneDevice {
+			images = images.plus(last.content)
 		}
+		if i > 0 && !ok {
+			continue // nothing uses it
+		}
+		root := m.SnapshotsRoot(name)
+		answer.ImageFilesystems = append(answer.ImageFilesystems, encodeUsage(root, images))
+		answer.ContainerFilesystems = append(answer.ContainerFilesystems, encodeUsage(root, last.containers[name]))
 	}
 	if !last.oneDevice && !last.content.At.IsZero() {
-		out = append(out, encodeUsage(m.opts.ContentRoot, last.content))
+		answer.ImageFilesystems = append(answer.ImageFilesystems, encodeUsage(m.opts.ContentRoot, last.content))
 	}
-	return &runtimeapi.ImageFsInfoResponse{ImageFilesystems: out}, nil
+	return answer, nil
 }
 
 // encodeUsage returns a usage as the CRI message. What was not measured yet is

@@ -5,6 +5,7 @@ package image
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"sync"
@@ -127,6 +128,11 @@ func New(ctx context.Context, opts Options, deps Deps) (*Manager, error) {
 		if deps.Snapshotter(name) == nil {
 			return nil, fmt.Errorf("snapshotter %s: not loaded, see `ctr plugins ls`: %w", name, errdefs.ErrNotFound)
 		}
+	}
+	opts.ContentRoot = existing(opts.ContentRoot)
+	opts.SnapshotRoots = maps.Clone(opts.SnapshotRoots)
+	for name, root := range opts.SnapshotRoots {
+		opts.SnapshotRoots[name] = existing(root)
 	}
 	ctx, cancel := context.WithCancel(namespaces.WithNamespace(ctx, namespace))
 	m := &Manager{

@@ -48,6 +48,9 @@ type sample struct {
 	snapshots map[snapshotKey]snapshotUsage
 	totals    map[string]Usage // of the snapshotters that have snapshots
 	content   Usage
+	// containers is the part of totals that is written to: writable layers.
+	containers  map[string]Usage
+	filesystems map[string]Filesystem // by snapshotter
 	// oneDevice is whether the content store is on the file system of the default
 	// snapshotter.
 	oneDevice bool
@@ -85,9 +88,11 @@ func (s *sampler) run(ctx context.Context) {
 func (s *sampler) take(ctx context.Context) {
 	last := s.last.Load()
 	next := &sample{
-		snapshots: map[snapshotKey]snapshotUsage{},
-		totals:    map[string]Usage{},
-		oneDevice: sameDevice(s.opts.SnapshotRoots[s.opts.Snapshotter], s.opts.ContentRoot),
+		snapshots:   map[snapshotKey]snapshotUsage{},
+		totals:      map[string]Usage{},
+		containers:  map[string]Usage{},
+		filesystems: map[string]Filesystem{},
+		oneDevice:   sameDevice(s.opts.SnapshotRoots[s.opts.Snapshotter], s.opts.ContentRoot),
 	}
 	for _, name := range s.opts.snapshotters() {
 		if err := s.takeSnapshots(ctx, name, last, next); err != nil {
@@ -97,9 +102,18 @@ func (s *sampler) take(ctx context.Context) {
 			log.G(ctx).WithField("snapshotter", name).WithError(err).Warn("disk usage of snapshots is unknown")
 			last.copyTo(next, name)
 		}
+		f, err := readFilesystem(s.opts.SnapshotRoots[name], last.filesystems[name])
+		if err != nil {
+			log.G(ctx).WithField("snapshotter", name).WithError(err).Debug("file system of snapshots is unknown")
+			continue
+		}
+		next.filesystems[name] = f
 	}
 	for key, usage := range next.snapshots {
 		next.totals[key.snapshotter] = next.totals[key.snapshotter].plus(usage.Usage)
+		if usage.kind == snapshots.KindActive {
+			next.containers[key.snapshotter] = next.containers[key.snapshotter].plus(usage.Usage)
+		}
 	}
 	var err error
 	if next.content, err = s.takeContent(ctx); err != nil {

@@ -87,10 +87,14 @@ func TestFsInfo(t *testing.T) {
 		layers += uint64(usage.Size)
 		return err
 	}))
-	if len(resp.ImageFilesystems) != 1 || len(resp.ContainerFilesystems) != 0 {
+	if len(resp.ImageFilesystems) != 1 || len(resp.ContainerFilesystems) != 1 {
 		t.Fatalf("file systems: %v", resp)
 	}
-	fs := resp.ImageFilesystems[0]
+	fs, containers := resp.ImageFilesystems[0], resp.ContainerFilesystems[0]
+	// The kubelet takes different mount points for separate file systems.
+	if containers.FsId.Mountpoint != fs.FsId.Mountpoint || containers.UsedBytes.Value != 0 {
+		t.Errorf("containers are at %v, want nothing at %s", containers, fs.FsId.Mountpoint)
+	}
 	if fs.UsedBytes.Value != stored+layers || fs.UsedBytes.Value == 0 || fs.InodesUsed.Value == 0 {
 		t.Errorf("used %v, want %d of content and %d of layers", fs, stored, layers)
 	}
@@ -105,6 +109,38 @@ func TestFsInfo(t *testing.T) {
 	must(t, err)
 	if len(resp.ImageFilesystems) != 2 || resp.ImageFilesystems[1].FsId.Mountpoint != m.SnapshotsRoot(otherSnapshotter) {
 		t.Errorf("with two snapshotters in use: %v", resp)
+	}
+	if len(resp.ContainerFilesystems) != 2 || resp.ContainerFilesystems[1].FsId.Mountpoint != m.SnapshotsRoot(otherSnapshotter) {
+		t.Errorf("with two snapshotters in use: %v", resp)
+	}
+}
+
+// TestFsInfoOfContainers writes to a layer: the container file system has what is
+// in writable layers, the image file system that and the rest.
+func TestFsInfoOfContainers(t *testing.T) {
+	n := newNode(t)
+	m := n.start(t, Options{})
+	sn := n.db.Snapshotter(defaultSnapshotter)
+	lease, err := n.leases.Create(n.ctx, leases.WithRandomID())
+	must(t, err)
+	ctx := leases.WithLease(n.ctx, lease.ID)
+	for _, name := range []string{"layer", "web"} {
+		mounts, err := sn.Prepare(ctx, name, "")
+		must(t, err)
+		must(t, os.WriteFile(filepath.Join(mounts[0].Source, "file"), make([]byte, 1<<20), 0o600))
+	}
+	must(t, sn.Commit(ctx, "committed", "layer"))
+	m.sampler.take(n.ctx)
+	resp, err := m.FsInfo(t.Context())
+	must(t, err)
+	layer, _ := m.SnapshotUsage(defaultSnapshotter, "committed")
+	web, ok := m.SnapshotUsage(defaultSnapshotter, "web")
+	images, containers := resp.ImageFilesystems[0], resp.ContainerFilesystems[0]
+	if !ok || containers.UsedBytes.Value != web.Bytes || containers.InodesUsed.Value != web.Inodes {
+		t.Errorf("containers use %v, want %+v", containers, web)
+	}
+	if images.UsedBytes.Value != layer.Bytes+web.Bytes || layer.Bytes < 1<<20 {
+		t.Errorf("images use %v, want %d and %d bytes", images, layer.Bytes, web.Bytes)
 	}
 }
 

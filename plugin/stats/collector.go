@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package stats measures what containers and pods use, in the messages of the
-// CRI. It reads files of cgroups and of network namespaces; it never calls a shim
-// or a runtime, so that a stuck one delays nobody. What cannot be read is left
-// out of an answer, nothing fails.
+// CRI: the statistics, and the metrics of the kubelet's cAdvisor endpoint
+// (KEP-2371). It reads files of cgroups, of /proc and of network namespaces, once
+// for each container; it never calls a shim or a runtime, so that a stuck one
+// delays nobody. What cannot be read is left out of an answer, nothing fails.
 //
-// It calls network to enter the namespace of a pod, and takes the disk usage of
-// writable layers from package image, which samples it. rates.mu guards the last
-// CPU samples; it is held for map operations only.
+// The metrics are tables, one file metric_*.go for each group: who wants another
+// metric adds a row, and what it is read from to v1.go and v2.go.
+//
+// It calls network to enter the namespace of a pod, spec for the names of cgroups,
+// and takes the disk usage of writable layers from package image, which samples
+// it. rates.mu guards the last CPU samples; it is held for map operations only.
 package stats
 
 import (
@@ -27,18 +31,20 @@ type Layers interface {
 	SnapshotUsage(snapshotter, key string) (image.Usage, bool)
 	// SnapshotsRoot is the directory of a snapshotter, "" if it is not known.
 	SnapshotsRoot(snapshotter string) string
+	// Filesystem is what that directory is on; false if it was not measured yet.
+	Filesystem(snapshotter string) (image.Filesystem, bool)
 }
 
 // Collector answers the stats calls of the CRI.
 type Collector struct {
 	reader *Reader
 	layers Layers
-	rates  rates
+	rates  *rates
 }
 
 // NewCollector returns a Collector that has no samples yet.
-func NewCollector(reader *Reader, layers Layers) *Collector {
-	return &Collector{reader: reader, layers: layers, rates: rates{samples: map[string]sample{}}}
+func NewCollector(reader *Reader, layers Layers, r Rates) *Collector {
+	return &Collector{reader: reader, layers: layers, rates: newRates(r)}
 }
 
 // ContainerStats measures a container. One that does not run has attributes and
@@ -61,21 +67,21 @@ func (c *Collector) container(r *container.Record) (*runtimeapi.ContainerStats, 
 	if r.State() != runtimeapi.ContainerState_CONTAINER_RUNNING {
 		return answer, Usage{}
 	}
-	u := c.usage(r.ID, r.Cgroup)
+	u := c.usage(r.ID, r.Cgroup, r.Times.Started)
 	answer.Cpu, answer.Memory, answer.Swap, answer.Io = u.CPU, u.Memory, u.Swap, u.IO
 	return answer, u
 }
 
-// usage reads a cgroup and adds the rate of its CPU usage.
-func (c *Collector) usage(id, cgroup string) Usage {
+// usage reads a cgroup and adds the rate of its CPU usage; see rates.add.
+func (c *Collector) usage(id, cgroup string, start int64) Usage {
 	u := c.reader.Usage(cgroup)
-	c.addRate(id, u)
+	c.addRate(id, start, u)
 	return u
 }
 
-func (c *Collector) addRate(id string, u Usage) {
+func (c *Collector) addRate(id string, start int64, u Usage) {
 	if u.CPU != nil {
-		u.CPU.UsageNanoCores = c.rates.add(id, u.CPU)
+		u.CPU.UsageNanoCores = c.rates.add(id, start, u.CPU)
 	}
 }
 
@@ -92,9 +98,9 @@ func (c *Collector) writableLayer(r *container.Record) *runtimeapi.FilesystemUsa
 	return layer
 }
 
-// PodStats measures a ready pod and its containers, members. Its cgroup is that
-// of the kubelet, which has more in it than the containers; a pod without one is
-// the sum of its containers.
+// PodStats measures a pod and its containers, members. Its cgroup is that of the
+// kubelet, which has more in it than the containers; a pod without one is the sum
+// of its containers. Of a stopped pod there are the containers only.
 func (c *Collector) PodStats(r *pod.Record, members []*container.Record) *runtimeapi.PodSandboxStats {
 	linux := &runtimeapi.LinuxPodSandboxStats{}
 	var sum Usage
@@ -103,15 +109,18 @@ func (c *Collector) PodStats(r *pod.Record, members []*container.Record) *runtim
 		linux.Containers = append(linux.Containers, stats)
 		sum.add(u)
 	}
-	var u Usage
-	if parent := r.Config.GetLinux().GetCgroupParent(); parent != "" {
-		u = c.usage(r.ID, parent)
-	} else {
-		u = sum
-		c.addRate(r.ID, u)
+	u, start := sum, r.CreatedAt
+	if parent := r.Config.GetLinux().GetCgroupParent(); parent != "" && r.State != pod.Stopped {
+		u = c.reader.Usage(parent)
 	}
+	if r.Config.GetMetadata().GetAttempt() > 0 {
+		start = 0 // the cgroup was there before
+	}
+	c.addRate(r.ID, start, u)
 	linux.Cpu, linux.Memory, linux.Io, linux.Process = u.CPU, u.Memory, u.IO, u.Processes
-	linux.Network = c.network(r)
+	if n := c.network(r); n != nil {
+		linux.Network = n.message()
+	}
 	return &runtimeapi.PodSandboxStats{
 		Attributes: &runtimeapi.PodSandboxAttributes{
 			Id:          r.ID,
@@ -123,15 +132,16 @@ func (c *Collector) PodStats(r *pod.Record, members []*container.Record) *runtim
 	}
 }
 
-// network is nil for a pod in the network of the host: its counters are not the
-// pod's.
-func (c *Collector) network(r *pod.Record) *runtimeapi.NetworkUsage {
-	if r.HostNetwork() || r.Namespaces.Net == "" {
+// network is nil for a pod in the network of the host, whose counters are not the
+// pod's, and for one whose network is gone.
+func (c *Collector) network(r *pod.Record) *networkReadings {
+	if r.HostNetwork() || r.Namespaces.Net == "" || r.State == pod.Stopped {
 		return nil
 	}
-	usage, err := c.reader.buffers.networkUsage(r.Namespaces.Net)
+	n, err := c.reader.buffers.network(r.Namespaces.Net)
 	if err != nil {
 		log.L.WithError(err).WithField("pod", r.ID).Debug("network counters of pod are unknown")
+		return nil
 	}
-	return usage
+	return &n
 }

@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-	"google.golang.org/protobuf/testing/protocmp"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/containerd-lite/containerd-lite/plugin/container"
@@ -26,6 +24,11 @@ func (fakeLayers) SnapshotUsage(snapshotter, key string) (image.Usage, bool) {
 }
 
 func (fakeLayers) SnapshotsRoot(string) string { return "/snapshots" }
+
+func (fakeLayers) Filesystem(snapshotter string) (image.Filesystem, bool) {
+	f := image.Filesystem{Device: "/dev/sdb1", Bytes: 1 << 40, Inodes: 1000, InodesFree: 400, At: time.Unix(0, 77)}
+	return f, snapshotter == "overlayfs"
+}
 
 func newContainer(id string, change func(*container.Record)) *container.Record {
 	r := &container.Record{
@@ -64,7 +67,7 @@ func layer(sizes ...uint64) *runtimeapi.FilesystemUsage {
 }
 
 func TestContainerStats(t *testing.T) {
-	c := NewCollector(machineV2.with(cgroupV2.below("sys/fs/cgroup/kubepods/pod1/abc")).reader(t), fakeLayers{})
+	c := NewCollector(machineV2.with(cgroupV2.below("sys/fs/cgroup/kubepods/pod1/abc")).reader(t), fakeLayers{}, Rates{})
 	running := &runtimeapi.ContainerStats{
 		Attributes: attributes("abc"), WritableLayer: layer(4096, 2),
 		Cpu: usageV2.CPU, Memory: usageV2.Memory, Swap: usageV2.Swap, Io: usageV2.IO,
@@ -90,7 +93,7 @@ func TestContainerStats(t *testing.T) {
 }
 
 func newPod(parent string) *pod.Record {
-	return &pod.Record{ID: "p", State: pod.Ready, Config: &runtimeapi.PodSandboxConfig{
+	return &pod.Record{ID: "p", State: pod.Ready, CreatedAt: 900e9, Config: &runtimeapi.PodSandboxConfig{
 		Metadata: &runtimeapi.PodSandboxMetadata{Name: "web", Namespace: "default", Uid: "1"},
 		Labels:   map[string]string{"app": "web"},
 		Linux:    &runtimeapi.LinuxPodSandboxConfig{CgroupParent: parent},
@@ -128,7 +131,7 @@ func TestPodStats(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			c := NewCollector(machine.reader(t), fakeLayers{})
+			c := NewCollector(machine.reader(t), fakeLayers{}, Rates{})
 			got := c.PodStats(newPod(tt.parent), members)
 			tt.want.Containers = []*runtimeapi.ContainerStats{
 				{Attributes: attributes("abc"), WritableLayer: layer(4096, 2), Cpu: usageV2.CPU, Memory: usageV2.Memory, Swap: usageV2.Swap, Io: usageV2.IO},
@@ -147,7 +150,7 @@ func TestPodStats(t *testing.T) {
 
 // TestPodNetworkBroken finds that a pod whose network is gone has the rest.
 func TestPodNetworkBroken(t *testing.T) {
-	c := NewCollector(machineV2.with(cgroupV2.below("sys/fs/cgroup/kubepods/pod1")).reader(t), fakeLayers{})
+	c := NewCollector(machineV2.with(cgroupV2.below("sys/fs/cgroup/kubepods/pod1")).reader(t), fakeLayers{}, Rates{})
 	r := newPod("/kubepods/pod1")
 	r.Namespaces.Net = t.TempDir() + "/gone"
 	got := c.PodStats(r, nil)
@@ -171,39 +174,10 @@ func TestPodNetwork(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	c := NewCollector(machineV2.reader(t), fakeLayers{})
+	c := NewCollector(machineV2.reader(t), fakeLayers{}, Rates{})
 	r := newPod("")
 	r.Namespaces = ns
 	if d := diff(&runtimeapi.NetworkUsage{}, c.PodStats(r, nil).Linux.Network); d != "" {
 		t.Errorf("network of a pod with a loopback only (-want +got):\n%s", d)
-	}
-}
-
-func TestParseNetDev(t *testing.T) {
-	const head = "Inter-|   Receive                                                |  Transmit\n" +
-		" face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n"
-	lo := "    lo:     100       1    0    0    0     0          0         0      100       1    0    0    0     0       0          0\n"
-	net1 := "  net1:      11       2    3    4    5     6          7         8        9      10   11   12   13    14      15         16\n"
-	eth0 := "  eth0:18446744073709551615 2 30 4    5     6          7         8       90      10  110   12   13    14      15         16\n"
-	one := &runtimeapi.NetworkInterfaceUsage{Name: "net1", RxBytes: value(11), RxErrors: value(3), TxBytes: value(9), TxErrors: value(11)}
-	two := &runtimeapi.NetworkInterfaceUsage{Name: "eth0", RxBytes: value(1<<64 - 1), RxErrors: value(30), TxBytes: value(90), TxErrors: value(110)}
-	at := time.Unix(0, 42)
-	tests := []struct {
-		name, content string
-		want          *runtimeapi.NetworkUsage
-	}{
-		{"none", head + lo, &runtimeapi.NetworkUsage{Timestamp: 42}},
-		{"eth0 is the default", head + lo + net1 + eth0,
-			&runtimeapi.NetworkUsage{Timestamp: 42, DefaultInterface: two, Interfaces: []*runtimeapi.NetworkInterfaceUsage{one, two}}},
-		{"or the first", head + net1,
-			&runtimeapi.NetworkUsage{Timestamp: 42, DefaultInterface: one, Interfaces: []*runtimeapi.NetworkInterfaceUsage{one}}},
-		{"cut off", head + net1 + eth0[:40],
-			&runtimeapi.NetworkUsage{Timestamp: 42, DefaultInterface: one, Interfaces: []*runtimeapi.NetworkInterfaceUsage{one}}},
-		{"empty", "", &runtimeapi.NetworkUsage{Timestamp: 42}},
-	}
-	for _, tt := range tests {
-		if d := cmp.Diff(tt.want, parseNetDev([]byte(tt.content), at), protocmp.Transform()); d != "" {
-			t.Errorf("%s (-want +got):\n%s", tt.name, d)
-		}
 	}
 }

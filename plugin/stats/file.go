@@ -5,16 +5,16 @@ package stats
 import (
 	"bytes"
 	"errors"
-	"iter"
+	"math"
 	"strconv"
 	"sync"
 
 	"golang.org/x/sys/unix"
 )
 
-// maxFile bounds what is read of a file, in bytes. The longest, memory.stat, has
-// about 2 KiB; the interfaces of a pod can be more than anybody wants to see.
-const maxFile = 16 << 10
+// maxFile bounds what is read of a file, in bytes. Most have less than 2 KiB; the
+// processes and interfaces of a pod can be more than anybody wants to see.
+const maxFile = 64 << 10
 
 // buffers are shared by all readers: a list reads ten files for each container.
 type buffers struct{ pool sync.Pool }
@@ -67,30 +67,43 @@ func (d dir) read(name string) ([]byte, bool) {
 	return bytes.TrimSpace(d.buf[:n]), true
 }
 
-// number returns the number that a file contains; false for "max", too.
-func (d dir) number(name string) (uint64, bool) {
-	content, ok := d.read(name)
-	if !ok {
-		return 0, false
-	}
-	return number(content)
+// content is [dir.read] for a file of lines: empty if it cannot be read.
+func (d dir) content(name string) []byte {
+	content, _ := d.read(name)
+	return content
 }
 
-// fields are the lines "key value" of a file.
-func fields(content []byte) iter.Seq2[string, uint64] {
-	return func(yield func(string, uint64) bool) {
-		for line := range bytes.Lines(content) {
-			key, value, _ := bytes.Cut(bytes.TrimSpace(line), []byte{' '})
-			if n, ok := number(value); ok && !yield(string(key), n) {
-				return
-			}
+// number returns the number that a file contains, the largest one for "max".
+func (d dir) number(name string) num {
+	return parseNumber(d.content(name))
+}
+
+// collect sets those lines "key value" of a file that are wanted.
+func (d dir) collect(name string, want map[string]*num) {
+	for line := range bytes.Lines(d.content(name)) {
+		key, text, _ := bytes.Cut(bytes.TrimSpace(line), []byte{' '})
+		if wanted, ok := want[string(key)]; ok {
+			*wanted = parseNumber(text)
 		}
 	}
 }
 
-func number(text []byte) (uint64, bool) {
+func parseNumber(text []byte) num {
+	if string(text) == "max" {
+		return value(math.MaxUint64)
+	}
 	n, err := strconv.ParseUint(string(text), 10, 64)
-	return n, err == nil
+	if err != nil {
+		return nil
+	}
+	return value(n)
+}
+
+// parseDevice reads the number of a block device, "8:0".
+func parseDevice(text []byte) (major, minor uint64, ok bool) {
+	before, after, ok := bytes.Cut(text, []byte{':'})
+	a, b := parseNumber(before), parseNumber(after)
+	return a.GetValue(), b.GetValue(), ok && a != nil && b != nil
 }
 
 func ignoringEINTR(call func() (int, error)) (int, error) {

@@ -88,10 +88,15 @@ func (h *hierarchies) dir(controller, cgroup string) string {
 	if !ok {
 		return ""
 	}
+	return filepath.Join(mount, h.path(controller, cgroup))
+}
+
+// path returns the absolute path of a cgroup in the hierarchy of a controller.
+func (h *hierarchies) path(controller, cgroup string) string {
 	if !path.IsAbs(cgroup) {
 		cgroup = path.Join(h.relativeTo(controller), cgroup)
 	}
-	return filepath.Join(mount, path.Clean(cgroup))
+	return path.Clean(cgroup)
 }
 
 // relativeTo is the cgroup that runc takes a relative path as below of: its own,

@@ -42,7 +42,7 @@ func TestDir(t *testing.T) {
 		{machineV1, "memory", "abc", "memory/system.slice/containerd.service/abc"},
 		{machineV1, "cpuacct", "abc", "cpu,cpuacct/system.slice/abc"},
 		{machineV1, unified, "/abc", ""},
-		{machineV1, "hugetlb", "/abc", ""},
+		{machineV1, "rdma", "/abc", ""},
 		{hybrid, "pids", "/abc", "pids/abc"},
 		{hybrid, unified, "/abc", ""},
 		{machineV2, unified, "/../../etc", "etc"},

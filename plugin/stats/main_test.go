@@ -5,6 +5,7 @@ package stats
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -18,6 +19,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // tree is a root directory: content by path.
 type tree map[string]string
+
+// link before a content makes it the target of a symbolic link.
+const link = "-> "
 
 // below returns the tree in a directory.
 func (t tree) below(dir string) tree {
@@ -47,6 +51,12 @@ func (t tree) reader(tb testing.TB) *Reader {
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 			tb.Fatal(err)
 		}
+		if target, ok := strings.CutPrefix(content, link); ok {
+			if err := os.Symlink(target, file); err != nil {
+				tb.Fatal(err)
+			}
+			continue
+		}
 		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 			tb.Fatal(err)
 		}
@@ -69,6 +79,8 @@ var (
 		"proc/self/mountinfo": "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n" +
 			"32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw shared:3 - cgroup cgroup rw,cpu,cpuacct\n" +
 			"35 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n" +
+			"36 31 0:33 / /sys/fs/cgroup/blkio rw - cgroup cgroup rw,blkio\n" +
+			"37 31 0:34 / /sys/fs/cgroup/hugetlb rw - cgroup cgroup rw,hugetlb\n" +
 			"39 31 0:36 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids\n",
 		"proc/self/cgroup": "9:pids:/system.slice/containerd.service\n4:memory:/system.slice/containerd.service\n" +
 			"2:cpu,cpuacct:/system.slice\n1:name=systemd:/system.slice/containerd.service\n",
@@ -79,24 +91,6 @@ var (
 		"proc/self/cgroup": machineV1["proc/self/cgroup"] + "0::/system.slice/containerd.service\n",
 	}
 )
-
-// cgroupV2 are the files of a container with a limit of 64 MiB, with most of the
-// lines that are not wanted left out.
-var cgroupV2 = tree{
-	"cpu.stat":     "usage_usec 2500000\nuser_usec 2000000\nsystem_usec 500000\nnr_periods 0\n",
-	"cpu.pressure": "some avg10=1.50 avg60=0.25 avg300=0.05 total=1234\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n",
-
-	"memory.current":      "33554432\n",
-	"memory.max":          "67108864\n",
-	"memory.stat":         "anon 8388608\nfile 25165824\ninactive_file 12582912\npgfault 4242\npgmajfault 17\n",
-	"memory.pressure":     "some avg10=0.00 avg60=0.00 avg300=0.00 total=5\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=3\n",
-	"memory.swap.current": "4096\n",
-	"memory.swap.max":     "1048576\n",
-	"memory.events":       "low 0\nhigh 0\nmax 12\noom 1\noom_kill 1\noom_group_kill 0\n",
-
-	"io.pressure":  "some avg10=0.10 avg60=0.20 avg300=0.30 total=7\nfull avg10=0.01 avg60=0.02 avg300=0.03 total=6\n",
-	"pids.current": "3\n",
-}
 
 var usageV2 = Usage{
 	CPU: &runtimeapi.CpuUsage{
@@ -121,22 +115,6 @@ var usageV2 = Usage{
 		Full: &runtimeapi.PsiData{Total: 6000, Avg10: 0.01, Avg60: 0.02, Avg300: 0.03},
 	}},
 	Processes: &runtimeapi.ProcessUsage{ProcessCount: value(3)},
-}
-
-// cgroupV1 has the same usage as cgroupV2, below the mount points of machineV1.
-func cgroupV1(path string) tree {
-	return tree{}.with(
-		tree{"cpuacct.usage": "2500000000\n"}.below("sys/fs/cgroup/cpu,cpuacct"+path),
-		tree{"pids.current": "3\n"}.below("sys/fs/cgroup/pids"+path),
-		tree{
-			"memory.usage_in_bytes":       "33554432\n",
-			"memory.limit_in_bytes":       "67108864\n",
-			"memory.memsw.usage_in_bytes": "33558528\n",
-			"memory.memsw.limit_in_bytes": "68157440\n",
-			"memory.stat": "rss 1\ninactive_file 1\ntotal_rss 8388608\ntotal_inactive_file 12582912\n" +
-				"total_pgfault 4242\ntotal_pgmajfault 17\n",
-			"memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n",
-		}.below("sys/fs/cgroup/memory"+path))
 }
 
 // usageV1 is usageV2 without pressure, which cgroup v1 does not measure.

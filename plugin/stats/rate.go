@@ -3,45 +3,67 @@
 package stats
 
 import (
+	"cmp"
 	"sync"
 	"time"
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
+// Rates says how the rate of CPU usage is measured. Zero values have defaults.
+type Rates struct {
+	// Period is the shortest time that a rate is derived from; who asks more
+	// often gets the last one again. The default is a second.
+	Period time.Duration
+	// Retention is how long a sample is kept. The kubelet asks every 10 s. The
+	// default is 10 minutes.
+	Retention time.Duration
+}
+
 const (
-	// minInterval is the shortest time that a rate is derived from; who asks more
-	// often gets the last one again.
-	minInterval = time.Second
-	// maxInterval is how long a sample is kept. The kubelet asks every 10 s.
-	maxInterval = 10 * time.Minute
+	defaultPeriod    = time.Second
+	defaultRetention = 10 * time.Minute
 )
 
 // rates derives the rate of CPU usage from one sample to the next.
 type rates struct {
+	period, retention int64 // nanoseconds
+
 	mu      sync.Mutex
 	samples map[string]sample // by id of container or pod
 	swept   int64
 }
 
+func newRates(r Rates) *rates {
+	period := cmp.Or(r.Period, defaultPeriod)
+	retention := max(cmp.Or(r.Retention, defaultRetention), 2*period)
+	return &rates{period: int64(period), retention: int64(retention), samples: map[string]sample{}}
+}
+
 type sample struct {
 	at   int64  // Unix nanoseconds
 	used uint64 // CPU nanoseconds
-	rate *runtimeapi.UInt64Value
+	rate num
 }
 
-// add returns the rate since the last sample, in CPU nanoseconds per second; nil
-// for the first and when the counter started again.
-func (r *rates) add(id string, cpu *runtimeapi.CpuUsage) *runtimeapi.UInt64Value {
+// add returns the rate since the last sample, in CPU nanoseconds per second. The
+// first is since the start of the counter, so that it is there from the first
+// call on: start is in Unix nanoseconds, or 0 for a counter that was not new. It
+// is nil where there is nothing to compare with, after a restart of the daemon or
+// of the counter.
+func (r *rates) add(id string, start int64, cpu *runtimeapi.CpuUsage) num {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.sweep(cpu.Timestamp)
 	next := sample{at: cpu.Timestamp, used: cpu.UsageCoreNanoSeconds.GetValue()}
 	last, ok := r.samples[id]
+	if !ok {
+		last.at = start
+	}
 	interval := next.at - last.at
 	switch {
-	case !ok || next.used < last.used || interval > int64(maxInterval):
-	case interval < int64(minInterval):
+	case next.used < last.used || interval > r.retention:
+	case interval < r.period:
 		return last.rate
 	default:
 		perSecond := float64(next.used-last.used) / float64(interval) * float64(time.Second)
@@ -53,12 +75,12 @@ func (r *rates) add(id string, cpu *runtimeapi.CpuUsage) *runtimeapi.UInt64Value
 
 // sweep forgets who was not asked for lately: they are gone.
 func (r *rates) sweep(now int64) {
-	if now-r.swept < int64(maxInterval) {
+	if now-r.swept < r.retention {
 		return
 	}
 	r.swept = now
 	for id, s := range r.samples {
-		if now-s.at > int64(maxInterval) {
+		if now-s.at > r.retention {
 			delete(r.samples, id)
 		}
 	}

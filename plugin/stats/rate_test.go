@@ -12,16 +12,17 @@ import (
 )
 
 func TestRate(t *testing.T) {
-	r := rates{samples: map[string]sample{}}
+	r := newRates(Rates{})
 	start := time.Unix(1000, 0)
+	began := start.Add(-5 * time.Second).UnixNano()
 	steps := []struct {
 		what string
 		at   time.Duration
 		used time.Duration
-		want *runtimeapi.UInt64Value
+		want num
 	}{
-		{"first", 0, time.Second, nil},
-		{"too soon after the first", time.Millisecond, 2 * time.Second, nil},
+		{"first: since the start", 0, time.Second, value(2e8)},
+		{"too soon after the first", time.Millisecond, 2 * time.Second, value(2e8)},
 		{"half a core", 10 * time.Second, 6 * time.Second, value(5e8)},
 		{"too soon: the last again", 10*time.Second + 1, 60 * time.Second, value(5e8)},
 		{"two cores", 20 * time.Second, 26 * time.Second, value(2e9)},
@@ -31,7 +32,7 @@ func TestRate(t *testing.T) {
 		{"after a long time", time.Hour, 3 * time.Second, nil},
 	}
 	for _, s := range steps {
-		got := r.add("a", &runtimeapi.CpuUsage{
+		got := r.add("a", began, &runtimeapi.CpuUsage{
 			Timestamp:            start.Add(s.at).UnixNano(),
 			UsageCoreNanoSeconds: value(uint64(s.used)),
 		})
@@ -41,15 +42,41 @@ func TestRate(t *testing.T) {
 	}
 }
 
+func TestFirstRate(t *testing.T) {
+	now := time.Unix(10000, 0)
+	tests := []struct {
+		what  string
+		rates Rates
+		start int64
+		want  num
+	}{
+		{"the counter is new", Rates{}, now.Add(-10 * time.Second).UnixNano(), value(1e8)},
+		{"it was not", Rates{}, 0, nil},
+		{"too new", Rates{}, now.Add(-999 * time.Millisecond).UnixNano(), nil},
+		{"too old", Rates{}, now.Add(-11 * time.Minute).UnixNano(), nil},
+		{"new, but not for this period", Rates{Period: 20 * time.Second}, now.Add(-10 * time.Second).UnixNano(), nil},
+		{"old, but not for this retention", Rates{Retention: time.Hour}, now.Add(-1000 * time.Second).UnixNano(), value(1e6)},
+		{"a retention that is shorter than the period", Rates{Period: 10 * time.Second, Retention: time.Second}, now.Add(-20 * time.Second).UnixNano(), value(5e7)},
+	}
+	for _, tt := range tests {
+		got := newRates(tt.rates).add("a", tt.start, &runtimeapi.CpuUsage{
+			Timestamp: now.UnixNano(), UsageCoreNanoSeconds: value(1e9),
+		})
+		if d := cmp.Diff(tt.want, got, protocmp.Transform()); d != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.what, d)
+		}
+	}
+}
+
 func TestRatesForget(t *testing.T) {
-	r := rates{samples: map[string]sample{}}
+	r := newRates(Rates{})
 	at := func(d time.Duration) *runtimeapi.CpuUsage {
 		return &runtimeapi.CpuUsage{Timestamp: time.Unix(1000, 0).Add(d).UnixNano()}
 	}
-	r.add("gone", at(0))
-	r.add("here", at(0))
-	r.add("here", at(9*time.Minute))
-	r.add("here", at(18*time.Minute))
+	r.add("gone", 0, at(0))
+	r.add("here", 0, at(0))
+	r.add("here", 0, at(9*time.Minute))
+	r.add("here", 0, at(18*time.Minute))
 	if _, ok := r.samples["gone"]; ok || len(r.samples) != 1 {
 		t.Errorf("samples of %d containers, want the one that is asked for", len(r.samples))
 	}

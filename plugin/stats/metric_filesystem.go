@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stats
+
+import runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+// filesystemMetrics are of the writable layer of a container and of the file
+// system that it is on. They are measured in the background.
+var filesystemMetrics = []metric{
+	ofFilesystem("container_fs_inodes_free", "Number of available Inodes",
+		func(s *subject) num { return value(s.filesystem.InodesFree) }),
+	ofFilesystem("container_fs_inodes_total", "Number of Inodes",
+		func(s *subject) num { return value(s.filesystem.Inodes) }),
+	ofFilesystem("container_fs_limit_bytes", "Number of bytes that can be consumed by the container on this filesystem.",
+		func(s *subject) num { return value(s.filesystem.Bytes) }),
+	ofFilesystem("container_fs_usage_bytes", "Number of bytes that are consumed by the container on this filesystem.",
+		func(s *subject) num {
+			if s.layer.At.IsZero() { // newer than the last look at it
+				return nil
+			}
+			return value(s.layer.Bytes)
+		}),
+}
+
+func ofFilesystem(name, help string, get func(s *subject) num) metric {
+	return metric{name, help, runtimeapi.MetricType_GAUGE, []string{"device"}, func(s *subject, add addFunc) {
+		if !s.filesystem.At.IsZero() {
+			add(get(s), s.filesystem.Device)
+		}
+	}}
+}

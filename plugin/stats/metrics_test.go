@@ -1,0 +1,450 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stats
+
+import (
+	_ "embed"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/plugin/container"
+	"github.com/containerd-lite/containerd-lite/plugin/pod"
+)
+
+//go:embed testdata/cadvisor.tsv
+var cadvisorMetrics string
+
+// TestDescriptors compares the tables with the metrics of cAdvisor: the same
+// names, types and labels, but for those that testdata has a reason for.
+func TestDescriptors(t *testing.T) {
+	kinds := map[string]runtimeapi.MetricType{}
+	for _, group := range append(metricGroups, filesystemMetrics) {
+		for _, m := range group {
+			kinds[m.name] = m.kind
+		}
+	}
+	described := map[string]*runtimeapi.MetricDescriptor{}
+	for _, d := range new(Collector).MetricDescriptors() {
+		if described[d.Name] != nil {
+			t.Errorf("%s has two descriptors", d.Name)
+		}
+		if d.Help == "" {
+			t.Errorf("%s has no help", d.Name)
+		}
+		described[d.Name] = d
+	}
+	for line := range strings.Lines(cadvisorMetrics) {
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		row := strings.Split(strings.TrimSpace(line), "\t")
+		name, kind, labels, reason := row[0], row[1], row[2], row[3]
+		d := described[name]
+		delete(described, name)
+		switch {
+		case d == nil && reason == "-":
+			t.Errorf("%s is missing, and without a reason", name)
+		case d != nil && reason != "-":
+			t.Errorf("%s is there, though %s", name, reason)
+		case d != nil:
+			want := append([]string{"container", "id", "image", "name", "namespace", "pod"}, strings.FieldsFunc(labels, func(r rune) bool { return r == ',' || r == '-' })...)
+			if !slices.Equal(d.LabelKeys, want) {
+				t.Errorf("%s has labels %v, want %v", name, d.LabelKeys, want)
+			}
+			if got := strings.ToLower(kinds[name].String()); got != kind {
+				t.Errorf("%s is a %s, want a %s", name, got, kind)
+			}
+		}
+	}
+	for name := range described {
+		t.Errorf("%s is no metric of cAdvisor", name)
+	}
+}
+
+// both are the metrics of the fixtures that do not depend on the version of
+// cgroups: value by name and by labels after the base labels.
+var both = map[string]uint64{
+	"container_creation_time_seconds": 1000,
+	"container_start_time_seconds":    1002,
+
+	"container_spec_cpu_period":               100000,
+	"container_spec_cpu_quota":                50000,
+	"container_spec_cpu_shares":               1024,
+	"container_spec_memory_limit_bytes":       67108864,
+	"container_cpu_usage_seconds_total total": 2,
+	"container_cpu_user_seconds_total":        2,
+	"container_cpu_system_seconds_total":      0,
+
+	"container_cpu_cfs_periods_total":           40,
+	"container_cpu_cfs_throttled_periods_total": 7,
+	"container_cpu_cfs_throttled_seconds_total": 3,
+	"container_cpu_cfs_burst_periods_total":     2,
+	"container_cpu_cfs_burst_seconds_total":     1,
+
+	"container_memory_cache":                               25165824,
+	"container_memory_rss":                                 8388608,
+	"container_memory_kernel_usage":                        524288,
+	"container_memory_mapped_file":                         2097152,
+	"container_memory_swap":                                4096,
+	"container_memory_failcnt":                             12,
+	"container_memory_usage_bytes":                         33554432,
+	"container_memory_max_usage_bytes":                     50331648,
+	"container_memory_working_set_bytes":                   20971520,
+	"container_memory_total_active_file_bytes":             11534336,
+	"container_memory_total_inactive_file_bytes":           12582912,
+	"container_memory_failures_total pgfault hierarchy":    4242,
+	"container_memory_failures_total pgmajfault hierarchy": 17,
+	"container_memory_file_dirty_bytes":                    8192,
+	"container_memory_file_writeback_bytes":                4096,
+	"container_oom_events_total":                           1,
+
+	"container_hugetlb_usage_bytes 2MB": 4194304,
+	"container_hugetlb_failcnt 2MB":     6,
+	"container_hugetlb_usage_bytes 1GB": 1073741824,
+	"container_hugetlb_failcnt 1GB":     0,
+
+	"container_processes":                   3,
+	"container_threads":                     3,
+	"container_file_descriptors":            4,
+	"container_sockets":                     2,
+	"container_ulimits_soft max_open_files": 1024,
+
+	"container_fs_reads_bytes_total /dev/sda":               4096,
+	"container_fs_writes_bytes_total /dev/sda":              8192,
+	"container_fs_reads_total /dev/sda":                     1,
+	"container_fs_writes_total /dev/sda":                    2,
+	"container_blkio_device_usage_total /dev/sda 8 0 Read":  4096,
+	"container_blkio_device_usage_total /dev/sda 8 0 Write": 8192,
+
+	"container_fs_usage_bytes /dev/sdb1":  4096,
+	"container_fs_limit_bytes /dev/sdb1":  1 << 40,
+	"container_fs_inodes_total /dev/sdb1": 1000,
+	"container_fs_inodes_free /dev/sdb1":  400,
+}
+
+// onlyV2 are those that cgroup v1 does not have, or has differently.
+var onlyV2 = map[string]uint64{
+	"container_spec_memory_swap_limit_bytes":               1048576,
+	"container_spec_memory_reservation_limit_bytes":        1048576,
+	"container_memory_failures_total pgfault container":    4242,
+	"container_memory_failures_total pgmajfault container": 17,
+	"container_memory_events_high_total":                   4,
+	"container_memory_events_max_total":                    12,
+	"container_memory_pgscan_total":                        600,
+	"container_memory_pgsteal_total":                       500,
+	"container_memory_workingset_refault_file_total":       5,
+	"container_memory_workingset_refault_anon_total":       3,
+
+	"container_pressure_cpu_waiting_seconds_total":    0,
+	"container_pressure_cpu_stalled_seconds_total":    0,
+	"container_pressure_memory_waiting_seconds_total": 0,
+	"container_pressure_memory_stalled_seconds_total": 0,
+	"container_pressure_io_waiting_seconds_total":     0,
+	"container_pressure_io_stalled_seconds_total":     0,
+
+	"container_threads_max": 100,
+
+	"container_fs_reads_bytes_total 254:0":                 512,
+	"container_fs_writes_bytes_total 254:0":                0,
+	"container_fs_reads_total 254:0":                       3,
+	"container_fs_writes_total 254:0":                      0,
+	"container_blkio_device_usage_total 254:0 254 0 Read":  512,
+	"container_blkio_device_usage_total 254:0 254 0 Write": 0,
+	"container_fs_io_cost_usage_seconds_total 254:0":       1,
+	"container_fs_io_cost_wait_seconds_total 254:0":        2,
+	"container_fs_io_cost_indebt_seconds_total 254:0":      3,
+	"container_fs_io_cost_indelay_seconds_total 254:0":     4,
+}
+
+var onlyV1 = map[string]uint64{
+	"container_spec_memory_swap_limit_bytes":               68157440,
+	"container_spec_memory_reservation_limit_bytes":        0,
+	"container_memory_failures_total pgfault container":    4200,
+	"container_memory_failures_total pgmajfault container": 16,
+
+	"container_hugetlb_max_usage_bytes 2MB": 6291456,
+	"container_hugetlb_max_usage_bytes 1GB": 1073741824,
+
+	"container_threads_max": 0,
+
+	"container_blkio_device_usage_total /dev/sda 8 0 Sync":    12288,
+	"container_blkio_device_usage_total /dev/sda 8 0 Async":   0,
+	"container_blkio_device_usage_total /dev/sda 8 0 Discard": 0,
+	"container_blkio_device_usage_total /dev/sda 8 0 Total":   12288,
+}
+
+func merge(parts ...map[string]uint64) map[string]uint64 {
+	all := map[string]uint64{}
+	for _, part := range parts {
+		for name, n := range part {
+			all[name] = n
+		}
+	}
+	return all
+}
+
+// flatten checks metrics against the descriptors and returns them in the form of
+// the tables above. All must have the base labels given.
+func flatten(t *testing.T, base []string, metrics []*runtimeapi.Metric) map[string]uint64 {
+	t.Helper()
+	keys := map[string]int{}
+	for _, d := range new(Collector).MetricDescriptors() {
+		keys[d.Name] = len(d.LabelKeys)
+	}
+	flat := map[string]uint64{}
+	for _, m := range metrics {
+		if n, ok := keys[m.Name]; !ok || n != len(m.LabelValues) {
+			t.Fatalf("%s has %d labels, its descriptor %d", m.Name, len(m.LabelValues), n)
+		}
+		if got := m.LabelValues[:len(base)]; !slices.Equal(got, base) {
+			t.Errorf("%s is labelled %q, want %q", m.Name, got, base)
+		}
+		name := strings.Join(append([]string{m.Name}, m.LabelValues[len(base):]...), " ")
+		if _, ok := flat[name]; ok {
+			t.Errorf("%s is there twice", name)
+		}
+		flat[name] = m.Value.Value
+		sampled := strings.HasPrefix(name, "container_fs_") && strings.HasSuffix(name, " /dev/sdb1")
+		if want := map[bool]int64{true: 77}[sampled]; m.Timestamp != want {
+			t.Errorf("%s is of %d, want %d", name, m.Timestamp, want)
+		}
+	}
+	return flat
+}
+
+// seen checks that the last look was now, and takes it out.
+func seen(t *testing.T, metrics map[string]uint64) map[string]uint64 {
+	t.Helper()
+	const name = "container_last_seen"
+	if age := time.Since(time.Unix(int64(metrics[name]), 0)); age < 0 || age > time.Minute {
+		t.Errorf("last seen %s ago", age)
+	}
+	delete(metrics, name)
+	return metrics
+}
+
+func TestMetrics(t *testing.T) {
+	const parent = "/kubepods/pod1"
+	v2 := machineV2.with(hardware, cgroupV2.below("sys/fs/cgroup"+parent+"/abc"), cgroupV2.below("sys/fs/cgroup"+parent))
+	v1 := machineV1.with(hardware, cgroupV1(parent+"/abc"), cgroupV1(parent))
+	hybrid := hybrid.with(hardware, cgroupV1(parent+"/abc"), cgroupV1(parent))
+	produced := map[string]bool{}
+	for _, tt := range []struct {
+		name    string
+		machine tree
+		want    map[string]uint64
+	}{
+		{"v2", v2, merge(both, onlyV2)},
+		{"v1", v1, merge(both, onlyV1)},
+		{"hybrid", hybrid, merge(both, onlyV1)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := NewCollector(tt.machine.reader(t), fakeLayers{}, Rates{})
+			p, r := newPod(parent), measured("abc")
+			got := c.PodMetrics(p, []*container.Record{r, newContainer("old", func(r *container.Record) { r.Times.Finished = 3 })})
+			if got.PodSandboxId != "p" || len(got.ContainerMetrics) != 1 || got.ContainerMetrics[0].ContainerId != "abc" {
+				t.Fatalf("metrics of %v, want the running container's", got)
+			}
+			of := seen(t, flatten(t, []string{"web", "/kubepods/pod1/abc", "example.com/web:1", "abc", "default", "web"}, got.ContainerMetrics[0].Metrics))
+			if d := cmp.Diff(tt.want, of); d != "" {
+				t.Errorf("container (-want +got):\n%s", d)
+			}
+			of = seen(t, flatten(t, []string{"", "/kubepods/pod1", "", "", "default", "web"}, got.Metrics))
+			if d := cmp.Diff(ofPod(tt.want), of); d != "" {
+				t.Errorf("pod (-want +got):\n%s", d)
+			}
+			for name := range tt.want {
+				name, _, _ := strings.Cut(name, " ")
+				produced[name] = true
+			}
+		})
+	}
+	produced["container_last_seen"] = true
+	for _, d := range new(Collector).MetricDescriptors() {
+		if !produced[d.Name] && !strings.HasPrefix(d.Name, "container_network_") {
+			t.Errorf("no value of %s was tested", d.Name)
+		}
+	}
+}
+
+// measured is a running container of a pod with a CPU quota.
+func measured(id string) *container.Record {
+	return newContainer(id, func(r *container.Record) {
+		r.PID = 71
+		r.Image.Name = "example.com/web:1"
+		r.Times = container.Times{Created: 1000e9 + 1, Started: 1002e9 + 999_999_999}
+	})
+}
+
+// ofPod returns what the cgroup of a pod has of the metrics of a container.
+func ofPod(metrics map[string]uint64) map[string]uint64 {
+	pod := map[string]uint64{}
+	for name, n := range metrics {
+		if !strings.HasSuffix(name, " /dev/sdb1") && !strings.HasPrefix(name, "container_ulimits") {
+			pod[name] = n
+		}
+	}
+	pod["container_creation_time_seconds"], pod["container_start_time_seconds"] = 900, 900
+	return pod
+}
+
+func TestNetworkMetrics(t *testing.T) {
+	c := NewCollector(machineV2.reader(t), fakeLayers{}, Rates{})
+	s := c.networkSubject(newPod("/kubepods/pod1"), networkReadings{interfaces: parseNetDev([]byte(netHead + netLo + netNet1 + netVeth + netEth0))})
+	got := flatten(t, []string{"", "/kubepods/pod1/p", "", "p", "default", "web"}, s.append(nil, networkMetrics, live))
+	want := map[string]uint64{
+		"container_network_receive_bytes_total net1":            11,
+		"container_network_receive_packets_total net1":          2,
+		"container_network_receive_errors_total net1":           3,
+		"container_network_receive_packets_dropped_total net1":  4,
+		"container_network_transmit_bytes_total net1":           9,
+		"container_network_transmit_packets_total net1":         10,
+		"container_network_transmit_errors_total net1":          11,
+		"container_network_transmit_packets_dropped_total net1": 12,
+		"container_network_receive_bytes_total eth0":            1<<64 - 1,
+		"container_network_receive_packets_total eth0":          2,
+		"container_network_receive_errors_total eth0":           30,
+		"container_network_receive_packets_dropped_total eth0":  4,
+		"container_network_transmit_bytes_total eth0":           90,
+		"container_network_transmit_packets_total eth0":         10,
+		"container_network_transmit_errors_total eth0":          110,
+		"container_network_transmit_packets_dropped_total eth0": 12,
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("metrics (-want +got):\n%s", d)
+	}
+}
+
+// TestMetricsInParts finds that what is missing takes nothing else with it.
+func TestMetricsInParts(t *testing.T) {
+	always := map[string]uint64{"container_creation_time_seconds": 1000, "container_start_time_seconds": 1002}
+	layer := map[string]uint64{
+		"container_fs_limit_bytes /dev/sdb1": 1 << 40, "container_fs_inodes_total /dev/sdb1": 1000, "container_fs_inodes_free /dev/sdb1": 400,
+	}
+	tests := []struct {
+		name  string
+		files tree
+		want  map[string]uint64
+	}{
+		{"cgroup gone", nil, nil},
+		{"no CPU quota", tree{"cpu.stat": "usage_usec 9000000\nnr_periods 0\nnr_throttled 0\n", "cpu.max": "max 100000\n"},
+			map[string]uint64{"container_cpu_usage_seconds_total total": 9, "container_spec_cpu_period": 100000}},
+		{"no limits", tree{"memory.current": "5\n", "memory.max": "max\n", "memory.swap.max": "max\n", "pids.max": "max\n"},
+			map[string]uint64{
+				"container_memory_usage_bytes": 5, "container_spec_memory_limit_bytes": 0,
+				"container_spec_memory_swap_limit_bytes": 0, "container_threads_max": 0,
+			}},
+		{"nobody left", tree{"cgroup.procs": ""},
+			map[string]uint64{"container_processes": 0, "container_file_descriptors": 0, "container_sockets": 0}},
+		{"the init has ended, its pid is somebody else's", tree{"cgroup.procs": "72\n"},
+			map[string]uint64{"container_processes": 1, "container_file_descriptors": 1, "container_sockets": 1}},
+		{"more processes than are listed", tree{"cgroup.procs": strings.Repeat("4194303\n", maxFile/8+1)}, nil},
+		{"an ended process", tree{"cgroup.procs": "73\n"},
+			map[string]uint64{"container_processes": 1, "container_file_descriptors": 0, "container_sockets": 0}},
+		{"waited", tree{"io.pressure": "some avg10=0 avg60=0 avg300=0 total=2999999\nfull avg10=0 avg60=0 avg300=0 total=1000000\n"},
+			map[string]uint64{"container_pressure_io_waiting_seconds_total": 2, "container_pressure_io_stalled_seconds_total": 1}},
+		{"nonsense", tree{
+			"cpu.max": "max\n", "cpu.weight": "0\n", "io.stat": "rbytes=1\n8:x rbytes=1\nhuh\n8:0 rbytes=-1 wbytes wios=\n",
+			"memory.events": "oom_kill\n", "hugetlb.2MB.current": "?\n", "io.pressure": "huh\n", "cgroup.procs": "../../etc x\n",
+		}, map[string]uint64{"container_processes": 2, "container_file_descriptors": 0, "container_sockets": 0}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			machine := machineV2.with(hardware, tt.files.below("sys/fs/cgroup/kubepods/pod1/other"))
+			c := NewCollector(machine.reader(t), fakeLayers{}, Rates{})
+			got := c.containerSubject(newPod("/kubepods/pod1"), measured("other")).metrics()
+			flat := seen(t, flatten(t, []string{"web", "/kubepods/pod1/other", "example.com/web:1", "other", "default", "web"}, got))
+			if d := cmp.Diff(merge(always, layer, tt.want), flat); d != "" {
+				t.Errorf("metrics (-want +got):\n%s", d)
+			}
+		})
+	}
+}
+
+// TestManyDescriptors finds that looking at open files has a bound, and that
+// nothing is reported that is not the whole.
+func TestManyDescriptors(t *testing.T) {
+	machine := machineV2.with(tree{"cgroup.procs": "71\n72\n"}.below("sys/fs/cgroup/abc"))
+	for i := range maxDescriptors/2 + 1 {
+		machine[fmt.Sprintf("proc/71/fd/%d", i)] = link + "socket:[1]"
+		machine[fmt.Sprintf("proc/72/fd/%d", i)] = link + "socket:[1]"
+	}
+	p := machine.reader(t).processes("/abc", 71)
+	if p.files != nil || p.sockets != nil || p.count.GetValue() != 2 {
+		t.Errorf("%v files, %v sockets, %v processes, want 2 processes only", p.files, p.sockets, p.count)
+	}
+}
+
+// TestBrokenPod finds that a pod whose network and cgroup are gone has a place in
+// the list, and one without a cgroup_parent its containers.
+func TestBrokenPod(t *testing.T) {
+	c := NewCollector(machineV2.with(hardware, cgroupV2.below("sys/fs/cgroup/kubepods/pod1/abc")).reader(t), fakeLayers{}, Rates{})
+	p := newPod("/gone")
+	p.Namespaces.Net = t.TempDir() + "/gone"
+	got := c.PodMetrics(p, []*container.Record{measured("abc")})
+	if n := len(got.Metrics); n != len(lifeMetrics) {
+		t.Errorf("%d metrics of the pod, want %d", n, len(lifeMetrics))
+	}
+	if n := len(got.ContainerMetrics[0].Metrics); n != 1+len(both)+len(onlyV2) {
+		t.Errorf("%d metrics of its container, want %d", n, 1+len(both)+len(onlyV2))
+	}
+	got = c.PodMetrics(newPod(""), []*container.Record{measured("abc")})
+	if len(got.Metrics) != 0 || len(got.ContainerMetrics[0].Metrics) == 0 {
+		t.Errorf("%d metrics of a pod without a cgroup, %d of its container", len(got.Metrics), len(got.ContainerMetrics[0].Metrics))
+	}
+}
+
+func TestShares(t *testing.T) {
+	for weight, want := range map[uint64]uint64{1: 2, 100: 1024, 10000: 262144} {
+		if got := sharesOf(weight); got != want {
+			t.Errorf("weight %d is %d shares, want %d", weight, got, want)
+		}
+	}
+}
+
+// BenchmarkPodMetrics is one list of 100 pods with two containers each.
+func BenchmarkPodMetrics(b *testing.B) {
+	machine := machineV2.with(hardware)
+	var pods []*pod.Record
+	members := map[string][]*container.Record{}
+	for i := range 100 {
+		parent := fmt.Sprintf("/kubepods/pod%d", i)
+		machine = machine.with(cgroupV2.below("sys/fs/cgroup" + parent))
+		p := newPod(parent)
+		p.ID = fmt.Sprint("pod", i)
+		for j := range 2 {
+			r := measured(fmt.Sprint(p.ID, "-", j))
+			r.Cgroup = fmt.Sprintf("%s/%d", parent, j)
+			machine = machine.with(cgroupV2.below("sys/fs/cgroup" + r.Cgroup))
+			members[p.ID] = append(members[p.ID], r)
+		}
+		pods = append(pods, p)
+	}
+	c := NewCollector(machine.reader(b), fakeLayers{}, Rates{})
+	b.ReportAllocs()
+	start := cpuTime(b)
+	for b.Loop() {
+		for _, p := range pods {
+			if got := c.PodMetrics(p, members[p.ID]); len(got.ContainerMetrics) != 2 {
+				b.Fatal("no metrics")
+			}
+		}
+	}
+	b.ReportMetric(float64(cpuTime(b)-start)/float64(b.N), "cpu-ns/op")
+}
+
+func cpuTime(b *testing.B) int64 {
+	b.Helper()
+	var used unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &used); err != nil {
+		b.Fatal(err)
+	}
+	return used.Utime.Nano() + used.Stime.Nano()
+}

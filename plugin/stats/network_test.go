@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stats
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/testing/protocmp"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// Lines of /proc/net/dev.
+const (
+	netHead = "Inter-|   Receive                                                |  Transmit\n" +
+		" face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n"
+	netLo   = "    lo:     100       1    0    0    0     0          0         0      100       1    0    0    0     0       0          0\n"
+	netNet1 = "  net1:      11       2    3    4    5     6          7         8        9      10   11   12   13    14      15         16\n"
+	netEth0 = "  eth0:18446744073709551615 2 30 4    5     6          7         8       90      10  110   12   13    14      15         16\n"
+	netVeth = "vethab0:      1       2    3    4    5     6          7         8        9      10   11   12   13    14      15         16\n"
+)
+
+func TestNetworkUsage(t *testing.T) {
+	one := &runtimeapi.NetworkInterfaceUsage{Name: "net1", RxBytes: value(11), RxErrors: value(3), TxBytes: value(9), TxErrors: value(11)}
+	two := &runtimeapi.NetworkInterfaceUsage{Name: "eth0", RxBytes: value(1<<64 - 1), RxErrors: value(30), TxBytes: value(90), TxErrors: value(110)}
+	tests := []struct {
+		name, content string
+		want          *runtimeapi.NetworkUsage
+	}{
+		{"none", netHead + netLo, &runtimeapi.NetworkUsage{Timestamp: 42}},
+		{"eth0 is the default", netHead + netLo + netNet1 + netEth0,
+			&runtimeapi.NetworkUsage{Timestamp: 42, DefaultInterface: two, Interfaces: []*runtimeapi.NetworkInterfaceUsage{one, two}}},
+		{"or the first", netHead + netNet1,
+			&runtimeapi.NetworkUsage{Timestamp: 42, DefaultInterface: one, Interfaces: []*runtimeapi.NetworkInterfaceUsage{one}}},
+		{"cut off", netHead + netNet1 + netEth0[:40],
+			&runtimeapi.NetworkUsage{Timestamp: 42, DefaultInterface: one, Interfaces: []*runtimeapi.NetworkInterfaceUsage{one}}},
+		{"empty", "", &runtimeapi.NetworkUsage{Timestamp: 42}},
+	}
+	for _, tt := range tests {
+		got := networkReadings{at: 42, interfaces: parseNetDev([]byte(tt.content))}.message()
+		if d := cmp.Diff(tt.want, got, protocmp.Transform()); d != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.name, d)
+		}
+	}
+}

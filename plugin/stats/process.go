@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stats
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxDescriptors is how many open files of a cgroup are looked at: each costs a
+// system call. What has more has neither its files nor its sockets counted.
+const maxDescriptors = 1 << 14
+
+// processReadings are what /proc tells about the processes of a cgroup, without
+// those of cgroups below it, as cAdvisor counts them.
+type processReadings struct {
+	count, files, sockets num
+	maxOpenFiles          num // soft limit of the init
+}
+
+// processes looks at the processes of a cgroup. init is the pid of a container's
+// first process, or 0.
+func (r *Reader) processes(cgroup string, init uint32) (p processReadings) {
+	controller := unified
+	if !r.isV2() {
+		controller = "cpu" // any that has all processes
+	}
+	var pids [][]byte
+	r.buffers.in(r.cgroups.dir(controller, expand(cgroup)), func(d dir) {
+		content, ok := d.read("cgroup.procs")
+		if !ok || len(content) >= maxFile-1 { // not all of them
+			return
+		}
+		pids = bytes.Fields(bytes.Clone(content))
+		p.count = value(uint64(len(pids)))
+	})
+	if p.count == nil {
+		return p
+	}
+	d := descriptors{left: maxDescriptors}
+	for _, pid := range pids {
+		proc := filepath.Join(r.root, "proc", string(pid))
+		d.add(filepath.Join(proc, "fd"))
+		// In the list, so it is not a later process of the same number.
+		if init != 0 && parseNumber(pid).GetValue() == uint64(init) {
+			p.maxOpenFiles = r.maxOpenFiles(proc)
+		}
+	}
+	if d.left >= 0 {
+		p.files, p.sockets = value(d.files), value(d.sockets)
+	}
+	return p
+}
+
+// descriptors counts open files.
+type descriptors struct {
+	files, sockets uint64
+	left           int // that may be looked at; below 0 when there were more
+}
+
+// add counts those in a directory /proc/<pid>/fd. A process that has ended has
+// none.
+func (c *descriptors) add(path string) {
+	dir, err := os.Open(path)
+	if err != nil {
+		return
+	}
+	defer dir.Close()
+	for c.left >= 0 {
+		names, err := dir.Readdirnames(256)
+		for _, name := range names {
+			if c.left--; c.left < 0 {
+				return
+			}
+			c.files++
+			if isSocket(int(dir.Fd()), name) {
+				c.sockets++
+			}
+		}
+		if errors.Is(err, io.EOF) || err != nil {
+			return
+		}
+	}
+}
+
+// isSocket tells whether a link in /proc/<pid>/fd is to "socket:[inode]".
+func isSocket(dir int, name string) bool {
+	var target [len("socket:")]byte
+	n, err := ignoringEINTR(func() (int, error) { return unix.Readlinkat(dir, name, target[:]) })
+	return err == nil && string(target[:n]) == "socket:"
+}
+
+// maxOpenFiles reads the soft limit in the line "Max open files" of
+// /proc/<pid>/limits; nil if there is none.
+func (r *Reader) maxOpenFiles(proc string) (limit num) {
+	r.buffers.in(proc, func(d dir) {
+		for line := range bytes.Lines(d.content("limits")) {
+			if rest, ok := bytes.CutPrefix(line, []byte("Max open files")); ok {
+				soft, _, _ := bytes.Cut(bytes.TrimSpace(rest), []byte{' '})
+				limit = parseNumber(soft)
+			}
+		}
+	})
+	return limit
+}

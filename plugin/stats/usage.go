@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stats
+
+import runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+// Usage is what a cgroup uses. What could not be read is nil.
+type Usage struct {
+	CPU       *runtimeapi.CpuUsage
+	Memory    *runtimeapi.MemoryUsage
+	Swap      *runtimeapi.SwapUsage
+	IO        *runtimeapi.IoUsage
+	Processes *runtimeapi.ProcessUsage
+}
+
+// Usage reads a cgroup, given as the cgroupsPath of an OCI spec or as the
+// cgroup_parent of a pod. A cgroup that is not there uses nothing that is known.
+func (r *Reader) Usage(cgroup string) Usage {
+	c := r.read(cgroup, brief)
+	return c.usage()
+}
+
+func (c *readings) usage() (u Usage) {
+	if c.cpu.usage != nil {
+		u.CPU = &runtimeapi.CpuUsage{Timestamp: c.at, UsageCoreNanoSeconds: c.cpu.usage, Psi: c.cpu.psi}
+	}
+	if c.memory.usage != nil {
+		u.Memory = c.memory.message(c.at)
+	}
+	if c.memory.swap != nil {
+		u.Swap = &runtimeapi.SwapUsage{
+			Timestamp:          c.at,
+			SwapUsageBytes:     c.memory.swap,
+			SwapAvailableBytes: c.memory.swapAvailable,
+		}
+	}
+	if c.io.psi != nil {
+		u.IO = &runtimeapi.IoUsage{Timestamp: c.at, Psi: c.io.psi}
+	}
+	if c.tasks.current != nil {
+		u.Processes = &runtimeapi.ProcessUsage{Timestamp: c.at, ProcessCount: c.tasks.current}
+	}
+	return u
+}
+
+func (m *memoryReadings) message(at int64) *runtimeapi.MemoryUsage {
+	return &runtimeapi.MemoryUsage{
+		Timestamp:       at,
+		UsageBytes:      m.usage,
+		WorkingSetBytes: m.workingSet(),
+		AvailableBytes:  less(bounded(m.limit), m.workingSet()),
+		RssBytes:        m.stat.rss,
+		PageFaults:      m.stat.all.minor,
+		MajorPageFaults: m.stat.all.major,
+		Psi:             m.psi,
+	}
+}
+
+// workingSet is what the kubelet's eviction looks at: what is used but for files
+// that were not read lately.
+func (m *memoryReadings) workingSet() num { return less(m.usage, m.stat.inactiveFile) }
+
+// add adds the usage of another cgroup. What has no meaning as a sum stays out:
+// pressure, and what is available below a limit.
+func (u *Usage) add(v Usage) {
+	if v.CPU != nil {
+		if u.CPU == nil {
+			u.CPU = &runtimeapi.CpuUsage{}
+		}
+		u.CPU.Timestamp = v.CPU.Timestamp
+		u.CPU.UsageCoreNanoSeconds = plus(u.CPU.UsageCoreNanoSeconds, v.CPU.UsageCoreNanoSeconds)
+	}
+	if v.Memory != nil {
+		if u.Memory == nil {
+			u.Memory = &runtimeapi.MemoryUsage{}
+		}
+		sum := u.Memory
+		sum.Timestamp = v.Memory.Timestamp
+		sum.UsageBytes = plus(sum.UsageBytes, v.Memory.UsageBytes)
+		sum.WorkingSetBytes = plus(sum.WorkingSetBytes, v.Memory.WorkingSetBytes)
+		sum.RssBytes = plus(sum.RssBytes, v.Memory.RssBytes)
+		sum.PageFaults = plus(sum.PageFaults, v.Memory.PageFaults)
+		sum.MajorPageFaults = plus(sum.MajorPageFaults, v.Memory.MajorPageFaults)
+	}
+	if v.Processes != nil {
+		if u.Processes == nil {
+			u.Processes = &runtimeapi.ProcessUsage{}
+		}
+		u.Processes.Timestamp = v.Processes.Timestamp
+		u.Processes.ProcessCount = plus(u.Processes.ProcessCount, v.Processes.ProcessCount)
+	}
+}

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stats
+
+import "bytes"
+
+// The operations that both versions of cgroups count.
+const (
+	opRead  = "Read"
+	opWrite = "Write"
+)
+
+// readV1 reads a cgroup of version 1, which does not measure pressure. See the
+// kernel's Documentation/admin-guide/cgroup-v1 for each file.
+func (r *Reader) readV1(cgroup string, depth depth) (c readings) {
+	in := func(controller string, read func(d dir)) {
+		r.buffers.in(r.cgroups.dir(controller, cgroup), read)
+	}
+	in("cpuacct", c.cpu.readUsageV1)
+	in("memory", c.memory.readV1)
+	in("pids", func(d dir) { c.tasks.current = d.number("pids.current") })
+	if depth != full {
+		return c
+	}
+	in("cpu", c.cpu.readLimitsV1)
+	in("memory", c.memory.readMoreV1)
+	in("pids", func(d dir) { c.tasks.limit = d.number("pids.max") })
+	in("blkio", c.io.readV1)
+	in("hugetlb", func(d dir) { c.hugetlb = r.hugePagesV1(d) })
+	return c
+}
+
+func (c *cpuReadings) readUsageV1(d dir) {
+	c.usage = d.number("cpuacct.usage")
+	c.user = d.number("cpuacct.usage_user")
+	c.system = d.number("cpuacct.usage_sys")
+}
+
+func (c *cpuReadings) readLimitsV1(d dir) {
+	d.collect("cpu.stat", map[string]*num{
+		"nr_periods":     &c.periods,
+		"nr_throttled":   &c.throttledPeriods,
+		"throttled_time": &c.throttled,
+		"nr_bursts":      &c.bursts,
+		"burst_time":     &c.burst,
+	})
+	c.period = d.number("cpu.cfs_period_us")
+	c.quota = d.number("cpu.cfs_quota_us") // -1 is no limit, and no number
+	c.shares = d.number("cpu.shares")
+}
+
+func (m *memoryReadings) readV1(d dir) {
+	if m.usage = d.number("memory.usage_in_bytes"); m.usage == nil {
+		return
+	}
+	m.limit = d.number("memory.limit_in_bytes")
+	s := &m.stat
+	d.collect("memory.stat", map[string]*num{
+		"total_cache":         &s.cache,
+		"total_rss":           &s.rss,
+		"total_mapped_file":   &s.mapped,
+		"total_active_file":   &s.activeFile,
+		"total_inactive_file": &s.inactiveFile,
+		"total_dirty":         &s.dirty,
+		"total_writeback":     &s.writeback,
+		"pgfault":             &s.own.minor,
+		"pgmajfault":          &s.own.major,
+		"total_pgfault":       &s.all.minor,
+		"total_pgmajfault":    &s.all.major,
+	})
+	m.swap = less(d.number("memory.memsw.usage_in_bytes"), m.usage)
+	m.swapLimit = d.number("memory.memsw.limit_in_bytes")
+	m.swapAvailable = less(less(bounded(m.swapLimit), bounded(m.limit)), m.swap)
+}
+
+func (m *memoryReadings) readMoreV1(d dir) {
+	m.peak = d.number("memory.max_usage_in_bytes")
+	m.limitHits = d.number("memory.failcnt")
+	m.kernel = d.number("memory.kmem.usage_in_bytes")
+	m.reservation = d.number("memory.soft_limit_in_bytes")
+	d.collect("memory.oom_control", map[string]*num{"oom_kill": &m.oomKills})
+}
+
+// readV1 reads the files that count whatever the I/O scheduler of a device is.
+// Those without "recursive" are of kernels before 4.17.
+func (o *ioReadings) readV1(d dir) {
+	for _, suffix := range []string{"_recursive", ""} {
+		content, ok := d.read("blkio.throttle.io_service_bytes" + suffix)
+		if !ok {
+			continue
+		}
+		parseBlkio(content, func(major, minor uint64, op operation) {
+			v := o.device(major, minor)
+			v.bytes = append(v.bytes, op)
+		})
+		parseBlkio(d.content("blkio.throttle.io_serviced"+suffix), func(major, minor uint64, op operation) {
+			v := o.device(major, minor)
+			v.requests = append(v.requests, op)
+		})
+		return
+	}
+}
+
+// parseBlkio reads lines such as "8:0 Read 4096"; the last one is a total of all
+// devices.
+func parseBlkio(content []byte, found func(major, minor uint64, op operation)) {
+	for line := range bytes.Lines(content) {
+		fields := bytes.Fields(line)
+		if len(fields) != 3 {
+			continue
+		}
+		if major, minor, ok := parseDevice(fields[0]); ok {
+			found(major, minor, operation{string(fields[1]), parseNumber(fields[2])})
+		}
+	}
+}
+
+// device returns the readings of a device, which are new if there are none yet.
+func (o *ioReadings) device(major, minor uint64) *device {
+	for i := range o.devices {
+		if v := &o.devices[i]; v.major == major && v.minor == minor {
+			return v
+		}
+	}
+	o.devices = append(o.devices, device{major: major, minor: minor})
+	return &o.devices[len(o.devices)-1]
+}
+
+// hugePagesV1 counts reserved pages, where the kernel does, as runc limits them.
+func (r *Reader) hugePagesV1(d dir) (all []hugePages) {
+	for _, size := range r.pageSizes {
+		prefix := "hugetlb." + size + ".rsvd"
+		usage := d.number(prefix + ".usage_in_bytes")
+		if usage == nil {
+			prefix = "hugetlb." + size
+			usage = d.number(prefix + ".usage_in_bytes")
+		}
+		all = append(all, hugePages{
+			size:     size,
+			usage:    usage,
+			peak:     d.number(prefix + ".max_usage_in_bytes"),
+			failures: d.number(prefix + ".failcnt"),
+		})
+	}
+	return all
+}
