@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/containerd/errdefs"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/containerd-lite/containerd-lite/plugin/container"
@@ -47,8 +48,12 @@ func (s *Server) RemoveContainer(ctx context.Context, req *runtimeapi.RemoveCont
 	return &runtimeapi.RemoveContainerResponse{}, nil
 }
 
-// UpdateContainerResources changes the limits of a container.
+// UpdateContainerResources changes the limits of a container. The annotations of the
+// request mean nothing here.
 func (s *Server) UpdateContainerResources(ctx context.Context, req *runtimeapi.UpdateContainerResourcesRequest) (*runtimeapi.UpdateContainerResourcesResponse, error) {
+	if req.GetWindows() != nil {
+		return nil, fmt.Errorf("container %s: windows: this runtime serves Linux containers only: %w", req.GetContainerId(), errdefs.ErrInvalidArgument)
+	}
 	if err := s.Containers.UpdateResources(ctx, req.GetContainerId(), req.GetLinux()); err != nil {
 		return nil, err
 	}
