@@ -62,12 +62,9 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 	if err != nil {
 		return err
 	}
-	labels, err := host.NewSELinux(settings.EnableSelinux, settings.SelinuxCategoryRange)
+	labels, err := newLabels(ctx, settings, facts)
 	if err != nil {
 		return err
-	}
-	if settings.EnableSelinux && !facts.SELinux {
-		log.G(ctx).Warn("enable_selinux is set, but this machine has SELinux off: containers run without labels")
 	}
 	if err := cdi.Configure(cdi.WithSpecDirs(settings.CDISpecDirs...)); err != nil {
 		return fmt.Errorf("CDI: %w", err)
@@ -118,11 +115,7 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 			return cmp.Or(snapshotters(deps.Config)[handler], deps.Config.Images.Snapshotter)
 		},
 	})
-	options, err := streamOptions(deps.Config.Server)
-	if err != nil {
-		return err
-	}
-	if s.streams, err = stream.New(options, s.containers, s.pods); err != nil {
+	if s.streams, err = newStreams(deps.Config.Server, s.containers, s.pods); err != nil {
 		return err
 	}
 	s.server = cri.New(cri.Deps{
@@ -246,20 +239,31 @@ func imageOptions(deps Deps) image.Options {
 		Pinned:                 pinned,
 		ProgressTimeout:        images.ImagePullProgressTimeout.Or(0),
 		MaxConcurrentDownloads: images.MaxConcurrentDownloads,
+		LayerFetchBuffer:       images.ConcurrentLayerFetchBuffer,
+		DiscardLayers:          images.DiscardUnpackedLayers,
 		StatsPeriod:            time.Duration(images.StatsCollectPeriod) * time.Second,
 	}
 }
 
-func streamOptions(s config.Server) (stream.Options, error) {
+func newLabels(ctx context.Context, r config.Runtime, facts host.Facts) (*host.SELinux, error) {
+	if r.EnableSelinux && !facts.SELinux {
+		log.G(ctx).Warn("enable_selinux is set, but this machine has SELinux off: containers run without labels")
+	}
+	return host.NewSELinux(r.EnableSelinux, r.SelinuxCategoryRange)
+}
+
+func newStreams(s config.Server, containers *container.Manager, pods *pod.Manager) (*stream.Server, error) {
 	options := stream.Options{
 		Address:     s.StreamServerAddress,
 		Port:        s.StreamServerPort,
 		IdleTimeout: s.StreamIdleTimeout.Or(0),
 	}
-	if !s.EnableTLSStreaming {
-		return options, nil
+	if s.EnableTLSStreaming {
+		var err error
+		options.TLS, err = stream.TLS(s.X509KeyPairStreaming.TLSCertFile, s.X509KeyPairStreaming.TLSKeyFile)
+		if err != nil {
+			return nil, err
+		}
 	}
-	var err error
-	options.TLS, err = stream.TLS(s.X509KeyPairStreaming.TLSCertFile, s.X509KeyPairStreaming.TLSKeyFile)
-	return options, err
+	return stream.New(options, containers, pods)
 }
