@@ -25,9 +25,7 @@ type pendingKey struct {
 // remove its line.
 var (
 	pendingImages = []pendingKey{
-		{[]string{"discard_unpacked_layers"}, nil, "packed layers stay until their image is removed"},
 		{[]string{"image_decryption", "key_model"}, []any{"node"}, "encrypted images cannot be unpacked"},
-		{[]string{"concurrent_layer_fetch_buffer"}, nil, "each layer is fetched in one piece"},
 		{[]string{"image_pull_with_sync_fs"}, nil, "the kernel decides when unpacked files reach the disk"},
 		{[]string{"use_local_image_pull"}, nil, "images are pulled the same way for every value"},
 		{[]string{"runtime_platforms", "*", "platform"}, nil, "images are pulled for this machine's platform"},

@@ -55,6 +55,12 @@ type Options struct {
 	// MaxConcurrentDownloads limits the layers fetched at a time by all pulls
 	// together; 0 leaves it to the settings of the transfer service.
 	MaxConcurrentDownloads int
+	// LayerFetchBuffer is the size in bytes of the parts in which one layer is
+	// fetched in parallel; 0 leaves it to the settings of the transfer service.
+	LayerFetchBuffer int
+	// DiscardLayers leaves the packed layers to containerd's garbage collection
+	// once they are unpacked. Another snapshotter cannot unpack the image then.
+	DiscardLayers bool
 	// StatsPeriod is the time from one sample of disk usage to the next.
 	StatsPeriod time.Duration
 }

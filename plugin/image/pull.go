@@ -132,12 +132,12 @@ func (p *pull) transfer(ctx context.Context, traffic *meter) (ocispec.Descriptor
 		watcher.Go(func() { cancel(traffic.watch(ctx, timeout)) })
 	}
 	source := p.m.source(ctx, p.name, p.creds, traffic)
-	store := newStoreTarget(p.name, p.snapshotter)
+	store := newStoreTarget(p.name, p.snapshotter, p.m.opts.DiscardLayers)
 	err := p.m.deps.Transfer.Transfer(ctx, source, store)
 	if errdefs.IsInvalidArgument(err) && source.admitted.Load() && !source.fetched.Load() {
 		// The transfer service refuses, before it fetches anything, to unpack into
 		// a snapshotter that its unpack_config lacks. Then unpacking comes later.
-		store = newStoreTarget(p.name, "")
+		store = newStoreTarget(p.name, "", p.m.opts.DiscardLayers)
 		err = p.m.deps.Transfer.Transfer(ctx, source, store)
 	}
 	if err != nil {

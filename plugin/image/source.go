@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"sync/atomic"
 
+	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/remotes"
 	"github.com/containerd/containerd/v2/core/remotes/docker"
@@ -53,6 +54,9 @@ func (m *Manager) source(ctx context.Context, name string, creds credentials, tr
 			transfer.WithDownloadLimiter(m.downloads),
 			transfer.WithMaxConcurrentDownloads(m.opts.MaxConcurrentDownloads),
 		}
+	}
+	if size := m.opts.LayerFetchBuffer; size > 0 {
+		s.limit = append(s.limit, transfer.WithConcurrentLayerFetchBuffer(size))
 	}
 	return s
 }
@@ -153,20 +157,33 @@ func (f boundedFetcher) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.
 // the records when all else is well, and so leaves none if it is not.
 type storeTarget struct {
 	*imageStore
-	target ocispec.Descriptor
+	discard bool // whether garbage collection may take the layers
+	target  ocispec.Descriptor
 }
 
 // imageStore gives the embedded store a name other than that of its method.
 type imageStore = transferimage.Store
 
-// newStoreTarget unpacks into the snapshotter; with none it only fetches.
-func newStoreTarget(name, snapshotter string) *storeTarget {
+// newStoreTarget unpacks into the snapshotter; with none it only fetches. With
+// discard the image does not keep its layers.
+func newStoreTarget(name, snapshotter string, discard bool) *storeTarget {
 	platform := platforms.DefaultSpec()
 	opts := []transferimage.StoreOpt{transferimage.WithPlatforms(platform), transferimage.WithManifestLimit(1)}
 	if snapshotter != "" {
 		opts = append(opts, transferimage.WithUnpack(platform, snapshotter))
 	}
-	return &storeTarget{imageStore: transferimage.NewStore(name, opts...)}
+	return &storeTarget{imageStore: transferimage.NewStore(name, opts...), discard: discard}
+}
+
+// ImageFilter lists what to fetch of an image, and labels each part with what it
+// keeps from garbage collection.
+func (s *storeTarget) ImageFilter(children images.HandlerFunc, store content.Store) images.HandlerFunc {
+	if !s.discard {
+		return s.imageStore.ImageFilter(children, store)
+	}
+	platform := platforms.Default()
+	labelled := images.SetChildrenMappedLabels(store, children, images.ChildGCLabelsFilterLayers)
+	return images.LimitManifests(images.FilterPlatforms(labelled, platform), platform, 1)
 }
 
 // Store remembers what was fetched.

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package image
+
+import (
+	"bytes"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+func TestPullFetchesALayerInParts(t *testing.T) {
+	n, reg := newNode(t), newRegistry(t)
+	m := n.start(t, Options{MaxConcurrentDownloads: 3, LayerFetchBuffer: 512})
+	ref := reg.ref("app:v1")
+	reg.push(t, ref, newImage(t, 1, nil))
+	var ranges atomic.Int64
+	reg.breakWith(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		wanted := r.Header.Get("Range")
+		if wanted == "" {
+			next.ServeHTTP(w, r)
+			return
+		}
+		// The test registry itself does not understand ranges without an end.
+		ranges.Add(1)
+		r.Header.Del("Range")
+		whole := httptest.NewRecorder()
+		next.ServeHTTP(whole, r)
+		r.Header.Set("Range", wanted)
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(whole.Body.Bytes()))
+	})
+	_, err := m.Pull(t.Context(), spec(ref), nil, nil)
+	must(t, err)
+	if ranges.Load() < 2 {
+		t.Errorf("%d requests for a part, want more", ranges.Load())
+	}
+}
+
+// TestPullDiscardsLayers checks that an image is whole without its packed layers, and comes back whole after it was removed.
+func TestPullDiscardsLayers(t *testing.T) {
+	for _, discard := range []bool{false, true} {
+		t.Run(strconv.FormatBool(discard), func(t *testing.T) {
+			n, reg := newNode(t), newRegistry(t)
+			m := n.start(t, Options{DiscardLayers: discard})
+			ref, img := reg.ref("app:v1"), newImage(t, 2, nil)
+			reg.push(t, ref, img)
+			layers, err := img.Layers()
+			must(t, err)
+			for range 2 {
+				id, err := m.Pull(t.Context(), spec(ref), nil, nil)
+				must(t, err)
+				_, err = n.db.GarbageCollect(n.ctx)
+				must(t, err)
+				for _, layer := range layers {
+					dgst, err := layer.Digest()
+					must(t, err)
+					if n.has(dgst.String()) == discard {
+						t.Errorf("layer is there: %v", !discard)
+					}
+				}
+				resolved, err := m.Resolve(t.Context(), id)
+				must(t, err)
+				must(t, m.Unpack(t.Context(), resolved, defaultSnapshotter)) // it is
+				must(t, m.Remove(t.Context(), spec(id)))
+			}
+			n.checkEmpty(t)
+		})
+	}
+}
