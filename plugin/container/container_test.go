@@ -361,35 +361,6 @@ func TestPodMembers(t *testing.T) {
 	}
 }
 
-func TestUpdateResources(t *testing.T) {
-	f := newMachine()
-	m := newManager(t, f, t.TempDir())
-	id := mustStart(t, m, "app")
-	f.Forget()
-	if err := m.UpdateResources(t.Context(), id, &runtimeapi.LinuxContainerResources{CpuShares: 512}); err != nil {
-		t.Fatal(err)
-	}
-	want := "read spec\nmerge resources\nsave spec 512\nupdate task\nsave running"
-	if diff := cmp.Diff(want, f.Trace()); diff != "" {
-		t.Errorf("steps (-want +got):\n%s", diff)
-	}
-	if got := record(t, m, id).Resources.GetCpuShares(); got != 512 {
-		t.Errorf("shares = %d", got)
-	}
-	f.Forget()
-	f.Fail("update task", errBroken)
-	if err := m.UpdateResources(t.Context(), id, &runtimeapi.LinuxContainerResources{CpuShares: 99}); !errors.Is(err, errBroken) {
-		t.Fatalf("Update = %v", err)
-	}
-	want = "read spec\nmerge resources\nsave spec 99\nupdate task\nsave spec 2"
-	if diff := cmp.Diff(want, f.Trace()); diff != "" {
-		t.Errorf("steps of a refused update (-want +got):\n%s", diff)
-	}
-	if got := record(t, m, id).Resources.GetCpuShares(); got != 512 {
-		t.Errorf("shares after a refused update = %d", got)
-	}
-}
-
 func TestRecover(t *testing.T) {
 	created, running, exited := runtimeapi.ContainerState_CONTAINER_CREATED,
 		runtimeapi.ContainerState_CONTAINER_RUNNING, runtimeapi.ContainerState_CONTAINER_EXITED

@@ -17,7 +17,9 @@ import (
 
 // UpdateResources changes the limits of a container: those of its spec, and,
 // when it runs, those of its cgroup. A field that is zero stays as it is. When
-// the cgroup refuses the limits the spec keeps the old ones.
+// the cgroup refuses the limits the spec keeps the old ones, and the OCI runtime
+// writes them back. A memory limit below what is in use is refused: the container
+// would be killed for it.
 //
 // The lock that is held keeps two updates of one container apart; nobody who
 // reads waits for it.
@@ -41,9 +43,6 @@ func (m *Manager) UpdateResources(ctx context.Context, id string, want *runtimea
 }
 
 func (m *Manager) updateResources(ctx context.Context, r *Record, want *runtimeapi.LinuxContainerResources) error {
-	if r.State() == runtimeapi.ContainerState_CONTAINER_EXITED {
-		return fmt.Errorf("it has exited: %w", errdefs.ErrFailedPrecondition)
-	}
 	current, err := m.Containerd.Spec(ctx, r.ID)
 	if err != nil {
 		return fmt.Errorf("spec: %w", err)
@@ -72,9 +71,21 @@ func (m *Manager) applyResources(ctx context.Context, r *Record, resources *spec
 	if task == nil {
 		return nil // it has ended since, and has no cgroup any more
 	}
-	err := runtime.SetResources(ctx, task, resources)
+	err := runtime.SetResources(ctx, task, checked(resources))
 	if errdefs.IsNotFound(err) {
 		return nil
 	}
 	return err
+}
+
+// checked asks the OCI runtime to look at the memory in use before it sets a
+// limit. With cgroup v1 the kernel does so itself.
+func checked(resources *specs.LinuxResources) *specs.LinuxResources {
+	if resources.Memory == nil || resources.Memory.Limit == nil {
+		return resources
+	}
+	next, memory := *resources, *resources.Memory
+	memory.CheckBeforeUpdate = new(true)
+	next.Memory = &memory
+	return &next
 }

@@ -245,6 +245,9 @@ func badResources() []bad {
 		{"mems", "cpuset_mems", resourcesOf(&runtimeapi.LinuxContainerResources{CpusetMems: "0\n1"})},
 		{"page size", "hugepage_limits[0].page_size", page("../2MB")},
 		{"page size empty", "hugepage_limits[0].page_size", page("")},
+		{"page size twice", "hugepage_limits[1].page_size", resourcesOf(&runtimeapi.LinuxContainerResources{
+			HugepageLimits: []*runtimeapi.HugepageLimit{{PageSize: "2MB", Limit: 1}, {PageSize: "2MB", Limit: 2}},
+		})},
 		{"unified path", "unified", unified("../memory.max", "1")},
 		{"unified name", "unified", unified("memory", "1")},
 		{"unified dot", "unified", unified(".max", "1")},

@@ -39,11 +39,7 @@ func (b *builder) resources() error {
 		return err
 	}
 	b.spec.Linux.Resources = merged
-	score := wanted.GetOomScoreAdj()
-	if score < minOOMScore || score > maxOOMScore {
-		return invalid(resourceField+"oom_score_adj", "%d is not between %d and %d", score, minOOMScore, maxOOMScore)
-	}
-	b.spec.Process.OOMScoreAdj = oomScore(int(score), b.in.Facts, b.in.Options)
+	b.spec.Process.OOMScoreAdj = oomScore(int(wanted.GetOomScoreAdj()), b.in.Facts, b.in.Options)
 	return nil
 }
 
@@ -72,7 +68,9 @@ func Resources(
 		return nil, fmt.Errorf("current resources: %w", err)
 	}
 	mergeCPU(r, wanted)
-	mergeMemory(r, wanted, facts.SwapController)
+	if err := mergeMemory(r, wanted, facts.SwapController); err != nil {
+		return nil, err
+	}
 	if err := mergeHugepages(r, wanted.GetHugepageLimits(), facts, options); err != nil {
 		return nil, err
 	}
@@ -108,7 +106,7 @@ func mergeCPU(r *specs.LinuxResources, wanted *runtimeapi.LinuxContainerResource
 
 // mergeMemory sets memory and swap together: both kernels count swap from the memory limit, and a container without a swap limit of
 // its own must not swap (KEP-2400).
-func mergeMemory(r *specs.LinuxResources, wanted *runtimeapi.LinuxContainerResources, swapController bool) {
+func mergeMemory(r *specs.LinuxResources, wanted *runtimeapi.LinuxContainerResources, swapController bool) error {
 	if r.Memory == nil {
 		r.Memory = &specs.LinuxMemory{}
 	}
@@ -122,6 +120,13 @@ func mergeMemory(r *specs.LinuxResources, wanted *runtimeapi.LinuxContainerResou
 	if swap != notSpecified && swapController {
 		r.Memory.Swap = &swap
 	}
+	if swap == notSpecified {
+		swap = value(r.Memory.Swap)
+	}
+	if limit := value(r.Memory.Limit); swap > 0 && limit > swap {
+		return invalid(resourceField+"memory_swap_limit_in_bytes", "%d is below the memory limit %d, which it includes", swap, limit)
+	}
+	return nil
 }
 
 func mergeHugepages(r *specs.LinuxResources, limits []*runtimeapi.HugepageLimit, facts Facts, options Options) error {
@@ -158,13 +163,11 @@ func checkResources(r *runtimeapi.LinuxContainerResources, facts Facts) error {
 		{"cpu_shares", r.GetCpuShares(), 0, maxCPU},
 		{"memory_limit_in_bytes", r.GetMemoryLimitInBytes(), -1, 1<<63 - 1},
 		{"memory_swap_limit_in_bytes", r.GetMemorySwapLimitInBytes(), -1, 1<<63 - 1},
+		{"oom_score_adj", r.GetOomScoreAdj(), minOOMScore, maxOOMScore},
 	} {
 		if v.value < v.low || v.value > v.high {
 			return invalid(resourceField+v.field, "%d is not between %d and %d", v.value, v.low, v.high)
 		}
-	}
-	if limit, swap := r.GetMemoryLimitInBytes(), r.GetMemorySwapLimitInBytes(); swap > 0 && limit > swap {
-		return invalid(resourceField+"memory_swap_limit_in_bytes", "%d is below the memory limit %d, which it includes", swap, limit)
 	}
 	if err := checkCpuset("cpuset_cpus", r.GetCpusetCpus()); err != nil {
 		return err
@@ -191,6 +194,10 @@ func checkHugepages(limits []*runtimeapi.HugepageLimit) error {
 	for i, l := range limits {
 		if !hugepageSize.MatchString(l.GetPageSize()) {
 			return invalid(fmt.Sprintf("%shugepage_limits[%d].page_size", resourceField, i), "%q is not a size such as 2MB", l.GetPageSize())
+		}
+		same := func(other *runtimeapi.HugepageLimit) bool { return other.GetPageSize() == l.GetPageSize() }
+		if slices.ContainsFunc(limits[:i], same) {
+			return invalid(fmt.Sprintf("%shugepage_limits[%d].page_size", resourceField, i), "%s is there twice", l.GetPageSize())
 		}
 	}
 	return nil

@@ -72,6 +72,42 @@ func TestResourcesIdempotent(t *testing.T) {
 	}
 }
 
+// What an update asks for is compared with what it leaves as it is: the current limits are 1000 of memory, 1500 with swap.
+func TestSwapUpdate(t *testing.T) {
+	for _, c := range []struct {
+		limit, swap         int64
+		wantLimit, wantSwap int64
+		refused             bool
+	}{
+		{limit: 0, swap: 0, wantLimit: 1000, wantSwap: 1500},
+		{limit: 0, swap: 2000, wantLimit: 1000, wantSwap: 2000},
+		{limit: 0, swap: -1, wantLimit: 1000, wantSwap: -1},
+		{limit: 2000, swap: 0, wantLimit: 2000, wantSwap: 2000}, // no swap unless asked for
+		{limit: 2000, swap: 3000, wantLimit: 2000, wantSwap: 3000},
+		{limit: -1, swap: -1, wantLimit: -1, wantSwap: -1},
+		{limit: 0, swap: 999, refused: true},
+		{limit: 2000, swap: 1999, refused: true},
+	} {
+		wanted := &runtimeapi.LinuxContainerResources{MemoryLimitInBytes: c.limit, MemorySwapLimitInBytes: c.swap}
+		got, err := Resources(currentResources(), wanted, fixtureFacts(), Options{})
+		if c.refused {
+			if !errdefs.IsInvalidArgument(err) {
+				t.Errorf("limit %d, swap %d: error %v, want class InvalidArgument", c.limit, c.swap, err)
+			}
+			continue
+		}
+		if err != nil || *got.Memory.Limit != c.wantLimit || *got.Memory.Swap != c.wantSwap {
+			t.Errorf("limit %d, swap %d: got %v, %v", c.limit, c.swap, got.Memory, err)
+		}
+		v1 := fixtureFacts()
+		v1.SwapController = false
+		got, err = Resources(&specs.LinuxResources{}, wanted, v1, Options{})
+		if err != nil || got.Memory.Swap != nil {
+			t.Errorf("limit %d, swap %d without the controller: got %v, %v", c.limit, c.swap, got, err)
+		}
+	}
+}
+
 func TestResourcesInvalid(t *testing.T) {
 	_, err := Resources(nil, &runtimeapi.LinuxContainerResources{CpuShares: -1}, Facts{}, Options{})
 	if !errdefs.IsInvalidArgument(err) {

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package container
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+func TestUpdateResources(t *testing.T) {
+	f := newMachine()
+	m := newManager(t, f, t.TempDir())
+	id := mustStart(t, m, "app")
+	f.Forget()
+	if err := m.UpdateResources(t.Context(), id, &runtimeapi.LinuxContainerResources{CpuShares: 512}); err != nil {
+		t.Fatal(err)
+	}
+	want := "read spec\nmerge resources\nsave spec 512\nupdate task\nsave running"
+	if diff := cmp.Diff(want, f.Trace()); diff != "" {
+		t.Errorf("steps (-want +got):\n%s", diff)
+	}
+	if got := record(t, m, id).Resources.GetCpuShares(); got != 512 {
+		t.Errorf("shares = %d", got)
+	}
+	f.Forget()
+	f.Fail("update task", errBroken)
+	if err := m.UpdateResources(t.Context(), id, &runtimeapi.LinuxContainerResources{CpuShares: 99}); !errors.Is(err, errBroken) {
+		t.Fatalf("Update = %v", err)
+	}
+	want = "read spec\nmerge resources\nsave spec 99\nupdate task\nsave spec 2"
+	if diff := cmp.Diff(want, f.Trace()); diff != "" {
+		t.Errorf("steps of a refused update (-want +got):\n%s", diff)
+	}
+	if got := record(t, m, id).Resources.GetCpuShares(); got != 512 {
+		t.Errorf("shares after a refused update = %d", got)
+	}
+}
+
+// A container that does not run gets the limits into its spec: one that was not started yet starts with them.
+func TestUpdateResourcesNotRunning(t *testing.T) {
+	f := newMachine()
+	m := newManager(t, f, t.TempDir())
+	created, exited := mustCreate(t, m, "created"), mustStart(t, m, "exited")
+	r := record(t, m, exited)
+	f.task(exited).end(0)
+	<-r.live.reaped
+	for _, id := range []string{created, exited} {
+		f.Forget()
+		if err := m.UpdateResources(t.Context(), id, &runtimeapi.LinuxContainerResources{CpuShares: 512}); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(f.Trace(), "update task") || !strings.Contains(f.Trace(), "save spec 512") {
+			t.Errorf("steps:\n%s", f.Trace())
+		}
+		if got := record(t, m, id).Resources.GetCpuShares(); got != 512 {
+			t.Errorf("shares = %d", got)
+		}
+	}
+}
+
+// A memory limit is only set when it does not kill the container.
+func TestUpdateIsChecked(t *testing.T) {
+	limit := int64(1000)
+	asked := &specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: &limit}}
+	if got := checked(asked).Memory.CheckBeforeUpdate; got == nil || !*got {
+		t.Error("the runtime is not asked to check the memory in use")
+	}
+	if asked.Memory.CheckBeforeUpdate != nil {
+		t.Error("the container's spec is changed")
+	}
+	if without := (&specs.LinuxResources{Memory: &specs.LinuxMemory{}}); checked(without) != without {
+		t.Error("there is no limit to check")
+	}
+}
