@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/containerd-lite/containerd-lite/integration/harness"
@@ -26,6 +27,22 @@ func TestFields(t *testing.T) {
 		{"image volumes in a user namespace", imageVolumesUserNS},
 		{"image volumes outlive their image and the daemon", imageVolumesLife},
 		{"image volumes that are refused", imageVolumesRefused},
+		{"mounts", mounts},
+		{"process", process},
+		{"users and groups", users},
+		{"capabilities and privileges", privileges},
+		{"devices", devices},
+		{"PID namespaces", pidNamespaces},
+		{"host namespaces", hostNamespaces},
+		{"sysctls", sysctls},
+		{"user namespace", userNamespace},
+		{"user namespace on the host's network", userNamespaceHostNetwork},
+		{"resources", resources},
+		{"update of resources", updateResources},
+		{"refused updates of resources", refusedUpdates},
+		{"stop signals", stopSignals},
+		{"reasons of exits", reasons},
+		{"fields of Windows", windows},
 	} {
 		b.NoLeaks(t, g.name, func(t *testing.T) { g.run(t, b) })
 	}
@@ -135,6 +152,25 @@ func (b bench) status(t *testing.T, container string) *runtimeapi.ContainerStatu
 		t.Fatal(err)
 	}
 	return answer.Status
+}
+
+// spec is the OCI spec of a container.
+func (b bench) spec(t *testing.T, container string) *specs.Spec {
+	t.Helper()
+	client, err := b.Containerd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	c, err := client.LoadContainer(t.Context(), container)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := c.Spec(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 func equal[V comparable](t *testing.T, what string, got, want V) {
