@@ -57,7 +57,10 @@ func (m *Manager) Recover(ctx context.Context) error {
 		})
 	}
 	_ = group.Wait()
-	return m.Dirs.removeStray(known)
+	if err := m.Dirs.removeStray(known); err != nil {
+		log.G(ctx).WithError(err).Error("what a crash left of containers stays until the next start")
+	}
+	return nil
 }
 
 func (m *Manager) recover(ctx context.Context, saved runtime.Record) error {
