@@ -118,7 +118,7 @@ func (c *Collector) PodStats(r *pod.Record, members []*container.Record) *runtim
 	}
 	c.addRate(r.ID, start, u)
 	linux.Cpu, linux.Memory, linux.Io, linux.Process = u.CPU, u.Memory, u.IO, u.Processes
-	if n := c.network(r); n != nil {
+	if n := c.network(r, members); n != nil {
 		linux.Network = n.message()
 	}
 	return &runtimeapi.PodSandboxStats{
@@ -134,11 +134,17 @@ func (c *Collector) PodStats(r *pod.Record, members []*container.Record) *runtim
 
 // network is nil for a pod in the network of the host, whose counters are not the
 // pod's, and for one whose network is gone.
-func (c *Collector) network(r *pod.Record) *networkReadings {
+func (c *Collector) network(r *pod.Record, members []*container.Record) *networkReadings {
 	if r.HostNetwork() || r.Namespaces.Net == "" || r.State == pod.Stopped {
 		return nil
 	}
-	n, err := c.reader.buffers.network(r.Namespaces.Net)
+	var pids []uint32
+	for _, member := range members {
+		if member.State() == runtimeapi.ContainerState_CONTAINER_RUNNING {
+			pids = append(pids, member.PID)
+		}
+	}
+	n, err := c.reader.network(r.Namespaces.Net, pids)
 	if err != nil {
 		log.L.WithError(err).WithField("pod", r.ID).Debug("network counters of pod are unknown")
 		return nil

@@ -174,10 +174,19 @@ func TestPodNetwork(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	c := NewCollector(machineV2.reader(t), fakeLayers{}, Rates{})
+	reader, err := NewReader("/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := NewCollector(reader, fakeLayers{}, Rates{})
 	r := newPod("")
 	r.Namespaces = ns
-	if d := diff(&runtimeapi.NetworkUsage{}, c.PodStats(r, nil).Linux.Network); d != "" {
-		t.Errorf("network of a pod with a loopback only (-want +got):\n%s", d)
+	elsewhere := newContainer("abc", func(r *container.Record) { r.PID = uint32(os.Getpid()) })
+	for what, members := range map[string][]*container.Record{
+		"no containers": nil, "a container that left its network": {elsewhere},
+	} {
+		if d := diff(&runtimeapi.NetworkUsage{}, c.PodStats(r, members).Linux.Network); d != "" {
+			t.Errorf("%s: network of a pod with a loopback only (-want +got):\n%s", what, d)
+		}
 	}
 }

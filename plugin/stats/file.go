@@ -16,6 +16,10 @@ import (
 // processes and interfaces of a pod can be more than anybody wants to see.
 const maxFile = 64 << 10
 
+// endRead is the length, in bytes, below which a read was the last: the kernel
+// makes these files up a page at a time, of lines that are far shorter.
+const endRead = 2048
+
 // buffers are shared by all readers: a list reads ten files for each container.
 type buffers struct{ pool sync.Pool }
 
@@ -59,10 +63,10 @@ func (d dir) read(name string) ([]byte, bool) {
 		if err != nil {
 			return nil, false
 		}
-		if more == 0 {
+		n += more
+		if more < endRead {
 			break
 		}
-		n += more
 	}
 	return bytes.TrimSpace(d.buf[:n]), true
 }

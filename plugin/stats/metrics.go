@@ -93,7 +93,7 @@ func (c *Collector) PodMetrics(r *pod.Record, members []*container.Record) *runt
 	if r.Config.GetLinux().GetCgroupParent() != "" {
 		answer.Metrics = c.podSubject(r).metrics()
 	}
-	if n := c.network(r); n != nil {
+	if n := c.network(r, members); n != nil {
 		answer.Metrics = append(answer.Metrics, c.networkSubject(r, *n).append(nil, networkMetrics, live)...)
 	}
 	for _, member := range members {

@@ -3,6 +3,8 @@
 package stats
 
 import (
+	"os"
+	"os/exec"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -40,6 +42,36 @@ func TestNetworkUsage(t *testing.T) {
 		got := networkReadings{at: 42, interfaces: parseNetDev([]byte(tt.content))}.message()
 		if d := cmp.Diff(tt.want, got, protocmp.Transform()); d != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.name, d)
+		}
+	}
+}
+
+// TestNetworkOfProcess finds that a process shows the counters of a namespace only
+// if it is in there.
+func TestNetworkOfProcess(t *testing.T) {
+	r, err := NewReader("/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	self := uint32(os.Getpid())
+	if n, ok := r.networkOf(self, "/proc/self/ns/net"); !ok || n.at == 0 {
+		t.Error("a process is not in its own network namespace")
+	}
+	ended := exec.Command("true")
+	if err := ended.Run(); err != nil {
+		t.Fatal(err)
+	}
+	for what, in := range map[string]struct {
+		pid   uint32
+		netns string
+	}{
+		"no network namespace":          {self, "/proc/self/ns/mnt"},
+		"a namespace that is gone":      {self, t.TempDir() + "/gone"},
+		"a process that has ended":      {uint32(ended.Process.Pid), "/proc/self/ns/net"},
+		"a container without a process": {0, "/proc/self/ns/net"},
+	} {
+		if _, ok := r.networkOf(in.pid, in.netns); ok {
+			t.Errorf("%s has counters", what)
 		}
 	}
 }

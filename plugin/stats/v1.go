@@ -17,16 +17,23 @@ func (r *Reader) readV1(cgroup string, depth depth) (c readings) {
 		r.buffers.in(r.cgroups.dir(controller, cgroup), read)
 	}
 	in("cpuacct", c.cpu.readUsageV1)
-	in("memory", c.memory.readV1)
-	in("pids", func(d dir) { c.tasks.current = d.number("pids.current") })
-	if depth != full {
-		return c
+	in("memory", func(d dir) {
+		c.memory.readV1(d)
+		if depth == full {
+			c.memory.readMoreV1(d)
+		}
+	})
+	in("pids", func(d dir) {
+		c.tasks.current = d.number("pids.current")
+		if depth == full {
+			c.tasks.limit = d.number("pids.max")
+		}
+	})
+	if depth == full {
+		in("cpu", c.cpu.readLimitsV1)
+		in("blkio", c.io.readV1)
+		in("hugetlb", func(d dir) { c.hugetlb = r.hugePagesV1(d) })
 	}
-	in("cpu", c.cpu.readLimitsV1)
-	in("memory", c.memory.readMoreV1)
-	in("pids", func(d dir) { c.tasks.limit = d.number("pids.max") })
-	in("blkio", c.io.readV1)
-	in("hugetlb", func(d dir) { c.hugetlb = r.hugePagesV1(d) })
 	return c
 }
 

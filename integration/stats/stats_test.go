@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package stats runs containers that use what is known, and compares what the statistics and the metrics say of them
+// with the files of their cgroups. LITE_DAEMON=stock is the control: the same test on stock containerd, without what it
+// does not have.
+package stats
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/integration/harness"
+	"github.com/containerd-lite/containerd-lite/integration/image"
+)
+
+const (
+	memoryLimit = 128 << 20
+	held        = 16 << 20 // bytes that the worker has in memory
+	written     = 4 << 20  // bytes that it wrote to its layer
+	served      = 1 << 20  // bytes that were fetched from the web server
+	quota       = 30000    // microseconds of CPU in each 100000
+)
+
+// The worker works all the time. The shell's variable is its memory.
+const worker = `x=$(dd if=/dev/zero bs=1M count=16 2>/dev/null | tr '\0' x)
+dd if=/dev/zero of=/data bs=1M count=4 2>/dev/null
+echo ready >/ready
+while :; do :; done`
+
+// The web server has three processes: two shells with nothing to do but to hold a file each.
+const web = `dd if=/dev/zero of=/www/big bs=1k count=1024 2>/dev/null
+sleep 100000 </dev/null & sleep 100000 </dev/null &
+exec httpd -f -p 80 -h /www`
+
+// eater starts a process that is killed for want of memory.
+const eater = `tail /dev/zero; echo killed >/killed; exec sleep 100000`
+
+func TestStats(t *testing.T) {
+	b := newBench(t)
+	b.run(t)
+	for _, test := range []struct {
+		name string
+		lite bool // what stock containerd does not have
+		run  func(*testing.T, *bench)
+	}{
+		{"a container", false, oneContainer},
+		{"a container that has ended", false, endedContainer},
+		{"lists and filters", false, lists},
+		{"a pod", false, onePod},
+		{"a pod in the host's network", false, hostPod},
+		{"image file system", true, imageFilesystem},
+		{"metrics", true, metrics},
+		{"metrics by crictl", true, crictl},
+		{"a shim that does not answer", true, stuckShim},
+		{"a stopped pod", true, stoppedPod},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if test.lite && b.Daemon == harness.Stock {
+				t.Skip("stock containerd differs here: see docs/decisions/0005 and docs/cri.md")
+			}
+			test.run(t, b)
+		})
+	}
+}
+
+// bench is a bench with its pods.
+type bench struct {
+	*harness.CRI
+	*harness.Bench
+	Daemon string
+
+	web, host, stuck              pod
+	server, worker, ended, killed string // containers, the last one of host
+}
+
+type pod struct {
+	id     string
+	config *runtimeapi.PodSandboxConfig
+	member string // of a pod that has one container
+}
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	h := harness.Start(t)
+	client, err := h.CRI()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	for _, ref := range []string{image.Busybox, image.Httpd} {
+		if err := client.Pull(t.Context(), ref); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return &bench{CRI: client, Bench: h, Daemon: h.Options.Daemon}
+}
+
+// pod runs a pod until the test ends.
+func (b *bench) pod(t *testing.T, name string, network runtimeapi.NamespaceMode) pod {
+	t.Helper()
+	p := pod{config: b.PodConfig(name)}
+	p.config.Linux.SecurityContext.NamespaceOptions.Network = network
+	if network == runtimeapi.NamespaceMode_NODE {
+		p.config.Hostname = ""
+	}
+	var err error
+	if p.id, err = b.RunPod(t.Context(), p.config); err != nil {
+		t.Fatalf("pod %s: %v", name, err)
+	}
+	t.Cleanup(func() {
+		if err := b.RemovePod(harness.After(t), p.id); err != nil {
+			t.Error(err)
+		}
+	})
+	return p
+}
+
+// container runs a container in a pod.
+func (b *bench) container(t *testing.T, p pod, name, img, script string, limits *runtimeapi.LinuxContainerResources) string {
+	t.Helper()
+	config := harness.ContainerConfig(p.config, name, img, "sh", "-c", script)
+	config.Linux.Resources = limits
+	config.Labels["role"] = name
+	id, err := b.Run(t.Context(), p.id, p.config, config)
+	if err != nil {
+		t.Fatalf("container %s: %v", name, err)
+	}
+	return id
+}
+
+// run starts everything and waits until it has been used.
+func (b *bench) run(t *testing.T) {
+	t.Helper()
+	b.web = b.pod(t, "web", runtimeapi.NamespaceMode_POD)
+	b.host = b.pod(t, "host", runtimeapi.NamespaceMode_NODE)
+	b.stuck = b.pod(t, "stuck", runtimeapi.NamespaceMode_POD)
+	b.server = b.container(t, b.web, "server", image.Httpd, web, nil)
+	b.worker = b.container(t, b.web, "worker", image.Busybox, worker, &runtimeapi.LinuxContainerResources{
+		CpuPeriod: 100000, CpuQuota: quota, CpuShares: 512, MemoryLimitInBytes: memoryLimit,
+	})
+	b.ended = b.container(t, b.web, "ended", image.Busybox, "exit 0", nil)
+	b.killed = b.container(t, b.host, "killed", image.Busybox, eater, &runtimeapi.LinuxContainerResources{MemoryLimitInBytes: 32 << 20})
+	b.stuck.member = b.container(t, b.stuck, "sleeper", image.Busybox, "exec sleep 100000", nil)
+
+	if _, err := b.AwaitState(t.Context(), b.ended, runtimeapi.ContainerState_CONTAINER_EXITED); err != nil {
+		t.Fatal(err)
+	}
+	b.awaitFile(t, b.worker, "/ready")
+	b.awaitFile(t, b.killed, "/killed")
+	b.fetch(t)
+	// A rate is measured over a second at least, in which the worker can use no more than its quota.
+	await(t, func() error {
+		if used := b.cpuUsed(t, b.web, b.worker); used < 2*uint64(time.Second)*quota/100000 {
+			return fmt.Errorf("the worker has used %d ns", used)
+		}
+		return nil
+	})
+}
+
+func await(t *testing.T, probe func() error) {
+	t.Helper()
+	if err := harness.Await(t.Context(), probe); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (b *bench) awaitFile(t *testing.T, container, file string) {
+	t.Helper()
+	await(t, func() error {
+		answer, err := b.ExecSync(t.Context(), &runtimeapi.ExecSyncRequest{ContainerId: container, Cmd: []string{"cat", file}})
+		if err == nil && answer.ExitCode != 0 {
+			err = fmt.Errorf("cat %s: %s", file, answer.Stderr)
+		}
+		return err
+	})
+}
+
+// fetch gets a file of known size from the web server.
+func (b *bench) fetch(t *testing.T) {
+	t.Helper()
+	status, err := b.PodSandboxStatus(t.Context(), &runtimeapi.PodSandboxStatusRequest{PodSandboxId: b.web.id})
+	if err != nil {
+		t.Fatal(err)
+	}
+	await(t, func() error {
+		answer, err := http.Get("http://" + status.Status.Network.Ip + "/big")
+		if err != nil {
+			return err
+		}
+		defer answer.Body.Close()
+		n, err := io.Copy(io.Discard, answer.Body)
+		if err == nil && n != served {
+			err = fmt.Errorf("%d bytes from the web server, want %d", n, served)
+		}
+		return err
+	})
+}
+
+// cgroupFile reads a file of a cgroup of a container, or of its pod for an empty id: of cgroup v1, or the one of v2.
+func (b *bench) cgroupFile(t *testing.T, p pod, container, controller, v1, v2 string) string {
+	t.Helper()
+	cgroup := filepath.Join(p.config.Linux.CgroupParent, container)
+	file := filepath.Join("/sys/fs/cgroup", controller, cgroup, v1)
+	if _, err := os.Stat("/sys/fs/cgroup/cgroup.controllers"); err == nil {
+		file = filepath.Join("/sys/fs/cgroup", cgroup, v2)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(text))
+}
+
+// cpuUsed is what a container, or a pod, has used of CPUs, in nanoseconds.
+func (b *bench) cpuUsed(t *testing.T, p pod, container string) uint64 {
+	t.Helper()
+	text := b.cgroupFile(t, p, container, "cpuacct", "cpuacct.usage", "cpu.stat")
+	if rest, ok := strings.CutPrefix(text, "usage_usec "); ok {
+		text, _, _ = strings.Cut(rest, "\n")
+		text += "000"
+	}
+	return parse(t, text)
+}
+
+func parse(t *testing.T, text string) uint64 {
+	t.Helper()
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// within checks that a number is there and between two others.
+func within(t *testing.T, what string, n *runtimeapi.UInt64Value, least, most uint64) {
+	t.Helper()
+	if n == nil || n.Value < least || n.Value > most {
+		t.Errorf("%s is %v, want %d to %d", what, n, least, most)
+	}
+}
