@@ -15,6 +15,7 @@ import (
 	"github.com/containerd/log"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 	"tags.cncf.io/container-device-interface/pkg/cdi"
 
 	"github.com/containerd-lite/containerd-lite/plugin/config"
@@ -228,14 +229,21 @@ func imageOptions(deps Deps) image.Options {
 	for _, ref := range images.PinnedImages {
 		pinned = append(pinned, ref)
 	}
+	credentials := map[string]*runtimeapi.AuthConfig{}
+	for host, a := range images.Registry.Credentials() {
+		credentials[host] = &runtimeapi.AuthConfig{
+			Username: a.Username, Password: a.Password, Auth: a.Auth, IdentityToken: a.IdentityToken,
+		}
+	}
 	return image.Options{
 		Snapshotter:            images.Snapshotter,
 		Handlers:               deps.Config.Runtime.HandlerNames(),
 		HandlerSnapshotters:    snapshotters(deps.Config),
 		SnapshotRoots:          deps.SnapshotterRoots,
 		ContentRoot:            filepath.Join(filepath.Dir(deps.RootDir), "io.containerd.content.v1.content"),
-		HostsPath:              images.Registry.ConfigPath,
+		HostsDirs:              images.Registry.ConfigDirs(),
 		Headers:                images.Registry.Headers,
+		Credentials:            credentials,
 		Pinned:                 pinned,
 		ProgressTimeout:        images.ImagePullProgressTimeout.Or(0),
 		MaxConcurrentDownloads: images.MaxConcurrentDownloads,

@@ -2,7 +2,10 @@
 
 package config
 
-import "path/filepath"
+import (
+	"net/url"
+	"path/filepath"
+)
 
 // Images is the table plugins.'io.containerd.cri.v1.images'.
 type Images struct {
@@ -52,7 +55,7 @@ type Registry struct {
 	Headers map[string][]string `toml:"headers"`
 	// Mirrors is the old form of hosts.toml.
 	Mirrors map[string]Mirror `toml:"mirrors"`
-	// Configs is the old place of credentials by host.
+	// Configs is the old place of credentials by host, for pulls without imagePullSecrets.
 	Configs map[string]RegistryConfig `toml:"configs"`
 	// Auths is the oldest place of credentials, by URL.
 	Auths map[string]Auth `toml:"auths"`
@@ -98,6 +101,23 @@ func DefaultImages() Images {
 		PinnedImages:               map[string]string{"sandbox": "registry.k8s.io/pause:3.10.2"},
 		ImageDecryption:            ImageDecryption{KeyModel: "node"},
 	}
+}
+
+// Credentials returns those of configs and auths by host; of a host in both, auths counts, as in the built-in CRI.
+func (r Registry) Credentials() map[string]Auth {
+	found := map[string]Auth{}
+	for host, c := range r.Configs {
+		if c.Auth != nil {
+			found[host] = *c.Auth
+		}
+	}
+	for endpoint, auth := range r.Auths {
+		if u, err := url.Parse(endpoint); err == nil && u.Host != "" {
+			endpoint = u.Host
+		}
+		found[endpoint] = auth
+	}
+	return found
 }
 
 // ConfigDirs returns the directories to look for hosts.toml in. Without a config_path these are containerd's and

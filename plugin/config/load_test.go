@@ -101,7 +101,7 @@ func TestRealFiles(t *testing.T) {
 				Sandboxer: sandboxerPod,
 				IOType:    ioFIFO,
 			}
-		}, pending: []string{"images'.registry.configs "}},
+		}},
 		{file: "k3s-v3", want: func(c *Config) {
 			k3s(c)
 			c.Images.UseLocalImagePull = true

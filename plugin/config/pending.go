@@ -30,8 +30,6 @@ var (
 		{[]string{"use_local_image_pull"}, nil, "images are pulled the same way for every value"},
 		{[]string{"runtime_platforms", "*", "platform"}, nil, "images are pulled for this machine's platform"},
 		{[]string{"registry", "mirrors"}, nil, "write <config_path>/<host>/hosts.toml instead"},
-		{[]string{"registry", "configs"}, nil, "write hosts.toml for TLS and imagePullSecrets for credentials instead"},
-		{[]string{"registry", "auths"}, nil, "write imagePullSecrets instead"},
 	}
 	pendingRuntime = []pendingKey{
 		{[]string{"containerd", "runtimes", "*", "sandboxer"}, []any{sandboxerPod}, "pods of the handler are made as with podsandbox"},

@@ -19,8 +19,7 @@ func TestPending(t *testing.T) {
 		runtime_platforms = {b = {platform = "linux/arm64"}, a = {platform = "linux/arm64"}, c = {snapshotter = "native"}}
 		[registry]
 		mirrors."docker.io".endpoint = ["https://mirror"]
-		configs."r.example.com".auth.password = "secret"
-		auths."https://r.example.com".auth = "secret"`)
+		configs."r.example.com".auth.password = "secret"`)
 	mustDecode(t, &runtime, `
 		cni.conf_template = "/t"
 		[containerd]
@@ -32,8 +31,6 @@ func TestPending(t *testing.T) {
 		"images'.runtime_platforms.a.platform ",
 		"images'.runtime_platforms.b.platform ",
 		"images'.registry.mirrors ",
-		"images'.registry.configs ",
-		"images'.registry.auths ",
 		"images'.disable_snapshot_annotations ",
 		"runtime'.containerd.runtimes.kata.sandboxer ",
 		"runtime'.containerd.runtimes.kata.io_type ",

@@ -57,6 +57,40 @@ func parseAuth(auth *runtimeapi.AuthConfig) (credentials, error) {
 	return c, nil
 }
 
+// parseHostAuths understands the credentials of the configuration, by canonical host.
+func parseHostAuths(auths map[string]*runtimeapi.AuthConfig) (map[string]credentials, error) {
+	all := make(map[string]credentials, len(auths))
+	for host, auth := range auths {
+		c, err := parseAuth(auth)
+		if err != nil {
+			return nil, fmt.Errorf("credentials for registry %s: %w", host, err)
+		}
+		c.server = canonicalHost(host)
+		all[c.server] = c
+	}
+	return all, nil
+}
+
+// hostCredentials returns the function that says what to answer the challenge of a host
+// with: the credentials of the pull, or without any those of the configuration.
+func (m *Manager) hostCredentials(ofPull credentials) func(host string) (username, secret string, err error) {
+	if ofPull != (credentials{}) {
+		return ofPull.forHost
+	}
+	return func(host string) (username, secret string, err error) {
+		return m.credentials[canonicalHost(host)].forHost(host)
+	}
+}
+
+// secretsOf returns the secrets that an error of a pull may have.
+func (m *Manager) secretsOf(ofPull credentials) []string {
+	all := ofPull.secrets()
+	for _, c := range m.credentials {
+		all = append(all, c.secrets()...)
+	}
+	return all
+}
+
 // decodeAuth splits the base64 of username:password.
 func decodeAuth(auth string) (username, password string, err error) {
 	if auth == "" {

@@ -193,6 +193,41 @@ func TestPullAuthenticates(t *testing.T) {
 	}
 }
 
+// TestPullWithCredentialsOfTheConfig checks that they are for pulls without any, and for their host.
+func TestPullWithCredentialsOfTheConfig(t *testing.T) {
+	right, wrong := &runtimeapi.AuthConfig{Username: "user", Password: "secret"}, &runtimeapi.AuthConfig{Username: "user", Password: "wrong"}
+	for name, tc := range map[string]struct {
+		ofHost, ofPull *runtimeapi.AuthConfig
+		elsewhere      bool // the config's are for another host
+		fails          bool
+	}{
+		"of the config":            {ofHost: right},
+		"empty ones of the pull":   {ofHost: right, ofPull: &runtimeapi.AuthConfig{}},
+		"the pull's come first":    {ofHost: right, ofPull: wrong, fails: true},
+		"the pull's, too":          {ofHost: wrong, ofPull: right},
+		"not for every registry":   {ofHost: right, elsewhere: true, fails: true},
+		"wrong ones of the config": {ofHost: wrong, fails: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n, reg := newNode(t), newRegistry(t)
+			host, _, _ := strings.Cut(reg.ref(""), "/")
+			if tc.elsewhere {
+				host = "other.test"
+			}
+			m := n.start(t, Options{Credentials: map[string]*runtimeapi.AuthConfig{host: tc.ofHost}})
+			ref := reg.ref("app:v1")
+			reg.push(t, ref, newImage(t, 1, nil))
+			reg.breakWith(guarded(`Basic realm="x"`, func(header string) bool { return header == "Basic "+b64("user:secret") }))
+			_, err := m.Pull(t.Context(), spec(ref), tc.ofPull, nil)
+			if !tc.fails {
+				must(t, err)
+				return
+			}
+			checkClass(t, err, errdefs.ErrUnauthenticated)
+		})
+	}
+}
+
 // TestPullKeepsCredentialsFromOtherHosts sends a layer's request on to another
 // host, by a redirect and by the urls of a descriptor's mirror (CVE-2020-15157).
 func TestPullKeepsCredentialsFromOtherHosts(t *testing.T) {

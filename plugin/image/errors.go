@@ -72,7 +72,7 @@ func (p *pull) explain(ctx context.Context, source *registrySource, err error) e
 	if source.refused() {
 		d = signatureInvalid
 	}
-	text := fmt.Sprintf("image %s: pull from %s: %s", p.name, p.host, cleanText(err.Error(), p.creds.secrets()))
+	text := fmt.Sprintf("image %s: pull from %s: %s", p.name, p.host, cleanText(err.Error(), p.m.secretsOf(p.creds)))
 	if d.word != nil {
 		text = d.word.Error() + ": " + text
 	}

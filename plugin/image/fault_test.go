@@ -168,12 +168,12 @@ func TestPullOfAnImageThatAVerifierRefuses(t *testing.T) {
 
 func TestPullFromUntrustedRegistry(t *testing.T) {
 	n := newNode(t)
-	m := n.start(t, Options{HostsPath: t.TempDir()})
+	m := n.start(t, Options{HostsDirs: []string{t.TempDir()}})
 	server := httptest.NewUnstartedServer(http.NotFoundHandler())
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	server.StartTLS()
 	t.Cleanup(server.Close)
-	writeHosts(t, m.opts.HostsPath, "registry.test", fmt.Sprintf("server = %q\n", server.URL))
+	writeHosts(t, m.opts.HostsDirs[0], "registry.test", fmt.Sprintf("server = %q\n", server.URL))
 	_, err := m.Pull(t.Context(), spec("registry.test/app"), nil, nil)
 	checkClass(t, err, errdefs.ErrFailedPrecondition)
 	if err != nil && !strings.Contains(err.Error(), "hosts.toml") {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -18,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
 // import puts an image without layers into containerd, as another tool would,
@@ -258,4 +260,13 @@ func TestNewRefusesSettings(t *testing.T) {
 	checkClass(t, err, errdefs.ErrNotFound)
 	_, err = New(t.Context(), Options{Snapshotter: defaultSnapshotter}, n.deps)
 	checkClass(t, err, errdefs.ErrInvalidArgument)
+	_, err = New(t.Context(), Options{
+		Snapshotter: defaultSnapshotter,
+		StatsPeriod: 1,
+		Credentials: map[string]*runtimeapi.AuthConfig{"registry.test": {Auth: "!"}},
+	}, n.deps)
+	checkClass(t, err, errdefs.ErrInvalidArgument)
+	if !strings.Contains(fmt.Sprint(err), "registry.test") {
+		t.Errorf("error should name the registry: %v", err)
+	}
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/containerd/platforms"
 	"golang.org/x/sync/semaphore"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
 // namespace is where Kubernetes' images live in containerd.
@@ -42,11 +43,13 @@ type Options struct {
 	SnapshotRoots map[string]string
 	// ContentRoot is the directory of containerd's content store.
 	ContentRoot string
-	// HostsPath lists the directories with a hosts.toml per registry, separated
-	// by colons. The first that knows a registry counts.
-	HostsPath string
+	// HostsDirs are the directories with a hosts.toml per registry. The first that
+	// knows a registry counts.
+	HostsDirs []string
 	// Headers are sent with every request to a registry.
 	Headers http.Header
+	// Credentials are for pulls that bring none, by the host that may see them.
+	Credentials map[string]*runtimeapi.AuthConfig
 	// Pinned are the references of images to be kept from garbage collection.
 	Pinned []string
 	// ProgressTimeout ends a pull that waits this long for a registry without
@@ -112,6 +115,8 @@ type Manager struct {
 	opts   Options
 	deps   Deps
 	pinned map[string]bool
+	// credentials are those of the options.
+	credentials map[string]credentials
 
 	index     *index
 	pulls     *flights
@@ -135,6 +140,10 @@ func New(ctx context.Context, opts Options, deps Deps) (*Manager, error) {
 			return nil, fmt.Errorf("snapshotter %s: not loaded, see `ctr plugins ls`: %w", name, errdefs.ErrNotFound)
 		}
 	}
+	creds, err := parseHostAuths(opts.Credentials)
+	if err != nil {
+		return nil, err
+	}
 	opts.ContentRoot = existing(opts.ContentRoot)
 	opts.SnapshotRoots = maps.Clone(opts.SnapshotRoots)
 	for name, root := range opts.SnapshotRoots {
@@ -142,13 +151,14 @@ func New(ctx context.Context, opts Options, deps Deps) (*Manager, error) {
 	}
 	ctx, cancel := context.WithCancel(namespaces.WithNamespace(ctx, namespace))
 	m := &Manager{
-		opts:    opts,
-		deps:    deps,
-		pinned:  pinnedNames(opts.Pinned),
-		index:   newIndex(deps.Images, deps.Content),
-		pulls:   newFlights(ctx),
-		sampler: newSampler(opts, deps),
-		cancel:  cancel,
+		opts:        opts,
+		deps:        deps,
+		pinned:      pinnedNames(opts.Pinned),
+		credentials: creds,
+		index:       newIndex(deps.Images, deps.Content),
+		pulls:       newFlights(ctx),
+		sampler:     newSampler(opts, deps),
+		cancel:      cancel,
 	}
 	if opts.MaxConcurrentDownloads > 0 {
 		m.downloads = semaphore.NewWeighted(int64(opts.MaxConcurrentDownloads))

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"path/filepath"
 	"sync/atomic"
 
 	"github.com/containerd/containerd/v2/core/content"
@@ -65,8 +64,8 @@ func (m *Manager) source(ctx context.Context, name string, creds credentials, tr
 // by hosts.toml. The files are read for each pull: a change needs no restart.
 func (m *Manager) registryHosts(ctx context.Context, creds credentials, traffic *meter) docker.RegistryHosts {
 	hosts := config.ConfigureHosts(ctx, config.HostOptions{
-		HostDir:        hostDir(m.opts.HostsPath),
-		Credentials:    creds.forHost,
+		HostDir:        hostDir(m.opts.HostsDirs),
+		Credentials:    m.hostCredentials(creds),
 		AuthorizerOpts: []docker.AuthorizerOpt{docker.WithAuthHeader(m.opts.Headers)},
 		UpdateClient: func(client *http.Client) error {
 			client.Transport = traffic.wrap(client.Transport)
@@ -87,8 +86,7 @@ func (m *Manager) registryHosts(ctx context.Context, creds credentials, traffic 
 
 // hostDir returns the function that finds the directory of a registry in a list
 // of roots.
-func hostDir(list string) func(host string) (string, error) {
-	roots := filepath.SplitList(list)
+func hostDir(roots []string) func(host string) (string, error) {
 	return func(host string) (string, error) {
 		for _, root := range roots {
 			dir, err := config.HostDirFromRoot(root)(host)
