@@ -54,24 +54,31 @@ func (m *Manager) updateResources(ctx context.Context, r *Record, want *runtimea
 	if err := m.Containerd.SaveSpec(ctx, r.ID, updated); err != nil {
 		return fmt.Errorf("save spec: %w", err)
 	}
-	if r.running() {
-		if err := m.applyResources(ctx, r, updated.Linux.Resources); err != nil {
-			if restore := m.Containerd.SaveSpec(context.WithoutCancel(ctx), r.ID, current); restore != nil {
-				log.G(ctx).WithError(restore).WithField("container", r.ID).Error("spec keeps limits that were refused")
-			}
-			return err
+	if err := m.applyResources(ctx, r, updated.Linux.Resources); err != nil {
+		if restore := m.Containerd.SaveSpec(context.WithoutCancel(ctx), r.ID, current); restore != nil {
+			log.G(ctx).WithError(restore).WithField("container", r.ID).Error("spec keeps limits that were refused")
 		}
+		return err
 	}
 	_, err = m.update(ctx, r.ID, func(r *Record) { r.Resources = spec.Effective(updated).GetLinux() })
 	return err
 }
 
+// applyResources changes the limits of the cgroup, if the container has one.
 func (m *Manager) applyResources(ctx context.Context, r *Record, resources *specs.LinuxResources) error {
+	// A start under way may have read the spec before it was changed.
+	if err := r.live.waitStarted(ctx); err != nil {
+		return err
+	}
+	r, err := m.containers.Get(r.ID)
+	if err != nil {
+		return err
+	}
 	task := r.task()
 	if task == nil {
-		return nil // it has ended since, and has no cgroup any more
+		return nil
 	}
-	err := runtime.SetResources(ctx, task, checked(resources))
+	err = runtime.SetResources(ctx, task, checked(resources))
 	if errdefs.IsNotFound(err) {
 		return nil
 	}

@@ -3,6 +3,7 @@
 package container
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -75,5 +76,52 @@ func TestUpdateIsChecked(t *testing.T) {
 	}
 	if without := (&specs.LinuxResources{Memory: &specs.LinuxMemory{}}); checked(without) != without {
 		t.Error("there is no limit to check")
+	}
+}
+
+// A start under way may have read the old limits: the new ones are set when it is done.
+func TestUpdateDuringStart(t *testing.T) {
+	f := newMachine()
+	m := newManager(t, f, t.TempDir())
+	id := mustCreate(t, m, "app")
+	open := f.Block("new task")
+	results := make(chan error, 2)
+	go func() { results <- m.Start(context.Background(), id) }()
+	f.Await(t, "new task")
+	go func() {
+		results <- m.UpdateResources(context.Background(), id, &runtimeapi.LinuxContainerResources{CpuShares: 512})
+	}()
+	f.Await(t, "save spec 512")
+	open()
+	for range 2 {
+		if err := <-results; err != nil {
+			t.Fatal(err)
+		}
+	}
+	if trace := f.Trace(); strings.Index(trace, "update task") < strings.Index(trace, "start task") {
+		t.Errorf("the limits of the cgroup are not set after the start:\n%s", trace)
+	}
+}
+
+// Nobody who reads waits for an update, which may hang in a shim.
+func TestReadersDoNotWaitForAnUpdate(t *testing.T) {
+	f := newMachine()
+	m := newManager(t, f, t.TempDir())
+	id := mustStart(t, m, "app")
+	open := f.Block("update task")
+	result := make(chan error)
+	go func() {
+		result <- m.UpdateResources(context.Background(), id, &runtimeapi.LinuxContainerResources{CpuShares: 512})
+	}()
+	f.Await(t, "update task")
+	if got := record(t, m, id).Resources.GetCpuShares(); got == 512 || len(m.List()) != 1 {
+		t.Errorf("shares = %d before they are set; %d containers", got, len(m.List()))
+	}
+	open()
+	if err := <-result; err != nil {
+		t.Fatal(err)
+	}
+	if got := record(t, m, id).Resources.GetCpuShares(); got != 512 {
+		t.Errorf("shares = %d", got)
 	}
 }
