@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package events tests what the daemon tells of pods and containers in streams: GetContainerEvents, and the
+// streamed lists of a node with more to tell than one message holds.
+//
+// The expectations are containerd-lite's. Stock containerd tells the stop of a pod after that of its containers,
+// nothing of a start that failed, and it waits for a subscriber that does not read.
+package events
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/integration/harness"
+	"github.com/containerd-lite/containerd-lite/integration/image"
+)
+
+func TestEvents(t *testing.T) {
+	h := harness.Start(t)
+	if h.Options.Daemon != harness.Lite {
+		t.Skip("the events of stock containerd are others")
+	}
+	client, err := h.CRI()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	b := bench{h, client}
+	if err := client.Pull(t.Context(), image.Busybox); err != nil {
+		t.Fatal(err)
+	}
+	h.NoLeaks(t, "life of a pod and its containers", func(t *testing.T) { life(t, b) })
+	h.NoLeaks(t, "failed start", func(t *testing.T) { failedStart(t, b) })
+	h.NoLeaks(t, "pods side by side", func(t *testing.T) { sideBySide(t, b) })
+	h.NoLeaks(t, "stalled reader", func(t *testing.T) { stalledReader(t, b) })
+	h.NoLeaks(t, "restart", func(t *testing.T) { restart(t, b) })
+	h.NoLeaks(t, "lists", func(t *testing.T) { lists(t, b) })
+}
+
+type bench struct {
+	*harness.Bench
+	*harness.CRI
+}
+
+// stream is a subscription that has begun.
+type stream struct {
+	runtimeapi.RuntimeService_GetContainerEventsClient
+	last int64 // time of the last event
+}
+
+func (b bench) subscribe(t *testing.T) *stream {
+	t.Helper()
+	s, err := b.GetContainerEvents(t.Context(), &runtimeapi.GetEventsRequest{})
+	if err == nil {
+		_, err = s.Header()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &stream{RuntimeService_GetContainerEventsClient: s}
+}
+
+// next returns the next event; its time must be later than that of the one before.
+func (s *stream) next(t *testing.T) *runtimeapi.ContainerEventResponse {
+	t.Helper()
+	e, err := s.Recv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e.CreatedAt <= s.last {
+		t.Errorf("%s of %s at %d is not later than the event before, at %d", e.ContainerEventType, e.ContainerId, e.CreatedAt, s.last)
+	}
+	s.last = e.CreatedAt
+	return e
+}
+
+// event is what a test wants of an event: its kind, whose it is, and the state of the pod and its containers.
+type event struct {
+	Kind       string
+	ID         string
+	Pod        string
+	Containers map[string]string // id → state
+}
+
+// Kinds of events.
+const (
+	created = "CONTAINER_CREATED_EVENT"
+	started = "CONTAINER_STARTED_EVENT"
+	stopped = "CONTAINER_STOPPED_EVENT"
+	deleted = "CONTAINER_DELETED_EVENT"
+
+	ready    = "SANDBOX_READY"
+	notReady = "SANDBOX_NOTREADY"
+)
+
+// expect wants exactly these events of one pod next.
+func (s *stream) expect(t *testing.T, pod string, want ...event) {
+	t.Helper()
+	for _, w := range want {
+		e := s.next(t)
+		if e.PodSandboxStatus.GetId() != pod || e.PodSandboxStatus.GetMetadata().GetUid() == "" {
+			t.Errorf("%s of %s is about the pod %v, want %s", e.ContainerEventType, e.ContainerId, e.PodSandboxStatus, pod)
+		}
+		got := event{Kind: e.ContainerEventType.String(), ID: e.ContainerId, Pod: e.PodSandboxStatus.GetState().String(), Containers: map[string]string{}}
+		for _, c := range e.ContainersStatuses {
+			got.Containers[c.Id] = c.State.String()
+		}
+		if w.Containers == nil {
+			w.Containers = map[string]string{}
+		}
+		if diff := cmp.Diff(w, got); diff != "" {
+			t.Fatalf("event (-want +got):\n%s", diff)
+		}
+	}
+}
+
+func in(id, state string) map[string]string { return map[string]string{id: "CONTAINER_" + state} }
+
+// life runs a container that ends by itself, then the next attempt of it, which is ended with its pod.
+func life(t *testing.T, b bench) {
+	events := b.subscribe(t)
+	config := b.PodConfig("life")
+	pod := b.pod(t, config)
+	events.expect(t, pod, event{created, pod, ready, nil}, event{started, pod, ready, nil})
+
+	first := b.run(t, pod, config, harness.ContainerConfig(config, "main", image.Busybox, "sh", "-c", "exit 7"))
+	events.expect(t, pod,
+		event{created, first, ready, in(first, "CREATED")},
+		event{started, first, ready, in(first, "RUNNING")},
+		event{stopped, first, ready, in(first, "EXITED")})
+	b.remove(t, first)
+	events.expect(t, pod, event{deleted, first, ready, nil})
+
+	again := harness.ContainerConfig(config, "main", image.Busybox, "sleep", "1000")
+	again.Metadata.Attempt = 1
+	second := b.run(t, pod, config, again)
+	events.expect(t, pod, event{created, second, ready, in(second, "CREATED")}, event{started, second, ready, in(second, "RUNNING")})
+
+	if err := b.RemovePod(t.Context(), pod); err != nil {
+		t.Fatal(err)
+	}
+	events.expect(t, pod,
+		event{stopped, pod, notReady, in(second, "RUNNING")},
+		event{stopped, second, notReady, in(second, "EXITED")},
+		event{deleted, second, notReady, nil},
+		event{deleted, pod, notReady, nil})
+}
+
+func failedStart(t *testing.T, b bench) {
+	config := b.PodConfig("broken")
+	pod := b.pod(t, config)
+	events := b.subscribe(t)
+	id, err := b.Run(t.Context(), pod, config, harness.ContainerConfig(config, "main", image.Busybox, "/no/such/program"))
+	if err == nil || id == "" {
+		t.Fatalf("a container without a program: %q, %v, want one that does not start", id, err)
+	}
+	events.expect(t, pod, event{created, id, ready, in(id, "CREATED")}, event{stopped, id, ready, in(id, "EXITED")})
+}
+
+// sideBySide wants every event of many pods once, in the order of its object.
+func sideBySide(t *testing.T, b bench) {
+	const pods = 8
+	events := b.subscribe(t)
+	var all sync.WaitGroup
+	for i := range pods {
+		all.Go(func() {
+			config := b.PodConfig(fmt.Sprintf("side-%d", i))
+			pod, err := b.RunPod(t.Context(), config)
+			if err == nil {
+				_, err = b.Run(t.Context(), pod, config, harness.ContainerConfig(config, "main", image.Busybox, "true"))
+			}
+			if err = errors.Join(err, b.RemovePod(harness.After(t), pod)); err != nil {
+				t.Errorf("pod %d: %v", i, err)
+			}
+		})
+	}
+	all.Wait()
+	seen := map[string][]string{}
+	for range pods * 2 * 4 {
+		e := events.next(t)
+		seen[e.ContainerId] = append(seen[e.ContainerId], e.ContainerEventType.String())
+	}
+	for id, got := range seen {
+		if diff := cmp.Diff([]string{created, started, stopped, deleted}, got); diff != "" {
+			t.Errorf("events of %s (-want +got):\n%s", id, diff)
+		}
+	}
+	if len(seen) != 2*pods {
+		t.Errorf("events of %d objects, want %d", len(seen), 2*pods)
+	}
+}
+
+// stalledReader subscribes and does not read. Pods come and go until it has been cut off, however many that takes: a
+// daemon that waits for it never gets there.
+func stalledReader(t *testing.T, b bench) {
+	stalled := b.subscribe(t)
+	quick := b.subscribe(t)
+	// Four events for each: more than wait for a subscriber.
+	const pods, workers = 600, 12
+	quickEnded := make(chan error, 1)
+	go func() {
+		for range 4 * pods {
+			if _, err := quick.Recv(); err != nil {
+				quickEnded <- err
+				return
+			}
+		}
+		quickEnded <- nil
+	}()
+	var all sync.WaitGroup
+	for worker := range workers {
+		all.Go(func() {
+			for i := range pods / workers {
+				if err := b.come(t.Context(), fmt.Sprintf("stall-%d-%d", worker, i)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if err := <-quickEnded; err != nil {
+		t.Errorf("the one who reads: %v", err)
+	}
+	var err error
+	got := 0
+	for ; err == nil; got++ {
+		_, err = stalled.Recv()
+	}
+	if status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("the one who did not read, after %d events: %v, want ResourceExhausted", got-1, err)
+	}
+	if got == 1 {
+		t.Error("the one who did not read got nothing at all")
+	}
+}
+
+// come runs and removes a pod that needs next to nothing.
+func (b bench) come(ctx context.Context, name string) error {
+	config := b.PodConfig(name)
+	config.Linux.SecurityContext.NamespaceOptions.Network = runtimeapi.NamespaceMode_NODE
+	config.PortMappings, config.Hostname = nil, ""
+	pod, err := b.RunPod(ctx, config)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return b.RemovePod(ctx, pod)
+}
+
+// restart ends a container while there is no daemon. A subscription ends with the daemon; who subscribes to the next
+// one, and lists then, finds the exit in the list and is told of everything after it, once.
+func restart(t *testing.T, b bench) {
+	events := b.subscribe(t)
+	config := b.PodConfig("restart")
+	pod := b.pod(t, config)
+	id := b.run(t, pod, config, harness.ContainerConfig(config, "main", image.Busybox, "sleep", "1000"))
+	other := b.run(t, pod, config, harness.ContainerConfig(config, "other", image.Busybox, "sleep", "1000"))
+	for range 6 {
+		events.next(t)
+	}
+	pid := b.pid(t, id)
+	if err := b.Daemon.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if e, err := events.Recv(); status.Code(err) != codes.Unavailable {
+		t.Errorf("the subscription after the daemon's end: %v, %v, want Unavailable", e, err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if err := harness.Await(t.Context(), func() error {
+		if _, err := os.Stat(filepath.Join("/proc", strconv.Itoa(pid), "root", "bin")); err == nil {
+			return fmt.Errorf("process %d is still there", pid)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Daemon.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	again := b.subscribe(t)
+	ended, err := b.ContainerStatus(t.Context(), &runtimeapi.ContainerStatusRequest{ContainerId: id})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := ended.Status; s.State != runtimeapi.ContainerState_CONTAINER_EXITED || s.ExitCode != 137 {
+		t.Errorf("the container that was killed is %s with code %d", s.State, s.ExitCode)
+	}
+	if _, err := b.StopContainer(t.Context(), &runtimeapi.StopContainerRequest{ContainerId: other}); err != nil {
+		t.Fatal(err)
+	}
+	b.remove(t, id)
+	states := in(id, "EXITED")
+	states[other] = "CONTAINER_EXITED"
+	again.expect(t, pod,
+		event{stopped, other, ready, states},
+		event{deleted, id, ready, in(other, "EXITED")})
+}
+
+func (b bench) pid(t *testing.T, id string) int {
+	t.Helper()
+	answer, err := b.ContainerStatus(t.Context(), &runtimeapi.ContainerStatusRequest{ContainerId: id, Verbose: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var info struct{ PID int }
+	if err := json.Unmarshal([]byte(answer.Info["info"]), &info); err != nil || info.PID == 0 {
+		t.Fatalf("pid of container %s: %v in %s", id, err, answer.Info["info"])
+	}
+	return info.PID
+}
+
+// pod runs a pod that is removed when the test ends.
+func (b bench) pod(t *testing.T, config *runtimeapi.PodSandboxConfig) string {
+	t.Helper()
+	id, err := b.RunPod(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.RemovePod(harness.After(t), id); err != nil {
+			t.Error(err)
+		}
+	})
+	return id
+}
+
+func (b bench) run(t *testing.T, pod string, podConfig *runtimeapi.PodSandboxConfig, config *runtimeapi.ContainerConfig) string {
+	t.Helper()
+	id, err := b.Run(t.Context(), pod, podConfig, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func (b bench) remove(t *testing.T, id string) {
+	t.Helper()
+	if _, err := b.RemoveContainer(t.Context(), &runtimeapi.RemoveContainerRequest{ContainerId: id}); err != nil {
+		t.Fatal(err)
+	}
+}

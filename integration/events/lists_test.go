@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package events
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/integration/harness"
+	"github.com/containerd-lite/containerd-lite/integration/image"
+)
+
+// messageLimit is what the kubelet takes, and containerd sends.
+const messageLimit = 16 << 20
+
+// lists makes containers with more annotations than one message holds. They can be listed as a stream, by a client that
+// takes the 4 MiB of one who knows nothing of limits.
+func lists(t *testing.T, b bench) {
+	config := b.PodConfig("lists")
+	pod := b.pod(t, config)
+	var want []string
+	for i := range 18 {
+		container := harness.ContainerConfig(config, fmt.Sprintf("heavy-%d", i), image.Busybox, "true")
+		container.Annotations = map[string]string{"note": strings.Repeat("x", 1<<20)}
+		answer, err := b.CreateContainer(t.Context(), &runtimeapi.CreateContainerRequest{PodSandboxId: pod, Config: container, SandboxConfig: config})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, answer.ContainerId)
+	}
+	_, err := b.ListContainers(t.Context(), &runtimeapi.ListContainersRequest{}, grpc.MaxCallRecvMsgSize(messageLimit))
+	if status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("ListContainers: %v, want ResourceExhausted: is there enough to list?", err)
+	}
+	stream, err := b.StreamContainers(t.Context(), &runtimeapi.StreamContainersRequest{})
+	got, messages := collect(t, stream, err, func(m *runtimeapi.StreamContainersResponse) []string {
+		return ids(m.Containers, (*runtimeapi.Container).GetId)
+	})
+	same(t, "StreamContainers", got, want)
+	if messages < len(want) {
+		t.Errorf("%d messages for %d containers of more than 1 MiB", messages, len(want))
+	}
+	b.otherLists(t, want, pod)
+}
+
+// otherLists compares the other streams with what they stand for.
+func (b bench) otherLists(t *testing.T, containers []string, pod string) {
+	t.Helper()
+	pods, err := b.StreamPodSandboxes(t.Context(), &runtimeapi.StreamPodSandboxesRequest{})
+	got, _ := collect(t, pods, err, func(m *runtimeapi.StreamPodSandboxesResponse) []string {
+		return ids(m.PodSandboxes, (*runtimeapi.PodSandbox).GetId)
+	})
+	same(t, "StreamPodSandboxes", got, []string{pod})
+
+	stats, err := b.StreamContainerStats(t.Context(), &runtimeapi.StreamContainerStatsRequest{Filter: &runtimeapi.ContainerStatsFilter{PodSandboxId: pod}})
+	got, _ = collect(t, stats, err, func(m *runtimeapi.StreamContainerStatsResponse) []string {
+		return ids(m.ContainerStats, func(s *runtimeapi.ContainerStats) string { return s.GetAttributes().GetId() })
+	})
+	same(t, "StreamContainerStats", got, containers)
+
+	podStats, err := b.StreamPodSandboxStats(t.Context(), &runtimeapi.StreamPodSandboxStatsRequest{})
+	got, _ = collect(t, podStats, err, func(m *runtimeapi.StreamPodSandboxStatsResponse) []string {
+		return ids(m.PodSandboxStats, func(s *runtimeapi.PodSandboxStats) string { return s.GetAttributes().GetId() })
+	})
+	same(t, "StreamPodSandboxStats", got, []string{pod})
+
+	metrics, err := b.StreamPodSandboxMetrics(t.Context(), &runtimeapi.StreamPodSandboxMetricsRequest{})
+	got, _ = collect(t, metrics, err, func(m *runtimeapi.StreamPodSandboxMetricsResponse) []string {
+		return ids(m.PodSandboxMetrics, (*runtimeapi.PodSandboxMetrics).GetPodSandboxId)
+	})
+	same(t, "StreamPodSandboxMetrics", got, []string{pod})
+
+	listed, err := b.ListImages(t.Context(), &runtimeapi.ListImagesRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	images, err := b.StreamImages(t.Context(), &runtimeapi.StreamImagesRequest{})
+	got, _ = collect(t, images, err, func(m *runtimeapi.StreamImagesResponse) []string {
+		return ids(m.Images, (*runtimeapi.Image).GetId)
+	})
+	same(t, "StreamImages", got, ids(listed.Images, (*runtimeapi.Image).GetId))
+	if len(got) == 0 {
+		t.Error("StreamImages: no image")
+	}
+}
+
+// collect reads a stream to its end and counts its messages.
+func collect[M any](t *testing.T, stream grpc.ServerStreamingClient[M], err error, items func(*M) []string) (all []string, messages int) {
+	t.Helper()
+	for err == nil {
+		var message *M
+		if message, err = stream.Recv(); err == nil {
+			all = append(all, items(message)...)
+			messages++
+		}
+	}
+	if !errors.Is(err, io.EOF) {
+		t.Error(err)
+	}
+	return all, messages
+}
+
+func ids[T any](items []T, id func(T) string) []string {
+	var all []string
+	for _, item := range items {
+		all = append(all, id(item))
+	}
+	return all
+}
+
+func same(t *testing.T, what string, got, want []string) {
+	t.Helper()
+	got, want = slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(want))
+	if !slices.Equal(got, want) {
+		t.Errorf("%s: %s\nwant %s", what, got, want)
+	}
+}
