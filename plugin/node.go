@@ -5,6 +5,7 @@ package plugin
 import (
 	"context"
 	"encoding/json"
+	"os"
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
@@ -30,10 +31,19 @@ func (n node) NetworkStatus() error {
 // Handlers are the runtime handlers with their features.
 func (n node) Handlers() []*runtimeapi.RuntimeHandler { return n.machine.handlers(n.config.Runtime) }
 
-// SystemdCgroup is the cgroup driver of the default handler (KEP-4033).
+// SystemdCgroup tells the cgroup driver of the handlers (KEP-4033). Where no shim
+// has a say, systemd is the owner of the cgroups if it runs, as sd_booted(3) finds out.
 func (n node) SystemdCgroup() bool {
-	_, handler, err := n.config.Runtime.Handler("")
-	return err == nil && handler.SystemdCgroup()
+	if systemd, known, _ := n.config.Runtime.CgroupDriver(); known {
+		return systemd
+	}
+	_, err := os.Lstat("/run/systemd/system")
+	return err == nil
+}
+
+// UsePodCIDRs makes a CNI configuration from cni.conf_template.
+func (n node) UsePodCIDRs(ctx context.Context, cidrs string) error {
+	return n.network.UsePodCIDRs(ctx, cidrs)
 }
 
 // Info is the configuration, the CNI configuration and what came of loading it.

@@ -116,6 +116,10 @@ func initRuntime(ic *plugin.InitContext) (any, error) {
 			config.LiteHandler, config.RuncHandler)
 	}
 	warnPending(ic.Context, runtime.Pending())
+	if systemd, _, others := runtime.CgroupDriver(); len(others) > 0 {
+		log.G(ic.Context).Warnf("the kubelet is told SystemdCgroup = %v, which handlers %s set otherwise: "+
+			"their containers are not in the cgroups of their pods, and pod limits do not hold for them", systemd, strings.Join(others, ", "))
+	}
 	return runtime, nil
 }
 

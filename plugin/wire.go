@@ -205,6 +205,7 @@ func networkOptions(r config.Runtime) network.Options {
 		BinDirs:             r.CNI.BinDirs,
 		ConfDir:             r.CNI.ConfDir,
 		MaxConfNum:          r.CNI.MaxConfNum,
+		ConfTemplate:        r.CNI.ConfTemplate,
 		Handlers:            handlers,
 		SetupSerially:       r.CNI.SetupSerially,
 		UseInternalLoopback: r.CNI.UseInternalLoopback,

@@ -173,6 +173,24 @@ func (h Handler) SystemdCgroup() bool {
 	return ok && runc.GetSystemdCgroup()
 }
 
+// CgroupDriver tells which cgroup driver the kubelet has to use (KEP-4033): that of the default handler or, where its shim
+// is not of runc and so does not say, of the first other one by name. others are the handlers that have the other driver,
+// known is false where none says.
+func (r Runtime) CgroupDriver() (systemd, known bool, others []string) {
+	names := slices.Insert(r.HandlerNames(), 0, r.Containerd.DefaultRuntimeName)
+	for _, name := range names {
+		h, ok := r.Containerd.Runtimes[name]
+		switch {
+		case !ok || !h.IsRunc():
+		case !known:
+			systemd, known = h.SystemdCgroup(), true
+		case h.SystemdCgroup() != systemd:
+			others = append(others, name)
+		}
+	}
+	return systemd, known, others
+}
+
 // isEmpty tells whether a decoded TOML value, or everything in a table, is its type's zero value: such a key asks for
 // nothing.
 func isEmpty(v any) bool {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -163,5 +164,31 @@ func TestBaseSpecs(t *testing.T) {
 	}
 	if _, err := readSpec(good); err == nil || errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a file over the limit: %v", err)
+	}
+}
+
+func TestCgroupDriver(t *testing.T) {
+	handler := func(runtimeType string, systemd bool) Handler {
+		return Handler{Type: runtimeType, Options: map[string]any{"SystemdCgroup": systemd}}
+	}
+	on, off := handler(LiteRuntimeType, true), handler(RuncRuntimeType, false)
+	kata := Handler{Type: "io.containerd.kata.v2"}
+	for name, tc := range map[string]struct {
+		handlers       map[string]Handler
+		systemd, known bool
+		others         []string
+	}{
+		"the default decides":               {map[string]Handler{"z": on, "a": off, "b": kata, "c": off}, true, true, []string{"a", "c"}},
+		"all agree":                         {map[string]Handler{"z": on, "a": on, "b": kata}, true, true, nil},
+		"the default does not say":          {map[string]Handler{"z": kata, "a": on, "b": off}, true, true, []string{"b"}},
+		"nobody says":                       {map[string]Handler{"z": kata}, false, false, nil},
+		"no option means that of runc":      {map[string]Handler{"z": {Type: LiteRuntimeType}, "a": off}, false, true, nil},
+		"the default is not even a handler": {map[string]Handler{"a": on}, true, true, nil},
+	} {
+		r := Runtime{Containerd: Containerd{DefaultRuntimeName: "z", Runtimes: tc.handlers}}
+		systemd, known, others := r.CgroupDriver()
+		if systemd != tc.systemd || known != tc.known || !slices.Equal(others, tc.others) {
+			t.Errorf("%s: %v, %v, %v, want %v, %v, %v", name, systemd, known, others, tc.systemd, tc.known, tc.others)
+		}
 	}
 }

@@ -34,7 +34,6 @@ var (
 	pendingRuntime = []pendingKey{
 		{[]string{"containerd", "runtimes", "*", "sandboxer"}, []any{sandboxerPod}, "pods of the handler are made as with podsandbox"},
 		{[]string{"containerd", "runtimes", "*", "io_type"}, []any{ioFIFO}, "the shim gets FIFOs"},
-		{[]string{"cni", "conf_template"}, nil, "no network configuration is written; put one into cni.conf_dir"},
 	}
 )
 

@@ -43,6 +43,9 @@ type Node interface {
 	Handlers() []*runtimeapi.RuntimeHandler
 	// SystemdCgroup tells which cgroup driver the kubelet must use.
 	SystemdCgroup() bool
+	// UsePodCIDRs makes a network configuration for the node's pod CIDRs, where
+	// the administrator has given a template and there is none.
+	UsePodCIDRs(ctx context.Context, cidrs string) error
 	// Info is what `crictl info` shows beside the status: JSON by key.
 	Info(ctx context.Context) (map[string]string, error)
 }

@@ -24,6 +24,9 @@ const (
 	loopbackConf = `{"cniVersion": "0.3.1", "name": "cni-loopback", "plugins": [{"type": "loopback"}]}`
 )
 
+// confExtensions are those of the files in a CNI configuration directory.
+var confExtensions = []string{".conf", ".conflist", ".json"}
+
 // conf is one CNI configuration directory.
 type conf struct {
 	dir     string
@@ -81,7 +84,7 @@ func (c *conf) load(withLoopback bool) {
 // names. One that cannot be used is an error: the next would be another
 // network than the one wanted.
 func readConfDir(dir string, limit int) ([]network, error) {
-	files, err := libcni.ConfFiles(dir, []string{".conf", ".conflist", ".json"})
+	files, err := libcni.ConfFiles(dir, confExtensions)
 	if err != nil {
 		return nil, fmt.Errorf("CNI config directory %s: %w", dir, err)
 	}

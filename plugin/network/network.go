@@ -28,6 +28,8 @@ type Options struct {
 	BinDirs    []string // where CNI plugins are looked for, in this order
 	ConfDir    string
 	MaxConfNum int // networks to attach from ConfDir; 0 is all
+	// ConfTemplate is a file that UsePodCIDRs makes a configuration from.
+	ConfTemplate string
 	// Handlers are the configurations of runtime handlers that have their own.
 	Handlers map[string]HandlerConf
 
