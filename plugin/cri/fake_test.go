@@ -10,6 +10,7 @@ import (
 
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/errdefs"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/containerd-lite/containerd-lite/plugin/container"
@@ -99,6 +100,11 @@ func (s savedContainers) Containers(context.Context, string) ([]runtime.Record, 
 
 func (savedContainers) LoadTask(context.Context, string, cio.Attach) (runtime.Task, error) {
 	return nil, errdefs.ErrNotFound
+}
+
+// Spec says that there is nothing to update.
+func (savedContainers) Spec(context.Context, string) (*specs.Spec, error) {
+	return nil, errdefs.ErrFailedPrecondition
 }
 
 func (savedContainers) DeleteTask(context.Context, string) error { return nil }
