@@ -86,9 +86,10 @@ func (c *Collector) addRate(id string, start int64, u Usage) {
 }
 
 func (c *Collector) writableLayer(r *container.Record) *runtimeapi.FilesystemUsage {
-	layer := &runtimeapi.FilesystemUsage{
-		Timestamp: time.Now().UnixNano(),
-		FsId:      &runtimeapi.FilesystemIdentifier{Mountpoint: c.layers.SnapshotsRoot(r.Runtime.Snapshotter)},
+	layer := &runtimeapi.FilesystemUsage{Timestamp: time.Now().UnixNano()}
+	// The kubelet lists no pods at all if it cannot look at a mount point.
+	if root := c.layers.SnapshotsRoot(r.Runtime.Snapshotter); root != "" {
+		layer.FsId = &runtimeapi.FilesystemIdentifier{Mountpoint: root}
 	}
 	if used, ok := c.layers.SnapshotUsage(r.Runtime.Snapshotter, r.ID); ok {
 		layer.Timestamp = used.At.UnixNano()

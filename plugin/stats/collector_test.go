@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/containerd-lite/containerd-lite/plugin/container"
@@ -23,7 +24,9 @@ func (fakeLayers) SnapshotUsage(snapshotter, key string) (image.Usage, bool) {
 	return image.Usage{Bytes: 4096, Inodes: 2, At: time.Now()}, snapshotter == "overlayfs" && key == "abc"
 }
 
-func (fakeLayers) SnapshotsRoot(string) string { return "/snapshots" }
+func (fakeLayers) SnapshotsRoot(snapshotter string) string {
+	return map[string]string{"overlayfs": "/snapshots"}[snapshotter]
+}
 
 func (fakeLayers) Filesystem(snapshotter string) (image.Filesystem, bool) {
 	f := image.Filesystem{Device: "/dev/sdb1", Bytes: 1 << 40, Inodes: 1000, InodesFree: 400, At: time.Unix(0, 77)}
@@ -82,6 +85,8 @@ func TestContainerStats(t *testing.T) {
 			&runtimeapi.ContainerStats{Attributes: attributes("abc"), WritableLayer: layer(4096, 2)}},
 		{"exited", newContainer("abc", func(r *container.Record) { r.Times.Finished = 3 }),
 			&runtimeapi.ContainerStats{Attributes: attributes("abc"), WritableLayer: layer(4096, 2)}},
+		{"in a snapshotter that is not known", newContainer("other", func(r *container.Record) { r.Runtime.Snapshotter = "gone" }),
+			&runtimeapi.ContainerStats{Attributes: attributes("other"), WritableLayer: &runtimeapi.FilesystemUsage{}}},
 		{"cgroup gone, layer not measured", newContainer("other", nil),
 			&runtimeapi.ContainerStats{Attributes: attributes("other"), WritableLayer: layer()}},
 	}
@@ -159,6 +164,8 @@ func TestPodNetworkBroken(t *testing.T) {
 	}
 }
 
+// TestPodNetwork pins a network with an interface, which a process that is not in
+// there must not be asked for.
 func TestPodNetwork(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("network namespaces need root")
@@ -181,12 +188,21 @@ func TestPodNetwork(t *testing.T) {
 	c := NewCollector(reader, fakeLayers{}, Rates{})
 	r := newPod("")
 	r.Namespaces = ns
+	if n := c.PodStats(r, nil).Linux.Network; n != nil {
+		t.Errorf("network %v of a pod with a loopback only", n)
+	}
+	if err := network.InNetNS(ns.Net, func() error {
+		return netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "test0"}, PeerName: "test1"})
+	}); err != nil {
+		t.Fatal(err)
+	}
 	elsewhere := newContainer("abc", func(r *container.Record) { r.PID = uint32(os.Getpid()) })
 	for what, members := range map[string][]*container.Record{
 		"no containers": nil, "a container that left its network": {elsewhere},
 	} {
-		if d := diff(&runtimeapi.NetworkUsage{}, c.PodStats(r, members).Linux.Network); d != "" {
-			t.Errorf("%s: network of a pod with a loopback only (-want +got):\n%s", what, d)
+		n := c.PodStats(r, members).Linux.Network
+		if len(n.GetInterfaces()) != 2 || n.DefaultInterface != n.Interfaces[0] {
+			t.Errorf("%s: network %v, want test0 and test1", what, n)
 		}
 	}
 }

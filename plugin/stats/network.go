@@ -108,8 +108,13 @@ func newTraffic(columns [][]byte) traffic {
 	}
 }
 
-// message has eth0 as the default interface, or the first.
+// message has eth0 as the default interface, or the first. It is nil without
+// interfaces: the kubelet reads the default one of every network that there is,
+// and crashes if it is not there.
 func (n networkReadings) message() *runtimeapi.NetworkUsage {
+	if len(n.interfaces) == 0 {
+		return nil
+	}
 	usage := &runtimeapi.NetworkUsage{Timestamp: n.at}
 	for _, i := range n.interfaces {
 		one := &runtimeapi.NetworkInterfaceUsage{

@@ -29,14 +29,14 @@ func TestNetworkUsage(t *testing.T) {
 		name, content string
 		want          *runtimeapi.NetworkUsage
 	}{
-		{"none", netHead + netLo, &runtimeapi.NetworkUsage{Timestamp: 42}},
+		{"none", netHead + netLo, nil},
 		{"eth0 is the default", netHead + netLo + netNet1 + netEth0,
 			&runtimeapi.NetworkUsage{Timestamp: 42, DefaultInterface: two, Interfaces: []*runtimeapi.NetworkInterfaceUsage{one, two}}},
 		{"or the first", netHead + netNet1,
 			&runtimeapi.NetworkUsage{Timestamp: 42, DefaultInterface: one, Interfaces: []*runtimeapi.NetworkInterfaceUsage{one}}},
 		{"cut off", netHead + netNet1 + netEth0[:40],
 			&runtimeapi.NetworkUsage{Timestamp: 42, DefaultInterface: one, Interfaces: []*runtimeapi.NetworkInterfaceUsage{one}}},
-		{"empty", "", &runtimeapi.NetworkUsage{Timestamp: 42}},
+		{"empty", "", nil},
 	}
 	for _, tt := range tests {
 		got := networkReadings{at: 42, interfaces: parseNetDev([]byte(tt.content))}.message()
