@@ -9,6 +9,7 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 )
@@ -55,7 +56,15 @@ func (m *Manager) startable(r *Record) error {
 	if err != nil {
 		return err
 	}
-	return mustBeReady(p)
+	if err := mustBeReady(p); err != nil {
+		return err
+	}
+	// Its spec has the target's pid, which may be another's once the target has
+	// ended.
+	if ns := r.Config.GetLinux().GetSecurityContext().GetNamespaceOptions(); ns.GetPid() == runtimeapi.NamespaceMode_TARGET {
+		_, err = m.pidInPod(r.PodID, ns.GetTargetId())
+	}
+	return err
 }
 
 func (m *Manager) start(ctx context.Context, r *Record) error {
