@@ -141,6 +141,7 @@ func refusedUpdates(t *testing.T, b bench) {
 	id := p.run(t, "main", withLimits(start))
 	b.sh(t, id, "dd if=/dev/zero of=/dev/shm/hold bs=1M count=48 2>/dev/null")
 
+	shares := b.cgroup(t, id, "cpu/cpu.shares", "cpu.weight")
 	err := b.update(t, id, &limits{MemoryLimitInBytes: 8 * mib, CpuShares: 100})
 	if err == nil || !strings.Contains(status.Convert(err).Message(), "unable to set memory limit to 8388608") {
 		t.Errorf("a memory limit below what is in use: %v", err)
@@ -159,7 +160,7 @@ func refusedUpdates(t *testing.T, b bench) {
 	}
 	b.statusIs(t, "after refused updates", id, start)
 	equal(t, "memory", b.memoryLimit(t, id), "134217728")
-	equal(t, "shares", b.cgroup(t, id, "cpu/cpu.shares", "cpu.weight") != "", true)
+	equal(t, "shares", b.cgroup(t, id, "cpu/cpu.shares", "cpu.weight"), shares)
 	equal(t, "state", b.status(t, id).State, runtimeapi.ContainerState_CONTAINER_RUNNING)
 }
 

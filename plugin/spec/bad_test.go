@@ -248,6 +248,12 @@ func badResources() []bad {
 		{"page size twice", "hugepage_limits[1].page_size", resourcesOf(&runtimeapi.LinuxContainerResources{
 			HugepageLimits: []*runtimeapi.HugepageLimit{{PageSize: "2MB", Limit: 1}, {PageSize: "2MB", Limit: 2}},
 		})},
+		{"unified and field", "unified", resourcesOf(&runtimeapi.LinuxContainerResources{
+			MemoryLimitInBytes: 10, Unified: map[string]string{"memory.max": "9"},
+		})},
+		{"unified and quota", "unified", resourcesOf(&runtimeapi.LinuxContainerResources{
+			CpuPeriod: 100000, Unified: map[string]string{"cpu.max": "max"},
+		})},
 		{"unified path", "unified", unified("../memory.max", "1")},
 		{"unified name", "unified", unified("memory", "1")},
 		{"unified dot", "unified", unified(".max", "1")},

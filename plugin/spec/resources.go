@@ -178,7 +178,31 @@ func checkResources(r *runtimeapi.LinuxContainerResources, facts Facts) error {
 	if err := checkHugepages(r.GetHugepageLimits()); err != nil {
 		return err
 	}
-	return checkUnified(r.GetUnified(), facts)
+	if err := checkUnified(r.GetUnified(), facts); err != nil {
+		return err
+	}
+	return checkTwice(r)
+}
+
+// checkTwice refuses a limit that a field and a control file of unified both set: nobody can say which was meant. A memory.swap.max
+// beside a memory limit is how the kubelet says how much a container may swap.
+func checkTwice(r *runtimeapi.LinuxContainerResources) error {
+	for _, limit := range []struct {
+		file, field string
+		set         bool
+	}{
+		{"cpu.max", "cpu_quota", r.GetCpuQuota() != notSpecified || r.GetCpuPeriod() != notSpecified},
+		{"cpu.weight", "cpu_shares", r.GetCpuShares() != notSpecified},
+		{"cpuset.cpus", "cpuset_cpus", r.GetCpusetCpus() != ""},
+		{"cpuset.mems", "cpuset_mems", r.GetCpusetMems() != ""},
+		{"memory.max", "memory_limit_in_bytes", r.GetMemoryLimitInBytes() != notSpecified},
+		{"memory.swap.max", "memory_swap_limit_in_bytes", r.GetMemorySwapLimitInBytes() != notSpecified},
+	} {
+		if _, unified := r.GetUnified()[limit.file]; unified && limit.set {
+			return invalid(resourceField+"unified", "%s is set by %s, too", limit.file, limit.field)
+		}
+	}
+	return nil
 }
 
 // checkCpuset takes the kernel's list format: 0-3,8.
