@@ -36,6 +36,9 @@ imports = []
 [plugins."io.containerd.shim.v1.manager"]
   socket_dir = "{{.Root}}/s"
 
+[plugins."io.containerd.image-verifier.v1.bindir"]
+  bin_dir = "{{.VerifierDir}}"
+
 [plugins."io.containerd.nri.v1.nri"]
   disable = true
 
@@ -81,6 +84,9 @@ imports = []
 [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.no-runtime.options]
   BinaryName = "{{.Root}}/absent/runc"
 `))
+
+// VerifierDir is where containerd looks for image verifiers. It is not there unless a test makes it.
+func (b *Bench) VerifierDir() string { return b.Path("verifiers") }
 
 func (b *Bench) configTOML() string {
 	var text strings.Builder

@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package imageservice asks the image service what a kubelet asks, and looks at what containers say of their images.
+package imageservice
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/testing/protocmp"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+	crierrors "k8s.io/cri-api/pkg/errors"
+
+	"github.com/containerd-lite/containerd-lite/integration/harness"
+	"github.com/containerd-lite/containerd-lite/integration/image"
+)
+
+func TestImageService(t *testing.T) {
+	b := newBench(t)
+	for _, test := range []struct {
+		name  string
+		stock string // why stock containerd does not pass
+		run   func(*testing.T, bench)
+	}{
+		{"one image has one id everywhere", "", oneID},
+		{"a tag that moves", "", movedTag},
+		{"lists and their filter", "it ignores the filter", lists},
+		{"a removed image of a running container", "", removedImage},
+		{"errors in the kubelet's words", "it has no words for them", kubeletErrors},
+		{"unknown handler", "it takes any", unknownHandler},
+	} {
+		b.NoLeaks(t, test.name, func(t *testing.T) {
+			if b.Options.Daemon == harness.Stock && test.stock != "" {
+				t.Skip("stock containerd: " + test.stock)
+			}
+			test.run(t, b)
+		})
+	}
+}
+
+// bench is a bench with a client.
+type bench struct {
+	*harness.Bench
+	*harness.CRI
+}
+
+func newBench(t *testing.T) bench {
+	t.Helper()
+	h := harness.Start(t)
+	client, err := h.CRI()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	return bench{h, client}
+}
+
+// moving is a name that the tests push images under.
+const moving = "docker.io/library/moving:latest"
+
+// pull pulls an image for the time of a test and returns its id.
+func (b bench) pull(t *testing.T, name string) string {
+	t.Helper()
+	answer, err := b.PullImage(t.Context(), &runtimeapi.PullImageRequest{Image: &runtimeapi.ImageSpec{Image: name}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.remove(t, answer.ImageRef) })
+	return answer.ImageRef
+}
+
+func (b bench) remove(t *testing.T, ref string) {
+	t.Helper()
+	_, err := b.RemoveImage(harness.After(t), &runtimeapi.RemoveImageRequest{Image: &runtimeapi.ImageSpec{Image: ref}})
+	if err != nil {
+		t.Errorf("remove %s: %v", ref, err)
+	}
+}
+
+func (b bench) push(t *testing.T, ref, like string) {
+	t.Helper()
+	if err := b.Registry.Push(t.Context(), ref, b.Registry.Image(like)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// image returns an image, nil if there is none.
+func (b bench) image(t *testing.T, ref string) *runtimeapi.Image {
+	t.Helper()
+	answer, err := b.ImageStatus(t.Context(), &runtimeapi.ImageStatusRequest{Image: &runtimeapi.ImageSpec{Image: ref}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer.Image
+}
+
+func (b bench) pod(t *testing.T) (string, *runtimeapi.PodSandboxConfig) {
+	t.Helper()
+	config := b.PodConfig("images")
+	config.Hostname = ""
+	config.Linux.SecurityContext.NamespaceOptions.Network = runtimeapi.NamespaceMode_NODE
+	id, err := b.RunPod(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.RemovePod(harness.After(t), id); err != nil {
+			t.Error(err)
+		}
+	})
+	return id, config
+}
+
+// run runs a container that sleeps.
+func (b bench) run(t *testing.T, pod string, config *runtimeapi.PodSandboxConfig, name, image string) string {
+	t.Helper()
+	c := harness.ContainerConfig(config, name, image, "sleep", "1000")
+	c.Linux.SecurityContext.NamespaceOptions = config.Linux.SecurityContext.NamespaceOptions
+	id, err := b.Run(t.Context(), pod, config, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+// checkImageOf wants that a container says of its image that it is this one.
+func (b bench) checkImageOf(t *testing.T, container, want string) {
+	t.Helper()
+	answer, err := b.ContainerStatus(t.Context(), &runtimeapi.ContainerStatusRequest{ContainerId: container})
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := b.ListContainers(t.Context(), &runtimeapi.ListContainersRequest{Filter: &runtimeapi.ContainerFilter{Id: container}})
+	if err != nil || len(list.Containers) != 1 {
+		t.Fatalf("list: %v, %v", list, err)
+	}
+	for field, got := range map[string]string{
+		"ContainerStatus.image_id": answer.Status.ImageId, "ContainerStatus.image_ref": answer.Status.ImageRef,
+		"Container.image_id": list.Containers[0].ImageId, "Container.image_ref": list.Containers[0].ImageRef,
+	} {
+		// Stock containerd has a name with a digest in image_ref.
+		if got != want && (b.Options.Daemon == harness.Lite || strings.HasSuffix(field, "image_id")) {
+			t.Errorf("%s is %q, want %q", field, got, want)
+		}
+	}
+}
+
+func oneID(t *testing.T, b bench) {
+	id := b.pull(t, image.Busybox)
+	found := b.image(t, image.Busybox)
+	digests := found.GetRepoDigests()
+	if found.GetId() != id || len(digests) != 1 || !cmp.Equal(found.RepoTags, []string{image.Busybox}) {
+		t.Fatalf("ImageStatus: %v, want id %s", found, id)
+	}
+	pod, config := b.pod(t)
+	for i, ref := range []string{image.Busybox, digests[0], id, strings.TrimPrefix(id, "sha256:")[:12]} {
+		b.checkImageOf(t, b.run(t, pod, config, fmt.Sprint("c", i), ref), id)
+	}
+	again := b.pull(t, digests[0])
+	if again != id {
+		t.Errorf("pull by digest: %s, want %s", again, id)
+	}
+}
+
+func movedTag(t *testing.T, b bench) {
+	b.push(t, moving, image.Busybox)
+	first := b.pull(t, moving)
+	pod, config := b.pod(t)
+	before := b.run(t, pod, config, "before", moving)
+	b.push(t, moving, image.Httpd)
+	second := b.pull(t, moving)
+	if first == second {
+		t.Fatal("the tag has not moved")
+	}
+	b.checkImageOf(t, before, first)
+	b.checkImageOf(t, b.run(t, pod, config, "after", moving), second)
+	if old := b.image(t, first); len(old.GetRepoTags()) != 0 || len(old.GetRepoDigests()) != 1 {
+		t.Errorf("the first image: %v, want it without a tag and with its digest", old)
+	}
+}
+
+func lists(t *testing.T, b bench) {
+	busybox, httpd := b.pull(t, image.Busybox), b.pull(t, image.Httpd)
+	digest := b.image(t, image.Busybox).RepoDigests[0]
+	for ref, want := range map[string][]string{
+		"":                             {busybox, httpd},
+		image.Busybox:                  {busybox},
+		digest:                         {busybox},
+		busybox:                        {busybox},
+		"httpd":                        {httpd},
+		"docker.io/library/absent:1":   nil,
+		"sha256:" + "0123456789abcdef": nil,
+	} {
+		filter := &runtimeapi.ImageFilter{Image: &runtimeapi.ImageSpec{Image: ref}}
+		answer, err := b.ListImages(t.Context(), &runtimeapi.ListImagesRequest{Filter: filter})
+		if err != nil {
+			t.Fatalf("list %q: %v", ref, err)
+		}
+		ids := map[string]bool{}
+		for _, img := range answer.Images {
+			ids[img.Id] = true
+		}
+		for _, id := range want {
+			if !ids[id] {
+				t.Errorf("list %q lacks %s", ref, id)
+			}
+		}
+		if ref != "" && len(ids) != len(want) {
+			t.Errorf("list %q: %v, want %v", ref, ids, want)
+		}
+		if diff := cmp.Diff(answer.Images, b.stream(t, filter), protocmp.Transform()); diff != "" {
+			t.Errorf("stream of %q differs from the list (-list +stream):\n%s", ref, diff)
+		}
+	}
+}
+
+// stream reads a streamed list of images to its end.
+func (b bench) stream(t *testing.T, filter *runtimeapi.ImageFilter) []*runtimeapi.Image {
+	t.Helper()
+	stream, err := b.StreamImages(t.Context(), &runtimeapi.StreamImagesRequest{Filter: filter})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []*runtimeapi.Image
+	for {
+		answer, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return all
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, answer.Images...)
+	}
+}
+
+// removedImage removes an image by each kind of its names while a container runs from it.
+func removedImage(t *testing.T, b bench) {
+	id := b.pull(t, image.Busybox)
+	digest := b.image(t, image.Busybox).RepoDigests[0]
+	pod, config := b.pod(t)
+	container := b.run(t, pod, config, "main", image.Busybox)
+	for _, ref := range []string{image.Busybox, digest, id} {
+		b.remove(t, ref)
+		b.remove(t, ref) // it is removed already
+		if left := b.image(t, id); left != nil {
+			t.Errorf("after the removal of %s: %v", ref, left)
+		}
+		b.checkImageOf(t, container, id)
+		answer, err := b.ExecSync(t.Context(), &runtimeapi.ExecSyncRequest{ContainerId: container, Cmd: []string{"cat", "/bin/busybox"}})
+		if err != nil || len(answer.Stdout) == 0 {
+			t.Errorf("a file of the image: %d bytes, %v", len(answer.GetStdout()), err)
+		}
+		b.pull(t, image.Busybox)
+	}
+}
+
+// kubeletErrors checks code and start of the message: the kubelet makes its reasons of both.
+func kubeletErrors(t *testing.T, b bench) {
+	certs := b.Path("certs.d", "gone.test")
+	if err := os.MkdirAll(certs, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(certs, "hosts.toml"), []byte("server = \"http://127.0.0.1:1\"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	b.verify(t, `case "$*" in *unsigned*) echo "not signed by us"; exit 1;; esac`)
+	const unsigned = "docker.io/library/unsigned:latest"
+	b.push(t, unsigned, image.Busybox)
+	for ref, want := range map[string]error{
+		"gone.test/app:latest": crierrors.ErrRegistryUnavailable,
+		"docker.io/faulty/" + harness.FaultBroken + "/nginx:latest": crierrors.ErrRegistryUnavailable,
+		unsigned: crierrors.ErrSignatureValidationFailed,
+	} {
+		err := b.Pull(t.Context(), ref)
+		s := status.Convert(err)
+		if s.Code() != codes.Unknown || !strings.HasPrefix(s.Message(), want.Error()+": ") {
+			t.Errorf("pull of %s: %v, want %v", ref, err, want)
+		}
+		if b.image(t, ref) != nil {
+			t.Errorf("%s is there", ref)
+		}
+	}
+	b.pull(t, image.Busybox) // which the verifier lets through
+}
+
+// verify makes a shell script containerd's image verifier for the time of a test.
+func (b bench) verify(t *testing.T, script string) {
+	t.Helper()
+	if err := os.MkdirAll(b.VerifierDir(), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(b.VerifierDir()) })
+	if err := os.WriteFile(filepath.Join(b.VerifierDir(), "policy"), []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func unknownHandler(t *testing.T, b bench) {
+	_, err := b.PullImage(t.Context(), &runtimeapi.PullImageRequest{Image: &runtimeapi.ImageSpec{Image: image.Busybox, RuntimeHandler: "absent"}})
+	if status.Code(err) != codes.InvalidArgument {
+		t.Errorf("pull for an unknown handler: %v", err)
+	}
+}
