@@ -132,8 +132,9 @@ func (m *Manager) reconcile(ctx context.Context, r *Record, task runtime.Task, s
 		if status.Status == runtime.Created {
 			return m.Containerd.DeleteTask(ctx, r.ID)
 		}
+		started := startedBefore(m.Now(), status)
 		if _, err := m.update(ctx, r.ID, func(r *Record) {
-			r.PID, r.Times.Started = task.Pid(), m.Now().UnixNano()
+			r.PID, r.Times.Started = task.Pid(), started.UnixNano()
 		}); err != nil {
 			return err
 		}
@@ -154,4 +155,13 @@ func (m *Manager) reconcile(ctx context.Context, r *Record, task runtime.Task, s
 	}
 	m.watch(r, task, exited)
 	return nil
+}
+
+// startedBefore is the start of a process that nobody took down: the latest time
+// at which it can have been.
+func startedBefore(now time.Time, status runtime.Status) time.Time {
+	if status.Status == runtime.Stopped && status.ExitTime.Before(now) {
+		return status.ExitTime
+	}
+	return now
 }

@@ -79,12 +79,13 @@ func (m *Manager) start(ctx context.Context, r *Record) error {
 	if err != nil {
 		return fmt.Errorf("wait for task: %w", err)
 	}
+	started := m.Now().UnixNano() // and not after: it may have ended by then
 	if err := task.Start(ctx); err != nil {
 		return fmt.Errorf("start task: %w", err)
 	}
 	r.live.setTask(task)
 	_, err = m.update(ctx, r.ID, func(r *Record) {
-		r.PID, r.Times.Started = task.Pid(), m.Now().UnixNano()
+		r.PID, r.Times.Started = task.Pid(), started
 	})
 	if err != nil {
 		return err

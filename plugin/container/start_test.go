@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package container
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	containerd "github.com/containerd/containerd/v2/client"
+
+	"github.com/containerd-lite/containerd-lite/plugin/runtime"
+)
+
+// A process that ends before the call that starts it returns has not ended before it was started.
+func TestShortLifeHasItsTimesInOrder(t *testing.T) {
+	f := newMachine()
+	m := newManager(t, f, t.TempDir())
+	id := mustCreate(t, m, "app")
+	m.Now = func() time.Time { // the process ends at 200
+		if strings.Contains(f.Trace(), "start task") {
+			return time.Unix(300, 0)
+		}
+		return time.Unix(100, 0)
+	}
+	if err := m.Start(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	r := record(t, m, id)
+	f.task(id).end(0)
+	<-r.live.reaped
+	if r = record(t, m, id); r.Times.Started == 0 || r.Times.Finished < r.Times.Started {
+		t.Errorf("times %+v", r.Times)
+	}
+}
+
+// Nor has one whose start was not saved before the daemon ended.
+func TestStartThatWasNotSaved(t *testing.T) {
+	now, end := time.Unix(300, 0), time.Unix(200, 0)
+	if got := startedBefore(now, runtime.Status{Status: runtime.Stopped, ExitTime: end}); got != end {
+		t.Errorf("start of a process that has ended: %v", got)
+	}
+	if got := startedBefore(now, runtime.Status{Status: containerd.Running}); got != now {
+		t.Errorf("start of a process that runs: %v", got)
+	}
+}
