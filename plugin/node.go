@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"os"
+	goruntime "runtime"
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
@@ -16,9 +17,10 @@ import (
 
 // node answers what the CRI asks of the runtime as a whole.
 type node struct {
-	network *network.Network
-	machine machine
-	config  config.Config
+	network  *network.Network
+	machine  machine
+	config   config.Config
+	warnings func(context.Context) (map[string]string, error) // of containerd
 }
 
 var _ cri.Node = node{}
@@ -46,21 +48,41 @@ func (n node) UsePodCIDRs(ctx context.Context, cidrs string) error {
 	return n.network.UsePodCIDRs(ctx, cidrs)
 }
 
-// Info is the configuration, the CNI configuration and what came of loading it.
-// Registry credentials stay out of it.
+// Deprecations are containerd's, but for those in ignore_deprecation_warnings.
+func (n node) Deprecations(ctx context.Context) (map[string]string, error) {
+	messages, err := n.warnings(ctx)
+	for _, id := range n.config.Runtime.IgnoreDeprecationWarnings {
+		delete(messages, id)
+	}
+	return messages, err
+}
+
+// Info is the configuration, the CNI configuration and what came of loading it, for
+// each handler that has its own. Registry credentials stay out of it.
 func (n node) Info(context.Context) (map[string]string, error) {
 	shown := n.config
 	shown.Images.Registry.Auths, shown.Images.Registry.Configs, shown.Images.Registry.Headers = nil, nil, nil
-	settings, err := json.Marshal(shown)
-	if err != nil {
-		return nil, err
+	info := map[string]string{"lastCNILoadStatus": n.loadStatus("")}
+	info["lastCNILoadStatus.default"] = info["lastCNILoadStatus"]
+	for name, h := range n.config.Runtime.Containerd.Runtimes {
+		if h.CNIConfDir != "" {
+			info["lastCNILoadStatus."+name] = n.loadStatus(name)
+		}
 	}
-	info := map[string]string{"config": string(settings), "lastCNILoadStatus": "OK"}
-	loaded, loadErr := n.network.Info("")
-	if loadErr != nil {
-		info["lastCNILoadStatus"] = loadErr.Error()
+	cni, _ := n.network.Info("") // the error is the load status
+	for key, value := range map[string]any{"config": shown, "cniconfig": cni, "golang": goruntime.Version()} {
+		text, err := json.Marshal(value)
+		if err != nil {
+			return nil, err
+		}
+		info[key] = string(text)
 	}
-	cni, err := json.Marshal(loaded)
-	info["cniconfig"] = string(cni)
-	return info, err
+	return info, nil
+}
+
+func (n node) loadStatus(handler string) string {
+	if _, err := n.network.Info(handler); err != nil {
+		return err.Error()
+	}
+	return "OK"
 }

@@ -129,7 +129,7 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 			Period:    settings.StatsCollectPeriod.Or(0),
 			Retention: settings.StatsRetentionPeriod.Or(0),
 		}),
-		Node: node{network: s.network, machine: machine, config: deps.Config},
+		Node: node{network: s.network, machine: machine, config: deps.Config, warnings: door.Deprecations},
 	})
 	return nil
 }

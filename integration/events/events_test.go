@@ -19,6 +19,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc/codes"
@@ -62,9 +63,14 @@ type stream struct {
 	last int64 // time of the last event
 }
 
+// hang ends a wait for an event that does not come. It is no promise about speed.
+const hang = 2 * time.Minute
+
 func (b bench) subscribe(t *testing.T) *stream {
 	t.Helper()
-	s, err := b.GetContainerEvents(t.Context(), &runtimeapi.GetEventsRequest{})
+	ctx, cancel := context.WithTimeout(t.Context(), hang)
+	t.Cleanup(cancel)
+	s, err := b.GetContainerEvents(ctx, &runtimeapi.GetEventsRequest{})
 	if err == nil {
 		_, err = s.Header()
 	}

@@ -25,17 +25,13 @@ const messageLimit = 16 << 20
 // lists makes containers with more annotations than one message holds. They can be listed as a stream, by a client that
 // takes the 4 MiB of one who knows nothing of limits.
 func lists(t *testing.T, b bench) {
-	config := b.PodConfig("lists")
-	pod := b.pod(t, config)
-	var want []string
-	for i := range 18 {
-		container := harness.ContainerConfig(config, fmt.Sprintf("heavy-%d", i), image.Busybox, "true")
-		container.Annotations = map[string]string{"note": strings.Repeat("x", 1<<20)}
-		answer, err := b.CreateContainer(t.Context(), &runtimeapi.CreateContainerRequest{PodSandboxId: pod, Config: container, SandboxConfig: config})
-		if err != nil {
-			t.Fatal(err)
+	var pods, want []string
+	for i := range 6 {
+		config := b.PodConfig(fmt.Sprintf("lists-%d", i))
+		pods = append(pods, b.pod(t, config))
+		for j := range 3 {
+			want = append(want, b.heavy(t, pods[i], config, fmt.Sprintf("heavy-%d", j)))
 		}
-		want = append(want, answer.ContainerId)
 	}
 	_, err := b.ListContainers(t.Context(), &runtimeapi.ListContainersRequest{}, grpc.MaxCallRecvMsgSize(messageLimit))
 	if status.Code(err) != codes.ResourceExhausted {
@@ -49,19 +45,31 @@ func lists(t *testing.T, b bench) {
 	if messages < len(want) {
 		t.Errorf("%d messages for %d containers of more than 1 MiB", messages, len(want))
 	}
-	b.otherLists(t, want, pod)
+	b.otherLists(t, want, pods)
+}
+
+// heavy creates a container with 1 MiB of annotations.
+func (b bench) heavy(t *testing.T, pod string, podConfig *runtimeapi.PodSandboxConfig, name string) string {
+	t.Helper()
+	config := harness.ContainerConfig(podConfig, name, image.Busybox, "true")
+	config.Annotations = map[string]string{"note": strings.Repeat("x", 1<<20)}
+	answer, err := b.CreateContainer(t.Context(), &runtimeapi.CreateContainerRequest{PodSandboxId: pod, Config: config, SandboxConfig: podConfig})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer.ContainerId
 }
 
 // otherLists compares the other streams with what they stand for.
-func (b bench) otherLists(t *testing.T, containers []string, pod string) {
+func (b bench) otherLists(t *testing.T, containers, sandboxes []string) {
 	t.Helper()
 	pods, err := b.StreamPodSandboxes(t.Context(), &runtimeapi.StreamPodSandboxesRequest{})
 	got, _ := collect(t, pods, err, func(m *runtimeapi.StreamPodSandboxesResponse) []string {
 		return ids(m.PodSandboxes, (*runtimeapi.PodSandbox).GetId)
 	})
-	same(t, "StreamPodSandboxes", got, []string{pod})
+	same(t, "StreamPodSandboxes", got, sandboxes)
 
-	stats, err := b.StreamContainerStats(t.Context(), &runtimeapi.StreamContainerStatsRequest{Filter: &runtimeapi.ContainerStatsFilter{PodSandboxId: pod}})
+	stats, err := b.StreamContainerStats(t.Context(), &runtimeapi.StreamContainerStatsRequest{})
 	got, _ = collect(t, stats, err, func(m *runtimeapi.StreamContainerStatsResponse) []string {
 		return ids(m.ContainerStats, func(s *runtimeapi.ContainerStats) string { return s.GetAttributes().GetId() })
 	})
@@ -71,13 +79,13 @@ func (b bench) otherLists(t *testing.T, containers []string, pod string) {
 	got, _ = collect(t, podStats, err, func(m *runtimeapi.StreamPodSandboxStatsResponse) []string {
 		return ids(m.PodSandboxStats, func(s *runtimeapi.PodSandboxStats) string { return s.GetAttributes().GetId() })
 	})
-	same(t, "StreamPodSandboxStats", got, []string{pod})
+	same(t, "StreamPodSandboxStats", got, sandboxes)
 
 	metrics, err := b.StreamPodSandboxMetrics(t.Context(), &runtimeapi.StreamPodSandboxMetricsRequest{})
 	got, _ = collect(t, metrics, err, func(m *runtimeapi.StreamPodSandboxMetricsResponse) []string {
 		return ids(m.PodSandboxMetrics, (*runtimeapi.PodSandboxMetrics).GetPodSandboxId)
 	})
-	same(t, "StreamPodSandboxMetrics", got, []string{pod})
+	same(t, "StreamPodSandboxMetrics", got, sandboxes)
 
 	listed, err := b.ListImages(t.Context(), &runtimeapi.ListImagesRequest{})
 	if err != nil {

@@ -4,7 +4,6 @@ package cri
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -69,18 +68,20 @@ func (s *Server) ReopenContainerLog(_ context.Context, req *runtimeapi.ReopenCon
 }
 
 // ContainerStatus tells about a container.
-func (s *Server) ContainerStatus(_ context.Context, req *runtimeapi.ContainerStatusRequest) (*runtimeapi.ContainerStatusResponse, error) {
+func (s *Server) ContainerStatus(ctx context.Context, req *runtimeapi.ContainerStatusRequest) (*runtimeapi.ContainerStatusResponse, error) {
 	r, err := s.Containers.Get(req.GetContainerId())
 	if err != nil {
 		return nil, err
 	}
 	answer := &runtimeapi.ContainerStatusResponse{Status: containerStatus(r)}
 	if req.GetVerbose() {
-		info, err := containerInfo(r)
+		spec, err := s.Containers.Spec(ctx, r.ID)
 		if err != nil {
+			return nil, err
+		}
+		if answer.Info, err = verbose(containerInfo(r, spec)); err != nil {
 			return nil, fmt.Errorf("%s: %w", r, err)
 		}
-		answer.Info = map[string]string{"info": info}
 	}
 	return answer, nil
 }
@@ -160,18 +161,4 @@ func containerStatus(r *container.Record) *runtimeapi.ContainerStatus {
 		status.User = &runtimeapi.ContainerUser{Linux: r.User}
 	}
 	return status
-}
-
-// containerInfo is what `crictl inspect` shows beside the status. Environment
-// values stay out of it: they are often secrets.
-func containerInfo(r *container.Record) (string, error) {
-	info, err := json.Marshal(map[string]any{
-		"sandboxID":   r.PodID,
-		"pid":         r.PID,
-		"snapshotKey": r.ID,
-		"snapshotter": r.Runtime.Snapshotter,
-		"runtime":     r.Runtime.Handler,
-		"cgroupsPath": r.Cgroup,
-	})
-	return string(info), err
 }

@@ -46,10 +46,10 @@ func TestEventTellsTheWholePod(t *testing.T) {
 		t.Errorf("pod = %v", p)
 	}
 	got := ids(e.GetContainersStatuses(), (*runtimeapi.ContainerStatus).GetId)
-	if strings.Join(got, " ") != "cca1 ccb2" {
-		t.Errorf("containers = %v, want those of the pod", got)
+	if strings.Join(got, " ") != "ccb2 cca1" {
+		t.Fatalf("containers = %v, want those of the pod, the newest first", got)
 	}
-	if state := e.GetContainersStatuses()[1].GetState(); state != runtimeapi.ContainerState_CONTAINER_EXITED {
+	if state := e.GetContainersStatuses()[0].GetState(); state != runtimeapi.ContainerState_CONTAINER_EXITED {
 		t.Errorf("the stopped container is %s", state)
 	}
 }

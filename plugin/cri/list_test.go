@@ -32,7 +32,7 @@ func withSomePods(t *testing.T) *Server {
 		}}
 	}
 	aContainer := func(id, podID, app string, exited int64) *container.Record {
-		return &container.Record{ID: id, Name: id, PodID: podID, Times: container.Times{Created: 1, Started: exited, Finished: exited}, Config: &runtimeapi.ContainerConfig{
+		return &container.Record{ID: id, Name: id, PodID: podID, Times: container.Times{Created: 1 + exited, Started: exited, Finished: exited}, Config: &runtimeapi.ContainerConfig{
 			Metadata: &runtimeapi.ContainerMetadata{Name: id},
 			Labels:   map[string]string{"app": app, "tier": "x"},
 		}}

@@ -4,9 +4,9 @@ package cri
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 
+	"github.com/containerd/errdefs"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
@@ -37,19 +37,29 @@ func (s *Server) RemovePodSandbox(ctx context.Context, req *runtimeapi.RemovePod
 	return &runtimeapi.RemovePodSandboxResponse{}, nil
 }
 
-// PodSandboxStatus tells about a pod.
+// PodSandboxStatus tells about a pod and its containers as they were at one moment.
+//
+// Timestamp stays 0. A kubelet with the gate EventedPLEG that finds a time takes the
+// containers from here and then knows none of them for active: it runs init
+// containers again and again. Without a time it asks for each container. See
+// docs/decisions/0006-events.md.
 func (s *Server) PodSandboxStatus(_ context.Context, req *runtimeapi.PodSandboxStatusRequest) (*runtimeapi.PodSandboxStatusResponse, error) {
 	r, err := s.Pods.Get(req.GetPodSandboxId())
 	if err != nil {
 		return nil, err
 	}
-	answer := &runtimeapi.PodSandboxStatusResponse{Status: podStatus(r)}
+	state := s.stateOf(r.ID)
+	if state.Pod == nil {
+		return nil, fmt.Errorf("%s: it was removed: %w", r, errdefs.ErrNotFound)
+	}
+	answer := &runtimeapi.PodSandboxStatusResponse{
+		Status:             podStatus(state.Pod),
+		ContainersStatuses: containerStatuses(state.Containers),
+	}
 	if req.GetVerbose() {
-		info, err := json.Marshal(r)
-		if err != nil {
+		if answer.Info, err = verbose(podInfo(state.Pod)); err != nil {
 			return nil, fmt.Errorf("%s: %w", r, err)
 		}
-		answer.Info = map[string]string{"info": string(info)}
 	}
 	return answer, nil
 }

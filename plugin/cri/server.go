@@ -46,6 +46,9 @@ type Node interface {
 	// UsePodCIDRs makes a network configuration for the node's pod CIDRs, where
 	// the administrator has given a template and there is none.
 	UsePodCIDRs(ctx context.Context, cidrs string) error
+	// Deprecations are the messages about features in use that a later release
+	// will not have, by their id, but for those that the administrator ignores.
+	Deprecations(ctx context.Context) (map[string]string, error)
 	// Info is what `crictl info` shows beside the status: JSON by key.
 	Info(ctx context.Context) (map[string]string, error)
 }

@@ -4,6 +4,7 @@ package cri
 
 import (
 	"context"
+	"encoding/json"
 
 	containerdversion "github.com/containerd/containerd/v2/version"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -37,10 +38,15 @@ func (s *Server) Status(ctx context.Context, req *runtimeapi.StatusRequest) (*ru
 		network.Reason = "NetworkPluginNotReady"
 		network.Message = err.Error()
 	}
+	upToDate, err := s.upToDate(ctx)
+	if err != nil {
+		return nil, err
+	}
 	answer := &runtimeapi.StatusResponse{
 		Status: &runtimeapi.RuntimeStatus{Conditions: []*runtimeapi.RuntimeCondition{
 			{Type: runtimeapi.RuntimeReady, Status: true},
 			network,
+			upToDate,
 		}},
 		RuntimeHandlers: s.Node.Handlers(),
 		Features: &runtimeapi.RuntimeFeatures{
@@ -52,12 +58,20 @@ func (s *Server) Status(ctx context.Context, req *runtimeapi.StatusRequest) (*ru
 	if !req.GetVerbose() {
 		return answer, nil
 	}
-	info, err := s.Node.Info(ctx)
-	if err != nil {
-		return nil, err
+	answer.Info, err = s.Node.Info(ctx)
+	return answer, err
+}
+
+// upToDate is the built-in CRI's condition that nothing in use is deprecated.
+func (s *Server) upToDate(ctx context.Context) (*runtimeapi.RuntimeCondition, error) {
+	condition := &runtimeapi.RuntimeCondition{Type: "ContainerdHasNoDeprecationWarnings", Status: true}
+	messages, err := s.Node.Deprecations(ctx)
+	if err != nil || len(messages) == 0 {
+		return condition, err
 	}
-	answer.Info = info
-	return answer, nil
+	text, err := json.Marshal(messages)
+	condition.Status, condition.Reason, condition.Message = false, "ContainerdHasDeprecationWarnings", string(text)
+	return condition, err
 }
 
 // RuntimeConfig tells the kubelet which cgroup driver to use.
