@@ -11,11 +11,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"golang.org/x/sys/unix"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/containerd-lite/containerd-lite/plugin/container"
-	"github.com/containerd-lite/containerd-lite/plugin/pod"
 )
 
 //go:embed testdata/cadvisor.tsv
@@ -66,118 +64,6 @@ func TestDescriptors(t *testing.T) {
 	for name := range described {
 		t.Errorf("%s is no metric of cAdvisor", name)
 	}
-}
-
-// both are the metrics of the fixtures that do not depend on the version of
-// cgroups: value by name and by labels after the base labels.
-var both = map[string]uint64{
-	"container_creation_time_seconds": 1000,
-	"container_start_time_seconds":    1002,
-
-	"container_spec_cpu_period":               100000,
-	"container_spec_cpu_quota":                50000,
-	"container_spec_cpu_shares":               1024,
-	"container_spec_memory_limit_bytes":       67108864,
-	"container_cpu_usage_seconds_total total": 2,
-	"container_cpu_user_seconds_total":        2,
-	"container_cpu_system_seconds_total":      0,
-
-	"container_cpu_cfs_periods_total":           40,
-	"container_cpu_cfs_throttled_periods_total": 7,
-	"container_cpu_cfs_throttled_seconds_total": 3,
-	"container_cpu_cfs_burst_periods_total":     2,
-	"container_cpu_cfs_burst_seconds_total":     1,
-
-	"container_memory_cache":                               25165824,
-	"container_memory_rss":                                 8388608,
-	"container_memory_kernel_usage":                        524288,
-	"container_memory_mapped_file":                         2097152,
-	"container_memory_swap":                                4096,
-	"container_memory_failcnt":                             12,
-	"container_memory_usage_bytes":                         33554432,
-	"container_memory_max_usage_bytes":                     50331648,
-	"container_memory_working_set_bytes":                   20971520,
-	"container_memory_total_active_file_bytes":             11534336,
-	"container_memory_total_inactive_file_bytes":           12582912,
-	"container_memory_failures_total pgfault hierarchy":    4242,
-	"container_memory_failures_total pgmajfault hierarchy": 17,
-	"container_memory_file_dirty_bytes":                    8192,
-	"container_memory_file_writeback_bytes":                4096,
-	"container_oom_events_total":                           1,
-
-	"container_hugetlb_usage_bytes 2MB": 4194304,
-	"container_hugetlb_failcnt 2MB":     6,
-	"container_hugetlb_usage_bytes 1GB": 1073741824,
-	"container_hugetlb_failcnt 1GB":     0,
-
-	"container_processes":                   3,
-	"container_threads":                     3,
-	"container_file_descriptors":            4,
-	"container_sockets":                     2,
-	"container_ulimits_soft max_open_files": 1024,
-
-	"container_fs_reads_bytes_total /dev/sda":               4096,
-	"container_fs_writes_bytes_total /dev/sda":              8192,
-	"container_fs_reads_total /dev/sda":                     1,
-	"container_fs_writes_total /dev/sda":                    2,
-	"container_blkio_device_usage_total /dev/sda 8 0 Read":  4096,
-	"container_blkio_device_usage_total /dev/sda 8 0 Write": 8192,
-
-	"container_fs_usage_bytes /dev/sdb1":  4096,
-	"container_fs_limit_bytes /dev/sdb1":  1 << 40,
-	"container_fs_inodes_total /dev/sdb1": 1000,
-	"container_fs_inodes_free /dev/sdb1":  400,
-}
-
-// onlyV2 are those that cgroup v1 does not have, or has differently.
-var onlyV2 = map[string]uint64{
-	"container_spec_memory_swap_limit_bytes":               1048576,
-	"container_spec_memory_reservation_limit_bytes":        1048576,
-	"container_memory_failures_total pgfault container":    4242,
-	"container_memory_failures_total pgmajfault container": 17,
-	"container_memory_events_high_total":                   4,
-	"container_memory_events_max_total":                    12,
-	"container_memory_pgscan_total":                        600,
-	"container_memory_pgsteal_total":                       500,
-	"container_memory_workingset_refault_file_total":       5,
-	"container_memory_workingset_refault_anon_total":       3,
-
-	"container_pressure_cpu_waiting_seconds_total":    0,
-	"container_pressure_cpu_stalled_seconds_total":    0,
-	"container_pressure_memory_waiting_seconds_total": 0,
-	"container_pressure_memory_stalled_seconds_total": 0,
-	"container_pressure_io_waiting_seconds_total":     0,
-	"container_pressure_io_stalled_seconds_total":     0,
-
-	"container_threads_max": 100,
-
-	"container_fs_reads_bytes_total 254:0":                 512,
-	"container_fs_writes_bytes_total 254:0":                0,
-	"container_fs_reads_total 254:0":                       3,
-	"container_fs_writes_total 254:0":                      0,
-	"container_blkio_device_usage_total 254:0 254 0 Read":  512,
-	"container_blkio_device_usage_total 254:0 254 0 Write": 0,
-	"container_fs_io_cost_usage_seconds_total 254:0":       1,
-	"container_fs_io_cost_wait_seconds_total 254:0":        2,
-	"container_fs_io_cost_indebt_seconds_total 254:0":      3,
-	"container_fs_io_cost_indelay_seconds_total 254:0":     4,
-}
-
-var onlyV1 = map[string]uint64{
-	"container_spec_memory_swap_limit_bytes":               68157440,
-	"container_spec_memory_reservation_limit_bytes":        0,
-	"container_memory_failures_total pgfault container":    4200,
-	"container_memory_failures_total pgmajfault container": 16,
-
-	"container_hugetlb_max_usage_bytes 2MB": 6291456,
-	"container_hugetlb_max_usage_bytes 1GB": 1073741824,
-
-	"container_threads_max": 0,
-
-	"container_blkio_device_usage_total /dev/sda 8 0 Sync":    12288,
-	"container_blkio_device_usage_total /dev/sda 8 0 Async":   0,
-	"container_blkio_device_usage_total /dev/sda 8 0 Discard": 0,
-	"container_blkio_device_usage_total /dev/sda 8 0 Total":   12288,
 }
 
 func merge(parts ...map[string]uint64) map[string]uint64 {
@@ -401,50 +287,33 @@ func TestBrokenPod(t *testing.T) {
 	}
 }
 
+// TestLabelsOfSlices finds that the id is the path of the cgroup, however the spec
+// names it.
+func TestLabelsOfSlices(t *testing.T) {
+	const slice = "kubepods-besteffort-pod1.slice"
+	c := NewCollector(machineV2.reader(t), fakeLayers{}, Rates{})
+	p, r := newPod("/kubepods.slice/kubepods-besteffort.slice/"+slice), measured("abc")
+	r.Cgroup = slice + ":cri-containerd:abc"
+	dir := "/kubepods.slice/kubepods-besteffort.slice/" + slice
+	for _, tt := range []struct {
+		s    *subject
+		want string
+	}{
+		{c.containerSubject(p, r), dir + "/cri-containerd-abc.scope"},
+		{c.podSubject(p), dir},
+		{c.networkSubject(p, networkReadings{}), dir + "/cri-containerd-p.scope"},
+		{c.networkSubject(newPod(""), networkReadings{}), "/k8s.io/p"},
+	} {
+		if got := tt.s.labels[slices.Index(baseLabels, "id")]; got != tt.want {
+			t.Errorf("id %q, want %q", got, tt.want)
+		}
+	}
+}
+
 func TestShares(t *testing.T) {
 	for weight, want := range map[uint64]uint64{1: 2, 100: 1024, 10000: 262144} {
 		if got := sharesOf(weight); got != want {
 			t.Errorf("weight %d is %d shares, want %d", weight, got, want)
 		}
 	}
-}
-
-// BenchmarkPodMetrics is one list of 100 pods with two containers each.
-func BenchmarkPodMetrics(b *testing.B) {
-	machine := machineV2.with(hardware)
-	var pods []*pod.Record
-	members := map[string][]*container.Record{}
-	for i := range 100 {
-		parent := fmt.Sprintf("/kubepods/pod%d", i)
-		machine = machine.with(cgroupV2.below("sys/fs/cgroup" + parent))
-		p := newPod(parent)
-		p.ID = fmt.Sprint("pod", i)
-		for j := range 2 {
-			r := measured(fmt.Sprint(p.ID, "-", j))
-			r.Cgroup = fmt.Sprintf("%s/%d", parent, j)
-			machine = machine.with(cgroupV2.below("sys/fs/cgroup" + r.Cgroup))
-			members[p.ID] = append(members[p.ID], r)
-		}
-		pods = append(pods, p)
-	}
-	c := NewCollector(machine.reader(b), fakeLayers{}, Rates{})
-	b.ReportAllocs()
-	start := cpuTime(b)
-	for b.Loop() {
-		for _, p := range pods {
-			if got := c.PodMetrics(p, members[p.ID]); len(got.ContainerMetrics) != 2 {
-				b.Fatal("no metrics")
-			}
-		}
-	}
-	b.ReportMetric(float64(cpuTime(b)-start)/float64(b.N), "cpu-ns/op")
-}
-
-func cpuTime(b *testing.B) int64 {
-	b.Helper()
-	var used unix.Rusage
-	if err := unix.Getrusage(unix.RUSAGE_SELF, &used); err != nil {
-		b.Fatal(err)
-	}
-	return used.Utime.Nano() + used.Stime.Nano()
 }
