@@ -26,7 +26,7 @@ var later = []string{"CheckpointContainer", "CheckpointPod", "RestorePod"}
 
 // soon is what other branches are about to bring.
 var soon = []string{
-	"UpdateRuntimeConfig", "runtime_config", "network_config", "pod_cidr", "containers_statuses", "timestamp",
+	"containers_statuses", "timestamp",
 	"UpdatePodSandboxResources", "pod_sandbox_id", "overhead", "resources",
 }
 
