@@ -6,28 +6,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-)
 
-func TestExpand(t *testing.T) {
-	for in, want := range map[string]string{
-		"/kubepods/burstable/pod1/abc": "/kubepods/burstable/pod1/abc",
-		"k8s.io/abc":                   "k8s.io/abc",
-		"kubepods-burstable-pod1_2.slice:cri-containerd:abc": "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1_2.slice/cri-containerd-abc.scope",
-		"kubepods.slice:cri-containerd:abc":                  "/kubepods.slice/cri-containerd-abc.scope",
-		"-.slice:cri-containerd:abc":                         "/cri-containerd-abc.scope",
-		":cri-containerd:abc":                                "/system.slice/cri-containerd-abc.scope",
-		"a.slice:x:a-b.slice":                                "/a.slice/a-b.slice",
-		"kubepods-besteffort-pod1.slice":                     "/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod1.slice",
-		"/kubepods.slice":                                    "/kubepods.slice",
-		"/kubepods.slice/kubepods-besteffort.slice":          "/kubepods.slice/kubepods-besteffort.slice",
-		"/kubepods.slice/kubepods-pod1.slice":                "/kubepods.slice/kubepods-pod1.slice",
-		"kubepods.slice/kubepods-pod1.slice":                 "kubepods.slice/kubepods-pod1.slice",
-	} {
-		if got := expand(in); got != want {
-			t.Errorf("expand(%q) = %q, want %q", in, got, want)
-		}
-	}
-}
+	"github.com/containerd-lite/containerd-lite/internal/cgrouppath"
+)
 
 func TestDir(t *testing.T) {
 	tests := []struct {
@@ -65,7 +46,7 @@ func FuzzDir(f *testing.F) {
 	f.Add("../..")
 	f.Add("-.slice")
 	f.Fuzz(func(t *testing.T, cgroup string) {
-		got := r.cgroups.dir(unified, expand(cgroup))
+		got := r.cgroups.dir(unified, cgrouppath.Expand(cgroup))
 		if got != top && !strings.HasPrefix(got, top+"/") {
 			t.Errorf("%q leads to %q", cgroup, got)
 		}

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/containerd-lite/containerd-lite/internal/cgrouppath"
 )
 
 // maxDescriptors is how many open files of a cgroup are looked at: each costs a
@@ -31,7 +33,7 @@ func (r *Reader) processes(cgroup string, init uint32) (p processReadings) {
 		controller = "cpu" // any that has all processes
 	}
 	var pids [][]byte
-	r.buffers.in(r.cgroups.dir(controller, expand(cgroup)), func(d dir) {
+	r.buffers.in(r.cgroups.dir(controller, cgrouppath.Expand(cgroup)), func(d dir) {
 		content, ok := d.read("cgroup.procs")
 		if !ok || len(content) >= maxFile-1 { // not all of them
 			return

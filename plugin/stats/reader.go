@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/containerd-lite/containerd-lite/internal/cgrouppath"
 )
 
 // Reader reads the files of cgroups, of version 2 or 1.
@@ -44,7 +46,7 @@ func NewReader(root string) (*Reader, error) {
 // that is not there nothing is known.
 func (r *Reader) read(cgroup string, depth depth) (c readings) {
 	at := time.Now().UnixNano()
-	cgroup = expand(cgroup)
+	cgroup = cgrouppath.Expand(cgroup)
 	if r.isV2() {
 		c = r.readV2(cgroup, depth)
 	} else {
@@ -80,7 +82,7 @@ func (r *Reader) path(cgroup string) string {
 	if !r.isV2() {
 		controller = "memory"
 	}
-	return r.cgroups.path(controller, expand(cgroup))
+	return r.cgroups.path(controller, cgrouppath.Expand(cgroup))
 }
 
 // OOMKilled tells whether the kernel has killed a process of the cgroup, or of
@@ -92,7 +94,7 @@ func (r *Reader) OOMKilled(cgroup string) bool {
 		controller, file = "memory", "memory.oom_control"
 	}
 	var kills num
-	r.buffers.in(r.cgroups.dir(controller, expand(cgroup)), func(d dir) {
+	r.buffers.in(r.cgroups.dir(controller, cgrouppath.Expand(cgroup)), func(d dir) {
 		d.collect(file, map[string]*num{"oom_kill": &kills})
 	})
 	return kills.GetValue() > 0

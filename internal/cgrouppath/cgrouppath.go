@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package cgrouppath reads the names that cgroups have outside of the kernel:
+// the cgroupsPath of an OCI spec and the cgroup_parent of a pod. It does no I/O.
+package cgrouppath
+
+import (
+	"path"
+	"strings"
+)
+
+// Expand turns the cgroupsPath of an OCI spec, or a pod's cgroup_parent, into a
+// path in a hierarchy. The form slice:prefix:name is a systemd scope in a slice,
+// and a bare name.slice is a slice.
+func Expand(cgroupsPath string) string {
+	if parts := strings.Split(cgroupsPath, ":"); len(parts) == 3 {
+		slice, prefix, name := parts[0], parts[1], parts[2]
+		if slice == "" {
+			slice = "system.slice" // runc's default
+		}
+		unit := name
+		if !strings.HasSuffix(name, ".slice") {
+			unit = prefix + "-" + name + ".scope"
+		}
+		return path.Join(expandSlice(slice), unit)
+	}
+	if base := path.Base(cgroupsPath); strings.HasSuffix(base, ".slice") && strings.Trim(cgroupsPath, "/") == base {
+		return expandSlice(base)
+	}
+	return cgroupsPath
+}
+
+// expandSlice returns the path of a slice. Its name spells out the slices that it
+// is in (systemd.slice(5)): a-b.slice is /a.slice/a-b.slice, and -.slice is the root.
+func expandSlice(slice string) string {
+	slice = path.Base(slice)
+	if slice == "-.slice" {
+		return "/"
+	}
+	name := strings.TrimSuffix(slice, ".slice")
+	full := "/"
+	for i, r := range name {
+		if r == '-' {
+			full = path.Join(full, name[:i]+".slice")
+		}
+	}
+	return path.Join(full, slice)
+}

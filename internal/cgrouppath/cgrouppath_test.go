@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cgrouppath
+
+import "testing"
+
+func TestExpand(t *testing.T) {
+	for in, want := range map[string]string{
+		"/kubepods/burstable/pod1/abc": "/kubepods/burstable/pod1/abc",
+		"k8s.io/abc":                   "k8s.io/abc",
+		"kubepods-burstable-pod1_2.slice:cri-containerd:abc": "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1_2.slice/cri-containerd-abc.scope",
+		"kubepods.slice:cri-containerd:abc":                  "/kubepods.slice/cri-containerd-abc.scope",
+		"-.slice:cri-containerd:abc":                         "/cri-containerd-abc.scope",
+		":cri-containerd:abc":                                "/system.slice/cri-containerd-abc.scope",
+		"a.slice:x:a-b.slice":                                "/a.slice/a-b.slice",
+		"kubepods-besteffort-pod1.slice":                     "/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod1.slice",
+		"/kubepods.slice":                                    "/kubepods.slice",
+		"/kubepods.slice/kubepods-besteffort.slice":          "/kubepods.slice/kubepods-besteffort.slice",
+		"/kubepods.slice/kubepods-pod1.slice":                "/kubepods.slice/kubepods-pod1.slice",
+		"kubepods.slice/kubepods-pod1.slice":                 "kubepods.slice/kubepods-pod1.slice",
+	} {
+		if got := Expand(in); got != want {
+			t.Errorf("Expand(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
