@@ -57,25 +57,23 @@ func (r *request) delete(ctx context.Context, stdout, stderr io.Writer) error {
 // runtime. The control group goes first: it ends everything at once, however
 // many containers the lost shim had.
 func (r *request) killRemains(ctx context.Context, dir bundle.Dir, warn func(error)) {
-	opts, err := dir.Options()
-	if errors.Is(err, fs.ErrNotExist) {
-		return // no runtime was ever started
-	}
-	if err != nil {
-		warn(err)
-		return
-	}
 	group := &cgroup.Group{}
 	grouped, err := dir.ReadCgroup(group)
 	warn(err)
 	if grouped {
 		warn(group.Kill())
+		defer group.Remove()
+	}
+	opts, err := dir.Options()
+	if errors.Is(err, fs.ErrNotExist) {
+		return // no runtime was ever started: the container of a pod without a process
+	}
+	if err != nil {
+		warn(err)
+		return
 	}
 	runtime := oci.New(opts, r.namespace, func() func() { return func() {} })
 	warn(runtime.Delete(ctx, r.id, true))
-	if grouped {
-		group.Remove()
-	}
 }
 
 func unmountRootfs(dir bundle.Dir) error {

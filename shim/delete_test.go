@@ -3,12 +3,19 @@
 package shim
 
 import (
+	"encoding/json"
+	"fmt"
 	"os"
+	"path/filepath"
 	"testing"
 
 	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/containerd-lite/containerd-lite/shim/cgroup"
 )
 
 func TestDeleteAfterLostShim(t *testing.T) {
@@ -62,6 +69,65 @@ func TestDeleteAfterDelete(t *testing.T) {
 	if n := len(h.root.Trace()) - commands; n != 0 {
 		t.Errorf("%d commands of the runtime, want 0", n)
 	}
+}
+
+// The control group of a pod without a process outlives a lost shim: nothing
+// else knows of it.
+func TestDeleteRemovesTheGroupOfALostHolder(t *testing.T) {
+	h := newHost(t)
+	dir := h.bundleOf("pod")
+	path := h.holderSpec(dir)
+	client, _ := h.client(h.mustStart(dir, "pod"))
+	h.create(client, dir, "pod")
+	connected, err := client.Connect(t.Context(), &taskapi.ConnectRequest{ID: "pod"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	group, err := cgroup.Plan(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if stats, err := group.Stats(); err != nil {
+		t.Errorf("control group of the pod: %v, %v", stats, err)
+	}
+	gone := watch(t, connected.ShimPid)
+	if err := unix.Kill(int(connected.ShimPid), unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	gone()
+	if got, warnings := h.delete(dir, "pod"); got.ExitStatus != 137 || warnings != "" {
+		t.Errorf("delete = %v, %q, want status 137", got, warnings)
+	}
+	if _, err := group.Stats(); !errdefs.IsNotFound(err) {
+		t.Errorf("control group after delete: %v, want not found", err)
+	}
+	if commands := h.root.Trace(); len(commands) != 0 {
+		t.Errorf("commands of the runtime: %v, want none", commands)
+	}
+}
+
+// holderSpec makes a bundle that of a pod without a process and returns the
+// path of its control group.
+func (h *host) holderSpec(dir string) string {
+	h.t.Helper()
+	parent := fmt.Sprintf("/lite-shim-delete-test-%d", os.Getpid())
+	group, err := cgroup.Plan(parent)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(group.Remove)
+	config, err := json.Marshal(&specs.Spec{
+		Process:     &specs.Process{Cwd: "/"},
+		Annotations: map[string]string{"io.kubernetes.cri.sandbox-id": "pod", "io.kubernetes.cri.container-type": "sandbox"},
+		Linux:       &specs.Linux{CgroupsPath: parent + "/pod"},
+	})
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "config.json"), config, 0o600)
+	}
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return parent + "/pod"
 }
 
 func TestDeleteNothing(t *testing.T) {

@@ -117,6 +117,25 @@ func TestSpec(t *testing.T) {
 	}
 }
 
+func TestHolder(t *testing.T) {
+	for config, want := range map[string]bool{
+		`{"annotations":{"io.kubernetes.cri.container-type":"sandbox"},"process":{"cwd":"/"}}`:            true,
+		`{"annotations":{"io.kubernetes.cri.container-type":"sandbox"},"process":{"args":["/pod-init"]}}`: false,
+		`{"annotations":{"io.kubernetes.cri.container-type":"container"},"process":{"cwd":"/"}}`:          false,
+		`{"process":{"cwd":"/"}}`: false, // somebody forgot the command: the runtime says so
+	} {
+		d := Dir(t.TempDir())
+		write(t, d.path("config.json"), config)
+		spec, err := d.Spec()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := spec.Holder(); got != want {
+			t.Errorf("%s: holder = %v, want %v", config, got, want)
+		}
+	}
+}
+
 func TestRecords(t *testing.T) {
 	d := Dir(t.TempDir())
 	if d.Deleted() {

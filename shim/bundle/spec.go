@@ -17,12 +17,23 @@ var groupAnnotations = [...]string{
 	"io.kubernetes.cri.sandbox-id",
 }
 
+// containerType is the annotation by which a CRI marks the container that
+// stands for a pod as a sandbox.
+const (
+	containerType = "io.kubernetes.cri.container-type"
+	sandbox       = "sandbox"
+)
+
 // Spec is the part of config.json (OCI runtime specification, config.md) that
 // decides how the shim treats the container.
 type Spec struct {
 	Annotations map[string]string `json:"annotations"`
-	Linux       struct {
-		Namespaces []specs.LinuxNamespace `json:"namespaces"`
+	Process     struct {
+		Args []string `json:"args"`
+	} `json:"process"`
+	Linux struct {
+		CgroupsPath string                 `json:"cgroupsPath"`
+		Namespaces  []specs.LinuxNamespace `json:"namespaces"`
 	} `json:"linux"`
 }
 
@@ -49,6 +60,23 @@ func (s *Spec) Group(id string) string {
 		}
 	}
 	return id
+}
+
+// Holder tells whether the container stands for a pod and has no process. Both
+// are asked for: that args are missing can be a mistake.
+func (s *Spec) Holder() bool {
+	return len(s.Process.Args) == 0 && s.Annotations[containerType] == sandbox
+}
+
+// NetworkNamespace returns the path of the network namespace to join, "" for
+// that of the host.
+func (s *Spec) NetworkNamespace() string {
+	for _, ns := range s.Linux.Namespaces {
+		if ns.Type == specs.NetworkNamespace {
+			return ns.Path
+		}
+	}
+	return ""
 }
 
 // PrivatePids tells whether the container has a PID namespace of its own, so

@@ -75,6 +75,66 @@ func TestNewGroupLeavesOutSharedOnes(t *testing.T) {
 	}
 }
 
+func TestPlan(t *testing.T) {
+	v1 := map[string]string{"memory": "/system.slice/lite", "cpu": "/"}
+	v2 := map[string]string{"": "/system.slice/lite"}
+	for _, tt := range []struct {
+		ours map[string]string
+		path string
+		want map[string]string // nil for an error
+	}{
+		{v1, "/kubepods/pod1/abc", map[string]string{"memory": "/kubepods/pod1/abc", "cpu": "/kubepods/pod1/abc"}},
+		{v2, "/kubepods/pod1/abc", map[string]string{"": "/kubepods/pod1/abc"}},
+		// As runc does: below the own group, on v2 beside it.
+		{v1, "pod1/abc", map[string]string{"memory": "/system.slice/lite/pod1/abc", "cpu": "/pod1/abc"}},
+		{v2, "pod1/abc", map[string]string{"": "/system.slice/pod1/abc"}},
+		{v2, "/../../abc", map[string]string{"": "/abc"}},
+		// Removing those would remove what is not ours.
+		{v2, "/", nil},
+		{v2, "/..", nil},
+		{v2, "/system.slice/lite", nil},
+	} {
+		g, err := plan("", tt.path, tt.ours)
+		if tt.want == nil {
+			if !errdefs.IsNotFound(err) {
+				t.Errorf("plan(%q) = %v, %v, want not found", tt.path, g, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("plan(%q): %v", tt.path, err)
+			continue
+		}
+		if diff := cmp.Diff(tt.want, g.Paths); diff != "" {
+			t.Errorf("plan(%q) (-want +got):\n%s", tt.path, diff)
+		}
+	}
+}
+
+func TestMakeAndRemove(t *testing.T) {
+	for name, g := range map[string]*Group{"v2": unifiedGroup(t.TempDir()), "v1": legacyGroup(t.TempDir())} {
+		for range 2 { // one that exists is fine
+			if err := g.Make(); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+		}
+		for _, dir := range g.dirs() {
+			if _, err := os.Stat(dir); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		g.Remove()
+		for _, dir := range g.dirs() {
+			if _, err := os.Stat(dir); !os.IsNotExist(err) {
+				t.Errorf("%s: %s is still there: %v", name, dir, err)
+			}
+			if _, err := os.Stat(filepath.Dir(dir)); err != nil {
+				t.Errorf("%s: the group that it was in: %v", name, err)
+			}
+		}
+	}
+}
+
 func TestOfSelfIsRefused(t *testing.T) {
 	if _, err := os.Stat(mountpoint + "/cgroup.procs"); err != nil {
 		if _, err := os.Stat(mountpoint + "/memory"); err != nil {

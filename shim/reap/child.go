@@ -24,7 +24,7 @@ type Exit struct {
 
 // Child is a watched process.
 type Child struct {
-	Pid    int
+	pid    int
 	reaper *Reaper
 	pidfd  *os.File
 	done   chan struct{}
@@ -44,7 +44,7 @@ func (r *Reaper) Watch(pid int) (*Child, error) {
 		return nil, fmt.Errorf("process %d: pidfd: %w", pid, err)
 	}
 	c := &Child{
-		Pid:    pid,
+		pid:    pid,
 		reaper: r,
 		pidfd:  os.NewFile(uintptr(fd), "pidfd"),
 		done:   make(chan struct{}),
@@ -55,6 +55,9 @@ func (r *Reaper) Watch(pid int) (*Child, error) {
 	go c.wait()
 	return c, nil
 }
+
+// Pid returns the number of the process.
+func (c *Child) Pid() int { return c.pid }
 
 // Done is closed when the process has ended and was reaped.
 func (c *Child) Done() <-chan struct{} { return c.done }
@@ -79,7 +82,7 @@ func (c *Child) Signal(sig unix.Signal) error {
 	case errors.Is(sent, unix.EINVAL):
 		return fmt.Errorf("signal %d: %w", sig, errdefs.ErrInvalidArgument)
 	default:
-		return fmt.Errorf("process %d: send signal %d: %w", c.Pid, sig, sent)
+		return fmt.Errorf("process %d: send signal %d: %w", c.pid, sig, sent)
 	}
 }
 
@@ -87,7 +90,7 @@ func (c *Child) wait() {
 	c.exit = c.collect()
 	close(c.done)
 	_ = c.pidfd.Close()
-	c.reaper.forget(c.Pid)
+	c.reaper.forget(c.pid)
 }
 
 // collect sleeps in Go's poller, which costs no thread, until the pidfd is
@@ -104,7 +107,7 @@ func (c *Child) collect() Exit {
 	var status unix.WaitStatus
 	for {
 		// Blocks only while a tracer holds on to the zombie.
-		_, err = unix.Wait4(c.Pid, &status, 0, nil)
+		_, err = unix.Wait4(c.pid, &status, 0, nil)
 		if !errors.Is(err, unix.EINTR) {
 			break
 		}

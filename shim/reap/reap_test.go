@@ -177,7 +177,7 @@ func TestManyAtOnce(t *testing.T) {
 	for i, c := range children {
 		<-c.Done()
 		if got := c.Exit().Status; got != i {
-			t.Errorf("process %d: status = %d, want %d", c.Pid, got, i)
+			t.Errorf("process %d: status = %d, want %d", c.Pid(), got, i)
 		}
 	}
 }

@@ -78,6 +78,7 @@ type setup struct {
 	mounted bool       // the root filesystem is mounted in the bundle
 	// ownPids is false if processes can outlive the init.
 	ownPids bool
+	holder  *holder // in the place of a process, nil where there is one
 }
 
 // find returns the init for "" or an exec.
@@ -119,6 +120,9 @@ func (c *container) operate(ctx context.Context, v verb, run func() error) error
 		return fmt.Errorf("container %s: %w", c.id, err)
 	}
 	defer c.init.turn.give()
+	if err := c.refuse(v); err != nil {
+		return fmt.Errorf("container %s: %w", c.id, err)
+	}
 	if err := c.allows(c.init, v); err != nil {
 		return err
 	}

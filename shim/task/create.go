@@ -60,6 +60,9 @@ func newContainer(host *Host, r *taskapi.CreateTaskRequest) (*container, error) 
 	// that might outlive the init are ended with it.
 	if spec, err := c.bundle.Spec(); err == nil {
 		c.ownPids = spec.PrivatePids()
+		if c.holder, err = newHolder(spec); err != nil {
+			return nil, fmt.Errorf("container %s: %w", c.id, err)
+		}
 	}
 	return c, nil
 }
@@ -79,6 +82,9 @@ func (c *container) create(ctx context.Context, mounts []*types.Mount) (err erro
 			c.log().WithError(undone).Warn("container not created: remains")
 		}
 	}()
+	if c.holder != nil {
+		return c.hold(&back)
+	}
 	if err := c.bundle.WriteOptions(c.opts); err != nil {
 		return err
 	}
@@ -191,7 +197,7 @@ func connect(streams *stdio.Streams, console *oci.Console) error {
 // findGroup learns the control group of the init while it cannot move. A
 // container without one of its own runs, with less to tell about it.
 func (c *container) findGroup() {
-	group, err := cgroup.Of(c.init.child.Pid)
+	group, err := cgroup.Of(c.init.child.Pid())
 	if err != nil {
 		level := log.WarnLevel
 		if errdefs.IsNotFound(err) {

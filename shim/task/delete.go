@@ -103,7 +103,7 @@ func (c *container) discard(p *process) error {
 }
 
 // neverStarted returns the process to end, if there is one.
-func (c *container) neverStarted(p *process) (*reap.Child, error) {
+func (c *container) neverStarted(p *process) (child, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -126,13 +126,7 @@ func (c *container) neverStarted(p *process) (*reap.Child, error) {
 // that was done in an earlier attempt has nothing to do.
 func (c *container) removeContainer(ctx context.Context) error {
 	c.closeExecs()
-	ctx, cancel := context.WithTimeout(ctx, deleteTimeout)
-	defer cancel()
-	err := c.runtime.Delete(ctx, c.id, false)
-	if err != nil {
-		err = c.runtime.Delete(ctx, c.id, true)
-	}
-	if err != nil {
+	if err := c.removeFromRuntime(ctx); err != nil {
 		return err
 	}
 	if c.mounted {
@@ -153,6 +147,21 @@ func (c *container) removeContainer(ctx context.Context) error {
 		ExitedAt:    c.init.exitedAtLocked(),
 	})
 	return nil
+}
+
+// removeFromRuntime removes what the runtime, or the holder, keeps of a container
+// whose processes have ended.
+func (c *container) removeFromRuntime(ctx context.Context) error {
+	if c.holder != nil {
+		c.holder.remove()
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, deleteTimeout)
+	defer cancel()
+	if c.runtime.Delete(ctx, c.id, false) == nil {
+		return nil
+	}
+	return c.runtime.Delete(ctx, c.id, true)
 }
 
 // closeExecs lets go of the execs that nobody has deleted. None of them runs.

@@ -33,7 +33,7 @@ func (c *container) awaitInit() {
 	c.endOthers()
 	c.lastWords()
 	exit := p.child.Exit()
-	if err := c.bundle.WriteExit(bundle.Exit{Timestamp: exit.At, Pid: p.child.Pid, Status: exit.Status}); err != nil {
+	if err := c.bundle.WriteExit(bundle.Exit{Timestamp: exit.At, Pid: p.child.Pid(), Status: exit.Status}); err != nil {
 		c.log().WithError(err).Error("exit status not on record")
 	}
 	c.end(p)
@@ -99,7 +99,7 @@ func (c *container) end(p *process) {
 	c.host.Events.Put(&events.TaskExit{
 		ContainerID: c.id,
 		ID:          id,
-		Pid:         uint32(p.child.Pid),
+		Pid:         uint32(p.child.Pid()),
 		ExitStatus:  uint32(exit.Status),
 		ExitedAt:    timestamppb.New(exit.At),
 	})

@@ -9,6 +9,7 @@ import (
 
 	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
 	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/containerd-lite/containerd-lite/shim/reap"
@@ -31,9 +32,18 @@ type process struct {
 
 	// Guarded by container.mu.
 	state   state
-	child   *reap.Child // nil until there is a process
+	child   child // nil until there is a process
 	exit    reap.Exit
 	removal *removal
+}
+
+// child is what stands behind a process of the task API: a process of this
+// machine, or the thread of a holder. See reap.Child.
+type child interface {
+	Pid() int
+	Done() <-chan struct{}
+	Exit() reap.Exit
+	Signal(sig unix.Signal) error
 }
 
 func newProcess(execID string, cfg stdio.Config) *process {
@@ -47,7 +57,7 @@ func (p *process) pidLocked() int {
 	if p.child == nil {
 		return 0
 	}
-	return p.child.Pid
+	return p.child.Pid()
 }
 
 // advanceLocked moves to the state that follows v, or refuses.

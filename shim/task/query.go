@@ -158,6 +158,9 @@ func (s *Service) Stats(_ context.Context, r *taskapi.StatsRequest) (*taskapi.St
 // the group is gone, the last ones stay.
 func (c *container) readStats() {
 	group := c.controlGroup()
+	if c.holder != nil {
+		group = c.holder.group
+	}
 	if group == nil {
 		return
 	}

@@ -24,9 +24,11 @@ func (c *container) start(ctx context.Context) (pid int, err error) {
 	err = c.operate(ctx, start, func() error {
 		c.init.announce.Lock()
 		defer c.init.announce.Unlock()
-		if c.images.Path != "" {
+		switch {
+		case c.holder != nil: // is there since it was made
+		case c.images.Path != "":
 			err = c.restore(ctx)
-		} else {
+		default:
 			err = c.runtime.Start(ctx, c.id)
 		}
 		if err != nil {
@@ -62,6 +64,9 @@ func (c *container) restore(ctx context.Context) error {
 func (c *container) addExec(r *taskapi.ExecProcessRequest) error {
 	if r.ExecID == "" || filepath.Base(r.ExecID) != r.ExecID {
 		return fmt.Errorf("container %s: exec id %q: %w", c.id, r.ExecID, errdefs.ErrInvalidArgument)
+	}
+	if err := c.refuse(exec); err != nil {
+		return fmt.Errorf("container %s: exec %s: %w", c.id, r.ExecID, err)
 	}
 	p := newProcess(r.ExecID, stdio.Config{
 		Stdin: r.Stdin, Stdout: r.Stdout, Stderr: r.Stderr, Terminal: r.Terminal,
@@ -101,9 +106,9 @@ func (c *container) startExec(ctx context.Context, p *process) (int, error) {
 	if err := c.adoptExec(p, child); err != nil {
 		return 0, err
 	}
-	c.host.Events.Put(&events.TaskExecStarted{ContainerID: c.id, ExecID: p.execID, Pid: uint32(child.Pid)})
+	c.host.Events.Put(&events.TaskExecStarted{ContainerID: c.id, ExecID: p.execID, Pid: uint32(child.Pid())})
 	go c.awaitExec(p)
-	return child.Pid, nil
+	return child.Pid(), nil
 }
 
 // admitExec counts an exec as live, before the runtime runs: from here on the

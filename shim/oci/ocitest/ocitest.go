@@ -11,7 +11,9 @@ package ocitest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -120,6 +122,9 @@ func (r *Root) Gate(command string) (entered, open func()) {
 // Trace returns the commands that were run, one "command id" each.
 func (r *Root) Trace() []string {
 	data, err := os.ReadFile(filepath.Join(r.dir, traceFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package task
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	osexec "os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
+	apitask "github.com/containerd/containerd/api/types/task"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
+	"github.com/google/go-cmp/cmp"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/containerd-lite/containerd-lite/shim/cgroup"
+)
+
+// networkNamespace returns the path of a network namespace that is not the test's.
+func networkNamespace(t *testing.T) string {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("only root makes network namespaces")
+	}
+	cmd := osexec.Command("sleep", "1000")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET, Pdeathsig: unix.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	return fmt.Sprintf("/proc/%d/ns/net", cmd.Process.Pid)
+}
+
+// holderRequest is for the container of a pod without a process, in a network
+// namespace ("" for that of the test) and a control group of its own.
+func (s *shim) holderRequest(id, netns string) (r *taskapi.CreateTaskRequest, cgroupsPath string) {
+	s.t.Helper()
+	cgroupsPath = fmt.Sprintf("/lite-shim-test-%d/%s", os.Getpid(), id)
+	spec := &specs.Spec{
+		Version:     specs.Version,
+		Process:     &specs.Process{Cwd: "/"},
+		Annotations: map[string]string{"io.kubernetes.cri.container-type": "sandbox"},
+		Linux:       &specs.Linux{CgroupsPath: cgroupsPath},
+	}
+	if netns != "" {
+		spec.Linux.Namespaces = []specs.LinuxNamespace{{Type: specs.NetworkNamespace, Path: netns}}
+	}
+	config, err := json.Marshal(spec)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	r = s.request(id, false)
+	if err := os.WriteFile(filepath.Join(r.Bundle, "config.json"), config, 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	parent, err := cgroup.Plan(filepath.Dir(cgroupsPath))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(parent.Remove)
+	return r, cgroupsPath
+}
+
+// groupDirs returns the directories of a control group.
+func groupDirs(t *testing.T, path string) []string {
+	t.Helper()
+	var found []string
+	for _, pattern := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/*"} {
+		dirs, err := filepath.Glob(pattern + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found = append(found, dirs...)
+	}
+	return found
+}
+
+// ended tells whether a thread of this process is gone, or going.
+func ended(t *testing.T, tid uint32) bool {
+	t.Helper()
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/stat", tid))
+	if err != nil {
+		return true
+	}
+	_, state, _ := strings.Cut(string(stat), ") ")
+	return strings.HasPrefix(state, "X") || strings.HasPrefix(state, "Z")
+}
+
+func TestHolder(t *testing.T) {
+	s := newShim(t)
+	netns := networkNamespace(t)
+	r, path := s.holderRequest("pod", netns)
+	pid := s.run(r)
+
+	want, err := os.Readlink(netns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", pid)); err != nil || got != want {
+		t.Errorf("the task is in the network namespace %s, %v, want %s", got, err, want)
+	}
+	// What cAdvisor reads: the counters of a namespace that has no other device.
+	counters, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/dev", pid))
+	if err != nil || strings.Count(string(counters), ":") != 1 || !strings.Contains(string(counters), "lo:") {
+		t.Errorf("network counters: %v\n%s", err, counters)
+	}
+	if len(groupDirs(t, path)) == 0 {
+		t.Errorf("the pod has no control group %s", path)
+	}
+	pids, err := s.client.Pids(t.Context(), &taskapi.PidsRequest{ID: "pod"})
+	if err != nil || len(pids.GetProcesses()) != 1 || pids.Processes[0].Pid != pid {
+		t.Errorf("Pids = %v, %v, want the thread %d: containerd takes a task without processes for leaked", pids, err, pid)
+	}
+	if stats, err := s.client.Stats(t.Context(), &taskapi.StatsRequest{ID: "pod"}); err != nil || stats.GetStats() == nil {
+		t.Errorf("Stats = %v, %v", stats, err)
+	}
+	connected, err := s.client.Connect(t.Context(), &taskapi.ConnectRequest{ID: "pod"})
+	if err != nil || connected.TaskPid != pid {
+		t.Errorf("Connect = %v, %v, want task %d", connected, err, pid)
+	}
+
+	if _, err := s.client.Kill(t.Context(), &taskapi.KillRequest{ID: "pod", Signal: uint32(unix.SIGKILL), All: true}); err != nil {
+		t.Fatal(err)
+	}
+	waited, err := s.client.Wait(t.Context(), &taskapi.WaitRequest{ID: "pod"})
+	if err != nil || waited.ExitStatus != 137 {
+		t.Errorf("Wait = %v, %v, want status 137", waited, err)
+	}
+	deleted, err := s.client.Delete(t.Context(), &taskapi.DeleteRequest{ID: "pod"})
+	if err != nil || deleted.ExitStatus != 137 || deleted.Pid != pid {
+		t.Errorf("Delete = %v, %v, want status 137 of %d", deleted, err, pid)
+	}
+	if left := groupDirs(t, path); len(left) != 0 {
+		t.Errorf("control groups left: %v", left)
+	}
+	events := []string{"/tasks/create", "/tasks/start", "/tasks/exit pod 137", "/tasks/delete"}
+	if diff := cmp.Diff(events, s.events.until(t, "/tasks/delete")); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
+	for !ended(t, pid) {
+		if t.Context().Err() != nil {
+			t.Fatalf("the thread %d is still there", pid)
+		}
+	}
+}
+
+// A pod on the host's network has the host's counters.
+func TestHolderOnHostNetwork(t *testing.T) {
+	s := newShim(t)
+	r, _ := s.holderRequest("pod", "")
+	pid := s.run(r)
+	want, err := os.Readlink("/proc/self/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", pid)); err != nil || got != want {
+		t.Errorf("the task is in the network namespace %s, %v, want %s", got, err, want)
+	}
+}
+
+// Many at a time: a thread that stands for a pod is never the main thread, which
+// cannot end.
+func TestHoldersEnd(t *testing.T) {
+	s := newShim(t)
+	for i := range 8 {
+		id := fmt.Sprintf("pod-%d", i)
+		r, _ := s.holderRequest(id, "")
+		if pid := s.run(r); pid == uint32(os.Getpid()) {
+			t.Errorf("%s is the main thread", id)
+		}
+	}
+}
+
+func TestHolderSignals(t *testing.T) {
+	s := newShim(t)
+	r, _ := s.holderRequest("pod", "")
+	s.run(r)
+	kill := func(sig unix.Signal) error {
+		_, err := s.client.Kill(t.Context(), &taskapi.KillRequest{ID: "pod", Signal: uint32(sig)})
+		return err
+	}
+	if err := kill(unix.SIGHUP); err != nil || s.status("pod", "") != apitask.Status_RUNNING {
+		t.Errorf("SIGHUP: %v, %s", err, s.status("pod", ""))
+	}
+	for range 2 { // of which one may come too late
+		if err := kill(unix.SIGTERM); err != nil {
+			wantClass(t, err, errdefs.IsNotFound, "not found")
+		}
+	}
+	waited, err := s.client.Wait(t.Context(), &taskapi.WaitRequest{ID: "pod"})
+	if err != nil || waited.ExitStatus != 143 {
+		t.Errorf("Wait = %v, %v, want status 143", waited, err)
+	}
+	wantClass(t, kill(unix.SIGTERM), errdefs.IsNotFound, "not found")
+}
+
+// What needs a process is refused, and changes nothing.
+func TestHolderRefuses(t *testing.T) {
+	s := newShim(t)
+	r, _ := s.holderRequest("pod", "")
+	s.run(r)
+	_, execute := s.client.Exec(t.Context(), s.exec("pod", "e", "true"))
+	_, pause := s.client.Pause(t.Context(), &taskapi.PauseRequest{ID: "pod"})
+	_, resume := s.client.Resume(t.Context(), &taskapi.ResumeRequest{ID: "pod"})
+	_, checkpoint := s.client.Checkpoint(t.Context(), &taskapi.CheckpointTaskRequest{ID: "pod", Path: t.TempDir()})
+	for name, err := range map[string]error{"exec": execute, "pause": pause, "resume": resume, "checkpoint": checkpoint} {
+		if !errdefs.IsFailedPrecondition(errgrpc.ToNative(err)) {
+			t.Errorf("%s: %v, want failed precondition", name, err)
+		}
+	}
+	if got := s.status("pod", ""); got != apitask.Status_RUNNING {
+		t.Errorf("status = %s", got)
+	}
+}
+
+// A holder that is never started is deleted like any other task.
+func TestHolderNotStarted(t *testing.T) {
+	s := newShim(t)
+	r, path := s.holderRequest("pod", "")
+	s.create(r)
+	if got := s.status("pod", ""); got != apitask.Status_CREATED {
+		t.Errorf("status = %s, want CREATED", got)
+	}
+	if _, err := s.client.Delete(t.Context(), &taskapi.DeleteRequest{ID: "pod"}); err != nil {
+		t.Fatal(err)
+	}
+	if left := groupDirs(t, path); len(left) != 0 {
+		t.Errorf("control groups left: %v", left)
+	}
+}
+
+func TestHolderWithoutItsNamespace(t *testing.T) {
+	s := newShim(t)
+	for name, netns := range map[string]string{"gone": "/nonexistent/net", "no namespace": "/dev/null"} {
+		r, path := s.holderRequest("pod", netns)
+		if _, err := s.client.Create(t.Context(), r); err == nil || !strings.Contains(err.Error(), "network namespace") {
+			t.Errorf("%s: %v, want an error that says what is missing", name, err)
+		}
+		if left := groupDirs(t, path); len(left) != 0 {
+			t.Errorf("%s: control groups left: %v", name, left)
+		}
+	}
+}
