@@ -124,8 +124,12 @@ func (m machine) handler(name string, h config.Handler) spec.Handler {
 	}
 }
 
-// podInit makes the spec of a pod's init.
-func (m machine) podInit(r *pod.Record, h config.Handler) (*specs.Spec, error) {
+// podTask makes the spec of a pod's task.
+func (m machine) podTask(r *pod.Record, h config.Handler) (*specs.Spec, error) {
+	facts := m.facts.For(m.features[r.Handler])
+	if !r.HasInit {
+		return spec.PodHolder(r.SpecPod(m.files.of(r)), facts), nil
+	}
 	binary, err := findProgram(initBinary)
 	if err != nil {
 		return nil, err
@@ -138,7 +142,7 @@ func (m machine) podInit(r *pod.Record, h config.Handler) (*specs.Spec, error) {
 		Pod:     r.SpecPod(m.files.of(r)),
 		Handler: m.handler(r.Handler, h),
 		Options: m.options,
-		Facts:   m.facts.For(m.features[r.Handler]),
+		Facts:   facts,
 		SELinux: labels,
 		Root:    bundleRootfs,
 		Binary:  binary,

@@ -84,7 +84,7 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 		Namespaces:        network.NewPinner(deps.StateDir, netnsDir(deps)),
 		Network:           s.network,
 		Files:             podFiles{root: deps.RootDir, state: deps.StateDir},
-		Inits:             pod.Init{Tasks: door, Handlers: settings, Spec: machine.podInit, StateDir: deps.StateDir},
+		Tasks:             pod.Runner{Containerd: door, Handlers: settings, Spec: machine.podTask, StateDir: deps.StateDir},
 		Handlers:          settings,
 		Labels:            labels,
 		Events:            s.events,

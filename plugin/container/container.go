@@ -161,6 +161,8 @@ type Containerd interface {
 // Pods tells about the pod of a container.
 type Pods interface {
 	Get(id string) (*pod.Record, error)
+	// AwaitTask waits for the pod's task if it is just being started anew.
+	AwaitTask(ctx context.Context, id string) error
 }
 
 // Images finds the images of containers and gets them ready for a snapshotter.

@@ -239,11 +239,22 @@ func (m *Manager) save(ctx context.Context, req *request, s *specs.Spec) error {
 		Keeps:       req.record.volumeKeys(),
 		Spec:        s,
 		Record:      req.record,
+		Sandbox:     req.sandbox(),
 	})
 	if err != nil {
 		return fmt.Errorf("save container: %w", err)
 	}
 	return nil
+}
+
+// sandbox is the pod whose shim the container's task joins at once. With a shim
+// that the handler gives a path, containerd would look for it by its type when it
+// loads the task after a restart.
+func (req *request) sandbox() string {
+	if req.handler.Path != "" {
+		return ""
+	}
+	return req.pod.ID
 }
 
 // applied takes down what the container got of what it asked for.

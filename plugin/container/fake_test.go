@@ -283,6 +283,8 @@ func (t *fakeTask) Update(context.Context, ...containerd.UpdateTaskOpts) error {
 
 type fakePods struct{ *machine }
 
+func (f fakePods) AwaitTask(context.Context, string) error { return nil }
+
 func (f fakePods) Get(id string) (*pod.Record, error) {
 	f.Lock()
 	defer f.Unlock()

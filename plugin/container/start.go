@@ -68,6 +68,9 @@ func (m *Manager) startable(r *Record) error {
 }
 
 func (m *Manager) start(ctx context.Context, r *Record) error {
+	if err := m.Pods.AwaitTask(ctx, r.PodID); err != nil {
+		return err
+	}
 	task, err := m.Containerd.NewTask(ctx, r.ID, r.live.streams.Creator(), runtime.TaskOptions{ShimPath: r.Runtime.ShimPath})
 	if err != nil {
 		return fmt.Errorf("create task: %w", err)

@@ -29,6 +29,7 @@ func recovered(t *testing.T, pods []*pod.Record, containers []*container.Record)
 	podManager := pod.New(t.Context(), pod.Deps{
 		Records:    savedPods{list: saved(t, pods, func(r *pod.Record) string { return r.ID })},
 		Namespaces: pinned{},
+		Tasks:      running{},
 		Labels:     unlabelled{},
 		Events:     hub,
 	})
@@ -78,6 +79,15 @@ func (s savedPods) Sandboxes(context.Context) ([]runtime.Record, error) { return
 type pinned struct{ pod.Namespaces }
 
 func (pinned) Pinned(network.Namespaces) bool { return true }
+
+// running has a task for every pod, which does not end.
+type running struct{ pod.Tasks }
+
+func (running) Wait(ctx context.Context, _ string) (<-chan runtime.ExitStatus, error) {
+	exited := make(chan runtime.ExitStatus)
+	context.AfterFunc(ctx, func() { close(exited) })
+	return exited, nil
+}
 
 // unlabelled is a machine without SELinux.
 type unlabelled struct{}

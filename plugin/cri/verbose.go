@@ -78,7 +78,7 @@ func podInfo(r *pod.Record) map[string]any {
 		}
 	}
 	return map[string]any{
-		"pid":                r.InitPID,
+		"pid":                r.PID,
 		"state":              r.State,
 		"unfinished":         r.Unfinished,
 		"netNamespaceClosed": r.State == pod.Stopped,

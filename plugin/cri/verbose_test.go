@@ -59,7 +59,7 @@ func TestContainerInfoHasNoEnvironment(t *testing.T) {
 func TestPodInfoHasTheNamespaces(t *testing.T) {
 	r := testPod()
 	r.Namespaces = network.Namespaces{Net: "/run/netns/x", UTS: "/run/uts/x"}
-	r.InitPID = 42
+	r.PID = 42
 	var info struct {
 		PID         int
 		Config      struct{ Metadata struct{ Name string } }

@@ -154,14 +154,14 @@ func (f fakeFiles) Create(string, *runtimeapi.PodSandboxConfig) error {
 
 func (f fakeFiles) Remove(string) error { return f.Undoes("remove files", "files") }
 
-type fakeInits struct{ *machine }
+type fakeTasks struct{ *machine }
 
-func (f fakeInits) Start(context.Context, *Record) (uint32, error) {
-	return 42, f.Makes("start init", "init")
+func (f fakeTasks) Start(context.Context, *Record) (uint32, error) {
+	return 42, f.Makes("start task", "task")
 }
 
-func (f fakeInits) Wait(ctx context.Context, _ string) (<-chan runtime.ExitStatus, error) {
-	if !f.Has("init") {
+func (f fakeTasks) Wait(ctx context.Context, _ string) (<-chan runtime.ExitStatus, error) {
+	if !f.Has("task") {
 		return nil, errdefs.ErrNotFound
 	}
 	exited := make(chan runtime.ExitStatus, 1)
@@ -176,7 +176,13 @@ func (f fakeInits) Wait(ctx context.Context, _ string) (<-chan runtime.ExitStatu
 	return exited, nil
 }
 
-func (f fakeInits) Stop(context.Context, string) error { return f.Undoes("stop init", "init") }
+func (f fakeTasks) Stop(context.Context, string) error { return f.Undoes("stop task", "task") }
+
+// loseTask ends the task of a pod, as when its shim is killed.
+func (f *machine) loseTask() {
+	f.Lose("task")
+	f.exit <- runtime.ExitStatus{}
+}
 
 type fakeMembers struct{ *machine }
 
@@ -206,7 +212,7 @@ func newManager(t *testing.T, f *machine) *Manager {
 		Namespaces: fakeNamespaces{f},
 		Network:    fakeNetwork{f},
 		Files:      fakeFiles{f},
-		Inits:      fakeInits{f},
+		Tasks:      fakeTasks{f},
 		Handlers:   fakeHandlers{},
 		Labels:     fakeLabels{f},
 		Events:     f,

@@ -2,8 +2,8 @@
 
 // Package pod runs pod sandboxes: it owns their records, the namespaces that
 // are pinned for them, their network, and the files and shared memory that
-// their containers see. A pod has no process, but for the init of a pod whose
-// containers share one PID namespace.
+// their containers see. Every pod has a task in containerd, which starts its
+// shim; only where it is an init is there a process behind it.
 //
 // Run is a list of steps with an undo each; Stop and Remove are idempotent and
 // resume whatever an earlier call, or a failed undo, left. The package calls
@@ -12,8 +12,9 @@
 //
 // Locking: records change in the store, under the store's lock. The steps of
 // one pod do not overlap: Run is alone because nobody else knows the id yet,
-// and Stop and Remove of one pod join a call under way (Manager.ends). No lock
-// is held across a step.
+// and Stop and Remove of one pod join a call under way (Manager.ends). The task
+// of a ready pod belongs to its watch, which Stop ends first. No lock is held
+// across a step.
 package pod
 
 import (
@@ -45,7 +46,7 @@ const (
 	// Ready is a pod that takes containers.
 	Ready State = "ready"
 	// Stopping is a pod that takes no more containers and still holds
-	// resources: its network, its namespaces, its init.
+	// resources: its network, its namespaces, its task.
 	Stopping State = "stopping"
 	// Stopped is a pod that only its record is left of.
 	Stopped State = "stopped"
@@ -62,8 +63,8 @@ type Record struct {
 	State      State                        `json:"state"`
 	Namespaces network.Namespaces           `json:"namespaces"`
 	Network    network.Result               `json:"network"`
-	HasInit    bool                         `json:"has_init,omitempty"` // see needsInit
-	InitPID    uint32                       `json:"init_pid,omitempty"`
+	HasInit    bool                         `json:"has_init,omitempty"` // whether its task is a process; see needsInit
+	PID        uint32                       `json:"init_pid,omitempty"` // of its task
 	SELinux    spec.Labels                  `json:"selinux,omitzero"`
 	Unfinished []string                     `json:"unfinished,omitempty"` // undo steps of a failed Run that failed too
 }
@@ -105,8 +106,8 @@ func (r *Record) SpecPod(files spec.PodFiles) spec.Pod {
 		},
 		Files: files,
 	}
-	if r.SharesPID() && r.InitPID != 0 {
-		p.Namespaces.PID = fmt.Sprintf("/proc/%d/ns/pid", r.InitPID)
+	if r.SharesPID() && r.PID != 0 {
+		p.Namespaces.PID = fmt.Sprintf("/proc/%d/ns/pid", r.PID)
 	}
 	return p
 }
@@ -147,11 +148,11 @@ type Files interface {
 	Remove(id string) error
 }
 
-// Inits runs the init process of pods that have one.
-type Inits interface {
+// Tasks runs the tasks of pods: an init, or a holder, which has no process.
+type Tasks interface {
 	Start(ctx context.Context, r *Record) (pid uint32, err error)
-	// Wait returns a channel that gets one value when the process has ended or
-	// ctx ends. It is NotFound when there is no process.
+	// Wait returns a channel that gets one value when the task has ended or
+	// ctx ends. It is NotFound when there is none.
 	Wait(ctx context.Context, id string) (<-chan runtime.ExitStatus, error)
 	Stop(ctx context.Context, id string) error
 }
@@ -183,7 +184,7 @@ type Deps struct {
 	Namespaces Namespaces
 	Network    Network
 	Files      Files
-	Inits      Inits
+	Tasks      Tasks
 	Handlers   Handlers
 	Labels     Labels
 	Events     Events
@@ -206,23 +207,27 @@ const (
 	// membersGrace is how long the network outlives containers that do not
 	// end: they are killed at once, so one that needs longer is stuck.
 	membersGrace = 10 * time.Second
+	// taskLimit is how long the namespaces of a pod outlive a task that does
+	// not end: its shim is stuck.
+	taskLimit = 10 * time.Second
 )
 
 // Manager runs pods.
 type Manager struct {
 	Deps
-	pods  *store.Store[*Record]
-	runs  *retry.Group
-	ends  singleflight.Group // Stop and Remove, by pod id
-	life  context.Context    // of the goroutines that wait for inits
-	close context.CancelFunc
-	wait  sync.WaitGroup
+	pods    *store.Store[*Record]
+	runs    *retry.Group
+	ends    singleflight.Group // Stop and Remove, by pod id
+	watches watches
+	life    context.Context // of the watches
+	close   context.CancelFunc
+	wait    sync.WaitGroup
 }
 
 // New returns a Manager with no pods. ctx is the life of what it does in the
 // background, with containerd's namespace; [Manager.Close] ends it.
 func New(ctx context.Context, deps Deps) *Manager {
-	m := &Manager{Deps: deps, runs: retry.New(runLimit)}
+	m := &Manager{Deps: deps, runs: retry.New(runLimit), watches: watches{byID: map[string]*watch{}}}
 	m.pods = store.New("pod sandbox", m, m.announce)
 	m.life, m.close = context.WithCancel(ctx)
 	return m

@@ -12,7 +12,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
-	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
 
@@ -23,12 +22,12 @@ func TestRunStopRemove(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "create record\nmake files\npin ipc net uts\nattach /ns/net\nstart init\nsave ready"
+	want := "create record\nmake files\npin ipc net uts\nattach /ns/net\nstart task\nsave ready"
 	if diff := cmp.Diff(want, f.Trace()); diff != "" {
 		t.Errorf("steps of run (-want +got):\n%s", diff)
 	}
 	r, err := m.Get(id)
-	if err != nil || r.State != Ready || r.Network.IP != "10.0.0.2" || r.InitPID != 42 || r.Handler != "lite" {
+	if err != nil || r.State != Ready || r.Network.IP != "10.0.0.2" || r.PID != 42 || r.Handler != "lite" {
 		t.Errorf("record = %+v, %v", r, err)
 	}
 
@@ -36,7 +35,7 @@ func TestRunStopRemove(t *testing.T) {
 	if err := m.Stop(t.Context(), id, fakeMembers{f}); err != nil {
 		t.Fatal(err)
 	}
-	want = "save stopping\nstop containers\ndetach\nunpin\nstop init\nremove files\nsave stopped"
+	want = "save stopping\nstop containers\ndetach\nstop task\nunpin\nremove files\nsave stopped"
 	if diff := cmp.Diff(want, f.Trace()); diff != "" {
 		t.Errorf("steps of stop (-want +got):\n%s", diff)
 	}
@@ -88,7 +87,7 @@ func TestHostNetworkPodHasNoNetwork(t *testing.T) {
 	if _, err := m.Run(t.Context(), c, ""); err != nil {
 		t.Fatal(err)
 	}
-	want := "create record\nmake files\npin ipc\nsave ready"
+	want := "create record\nmake files\npin ipc\nstart task\nsave ready"
 	if diff := cmp.Diff(want, f.Trace()); diff != "" {
 		t.Errorf("steps (-want +got):\n%s", diff)
 	}
@@ -97,7 +96,7 @@ func TestHostNetworkPodHasNoNetwork(t *testing.T) {
 // Each step of Run fails in turn: the error is the step's, nothing is left, and
 // the name is free again.
 func TestRunUndoesEveryStep(t *testing.T) {
-	for _, step := range []string{"create record", "make files", "pin ipc net uts", "attach /ns/net", "start init", "save ready"} {
+	for _, step := range []string{"create record", "make files", "pin ipc net uts", "attach /ns/net", "start task", "save ready"} {
 		t.Run(step, func(t *testing.T) {
 			f := newMachine()
 			m := newManager(t, f)
@@ -121,7 +120,7 @@ func TestRunUndoesEveryStep(t *testing.T) {
 
 // An undo that fails, too, leaves a pod that can be stopped and removed.
 func TestStopResumesWhatUndoLeft(t *testing.T) {
-	for _, undo := range []string{"detach", "unpin", "remove files", "stop init", "delete record"} {
+	for _, undo := range []string{"detach", "unpin", "remove files", "stop task", "delete record"} {
 		t.Run(undo, func(t *testing.T) {
 			f := newMachine()
 			m := newManager(t, f)
@@ -153,7 +152,7 @@ func TestStopResumesWhatUndoLeft(t *testing.T) {
 // same, and a second call ends it.
 func TestRemoveResumes(t *testing.T) {
 	for _, step := range []string{
-		"stop containers", "detach", "stop init", "unpin", "save stopping", "save stopped",
+		"stop containers", "detach", "stop task", "unpin", "save stopping", "save stopped",
 		"remove containers", "remove files", "delete record",
 	} {
 		t.Run(step, func(t *testing.T) {
@@ -256,8 +255,9 @@ func TestRecover(t *testing.T) {
 		{name: "ready", config: ownPID("web"), want: Ready},
 		{name: "ready with init", config: sharedPID("web"), want: Ready},
 		{name: "rebooted", config: ownPID("web"), gone: "namespaces", want: Stopping},
-		{name: "init has ended", config: sharedPID("web"), gone: "init", want: Stopping},
-		{name: "crashed while creating", config: sharedPID("web"), crash: "start init", want: ""},
+		{name: "init has ended", config: sharedPID("web"), gone: "task", want: Stopping},
+		{name: "holder has ended", config: ownPID("web"), gone: "task", want: Ready},
+		{name: "crashed while creating", config: sharedPID("web"), crash: "start task", want: ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			f := newMachine()
@@ -270,15 +270,19 @@ func TestRecover(t *testing.T) {
 				f.Await(t, tc.crash)
 			} else if _, err := before.Run(t.Context(), tc.config, ""); err != nil {
 				t.Fatal(err)
+			} else {
+				before.Close()
 			}
 			f.Lose(tc.gone)
+			f.Forget()
 
 			after := newManager(t, f)
 			if err := after.Recover(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if tc.gone == "init" {
-				after.wait.Wait() // for its watch
+			if tc.gone == "task" {
+				f.Await(t, map[State]string{Stopping: "save stopping", Ready: "stop task\nstart task\nsave ready"}[tc.want])
+				after.Close() // its watch has shown what it saved, then
 			}
 			list := after.List()
 			if tc.want == "" {
@@ -323,7 +327,7 @@ func TestPodIsNotReadyOnceItsInitHasEnded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.exit <- runtime.ExitStatus{}
+	f.loseTask()
 	f.Await(t, "save stopping")
 	m.wait.Wait()
 	if r, _ := m.Get(id); r.State != Stopping {
@@ -352,7 +356,7 @@ func TestPodOfAnotherShimHasAnInit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "create record\nmake files\npin ipc net uts\nattach /ns/net\nstart init\nsave ready"
+	want := "create record\nmake files\npin ipc net uts\nattach /ns/net\nstart task\nsave ready"
 	if diff := cmp.Diff(want, f.Trace()); diff != "" {
 		t.Errorf("steps (-want +got):\n%s", diff)
 	}

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
 
 	"github.com/containerd-lite/containerd-lite/internal/undo"
@@ -17,13 +16,14 @@ import (
 // Recover loads the pods that containerd knows and compares each with the
 // machine:
 //
-//	record    namespaces  init     → pod
-//	creating  any         any      → undone: its caller never got an id
-//	ready     there       alive    → goes on
-//	ready     gone        any      → stopping: the machine was rebooted
-//	ready     there       gone     → stopping
-//	stopping  any         any      → stopping, the next Stop resumes
-//	stopped                        → stopped
+//	record    namespaces  task         → pod
+//	creating  any         any          → undone: its caller never got an id
+//	ready     there       alive        → goes on
+//	ready     gone        any          → stopping: the machine was rebooted
+//	ready     there       init gone    → stopping
+//	ready     there       holder gone  → goes on, with another holder
+//	stopping  any         any          → stopping, the next Stop resumes
+//	stopped                            → stopped
 //
 // One pod that cannot be recovered never keeps another from it.
 func (m *Manager) Recover(ctx context.Context) error {
@@ -63,9 +63,7 @@ func (m *Manager) undoRun(ctx context.Context, r *Record) {
 	var u undo.Stack
 	u.Push("files", func(context.Context) error { return m.Files.Remove(r.ID) })
 	u.Push("network", func(ctx context.Context) error { return m.disconnect(ctx, r) })
-	if r.HasInit {
-		u.Push("init", func(ctx context.Context) error { return m.Inits.Stop(ctx, r.ID) })
-	}
+	u.Push("task", func(ctx context.Context) error { return m.Tasks.Stop(ctx, r.ID) })
 	m.abandon(ctx, r, &u)
 }
 
@@ -74,9 +72,7 @@ func (m *Manager) readopt(ctx context.Context, r *Record) error {
 	if !m.Namespaces.Pinned(r.Namespaces) {
 		return m.markStopping(ctx, r.ID)
 	}
-	if r.HasInit {
-		m.watchInit(r.ID)
-	}
+	m.watch(r)
 	return nil
 }
 
@@ -88,24 +84,4 @@ func (m *Manager) markStopping(ctx context.Context, id string) error {
 		return r.with(func(r *Record) { r.State = Stopping }), nil
 	})
 	return err
-}
-
-// watchInit makes a pod not ready when its init ends: its PID namespace is
-// gone, and every process in it.
-func (m *Manager) watchInit(id string) {
-	m.wait.Go(func() {
-		exited, err := m.Inits.Wait(m.life, id)
-		if err == nil {
-			<-exited
-		} else if !errdefs.IsNotFound(err) {
-			log.G(m.life).WithError(err).WithField("pod", id).Error("the pod's init is not watched")
-			return
-		}
-		if m.life.Err() != nil {
-			return
-		}
-		if err := m.markStopping(m.life, id); err != nil && !errdefs.IsNotFound(err) {
-			log.G(m.life).WithError(err).WithField("pod", id).Error("the pod's init has ended, which is not saved")
-		}
-	})
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/containerd/log"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/proto"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
@@ -92,16 +93,9 @@ func (m *Manager) run(ctx context.Context, r *Record) (err error) {
 	if _, err = m.Namespaces.Pin(ctx, m.pinOptions(r)); err != nil {
 		return fmt.Errorf("namespaces: %w", err)
 	}
-	if !r.HostNetwork() {
-		if r.Network, err = m.Network.Attach(ctx, r.network()); err != nil {
-			return fmt.Errorf("attach network: %w", err)
-		}
-	}
-	if r.HasInit {
-		u.Push("init", func(ctx context.Context) error { return m.Inits.Stop(ctx, r.ID) })
-		if r.InitPID, err = m.Inits.Start(ctx, r); err != nil {
-			return fmt.Errorf("pod init: %w", err)
-		}
+	u.Push("task", func(ctx context.Context) error { return m.Tasks.Stop(ctx, r.ID) })
+	if err = m.occupy(ctx, r); err != nil {
+		return err
 	}
 	_, err = m.pods.Update(ctx, r.ID, func(*Record) (*Record, error) {
 		return r.with(func(r *Record) { r.State = Ready }), nil
@@ -110,13 +104,44 @@ func (m *Manager) run(ctx context.Context, r *Record) (err error) {
 		return err
 	}
 	u.Keep()
+	m.watch(r)
+	return nil
+}
+
+// occupy attaches the namespaces of a pod to the network and starts its task. A
+// holder needs no more than the namespaces: the two go side by side. Who waits
+// for an init may look at the network in its start, as a virtual machine does.
+func (m *Manager) occupy(ctx context.Context, r *Record) error {
 	if r.HasInit {
-		m.watchInit(r.ID)
+		if err := m.attach(ctx, r); err != nil {
+			return err
+		}
+		return m.startTask(ctx, r)
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return m.attach(ctx, r) })
+	group.Go(func() error { return m.startTask(ctx, r) })
+	return group.Wait()
+}
+
+func (m *Manager) attach(ctx context.Context, r *Record) (err error) {
+	if r.HostNetwork() {
+		return nil
+	}
+	if r.Network, err = m.Network.Attach(ctx, r.network()); err != nil {
+		return fmt.Errorf("attach network: %w", err)
 	}
 	return nil
 }
 
-// needsInit tells whether a pod has a process of its own. One whose containers
+func (m *Manager) startTask(ctx context.Context, r *Record) (err error) {
+	if r.PID, err = m.Tasks.Start(ctx, r); err != nil {
+		return fmt.Errorf("pod task: %w", err)
+	}
+	return nil
+}
+
+// needsInit tells whether the task of a pod is a process. One whose containers
 // share a PID namespace does: the namespace ends with its first process. And so
 // does every pod of another shim than ours: shims expect the container of the
 // pod first, that of a virtual machine boots with it, and that of runc removes

@@ -83,7 +83,7 @@ func (m *Manager) stop(ctx context.Context, id string, members Members) error {
 		return released
 	}
 	_, err = m.pods.Update(ctx, id, func(r *Record) (*Record, error) {
-		return r.with(func(r *Record) { r.State, r.InitPID, r.Unfinished = Stopped, 0, nil }), nil
+		return r.with(func(r *Record) { r.State, r.PID, r.Unfinished = Stopped, 0, nil }), nil
 	})
 	if errdefs.IsNotFound(err) {
 		return nil
@@ -109,12 +109,19 @@ func (m *Manager) release(ctx context.Context, r *Record, membersStopped <-chan 
 		waiting = false
 	case <-grace.Done():
 	}
-	step("network", m.disconnect(ctx, r))
+	detached := m.detach(ctx, r)
+	step("network", detached)
+	// The task leaves its namespaces before they go. Its shim is that of a
+	// container that cannot die, which only the container may wait for.
+	if !waiting {
+		step("pod task", m.stopTask(ctx, r.ID))
+	}
+	if detached == nil {
+		step("namespaces", m.Namespaces.Unpin(ctx, r.ID))
+	}
 	if waiting {
 		step("stop containers", <-membersStopped)
-	}
-	if r.HasInit {
-		step("stop pod init", m.Inits.Stop(ctx, r.ID))
+		step("pod task", m.stopTask(ctx, r.ID))
 	}
 	step("pod files", m.Files.Remove(r.ID))
 	return errors.Join(errs...)
@@ -124,16 +131,34 @@ func (m *Manager) release(ctx context.Context, r *Record, membersStopped <-chan 
 // plugin needs the namespace to take back what it did: as long as it has not, the
 // namespace stays.
 func (m *Manager) disconnect(ctx context.Context, r *Record) error {
-	if !r.HostNetwork() {
-		// A failed ADD may have taken an address: it is undone, too.
-		if err := m.Network.Detach(ctx, r.network()); err != nil {
-			return fmt.Errorf("detach: %w", err)
-		}
+	if err := m.detach(ctx, r); err != nil {
+		return err
 	}
 	if err := m.Namespaces.Unpin(ctx, r.ID); err != nil {
 		return fmt.Errorf("namespaces: %w", err)
 	}
 	return nil
+}
+
+func (m *Manager) detach(ctx context.Context, r *Record) error {
+	if r.HostNetwork() {
+		return nil
+	}
+	// A failed ADD may have taken an address: it is undone, too.
+	if err := m.Network.Detach(ctx, r.network()); err != nil {
+		return fmt.Errorf("detach: %w", err)
+	}
+	return nil
+}
+
+// stopTask ends the task of a pod, which its watch must not start anew.
+func (m *Manager) stopTask(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, taskLimit)
+	defer cancel()
+	if err := m.unwatch(ctx, id); err != nil {
+		return err
+	}
+	return m.Tasks.Stop(ctx, id)
 }
 
 func (m *Manager) remove(ctx context.Context, id string, members Members) error {

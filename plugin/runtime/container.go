@@ -25,6 +25,9 @@ type Container struct {
 	Keeps       []string // keys of more snapshots that live as long as the container
 	Spec        *specs.Spec
 	Record      any // saved as JSON; nil for none
+	// Sandbox is the pod whose running task's shim the task joins without a
+	// start of its own; "" to ask the shim's start command.
+	Sandbox string
 }
 
 // CreateContainer saves a container. Its snapshot, if it has one, has the
@@ -44,6 +47,8 @@ func (c *Client) CreateContainer(ctx context.Context, ctr Container) error {
 		Image:   ctr.Image,
 		Runtime: containers.RuntimeInfo{Name: ctr.Runtime, Options: options},
 		Spec:    spec,
+
+		SandboxID: ctr.Sandbox,
 	}
 	if ctr.Snapshotter != "" {
 		info.Snapshotter, info.SnapshotKey = ctr.Snapshotter, ctr.ID

@@ -111,6 +111,17 @@ func TestPodInitGolden(t *testing.T) {
 	}
 }
 
+func TestPodHolderGolden(t *testing.T) {
+	for _, path := range glob(t, "testdata/podholder/*.in.json") {
+		t.Run(name(path), func(t *testing.T) {
+			f := fixture()
+			in := PodInitInput{Pod: f.Pod, Facts: f.Facts}
+			decode(t, path, &in)
+			compare(t, path, PodHolder(in.Pod, in.Facts))
+		})
+	}
+}
+
 // resolve does what package host would: every mount source exists on a shared mount, every device is /dev/fuse.
 func resolve(in *Input) {
 	if in.Mounts == nil {

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package restart
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/integration/harness"
+	"github.com/containerd-lite/containerd-lite/integration/image"
+)
+
+// podTask is what cAdvisor in a kubelet looks for: a container of kind sandbox and a cgroup, both with the pod's
+// id, and the pod's network counters under the pid of the task. A restart of the daemon changes nothing about it.
+func podTask(t *testing.T, b bench) {
+	p := b.start(t, "task")
+	b.checkTask(t, p)
+	if err := b.Daemon.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.checkTask(t, p)
+	if err := b.RemovePod(t.Context(), p.id); err != nil {
+		t.Error(err)
+	}
+}
+
+func (b bench) checkTask(t *testing.T, p pod) {
+	t.Helper()
+	sandboxes, err := harness.Output(b.Ctr(t.Context(), "-n", harness.Namespace,
+		"containers", "ls", "-q", `labels."io.cri-containerd.kind"==sandbox`))
+	if err != nil || strings.TrimSpace(sandboxes) != p.id {
+		t.Errorf("containers of kind sandbox: %q, %v, want the pod's, %s", sandboxes, err, p.id)
+	}
+	groups, err := filepath.Glob("/sys/fs/cgroup/*" + p.config.Linux.CgroupParent + "/" + p.id)
+	unified, _ := filepath.Glob("/sys/fs/cgroup" + p.config.Linux.CgroupParent + "/" + p.id)
+	if err != nil || len(groups)+len(unified) == 0 {
+		t.Errorf("the pod has no cgroup in %s: %v", p.config.Linux.CgroupParent, err)
+	}
+	pid, err := b.taskPID(t.Context(), p.id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	counters, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/dev", pid))
+	if err != nil || !strings.Contains(string(counters), "eth0:") {
+		t.Errorf("network counters of the pod's task %d: %v\n%s", pid, err, counters)
+	}
+}
+
+// taskPID is the pid of a task as containerd tells it.
+func (b bench) taskPID(ctx context.Context, id string) (uint32, error) {
+	client, err := b.Containerd()
+	if err != nil {
+		return 0, err
+	}
+	defer client.Close()
+	ctx = namespaces.WithNamespace(ctx, harness.Namespace)
+	container, err := client.LoadContainer(ctx, id)
+	if err != nil {
+		return 0, err
+	}
+	task, err := container.Task(ctx, nil)
+	if err != nil {
+		return 0, err
+	}
+	return task.Pid(), nil
+}
+
+// shimKilled kills the shim of a pod with kill -9: its container is gone, but the pod is as good as new at once.
+func shimKilled(t *testing.T, b bench) {
+	if b.Options.Daemon == harness.Stock || b.Handler != harness.HandlerLite {
+		t.Skip("a pod with a process of its own ends with its shim")
+	}
+	p := b.start(t, "shimless")
+	b.killShim(t)
+	status, err := b.AwaitState(t.Context(), p.container, runtimeapi.ContainerState_CONTAINER_EXITED)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status.ExitCode != 128+int32(syscall.SIGKILL) {
+		t.Errorf("the container of the killed shim has exit code %d, reason %s", status.ExitCode, status.Reason)
+	}
+	p = b.another(t, p)
+	b.checkRunning(t, p)
+	b.checkTask(t, p)
+	if err := b.RemovePod(t.Context(), p.id); err != nil {
+		t.Error(err)
+	}
+}
+
+// shimAndDaemonKilled kills the shim while there is no daemon to see it.
+func shimAndDaemonKilled(t *testing.T, b bench) {
+	if b.Options.Daemon == harness.Stock || b.Handler != harness.HandlerLite {
+		t.Skip("a pod with a process of its own ends with its shim")
+	}
+	p := b.start(t, "forlorn")
+	if err := b.Daemon.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	b.killShim(t)
+	if err := b.Daemon.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.AwaitState(t.Context(), p.container, runtimeapi.ContainerState_CONTAINER_EXITED); err != nil {
+		t.Fatal(err)
+	}
+	p = b.another(t, p)
+	b.checkRunning(t, p)
+	b.checkTask(t, p)
+	if err := b.RemovePod(t.Context(), p.id); err != nil {
+		t.Error(err)
+	}
+}
+
+func (b bench) killShim(t *testing.T) {
+	t.Helper()
+	shims, err := b.Processes("containerd-shim")
+	if err != nil || len(shims) != 1 {
+		t.Fatalf("the shims are %v, %v; want one", shims, err)
+	}
+	if err := syscall.Kill(shims[0], syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// another runs the next attempt of the pod's container, as kubelet does, which must work at the first try.
+func (b bench) another(t *testing.T, p pod) pod {
+	t.Helper()
+	config := harness.ContainerConfig(p.config, "main", image.Busybox, "sh", "-c", script)
+	config.Metadata.Attempt = 1
+	var err error
+	if p.container, err = b.Run(t.Context(), p.id, p.config, config); err != nil {
+		t.Fatalf("another container in the pod: %v", err)
+	}
+	p.pid = b.pid(t, p)
+	return p
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pod
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/containerd/containerd/v2/pkg/cio"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/containerd-lite/containerd-lite/plugin/config"
+	"github.com/containerd-lite/containerd-lite/plugin/host"
+	"github.com/containerd-lite/containerd-lite/plugin/runtime"
+)
+
+// Containerd is what [Runner] needs of package runtime.
+type Containerd interface {
+	CreateContainer(ctx context.Context, c runtime.Container) error
+	DeleteContainer(ctx context.Context, id string) error
+	NewTask(ctx context.Context, id string, io cio.Creator, opts runtime.TaskOptions) (runtime.Task, error)
+	LoadTask(ctx context.Context, id string, attach cio.Attach) (runtime.Task, error)
+	DeleteTask(ctx context.Context, id string) error
+}
+
+// Runner runs the tasks of pods as containers without an image. The container
+// has the id of the pod, so that its shim is the pod's, and so that cAdvisor
+// finds the pod. The root of an init is an empty directory, its one file a
+// binary of ours (docs/decisions/0001); a holder has none, and no process
+// either (docs/decisions/0005).
+type Runner struct {
+	Containerd Containerd
+	Handlers   Handlers
+	Spec       func(r *Record, h config.Handler) (*specs.Spec, error)
+	StateDir   string
+}
+
+var _ Tasks = Runner{}
+
+// Start starts the task of a pod and returns its pid. The container is saved
+// before there is a task: cAdvisor asks for it when it sees the cgroup.
+func (t Runner) Start(ctx context.Context, r *Record) (uint32, error) {
+	_, handler, err := t.Handlers.Handler(r.Handler)
+	if err != nil {
+		return 0, err
+	}
+	options, err := handler.RuntimeOptions()
+	if err != nil {
+		return 0, fmt.Errorf("runtime handler %s: %w", r.Handler, err)
+	}
+	rootfs, err := t.rootfs(r)
+	if err != nil {
+		return 0, err
+	}
+	spec, err := t.Spec(r, handler)
+	if err != nil {
+		return 0, err
+	}
+	err = t.Containerd.CreateContainer(ctx, runtime.Container{
+		ID:      r.ID,
+		Labels:  sandboxLabels(r),
+		Runtime: handler.Type,
+		Options: options,
+		Spec:    spec,
+	})
+	if err != nil {
+		return 0, fmt.Errorf("save container: %w", err)
+	}
+	task, err := t.Containerd.NewTask(ctx, r.ID, cio.NullIO, runtime.TaskOptions{ShimPath: handler.Path, Rootfs: rootfs})
+	if err != nil {
+		return 0, fmt.Errorf("create task: %w", err)
+	}
+	if err := task.Start(ctx); err != nil {
+		return 0, fmt.Errorf("start task: %w", err)
+	}
+	return task.Pid(), nil
+}
+
+// rootfs makes the root of an init. It is mounted, because in a user namespace
+// nobody could reach it where it is.
+func (t Runner) rootfs(r *Record) ([]mount.Mount, error) {
+	if !r.HasInit {
+		return nil, nil
+	}
+	if err := host.MakeInitRoot(t.root(r.ID)); err != nil {
+		return nil, err
+	}
+	return []mount.Mount{{Type: "bind", Source: t.root(r.ID), Options: []string{"bind", "ro"}}}, nil
+}
+
+// Wait waits for the end of a pod's task.
+func (t Runner) Wait(ctx context.Context, id string) (<-chan runtime.ExitStatus, error) {
+	task, err := t.Containerd.LoadTask(ctx, id, nil)
+	if err != nil {
+		return nil, err
+	}
+	return task.Wait(ctx)
+}
+
+// Stop ends the task of a pod and removes what it was made of. It may be
+// called again, and for a pod that has none.
+func (t Runner) Stop(ctx context.Context, id string) error {
+	if err := t.Containerd.DeleteTask(ctx, id); err != nil {
+		return fmt.Errorf("delete task: %w", err)
+	}
+	if err := t.Containerd.DeleteContainer(ctx, id); err != nil {
+		return fmt.Errorf("delete container: %w", err)
+	}
+	return os.RemoveAll(t.root(id))
+}
+
+func (t Runner) root(id string) string {
+	return filepath.Join(t.StateDir, "sandboxes", id, "init")
+}
