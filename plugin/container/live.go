@@ -62,6 +62,16 @@ func (l *live) waitAnnounced(ctx context.Context, patience time.Duration) exit {
 	return exit{lost: true}
 }
 
+// heard returns the exit that containerd has announced, lost if it has not.
+func (l *live) heard() exit {
+	select {
+	case end := <-l.announced:
+		return end
+	default:
+		return exit{lost: true}
+	}
+}
+
 // begin claims the container for a start or a removal. done gives it back.
 func (l *live) begin(verb string) (done func(), err error) {
 	l.mu.Lock()

@@ -34,6 +34,7 @@ const (
 //	running  running   → running, its log goes on
 //	running  stopped   → exited, with the code that the shim has kept
 //	running  none      → exited, code unknown
+//	running  unknown   → running; its shim is asked until it answers
 //	exited   any       → exited, the task goes
 //
 // One container that cannot be recovered never keeps another from it.
@@ -77,11 +78,51 @@ func (m *Manager) recover(ctx context.Context, saved runtime.Record) error {
 		return err
 	}
 	m.Labels.Reserve(r.SELinux.Process)
+	if r.State() == runtimeapi.ContainerState_CONTAINER_EXITED {
+		close(r.live.ended)
+		close(r.live.reaped)
+		return m.Containerd.DeleteTask(ctx, r.ID)
+	}
 	task, status, err := findTask(ctx, m.Containerd, r.ID)
 	if err != nil {
+		if r.running() {
+			m.findLater(r)
+		}
 		return err
 	}
 	return m.reconcile(ctx, r, task, status)
+}
+
+// findLater asks the shim of a container that should run until it answers: nobody
+// would see the exit otherwise.
+func (m *Manager) findLater(r *Record) {
+	m.wait.Go(func() {
+		retry := time.NewTicker(max(m.patience, time.Millisecond))
+		defer retry.Stop()
+		for {
+			select {
+			case <-m.life.Done():
+				return
+			case <-retry.C:
+			}
+			if err := m.findAgain(r); err == nil {
+				return
+			}
+		}
+	})
+}
+
+func (m *Manager) findAgain(r *Record) error {
+	if _, err := m.containers.Get(r.ID); err != nil {
+		return nil // it was removed
+	}
+	ctx, cancel := context.WithTimeout(m.life, recoverLimit)
+	defer cancel()
+	task, status, err := findTask(ctx, m.Containerd, r.ID)
+	if err == nil {
+		err = m.reconcile(ctx, r, task, status)
+	}
+	return err
 }
 
 // openStreams opens the streams of a recovered container: those of one that was
@@ -120,12 +161,7 @@ func findTask(ctx context.Context, c Containerd, id string) (runtime.Task, runti
 // its task.
 func (m *Manager) reconcile(ctx context.Context, r *Record, task runtime.Task, status runtime.Status) error {
 	ended := exit{code: status.ExitStatus, at: status.ExitTime}
-	switch r.State() {
-	case runtimeapi.ContainerState_CONTAINER_EXITED:
-		close(r.live.ended)
-		close(r.live.reaped)
-		return m.Containerd.DeleteTask(ctx, r.ID)
-	case runtimeapi.ContainerState_CONTAINER_CREATED:
+	if r.State() == runtimeapi.ContainerState_CONTAINER_CREATED {
 		if task == nil {
 			return nil
 		}
@@ -141,7 +177,7 @@ func (m *Manager) reconcile(ctx context.Context, r *Record, task runtime.Task, s
 		r.live.streams.Connect()
 	}
 	if task == nil {
-		m.exited(m.life, r.ID, nil, exit{lost: true})
+		m.exited(m.life, r.ID, nil, r.live.heard())
 		return nil
 	}
 	r.live.setTask(task)

@@ -37,7 +37,7 @@ func (m *Manager) Stop(ctx context.Context, id string, grace time.Duration) erro
 	}
 	task := r.task()
 	if task == nil {
-		return nil // it does not run, which is what the caller wants
+		return m.mustNotRun(r.ID)
 	}
 	if grace > 0 {
 		sendSignal(ctx, r, task, r.StopSignal)
@@ -49,6 +49,16 @@ func (m *Manager) Stop(ctx context.Context, id string, grace time.Duration) erro
 	case <-ctx.Done():
 		return fmt.Errorf("%s: wait for its end: %w", r, ctx.Err())
 	}
+}
+
+// mustNotRun is nil for a container without a task, which is what a caller of Stop
+// wants. But the task may only be unknown; see findLater.
+func (m *Manager) mustNotRun(id string) error {
+	r, err := m.containers.Get(id)
+	if err == nil && r.running() && r.task() == nil {
+		return fmt.Errorf("%s: its shim has not answered since the daemon started (if it never does, kill it): %w", r, errdefs.ErrUnavailable)
+	}
+	return nil
 }
 
 // killAfter kills the container when it has not ended after grace.
