@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -88,7 +89,8 @@ func diagnose(err error) diagnosis {
 		return diagnoseStatus(status.StatusCode)
 	}
 	_, badCert := errors.AsType[*tls.CertificateVerificationError](err)
-	_, transport := errors.AsType[*url.Error](err)
+	_, request := errors.AsType[*url.Error](err)
+	_, connection := errors.AsType[*net.OpError](err) // in the middle of an answer
 	switch {
 	case errors.Is(err, docker.ErrInvalidAuthorization):
 		return diagnoseStatus(http.StatusUnauthorized)
@@ -96,7 +98,7 @@ func diagnose(err error) diagnosis {
 		return diagnosis{class: errdefs.ErrFailedPrecondition, hint: "name the registry's CA in its hosts.toml"}
 	case errors.Is(err, http.ErrSchemeMismatch):
 		return diagnosis{class: errdefs.ErrFailedPrecondition, hint: "the registry speaks plain HTTP, give it an http:// URL in its hosts.toml"}
-	case transport:
+	case request, connection:
 		return registryUnavailable
 	case errdefs.IsNotFound(err):
 		return diagnosis{class: errdefs.ErrNotFound, hint: notFoundHint}

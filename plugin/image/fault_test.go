@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -76,6 +77,17 @@ func TestPullFaults(t *testing.T) {
 			w.Header().Set("Content-Length", strconv.Itoa(len(b)))
 			_, _ = w.Write(b[:len(b)/2])
 		}), class: errdefs.ErrDataLoss, says: "unexpected EOF"},
+		"layer reset": {fault: onBlobs(func(w http.ResponseWriter, b []byte) {
+			w.Header().Set("Content-Length", strconv.Itoa(len(b)))
+			_, _ = w.Write(b[:len(b)/2])
+			conn, buffered, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				panic(err)
+			}
+			_ = buffered.Flush()
+			_ = conn.(*net.TCPConn).SetLinger(0) // its end is a reset
+			conn.Close()
+		}), class: errdefs.ErrUnknown, unavailable: true, says: "reset"},
 		"layer too long": {fault: onBlobs(func(w http.ResponseWriter, b []byte) {
 			_, _ = w.Write(append(b, b...))
 		}), class: errdefs.ErrDataLoss, says: "size"},
