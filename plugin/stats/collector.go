@@ -101,7 +101,8 @@ func (c *Collector) writableLayer(r *container.Record) *runtimeapi.FilesystemUsa
 
 // PodStats measures a pod and its containers, members. Its cgroup is that of the
 // kubelet, which has more in it than the containers; a pod without one is the sum
-// of its containers. Of a stopped pod there are the containers only.
+// of its containers, as are the processes of any. Of a stopped pod there are the
+// containers only.
 func (c *Collector) PodStats(r *pod.Record, members []*container.Record) *runtimeapi.PodSandboxStats {
 	linux := &runtimeapi.LinuxPodSandboxStats{}
 	var sum Usage
@@ -112,13 +113,14 @@ func (c *Collector) PodStats(r *pod.Record, members []*container.Record) *runtim
 	}
 	u, start := sum, r.CreatedAt
 	if parent := r.Config.GetLinux().GetCgroupParent(); parent != "" && r.State != pod.Stopped {
-		u = c.reader.Usage(parent)
+		c := c.reader.read(parent, brief)
+		u = c.usage()
 	}
 	if r.Config.GetMetadata().GetAttempt() > 0 {
 		start = 0 // the cgroup was there before
 	}
 	c.addRate(r.ID, start, u)
-	linux.Cpu, linux.Memory, linux.Io, linux.Process = u.CPU, u.Memory, u.IO, u.Processes
+	linux.Cpu, linux.Memory, linux.Io, linux.Process = u.CPU, u.Memory, u.IO, sum.Processes
 	if n := c.network(r, members); n != nil {
 		linux.Network = n.message()
 	}

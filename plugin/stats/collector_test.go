@@ -116,7 +116,7 @@ func TestPodStats(t *testing.T) {
 	machine := machineV2.with(
 		cgroupV2.below("sys/fs/cgroup/kubepods/pod1/abc"),
 		cgroupV2.below("sys/fs/cgroup/kubepods/pod1/def"),
-		tree{"pids.current": "9\n", "cpu.stat": "usage_usec 9\n", "io.pressure": "some avg10=1 avg60=2 avg300=3 total=4\n"}.below("sys/fs/cgroup/kubepods/pod1"))
+		tree{"cgroup.procs": "9\n", "cpu.stat": "usage_usec 9\n", "io.pressure": "some avg10=1 avg60=2 avg300=3 total=4\n"}.below("sys/fs/cgroup/kubepods/pod1"))
 	sum := &runtimeapi.MemoryUsage{
 		UsageBytes: value(64 << 20), WorkingSetBytes: value(40 << 20), RssBytes: value(16 << 20),
 		PageFaults: value(8484), MajorPageFaults: value(34),
@@ -127,7 +127,7 @@ func TestPodStats(t *testing.T) {
 	}{
 		{"the kubelet's cgroup", "/kubepods/pod1", &runtimeapi.LinuxPodSandboxStats{
 			Cpu:     &runtimeapi.CpuUsage{UsageCoreNanoSeconds: value(9000)},
-			Process: &runtimeapi.ProcessUsage{ProcessCount: value(9)},
+			Process: &runtimeapi.ProcessUsage{ProcessCount: value(6)},
 			Io:      &runtimeapi.IoUsage{Psi: &runtimeapi.PsiStats{Some: &runtimeapi.PsiData{Total: 4000, Avg10: 1, Avg60: 2, Avg300: 3}}},
 		}},
 		{"no cgroup: the sum", "", &runtimeapi.LinuxPodSandboxStats{

@@ -27,7 +27,7 @@ var cgroupV2 = tree{
 		"254:1 254:0 rbytes=512 wbytes=0 rios=3 wios=0 dbytes=0 dios=0 " +
 		"cost.usage=1000000 cost.wait=2000000 cost.indebt=3000000 cost.indelay=4000000\n",
 	"io.pressure":  "some avg10=0.10 avg60=0.20 avg300=0.30 total=7\nfull avg10=0.01 avg60=0.02 avg300=0.03 total=6\n",
-	"pids.current": "3\n",
+	"pids.current": "4\n",
 	"pids.max":     "100\n",
 	"cgroup.procs": "71\n72\n73\n",
 
@@ -45,9 +45,8 @@ func cgroupV1(path string) tree {
 			"cpuacct.usage": "2500000000\n", "cpuacct.usage_user": "2000000000\n", "cpuacct.usage_sys": "500000000\n",
 			"cpu.stat":          "nr_periods 40\nnr_throttled 7\nthrottled_time 3999999999\nnr_bursts 2\nburst_time 1000000000\n",
 			"cpu.cfs_period_us": "100000\n", "cpu.cfs_quota_us": "50000\n", "cpu.shares": "1024\n",
-			"cgroup.procs": "71\n72\n73\n",
 		}.below("sys/fs/cgroup/cpu,cpuacct"+path),
-		tree{"pids.current": "3\n", "pids.max": "max\n"}.below("sys/fs/cgroup/pids"+path),
+		tree{"pids.current": "4\n", "pids.max": "max\n", "cgroup.procs": "71\n72\n73\n"}.below("sys/fs/cgroup/pids"+path),
 		tree{
 			"memory.usage_in_bytes":       "33554432\n",
 			"memory.max_usage_in_bytes":   "50331648\n",

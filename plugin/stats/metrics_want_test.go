@@ -45,7 +45,7 @@ var both = map[string]uint64{
 	"container_hugetlb_failcnt 1GB":     0,
 
 	"container_processes":                   3,
-	"container_threads":                     3,
+	"container_threads":                     4,
 	"container_file_descriptors":            4,
 	"container_sockets":                     2,
 	"container_ulimits_soft max_open_files": 1024,

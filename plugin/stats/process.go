@@ -14,6 +14,9 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/cgrouppath"
 )
 
+// maxCgroups is how many cgroups of a container are looked at for processes.
+const maxCgroups = 256
+
 // maxDescriptors is how many open files of a cgroup are looked at: each costs a
 // system call. What has more has neither its files nor its sockets counted.
 const maxDescriptors = 1 << 14
@@ -25,15 +28,70 @@ type processReadings struct {
 	maxOpenFiles          num // soft limit of the init
 }
 
+// processesDir is the directory of a cgroup that lists all of its processes.
+func (r *Reader) processesDir(cgroup string) string {
+	controller := unified
+	if !r.isV2() {
+		controller = "pids"
+	}
+	return r.cgroups.dir(controller, cgrouppath.Expand(cgroup))
+}
+
+// countProcesses counts the processes of a cgroup and of those below it, which an
+// init system in a container makes; pids.current counts threads. It is nil for
+// what has too many cgroups or processes to count them.
+func (r *Reader) countProcesses(cgroup string) num {
+	var count uint64
+	dirs := []string{r.processesDir(cgroup)}
+	for i := 0; i < len(dirs); i++ {
+		n, inner := r.listedProcesses(dirs[i])
+		if n == nil && i > 0 && !exists(dirs[i]) {
+			continue // it was removed since
+		}
+		if dirs = append(dirs, inner...); n == nil || len(dirs) > maxCgroups {
+			return nil
+		}
+		count += n.Value
+	}
+	return value(count)
+}
+
+// listedProcesses counts the processes in a directory of a cgroup, and returns the
+// directories in it.
+func (r *Reader) listedProcesses(path string) (n num, inner []string) {
+	r.buffers.in(path, func(d dir) {
+		var info unix.Stat_t
+		content, ok := d.read("cgroup.procs")
+		if !ok || len(content) >= maxFile-1 || unix.Fstat(d.fd, &info) != nil {
+			return
+		}
+		n = value(uint64(bytes.Count(content, []byte{'\n'})))
+		if len(content) > 0 {
+			n.Value++ // the last line was trimmed
+		}
+		if info.Nlink == 2 {
+			return // no directories: each would have a link to this one
+		}
+		entries, _ := os.ReadDir(path)
+		for _, e := range entries {
+			if e.IsDir() {
+				inner = append(inner, filepath.Join(path, e.Name()))
+			}
+		}
+	})
+	return n, inner
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
 // processes looks at the processes of a cgroup. init is the pid of a container's
 // first process, or 0.
 func (r *Reader) processes(cgroup string, init uint32) (p processReadings) {
-	controller := unified
-	if !r.isV2() {
-		controller = "cpu" // any that has all processes
-	}
 	var pids [][]byte
-	r.buffers.in(r.cgroups.dir(controller, cgrouppath.Expand(cgroup)), func(d dir) {
+	r.buffers.in(r.processesDir(cgroup), func(d dir) {
 		content, ok := d.read("cgroup.procs")
 		if !ok || len(content) >= maxFile-1 { // not all of them
 			return

@@ -70,8 +70,8 @@ func TestUsageInParts(t *testing.T) {
 			Memory: &runtimeapi.MemoryUsage{UsageBytes: value(5), WorkingSetBytes: value(0), AvailableBytes: value(4)},
 			Swap:   &runtimeapi.SwapUsage{SwapUsageBytes: value(9), SwapAvailableBytes: value(0)},
 		}},
-		{"only processes", tree{"pids.current": "3\n"}, Usage{Processes: &runtimeapi.ProcessUsage{ProcessCount: value(3)}}},
-		{"nonsense", tree{"pids.current": "-3\n", "memory.current": "\n", "cpu.stat": "usage_usec\n", "io.pressure": "huh\n"}, Usage{
+		{"only processes", tree{"cgroup.procs": "1\n2\n3\n"}, Usage{Processes: &runtimeapi.ProcessUsage{ProcessCount: value(3)}}},
+		{"nonsense", tree{"cgroup.procs/huh": "", "memory.current": "\n", "cpu.stat": "usage_usec\n", "io.pressure": "huh\n"}, Usage{
 			IO: &runtimeapi.IoUsage{Psi: &runtimeapi.PsiStats{}},
 		}},
 	}

@@ -17,9 +17,14 @@ type Usage struct {
 // cgroup_parent of a pod. A cgroup that is not there uses nothing that is known.
 func (r *Reader) Usage(cgroup string) Usage {
 	c := r.read(cgroup, brief)
-	return c.usage()
+	u := c.usage()
+	if n := r.countProcesses(cgroup); n != nil {
+		u.Processes = &runtimeapi.ProcessUsage{Timestamp: c.at, ProcessCount: n}
+	}
+	return u
 }
 
+// usage has no processes: it takes other files to count them.
 func (c *readings) usage() (u Usage) {
 	if c.cpu.usage != nil {
 		u.CPU = &runtimeapi.CpuUsage{Timestamp: c.at, UsageCoreNanoSeconds: c.cpu.usage, Psi: c.cpu.psi}
@@ -36,9 +41,6 @@ func (c *readings) usage() (u Usage) {
 	}
 	if c.io.psi != nil {
 		u.IO = &runtimeapi.IoUsage{Timestamp: c.at, Psi: c.io.psi}
-	}
-	if c.tasks.current != nil {
-		u.Processes = &runtimeapi.ProcessUsage{Timestamp: c.at, ProcessCount: c.tasks.current}
 	}
 	return u
 }

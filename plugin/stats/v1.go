@@ -23,13 +23,10 @@ func (r *Reader) readV1(cgroup string, depth depth) (c readings) {
 			c.memory.readMoreV1(d)
 		}
 	})
-	in("pids", func(d dir) {
-		c.tasks.current = d.number("pids.current")
-		if depth == full {
-			c.tasks.limit = d.number("pids.max")
-		}
-	})
 	if depth == full {
+		in("pids", func(d dir) {
+			c.tasks.current, c.tasks.limit = d.number("pids.current"), d.number("pids.max")
+		})
 		in("cpu", c.cpu.readLimitsV1)
 		in("blkio", c.io.readV1)
 		in("hugetlb", func(d dir) { c.hugetlb = r.hugePagesV1(d) })

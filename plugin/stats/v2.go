@@ -18,8 +18,8 @@ func (r *Reader) readV2(cgroup string, depth depth) (c readings) {
 		c.cpu.readV2(d)
 		c.memory.readV2(d)
 		c.io.psi = pressure(d, "io.pressure")
-		c.tasks.current = d.number("pids.current")
 		if depth == full {
+			c.tasks.current = d.number("pids.current")
 			c.cpu.readLimitsV2(d)
 			c.memory.readMoreV2(d)
 			c.io.devices = parseIOStat(d.content("io.stat"))
