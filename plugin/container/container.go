@@ -186,6 +186,9 @@ type Handlers interface {
 // Specs turns a request into an OCI spec. It is the only step of Create that
 // looks at the machine.
 type Specs interface {
+	// Check makes as much of a spec as can be made without a root file system,
+	// and changes nothing: a request that is wrong is refused before any work.
+	Check(ctx context.Context, req SpecRequest) error
 	Make(ctx context.Context, req SpecRequest) (SpecResult, error)
 	Update(current *specs.Spec, want *runtimeapi.LinuxContainerResources) (*specs.Spec, error)
 }

@@ -62,7 +62,7 @@ func TestLife(t *testing.T) {
 	f := newMachine()
 	m := newManager(t, f, t.TempDir())
 	id := mustCreate(t, m, "app")
-	want := "lease\nunpack\nsnapshot\nmake spec\ncreate container\nrelease lease"
+	want := "check spec\nlease\nunpack\nsnapshot\nmake spec\ncreate container\nrelease lease"
 	if diff := cmp.Diff(want, f.Trace()); diff != "" {
 		t.Errorf("steps of create (-want +got):\n%s", diff)
 	}
@@ -107,7 +107,7 @@ func TestLife(t *testing.T) {
 
 // Each step of Create fails in turn: nothing is left and the name is free.
 func TestCreateUndoesEveryStep(t *testing.T) {
-	for _, step := range []string{"lease", "unpack", "snapshot", "make spec", "create container"} {
+	for _, step := range []string{"check spec", "lease", "unpack", "snapshot", "make spec", "create container"} {
 		t.Run(step, func(t *testing.T) {
 			f := newMachine()
 			m := newManager(t, f, t.TempDir())

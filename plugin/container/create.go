@@ -113,6 +113,9 @@ func (m *Manager) create(ctx context.Context, p *pod.Record, c *runtimeapi.Conta
 	if err != nil {
 		return "", err
 	}
+	if err := m.Specs.Check(ctx, m.specRequest(req)); err != nil {
+		return "", err
+	}
 	r := req.record
 	if err := m.containers.Reserve(r.ID, r.Name); err != nil {
 		return "", err

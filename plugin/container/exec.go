@@ -18,6 +18,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
+	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
 
 // maxExecOutput bounds what ExecSync keeps of each stream, in bytes; the rest
@@ -76,8 +77,8 @@ func (m *Manager) Exec(ctx context.Context, id string, opts ExecOptions) (uint32
 	if err != nil {
 		return 0, err
 	}
-	if len(opts.Command) == 0 {
-		return 0, fmt.Errorf("%s: exec: command is empty: %w", r, errdefs.ErrInvalidArgument)
+	if err := spec.CheckCommand(opts.Command); err != nil {
+		return 0, fmt.Errorf("%s: exec: %w", r, err)
 	}
 	task, err := r.runningTask()
 	if err != nil {

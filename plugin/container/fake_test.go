@@ -325,6 +325,8 @@ func (f fakeSpecs) Make(_ context.Context, req SpecRequest) (SpecResult, error) 
 	return SpecResult{Spec: testSpec()}, f.Call("make spec")
 }
 
+func (f fakeSpecs) Check(context.Context, SpecRequest) error { return f.Call("check spec") }
+
 func (f fakeSpecs) Update(current *specs.Spec, want *runtimeapi.LinuxContainerResources) (*specs.Spec, error) {
 	updated := *current
 	shares := uint64(want.GetCpuShares())

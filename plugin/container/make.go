@@ -58,38 +58,15 @@ var _ Specs = Machine{}
 // directories: the copies of the image's volumes, and mount sources that are
 // missing.
 func (m Machine) Make(ctx context.Context, req SpecRequest) (SpecResult, error) {
-	in := spec.Input{
-		ID:      req.ID,
-		Config:  req.Config,
-		Pod:     req.Pod.SpecPod(m.Files(req.Pod)),
-		Image:   spec.Image{Name: req.Image.Name(), Config: req.Image.Spec.Config},
-		Handler: m.Handler(req.HandlerName, req.Handler),
-		Options: m.Options,
-		Facts:   m.Facts(req.HandlerName),
-		SELinux: req.SELinux,
-	}
-	var err error
-	if in.SELinux.Process, err = host.VMLabel(in.SELinux.Process, req.Handler.Type); err != nil {
-		return SpecResult{}, err
-	}
-	if err := m.readHost(&in, req); err != nil {
+	in, err := m.readHost(req)
+	if err != nil {
 		return SpecResult{}, err
 	}
 	if err := m.readRootfs(ctx, &in, req); err != nil {
 		return SpecResult{}, err
 	}
-	s, err := spec.Container(in)
+	s, err := m.build(ctx, in)
 	if err != nil {
-		return SpecResult{}, err
-	}
-	if err := m.Classes.Apply(s, req.Config, req.Pod.Config); err != nil {
-		return SpecResult{}, err
-	}
-	devices, err := host.CDIDevices(req.Config)
-	if err != nil {
-		return SpecResult{}, err
-	}
-	if err := host.InjectCDI(ctx, s, devices); err != nil {
 		return SpecResult{}, err
 	}
 	if err := host.MakeMissing(in.Mounts); err != nil {
@@ -99,6 +76,36 @@ func (m Machine) Make(ctx context.Context, req SpecRequest) (SpecResult, error) 
 		return SpecResult{}, err
 	}
 	return SpecResult{Spec: s, User: spec.EffectiveUser(s).GetLinux()}, nil
+}
+
+// Check refuses what Make would refuse later. The user is looked up in Make;
+// until then root stands for it.
+func (m Machine) Check(ctx context.Context, req SpecRequest) error {
+	if err := rootfs.CheckUser(req.Config.GetLinux().GetSecurityContext(), req.Image.Spec.Config.User); err != nil {
+		return err
+	}
+	in, err := m.readHost(req)
+	if err != nil {
+		return err
+	}
+	_, err = m.build(ctx, in)
+	return err
+}
+
+// build makes the spec, with the edits of CDI last.
+func (m Machine) build(ctx context.Context, in spec.Input) (*specs.Spec, error) {
+	s, err := spec.Container(in)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.Classes.Apply(s, in.Config, in.Pod.Config); err != nil {
+		return nil, err
+	}
+	devices, err := host.CDIDevices(in.Config)
+	if err != nil {
+		return nil, err
+	}
+	return s, host.InjectCDI(ctx, s, devices)
 }
 
 // relabel gives to the container what it may use of the host: the mounts that
@@ -141,42 +148,57 @@ func (m Machine) Update(current *specs.Spec, want *runtimeapi.LinuxContainerReso
 	return &updated, nil
 }
 
-func (m Machine) readHost(in *spec.Input, req SpecRequest) (err error) {
+// readHost gathers what the spec needs of the request, the configuration and
+// the host.
+func (m Machine) readHost(req SpecRequest) (in spec.Input, err error) {
+	in = spec.Input{
+		ID:      req.ID,
+		Config:  req.Config,
+		Pod:     req.Pod.SpecPod(m.Files(req.Pod)),
+		Image:   spec.Image{Name: req.Image.Name(), Config: req.Image.Spec.Config},
+		Handler: m.Handler(req.HandlerName, req.Handler),
+		Options: m.Options,
+		Facts:   m.Facts(req.HandlerName),
+		SELinux: req.SELinux,
+	}
+	if in.SELinux.Process, err = host.VMLabel(in.SELinux.Process, req.Handler.Type); err != nil {
+		return in, err
+	}
 	sc := req.Config.GetLinux().GetSecurityContext()
 	if in.Mounts, err = host.ResolveMounts(req.Config.GetMounts(), m.Missing); err != nil {
-		return err
+		return in, err
 	}
 	for i, source := range req.Images {
 		in.Mounts[i].Path = source
 	}
 	if in.Devices, err = host.ResolveDevices(req.Config.GetDevices()); err != nil {
-		return err
+		return in, err
 	}
 	if sc.GetPrivileged() && !in.Handler.PrivilegedWithoutHostDevices {
 		if in.HostDevices, err = host.Devices(); err != nil {
-			return err
+			return in, err
 		}
 	}
 	if in.SeccompProfile, err = m.seccomp(sc); err != nil {
-		return err
+		return in, err
 	}
 	if in.Facts.AppArmor {
 		profile, err := spec.AppArmor(sc)
 		if err != nil {
-			return err
+			return in, err
 		}
 		if err := host.LoadAppArmor(profile); err != nil {
-			return err
+			return in, err
 		}
 	}
 	if ns := sc.GetNamespaceOptions(); ns.GetPid() == runtimeapi.NamespaceMode_TARGET {
 		pid, err := req.PIDOf(req.Pod.ID, ns.GetTargetId())
 		if err != nil {
-			return err
+			return in, err
 		}
 		in.TargetPID = fmt.Sprintf("/proc/%d/ns/pid", pid)
 	}
-	return nil
+	return in, nil
 }
 
 func (m Machine) seccomp(sc *runtimeapi.LinuxContainerSecurityContext) ([]byte, error) {

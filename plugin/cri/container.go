@@ -5,7 +5,6 @@ package cri
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/containerd/errdefs"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -32,8 +31,7 @@ func (s *Server) StartContainer(ctx context.Context, req *runtimeapi.StartContai
 
 // StopContainer stops a running container within timeout seconds.
 func (s *Server) StopContainer(ctx context.Context, req *runtimeapi.StopContainerRequest) (*runtimeapi.StopContainerResponse, error) {
-	grace := time.Duration(max(req.GetTimeout(), 0)) * time.Second
-	if err := s.Containers.Stop(ctx, req.GetContainerId(), grace); err != nil {
+	if err := s.Containers.Stop(ctx, req.GetContainerId(), seconds(req.GetTimeout())); err != nil {
 		return nil, err
 	}
 	return &runtimeapi.StopContainerResponse{}, nil

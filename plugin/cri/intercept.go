@@ -120,13 +120,16 @@ func onlyReads(method string) bool {
 	return false
 }
 
+// maxField bounds what a caller can write into a line of the log, in bytes.
+const maxField = 256
+
 // fields names the objects of a request in its log lines: ids and names only,
 // never what is in the config.
 func fields(req any) log.Fields {
 	f := log.Fields{}
 	add := func(key, value string) {
 		if value != "" {
-			f[key] = value
+			f[key] = value[:min(len(value), maxField)]
 		}
 	}
 	if r, ok := req.(interface{ GetPodSandboxId() string }); ok {

@@ -4,20 +4,31 @@ package cri
 
 import (
 	"context"
+	"fmt"
+	"math"
 	"time"
 
+	"github.com/containerd/errdefs"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
 // ExecSync runs a command in a container and waits for it, for timeout seconds
 // if that is not 0. A command that fails is no error.
 func (s *Server) ExecSync(ctx context.Context, req *runtimeapi.ExecSyncRequest) (*runtimeapi.ExecSyncResponse, error) {
-	timeout := time.Duration(max(req.GetTimeout(), 0)) * time.Second
-	result, err := s.Containers.ExecSync(ctx, req.GetContainerId(), req.GetCmd(), timeout)
+	if req.GetTimeout() < 0 {
+		return nil, fmt.Errorf("exec: timeout: %d is below zero: %w", req.GetTimeout(), errdefs.ErrInvalidArgument)
+	}
+	result, err := s.Containers.ExecSync(ctx, req.GetContainerId(), req.GetCmd(), seconds(req.GetTimeout()))
 	if err != nil {
 		return nil, err
 	}
 	return &runtimeapi.ExecSyncResponse{Stdout: result.Stdout, Stderr: result.Stderr, ExitCode: int32(result.Code)}, nil
+}
+
+// seconds is a time of the CRI. One that is below zero is none, and one that has no end here has none there.
+func seconds(n int64) time.Duration {
+	const longest = math.MaxInt64 / int64(time.Second)
+	return time.Duration(min(max(n, 0), longest)) * time.Second
 }
 
 // Exec returns a URL under which a command runs in a container.

@@ -106,8 +106,8 @@ func (d PodDir) contents(config *runtimeapi.PodSandboxConfig) (c contents, err e
 		return c, err
 	}
 	if dns := config.GetDnsConfig(); dns != nil {
-		c.resolvConf, err = resolvConf(dns)
-		return c, err
+		c.resolvConf = resolvConf(dns)
+		return c, nil
 	}
 	c.resolvConf, err = readHostFile(filepath.Join(etc, "resolv.conf"), maxEtcFile)
 	return c, err

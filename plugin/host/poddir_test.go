@@ -196,12 +196,11 @@ func FuzzResolvConf(f *testing.F) {
 	f.Add("192.0.2.1\nnameserver 192.0.2.2", "a\x00", " ")
 	f.Add("\u2028", "\u0085", "\r")
 	f.Fuzz(func(t *testing.T, server, search, option string) {
-		data, err := resolvConf(&runtimeapi.DNSConfig{
-			Servers: []string{server}, Searches: []string{search}, Options: []string{option},
-		})
-		if err != nil {
+		dns := &runtimeapi.DNSConfig{Servers: []string{server}, Searches: []string{search}, Options: []string{option}}
+		if spec.CheckPod(&runtimeapi.PodSandboxConfig{Metadata: &runtimeapi.PodSandboxMetadata{Name: "a"}, DnsConfig: dns}) != nil {
 			return
 		}
+		data := resolvConf(dns)
 		want := "search " + search + "\nnameserver " + server + "\noptions " + option + "\n"
 		if string(data) != want || strings.Count(want, "\n") != 3 || len(strings.Fields(want)) != 6 {
 			t.Errorf("%q", data)

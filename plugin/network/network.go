@@ -87,6 +87,16 @@ func (n *Network) conf(handler string) *conf {
 	return n.confs[""]
 }
 
+// Check says whether a pod can have what is asked for it, before anything is made: parameters that are its own, and for a network of its
+// own values that CNI plugins understand. Errors are errdefs.ErrInvalidArgument.
+func Check(pod Pod, pin PinOptions) error {
+	if _, err := parseSysctls(pin.Sysctls, pin.cloneFlags()); err != nil || !pin.Net {
+		return err
+	}
+	_, err := pod.runtimeConf()
+	return err
+}
+
 // Attach runs CNI ADD for every network of the pod's handler and returns the
 // addresses the pod got. It ends with ctx, which kills running plugins. When
 // one network fails all are detached again; should that fail too, the error

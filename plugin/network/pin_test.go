@@ -20,6 +20,33 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// TestCheck refuses before anything is made what Pin and Attach would refuse.
+func TestCheck(t *testing.T) {
+	own := PinOptions{ID: "a", Net: true, IPC: true, UTS: true}
+	for name, c := range map[string]struct {
+		pod  Pod
+		pin  func(*PinOptions)
+		good bool
+	}{
+		"plain":                   {good: true},
+		"sysctl":                  {pin: func(o *PinOptions) { o.Sysctls = map[string]string{"net.core.somaxconn": "1"} }, good: true},
+		"sysctl of the node":      {pin: func(o *PinOptions) { o.Sysctls = map[string]string{"vm.swappiness": "1"} }},
+		"sysctl of a shared one":  {pin: func(o *PinOptions) { o.IPC, o.Sysctls = false, map[string]string{"kernel.shmmax": "1"} }},
+		"bandwidth":               {pod: Pod{Annotations: map[string]string{ingressBandwidth: "much"}}},
+		"bandwidth of the host's": {pod: Pod{Annotations: map[string]string{ingressBandwidth: "much"}}, pin: func(o *PinOptions) { o.Net = false }, good: true},
+		"name for CNI":            {pod: Pod{Name: "a;b"}},
+	} {
+		pin := own
+		if c.pin != nil {
+			c.pin(&pin)
+		}
+		err := Check(c.pod, pin)
+		if c.good && err != nil || !c.good && !errdefs.IsInvalidArgument(err) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func newTestPinner(t *testing.T) (p *Pinner, stateDir string) {
 	needRoot(t)
 	stateDir = t.TempDir()

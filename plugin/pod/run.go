@@ -65,6 +65,9 @@ func (m *Manager) run(ctx context.Context, r *Record) (err error) {
 	if err := m.CheckShim(handler); err != nil {
 		return fmt.Errorf("runtime handler %s: %w", name, err)
 	}
+	if err := network.Check(r.network(), m.pinOptions(r)); err != nil {
+		return err
+	}
 	if err := m.pods.Reserve(r.ID, r.Name); err != nil {
 		return err
 	}

@@ -47,6 +47,23 @@ func ResolveUser(root string, sc *runtimeapi.LinuxContainerSecurityContext, imag
 	return u, nil
 }
 
+// CheckUser says whether [ResolveUser] can be asked for this user, before there is a root filesystem to look into.
+func CheckUser(sc *runtimeapi.LinuxContainerSecurityContext, imageUser string) error {
+	asked, err := askedUser(sc, imageUser)
+	if err != nil {
+		return err
+	}
+	for _, name := range []string{asked.user, asked.group} {
+		if name == "" {
+			continue
+		}
+		if _, _, err := parseID(name); err != nil {
+			return fmt.Errorf("%s: %w", asked.source, err)
+		}
+	}
+	return nil
+}
+
 // identity is a user as asked for: names or numbers. An empty group is the one that /etc/passwd has for the user.
 type identity struct {
 	source      string // the field that asks, for errors

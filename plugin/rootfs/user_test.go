@@ -51,6 +51,32 @@ type (
 
 const strict = runtimeapi.SupplementalGroupsPolicy_Strict
 
+// TestCheckUser has requests that need no look into the root filesystem to be refused.
+func TestCheckUser(t *testing.T) {
+	id := func(v int64) *runtimeapi.Int64Value { return &runtimeapi.Int64Value{Value: v} }
+	for _, c := range []struct {
+		name  string
+		sc    *runtimeapi.LinuxContainerSecurityContext
+		image string
+		good  bool
+	}{
+		{name: "nothing", good: true},
+		{name: "name", sc: &runtimeapi.LinuxContainerSecurityContext{RunAsUsername: "app"}, good: true},
+		{name: "ids", sc: &runtimeapi.LinuxContainerSecurityContext{RunAsUser: id(1), RunAsGroup: id(2)}, good: true},
+		{name: "image", image: "app:staff", good: true},
+		{name: "negative", sc: &runtimeapi.LinuxContainerSecurityContext{RunAsUser: id(-1)}},
+		{name: "too large", sc: &runtimeapi.LinuxContainerSecurityContext{RunAsUser: id(1 << 40)}},
+		{name: "group negative", sc: &runtimeapi.LinuxContainerSecurityContext{RunAsUser: id(1), RunAsGroup: id(-1)}},
+		{name: "group alone", sc: &runtimeapi.LinuxContainerSecurityContext{RunAsGroup: id(1)}},
+		{name: "image with a group of no kind", image: "app:+1"},
+	} {
+		err := CheckUser(c.sc, c.image)
+		if c.good && err != nil || !c.good && !errdefs.IsInvalidArgument(err) {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+}
+
 // files makes a root filesystem. A value that starts with "-> " is the target of a symbolic link, any other the content of a file.
 func files(t *testing.T, content map[string]string) string {
 	t.Helper()

@@ -57,6 +57,16 @@ func badConfigs() []bad {
 		{"newline in uid", "metadata.uid", func(in *Input) { in.Pod.Config.Metadata.Uid = "a\n" }},
 		{"windows container", "windows", func(in *Input) { in.Config.Windows = &runtimeapi.WindowsContainerConfig{} }},
 		{"windows pod", "windows", func(in *Input) { in.Pod.Config.Windows = &runtimeapi.WindowsPodSandboxConfig{} }},
+		{"no label key", "labels", func(in *Input) { in.Config.Labels = map[string]string{"": "a"} }},
+		{"annotations too long", "annotations", func(in *Input) {
+			in.Config.Annotations = map[string]string{"a": strings.Repeat("x", maxTexts)}
+		}},
+		{"config too long", "config", func(in *Input) { in.Config.Args = []string{strings.Repeat("x", maxConfig)} }},
+		{"log path above", "log_path", func(in *Input) { in.Config.LogPath = "a/../../b" }},
+		{"log path absolute", "log_path", func(in *Input) { in.Config.LogPath = "/etc/passwd" }},
+		{"log path of no file", "log_path", func(in *Input) { in.Config.LogPath = "a/.." }},
+		{"log path with newline", "log_path", func(in *Input) { in.Config.LogPath = "a\nb" }},
+		{"stop signal", "stop_signal", func(in *Input) { in.Config.StopSignal = 99 }},
 		{"hostname with newline", "hostname", func(in *Input) { in.Pod.Config.Hostname = "a\nb" }},
 		{"hostname with space", "hostname", func(in *Input) { in.Pod.Config.Hostname = "a b" }},
 		{"hostname too long", "hostname", func(in *Input) { in.Pod.Config.Hostname = strings.Repeat("a", 65) }},
@@ -176,6 +186,8 @@ func badMounts() []bad {
 		})},
 		{"nil device", "devices[0].permissions", device(nil)},
 		{"device permissions", "devices[0].permissions", device(&runtimeapi.Device{ContainerPath: "/dev/a", Permissions: "rwx"})},
+		{"device permissions twice", "devices[0].permissions", device(&runtimeapi.Device{ContainerPath: "/dev/a", Permissions: "rr"})},
+		{"device at the root", "devices[0].container_path", device(&runtimeapi.Device{ContainerPath: "/a/..", Permissions: "r"})},
 		{"device path", "devices[0].container_path", device(&runtimeapi.Device{ContainerPath: "dev/a", Permissions: "r"})},
 	}
 }
@@ -233,6 +245,11 @@ func badResources() []bad {
 	return []bad{
 		{"period", "cpu_period", resourcesOf(&runtimeapi.LinuxContainerResources{CpuPeriod: -1})},
 		{"quota", "cpu_quota", resourcesOf(&runtimeapi.LinuxContainerResources{CpuQuota: -2})},
+		{"period below the kernel's", "cpu_period", resourcesOf(&runtimeapi.LinuxContainerResources{CpuPeriod: 999})},
+		{"period above the kernel's", "cpu_period", resourcesOf(&runtimeapi.LinuxContainerResources{CpuPeriod: 1000001})},
+		{"quota below the kernel's", "cpu_quota", resourcesOf(&runtimeapi.LinuxContainerResources{CpuQuota: 999})},
+		{"quota too large", "cpu_quota", resourcesOf(&runtimeapi.LinuxContainerResources{CpuQuota: 1<<63 - 1})},
+		{"shares below the kernel's", "cpu_shares", resourcesOf(&runtimeapi.LinuxContainerResources{CpuShares: 1})},
 		{"shares", "cpu_shares", resourcesOf(&runtimeapi.LinuxContainerResources{CpuShares: 1 << 62})},
 		{"memory", "memory_limit_in_bytes", resourcesOf(&runtimeapi.LinuxContainerResources{MemoryLimitInBytes: -2})},
 		{"swap", "memory_swap_limit_in_bytes", resourcesOf(&runtimeapi.LinuxContainerResources{MemorySwapLimitInBytes: -5})},

@@ -38,5 +38,14 @@ func checkCgroupParent(parent string) error {
 	case strings.Contains(parent, ":"):
 		return invalid(field, "%q has a colon, which separates slice, prefix and name", parent)
 	}
+	if slice := path.Base(parent); strings.HasSuffix(slice, ".slice") && !isSlice(slice) {
+		return invalid(field, "%q is not the name of a systemd slice", slice)
+	}
 	return checkText(field, parent)
+}
+
+// isSlice knows the names of systemd.slice(5): -.slice is the root, each dash in another name leads one level down.
+func isSlice(name string) bool {
+	name = strings.TrimSuffix(name, ".slice")
+	return name == "-" || !slices.Contains(strings.Split(name, "-"), "")
 }

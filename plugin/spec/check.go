@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"path/filepath"
 	"strings"
 
 	"github.com/containerd/errdefs"
@@ -37,20 +38,18 @@ func checkPodMetadata(config *runtimeapi.PodSandboxConfig) error {
 		checkText("metadata.name", m.GetName()),
 		checkText("metadata.namespace", m.GetNamespace()),
 		checkText("metadata.uid", m.GetUid()),
+		checkCNIArgument("metadata.name", m.GetName()),
+		checkCNIArgument("metadata.namespace", m.GetNamespace()),
+		checkCNIArgument("metadata.uid", m.GetUid()),
 	)
 }
 
-func checkPodFields(config *runtimeapi.PodSandboxConfig) error {
-	if config.GetWindows() != nil {
-		return invalid("windows", "this runtime serves Linux pods only")
+// checkCNIArgument refuses what separates the arguments of CNI plugins.
+func checkCNIArgument(field, s string) error {
+	if strings.ContainsAny(s, ";=") {
+		return invalid(field, "%q has one of the characters ; and =", s)
 	}
-	if err := checkHostname(config.GetHostname()); err != nil {
-		return err
-	}
-	if err := checkCgroupParent(config.GetLinux().GetCgroupParent()); err != nil {
-		return err
-	}
-	return checkPodNamespaces(config.GetLinux().GetSecurityContext().GetNamespaceOptions())
+	return nil
 }
 
 func checkContainer(in *Input) error {
@@ -61,6 +60,9 @@ func checkContainer(in *Input) error {
 	err := errors.Join(
 		checkText("metadata.name", name),
 		checkText("image.user_specified_image", in.Config.GetImage().GetUserSpecifiedImage()),
+		checkDescription(in.Config),
+		checkLogPath(in.Config.GetLogPath()),
+		checkStopSignal(in.Config.GetStopSignal()),
 	)
 	if err != nil {
 		return err
@@ -72,6 +74,21 @@ func checkContainer(in *Input) error {
 		return err
 	}
 	return CheckPod(in.Pod.Config)
+}
+
+// checkLogPath takes a path below the pod's log directory, or none. Links on the way are looked at when the log is opened.
+func checkLogPath(path string) error {
+	if path != "" && (!filepath.IsLocal(path) || filepath.Clean(path) == ".") {
+		return invalid("log_path", "%q is not a file below the log directory", path)
+	}
+	return checkText("log_path", path)
+}
+
+func checkStopSignal(signal runtimeapi.Signal) error {
+	if _, known := runtimeapi.Signal_name[int32(signal)]; !known {
+		return invalid("stop_signal", "%d is unknown", signal)
+	}
+	return nil
 }
 
 // checkCaller catches what only our own code can get wrong.

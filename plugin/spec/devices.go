@@ -60,14 +60,28 @@ func (b *builder) addDevices(d *runtimeapi.Device, nodes []specs.LinuxDevice) er
 }
 
 func checkDevice(d *runtimeapi.Device) error {
-	if p := d.GetPermissions(); p == "" || strings.Trim(p, allAccess) != "" {
-		return invalid("permissions", "%q is not made of r, w and m", p)
+	if err := checkPermissions(d.GetPermissions()); err != nil {
+		return err
 	}
 	if d.GetContainerPath() == "" {
 		return nil // the same as on the host
 	}
-	_, err := checkPath("container_path", d.GetContainerPath())
+	path, err := checkPath("container_path", d.GetContainerPath())
+	if path == "/" {
+		return invalid("container_path", "a device cannot replace the root filesystem")
+	}
 	return err
+}
+
+func checkPermissions(permissions string) error {
+	left := permissions
+	for _, p := range allAccess {
+		left = strings.Replace(left, string(p), "", 1)
+	}
+	if permissions == "" || left != "" {
+		return invalid("permissions", "%q is not made of r, w and m", permissions)
+	}
+	return nil
 }
 
 // own gives the node to the user and group of the security context; a zero leaves the host's owner.

@@ -3,9 +3,7 @@
 package spec
 
 import (
-	"fmt"
 	"maps"
-	"math"
 
 	"github.com/containerd/containerd/v2/contrib/seccomp"
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -60,9 +58,7 @@ func PodInit(in PodInitInput) (*specs.Spec, error) {
 	if sc.GetPrivileged() {
 		in.SELinux.Process = ""
 	}
-	if s.Process, err = podInitProcess(in, sc, ids); err != nil {
-		return nil, fmt.Errorf("pod init: %w", err)
-	}
+	s.Process = podInitProcess(in, sc, ids)
 	if in.Facts.Seccomp {
 		s.Linux.Seccomp = seccomp.DefaultProfile(s)
 	}
@@ -71,39 +67,27 @@ func PodInit(in PodInitInput) (*specs.Spec, error) {
 	return s, nil
 }
 
-func podInitProcess(in PodInitInput, sc *runtimeapi.LinuxSandboxSecurityContext, ids idMaps) (*specs.Process, error) {
-	user, err := podInitUser(sc, ids)
-	if err != nil {
-		return nil, err
-	}
+func podInitProcess(in PodInitInput, sc *runtimeapi.LinuxSandboxSecurityContext, ids idMaps) *specs.Process {
 	return &specs.Process{
 		Args:            []string{PodInitPath},
 		Cwd:             "/",
-		User:            user,
+		User:            podInitUser(sc, ids),
 		Capabilities:    &specs.LinuxCapabilities{},
 		NoNewPrivileges: true,
 		SelinuxLabel:    in.SELinux.Process,
 		OOMScoreAdj:     oomScore(podInitOOMScore, in.Facts, in.Options),
-	}, nil
+	}
 }
 
 // podInitUser is the pod's run_as_user and run_as_group, or nobody where the pod's user namespace has such a user.
-func podInitUser(sc *runtimeapi.LinuxSandboxSecurityContext, ids idMaps) (specs.User, error) {
-	if sc.GetRunAsUser() == nil {
-		if sc.GetRunAsGroup() != nil {
-			return specs.User{}, invalid("linux.security_context.run_as_group", "needs run_as_user")
-		}
-		id := uint32(nobody)
-		if !ids.empty() && (!mapped(ids.uids, id) || !mapped(ids.gids, id)) {
-			id = 0
-		}
-		return specs.User{UID: id, GID: id, AdditionalGids: []uint32{id}}, nil
+func podInitUser(sc *runtimeapi.LinuxSandboxSecurityContext, ids idMaps) specs.User {
+	uid, gid := uint32(nobody), uint32(nobody)
+	if sc.GetRunAsUser() != nil {
+		uid, gid = uint32(sc.GetRunAsUser().GetValue()), uint32(sc.GetRunAsGroup().GetValue())
+	} else if !ids.empty() && (!mapped(ids.uids, nobody) || !mapped(ids.gids, nobody)) {
+		uid, gid = 0, 0
 	}
-	uid, gid := sc.GetRunAsUser().GetValue(), sc.GetRunAsGroup().GetValue()
-	if uid < 0 || uid > math.MaxInt32 || gid < 0 || gid > math.MaxInt32 {
-		return specs.User{}, invalid("linux.security_context.run_as_user", "%d:%d is not between 0 and %d", uid, gid, math.MaxInt32)
-	}
-	return specs.User{UID: uint32(uid), GID: uint32(gid), AdditionalGids: []uint32{uint32(gid)}}, nil
+	return specs.User{UID: uid, GID: gid, AdditionalGids: []uint32{gid}}
 }
 
 // podInitMounts has /proc for the runtime's own checks and a /dev that hides that the root is read-only.

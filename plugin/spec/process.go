@@ -53,12 +53,20 @@ func commandLine(config *runtimeapi.ContainerConfig, image *Image) ([]string, er
 		return nil, invalid("command", "is empty, and image %s has no entrypoint or cmd either", image.Name)
 	}
 	argv := slices.Concat(command, args)
+	return argv, CheckCommand(argv)
+}
+
+// CheckCommand says whether there is a command to execute.
+func CheckCommand(argv []string) error {
+	if len(argv) == 0 {
+		return invalid("command", "is empty")
+	}
 	for i, arg := range argv {
 		if strings.ContainsRune(arg, 0) {
-			return nil, invalid("command", "argument %d has a NUL byte", i)
+			return invalid("command", "argument %d has a NUL byte", i)
 		}
 	}
-	return argv, nil
+	return nil
 }
 
 // environment is, each overriding the ones before: the base spec's or a default PATH, TERM for a terminal, HOSTNAME, the image's, the

@@ -5,6 +5,7 @@ package spec
 import (
 	"fmt"
 	"maps"
+	"math"
 	"path"
 	"regexp"
 	"slices"
@@ -16,11 +17,13 @@ import (
 
 const (
 	resourceField = "linux.resources."
-	// A kernel that takes larger values does not exist; beyond these, arithmetic in runtimes overflows.
-	maxCPU       = 1 << 40
-	minOOMScore  = -1000
-	maxOOMScore  = 1000
-	notSpecified = 0
+	// The kernel's own limits, in microseconds; quotas are bounded so that arithmetic in runtimes cannot overflow.
+	minCPUTime, maxCPUPeriod, maxCPUQuota = 1000, 1000000, 1 << 40
+
+	minCPUShares, maxCPUShares = 2, 262144
+	minOOMScore                = -1000
+	maxOOMScore                = 1000
+	notSpecified               = 0
 )
 
 var (
@@ -157,14 +160,18 @@ func checkResources(r *runtimeapi.LinuxContainerResources, facts Facts) error {
 		field     string
 		value     int64
 		low, high int64
+		lifts     bool // -1 lifts the limit
 	}{
-		{"cpu_period", r.GetCpuPeriod(), 0, maxCPU},
-		{"cpu_quota", r.GetCpuQuota(), -1, maxCPU},
-		{"cpu_shares", r.GetCpuShares(), 0, maxCPU},
-		{"memory_limit_in_bytes", r.GetMemoryLimitInBytes(), -1, 1<<63 - 1},
-		{"memory_swap_limit_in_bytes", r.GetMemorySwapLimitInBytes(), -1, 1<<63 - 1},
-		{"oom_score_adj", r.GetOomScoreAdj(), minOOMScore, maxOOMScore},
+		{"cpu_period", r.GetCpuPeriod(), minCPUTime, maxCPUPeriod, false},
+		{"cpu_quota", r.GetCpuQuota(), minCPUTime, maxCPUQuota, true},
+		{"cpu_shares", r.GetCpuShares(), minCPUShares, maxCPUShares, false},
+		{"memory_limit_in_bytes", r.GetMemoryLimitInBytes(), 1, math.MaxInt64, true},
+		{"memory_swap_limit_in_bytes", r.GetMemorySwapLimitInBytes(), 1, math.MaxInt64, true},
+		{"oom_score_adj", r.GetOomScoreAdj(), minOOMScore, maxOOMScore, false},
 	} {
+		if v.value == notSpecified || v.lifts && v.value == -1 {
+			continue
+		}
 		if v.value < v.low || v.value > v.high {
 			return invalid(resourceField+v.field, "%d is not between %d and %d", v.value, v.low, v.high)
 		}

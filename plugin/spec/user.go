@@ -3,6 +3,7 @@
 package spec
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -14,17 +15,17 @@ import (
 // must deny it to a process whose primary group changes later, too (CVE-2023-25173).
 func (b *builder) user() error {
 	groups := []uint32{b.in.User.GID}
-	switch policy := b.sc.GetSupplementalGroupsPolicy(); policy {
-	case runtimeapi.SupplementalGroupsPolicy_Merge:
+	if b.sc.GetSupplementalGroupsPolicy() == runtimeapi.SupplementalGroupsPolicy_Merge {
 		groups = append(groups, b.in.User.AdditionalGIDs...)
-	case runtimeapi.SupplementalGroupsPolicy_Strict:
-	default:
-		return invalid("linux.security_context.supplemental_groups_policy", "%d is unknown", policy)
 	}
-	for i, gid := range b.sc.GetSupplementalGroups() {
-		if gid < 0 || gid > math.MaxInt32 {
-			return invalid(fmt.Sprintf("linux.security_context.supplemental_groups[%d]", i), "%d is not a group id", gid)
-		}
+	err := errors.Join(
+		checkGroupsPolicy(b.sc.GetSupplementalGroupsPolicy()),
+		checkIDs("linux.security_context.supplemental_groups", b.sc.GetSupplementalGroups()),
+	)
+	if err != nil {
+		return err
+	}
+	for _, gid := range b.sc.GetSupplementalGroups() {
 		groups = append(groups, uint32(gid))
 	}
 	slices.Sort(groups)
@@ -34,6 +35,30 @@ func (b *builder) user() error {
 	}
 	u := &b.spec.Process.User
 	u.UID, u.GID, u.AdditionalGids = b.in.User.UID, b.in.User.GID, groups
+	return nil
+}
+
+func checkGroupsPolicy(policy runtimeapi.SupplementalGroupsPolicy) error {
+	if _, known := runtimeapi.SupplementalGroupsPolicy_name[int32(policy)]; !known {
+		return invalid("linux.security_context.supplemental_groups_policy", "%d is unknown", policy)
+	}
+	return nil
+}
+
+func checkIDs(field string, ids []int64) error {
+	for i, id := range ids {
+		if err := checkID(fmt.Sprintf("%s[%d]", field, i), id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkID takes the ids that Kubernetes does.
+func checkID(field string, id int64) error {
+	if id < 0 || id > math.MaxInt32 {
+		return invalid(field, "%d is not between 0 and %d", id, math.MaxInt32)
+	}
 	return nil
 }
 

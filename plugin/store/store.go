@@ -140,7 +140,7 @@ func (s *Store[T]) find(prefix string) (found T, err error) {
 	}
 	switch matches {
 	case 0:
-		return found, fmt.Errorf("%s %q: %w", s.kind, prefix, errdefs.ErrNotFound)
+		return found, fmt.Errorf("%s %.80q: %w", s.kind, prefix, errdefs.ErrNotFound)
 	case 1:
 		return found, nil
 	}

@@ -15,13 +15,14 @@ import (
 	utilexec "k8s.io/utils/exec"
 
 	"github.com/containerd-lite/containerd-lite/plugin/container"
+	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
 
 // Exec promises to run a command in a running container. Errors: NotFound,
 // FailedPrecondition if it is not running, InvalidArgument, ResourceExhausted.
 func (s *Server) Exec(req *runtimeapi.ExecRequest) (*runtimeapi.ExecResponse, error) {
-	if len(req.GetCmd()) == 0 {
-		return nil, invalid("exec: command is empty")
+	if err := spec.CheckCommand(req.GetCmd()); err != nil {
+		return nil, fmt.Errorf("exec: %w", err)
 	}
 	want := remotecommand.Options{Stdin: req.GetStdin(), Stdout: req.GetStdout(), Stderr: req.GetStderr(), TTY: req.GetTty()}
 	r, err := s.target("exec", req.GetContainerId(), want)

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package spec
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"net/netip"
+	"slices"
+	"strings"
+	"unicode"
+
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// checkPodFields checks what is asked for a pod, whether or not this runtime has a use for it.
+func checkPodFields(config *runtimeapi.PodSandboxConfig) error {
+	if config.GetWindows() != nil {
+		return invalid("windows", "this runtime serves Linux pods only")
+	}
+	return errors.Join(
+		checkHostname(config.GetHostname()),
+		checkLogDirectory(config.GetLogDirectory()),
+		checkDescription(config),
+		checkDNS(config.GetDnsConfig()),
+		checkPorts(config.GetPortMappings()),
+		checkLinuxPod(config.GetLinux()),
+	)
+}
+
+func checkLinuxPod(linux *runtimeapi.LinuxPodSandboxConfig) error {
+	sc := linux.GetSecurityContext()
+	// What this machine has shows when a limit is set.
+	everything := Facts{CgroupV2: true}
+	errs := []error{
+		checkCgroupParent(linux.GetCgroupParent()),
+		checkPodNamespaces(sc.GetNamespaceOptions()),
+		checkPodUser(sc),
+		checkPodProfiles(sc),
+		checkPodResources("linux.overhead", linux.GetOverhead(), everything),
+		checkPodResources("linux.resources", linux.GetResources(), everything),
+	}
+	for _, name := range slices.Sorted(maps.Keys(linux.GetSysctls())) {
+		errs = append(errs, checkText("linux.sysctls", name), checkText("linux.sysctls["+name+"]", linux.GetSysctls()[name]))
+	}
+	return errors.Join(errs...)
+}
+
+func checkPodResources(field string, r *runtimeapi.LinuxContainerResources, facts Facts) error {
+	if err := checkResources(r, facts); err != nil {
+		return fmt.Errorf("%s: %w", field, err)
+	}
+	return nil
+}
+
+func checkLogDirectory(dir string) error {
+	if dir == "" {
+		return nil // the pod has no logs
+	}
+	_, err := checkPath("log_directory", dir)
+	return err
+}
+
+// checkDNS takes words: none can break out of its line in resolv.conf(5). It leaves it to the resolver what a server is, since the kubelet
+// passes on what it read from the node's own file.
+func checkDNS(dns *runtimeapi.DNSConfig) error {
+	return errors.Join(
+		checkWords("dns_config.servers", dns.GetServers()),
+		checkWords("dns_config.searches", dns.GetSearches()),
+		checkWords("dns_config.options", dns.GetOptions()),
+	)
+}
+
+func checkWords(field string, words []string) error {
+	for i, w := range words {
+		if w == "" || strings.ContainsFunc(w, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }) {
+			return invalid(fmt.Sprintf("%s[%d]", field, i), "%q is not one word", w)
+		}
+	}
+	return nil
+}
+
+// hostPort is what only one container of a pod can have.
+type hostPort struct {
+	protocol runtimeapi.Protocol
+	ip       string
+	port     int32
+}
+
+// checkPorts refuses ports that do not exist and a host port that leads to two places. One that is there twice is harmless.
+func checkPorts(mappings []*runtimeapi.PortMapping) error {
+	taken := make(map[hostPort]int32)
+	for i, m := range mappings {
+		field := fmt.Sprintf("port_mappings[%d]", i)
+		if err := checkPort(field, m); err != nil {
+			return err
+		}
+		if m.GetHostPort() == 0 {
+			continue // nothing is mapped
+		}
+		at := hostPort{m.GetProtocol(), m.GetHostIp(), m.GetHostPort()}
+		if other, ok := taken[at]; ok && other != m.GetContainerPort() {
+			return invalid(field, "host port %d leads to container port %d already", m.GetHostPort(), other)
+		}
+		taken[at] = m.GetContainerPort()
+	}
+	return nil
+}
+
+func checkPort(field string, m *runtimeapi.PortMapping) error {
+	host, container := m.GetHostPort(), m.GetContainerPort()
+	if host < 0 || host > math.MaxUint16 {
+		return invalid(field+".host_port", "%d is not a port", host)
+	}
+	if container < 0 || container > math.MaxUint16 || container == 0 && host != 0 {
+		return invalid(field+".container_port", "%d is not a port", container)
+	}
+	if _, known := runtimeapi.Protocol_name[int32(m.GetProtocol())]; !known {
+		return invalid(field+".protocol", "%d is unknown", m.GetProtocol())
+	}
+	if ip := m.GetHostIp(); ip != "" {
+		if _, err := netip.ParseAddr(ip); err != nil {
+			return invalid(field+".host_ip", "%q is not an IP address", ip)
+		}
+	}
+	return nil
+}
+
+// checkPodUser checks the ids that a process of the pod's own would run as.
+func checkPodUser(sc *runtimeapi.LinuxSandboxSecurityContext) error {
+	const field = "linux.security_context."
+	if sc.GetRunAsGroup() != nil && sc.GetRunAsUser() == nil {
+		return invalid(field+"run_as_group", "needs run_as_user")
+	}
+	return errors.Join(
+		checkID(field+"run_as_user", sc.GetRunAsUser().GetValue()),
+		checkID(field+"run_as_group", sc.GetRunAsGroup().GetValue()),
+		checkIDs(field+"supplemental_groups", sc.GetSupplementalGroups()),
+		checkGroupsPolicy(sc.GetSupplementalGroupsPolicy()),
+	)
+}
+
+// checkPodProfiles checks the profiles that are meant for a process of the pod's own.
+func checkPodProfiles(sc *runtimeapi.LinuxSandboxSecurityContext) error {
+	var errs []error
+	if p := sc.GetSeccomp(); p != nil {
+		_, err := profile("linux.security_context.seccomp", p)
+		errs = append(errs, err)
+	}
+	if p := sc.GetApparmor(); p != nil {
+		_, err := profile("linux.security_context.apparmor", p)
+		errs = append(errs, err)
+	}
+	if old := sc.GetSeccompProfilePath(); old != "" { //nolint:staticcheck // deprecated, but clients still send it
+		_, err := oldProfile("linux.security_context.seccomp_profile_path", old)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
