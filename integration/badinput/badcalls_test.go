@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package badinput
+
+import (
+	"context"
+	"math"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc/codes"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/integration/harness"
+	"github.com/containerd-lite/containerd-lite/integration/image"
+)
+
+// call is a call about one pod, container or image.
+type call struct {
+	name string
+	do   func(ctx context.Context, id string) error
+}
+
+// TestBadCalls names what nothing is called, and asks of a running container what nobody can give.
+func TestBadCalls(t *testing.T) {
+	b := newBench(t)
+	if b.Options.Daemon == harness.Stock {
+		t.Skip("stock containerd answers most of these calls with other codes")
+	}
+	b.NoLeaks(t, "ids", func(t *testing.T) { badIDs(t, b) })
+	b.NoLeaks(t, "images", func(t *testing.T) { badImages(t, b) })
+	b.NoLeaks(t, "arguments", func(t *testing.T) { badArguments(t, b) })
+}
+
+// badIDs gives ids to every call that takes one: an empty one is a mistake, and nothing has the others, whatever is in them.
+func badIDs(t *testing.T, b bench) {
+	strange := []string{missing, "../../etc", "/", "*", "a\x00b", "a\nb", "ABC", strings.Repeat("f", 1<<20), "%s%n"}
+	config := b.PodConfig("ids")
+	b.pod(t, config) // an empty id must not mean the only pod there is
+	for _, c := range append(b.queries(config), b.endings()...) {
+		b.want(t, c.name+" of an empty id", c.do(t.Context(), ""), codes.InvalidArgument)
+	}
+	for _, id := range strange {
+		for _, c := range b.queries(config) {
+			b.want(t, c.name+" of "+shown(id), c.do(t.Context(), id), codes.NotFound)
+		}
+		for _, c := range b.endings() {
+			b.want(t, c.name+" of "+shown(id), c.do(t.Context(), id), codes.OK)
+		}
+	}
+}
+
+func shown(id string) string { return strings.ToValidUTF8(id[:min(len(id), 20)], "") }
+
+// queries are the calls that need the object they name.
+func (b bench) queries(config *runtimeapi.PodSandboxConfig) []call {
+	container := harness.ContainerConfig(config, "main", image.Busybox)
+	limits := &runtimeapi.LinuxContainerResources{CpuShares: 100}
+	return []call{
+		{"PodSandboxStatus", func(ctx context.Context, id string) error {
+			return second(b.PodSandboxStatus(ctx, &runtimeapi.PodSandboxStatusRequest{PodSandboxId: id}))
+		}},
+		{"PodSandboxStats", func(ctx context.Context, id string) error {
+			return second(b.PodSandboxStats(ctx, &runtimeapi.PodSandboxStatsRequest{PodSandboxId: id}))
+		}},
+		{"PortForward", func(ctx context.Context, id string) error {
+			return second(b.PortForward(ctx, &runtimeapi.PortForwardRequest{PodSandboxId: id, Port: []int32{80}}))
+		}},
+		{"CreateContainer", func(ctx context.Context, id string) error {
+			return second(b.CreateContainer(ctx, &runtimeapi.CreateContainerRequest{PodSandboxId: id, Config: container, SandboxConfig: config}))
+		}},
+		{"StartContainer", func(ctx context.Context, id string) error {
+			return second(b.StartContainer(ctx, &runtimeapi.StartContainerRequest{ContainerId: id}))
+		}},
+		{"ContainerStatus", func(ctx context.Context, id string) error {
+			return second(b.ContainerStatus(ctx, &runtimeapi.ContainerStatusRequest{ContainerId: id}))
+		}},
+		{"ContainerStats", func(ctx context.Context, id string) error {
+			return second(b.ContainerStats(ctx, &runtimeapi.ContainerStatsRequest{ContainerId: id}))
+		}},
+		{"ReopenContainerLog", func(ctx context.Context, id string) error {
+			return second(b.ReopenContainerLog(ctx, &runtimeapi.ReopenContainerLogRequest{ContainerId: id}))
+		}},
+		{"ExecSync", func(ctx context.Context, id string) error {
+			return second(b.ExecSync(ctx, &runtimeapi.ExecSyncRequest{ContainerId: id, Cmd: []string{"true"}}))
+		}},
+		{"Exec", func(ctx context.Context, id string) error {
+			return second(b.Exec(ctx, &runtimeapi.ExecRequest{ContainerId: id, Cmd: []string{"true"}, Stdout: true}))
+		}},
+		{"Attach", func(ctx context.Context, id string) error {
+			return second(b.Attach(ctx, &runtimeapi.AttachRequest{ContainerId: id, Stdout: true}))
+		}},
+		{"UpdateContainerResources", func(ctx context.Context, id string) error {
+			return second(b.UpdateContainerResources(ctx, &runtimeapi.UpdateContainerResourcesRequest{ContainerId: id, Linux: limits}))
+		}},
+	}
+}
+
+// endings are the calls after which the object they name is to be gone: they succeed where it never was.
+func (b bench) endings() []call {
+	return []call{
+		{"StopPodSandbox", func(ctx context.Context, id string) error {
+			return second(b.StopPodSandbox(ctx, &runtimeapi.StopPodSandboxRequest{PodSandboxId: id}))
+		}},
+		{"RemovePodSandbox", func(ctx context.Context, id string) error {
+			return second(b.RemovePodSandbox(ctx, &runtimeapi.RemovePodSandboxRequest{PodSandboxId: id}))
+		}},
+		{"StopContainer", func(ctx context.Context, id string) error {
+			return second(b.StopContainer(ctx, &runtimeapi.StopContainerRequest{ContainerId: id}))
+		}},
+		{"RemoveContainer", func(ctx context.Context, id string) error {
+			return second(b.RemoveContainer(ctx, &runtimeapi.RemoveContainerRequest{ContainerId: id}))
+		}},
+	}
+}
+
+// badImages names images as no registry and no node can have them.
+func badImages(t *testing.T, b bench) {
+	for _, name := range []string{
+		"", " ", "UPPER", "docker.io/UPPER/x", "../busybox", "a b", ":tag", "busybox:", "busybox@sha256:short", "https://docker.io/busybox",
+		"busybox\n", "busybox\x00", "docker.io/" + strings.Repeat("a", 300), "busybox:" + strings.Repeat("t", 200),
+	} {
+		spec := &runtimeapi.ImageSpec{Image: name}
+		for what, err := range map[string]error{
+			"PullImage":   second(b.PullImage(t.Context(), &runtimeapi.PullImageRequest{Image: spec})),
+			"ImageStatus": second(b.ImageStatus(t.Context(), &runtimeapi.ImageStatusRequest{Image: spec})),
+			"RemoveImage": second(b.RemoveImage(t.Context(), &runtimeapi.RemoveImageRequest{Image: spec})),
+		} {
+			b.want(t, what+" of "+shown(name), err, codes.InvalidArgument)
+		}
+	}
+	for what, err := range map[string]error{
+		"PullImage":   second(b.PullImage(t.Context(), &runtimeapi.PullImageRequest{})),
+		"ImageStatus": second(b.ImageStatus(t.Context(), &runtimeapi.ImageStatusRequest{})),
+		"RemoveImage": second(b.RemoveImage(t.Context(), &runtimeapi.RemoveImageRequest{})),
+	} {
+		b.want(t, what+" of nothing", err, codes.InvalidArgument)
+	}
+	for what, request := range map[string]*runtimeapi.PullImageRequest{
+		"auth that is not base64":   {Auth: &runtimeapi.AuthConfig{Auth: "!"}},
+		"auth without a colon":      {Auth: &runtimeapi.AuthConfig{Auth: "YWJj"}},
+		"a server that is no host":  {Auth: &runtimeapi.AuthConfig{Username: "a", Password: "b", ServerAddress: "https://"}},
+		"a handler that is unknown": {Image: &runtimeapi.ImageSpec{RuntimeHandler: "absent"}},
+	} {
+		if request.Image == nil {
+			request.Image = &runtimeapi.ImageSpec{}
+		}
+		request.Image.Image = image.Httpd
+		b.want(t, "PullImage with "+what, second(b.PullImage(t.Context(), request)), codes.InvalidArgument)
+	}
+}
+
+// badArguments asks a running container and its pod for what cannot be.
+func badArguments(t *testing.T, b bench) {
+	config := b.PodConfig("arguments")
+	pod := b.pod(t, config)
+	id, err := b.Run(t.Context(), pod, config, harness.ContainerConfig(config, "main", image.Busybox, "sleep", "1000"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	badStreams(t, b, pod, id)
+	for name, limits := range badLimits() {
+		_, err := b.UpdateContainerResources(t.Context(), &runtimeapi.UpdateContainerResourcesRequest{ContainerId: id, Linux: limits})
+		b.want(t, "update: "+name, err, codes.InvalidArgument)
+	}
+	_, err = b.UpdateContainerResources(t.Context(), &runtimeapi.UpdateContainerResourcesRequest{ContainerId: id})
+	b.want(t, "update of nothing", err, codes.InvalidArgument)
+	_, err = b.StartContainer(t.Context(), &runtimeapi.StartContainerRequest{ContainerId: id})
+	b.want(t, "start of a running container", err, codes.FailedPrecondition)
+	if _, err := b.AwaitState(t.Context(), id, runtimeapi.ContainerState_CONTAINER_RUNNING); err != nil {
+		t.Errorf("the container after all that: %v", err)
+	}
+}
+
+func badStreams(t *testing.T, b bench, pod, id string) {
+	t.Helper()
+	for name, request := range map[string]*runtimeapi.ExecSyncRequest{
+		"no command":          {},
+		"an argument of NUL":  {Cmd: []string{"echo", "a\x00b"}},
+		"a negative time":     {Cmd: []string{"true"}, Timeout: -1},
+		"the most negative":   {Cmd: []string{"true"}, Timeout: math.MinInt64},
+		"no command, in time": {Timeout: 1},
+	} {
+		request.ContainerId = id
+		b.want(t, "ExecSync with "+name, second(b.ExecSync(t.Context(), request)), codes.InvalidArgument)
+	}
+	for name, request := range map[string]*runtimeapi.ExecRequest{
+		"no command":            {Stdout: true},
+		"an argument of NUL":    {Cmd: []string{"a\x00b"}, Stdout: true},
+		"no stream":             {Cmd: []string{"true"}},
+		"a terminal and stderr": {Cmd: []string{"true"}, Tty: true, Stdout: true, Stderr: true},
+	} {
+		request.ContainerId = id
+		b.want(t, "Exec with "+name, second(b.Exec(t.Context(), request)), codes.InvalidArgument)
+	}
+	for name, request := range map[string]*runtimeapi.AttachRequest{
+		"no stream":             {},
+		"a terminal and stderr": {Tty: true, Stderr: true},
+	} {
+		request.ContainerId = id
+		b.want(t, "Attach with "+name, second(b.Attach(t.Context(), request)), codes.InvalidArgument)
+	}
+	for _, port := range []int32{0, -1, 65536, math.MaxInt32, math.MinInt32} {
+		_, err := b.PortForward(t.Context(), &runtimeapi.PortForwardRequest{PodSandboxId: pod, Port: []int32{80, port}})
+		b.want(t, "PortForward", err, codes.InvalidArgument)
+	}
+	// A time that no clock can count to is for ever.
+	answer, err := b.ExecSync(t.Context(), &runtimeapi.ExecSyncRequest{ContainerId: id, Cmd: []string{"echo", "on"}, Timeout: math.MaxInt64})
+	if err != nil || string(answer.Stdout) != "on\n" {
+		t.Errorf("ExecSync with the longest time: %q, %v", answer.GetStdout(), err)
+	}
+}

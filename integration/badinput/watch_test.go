@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package badinput
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+
+	eventapi "github.com/containerd/containerd/api/events"
+	containerd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/events"
+	"github.com/containerd/typeurl/v2"
+
+	"github.com/containerd-lite/containerd-lite/integration/harness"
+)
+
+// marker is the topic of events of our own, each of which comes after all that happened before it.
+const marker = "/bench/marker"
+
+// watcher sees what containerd does: to snapshots, containers, tasks, images.
+type watcher struct {
+	client *containerd.Client
+	seen   <-chan string // topics, and markers with their number
+	marks  *int
+}
+
+func (b bench) watch(t *testing.T) watcher {
+	t.Helper()
+	client, err := b.Containerd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	ctx, cancel := context.WithCancel(harness.After(t))
+	t.Cleanup(cancel)
+	seen := make(chan string)
+	envelopes, _ := client.EventService().Subscribe(ctx)
+	go pass(ctx, envelopes, seen)
+	w := watcher{client, seen, new(int)}
+	// The subscription begins some time after the call: from the first marker that is seen on, nothing is missed.
+	if err := harness.Await(ctx, func() error { return w.sees(ctx) }); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// pass passes on the topics of events until ctx ends.
+func pass(ctx context.Context, envelopes <-chan *events.Envelope, seen chan<- string) {
+	for {
+		select {
+		case e := <-envelopes:
+			select {
+			case seen <- describe(e):
+			case <-ctx.Done():
+				return
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// describe returns the topic of an event, and of a marker what is in it.
+func describe(e *events.Envelope) string {
+	if e.Topic != marker {
+		return e.Topic
+	}
+	event, err := typeurl.UnmarshalAny(e.Event)
+	if paused, ok := event.(*eventapi.TaskPaused); ok {
+		return marker + " " + paused.ContainerID
+	}
+	return fmt.Sprintf("%T: %v", event, err)
+}
+
+func (w watcher) sees(ctx context.Context) error {
+	if _, err := w.mark(ctx); err != nil {
+		return err
+	}
+	select {
+	case <-w.seen:
+		return nil
+	default:
+		return errors.New("containerd's events are not seen")
+	}
+}
+
+// mark publishes a marker and returns how it is seen.
+func (w watcher) mark(ctx context.Context) (string, error) {
+	*w.marks++
+	id := strconv.Itoa(*w.marks)
+	err := w.client.EventService().Publish(ctx, marker, &eventapi.TaskPaused{ContainerID: id})
+	return marker + " " + id, err
+}
+
+// happened returns what happened since it was asked last.
+func (w watcher) happened(t *testing.T) (topics []string) {
+	t.Helper()
+	last, err := w.mark(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		select {
+		case topic := <-w.seen:
+			if topic == last {
+				return topics
+			}
+			if !strings.HasPrefix(topic, marker) {
+				topics = append(topics, topic)
+			}
+		case <-t.Context().Done():
+			t.Fatal("containerd's events have ended")
+		}
+	}
+}
+
+func (w watcher) nothingHappened(t *testing.T) {
+	t.Helper()
+	if topics := w.happened(t); len(topics) > 0 {
+		t.Errorf("a request that is refused had effects: %v", topics)
+	}
+}
