@@ -26,6 +26,7 @@ func TestFields(t *testing.T) {
 		{"image volumes", imageVolumes},
 		{"image volumes in a user namespace", imageVolumesUserNS},
 		{"image volumes outlive their image and the daemon", imageVolumesLife},
+		{"image volumes and a crash", imageVolumesCrash},
 		{"image volumes that are refused", imageVolumesRefused},
 		{"mounts", mounts},
 		{"process", process},

@@ -3,7 +3,9 @@
 package fields
 
 import (
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"google.golang.org/grpc/codes"
@@ -109,6 +111,33 @@ func imageVolumesLife(t *testing.T, b bench) {
 	}
 	equal(t, "file after a restart", b.sh(t, id, "cat /v/data/file"), "second layer")
 	equal(t, "image_ref after a restart", strings.HasPrefix(b.status(t, id).Mounts[0].Image.ImageRef, "sha256:"), true)
+}
+
+// imageVolumesCrash kills the daemon when the first of several containers with image volumes is made. Whatever the
+// others left is gone when the next daemon has started and the pod is removed.
+func imageVolumesCrash(t *testing.T, b bench) {
+	p := b.pod(t, "volume-crash", nil)
+	var wait sync.WaitGroup
+	made := make(chan error, 8)
+	for i := range cap(made) {
+		wait.Go(func() {
+			_, err := p.CreateContainer(t.Context(), &runtimeapi.CreateContainerRequest{
+				PodSandboxId: p.id, SandboxConfig: p.config,
+				Config: p.container("c"+strconv.Itoa(i), withMounts(volume(image.Volume, "/v", "data"), volume(image.Busybox, "/b", ""))),
+			})
+			made <- err // most of them end with the connection
+		})
+	}
+	if err := <-made; err != nil {
+		t.Error(err)
+	}
+	if err := b.Daemon.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	wait.Wait()
+	if err := b.Daemon.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // imageVolumesRefused asks for what is not there or not allowed. That nothing is left is seen by NoLeaks.

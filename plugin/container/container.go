@@ -150,6 +150,7 @@ type Containerd interface {
 	Containers(ctx context.Context, filter string) ([]runtime.Record, error)
 
 	Lease(ctx context.Context) (leased context.Context, release func(context.Context) error, err error)
+	EndLeases(ctx context.Context) error
 	PrepareSnapshot(ctx context.Context, s runtime.Snapshot) ([]mount.Mount, error)
 	RemoveSnapshot(ctx context.Context, snapshotter, key string) error
 

@@ -480,3 +480,16 @@ func TestStopSignal(t *testing.T) {
 		t.Errorf("CRIStopSignal = %s", got)
 	}
 }
+
+// A lease that a crash left keeps snapshots that nobody knows.
+func TestRecoverEndsLeases(t *testing.T) {
+	f, dir := newMachine(), t.TempDir()
+	if _, _, err := f.Lease(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	m := newManager(t, f, dir)
+	if err := m.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	checkLeft(t, f, m)
+}

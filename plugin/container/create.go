@@ -106,8 +106,8 @@ func (m *Manager) lookUp(ctx context.Context, p *pod.Record, c *runtimeapi.Conta
 }
 
 // create makes a container and shows it, or undoes what it made. What a crash
-// leaves is not lost: the lease on the snapshot expires, and strange directories
-// go at the next start.
+// leaves goes at the next start: strange directories, and the lease that kept the
+// snapshots.
 func (m *Manager) create(ctx context.Context, p *pod.Record, c *runtimeapi.ContainerConfig) (id string, err error) {
 	req, err := m.lookUp(ctx, p, c)
 	if err != nil {

@@ -139,6 +139,8 @@ func (f *machine) Lease(ctx context.Context) (context.Context, func(context.Cont
 	return ctx, release, err
 }
 
+func (f *machine) EndLeases(context.Context) error { f.Lose("lease"); return nil }
+
 func (f *machine) PrepareSnapshot(context.Context, runtime.Snapshot) ([]mount.Mount, error) {
 	return f.rootfs, f.Makes("snapshot", "snapshot")
 }

@@ -5,6 +5,7 @@ package container
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -58,7 +59,8 @@ func (m *Manager) Recover(ctx context.Context) error {
 		})
 	}
 	_ = group.Wait()
-	if err := m.Dirs.removeStray(known); err != nil {
+	// What is mounted goes before the snapshots under it do.
+	if err := errors.Join(m.Dirs.removeStray(known), m.Containerd.EndLeases(ctx)); err != nil {
 		log.G(ctx).WithError(err).Error("what a crash left of containers stays until the next start")
 	}
 	return nil

@@ -156,13 +156,3 @@ func (c *Client) Containers(ctx context.Context, filter string) ([]Record, error
 	}
 	return records, nil
 }
-
-// Lease returns a context in which everything made is kept from containerd's
-// garbage collection until release is called.
-func (c *Client) Lease(ctx context.Context) (leased context.Context, release func(context.Context) error, err error) {
-	leased, release, err = c.containerd.WithLease(ctx)
-	if err != nil {
-		return nil, nil, fmt.Errorf("create lease: %w", err)
-	}
-	return leased, release, nil
-}

@@ -27,6 +27,13 @@ type note struct {
 // newClient returns the door to containerd's real metadata, without a daemon.
 func newClient(t *testing.T) (*Client, context.Context) {
 	t.Helper()
+	c, _, ctx := newMetadata(t)
+	return c, ctx
+}
+
+// newMetadata is newClient with the metadata itself, whose garbage nobody collects but the test.
+func newMetadata(t *testing.T) (*Client, *metadata.DB, context.Context) {
+	t.Helper()
 	dir := t.TempDir()
 	bolt, err := bbolt.Open(filepath.Join(dir, "meta.db"), 0o600, &bbolt.Options{NoSync: true})
 	if err != nil {
@@ -54,7 +61,7 @@ func newClient(t *testing.T) (*Client, context.Context) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return New(c), namespaces.WithNamespace(t.Context(), "k8s.io")
+	return New(c), db, namespaces.WithNamespace(t.Context(), "k8s.io")
 }
 
 func decoded(t *testing.T, records []Record) map[string]string {
