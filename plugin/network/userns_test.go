@@ -3,7 +3,10 @@
 package network
 
 import (
+	"context"
+	"fmt"
 	"os"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -81,4 +84,59 @@ func fileInode(t *testing.T, fd int) uint64 {
 		t.Fatal(err)
 	}
 	return st.Ino
+}
+
+// TestPinUserNamespacesSideBySide pins many at a time, between pods that have none: the
+// thread that a user namespace is made on must outlive its first process, which the
+// kernel kills with it.
+func TestPinUserNamespacesSideBySide(t *testing.T) {
+	p, stateDir := newTestPinner(t)
+	ids := IDMapping{Container: 0, Host: 100000, Size: 65536}
+	var group sync.WaitGroup
+	for i := range 200 {
+		group.Go(func() {
+			options := PinOptions{ID: fmt.Sprintf("pod-%d", i), Net: true, IPC: true, UTS: true}
+			if i%2 == 0 {
+				options.User = &UserNamespace{UIDs: ids, GIDs: ids}
+			}
+			if _, err := p.Pin(t.Context(), options); err != nil {
+				t.Error(err)
+			}
+			if err := p.Unpin(t.Context(), options.ID); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	if left := leftovers(t, stateDir); len(left) != 0 {
+		t.Errorf("left: %v", left)
+	}
+}
+
+// TestUserNamespaceCharge finds who pays for what the kernel limits per user: the pod's
+// user, not root. The inotify instances of all pods would else count as root's.
+func TestUserNamespaceCharge(t *testing.T) {
+	p, _ := newTestPinner(t)
+	ids := IDMapping{Container: 0, Host: 100000, Size: 65536}
+	ns, err := p.Pin(t.Context(), PinOptions{ID: "web", Net: true, User: &UserNamespace{UIDs: ids, GIDs: ids}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := p.Unpin(context.WithoutCancel(t.Context()), "web"); err != nil {
+			t.Error(err)
+		}
+	}()
+	f, err := os.Open(ns.User)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	owner, err := unix.IoctlGetUint32(int(f.Fd()), unix.NS_GET_OWNER_UID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if owner != ids.Host {
+		t.Errorf("the user namespace is uid %d's, want %d's", owner, ids.Host)
+	}
 }
