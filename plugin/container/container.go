@@ -164,6 +164,8 @@ type Pods interface {
 	Get(id string) (*pod.Record, error)
 	// AwaitTask waits for the pod's task if it is just being started anew.
 	AwaitTask(ctx context.Context, id string) error
+	// Hold calls do with a pod, which stays as it is until do returns.
+	Hold(id string, do func(*pod.Record) error) error
 }
 
 // Images finds the images of containers and gets them ready for a snapshotter.

@@ -140,6 +140,24 @@ func TestCreateLosesAgainstStop(t *testing.T) {
 	checkLeft(t, f, m)
 }
 
+// A start that comes between the steps of a removal is no reason for it to fail.
+func TestRemoveWhileStarting(t *testing.T) {
+	f := newMachine()
+	m := newManager(t, f, t.TempDir())
+	for range 300 {
+		id := mustCreate(t, m, "app")
+		started := make(chan error, 1)
+		go func() { started <- m.Start(context.Background(), id) }()
+		if err := m.Remove(t.Context(), id); err != nil {
+			t.Fatalf("Remove = %v", err)
+		}
+		if err := <-started; err != nil && !errdefs.IsFailedPrecondition(err) && !errdefs.IsNotFound(err) {
+			t.Fatalf("Start = %v", err)
+		}
+	}
+	checkLeft(t, f, m)
+}
+
 func TestBadRequests(t *testing.T) {
 	f := newMachine()
 	m := newManager(t, f, t.TempDir())

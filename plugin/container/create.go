@@ -130,14 +130,14 @@ func (m *Manager) create(ctx context.Context, p *pod.Record, c *runtimeapi.Conta
 	if err := m.build(ctx, req, &u); err != nil {
 		return "", err
 	}
-	if err := m.containers.Put(r); err != nil {
-		return "", err
-	}
-	// The pod may have been stopped meanwhile. Whoever stops it marks it first
-	// and looks for containers then: either we see the mark, or they see us.
-	if p, err = m.Pods.Get(p.ID); err == nil {
-		err = mustBeReady(p)
-	}
+	// The pod may have been stopped meanwhile. Whoever stops it marks it first and
+	// looks for containers then: either we see the mark, or they see us.
+	err = m.Pods.Hold(p.ID, func(p *pod.Record) error {
+		if err := mustBeReady(p); err != nil {
+			return err
+		}
+		return m.containers.Put(r)
+	})
 	if err != nil {
 		return "", err
 	}

@@ -297,6 +297,14 @@ func (f fakePods) Get(id string) (*pod.Record, error) {
 	return &p, nil
 }
 
+func (f fakePods) Hold(id string, do func(*pod.Record) error) error {
+	p, err := f.Get(id)
+	if err != nil {
+		return err
+	}
+	return do(p)
+}
+
 func (f *machine) setPod(s pod.State) {
 	f.Lock()
 	defer f.Unlock()

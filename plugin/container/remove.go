@@ -37,17 +37,14 @@ func (m *Manager) Remove(ctx context.Context, id string) error {
 }
 
 func (m *Manager) remove(ctx context.Context, r *Record) error {
-	if err := m.Stop(ctx, r.ID, 0); err != nil {
-		return err
+	r, done, err := m.claim(ctx, r)
+	if errdefs.IsNotFound(err) {
+		return nil // removed by somebody else since
 	}
-	done, err := r.live.begin(verbRemove)
 	if err != nil {
 		return err
 	}
 	defer done()
-	if r, err = m.containers.Get(r.ID); errdefs.IsNotFound(err) {
-		return nil // removed by somebody else since
-	}
 	if r.Times.Finished != 0 {
 		select {
 		case <-r.live.reaped: // the exit path deletes the task
@@ -73,4 +70,27 @@ func (m *Manager) remove(ctx context.Context, r *Record) error {
 	m.containers.Forget(r.ID)
 	m.creates.Forget(r.ID)
 	return nil
+}
+
+// claim takes a container that does not run, so that nobody can start it. done
+// gives it back.
+func (m *Manager) claim(ctx context.Context, r *Record) (_ *Record, done func(), err error) {
+	for {
+		if err := m.Stop(ctx, r.ID, 0); err != nil {
+			return nil, nil, err
+		}
+		// A start may have come in between. It is waited for, and stopped, too;
+		// there is but one in the life of a container.
+		done, err := r.live.begin(verbRemove)
+		if err != nil {
+			continue
+		}
+		if r, err = m.containers.Get(r.ID); err == nil && !r.running() {
+			return r, done, nil
+		}
+		done()
+		if err != nil {
+			return nil, nil, err
+		}
+	}
 }

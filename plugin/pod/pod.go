@@ -256,6 +256,10 @@ func (m *Manager) Get(id string) (*Record, error) {
 	return r, nil
 }
 
+// Hold calls do with a pod, which stays as it is until do returns: what do shows
+// of a ready pod is seen by whoever stops it. do must not block.
+func (m *Manager) Hold(id string, do func(*Record) error) error { return m.pods.Hold(id, do) }
+
 // List returns all pods.
 func (m *Manager) List() []*Record {
 	var list []*Record

@@ -201,6 +201,22 @@ func (s *Store[T]) Update(ctx context.Context, id string, change func(T) (T, err
 	return next, nil
 }
 
+// Hold calls do with a record, which stays as it is until do returns. do must not
+// block. It returns NotFound for an unknown id, else what do returns.
+func (s *Store[T]) Hold(id string, do func(T) error) error {
+	e := s.entry(id)
+	if e == nil {
+		return fmt.Errorf("%s %q: %w", s.kind, id, errdefs.ErrNotFound)
+	}
+	e.write.Lock()
+	defer e.write.Unlock()
+	current := e.record.Load()
+	if current == nil || e.gone {
+		return fmt.Errorf("%s %q: %w", s.kind, id, errdefs.ErrNotFound)
+	}
+	return do(*current)
+}
+
 // Forget removes a record, or a reservation, whose durable home is gone, and
 // frees its name. Forgetting twice is harmless.
 func (s *Store[T]) Forget(id string) {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"testing"
 
@@ -189,6 +190,37 @@ func TestListIsOrdered(t *testing.T) {
 		if list[i-1].id >= list[i].id {
 			t.Fatalf("List is not ordered: %v", list)
 		}
+	}
+}
+
+func TestHoldKeepsWritersAway(t *testing.T) {
+	s, _ := newStore()
+	if err := s.Put(note{"a1", "web", 0}); err != nil {
+		t.Fatal(err)
+	}
+	var changing sync.WaitGroup
+	err := s.Hold("a1", func(held note) error {
+		changing.Go(func() {
+			if _, err := s.Update(t.Context(), "a1", func(n note) (note, error) { n.count++; return n, nil }); err != nil {
+				t.Error(err)
+			}
+		})
+		runtime.Gosched()
+		if now, err := s.Get("a1"); err != nil || now != held {
+			t.Errorf("while it is held the record is %v, %v", now, err)
+		}
+		return errdefs.ErrUnknown
+	})
+	if !errdefs.IsUnknown(err) {
+		t.Errorf("Hold = %v, want what the function returned", err)
+	}
+	changing.Wait()
+	if now, err := s.Get("a1"); err != nil || now.count != 1 {
+		t.Errorf("after it was held the record is %v, %v", now, err)
+	}
+	s.Forget("a1")
+	if err := s.Hold("a1", nil); !errdefs.IsNotFound(err) {
+		t.Errorf("Hold of a forgotten record: %v, want NotFound", err)
 	}
 }
 
