@@ -68,11 +68,29 @@ func (c *Child) Exit() Exit { return c.exit }
 // Signal sends a signal through the pidfd. A process that has ended is
 // errdefs.ErrNotFound, a number that is no signal errdefs.ErrInvalidArgument.
 func (c *Child) Signal(sig unix.Signal) error {
+	return c.send(sig, func(pidfd int) error { return unix.PidfdSendSignal(pidfd, sig, nil, 0) })
+}
+
+// KillGroup kills the process with its process group, if it leads one. Errors are
+// those of Signal.
+func (c *Child) KillGroup() error {
+	return c.send(unix.SIGKILL, func(pidfd int) error {
+		// While it is not reaped the number is its own.
+		if err := unix.PidfdSendSignal(pidfd, 0, nil, 0); err != nil {
+			return err
+		}
+		if group, err := unix.Getpgid(c.pid); err == nil && group == c.pid {
+			return unix.Kill(-group, unix.SIGKILL)
+		}
+		return unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0)
+	})
+}
+
+// send calls signal with the pidfd, if the process was not reaped.
+func (c *Child) send(sig unix.Signal, signal func(pidfd int) error) error {
 	sent := error(unix.ESRCH) // what a pidfd closed after reaping stands for
 	if conn, err := c.pidfd.SyscallConn(); err == nil {
-		_ = conn.Control(func(fd uintptr) {
-			sent = unix.PidfdSendSignal(int(fd), sig, nil, 0)
-		})
+		_ = conn.Control(func(fd uintptr) { sent = signal(int(fd)) })
 	}
 	switch {
 	case sent == nil:

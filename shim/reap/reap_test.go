@@ -5,9 +5,11 @@ package reap
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/containerd/errdefs"
@@ -60,6 +62,44 @@ func TestExitStatus(t *testing.T) {
 			t.Errorf("%s: signal after the end: %v, want not found", tt.script, err)
 		}
 	}
+}
+
+// TestKillGroup finds that what a process has started ends with it, and that nobody
+// else does when it is in somebody's group.
+func TestKillGroup(t *testing.T) {
+	r := newReaper(t)
+	out, in, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	cmd := exec.Command("sh", "-c", "sleep 1000 & sleep 1000")
+	cmd.Stdout = in
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	leader, err := r.Start(cmd)
+	in.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := leader.KillGroup(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, out); err != nil { // ends with the last of them
+		t.Error(err)
+	}
+	<-leader.Done()
+	if err := leader.KillGroup(); !errdefs.IsNotFound(err) {
+		t.Errorf("after the end: %v, want not found", err)
+	}
+
+	member, err := r.Start(exec.Command("sleep", "1000")) // in the group of this test
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := member.KillGroup(); err != nil {
+		t.Fatal(err)
+	}
+	<-member.Done()
 }
 
 func TestSignal(t *testing.T) {

@@ -41,6 +41,9 @@ func (c *container) signal(p *process, sig unix.Signal, all bool) error {
 		return err
 	case child == nil:
 		return fmt.Errorf("process not started: %w", errdefs.ErrFailedPrecondition)
+	case !p.isInit() && sig == unix.SIGKILL:
+		// What an exec has started would hold its output open, and go on for ever.
+		return child.KillGroup()
 	case !p.isInit() || group == nil:
 		return child.Signal(sig)
 	case sig == unix.SIGKILL && (all || !c.ownPids):

@@ -159,3 +159,6 @@ func (h *holder) Signal(sig unix.Signal) error {
 	}
 	return nil
 }
+
+// KillGroup implements child.
+func (h *holder) KillGroup() error { return h.Signal(unix.SIGKILL) }

@@ -44,6 +44,7 @@ type child interface {
 	Done() <-chan struct{}
 	Exit() reap.Exit
 	Signal(sig unix.Signal) error
+	KillGroup() error
 }
 
 func newProcess(execID string, cfg stdio.Config) *process {
