@@ -31,6 +31,9 @@ const maxExecOutput = 16 << 20
 // still in them, but a child that it left behind can hold them open for ever.
 const execDrain = 2 * time.Second
 
+// execStart bounds the start of a command.
+const execStart = time.Minute
+
 // execKill bounds the wait for a process that was killed.
 const execKill = 10 * time.Second
 
@@ -85,11 +88,45 @@ func (m *Manager) Exec(ctx context.Context, id string, opts ExecOptions) (uint32
 		return 0, fmt.Errorf("exec: %w", err)
 	}
 	c := command{ExecOptions: opts, containerd: m.Containerd, record: r, pipes: m.Dirs.io(r.ID), drain: cmp.Or(m.ExecDrain, execDrain)}
-	code, err := c.run(ctx, task, m.NewID())
+	code, err := m.exec(ctx, c, task)
+	if err != nil && ctx.Err() == nil && m.hasEnded(ctx, r, task) {
+		err = fmt.Errorf("it has ended: %w (%w)", errdefs.ErrFailedPrecondition, err)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("%s: exec: %w", r, err)
 	}
 	return code, nil
+}
+
+// exec runs a command. The shim is never asked with the caller's deadline: half a
+// start would leave a process that nobody knows of. A caller that goes while the
+// shim is busy, or stuck, does not wait for it: what has begun then is ended.
+func (m *Manager) exec(ctx context.Context, c command, task runtime.Task) (uint32, error) {
+	type begun struct {
+		process process
+		err     error
+	}
+	handed := make(chan begun)
+	m.wait.Go(func() {
+		p, err := c.begin(m.life, task, m.NewID())
+		select {
+		case handed <- begun{p, err}:
+		case <-ctx.Done():
+			if err == nil {
+				c.kill(m.life, p)
+				c.delete(m.life, p)
+			}
+		}
+	})
+	select {
+	case b := <-handed:
+		if b.err != nil {
+			return 0, b.err
+		}
+		return c.attend(ctx, b.process)
+	case <-ctx.Done():
+		return 0, context.Cause(ctx)
+	}
 }
 
 // command is one command on its way through a container.
@@ -101,48 +138,64 @@ type command struct {
 	drain      time.Duration
 }
 
-func (c command) run(ctx context.Context, task runtime.Task, execID string) (uint32, error) {
-	process, err := c.process(ctx)
-	if err != nil {
-		return 0, err
-	}
-	stdin := &closingReader{Reader: c.Stdin}
-	exec, err := task.Exec(ctx, execID, process, c.io(stdin))
-	if err != nil {
-		return 0, err
-	}
-	// From here on the exec is deleted whatever happens, and without the
-	// caller's deadline.
-	owned := context.WithoutCancel(ctx)
-	defer c.delete(owned, exec)
+// process is a command that runs.
+type process struct {
+	runtime.Process
+	exited <-chan runtime.ExitStatus
+	stdin  *closingReader
+}
 
-	exited, err := exec.Wait(owned)
+// begin starts the command. life is that of the wait for its exit.
+func (c command) begin(life context.Context, task runtime.Task, execID string) (process, error) {
+	ctx, cancel := context.WithTimeout(life, execStart)
+	defer cancel()
+	spec, err := c.spec(ctx)
 	if err != nil {
-		return 0, fmt.Errorf("wait for process: %w", err)
+		return process{}, err
 	}
-	if err := exec.Start(ctx); err != nil {
-		return 0, err
+	p := process{stdin: &closingReader{Reader: c.Stdin}}
+	if p.Process, err = task.Exec(ctx, execID, spec, c.io(p.stdin)); err != nil {
+		return process{}, err
 	}
-	stdin.afterEOF(func() {
-		_ = runtime.CloseStdin(owned, exec) // it may have ended
+	if p.exited, err = p.Wait(life); err != nil {
+		c.delete(life, p)
+		return process{}, fmt.Errorf("wait for process: %w", err)
+	}
+	if err := p.Start(ctx); err != nil {
+		if ctx.Err() != nil {
+			c.kill(life, p) // the shim has not answered: it may run
+		}
+		c.delete(life, p)
+		return process{}, err
+	}
+	return p, nil
+}
+
+// attend connects a process with its client and returns its exit code. When ctx
+// ends first it is killed.
+func (c command) attend(ctx context.Context, p process) (uint32, error) {
+	owned := context.WithoutCancel(ctx)
+	defer c.delete(owned, p)
+	p.stdin.afterEOF(func() {
+		_ = runtime.CloseStdin(owned, p) // it may have ended
 	})
 	resized, stopResizing := context.WithCancel(ctx)
 	defer stopResizing()
-	go resize(resized, exec, c.Resize)
+	go resize(resized, p, c.Resize)
 
 	select {
-	case status := <-exited:
+	case status := <-p.exited:
 		code, _, err := status.Result()
-		exec.IO().Wait()
+		p.IO().Wait()
 		return code, err
 	case <-ctx.Done():
-		c.kill(owned, exec, exited)
+		c.kill(owned, p)
 		return 0, context.Cause(ctx)
 	}
 }
 
-// process is the one of the container's spec, with another command.
-func (c command) process(ctx context.Context) (*specs.Process, error) {
+// spec is the process of the container's spec, with another command.
+func (c command) spec(ctx context.Context) (*specs.Process, error) {
 	spec, err := c.containerd.Spec(ctx, c.record.ID)
 	if err != nil {
 		return nil, fmt.Errorf("spec of container: %w", err)
@@ -174,23 +227,23 @@ func (c command) io(stdin io.Reader) cio.Creator {
 	}
 }
 
-func (c command) kill(ctx context.Context, exec runtime.Process, exited <-chan runtime.ExitStatus) {
+func (c command) kill(ctx context.Context, p process) {
 	ctx, cancel := context.WithTimeout(ctx, execKill)
 	defer cancel()
-	if err := exec.Kill(ctx, syscall.SIGKILL); err != nil && !errdefs.IsNotFound(err) {
+	if err := p.Kill(ctx, syscall.SIGKILL); err != nil && !errdefs.IsNotFound(err) {
 		log.G(ctx).WithError(err).WithField("container", c.record.ID).Warn("exec whose caller has gone is not killed")
 		return
 	}
 	select {
-	case <-exited:
+	case <-p.exited:
 	case <-ctx.Done():
 	}
 }
 
-func (c command) delete(ctx context.Context, exec runtime.Process) {
+func (c command) delete(ctx context.Context, p process) {
 	ctx, cancel := context.WithTimeout(ctx, execKill)
 	defer cancel()
-	if _, err := exec.Delete(ctx); err != nil && !errdefs.IsNotFound(err) {
+	if _, err := p.Delete(ctx); err != nil && !errdefs.IsNotFound(err) {
 		log.G(ctx).WithError(err).WithField("container", c.record.ID).Warn("exec is not deleted")
 	}
 }

@@ -78,6 +78,28 @@ func waitAgain(ctx context.Context, task runtime.Task) (<-chan runtime.ExitStatu
 	}
 }
 
+// hasEnded tells whether a call about a running container went wrong because the
+// container has ended since, and its shim perhaps with it.
+func (m *Manager) hasEnded(ctx context.Context, r *Record, task runtime.Task) bool {
+	status, err := task.Status(ctx)
+	if err == nil {
+		return status.Status == runtime.Stopped
+	}
+	if errdefs.IsNotFound(err) {
+		return true
+	}
+	// The shim does not answer. If it has ended, the exit is on its way.
+	timer := time.NewTimer(m.patience)
+	defer timer.Stop()
+	select {
+	case <-r.live.ended:
+		return true
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return false
+}
+
 // Announce takes down an exit that containerd has announced. It matters when
 // the shim is lost: containerd has the exit from the shim's delete command then,
 // and nobody else does.

@@ -79,7 +79,7 @@ func (m *Manager) applyResources(ctx context.Context, r *Record, resources *spec
 		return nil
 	}
 	err = runtime.SetResources(ctx, task, checked(resources))
-	if errdefs.IsNotFound(err) {
+	if err != nil && m.hasEnded(ctx, r, task) {
 		return nil
 	}
 	return err
