@@ -54,7 +54,7 @@ func (m *Manager) updateResources(ctx context.Context, r *Record, want *runtimea
 	if err := m.Containerd.SaveSpec(ctx, r.ID, updated); err != nil {
 		return fmt.Errorf("save spec: %w", err)
 	}
-	if err := m.applyResources(ctx, r, updated.Linux.Resources); err != nil {
+	if err := m.applyResources(ctx, r, checked(current.Linux.Resources, updated.Linux.Resources)); err != nil {
 		if restore := m.Containerd.SaveSpec(context.WithoutCancel(ctx), r.ID, current); restore != nil {
 			log.G(ctx).WithError(restore).WithField("container", r.ID).Error("spec keeps limits that were refused")
 		}
@@ -78,21 +78,31 @@ func (m *Manager) applyResources(ctx context.Context, r *Record, resources *spec
 	if task == nil {
 		return nil
 	}
-	err = runtime.SetResources(ctx, task, checked(resources))
+	err = runtime.SetResources(ctx, task, resources)
 	if err != nil && m.hasEnded(ctx, r, task) {
 		return nil
 	}
 	return err
 }
 
-// checked asks the OCI runtime to look at the memory in use before it sets a
-// limit. With cgroup v1 the kernel does so itself.
-func checked(resources *specs.LinuxResources) *specs.LinuxResources {
-	if resources.Memory == nil || resources.Memory.Limit == nil {
-		return resources
+// checked asks the OCI runtime to look at the memory in use before it lowers a
+// limit of cgroup v2; with v1 the kernel does. A limit that stays is no matter: the
+// memory in use, with the page cache, may well have reached it.
+func checked(current, updated *specs.LinuxResources) *specs.LinuxResources {
+	limit := memoryLimit(updated)
+	if old := memoryLimit(current); limit <= 0 || old > 0 && limit >= old {
+		return updated
 	}
-	next, memory := *resources, *resources.Memory
+	next, memory := *updated, *updated.Memory
 	memory.CheckBeforeUpdate = new(true)
 	next.Memory = &memory
 	return &next
+}
+
+// memoryLimit is in bytes; zero and below is none.
+func memoryLimit(r *specs.LinuxResources) int64 {
+	if r == nil || r.Memory == nil || r.Memory.Limit == nil {
+		return 0
+	}
+	return *r.Memory.Limit
 }

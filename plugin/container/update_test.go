@@ -64,17 +64,24 @@ func TestUpdateResourcesNotRunning(t *testing.T) {
 	}
 }
 
-// A memory limit is only set when it does not kill the container.
+// A memory limit is only lowered when it does not kill the container.
 func TestUpdateIsChecked(t *testing.T) {
-	limit := int64(1000)
-	asked := &specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: &limit}}
-	if got := checked(asked).Memory.CheckBeforeUpdate; got == nil || !*got {
-		t.Error("the runtime is not asked to check the memory in use")
+	for _, c := range []struct {
+		current, updated int64
+		want             bool
+	}{
+		{2000, 1000, true}, {0, 1000, true}, {-1, 1000, true}, {1000, 1000, false}, {1000, 2000, false}, {1000, -1, false}, {0, 0, false},
+	} {
+		current, updated := &specs.LinuxMemory{Limit: &c.current}, &specs.LinuxMemory{Limit: &c.updated}
+		got := checked(&specs.LinuxResources{Memory: current}, &specs.LinuxResources{Memory: updated}).Memory.CheckBeforeUpdate
+		if asked := got != nil && *got; asked != c.want {
+			t.Errorf("from %d to %d: is the memory in use looked at? %t", c.current, c.updated, asked)
+		}
+		if updated.CheckBeforeUpdate != nil {
+			t.Error("the container's spec is changed")
+		}
 	}
-	if asked.Memory.CheckBeforeUpdate != nil {
-		t.Error("the container's spec is changed")
-	}
-	if without := (&specs.LinuxResources{Memory: &specs.LinuxMemory{}}); checked(without) != without {
+	if nothing := (&specs.LinuxResources{}); checked(nil, nothing) != nothing {
 		t.Error("there is no limit to check")
 	}
 }
