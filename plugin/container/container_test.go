@@ -230,28 +230,6 @@ func TestStartFailure(t *testing.T) {
 	}
 }
 
-// A container that joins the PID namespace of another is not started when the other has ended: its pid may be
-// somebody else's.
-func TestTargetEndsBeforeStart(t *testing.T) {
-	f := newMachine()
-	m := newManager(t, f, t.TempDir())
-	target := mustStart(t, m, "app")
-	debug := containerConfig("debug")
-	debug.Linux = &runtimeapi.LinuxContainerConfig{SecurityContext: &runtimeapi.LinuxContainerSecurityContext{
-		NamespaceOptions: &runtimeapi.NamespaceOption{Pid: runtimeapi.NamespaceMode_TARGET, TargetId: target},
-	}}
-	id, err := m.Create(t.Context(), "pod1", debug)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := record(t, m, target)
-	f.task(target).end(0)
-	<-r.live.reaped
-	if err := m.Start(t.Context(), id); !errdefs.IsFailedPrecondition(err) {
-		t.Errorf("Start = %v, want FailedPrecondition", err)
-	}
-}
-
 func TestStopSignalsThenKills(t *testing.T) {
 	f := newMachine()
 	m := newManager(t, f, t.TempDir())

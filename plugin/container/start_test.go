@@ -8,6 +8,8 @@ import (
 	"time"
 
 	containerd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/errdefs"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 )
@@ -42,5 +44,27 @@ func TestStartThatWasNotSaved(t *testing.T) {
 	}
 	if got := startedBefore(now, runtime.Status{Status: containerd.Running}); got != now {
 		t.Errorf("start of a process that runs: %v", got)
+	}
+}
+
+// A container that joins the PID namespace of another is not started when the other has ended: its pid may be
+// somebody else's.
+func TestTargetEndsBeforeStart(t *testing.T) {
+	f := newMachine()
+	m := newManager(t, f, t.TempDir())
+	target := mustStart(t, m, "app")
+	debug := containerConfig("debug")
+	debug.Linux = &runtimeapi.LinuxContainerConfig{SecurityContext: &runtimeapi.LinuxContainerSecurityContext{
+		NamespaceOptions: &runtimeapi.NamespaceOption{Pid: runtimeapi.NamespaceMode_TARGET, TargetId: target},
+	}}
+	id, err := m.Create(t.Context(), "pod1", debug)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := record(t, m, target)
+	f.task(target).end(0)
+	<-r.live.reaped
+	if err := m.Start(t.Context(), id); !errdefs.IsFailedPrecondition(err) {
+		t.Errorf("Start = %v, want FailedPrecondition", err)
 	}
 }
