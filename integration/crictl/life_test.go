@@ -3,6 +3,7 @@
 package crictl
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -71,6 +72,13 @@ func (u user) inspect(t *testing.T, pod, id string) {
 			Network  struct{ IP string }
 			Metadata struct{ Name, Namespace, UID string }
 		}
+		Info struct {
+			RuntimeSpec struct {
+				Linux struct {
+					Namespaces []struct{ Type, Path string }
+				}
+			}
+		}
 	}
 	u.runJSON(t, &podStatus, "inspectp", pod)
 	equal(t, "state of the pod", podStatus.Status.State, "SANDBOX_READY")
@@ -78,17 +86,28 @@ func (u user) inspect(t *testing.T, pod, id string) {
 	if !strings.HasPrefix(podStatus.Status.Network.IP, "198.18.") {
 		t.Errorf("the pod's address is %q, not one of the bench's network", podStatus.Status.Network.IP)
 	}
+	if !slices.ContainsFunc(podStatus.Info.RuntimeSpec.Linux.Namespaces, func(n struct{ Type, Path string }) bool {
+		return n.Type == "network" && n.Path != ""
+	}) {
+		t.Errorf("inspectp: no path of the network namespace in %+v", podStatus.Info)
+	}
 	var status struct {
 		Status struct {
 			LogPath   string
 			Image     struct{ Image string }
 			StartedAt string
 		}
-		Info struct{ Pid int }
+		Info struct {
+			Pid         int
+			SandboxID   string
+			RuntimeSpec struct{ Process struct{ Args []string } }
+		}
 	}
 	u.runJSON(t, &status, "inspect", id)
 	equal(t, "image of the container", status.Status.Image.Image, image.Busybox)
 	equal(t, "log of the container", status.Status.LogPath, u.Path("logs", "life", "main.log"))
+	equal(t, "pod of the container", status.Info.SandboxID, pod)
+	equal(t, "arguments of the container", strings.Join(status.Info.RuntimeSpec.Process.Args, " "), "sleep 1000")
 	if status.Info.Pid == 0 || status.Status.StartedAt == "" {
 		t.Errorf("inspect: no pid or start time: %+v", status)
 	}
@@ -188,7 +207,9 @@ func info(t *testing.T, u user) {
 				Status bool
 			}
 		}
-		RuntimeHandlers []struct{ Name string }
+		RuntimeHandlers   []struct{ Name string }
+		LastCNILoadStatus string
+		Golang            string
 	}
 	u.runJSON(t, &status, "info")
 	for _, condition := range status.Status.Conditions {
@@ -196,6 +217,8 @@ func info(t *testing.T, u user) {
 			t.Errorf("info: %s is false", condition.Type)
 		}
 	}
+	equal(t, "CNI load status of info", status.LastCNILoadStatus, "OK")
+	contains(t, "Go version of info", status.Golang, "go1.")
 	var handlers []string
 	for _, handler := range status.RuntimeHandlers {
 		handlers = append(handlers, handler.Name)
