@@ -433,6 +433,33 @@ func TestRecover(t *testing.T) {
 }
 
 // What a crash left in the directories goes at the next start.
+// A record that is broken is skipped, and its folders stay for who looks at it.
+func TestRecoverSkipsABrokenRecord(t *testing.T) {
+	f, dir := newMachine(), t.TempDir()
+	before := newManager(t, f, dir)
+	id := mustCreate(t, before, "app")
+	before.Close()
+	if err := before.Dirs.make("bad1"); err != nil {
+		t.Fatal(err)
+	}
+	for id, content := range map[string]string{"bad1": "{", "bad2": "null", "bad3": `{"id":"other"}`, "bad4": ""} {
+		f.saved[id] = []byte(content)
+	}
+	after := newManager(t, f, dir)
+	if err := after.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if list := after.List(); len(list) != 1 || list[0].ID != id {
+		t.Errorf("containers = %v", list)
+	}
+	if _, err := os.Stat(after.Dirs.io("bad1")); err != nil {
+		t.Error(err)
+	}
+	if err := after.Start(t.Context(), id); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestRecoverRemovesStrayDirectories(t *testing.T) {
 	f, dir := newMachine(), t.TempDir()
 	before := newManager(t, f, dir)

@@ -69,7 +69,10 @@ func (m *Manager) Recover(ctx context.Context) error {
 func (m *Manager) recover(ctx context.Context, saved runtime.Record) error {
 	r := new(Record)
 	if err := json.Unmarshal(saved.JSON, r); err != nil {
-		return fmt.Errorf("decode record: %w", err)
+		return fmt.Errorf("decode record (ctr -n k8s.io containers rm removes it): %w", err)
+	}
+	if r.ID != saved.ID { // its folders would be another's
+		return fmt.Errorf("the record is that of container %q (ctr -n k8s.io containers rm removes it): %w", r.ID, errdefs.ErrDataLoss)
 	}
 	streams, err := m.openStreams(r)
 	if err != nil {

@@ -310,7 +310,9 @@ func TestRecoverSkipsABrokenRecord(t *testing.T) {
 	if _, err := newManager(t, f).Run(t.Context(), ownPID("web"), ""); err != nil {
 		t.Fatal(err)
 	}
-	f.saved["bad"] = []byte("{")
+	for id, content := range map[string]string{"bad1": "{", "bad2": "null", "bad3": `{"id":"other"}`, "bad4": ""} {
+		f.saved[id] = []byte(content)
+	}
 	after := newManager(t, f)
 	if err := after.Recover(t.Context()); err != nil {
 		t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
 
 	"github.com/containerd-lite/containerd-lite/internal/undo"
@@ -43,6 +44,9 @@ func (m *Manager) recover(ctx context.Context, saved runtime.Record) error {
 	r := new(Record)
 	if err := json.Unmarshal(saved.JSON, r); err != nil {
 		return fmt.Errorf("decode record: %w", err)
+	}
+	if r.ID != saved.ID { // its folders would be another's
+		return fmt.Errorf("the record is that of pod sandbox %q: %w", r.ID, errdefs.ErrDataLoss)
 	}
 	if err := m.pods.Put(r); err != nil {
 		return err
