@@ -30,6 +30,7 @@ func TestCrictl(t *testing.T) {
 		{"exit code", exitCode},
 		{"logs -f", followLogs},
 		{"logs", logs},
+		{"exec --sync", execSync},
 		{"exec", over(spdy, exec)},
 		{"exec over WebSocket", over(webSocket, exec)},
 		{"exec -it", over(spdy, execTerminal)},

@@ -68,6 +68,26 @@ func over(transport string, test func(t *testing.T, u user, transport string)) f
 	return func(t *testing.T, u user) { test(t, u, transport) }
 }
 
+// execSync finds that the answer is cut to what the caller takes, and that a command that takes too long ends with
+// all that it has started.
+func execSync(t *testing.T, u user) {
+	_, id := u.sleeper(t, "sync")
+	out := u.run(t, "exec", "--sync", id, "sh", "-c", "head -c 20000000 /dev/zero | tr '\\0' x")
+	if len(out) != 16_000_000 {
+		t.Errorf("exec --sync printed %d bytes, want 16000000", len(out))
+	}
+	_, err := harness.Output(u.Crictl(t.Context(), "exec", "--sync", "--timeout", "1", id, "sh", "-c", "cat /dev/zero >/dev/null & cat /dev/zero >/dev/null"))
+	if err == nil || !strings.Contains(err.Error(), "DeadlineExceeded") {
+		t.Errorf("exec --sync that takes too long: %v", err)
+	}
+	if u.Handler != harness.HandlerLite {
+		return // the stock shim kills the command alone
+	}
+	if err := u.AwaitProcesses(t.Context(), "cat", 0); err != nil {
+		t.Error(err)
+	}
+}
+
 func exec(t *testing.T, u user, transport string) {
 	_, id := u.sleeper(t, "exec")
 	equal(t, "exec", u.run(t, "exec", "--transport", transport, id, "echo", "hello"), "hello")

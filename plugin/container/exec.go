@@ -21,10 +21,11 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
 
-// maxExecOutput bounds what ExecSync keeps of each stream, in bytes; the rest
-// is read and dropped. The kubelet refuses larger answers, and a probe that
-// prints for ever must not take the node's memory (CVE-2022-31030).
-const maxExecOutput = 16 << 20
+// maxExecOutput bounds what ExecSync keeps of both streams, in bytes; the rest is
+// read and dropped. A probe that prints for ever must not take the node's memory
+// (CVE-2022-31030). The CRI says 16 MB for each; the kubelet takes no message
+// above 16 MiB, and would get an error instead of the exit code.
+const maxExecOutput = 16_000_000
 
 // execDrain is how long an exec's streams are read on after its process has
 // ended, where drain_exec_sync_io_timeout does not say: what it wrote last is
@@ -50,8 +51,8 @@ type ExecOptions struct {
 	Resize         <-chan Size
 }
 
-// Result is what a command printed, up to 16 MiB of each stream, and its exit
-// code.
+// Result is what a command printed, up to 16 MB, and its exit code. When there was
+// more, each stream keeps its half, and what the other does not need.
 type Result struct {
 	Stdout, Stderr []byte
 	Code           uint32
@@ -70,7 +71,15 @@ func (m *Manager) ExecSync(ctx context.Context, id string, command []string, tim
 	if err != nil {
 		return Result{}, err
 	}
-	return Result{Stdout: out.bytes(), Stderr: errOut.bytes(), Code: code}, nil
+	stdout, stderr := fit(out.bytes(), errOut.bytes())
+	return Result{Stdout: stdout, Stderr: stderr, Code: code}, nil
+}
+
+// fit cuts two streams to what fits into one answer.
+func fit(stdout, stderr []byte) ([]byte, []byte) {
+	forStderr := max(maxExecOutput/2, maxExecOutput-len(stdout))
+	stderr = stderr[:min(len(stderr), forStderr)]
+	return stdout[:min(len(stdout), maxExecOutput-len(stderr))], stderr
 }
 
 // Exec runs a command in a running container, connected to the streams of opts,

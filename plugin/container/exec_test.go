@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -160,5 +161,31 @@ func TestUpdateOfAContainerThatEnds(t *testing.T) {
 	f.task(id).mu.Unlock()
 	if err := m.UpdateResources(t.Context(), id, resources); err != nil {
 		t.Errorf("update of a container that ends = %v", err)
+	}
+}
+
+// What a command prints fits into one message, and both streams are heard.
+func TestExecSyncOutputIsBounded(t *testing.T) {
+	const all, half = maxExecOutput, maxExecOutput / 2
+	for _, tt := range []struct{ stdout, stderr, wantOut, wantErr int }{
+		{3, 2, 3, 2},
+		{all + 5, 0, all, 0},
+		{0, all + 5, 0, all},
+		{all + 5, 7, all - 7, 7},
+		{7, all + 5, 7, all - 7},
+		{all, all, half, half},
+	} {
+		var out, errOut limitedBuffer
+		for buffer, size := range map[*limitedBuffer]int{&out: tt.stdout, &errOut: tt.stderr} {
+			for piece := range slices.Chunk(make([]byte, size), 1<<20) {
+				if n, err := buffer.Write(piece); err != nil || n != len(piece) {
+					t.Fatalf("Write = %d, %v", n, err)
+				}
+			}
+		}
+		stdout, stderr := fit(out.bytes(), errOut.bytes())
+		if len(stdout) != tt.wantOut || len(stderr) != tt.wantErr {
+			t.Errorf("%d and %d bytes become %d and %d, want %d and %d", tt.stdout, tt.stderr, len(stdout), len(stderr), tt.wantOut, tt.wantErr)
+		}
 	}
 }
