@@ -138,10 +138,10 @@ func (b *Bench) start(ctx context.Context) error {
 func (b *Bench) Close(ctx context.Context) error {
 	var found []error
 	if b.baseline != nil && b.Daemon.Running() {
-		found = append(found, b.CheckLeaks(ctx), b.removePods(ctx))
+		found = append(found, b.CheckLeaks(ctx), b.RemovePods(ctx))
 	}
 	if b.Daemon != nil {
-		found = append(found, b.Daemon.Stop(), b.Daemon.saveLog())
+		found = append(found, b.Daemon.Stop(), b.Daemon.SaveLog())
 	}
 	if b.Registry != nil {
 		b.Registry.Close()

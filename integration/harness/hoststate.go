@@ -17,8 +17,6 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-const cgroupRoot = "/sys/fs/cgroup"
-
 // hostState looks at everything on the machine that a container runtime makes.
 func (b *Bench) hostState() (State, error) {
 	state := State{}

@@ -114,6 +114,11 @@ func (c *CRI) AwaitState(ctx context.Context, container string, state runtimeapi
 // Await calls probe until it succeeds; for what has no event to wait for. The error, after a time that only
 // guards against a hang, is the last one of probe.
 func Await(ctx context.Context, probe func() error) error {
+	return AwaitEvery(ctx, 20*time.Millisecond, probe)
+}
+
+// AwaitEvery is [Await] for a probe that costs what it asks more than a few microseconds.
+func AwaitEvery(ctx context.Context, pause time.Duration, probe func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, hang)
 	defer cancel()
 	for {
@@ -124,7 +129,7 @@ func Await(ctx context.Context, probe func() error) error {
 		select {
 		case <-ctx.Done():
 			return err
-		case <-time.After(20 * time.Millisecond):
+		case <-time.After(pause):
 		}
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,8 +16,8 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// removePods stops and removes the pods that a failed test left, so that nothing of them stays on the machine.
-func (b *Bench) removePods(ctx context.Context) error {
+// RemovePods stops and removes all pods, such as a failed test left, so that nothing of them stays on the machine.
+func (b *Bench) RemovePods(ctx context.Context) error {
 	client, err := b.CRI()
 	if err != nil {
 		return err
@@ -89,46 +88,4 @@ func (b *Bench) sweep() error {
 		}
 	}
 	return errors.Join(append(errs, b.sweepCgroups())...)
-}
-
-// containerCgroups returns the cgroups of containerd's namespaces, parents first. runc makes the parent of a
-// container's cgroup and keeps it.
-func containerCgroups() ([]string, error) {
-	var found []string
-	for _, namespace := range []string{Namespace, "default"} {
-		for _, pattern := range []string{cgroupRoot + "/" + namespace, cgroupRoot + "/*/" + namespace} {
-			tops, err := filepath.Glob(pattern)
-			if err != nil {
-				return nil, err
-			}
-			for _, top := range tops {
-				found = append(found, top)
-				if err := walk(top, func(path string, entry fs.DirEntry) {
-					if entry.IsDir() {
-						found = append(found, path)
-					}
-				}); err != nil {
-					return nil, err
-				}
-			}
-		}
-	}
-	return found, nil
-}
-
-// sweepCgroups removes the cgroups that the bench caused. One that has processes stays.
-func (b *Bench) sweepCgroups() error {
-	now, err := containerCgroups()
-	if err != nil {
-		return err
-	}
-	for _, dir := range slices.Backward(now) {
-		if slices.Contains(b.cgroups, dir) {
-			continue
-		}
-		if err := unix.Rmdir(dir); err != nil && !errors.Is(err, unix.EBUSY) && !errors.Is(err, unix.ENOENT) {
-			return fmt.Errorf("sweep: cgroup %s: %w", dir, err)
-		}
-	}
-	return nil
 }
