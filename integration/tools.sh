@@ -17,6 +17,7 @@ tools=$top/.tools
 runc=v1.5.2
 containerd=v2.4.2
 critools=v1.36.0
+kubernetes=v1.37.0
 cniplugins=v1.9.1
 golangci=v2.15.0
 
@@ -85,6 +86,25 @@ runtime_tools() {
 	CGO_ENABLED=0 tool bin/critest $k $critools cmd/critest test -ldflags "-X $k/pkg/version.Version=$critools"
 }
 
+# kubelet builds the kubelet from the module k8s.io/kubernetes. Its go.mod replaces its staging modules by folders that
+# are not in the module, and that are published as modules of their own, v0.X.Y for v1.X.Y.
+kubelet() {
+	local out=$tools/bin/kubelet mark=$tools/versions/bin-kubelet source=$tools/kubernetes
+	if [ -x "$out" ] && [ "$(cat "$mark" 2>/dev/null)" = "$kubernetes" ]; then return; fi
+	say "building kubelet $kubernetes, for some minutes"
+	(cd / && go mod download "k8s.io/kubernetes@$kubernetes")
+	rm -rf "$source"
+	cp -r --no-preserve=mode "$(go env GOMODCACHE)/k8s.io/kubernetes@$kubernetes" "$source"
+	(
+		cd "$source"
+		awk -v version="${kubernetes/v1/v0}" '/=> \.\/staging\// { print "-replace=" $1 "=" $1 "@" version }' go.mod | xargs go mod edit
+		GOWORK=off go build -mod=mod -trimpath -buildvcs=false -o "$out" \
+			-ldflags "-s -w -X k8s.io/component-base/version.gitVersion=$kubernetes" ./cmd/kubelet
+	)
+	rm -rf "$source"
+	printf '%s' "$kubernetes" >"$mark"
+}
+
 cni_plugins() {
 	local plugin
 	for plugin in main/bridge main/loopback main/ptp main/host-device ipam/host-local \
@@ -100,7 +120,7 @@ linter() {
 mkdir -p "$tools/bin" "$tools/cni" "$tools/versions"
 command -v go >/dev/null || { echo "Go is needed: https://go.dev/dl" >&2; exit 1; }
 case ${1:-all} in
-	all) debian_packages; guest_packages; runtime_tools; cni_plugins ;;
+	all) debian_packages; guest_packages; runtime_tools; cni_plugins; kubelet ;;
 	lint) linter ;;
 	*) echo "usage: $0 [all|lint]" >&2; exit 2 ;;
 esac
