@@ -17,10 +17,10 @@ UNIT    = $$(go list ./... | grep -v /integration)
 FUZZFOR ?= 10s
 
 .DEFAULT_GOAL := help
-.PHONY: help build tools test unit integration critest lint fuzz demo dev bench clean
+.PHONY: help build tools test unit integration critest kubelet-test lint fuzz demo dev bench clean
 
 help: ## print this help
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build containerd-lite and containerd-shim-lite-v2 into bin/
 	CGO_ENABLED=0 go build -trimpath -tags no_cri -ldflags "-s -w" -o bin/containerd-lite ./cmd/containerd-lite
@@ -40,6 +40,9 @@ integration: build tools ## every suite of integration/ against a running daemon
 
 critest: build tools ## critest v1.36.0 alone: prints its numbers per group
 	go run ./integration/count critest -count 1 -timeout 60m ./integration/critest
+
+kubelet-test: build tools ## a real kubelet v1.37 with static pods: what users do with pods
+	go run ./integration/count kubelet -count 1 -timeout 60m ./integration/kubelet
 
 lint: ## golangci-lint
 	integration/tools.sh lint

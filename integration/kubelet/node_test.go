@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package kubelet runs a real kubelet, standalone and with static pods, on the daemon of a bench. What it shows is
+// read through the kubelet's own API, as the API server and kubectl would.
+package kubelet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"text/template"
+	"time"
+
+	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
+	"k8s.io/client-go/rest"
+
+	"github.com/containerd-lite/containerd-lite/integration/harness"
+)
+
+// pause is how long the kubelet is left alone between two questions.
+const pause = 200 * time.Millisecond
+
+// node is a kubelet on the daemon of a bench.
+type node struct {
+	*harness.Bench
+	*harness.CRI
+	kubelet *harness.Process
+	config  config
+	rest    *rest.Config
+	client  *http.Client
+}
+
+// config is what runs of the kubelet differ in.
+type config struct {
+	Gates    map[string]bool
+	Port     int32
+	Cgroup   string
+	Eviction string // imagefs.available below which the kubelet removes unused images
+	Args     []string
+}
+
+// configTemplate has everything under the bench's root, evicts nothing, and makes the kubelet look often.
+var configTemplate = template.Must(template.New("kubelet.yaml").Parse(`apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+containerRuntimeEndpoint: unix://{{.Daemon.Socket}}
+staticPodPath: {{.Path "kubelet" "manifests"}}
+podLogsDir: {{.Path "kubelet" "logs"}}
+volumePluginDir: {{.Path "kubelet" "plugins"}}
+resolvConf: {{.Path "kubelet" "resolv.conf"}}
+address: 127.0.0.1
+port: {{.Config.Port}}
+healthzPort: 0
+authentication: {anonymous: {enabled: true}, webhook: {enabled: false}}
+authorization: {mode: AlwaysAllow}
+cgroupDriver: cgroupfs
+cgroupRoot: {{.Config.Cgroup}}
+enforceNodeAllocatable: []
+failCgroupV1: false
+failSwapOn: false
+makeIPTablesUtilChains: false
+oomScoreAdj: 0
+fileCheckFrequency: 1s
+syncFrequency: 2s
+volumeStatsAggPeriod: 1s
+registryPullQPS: 0
+serializeImagePulls: false
+crashLoopBackOff: {maxContainerRestartPeriod: 1s}
+containerLogMaxSize: 4Ki
+containerLogMaxFiles: 100
+containerLogMonitorInterval: 3s
+imageMinimumGCAge: 1ms
+localStorageCapacityIsolation: true
+evictionPressureTransitionPeriod: 1s
+evictionHard:
+  memory.available: "0%"
+  nodefs.available: "0%"
+  nodefs.inodesFree: "0%"
+  imagefs.available: "{{.Config.Eviction}}"
+  imagefs.inodesFree: "0%"
+featureGates:
+{{- range $gate, $on := .Config.Gates}}
+  {{$gate}}: {{$on}}
+{{- end}}
+`))
+
+// start gives a test a bench and a kubelet with these feature gates and further arguments.
+func start(t *testing.T, gates map[string]bool, args ...string) *node {
+	t.Helper()
+	b := harness.Start(t)
+	if _, err := os.Stat(b.Tool("kubelet")); err != nil {
+		t.Skip("this machine lacks .tools/bin/kubelet (make tools)")
+	}
+	keepHost(t, b)
+	n := &node{Bench: b, kubelet: b.NewProcess("kubelet"), config: config{Gates: gates, Eviction: "0%", Args: args}}
+	var err error
+	if n.config.Cgroup, err = b.MakeCgroup(); err != nil {
+		t.Fatal(err)
+	}
+	if n.config.Port, err = harness.FreePort(); err != nil {
+		t.Fatal(err)
+	}
+	if n.CRI, err = b.CRI(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { n.CRI.Close() })
+	n.rest = &rest.Config{
+		Host: fmt.Sprintf("https://127.0.0.1:%d", n.config.Port),
+		// The kubelet signs its certificate itself, and anew for every bench.
+		TLSClientConfig: rest.TLSClientConfig{Insecure: true},
+	}
+	if n.client, err = rest.HTTPClientFor(n.rest); err != nil {
+		t.Fatal(err)
+	}
+	for _, folder := range []string{"manifests", "logs", "plugins", "share"} {
+		if err := os.MkdirAll(b.Path("kubelet", folder), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(b.Path("kubelet", "resolv.conf"), []byte("nameserver 127.0.0.1\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { n.close(t) })
+	if err := shareRoot(n.Path("kubelet", "root")); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.startKubelet(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// shareRoot makes the kubelet's folder a mount of its own that shares with the kubelet's namespace what is mounted below.
+func shareRoot(root string) error {
+	if err := os.MkdirAll(root, 0o755); err != nil {
+		return err
+	}
+	if err := unix.Mount(root, root, "", unix.MS_BIND, ""); err != nil {
+		return err
+	}
+	return unix.Mount("", root, "", unix.MS_SHARED, "")
+}
+
+// close stops the kubelet. Its pods are gone by then, but for a kubelet with an API server that is away: that one
+// removes nothing.
+func (n *node) close(t *testing.T) {
+	t.Helper()
+	if t.Failed() {
+		t.Logf("the kubelet's last words:\n%s", n.kubelet.LogTail(30))
+	}
+	errs := []error{n.kubelet.Stop(), n.kubelet.SaveLog()}
+	if n.away() {
+		errs = append(errs, n.RemovePods(harness.After(t)))
+	}
+	mounts, err := mountinfo.GetMounts(mountinfo.PrefixFilter(n.Path("kubelet")))
+	errs = append(errs, err)
+	for _, m := range slices.Backward(mounts) {
+		if m.Mountpoint != n.Path("kubelet", "root") && !n.away() {
+			errs = append(errs, fmt.Errorf("left behind: mount %s", m.Mountpoint))
+		}
+		errs = append(errs, unix.Unmount(m.Mountpoint, unix.MNT_DETACH))
+	}
+	if err := errors.Join(errs...); err != nil {
+		t.Error(err)
+	}
+}
+
+// away says whether the kubelet has an API server, which does not answer.
+func (n *node) away() bool { return len(n.config.Args) > 0 }
+
+// inItsPlace, run in a mount namespace, puts the bench's containerd.sock where cAdvisor, which is in the kubelet, looks
+// for it whatever the kubelet is configured to. What the kubelet mounts below its root folder is seen outside.
+const inItsPlace = `
+mount --make-private "$(findmnt --noheadings --output TARGET --target /run/containerd)"
+mount --bind "$0" /run/containerd
+exec "$@"`
+
+// startKubelet starts the kubelet and returns when it is healthy.
+func (n *node) startKubelet(ctx context.Context) error {
+	var text strings.Builder
+	data := struct {
+		*harness.Bench
+		Config config
+	}{n.Bench, n.config}
+	if err := configTemplate.Execute(&text, data); err != nil {
+		return err
+	}
+	file := n.Path("kubelet.yaml")
+	if err := os.WriteFile(file, []byte(text.String()), 0o600); err != nil {
+		return err
+	}
+	args := append([]string{
+		"--mount", "--propagation", "unchanged", "sh", "-euc", inItsPlace, n.Root, n.Tool("kubelet"),
+		"--config", file, "--root-dir", n.Path("kubelet", "root"), "--cert-dir", n.Path("kubelet", "pki"),
+		"--hostname-override", nodeName,
+	}, n.config.Args...)
+	if err := n.kubelet.Run("unshare", args...); err != nil {
+		return err
+	}
+	return n.until(ctx, func() error {
+		_, err := n.get(ctx, "/healthz")
+		return err
+	})
+}
+
+// until is [harness.AwaitEvery] for what only a running kubelet can bring about: it gives up when the kubelet ends.
+func (n *node) until(ctx context.Context, probe func() error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ended := n.kubelet.Ended()
+	go func() {
+		select {
+		case <-ended:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	err := harness.AwaitEvery(ctx, pause, probe)
+	if err != nil && !n.kubelet.Running() {
+		return fmt.Errorf("the kubelet ended: %w\n%s", n.kubelet.Exit(), n.kubelet.LogTail(20))
+	}
+	return err
+}
+
+// restartKubelet stops the kubelet and starts it again.
+func (n *node) restartKubelet(ctx context.Context) error {
+	if err := n.kubelet.Stop(); err != nil {
+		return err
+	}
+	return n.startKubelet(ctx)
+}
