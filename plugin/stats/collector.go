@@ -141,7 +141,7 @@ func (c *Collector) network(r *pod.Record, members []*container.Record) *network
 	if r.HostNetwork() || r.Namespaces.Net == "" || r.State == pod.Stopped {
 		return nil
 	}
-	var pids []uint32
+	pids := []uint32{r.PID}
 	for _, member := range members {
 		if member.State() == runtimeapi.ContainerState_CONTAINER_RUNNING {
 			pids = append(pids, member.PID)
