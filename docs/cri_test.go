@@ -27,7 +27,6 @@ var later = []string{"CheckpointContainer", "CheckpointPod", "RestorePod"}
 // soon is what other branches are about to bring.
 var soon = []string{
 	"containers_statuses", "timestamp",
-	"UpdatePodSandboxResources", "pod_sandbox_id", "overhead", "resources",
 }
 
 // row is a line of a table of cri.md.

@@ -39,6 +39,7 @@ func TestRestart(t *testing.T) {
 	h.NoLeaks(t, "kill -9 while pods start", func(t *testing.T) { killWhileStarting(t, b) })
 	h.NoLeaks(t, "kill -9 while pods stop", func(t *testing.T) { killWhileStopping(t, b) })
 	h.NoLeaks(t, "SIGTERM and start", func(t *testing.T) { orderly(t, b) })
+	h.NoLeaks(t, "resources of a pod", func(t *testing.T) { podResources(t, b) })
 	h.NoLeaks(t, "the pod's task", func(t *testing.T) { podTask(t, b) })
 	h.NoLeaks(t, "shim killed", func(t *testing.T) { shimKilled(t, b) })
 	h.NoLeaks(t, "shim and daemon killed", func(t *testing.T) { shimAndDaemonKilled(t, b) })
@@ -237,6 +238,32 @@ func orderly(t *testing.T, b bench) {
 	}
 	b.checkRunning(t, p)
 	b.checkLists(t, []pod{p})
+	if err := b.RemovePod(t.Context(), p.id); err != nil {
+		t.Error(err)
+	}
+}
+
+// podResources updates the resources of a pod, which are remembered.
+func podResources(t *testing.T, b bench) {
+	p := b.start(t, "resized")
+	_, err := b.UpdatePodSandboxResources(t.Context(), &runtimeapi.UpdatePodSandboxResourcesRequest{
+		PodSandboxId: p.id,
+		Resources:    &runtimeapi.LinuxContainerResources{CpuShares: 512, MemoryLimitInBytes: 123456789},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Daemon.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := b.PodSandboxStatus(t.Context(), &runtimeapi.PodSandboxStatusRequest{PodSandboxId: p.id, Verbose: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info := answer.Info["info"]; !strings.Contains(info, "123456789") {
+		t.Errorf("PodSandboxStatus has not the memory limit of the update:\n%s", info)
+	}
+	b.checkRunning(t, p)
 	if err := b.RemovePod(t.Context(), p.id); err != nil {
 		t.Error(err)
 	}

@@ -63,8 +63,8 @@ func withoutEnv(spec *specs.Spec) *specs.Spec {
 	return &shown
 }
 
-// podInfo tells about a pod. It has no container of its own: the part of a spec that is
-// there are the namespaces, which is what people look for.
+// podInfo tells about a pod. The container that stands for it says nothing more: the part
+// of a spec that is there are the namespaces, which is what people look for.
 func podInfo(r *pod.Record) map[string]any {
 	var namespaces []specs.LinuxNamespace
 	for _, ns := range []specs.LinuxNamespace{

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pod
+
+import (
+	"context"
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/plugin/spec"
+)
+
+// UpdateResources takes down what a pod may use now: overhead is what the pod
+// itself needs, resources the sum of its containers; nil leaves one as it is. The
+// kubelet has written the pod's cgroup before it calls (KEP-1287), and nothing
+// but the cgroup limits the pods that are run here: the pod's config in the
+// record is brought up to date, no more.
+func (m *Manager) UpdateResources(ctx context.Context, id string, overhead, resources *runtimeapi.LinuxContainerResources) error {
+	r, err := m.Get(id)
+	if err != nil {
+		return err
+	}
+	if err := spec.CheckPodResources(overhead, resources); err != nil {
+		return fmt.Errorf("%s: update: %w", r, err)
+	}
+	_, err = m.pods.Update(ctx, r.ID, func(r *Record) (*Record, error) {
+		return r.with(func(r *Record) { r.Config = resized(r.Config, overhead, resources) }), nil
+	})
+	if err != nil {
+		return fmt.Errorf("%s: update: %w", r, err)
+	}
+	return nil
+}
+
+// resized returns a copy of a pod's config with other resources.
+func resized(c *runtimeapi.PodSandboxConfig, overhead, resources *runtimeapi.LinuxContainerResources) *runtimeapi.PodSandboxConfig {
+	c = proto.CloneOf(c)
+	if c.Linux == nil {
+		c.Linux = &runtimeapi.LinuxPodSandboxConfig{}
+	}
+	if overhead != nil {
+		c.Linux.Overhead = overhead
+	}
+	if resources != nil {
+		c.Linux.Resources = resources
+	}
+	return c
+}
