@@ -230,51 +230,6 @@ func TestStartFailure(t *testing.T) {
 	}
 }
 
-func TestStopSignalsThenKills(t *testing.T) {
-	f := newMachine()
-	m := newManager(t, f, t.TempDir())
-	id := mustStart(t, m, "app")
-	f.Forget()
-	if err := m.Stop(t.Context(), id, time.Millisecond); err != nil {
-		t.Fatal(err)
-	}
-	<-record(t, m, id).live.reaped
-	if diff := cmp.Diff("kill 15\nkill 9\nsave exited\ndelete task", f.Trace()); diff != "" {
-		t.Errorf("steps (-want +got):\n%s", diff)
-	}
-	if code := record(t, m, id).Exit.Code; code != 137 {
-		t.Errorf("exit code %d", code)
-	}
-}
-
-// Of two stops the one with less patience wins, and the other sees the end.
-func TestShorterGraceWins(t *testing.T) {
-	f := newMachine()
-	m := newManager(t, f, t.TempDir())
-	id := mustStart(t, m, "app")
-	patient := make(chan error)
-	go func() { patient <- m.Stop(context.Background(), id, time.Hour) }()
-	if err := m.Stop(t.Context(), id, 0); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-patient; err != nil {
-		t.Error(err)
-	}
-}
-
-// The kill comes even when the caller of Stop has gone.
-func TestStopGoesOnWithoutItsCaller(t *testing.T) {
-	f := newMachine()
-	m := newManager(t, f, t.TempDir())
-	id := mustStart(t, m, "app")
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := m.Stop(ctx, id, time.Millisecond); !errors.Is(err, context.Canceled) {
-		t.Errorf("Stop = %v", err)
-	}
-	<-record(t, m, id).live.ended
-}
-
 func TestReasons(t *testing.T) {
 	for _, tc := range []struct {
 		code uint32

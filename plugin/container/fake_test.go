@@ -204,7 +204,17 @@ type fakeTask struct {
 	mu     sync.Mutex
 	state  containerd.ProcessStatus
 	status containerd.Status
-	lost   error // the shim's connection is gone: Wait and Status fail
+	lost   error         // the shim's connection is gone: Wait and Status fail
+	stuck  chan struct{} // while it is open, signals do not arrive; nil for never
+}
+
+// stick keeps signals from a task until let is called.
+func (f *machine) stick(id string) (let func()) {
+	t := f.task(id)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.stuck = make(chan struct{})
+	return func() { close(t.stuck) }
 }
 
 func (t *fakeTask) Pid() uint32 { return 4242 }
@@ -262,6 +272,12 @@ func (t *fakeTask) Wait(ctx context.Context) (<-chan runtime.ExitStatus, error) 
 }
 
 func (t *fakeTask) Kill(_ context.Context, s syscall.Signal, _ ...containerd.KillOpts) error {
+	t.mu.Lock()
+	stuck := t.stuck
+	t.mu.Unlock()
+	if stuck != nil {
+		<-stuck
+	}
 	err := t.machine.Call(fmt.Sprintf("kill %d", int(s)))
 	if err == nil && s == syscall.SIGKILL {
 		t.end(137)

@@ -39,10 +39,10 @@ func (m *Manager) Stop(ctx context.Context, id string, grace time.Duration) erro
 	if task == nil {
 		return m.mustNotRun(r.ID)
 	}
+	m.killAfter(r, task, grace) // before the signal, on which a stuck shim may sit
 	if grace > 0 {
 		sendSignal(ctx, r, task, r.StopSignal)
 	}
-	m.killAfter(r, task, grace)
 	select {
 	case <-r.live.ended:
 		return nil

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package stop stops pods and containers that do not want to, or cannot.
+package stop
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/integration/harness"
+	"github.com/containerd-lite/containerd-lite/integration/image"
+)
+
+const (
+	// deaf tells of each SIGTERM and goes on.
+	deaf = "trap 'echo heard' TERM; echo ready; while :; do sleep 0.1; done"
+	// patience is a grace in seconds that no test waits for.
+	patience = 3600
+)
+
+func TestStop(t *testing.T) {
+	h := harness.Start(t)
+	client, err := h.CRI()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	b := bench{h, client}
+	if err := client.Pull(t.Context(), image.Busybox); err != nil {
+		t.Fatal(err)
+	}
+	h.NoLeaks(t, "a shorter timeout wins", func(t *testing.T) { shorterTimeout(t, b) })
+	h.NoLeaks(t, "a pod with several deaf containers", func(t *testing.T) { deafContainers(t, b) })
+	h.NoLeaks(t, "a pod whose shim is stuck", func(t *testing.T) { stuckShim(t, b) })
+}
+
+type bench struct {
+	*harness.Bench
+	*harness.CRI
+}
+
+// pod is a pod with deaf containers.
+type pod struct {
+	config     *runtimeapi.PodSandboxConfig
+	id         string
+	containers []string
+}
+
+// start runs a pod with so many containers, each of which is deaf already.
+func (b bench) start(t *testing.T, name string, count int) pod {
+	t.Helper()
+	p := pod{config: b.PodConfig(name)}
+	var err error
+	if p.id, err = b.RunPod(t.Context(), p.config); err != nil {
+		t.Fatalf("pod %s: %v", name, err)
+	}
+	// For a test that fails on its way: it does no harm twice.
+	t.Cleanup(func() { _ = b.RemovePod(harness.After(t), p.id) })
+	for i := range count {
+		config := harness.ContainerConfig(p.config, fmt.Sprintf("deaf-%d", i), image.Busybox, "sh", "-c", deaf)
+		id, err := b.Run(t.Context(), p.id, p.config, config)
+		if err != nil {
+			t.Fatalf("pod %s: container: %v", name, err)
+		}
+		p.containers = append(p.containers, id)
+		b.awaitLog(t, id, "ready")
+	}
+	return p
+}
+
+// awaitLog waits for a line of a container.
+func (b bench) awaitLog(t *testing.T, container, line string) {
+	t.Helper()
+	answer, err := b.ContainerStatus(t.Context(), &runtimeapi.ContainerStatusRequest{ContainerId: container})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := harness.Await(t.Context(), func() error {
+		text, err := os.ReadFile(answer.Status.LogPath)
+		if err == nil && !strings.Contains(string(text), " "+line+"\n") {
+			err = fmt.Errorf("no %q in the log:\n%s", line, text)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (b bench) stop(t *testing.T, container string, seconds int64) error {
+	t.Helper()
+	_, err := b.StopContainer(t.Context(), &runtimeapi.StopContainerRequest{ContainerId: container, Timeout: seconds})
+	return err
+}
+
+// shorterTimeout: kubelet stops a container with another grace when the pod is deleted by force meanwhile.
+func shorterTimeout(t *testing.T, b bench) {
+	p := b.start(t, "impatient", 1)
+	container := p.containers[0]
+	patient := make(chan error, 1)
+	go func() { patient <- b.stop(t, container, patience) }()
+	b.awaitLog(t, container, "heard")
+	if err := b.stop(t, container, 1); err != nil {
+		t.Errorf("the second stop: %v", err)
+	}
+	if err := <-patient; err != nil {
+		t.Errorf("the first stop: %v", err)
+	}
+	status, err := b.AwaitState(t.Context(), container, runtimeapi.ContainerState_CONTAINER_EXITED)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status.ExitCode != 128+int32(syscall.SIGKILL) {
+		t.Errorf("exit code %d, want that of SIGKILL", status.ExitCode)
+	}
+	if err := b.RemovePod(t.Context(), p.id); err != nil {
+		t.Error(err)
+	}
+}
+
+// deafContainers are killed together with their pod, although a stop of one of them is patient.
+func deafContainers(t *testing.T, b bench) {
+	p := b.start(t, "deaf", 3)
+	patient := make(chan error, 1)
+	go func() { patient <- b.stop(t, p.containers[0], patience) }()
+	b.awaitLog(t, p.containers[0], "heard")
+	if _, err := b.StopPodSandbox(t.Context(), &runtimeapi.StopPodSandboxRequest{PodSandboxId: p.id}); err != nil {
+		t.Error(err)
+	}
+	if err := <-patient; err != nil {
+		t.Errorf("the patient stop: %v", err)
+	}
+	for _, container := range p.containers {
+		if _, err := b.AwaitState(t.Context(), container, runtimeapi.ContainerState_CONTAINER_EXITED); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := b.RemovePod(t.Context(), p.id); err != nil {
+		t.Error(err)
+	}
+}
+
+// stuckShim: a pod that cannot be stopped gives back its address all the same, and other pods do not notice.
+func stuckShim(t *testing.T, b bench) {
+	if b.Options.Daemon == harness.Stock {
+		t.Skip("stock containerd keeps the network of a pod until the last container has ended")
+	}
+	stuck := b.start(t, "stuck", 1)
+	shims, err := b.Processes("containerd-shim")
+	if err != nil || len(shims) != 1 {
+		t.Fatalf("the shims are %v, %v; want one", shims, err)
+	}
+	other := b.start(t, "other", 1)
+	if err := syscall.Kill(shims[0], syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Kill(shims[0], syscall.SIGCONT) })
+
+	stopped := make(chan error, 1)
+	go func() {
+		_, err := b.StopPodSandbox(t.Context(), &runtimeapi.StopPodSandboxRequest{PodSandboxId: stuck.id})
+		stopped <- err
+	}()
+	b.checkUnaffected(t, other)
+	if err := harness.Await(t.Context(), func() error { return b.released(stuck.id) }); err != nil {
+		t.Errorf("the network of a pod that is stuck: %v", err)
+	}
+	select {
+	case err := <-stopped:
+		t.Errorf("the pod is stopped while its shim is: %v", err)
+	default:
+	}
+	if err := syscall.Kill(shims[0], syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-stopped; err != nil {
+		t.Errorf("the stop, once the shim goes on: %v", err)
+	}
+	if err := b.RemovePod(t.Context(), stuck.id); err != nil {
+		t.Error(err)
+	}
+}
+
+// checkUnaffected lists, asks, stops and removes another pod than the stuck one.
+func (b bench) checkUnaffected(t *testing.T, p pod) {
+	t.Helper()
+	answer, err := b.ListContainers(t.Context(), &runtimeapi.ListContainersRequest{})
+	if err != nil || len(answer.GetContainers()) != 2 {
+		t.Errorf("containers: %v, %v, want two", answer, err)
+	}
+	said, err := b.ExecSync(t.Context(), &runtimeapi.ExecSyncRequest{ContainerId: p.containers[0], Cmd: []string{"echo", "well"}})
+	if err != nil || string(said.GetStdout()) != "well\n" {
+		t.Errorf("exec: %q, %v", said.GetStdout(), err)
+	}
+	if err := b.RemovePod(t.Context(), p.id); err != nil {
+		t.Error(err)
+	}
+}
+
+// released says what a pod still has of the network: an address of host-local, or its namespace.
+func (b bench) released(id string) error {
+	addresses, err := filepath.Glob(filepath.Join(b.Network.IPAM, "*", "*"))
+	if err != nil {
+		return err
+	}
+	for _, file := range addresses {
+		owner, err := os.ReadFile(file)
+		if err == nil && strings.Contains(string(owner), id) {
+			return fmt.Errorf("it has the address %s", filepath.Base(file))
+		}
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err == nil && strings.Contains(string(mounts), "cni-"+id) {
+		err = fmt.Errorf("its network namespace is pinned")
+	}
+	return err
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package container
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestStopSignalsThenKills(t *testing.T) {
+	f := newMachine()
+	m := newManager(t, f, t.TempDir())
+	id := mustStart(t, m, "app")
+	f.Forget()
+	if err := m.Stop(t.Context(), id, 200*time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+	<-record(t, m, id).live.reaped
+	if diff := cmp.Diff("kill 15\nkill 9\nsave exited\ndelete task", f.Trace()); diff != "" {
+		t.Errorf("steps (-want +got):\n%s", diff)
+	}
+	if code := record(t, m, id).Exit.Code; code != 137 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+// Of two stops the one with less patience wins, and the other sees the end.
+func TestShorterGraceWins(t *testing.T) {
+	f := newMachine()
+	m := newManager(t, f, t.TempDir())
+	id := mustStart(t, m, "app")
+	patient := make(chan error)
+	go func() { patient <- m.Stop(context.Background(), id, time.Hour) }()
+	if err := m.Stop(t.Context(), id, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-patient; err != nil {
+		t.Error(err)
+	}
+}
+
+// The kill does not wait for a signal that the shim sits on.
+func TestKillOvertakesASignalThatHangs(t *testing.T) {
+	f := newMachine()
+	m := newManager(t, f, t.TempDir())
+	id := mustStart(t, m, "app")
+	let := f.Block("kill 15")
+	stopped := make(chan error)
+	go func() { stopped <- m.Stop(context.Background(), id, time.Millisecond) }()
+	<-record(t, m, id).live.ended
+	let()
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+}
+
+// One container that cannot die does not keep the others of its pod.
+func TestPodMembersStopSideBySide(t *testing.T) {
+	f := newMachine()
+	m := newManager(t, f, t.TempDir())
+	stuck := mustStart(t, m, "stuck")
+	var others []string
+	for _, name := range []string{"a", "b"} {
+		others = append(others, mustStart(t, m, name))
+	}
+	let := f.stick(stuck)
+	stopped := make(chan error)
+	go func() { stopped <- m.StopAll(context.Background(), "pod1") }()
+	for _, id := range others {
+		<-record(t, m, id).live.reaped
+	}
+	if !record(t, m, stuck).running() {
+		t.Error("the container that cannot die has died")
+	}
+	let()
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+}
+
+// The kill comes even when the caller of Stop has gone.
+func TestStopGoesOnWithoutItsCaller(t *testing.T) {
+	f := newMachine()
+	m := newManager(t, f, t.TempDir())
+	id := mustStart(t, m, "app")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := m.Stop(ctx, id, time.Millisecond); !errors.Is(err, context.Canceled) {
+		t.Errorf("Stop = %v", err)
+	}
+	<-record(t, m, id).live.ended
+}
