@@ -107,6 +107,7 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 		Labels:     labels,
 		Events:     s.events,
 		Dirs:       container.Dirs{Root: deps.RootDir, State: deps.StateDir},
+		Logs:       runtime.Logs{Bundles: bundles(deps.StateDir)},
 		MaxLogLine: settings.MaxContainerLogLineSize,
 		ExecDrain:  settings.DrainExecSyncIOTimeout.Or(0),
 		NewID:      newID,
@@ -185,6 +186,12 @@ func newID() string {
 	id := make([]byte, 32)
 	_, _ = rand.Read(id) // never fails
 	return hex.EncodeToString(id)
+}
+
+// bundles is where containerd keeps the bundles of our tasks: beside our own
+// state.
+func bundles(state string) string {
+	return filepath.Join(filepath.Dir(state), "io.containerd.runtime.v2.task", namespace)
 }
 
 func netnsDir(deps Deps) string {

@@ -35,6 +35,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/retry"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
+	"github.com/containerd-lite/containerd-lite/plugin/stdio"
 	"github.com/containerd-lite/containerd-lite/plugin/store"
 )
 
@@ -76,6 +77,7 @@ type Image struct {
 type Runtime struct {
 	Handler     string `json:"handler"`
 	ShimPath    string `json:"shim_path,omitempty"`
+	OwnLog      bool   `json:"own_log,omitempty"` // the shim writes the log
 	Snapshotter string `json:"snapshotter"`
 }
 
@@ -206,6 +208,7 @@ type Deps struct {
 	Labels     Labels
 	Events     Events
 	Dirs       Dirs
+	Logs       stdio.Shim    // the logs that shims write
 	MaxLogLine int           // bytes; see max_container_log_line_size
 	ExecDrain  time.Duration // drain_exec_sync_io_timeout; 0 for a default
 

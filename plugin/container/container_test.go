@@ -188,7 +188,7 @@ func TestBadRequests(t *testing.T) {
 	for name, err := range map[string]error{
 		"start":  m.Start(t.Context(), "nope"),
 		"update": m.UpdateResources(t.Context(), "nope", &runtimeapi.LinuxContainerResources{}),
-		"log":    m.ReopenLog("nope"),
+		"log":    m.ReopenLog(t.Context(), "nope"),
 	} {
 		if !errdefs.IsNotFound(err) {
 			t.Errorf("%s of an unknown container: %v", name, err)

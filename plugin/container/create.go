@@ -91,11 +91,16 @@ func (m *Manager) lookUp(ctx context.Context, p *pod.Record, c *runtimeapi.Conta
 		name = asked
 	}
 	r := &Record{
-		ID:         m.NewID(),
-		PodID:      p.ID,
-		Config:     c,
-		Image:      Image{ID: img.ID, Name: name},
-		Runtime:    Runtime{Handler: p.Handler, ShimPath: handler.Path, Snapshotter: m.Snapshotter(p.Handler)},
+		ID:     m.NewID(),
+		PodID:  p.ID,
+		Config: c,
+		Image:  Image{ID: img.ID, Name: name},
+		Runtime: Runtime{
+			Handler:     p.Handler,
+			ShimPath:    handler.Path,
+			OwnLog:      handler.Type == config.LiteRuntimeType,
+			Snapshotter: m.Snapshotter(p.Handler),
+		},
 		LogDir:     p.Config.GetLogDirectory(),
 		StopSignal: stopSignal(c.GetStopSignal(), img.Spec.Config.StopSignal),
 		Times:      Times{Created: m.Now().UnixNano()},
@@ -288,7 +293,7 @@ func (m *Manager) streamOptions(r *Record) stdio.Options {
 	if r.LogDir == "" {
 		logName = ""
 	}
-	return stdio.Options{
+	opts := stdio.Options{
 		ID:        r.ID,
 		Dir:       m.Dirs.io(r.ID),
 		LogDir:    r.LogDir,
@@ -298,6 +303,10 @@ func (m *Manager) streamOptions(r *Record) stdio.Options {
 		Stdin:     r.Config.GetStdin(),
 		StdinOnce: r.Config.GetStdinOnce(),
 	}
+	if r.Runtime.OwnLog {
+		opts.Shim = m.Logs
+	}
+	return opts
 }
 
 func mustBeReady(p *pod.Record) error {

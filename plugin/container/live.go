@@ -17,7 +17,7 @@ import (
 // live is what a container has only while the daemon runs. All versions of its
 // record share one.
 type live struct {
-	streams *stdio.Streams
+	streams stdio.Streams
 	ended   chan struct{} // closed when the exit is in the record
 	reaped  chan struct{} // closed when the task is deleted, too
 	// announced holds the exit that containerd announced, if it did.
@@ -31,7 +31,7 @@ type live struct {
 	starting chan struct{} // closed when the start under way has ended
 }
 
-func newLive(streams *stdio.Streams) *live {
+func newLive(streams stdio.Streams) *live {
 	return &live{
 		streams:   streams,
 		ended:     make(chan struct{}),

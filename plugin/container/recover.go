@@ -133,14 +133,14 @@ func (m *Manager) findAgain(r *Record) error {
 // openStreams opens the streams of a recovered container: those of one that was
 // started go on, those of one that was not are as new, and one that has exited
 // has none.
-func (m *Manager) openStreams(r *Record) (*stdio.Streams, error) {
+func (m *Manager) openStreams(r *Record) (stdio.Streams, error) {
 	switch r.State() {
 	case runtimeapi.ContainerState_CONTAINER_RUNNING:
 		return stdio.Load(m.streamOptions(r))
 	case runtimeapi.ContainerState_CONTAINER_CREATED:
 		return stdio.Open(m.streamOptions(r))
 	}
-	return &stdio.Streams{}, nil
+	return stdio.Closed(), nil
 }
 
 // findTask returns a container's task and its state; a nil task is none.

@@ -58,8 +58,8 @@ func (s *Server) UpdateContainerResources(ctx context.Context, req *runtimeapi.U
 }
 
 // ReopenContainerLog makes a container write to a new log file.
-func (s *Server) ReopenContainerLog(_ context.Context, req *runtimeapi.ReopenContainerLogRequest) (*runtimeapi.ReopenContainerLogResponse, error) {
-	if err := s.Containers.ReopenLog(req.GetContainerId()); err != nil {
+func (s *Server) ReopenContainerLog(ctx context.Context, req *runtimeapi.ReopenContainerLogRequest) (*runtimeapi.ReopenContainerLogResponse, error) {
+	if err := s.Containers.ReopenLog(ctx, req.GetContainerId()); err != nil {
 		return nil, err
 	}
 	return &runtimeapi.ReopenContainerLogResponse{}, nil

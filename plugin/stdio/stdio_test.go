@@ -28,7 +28,7 @@ func testOptions(t *testing.T) Options {
 // reader's nor a writer's restart ends them.
 type shim struct{ stdout, stderr, stdin *os.File }
 
-func startShim(t *testing.T, s *Streams) shim {
+func startShim(t *testing.T, s Streams) shim {
 	t.Helper()
 	io, err := s.Creator()("c1")
 	if err != nil {
@@ -52,6 +52,16 @@ func startShim(t *testing.T, s *Streams) shim {
 func (s shim) close() {
 	s.stdout.Close()
 	s.stderr.Close()
+}
+
+// makePiped opens streams whose shim does not write the log.
+func makePiped(t *testing.T, o Options) *piped {
+	t.Helper()
+	s, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.(*piped)
 }
 
 // logged returns the stream, tag and content of each record.
@@ -78,10 +88,7 @@ func write(t *testing.T, f *os.File, text string) {
 
 func TestOutputIsLogged(t *testing.T) {
 	o := testOptions(t)
-	s, err := Open(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := makePiped(t, o)
 	shim := startShim(t, s)
 	s.Connect()
 	write(t, shim.stdout, "hello\nwor")
@@ -104,10 +111,7 @@ func TestOutputIsLogged(t *testing.T) {
 // What the container writes while no daemon is there waits in the pipe.
 func TestLoadReadsOn(t *testing.T) {
 	o := testOptions(t)
-	first, err := Open(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	first := makePiped(t, o)
 	shim := startShim(t, first)
 	first.Connect()
 	write(t, shim.stdout, "before\n")
@@ -143,10 +147,7 @@ func TestLoadReadsOn(t *testing.T) {
 // The container ended while no daemon was there: nothing to wait for.
 func TestLoadWithoutShim(t *testing.T) {
 	o := testOptions(t)
-	first, err := Open(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	first := makePiped(t, o)
 	first.Release()
 	second, err := Load(o)
 	if err != nil {
@@ -176,10 +177,7 @@ func TestDrainGivesUp(t *testing.T) {
 func TestAttach(t *testing.T) {
 	o := testOptions(t)
 	o.Stdin, o.StdinOnce = true, true
-	s, err := Open(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := makePiped(t, o)
 	defer s.Close()
 	shim := startShim(t, s)
 	s.Connect()
@@ -218,10 +216,7 @@ func TestAttach(t *testing.T) {
 func TestClientIsDetachedWithItsStdin(t *testing.T) {
 	o := testOptions(t)
 	o.Stdin = true
-	s, err := Open(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := makePiped(t, o)
 	defer s.Close()
 	startShim(t, s)
 	s.Connect()
@@ -235,57 +230,9 @@ func TestClientIsDetachedWithItsStdin(t *testing.T) {
 	}
 }
 
-// stuck is a client that reads nothing until it is released.
-type stuck struct{ release chan struct{} }
-
-func (s stuck) Write(p []byte) (int, error) { <-s.release; return len(p), nil }
-
-func TestSlowClientDoesNotDelayTheLog(t *testing.T) {
-	o := testOptions(t)
-	s, err := Open(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	shim := startShim(t, s)
-	client := stuck{make(chan struct{})}
-	attached := make(chan error)
-	go func() { attached <- s.Attach(t.Context(), AttachOptions{Stdout: client}) }()
-	for s.outputs[0].attached() == 0 {
-		if t.Context().Err() != nil {
-			t.Fatal("not attached")
-		}
-	}
-	s.Connect()
-	const lines = 4 * clientBacklog
-	for range lines {
-		write(t, shim.stdout, strings.Repeat("x", readSize/2)+"\n")
-	}
-	shim.close()
-	if err := s.Drain(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if got := len(logged(t, o)); got != lines {
-		t.Errorf("%d lines in the log, want %d", got, lines)
-	}
-	close(client.release)
-	if err := <-attached; !errors.Is(err, errSlow) {
-		t.Errorf("Attach = %v, want %v", err, errSlow)
-	}
-}
-
-func (o *output) attached() int {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return len(o.clients)
-}
-
 func TestReopenLog(t *testing.T) {
 	o := testOptions(t)
-	s, err := Open(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := makePiped(t, o)
 	defer s.Close()
 	shim := startShim(t, s)
 	s.Connect()
@@ -293,7 +240,7 @@ func TestReopenLog(t *testing.T) {
 	if err := os.Rename(path, path+".1"); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.ReopenLog(); err != nil {
+	if err := s.ReopenLog(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	write(t, shim.stdout, "new\n")

@@ -26,7 +26,8 @@ var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 
 // pump copies one stream until it ends, and closes both sides.
 type pump struct {
-	src, dst *os.File
+	src *os.File
+	dst io.WriteCloser
 	// output is false for stdin, whose rest nobody waits for. Closing both
 	// sides of stdin hangs up a terminal, as its user did by ending it.
 	output bool
@@ -131,9 +132,10 @@ func (p *pump) drain() {
 
 // close ends the pump, wherever it is.
 func (p *pump) close() {
-	for _, f := range []*os.File{p.src, p.dst} {
-		if f != nil {
-			_ = f.Close()
-		}
+	if p.src != nil {
+		_ = p.src.Close()
+	}
+	if p.dst != nil {
+		_ = p.dst.Close()
 	}
 }

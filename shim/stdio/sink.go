@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/url"
 	"os"
@@ -26,9 +27,12 @@ const (
 
 // openSinks opens the destinations of stdout and stderr, nil for none. With a
 // logging program there are none, and a terminal has one.
-func openSinks(ctx context.Context, cfg Config) (sinks [2]*os.File, err error) {
+func openSinks(ctx context.Context, cfg Config, log *containerLog) (sinks [2]io.WriteCloser, err error) {
 	if isLogger(cfg.Stdout) {
 		return sinks, nil
+	}
+	if log != nil {
+		return log.sinks(), nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, readerTimeout)
 	defer cancel()
@@ -40,10 +44,14 @@ func openSinks(ctx context.Context, cfg Config) (sinks [2]*os.File, err error) {
 		if uri == "" {
 			continue
 		}
-		if sinks[i], err = openSink(ctx, uri); err != nil {
-			closeAll(sinks[:]...)
-			return [2]*os.File{}, err
+		f, err := openSink(ctx, uri)
+		if err != nil {
+			if sinks[0] != nil {
+				_ = sinks[0].Close()
+			}
+			return [2]io.WriteCloser{}, err
 		}
+		sinks[i] = f
 	}
 	return sinks, nil
 }
@@ -61,7 +69,7 @@ func openSink(ctx context.Context, uri string) (*os.File, error) {
 	case "file":
 		f, err = openAppend(path)
 	default:
-		return nil, fmt.Errorf("stdio: scheme %q, want fifo, file, binary or binary-v2: %w", scheme, errdefs.ErrInvalidArgument)
+		return nil, fmt.Errorf("stdio: scheme %q, want fifo, file, cri-log, binary or binary-v2: %w", scheme, errdefs.ErrInvalidArgument)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("stdio: open output: %w", err)

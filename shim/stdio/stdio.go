@@ -2,7 +2,7 @@
 
 // Package stdio carries the standard streams of one process between the
 // container and whatever containerd named in the request: FIFOs, files, a
-// logging program, a terminal, or nothing.
+// logging program, the container's log (see log.go), a terminal, or nothing.
 //
 // A Streams is opened before the runtime is called, handed to the runtime's
 // command with Set, started with Run, told of the end of the process with
@@ -62,6 +62,7 @@ type Streams struct {
 	inside   [3]*os.File // the container's ends: stdin, stdout, stderr
 	pumps    []*pump
 	logger   *logger
+	log      *containerLog
 	terminal *terminal
 	// stdin keeps the FIFO open until CloseStdin.
 	stdin       *os.File
@@ -82,10 +83,14 @@ func (s *Streams) Open(ctx context.Context, owner Owner, children *reap.Reaper) 
 	if err != nil {
 		return err
 	}
-	sinks, err := openSinks(ctx, s.cfg)
+	log, err := openContainerLog(s.cfg, owner)
+	if err != nil {
+		return err
+	}
+	sinks, err := openSinks(ctx, s.cfg, log)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.logger = logger
+	s.logger, s.log = logger, log
 	if err != nil {
 		return err
 	}
@@ -96,7 +101,7 @@ func (s *Streams) Open(ctx context.Context, owner Owner, children *reap.Reaper) 
 }
 
 // openTerminalLocked prepares the output of a terminal that is still to come.
-func (s *Streams) openTerminalLocked(sink *os.File) (err error) {
+func (s *Streams) openTerminalLocked(sink io.WriteCloser) (err error) {
 	if s.logger != nil {
 		var unused *os.File
 		sink, unused = s.logger.take()
@@ -110,7 +115,7 @@ func (s *Streams) openTerminalLocked(sink *os.File) (err error) {
 	return nil
 }
 
-func (s *Streams) openPipesLocked(owner Owner, sinks [2]*os.File) (err error) {
+func (s *Streams) openPipesLocked(owner Owner, sinks [2]io.WriteCloser) (err error) {
 	for i, sink := range sinks {
 		if sink == nil {
 			continue
@@ -150,7 +155,11 @@ func (s *Streams) openStdinLocked(owner Owner) error {
 	s.keepStdinLocked(writer)
 	p := &pump{src: reader}
 	s.pumps = append(s.pumps, p)
-	s.inside[0], p.dst, err = newPipe(owner)
+	var outside *os.File
+	s.inside[0], outside, err = newPipe(owner)
+	if err == nil {
+		p.dst = outside
+	}
 	return err
 }
 
@@ -332,5 +341,8 @@ func (s *Streams) closeLocked() {
 	}
 	if s.terminal != nil {
 		s.terminal.close()
+	}
+	if s.log != nil {
+		s.log.close()
 	}
 }

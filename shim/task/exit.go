@@ -32,6 +32,7 @@ func (c *container) awaitInit() {
 	p.streams.Exited()
 	c.endOthers()
 	c.lastWords()
+	p.streams.Logged() // who hears of the exit finds the log complete
 	exit := p.child.Exit()
 	if err := c.bundle.WriteExit(bundle.Exit{Timestamp: exit.At, Pid: p.child.Pid(), Status: exit.Status}); err != nil {
 		c.log().WithError(err).Error("exit status not on record")

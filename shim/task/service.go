@@ -15,6 +15,7 @@ import (
 	"github.com/containerd/ttrpc"
 	"google.golang.org/protobuf/types/known/emptypb"
 
+	"github.com/containerd-lite/containerd-lite/internal/logapi"
 	"github.com/containerd-lite/containerd-lite/shim/group"
 )
 
@@ -36,7 +37,7 @@ func (s *Service) Expect(id string) error { return s.tasks.expect(id) }
 
 // NewServer returns a server for the user of this process. It has the task
 // service, under the names of its two versions, which differ in nothing else,
-// and the service by which tasks join.
+// the service by which tasks join, and that of their logs.
 func (s *Service) NewServer() (*ttrpc.Server, error) {
 	server, err := ttrpc.NewServer(ttrpc.WithServerHandshaker(s.tasks), ttrpc.WithUnaryServerInterceptor(intercept))
 	if err != nil {
@@ -66,6 +67,7 @@ func (s *Service) NewServer() (*ttrpc.Server, error) {
 	server.RegisterService(group.Service, &ttrpc.ServiceDesc{
 		Methods: map[string]ttrpc.Method{group.Join: method(s.join)},
 	})
+	server.RegisterService(logapi.Service, s.logs())
 	return server, nil
 }
 
@@ -97,11 +99,17 @@ func intercept(ctx context.Context, unmarshal ttrpc.Unmarshaler, info *ttrpc.Una
 			log.G(ctx).WithField("method", info.FullMethod).Errorf("panic: %v\n%s", cause, debug.Stack())
 			err = fmt.Errorf("%s: panic: %v: %w", info.FullMethod, cause, errdefs.ErrInternal)
 		}
-		if err != nil {
-			err = errgrpc.ToGRPC(&answer{text: err.Error(), class: errdefs.Resolve(err)})
-		}
+		err = toGRPC(err)
 	}()
 	return call(ctx, unmarshal)
+}
+
+// toGRPC gives an error its code.
+func toGRPC(err error) error {
+	if err == nil {
+		return nil
+	}
+	return errgrpc.ToGRPC(&answer{text: err.Error(), class: errdefs.Resolve(err)})
 }
 
 // answer is an error reduced to what a client gets. Left as it is, an error

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package logapi is what the daemon and a lite shim say to each other about the
+// log of a container: the URI that hands the log over when the task is made, and
+// the ttrpc service by which it is reopened and followed.
+//
+// containerd passes the URI to the shim untouched, in the place of the path of a
+// named pipe. The messages of the service are those of the task service, and
+// wrappers, so that no code is generated for it. The package has no state.
+package logapi
+
+import (
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/containerd/errdefs"
+)
+
+// Service is the name of the ttrpc service. Its methods take a ConnectRequest,
+// which names the task.
+const Service = "containerd.lite.shim.v1.Log"
+
+// The methods of the service. Those that follow an output are named like it in
+// the log.
+const (
+	// Reopen makes the log go on in a new file of the same name and answers Empty.
+	Reopen = "Reopen"
+	// Stdout and Stderr are streams of BytesValue: an empty one, and then all that
+	// the task writes after it, to its end. A reader that falls behind gets
+	// errdefs.ErrResourceExhausted.
+	Stdout = "stdout"
+	Stderr = "stderr"
+)
+
+const prefix = "cri-log:"
+
+// Log is where the output of a container goes; see package crilog.
+type Log struct {
+	Dir     string // log_directory of the pod
+	Name    string // log_path of the container; "" discards the output
+	MaxLine int    // longest content of a record in bytes; 0 for the largest there is
+}
+
+// Is tells whether a URI names a log.
+func Is(uri string) bool { return strings.HasPrefix(uri, prefix) }
+
+// URI returns the log as a URI.
+func (l Log) URI() string {
+	return prefix + "?" + url.Values{
+		"dir":  {l.Dir},
+		"name": {l.Name},
+		"max":  {strconv.Itoa(l.MaxLine)},
+	}.Encode()
+}
+
+// Parse is the inverse of [Log.URI]. The error is errdefs.ErrInvalidArgument.
+func Parse(uri string) (Log, error) {
+	query, found := strings.CutPrefix(uri, prefix+"?")
+	if !found {
+		return Log{}, fmt.Errorf("log %q: not of the form %s?dir=…&name=…&max=…: %w", uri, prefix, errdefs.ErrInvalidArgument)
+	}
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return Log{}, fmt.Errorf("log %q: %w: %w", uri, errdefs.ErrInvalidArgument, err)
+	}
+	maxLine, err := strconv.Atoi(values.Get("max"))
+	if err != nil {
+		return Log{}, fmt.Errorf("log %q: max: %w: %w", uri, errdefs.ErrInvalidArgument, err)
+	}
+	return Log{Dir: values.Get("dir"), Name: values.Get("name"), MaxLine: maxLine}, nil
+}

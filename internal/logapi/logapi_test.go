@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package logapi
+
+import (
+	"testing"
+
+	"github.com/containerd/errdefs"
+)
+
+func FuzzURI(f *testing.F) {
+	f.Add("/var/log/pods/default_web", "web/0.log", 16384)
+	f.Add("", "", 0)
+	f.Add("/a b&c=d?e#f", "ü/%41\n", -1)
+	f.Fuzz(func(t *testing.T, dir, name string, maxLine int) {
+		want := Log{Dir: dir, Name: name, MaxLine: maxLine}
+		if !Is(want.URI()) {
+			t.Fatalf("%q is no log", want.URI())
+		}
+		got, err := Parse(want.URI())
+		if err != nil || got != want {
+			t.Errorf("%q: %+v, %v; want %+v", want.URI(), got, err, want)
+		}
+	})
+}
+
+func TestBadURI(t *testing.T) {
+	for _, uri := range []string{
+		"", "cri-log:", "fifo:///x", "cri-log:?dir=a&name=b", "cri-log:?dir=a&name=b&max=x", "cri-log:?dir=%zz&max=1",
+	} {
+		if got, err := Parse(uri); !errdefs.IsInvalidArgument(err) {
+			t.Errorf("%q: %+v, %v; want an invalid argument", uri, got, err)
+		}
+	}
+}

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package runtime
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/containerd/containerd/api/runtime/bootstrap/v1"
+	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
+	"github.com/containerd/ttrpc"
+	"google.golang.org/protobuf/types/known/emptypb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/containerd-lite/containerd-lite/internal/logapi"
+)
+
+// Logs talks to lite shims about the logs that they write. containerd has no
+// call for that: the shim's address is in the task's bundle.
+type Logs struct {
+	// Bundles is the directory of the bundles of tasks of our namespace.
+	Bundles string
+}
+
+// ReopenLog makes the log of a task go on in a new file of the same name.
+func (l Logs) ReopenLog(ctx context.Context, id string) error {
+	shim, err := l.dial(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer shim.Close()
+	return errgrpc.ToNative(shim.Call(ctx, logapi.Service, logapi.Reopen, &taskapi.ConnectRequest{ID: id}, &emptypb.Empty{}))
+}
+
+// Follow returns what a task writes to one of its outputs, a method of
+// [logapi.Service], from now on. It ends with the output or with ctx and must be
+// closed. Each has a connection of its own: one that is not read holds up nobody
+// but itself.
+func (l Logs) Follow(ctx context.Context, id, output string) (io.ReadCloser, error) {
+	shim, err := l.dial(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	stream, err := shim.NewStream(ctx, &ttrpc.StreamDesc{StreamingServer: true}, logapi.Service, output, &taskapi.ConnectRequest{ID: id})
+	if err != nil {
+		shim.Close()
+		return nil, errgrpc.ToNative(err)
+	}
+	f := &following{shim: shim, stream: stream}
+	// The first message says that nothing is missed from here on.
+	if err := f.receive(); err != nil {
+		shim.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// dial connects to the shim of a task.
+func (l Logs) dial(ctx context.Context, id string) (*ttrpc.Client, error) {
+	data, err := os.ReadFile(filepath.Join(l.Bundles, id, "bootstrap.json"))
+	if os.IsNotExist(err) {
+		return nil, fmt.Errorf("shim of task %s: %w", id, errdefs.ErrNotFound)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("shim of task %s: %w", id, err)
+	}
+	var shim bootstrap.BootstrapResult
+	if err := json.Unmarshal(data, &shim); err != nil {
+		return nil, fmt.Errorf("shim of task %s: %w", id, err)
+	}
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "unix", strings.TrimPrefix(shim.Address, "unix://"))
+	if err != nil {
+		return nil, fmt.Errorf("shim of task %s: %w: %w", id, errdefs.ErrUnavailable, err)
+	}
+	return ttrpc.NewClient(conn), nil
+}
+
+// following reads a stream of output.
+type following struct {
+	shim   *ttrpc.Client
+	stream ttrpc.ClientStream
+	rest   []byte
+}
+
+func (f *following) receive() error {
+	var chunk wrapperspb.BytesValue
+	if err := f.stream.RecvMsg(&chunk); err != nil {
+		if err == io.EOF {
+			return err
+		}
+		return errgrpc.ToNative(err)
+	}
+	f.rest = chunk.Value
+	return nil
+}
+
+// Read implements io.Reader.
+func (f *following) Read(p []byte) (int, error) {
+	for len(f.rest) == 0 {
+		if err := f.receive(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, f.rest)
+	f.rest = f.rest[n:]
+	return n, nil
+}
+
+// Close implements io.Closer.
+func (f *following) Close() error { return f.shim.Close() }

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stdio
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/containerd/containerd/v2/pkg/cio"
+	"github.com/containerd/log"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/containerd-lite/containerd-lite/internal/crilog"
+)
+
+const (
+	stdout = crilog.Stdout
+	stderr = crilog.Stderr
+)
+
+// piped are the streams of a container whose shim writes to named pipes. The
+// zero value has none and is closed.
+type piped struct {
+	opts    Options
+	log     *crilog.Writer // nil when the output is discarded
+	outputs []*outputPipe  // stdout, and stderr without a terminal
+	stdin   stdinPipe
+	once    sync.Once
+}
+
+func openPiped(opts Options, create bool) (_ *piped, err error) {
+	s := &piped{opts: opts}
+	defer func() {
+		if err != nil {
+			s.Release()
+		}
+	}()
+	if opts.LogName != "" {
+		if s.log, err = crilog.Open(opts.LogDir, opts.LogName, crilog.Options{MaxLine: opts.MaxLine, OnError: s.logFailed}); err != nil {
+			return nil, err
+		}
+	}
+	outputs := []string{stdout, stderr}
+	if opts.Terminal {
+		outputs = outputs[:1]
+	}
+	for _, name := range outputs {
+		var stream io.WriteCloser
+		if s.log != nil {
+			stream = s.log.Stream(name)
+		}
+		o, err := openOutput(filepath.Join(opts.Dir, name), name, stream, create)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		s.outputs = append(s.outputs, o)
+	}
+	s.stdin, err = openStdin(opts, create)
+	return s, err
+}
+
+func (s *piped) logFailed(err error) {
+	log.L.WithError(err).WithField("container", s.opts.ID).Error("log is not written; the container goes on")
+}
+
+func (s *piped) Creator() cio.Creator {
+	config := cio.Config{Terminal: s.opts.Terminal, Stdin: s.stdin.path}
+	for _, o := range s.outputs {
+		if o.name == stderr {
+			config.Stderr = o.path
+		} else {
+			config.Stdout = o.path
+		}
+	}
+	return creator(config)
+}
+
+func (s *piped) Connect() {
+	for _, o := range s.outputs {
+		o.start()
+	}
+}
+
+func (s *piped) Drain(ctx context.Context) error {
+	for _, o := range s.outputs {
+		select {
+		case <-o.done:
+		case <-ctx.Done():
+			return fmt.Errorf("read %s to its end: %w", o.name, ctx.Err())
+		}
+	}
+	return nil
+}
+
+func (s *piped) ReopenLog(context.Context) error {
+	if s.log == nil {
+		return nil
+	}
+	return s.log.Reopen()
+}
+
+func (s *piped) Attach(ctx context.Context, opts AttachOptions) error {
+	group, ctx := errgroup.WithContext(ctx)
+	connected := false
+	for _, o := range s.outputs {
+		w := opts.writer(o.name)
+		if w == nil {
+			continue
+		}
+		connected = true
+		c := o.Output.Attach() // now: what the client causes must not be missed
+		group.Go(func() error {
+			defer c.Detach()
+			return c.CopyTo(ctx, func(chunk []byte) error {
+				if _, err := w.Write(chunk); err != nil {
+					return fmt.Errorf("%s: %w", o.name, err)
+				}
+				return nil
+			})
+		})
+	}
+	if s.stdin.file != nil && opts.Stdin != nil {
+		ended := s.outputs[0].done
+		group.Go(func() error { return s.stdin.connect(ctx, opts, ended) })
+		if !connected {
+			group.Go(func() error { return s.untilEnd(ctx) })
+		}
+	}
+	return attached(group.Wait())
+}
+
+// untilEnd waits for the end of the container's output.
+func (s *piped) untilEnd(ctx context.Context) error {
+	select {
+	case <-s.outputs[0].done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *piped) Close() error {
+	s.Release()
+	return os.RemoveAll(s.opts.Dir) // "" is nothing
+}
+
+func (s *piped) Release() {
+	s.once.Do(func() {
+		for _, o := range s.outputs {
+			o.close()
+		}
+		s.stdin.close()
+		if s.log != nil {
+			if err := s.log.Close(); err != nil {
+				s.logFailed(err)
+			}
+		}
+	})
+}

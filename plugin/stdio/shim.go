@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stdio
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+
+	"github.com/containerd/containerd/v2/pkg/cio"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/containerd-lite/containerd-lite/internal/crilog"
+	"github.com/containerd-lite/containerd-lite/internal/logapi"
+)
+
+// Shim is a shim that writes the logs of its containers.
+type Shim interface {
+	ReopenLog(ctx context.Context, id string) error
+	// Follow returns what a container writes to an output from now on. The
+	// reader ends with the output or with ctx, and must be closed.
+	Follow(ctx context.Context, id, output string) (io.ReadCloser, error)
+}
+
+// byShim are the streams of a container whose shim writes the log. Only stdin
+// comes through here.
+type byShim struct {
+	opts  Options
+	stdin stdinPipe
+}
+
+func openByShim(opts Options, create bool) (*byShim, error) {
+	if create && opts.LogName != "" {
+		// The shim opens the log when the container is started. Whoever makes one
+		// with a bad path should learn it now.
+		log, err := crilog.Open(opts.LogDir, opts.LogName, crilog.Options{})
+		if err != nil {
+			return nil, err
+		}
+		log.Close()
+	}
+	stdin, err := openStdin(opts, create)
+	if err != nil {
+		return nil, err
+	}
+	return &byShim{opts: opts, stdin: stdin}, nil
+}
+
+func (s *byShim) Creator() cio.Creator {
+	uri := logapi.Log{Dir: s.opts.LogDir, Name: s.opts.LogName, MaxLine: s.opts.MaxLine}.URI()
+	config := cio.Config{Terminal: s.opts.Terminal, Stdin: s.stdin.path, Stdout: uri}
+	if !s.opts.Terminal {
+		config.Stderr = uri
+	}
+	return creator(config)
+}
+
+// Connect has nothing to do: the shim reads the output.
+func (s *byShim) Connect() {}
+
+// Drain has nothing to wait for: the shim tells of an exit when the log is
+// complete.
+func (s *byShim) Drain(context.Context) error { return nil }
+
+func (s *byShim) ReopenLog(ctx context.Context) error {
+	return s.opts.Shim.ReopenLog(ctx, s.opts.ID)
+}
+
+func (s *byShim) Attach(ctx context.Context, opts AttachOptions) error {
+	// The end of the container is seen by the end of its output, so that there
+	// is always one to follow.
+	if opts.Stdout == nil && opts.Stderr == nil {
+		opts.Stdout = io.Discard
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	followers, err := s.follow(ctx, opts)
+	defer func() {
+		for _, f := range followers {
+			f.from.Close()
+		}
+	}()
+	if err != nil {
+		return err
+	}
+	var open sync.WaitGroup
+	for _, f := range followers {
+		open.Add(1)
+		group.Go(func() error {
+			defer open.Done()
+			return f.run()
+		})
+	}
+	if s.stdin.file != nil && opts.Stdin != nil {
+		ended := make(chan struct{})
+		go func() {
+			open.Wait()
+			close(ended)
+		}()
+		group.Go(func() error { return s.stdin.connect(ctx, opts, ended) })
+	}
+	return attached(group.Wait())
+}
+
+// follower takes one output of a container to a client.
+type follower struct {
+	output string
+	from   io.ReadCloser
+	to     io.Writer
+}
+
+func (f follower) run() error {
+	if _, err := io.Copy(f.to, f.from); err != nil {
+		return fmt.Errorf("%s: %w", f.output, err)
+	}
+	return nil
+}
+
+// follow follows the outputs that the client wants. What the client causes later
+// is not missed. The followers must be closed, after an error, too.
+func (s *byShim) follow(ctx context.Context, opts AttachOptions) ([]follower, error) {
+	var all []follower
+	for _, name := range s.outputs() {
+		w := opts.writer(name)
+		if w == nil {
+			continue
+		}
+		r, err := s.opts.Shim.Follow(ctx, s.opts.ID, name)
+		if err != nil {
+			return all, fmt.Errorf("%s: %w", name, err)
+		}
+		all = append(all, follower{output: name, from: r, to: w})
+	}
+	return all, nil
+}
+
+func (s *byShim) outputs() []string {
+	if s.opts.Terminal {
+		return []string{stdout}
+	}
+	return []string{stdout, stderr}
+}
+
+func (s *byShim) Close() error {
+	s.Release()
+	return os.RemoveAll(s.opts.Dir)
+}
+
+func (s *byShim) Release() { s.stdin.close() }

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stdio
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// stdinPipe is the named pipe that clients write to and the shim reads. The
+// zero value is no stdin.
+type stdinPipe struct {
+	path string
+	file *os.File
+	once bool // ends with the first client
+}
+
+func openStdin(opts Options, create bool) (p stdinPipe, err error) {
+	if !opts.Stdin {
+		return p, nil
+	}
+	p.path = filepath.Join(opts.Dir, "stdin")
+	p.once = opts.StdinOnce && !opts.Terminal
+	// Read-write: opening must not wait for the shim, and the pipe must outlive
+	// a shim that opens it late.
+	if p.file, err = openPipe(p.path, os.O_RDWR, create); err != nil {
+		return p, fmt.Errorf("stdin: %w", err)
+	}
+	return p, nil
+}
+
+func (p *stdinPipe) close() {
+	if p.file != nil {
+		p.file.Close() // again is harmless
+	}
+}
+
+// connect feeds a client's stdin to the container until the client's stream, the
+// container's output (ended) or ctx ends. It returns nil when the client's
+// output is to go on.
+func (p *stdinPipe) connect(ctx context.Context, opts AttachOptions, ended <-chan struct{}) error {
+	select {
+	case err := <-p.feed(opts):
+		return err
+	case <-ended:
+		return nil
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+// feed copies in a goroutine that ends with the client's stream.
+func (p *stdinPipe) feed(opts AttachOptions) <-chan error {
+	result := make(chan error, 1)
+	go func() {
+		_, err := io.Copy(p.file, opts.Stdin)
+		switch {
+		case err != nil && !errors.Is(err, os.ErrClosed):
+			result <- fmt.Errorf("stdin: %w", err)
+		case p.once:
+			p.close()
+			if opts.CloseStdin != nil {
+				opts.CloseStdin()
+			}
+			result <- nil
+		default:
+			result <- errStdinEnded
+		}
+	}()
+	return result
+}

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stdio
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
+
+	"github.com/containerd-lite/containerd-lite/internal/crilog"
+	"github.com/containerd-lite/containerd-lite/internal/logapi"
+	"github.com/containerd-lite/containerd-lite/internal/output"
+)
+
+// logLimit bounds how long the end of a process is held back for the end of its
+// output. Only somebody outside of the container can keep the output open then.
+const logLimit = 2 * time.Second
+
+// containerLog is the log of a container, written here. Nobody else needs to run
+// for it: containerd may be down for as long as it likes.
+type containerLog struct {
+	writer  *crilog.Writer // nil when the output is discarded
+	outputs [2]*output.Output
+}
+
+// openContainerLog opens the log that a configuration names, if it does.
+func openContainerLog(cfg Config, owner Owner) (*containerLog, error) {
+	if !logapi.Is(cfg.Stdout) {
+		return nil, nil
+	}
+	where, err := logapi.Parse(cfg.Stdout)
+	if err != nil {
+		return nil, fmt.Errorf("stdio: %w", err)
+	}
+	l := &containerLog{}
+	if where.Name != "" {
+		l.writer, err = crilog.Open(where.Dir, where.Name, crilog.Options{
+			MaxLine: where.MaxLine,
+			OnError: func(err error) {
+				log.L.WithError(err).WithField("container", owner.ID).Error("log is not written; the container goes on")
+			},
+		})
+		if err != nil {
+			return nil, fmt.Errorf("stdio: %w", err)
+		}
+	}
+	for i, name := range []string{crilog.Stdout, crilog.Stderr} {
+		var stream io.WriteCloser
+		if l.writer != nil {
+			stream = l.writer.Stream(name)
+		}
+		l.outputs[i] = output.New(stream)
+	}
+	return l, nil
+}
+
+func (l *containerLog) sinks() [2]io.WriteCloser {
+	return [2]io.WriteCloser{l.outputs[0], l.outputs[1]}
+}
+
+// close ends the outputs and closes the file, which takes what they held back.
+func (l *containerLog) close() {
+	for _, o := range l.outputs {
+		_ = o.Close()
+	}
+	if l.writer != nil {
+		_ = l.writer.Close()
+	}
+}
+
+// Logged waits until the log has all that the process wrote, which must have
+// ended. There is nothing to wait for where somebody else reads the output.
+func (s *Streams) Logged() {
+	s.mu.Lock()
+	ours := s.log != nil
+	s.mu.Unlock()
+	if !ours {
+		return
+	}
+	done := make(chan struct{})
+	go func() {
+		s.outputs.Wait()
+		close(done)
+	}()
+	waitFor(done, logLimit)
+}
+
+// ReopenLog makes the log go on in a new file of the same name.
+func (s *Streams) ReopenLog() error {
+	l, err := s.ownLog()
+	if err != nil || l.writer == nil {
+		return err
+	}
+	return l.writer.Reopen()
+}
+
+// Follow gives an output, one of the two names of package crilog, to write from
+// now on to its end; see [output.Client.CopyTo]. The first write is of nothing:
+// what the container writes after it is not missed.
+func (s *Streams) Follow(ctx context.Context, name string, write func([]byte) error) error {
+	l, err := s.ownLog()
+	if err != nil {
+		return err
+	}
+	from := l.outputs[0]
+	if name == crilog.Stderr {
+		from = l.outputs[1]
+	}
+	client := from.Attach()
+	defer client.Detach()
+	if err := write(nil); err != nil {
+		return err
+	}
+	return client.CopyTo(ctx, write)
+}
+
+func (s *Streams) ownLog() (*containerLog, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.log == nil {
+		return nil, fmt.Errorf("stdio: the log is not written by this shim: %w", errdefs.ErrFailedPrecondition)
+	}
+	return s.log, nil
+}

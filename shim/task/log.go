@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package task
+
+import (
+	"context"
+	"fmt"
+
+	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
+	"github.com/containerd/ttrpc"
+	"google.golang.org/protobuf/types/known/emptypb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/containerd-lite/containerd-lite/internal/crilog"
+	"github.com/containerd-lite/containerd-lite/internal/logapi"
+)
+
+// logs is the service of the logs that this shim writes, see package logapi.
+func (s *Service) logs() *ttrpc.ServiceDesc {
+	return &ttrpc.ServiceDesc{
+		Methods: map[string]ttrpc.Method{logapi.Reopen: method(s.reopenLog)},
+		Streams: map[string]ttrpc.Stream{
+			logapi.Stdout: s.follow(crilog.Stdout),
+			logapi.Stderr: s.follow(crilog.Stderr),
+		},
+	}
+}
+
+func (s *Service) reopenLog(_ context.Context, r *taskapi.ConnectRequest) (*emptypb.Empty, error) {
+	c, err := s.tasks.get(r.ID)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.init.streams.ReopenLog(); err != nil {
+		return nil, fmt.Errorf("container %s: %w", c.id, err)
+	}
+	return &emptypb.Empty{}, nil
+}
+
+// follow streams one output of a task to a client, which sends nothing but the
+// request.
+func (s *Service) follow(name string) ttrpc.Stream {
+	return ttrpc.Stream{
+		StreamingServer: true,
+		Handler: func(ctx context.Context, stream ttrpc.StreamServer) (any, error) {
+			r := new(taskapi.ConnectRequest)
+			if err := stream.RecvMsg(r); err != nil {
+				return nil, err
+			}
+			c, err := s.tasks.get(r.ID)
+			if err != nil {
+				return nil, toGRPC(err)
+			}
+			return nil, toGRPC(c.init.streams.Follow(ctx, name, func(chunk []byte) error {
+				return stream.SendMsg(wrapperspb.Bytes(chunk))
+			}))
+		},
+	}
+}
