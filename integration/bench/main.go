@@ -37,6 +37,9 @@ func main() {
 }
 
 func run(ctx context.Context) error {
+	if len(os.Args) > 1 && os.Args[1] == "log" {
+		return runLog(ctx)
+	}
 	lite, stock := times{}, times{}
 	for round := range rounds {
 		fmt.Printf("round %d of %d: %d pods with each daemon\n", round+1, rounds, pods)
@@ -96,4 +99,32 @@ func once(ctx context.Context, bench *harness.Bench, client *harness.CRI) (up, d
 	// Also after an error: nothing stays.
 	err = errors.Join(err, client.RemovePod(context.WithoutCancel(ctx), pod))
 	return up, time.Since(start), err
+}
+
+func runLog(ctx context.Context) error {
+	for _, size := range []int{80, 1000} {
+		var lite, stock logTimes
+		for range 3 {
+			for daemon, into := range map[string]*logTimes{harness.Lite: &lite, harness.Stock: &stock} {
+				bench, err := harness.New(ctx, harness.Options{Daemon: daemon})
+				if err != nil {
+					return err
+				}
+				client, err := bench.CRI()
+				if err != nil {
+					return err
+				}
+				err = client.Pull(ctx, image.Busybox)
+				if err == nil {
+					err = measureLog(ctx, bench, client, size, into)
+				}
+				if err := errors.Join(err, client.Close(), bench.Close(context.WithoutCancel(ctx))); err != nil {
+					return err
+				}
+			}
+		}
+		slices.Sort(lite.rate); slices.Sort(stock.rate); slices.Sort(lite.cpu); slices.Sort(stock.cpu)
+		fmt.Println(size, "rate stock", stock.rate, "lite", lite.rate, "cpu/GiB stock", stock.cpu, "lite", lite.cpu)
+	}
+	return nil
 }
