@@ -72,7 +72,7 @@ type Writer struct {
 	stamp   []byte     // time of the records of the current Write
 	torn    bool       // the file ends within a record
 	failing bool       // the last write to the file failed
-	lost    uint64     // records that did not get into a file
+	lost    int        // records that the log lacks at its end
 }
 
 // Open opens the log file name in dir, the log_path and log_directory of the
@@ -124,7 +124,7 @@ func (w *Writer) Reopen() error {
 }
 
 // Close closes the file. Close the streams first: they may hold the beginning
-// of a line. What is written later is lost and counted.
+// of a line. What is written later is lost.
 func (w *Writer) Close() error {
 	w.reopening.Lock()
 	defer w.reopening.Unlock()
@@ -134,16 +134,13 @@ func (w *Writer) Close() error {
 	w.closed = true
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.lost > 0 {
+		w.stampLocked()
+		w.writeLocked(w.markerLocked())
+	}
 	f := w.file
 	w.file = nil
 	return f.Close()
-}
-
-// Lost returns the number of records that could not be written since Open.
-func (w *Writer) Lost() uint64 {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.lost
 }
 
 // Stream returns a new writer of one of the container's streams.
@@ -159,9 +156,6 @@ func (w *Writer) setFileLocked(f *os.File) {
 
 // addLocked adds the record with the content head+tail.
 func (w *Writer) addLocked(stream string, tag byte, head, tail []byte) {
-	if len(w.buf) == 0 && w.torn {
-		w.buf = append(w.buf, '\n')
-	}
 	w.buf = append(w.buf, w.stamp...)
 	w.buf = append(w.buf, ' ')
 	w.buf = append(w.buf, stream...)
@@ -174,25 +168,47 @@ func (w *Writer) addLocked(stream string, tag byte, head, tail []byte) {
 	}
 }
 
+// flushLocked writes what is gathered. After writes that failed, such as on a
+// full disk, the first that works says how many records are missing before it.
 func (w *Writer) flushLocked() {
 	if len(w.buf) == 0 {
 		return
 	}
-	n, err := w.file.Write(w.buf) // a nil file returns os.ErrInvalid
-	if n > 0 {
-		w.torn = w.buf[n-1] != '\n'
+	if w.lost > 0 && w.writeLocked(w.markerLocked()) == 0 {
+		w.lost = 0
 	}
-	if err != nil {
-		w.lost += uint64(bytes.Count(w.buf[n:], []byte{'\n'}))
-		if n == 0 && w.buf[0] == '\n' {
-			w.lost-- // that newline only ends the torn record before
-		}
-		if !w.failing && !errors.Is(err, os.ErrInvalid) {
-			w.onError(fmt.Errorf("write log %s: %w", w.name, err))
-		}
+	if w.lost > 0 {
+		w.lost += bytes.Count(w.buf, []byte{'\n'})
+	} else {
+		w.lost = w.writeLocked(w.buf)
 	}
-	w.failing = err != nil
 	w.buf = reuse(w.buf)
+}
+
+func (w *Writer) markerLocked() []byte {
+	return fmt.Appendf(nil, "%s %s %c containerd-lite: %d records of this log are lost: it could not be written\n",
+		w.stamp, Stderr, tagFull, w.lost)
+}
+
+// writeLocked writes records to the file and returns how many did not get there.
+func (w *Writer) writeLocked(records []byte) (lost int) {
+	p := records
+	if w.torn {
+		p = append([]byte{'\n'}, records...)
+	}
+	n, err := w.file.Write(p) // a nil file returns os.ErrInvalid
+	if n > 0 {
+		w.torn = p[n-1] != '\n'
+	}
+	if err == nil {
+		w.failing = false
+		return 0
+	}
+	if !w.failing && !errors.Is(err, os.ErrInvalid) {
+		w.onError(fmt.Errorf("write log %s: %w", w.name, err))
+	}
+	w.failing = true
+	return bytes.Count(p[max(n, len(p)-len(records)):], []byte{'\n'})
 }
 
 // Stream is one output stream of a container. Its Write always takes all
