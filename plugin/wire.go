@@ -107,12 +107,14 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 		Labels:     labels,
 		Events:     s.events,
 		Dirs:       container.Dirs{Root: deps.RootDir, State: deps.StateDir},
-		Logs:       runtime.Logs{Bundles: bundles(deps.StateDir)},
-		MaxLogLine: settings.MaxContainerLogLineSize,
-		ExecDrain:  settings.DrainExecSyncIOTimeout.Or(0),
-		NewID:      newID,
-		Now:        time.Now,
-		OOMKilled:  cgroups.OOMKilled,
+		Logs: container.Logs{
+			Shims:   runtime.Logs{Bundles: bundles(deps.StateDir)},
+			MaxLine: settings.MaxContainerLogLineSize,
+		},
+		ExecDrain: settings.DrainExecSyncIOTimeout.Or(0),
+		NewID:     newID,
+		Now:       time.Now,
+		OOMKilled: cgroups.OOMKilled,
 		Snapshotter: func(handler string) string {
 			return cmp.Or(snapshotters(deps.Config)[handler], deps.Config.Images.Snapshotter)
 		},

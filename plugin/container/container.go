@@ -198,6 +198,12 @@ type Specs interface {
 	Update(current *specs.Spec, want *runtimeapi.LinuxContainerResources) (*specs.Spec, error)
 }
 
+// Logs say how logs are written.
+type Logs struct {
+	Shims   stdio.Shim // those that write the logs of their containers
+	MaxLine int        // bytes; see max_container_log_line_size
+}
+
 // Deps is what a Manager works with.
 type Deps struct {
 	Containerd Containerd
@@ -208,8 +214,7 @@ type Deps struct {
 	Labels     Labels
 	Events     Events
 	Dirs       Dirs
-	Logs       stdio.Shim    // the logs that shims write
-	MaxLogLine int           // bytes; see max_container_log_line_size
+	Logs       Logs
 	ExecDrain  time.Duration // drain_exec_sync_io_timeout; 0 for a default
 
 	NewID       func() string

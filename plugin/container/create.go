@@ -298,13 +298,13 @@ func (m *Manager) streamOptions(r *Record) stdio.Options {
 		Dir:       m.Dirs.io(r.ID),
 		LogDir:    r.LogDir,
 		LogName:   logName,
-		MaxLine:   m.MaxLogLine,
+		MaxLine:   m.Logs.MaxLine,
 		Terminal:  r.Config.GetTty(),
 		Stdin:     r.Config.GetStdin(),
 		StdinOnce: r.Config.GetStdinOnce(),
 	}
 	if r.Runtime.OwnLog {
-		opts.Shim = m.Logs
+		opts.Shim = m.Logs.Shims
 	}
 	return opts
 }
