@@ -123,7 +123,10 @@ func runLog(ctx context.Context) error {
 				}
 			}
 		}
-		slices.Sort(lite.rate); slices.Sort(stock.rate); slices.Sort(lite.cpu); slices.Sort(stock.cpu)
+		slices.Sort(lite.rate)
+		slices.Sort(stock.rate)
+		slices.Sort(lite.cpu)
+		slices.Sort(stock.cpu)
 		fmt.Println(size, "rate stock", stock.rate, "lite", lite.rate, "cpu/GiB stock", stock.cpu, "lite", lite.cpu)
 	}
 	return nil
