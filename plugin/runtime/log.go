@@ -5,6 +5,7 @@ package runtime
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -94,7 +95,7 @@ type following struct {
 func (f *following) receive() error {
 	var chunk wrapperspb.BytesValue
 	if err := f.stream.RecvMsg(&chunk); err != nil {
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return err
 		}
 		return errgrpc.ToNative(err)

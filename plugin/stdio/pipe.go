@@ -79,7 +79,7 @@ func (o *outputPipe) read() {
 }
 
 func (o *outputPipe) end() {
-	_ = o.Output.Close() // writes the last line; errors are reported by crilog
+	_ = o.Close() // writes the last line; errors are reported by crilog
 	o.reader.Close()
 }
 

@@ -112,7 +112,7 @@ func (s *piped) Attach(ctx context.Context, opts AttachOptions) error {
 			continue
 		}
 		connected = true
-		c := o.Output.Attach() // now: what the client causes must not be missed
+		c := o.Attach() // now: what the client causes must not be missed
 		group.Go(func() error {
 			defer c.Detach()
 			return c.CopyTo(ctx, func(chunk []byte) error {
