@@ -43,7 +43,7 @@ func (r *request) delete(ctx context.Context, stdout, stderr io.Writer) error {
 	if !dir.Deleted() {
 		r.killRemains(ctx, dir, warn)
 		warn(unmountRootfs(dir))
-		warn(r.cleanSocket(ctx, dir))
+		warn(r.callOff(ctx, dir))
 	}
 	data, err := proto.Marshal(lastExit(dir, warn))
 	if err != nil {
@@ -83,9 +83,9 @@ func unmountRootfs(dir bundle.Dir) error {
 	return nil
 }
 
-// cleanSocket removes the socket of the lost shim, unless another one has
-// taken its place.
-func (r *request) cleanSocket(ctx context.Context, dir bundle.Dir) error {
+// callOff removes the socket of the lost shim. A shim that is there waits for
+// the task, which will not come, or has others.
+func (r *request) callOff(ctx context.Context, dir bundle.Dir) error {
 	sockets, err := dir.SocketDir()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -99,7 +99,7 @@ func (r *request) cleanSocket(ctx context.Context, dir bundle.Dir) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, socketTimeout)
 	defer cancel()
-	return slot.Clean(ctx)
+	return slot.CallOff(ctx, r.id)
 }
 
 // lastExit returns what the shim recorded of the end of the init process. If

@@ -47,6 +47,27 @@ func TestDeleteAfterLostShim(t *testing.T) {
 	}
 }
 
+// containerd can be killed between the start of a shim and the creation of the
+// task. It runs the delete command when it is back, and nothing stays.
+func TestDeleteOfATaskThatNeverCame(t *testing.T) {
+	h := newHost(t)
+	dir := h.bundleOf("pod", "sleep", "1000")
+	client, conn := h.client(h.mustStart(dir, "a"))
+	connected, err := client.Connect(t.Context(), &taskapi.ConnectRequest{ID: "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	gone := watch(t, connected.ShimPid)
+	if _, warnings := h.delete(dir, "a"); warnings != "" {
+		t.Errorf("delete warns: %s", warnings)
+	}
+	gone()
+	if left, err := os.ReadDir(h.sockets); err != nil || len(left) != 0 {
+		t.Errorf("left in the socket directory: %v, %v", left, err)
+	}
+}
+
 // The delete command finds the exit status, and after a complete deletion does
 // nothing else.
 func TestDeleteAfterDelete(t *testing.T) {

@@ -28,12 +28,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Service and Join name the call by which a task joins a running shim. Its
-// messages are those of the task service's Connect. A shim that is about to
-// end answers errdefs.ErrUnavailable.
+// Service has the calls by which a task joins a running shim, and by which it is
+// called off. Their messages are those of the task service's Connect. To Join, a
+// shim that is about to end answers errdefs.ErrUnavailable.
 const (
 	Service = "containerd.lite.shim.v1.Group"
 	Join    = "Join"
+	Leave   = "Leave"
 )
 
 const (
@@ -191,19 +192,26 @@ func (s Slot) Retire(ctx context.Context, own fs.FileInfo) error {
 	return nil
 }
 
-// Clean removes the files of the slot if no shim listens there.
-func (s Slot) Clean(ctx context.Context) error {
+// CallOff tells the shim in the slot not to wait for a task: containerd can be
+// killed between the start of a shim and the creation of the task. If no shim
+// listens there, the files of the slot are removed.
+func (s Slot) CallOff(ctx context.Context, id string) error {
 	unlock, err := s.Lock(ctx)
 	if err != nil {
 		return err
 	}
 	defer unlock()
 	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", s.path)
-	if err == nil {
-		return conn.Close()
+	if err != nil {
+		if errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist) {
+			s.Remove()
+		}
+		return nil
 	}
-	if errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist) {
-		s.Remove()
+	client := ttrpc.NewClient(conn)
+	defer client.Close()
+	if err := client.Call(ctx, Service, Leave, &taskapi.ConnectRequest{ID: id}, &taskapi.ConnectResponse{}); err != nil {
+		return fmt.Errorf("shim of the group: call off: %w", err)
 	}
 	return nil
 }

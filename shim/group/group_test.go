@@ -35,7 +35,7 @@ func newSlot(t *testing.T) Slot {
 	return slot
 }
 
-// serve answers joins in a slot with an error, or success for nil.
+// serve answers calls in a slot with an error, or success for nil.
 func serve(t *testing.T, slot Slot, answer error) (stop func()) {
 	t.Helper()
 	f, err := slot.Listen()
@@ -54,7 +54,7 @@ func serve(t *testing.T, slot Slot, answer error) (stop func()) {
 	join := func(_ context.Context, unmarshal func(any) error) (any, error) {
 		return &taskapi.ConnectResponse{}, errgrpc.ToGRPC(answer)
 	}
-	server.RegisterService(Service, &ttrpc.ServiceDesc{Methods: map[string]ttrpc.Method{Join: join}})
+	server.RegisterService(Service, &ttrpc.ServiceDesc{Methods: map[string]ttrpc.Method{Join: join, Leave: join}})
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -207,17 +207,17 @@ func TestRetire(t *testing.T) {
 	}
 }
 
-func TestClean(t *testing.T) {
+func TestCallOff(t *testing.T) {
 	slot := newSlot(t)
 	stop := serve(t, slot, nil)
-	if err := slot.Clean(t.Context()); err != nil {
+	if err := slot.CallOff(t.Context(), "a"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Lstat(slot.Path()); err != nil {
 		t.Errorf("the socket of a running shim is gone: %v", err)
 	}
 	stop()
-	if err := slot.Clean(t.Context()); err != nil {
+	if err := slot.CallOff(t.Context(), "a"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Lstat(slot.Path()); !os.IsNotExist(err) {

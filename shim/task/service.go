@@ -65,7 +65,7 @@ func (s *Service) NewServer() (*ttrpc.Server, error) {
 	server.RegisterService("containerd.task.v3.Task", &ttrpc.ServiceDesc{Methods: methods})
 	server.RegisterService("containerd.task.v2.Task", &ttrpc.ServiceDesc{Methods: methods})
 	server.RegisterService(group.Service, &ttrpc.ServiceDesc{
-		Methods: map[string]ttrpc.Method{group.Join: method(s.join)},
+		Methods: map[string]ttrpc.Method{group.Join: method(s.join), group.Leave: method(s.leave)},
 	})
 	server.RegisterService(logapi.Service, s.logs())
 	return server, nil
@@ -75,6 +75,11 @@ func (s *Service) join(_ context.Context, r *taskapi.ConnectRequest) (*taskapi.C
 	if err := s.tasks.expect(r.ID); err != nil {
 		return nil, err
 	}
+	return &taskapi.ConnectResponse{ShimPid: uint32(os.Getpid())}, nil
+}
+
+func (s *Service) leave(_ context.Context, r *taskapi.ConnectRequest) (*taskapi.ConnectResponse, error) {
+	s.tasks.leave(r.ID)
 	return &taskapi.ConnectResponse{ShimPid: uint32(os.Getpid())}, nil
 }
 
