@@ -10,6 +10,9 @@ export LITE_SEED    ?= $(SEED)
 export LITE_RUNS    ?= $(RUNS)
 export LITE_WEBSOCKET ?= $(WEBSOCKET)
 
+# How long the stress suite goes on.
+export LITE_STRESS ?= 30s
+
 export PATH := $(PATH):/usr/local/go/bin:/usr/local/sbin:/usr/sbin:/sbin
 SHELL := /bin/bash
 
@@ -17,7 +20,7 @@ UNIT    = $$(go list ./... | grep -v /integration)
 FUZZFOR ?= 10s
 
 .DEFAULT_GOAL := help
-.PHONY: help build tools test unit integration critest kubelet-test lint fuzz demo dev bench clean
+.PHONY: help build race tools test unit integration critest kubelet-test stress lint fuzz demo dev bench clean
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +28,9 @@ help: ## print this help
 build: ## build containerd-lite and containerd-shim-lite-v2 into bin/
 	CGO_ENABLED=0 go build -trimpath -tags no_cri -ldflags "-s -w" -o bin/containerd-lite ./cmd/containerd-lite
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o bin/containerd-shim-lite-v2 ./cmd/containerd-shim-lite-v2
+
+race: ## build containerd-lite with the race detector into bin/race/
+	go build -race -tags no_cri -o bin/race/containerd-lite ./cmd/containerd-lite
 
 tools: ## install the Debian packages and build the tools that tests need, into .tools/
 	integration/tools.sh
@@ -35,7 +41,7 @@ unit: tools ## go vet and unit tests with the race detector
 	go vet -tags no_cri ./...
 	CNI_PATH=$(CURDIR)/.tools/cni go run ./integration/count unit -race -tags no_cri $(UNIT)
 
-integration: build tools ## every suite of integration/ against a running daemon (as root)
+integration: build race tools ## every suite of integration/ against a running daemon (as root)
 	go run ./integration/count integration -p 1 -count 1 -timeout 60m ./integration/...
 
 critest: build tools ## critest v1.36.0 alone: prints its numbers per group
@@ -43,6 +49,9 @@ critest: build tools ## critest v1.36.0 alone: prints its numbers per group
 
 kubelet-test: build tools ## a real kubelet v1.37 with static pods: what users do with pods
 	go run ./integration/count kubelet -count 1 -timeout 60m ./integration/kubelet
+
+stress: build race tools ## 100 callers of all lifecycle calls for two minutes, under the race detector
+	LITE_STRESS=2m go run ./integration/count stress -count 1 -timeout 60m ./integration/stress
 
 lint: ## golangci-lint
 	integration/tools.sh lint

@@ -6,7 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"strings"
 	"time"
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -78,9 +80,25 @@ func (d *Daemon) Restart(ctx context.Context) error {
 	return d.Start(ctx)
 }
 
+// races returns the reports of the race detector in the log.
+func (d *Daemon) races() error {
+	text, err := os.ReadFile(d.log())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	const ruler = "==================\n"
+	var found []error
+	for part := range strings.SplitSeq(string(text), ruler) {
+		if strings.HasPrefix(part, "WARNING: DATA RACE") {
+			found = append(found, errors.New(part))
+		}
+	}
+	return errors.Join(found...)
+}
+
 func (b *Bench) program() string {
 	if b.Options.Daemon == Stock {
 		return b.repo.Tool("bin", "containerd")
 	}
-	return b.repo.Bin("containerd-lite")
+	return b.repo.Bin(b.lite())
 }

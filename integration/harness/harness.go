@@ -42,6 +42,9 @@ type Options struct {
 	Handler string // the default handler: HandlerLite or HandlerRunc; default as the daemon's name says
 	// RefuseMissingHostPath sets missing_host_path = "error", which containerd-lite alone knows.
 	RefuseMissingHostPath bool
+	// Race runs the containerd-lite of bin/race, which `make race` builds with the race detector; Close reports
+	// what that has found.
+	Race bool
 }
 
 // FromEnv returns the options that LITE_DAEMON (lite, stock) and LITE_HANDLER (lite, runc) ask for.
@@ -61,6 +64,14 @@ func (o Options) WithDefaults() Options {
 		}
 	}
 	return o
+}
+
+// lite is the containerd-lite that runs, under bin.
+func (o Options) lite() string {
+	if o.Race {
+		return "race/containerd-lite"
+	}
+	return "containerd-lite"
 }
 
 // Bench is a running registry, network and daemon.
@@ -141,7 +152,7 @@ func (b *Bench) Close(ctx context.Context) error {
 		found = append(found, b.CheckLeaks(ctx), b.RemovePods(ctx))
 	}
 	if b.Daemon != nil {
-		found = append(found, b.Daemon.Stop(), b.Daemon.SaveLog())
+		found = append(found, b.Daemon.Stop(), b.Daemon.races(), b.Daemon.SaveLog())
 	}
 	if b.Registry != nil {
 		b.Registry.Close()

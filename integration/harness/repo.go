@@ -53,10 +53,10 @@ func (r Repo) Missing(o Options) []string {
 			missing = append(missing, ".tools/"+name+" (make tools)")
 		}
 	}
-	need := map[string]bool{"containerd-lite": o.Daemon == Lite, "containerd-shim-lite-v2": o.Handler == HandlerLite}
+	need := map[string]bool{o.lite(): o.Daemon == Lite, "containerd-shim-lite-v2": o.Handler == HandlerLite}
 	for name, needed := range need {
 		if _, err := os.Stat(r.Bin(name)); needed && err != nil {
-			missing = append(missing, "bin/"+name+" (make build)")
+			missing = append(missing, "bin/"+name+" (make build race)")
 		}
 	}
 	for _, name := range []string{"go", "iptables-save", "ip"} {

@@ -40,6 +40,7 @@ func TestRestart(t *testing.T) {
 	h.NoLeaks(t, "kill -9 while pods stop", func(t *testing.T) { killWhileStopping(t, b) })
 	h.NoLeaks(t, "SIGTERM and start", func(t *testing.T) { orderly(t, b) })
 	h.NoLeaks(t, "resources of a pod", func(t *testing.T) { podResources(t, b) })
+	h.NoLeaks(t, "out of memory while no daemon runs", func(t *testing.T) { outOfMemory(t, b) })
 	h.NoLeaks(t, "the pod's task", func(t *testing.T) { podTask(t, b) })
 	h.NoLeaks(t, "shim killed", func(t *testing.T) { shimKilled(t, b) })
 	h.NoLeaks(t, "shim and daemon killed", func(t *testing.T) { shimAndDaemonKilled(t, b) })

@@ -387,7 +387,6 @@ func TestRecover(t *testing.T) {
 	}
 }
 
-// What a crash left in the directories goes at the next start.
 // A record that is broken is skipped, and its folders stay for who looks at it.
 func TestRecoverSkipsABrokenRecord(t *testing.T) {
 	f, dir := newMachine(), t.TempDir()
@@ -415,6 +414,7 @@ func TestRecoverSkipsABrokenRecord(t *testing.T) {
 	}
 }
 
+// What a crash left in the directories goes at the next start.
 func TestRecoverRemovesStrayDirectories(t *testing.T) {
 	f, dir := newMachine(), t.TempDir()
 	before := newManager(t, f, dir)

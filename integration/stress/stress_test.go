@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package stress lets many callers at once do everything that can be done to a few pods, and gives up on some of
+// their calls half-way, while the daemon runs under the race detector. Every answer must be one that a sequential
+// run could have given; what has been seen of an object must never be taken back; events come in order and once;
+// and at the end nothing may be left.
+//
+// The callers share a [history] of what the answers have said. It has one lock, which is never held across a call.
+package stress
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/integration/harness"
+	"github.com/containerd-lite/containerd-lite/integration/image"
+)
+
+const (
+	callers = 100
+	pods    = 30
+	perPod  = 2 // containers of a pod
+)
+
+// TestStress goes on for LITE_STRESS (30s) with the random seed LITE_SEED, or one that it prints.
+func TestStress(t *testing.T) {
+	duration, seed := environment(t)
+	options := harness.FromEnv()
+	options.Race = options.WithDefaults().Daemon == harness.Lite
+	bench := harness.StartWith(t, options)
+	client, err := bench.CRI()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if err := client.Pull(t.Context(), image.Busybox); err != nil {
+		t.Fatal(err)
+	}
+	r := &run{T: t, bench: bench, CRI: client, history: newHistory(t.Errorf), counts: newCounts()}
+	for i := range pods {
+		r.places = append(r.places, &place{config: podConfig(bench, i)})
+	}
+	held := r.held()
+	events := r.subscribe()
+	fmt.Printf("report: stress: seed %d, %s\n", seed, duration)
+	r.do(duration, seed)
+	r.removeAll()
+	r.checkEvents(events)
+	if err := harness.Await(t.Context(), func() error {
+		if now := r.held(); !slices.Equal(now, held) {
+			return fmt.Errorf("the daemon holds open %v, at the start %v", now, held)
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
+	}
+	r.counts.report()
+}
+
+func environment(t *testing.T) (duration time.Duration, seed uint64) {
+	t.Helper()
+	duration, seed = 30*time.Second, rand.Uint64()
+	var err error
+	if asked := os.Getenv("LITE_STRESS"); asked != "" {
+		if duration, err = time.ParseDuration(asked); err != nil {
+			t.Fatalf("LITE_STRESS: %v", err)
+		}
+	}
+	if asked := os.Getenv("LITE_SEED"); asked != "" {
+		if seed, err = strconv.ParseUint(asked, 10, 64); err != nil {
+			t.Fatalf("LITE_SEED: %v", err)
+		}
+	}
+	return duration, seed
+}
+
+// run is one run of the suite.
+type run struct {
+	*testing.T
+	*harness.CRI
+	bench   *harness.Bench
+	history *history
+	counts  *counts
+	places  []*place
+}
+
+// place is where a pod is run, again and again, with the same name.
+type place struct {
+	config *runtimeapi.PodSandboxConfig
+
+	mu         sync.Mutex
+	pod        string // id of the last one that somebody has seen
+	containers [perPod]string
+}
+
+// podConfig makes pods of all kinds: on the host's network, with a shared PID namespace, in a user namespace.
+func podConfig(bench *harness.Bench, i int) *runtimeapi.PodSandboxConfig {
+	config := bench.PodConfig(fmt.Sprintf("stress-%d", i))
+	options := config.Linux.SecurityContext.NamespaceOptions
+	switch i % 6 {
+	case 0, 1, 2:
+		options.Network = runtimeapi.NamespaceMode_NODE
+	case 3:
+		options.Pid = runtimeapi.NamespaceMode_POD
+	case 4:
+		mapping := []*runtimeapi.IDMapping{{HostId: uint32(1+i) << 16, Length: 1 << 16}}
+		options.UsernsOptions = &runtimeapi.UserNamespace{Mode: runtimeapi.NamespaceMode_POD, Uids: mapping, Gids: mapping}
+	}
+	return config
+}
+
+// do lets the callers loose.
+func (r *run) do(duration time.Duration, seed uint64) {
+	ctx, cancel := context.WithTimeout(r.Context(), duration)
+	defer cancel()
+	plan := plan()
+	var group sync.WaitGroup
+	for i := range uint64(callers) {
+		group.Go(func() {
+			c := &caller{run: r, random: rand.New(rand.NewPCG(seed, i))}
+			for ctx.Err() == nil && !r.history.broken() {
+				c.place = r.places[c.random.IntN(pods)]
+				plan[c.random.IntN(len(plan))](c)
+			}
+		})
+	}
+	group.Wait()
+}
+
+// removeAll removes what is left of the pods, as the kubelet would, and wants the lists to be empty.
+func (r *run) removeAll() {
+	c := &caller{run: r, random: rand.New(rand.NewPCG(0, 0)), patient: true}
+	for _, id := range c.podsOf(nil) {
+		c.stopPod(id)
+		c.removePod(id)
+	}
+	if left := append(c.podsOf(nil), c.containersOf(nil)...); len(left) > 0 {
+		r.Errorf("left in the lists: %v", left)
+	}
+}
+
+// held are the files below the bench's root that the daemon has open: of a pod or container that is gone it may
+// hold neither a pipe nor a namespace nor a log.
+func (r *run) held() []string {
+	fds, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", r.bench.Daemon.PID()))
+	if err != nil {
+		r.Fatal(err)
+	}
+	var files []string
+	for _, fd := range fds {
+		if file, err := os.Readlink(fd); err == nil && strings.HasPrefix(file, r.bench.Root) {
+			files = append(files, file)
+		}
+	}
+	slices.Sort(files)
+	return files
+}
