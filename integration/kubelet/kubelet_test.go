@@ -49,6 +49,7 @@ var pods = []scenario{
 	{"sub path", subPath},
 	{"downward API volume", downwardVolume},
 	{"image volume", imageVolume},
+	{"images that cannot be pulled", refusedImages},
 	{"resources", resources},
 	{"exec", execStreams},
 	{"attach", attachStreams},
