@@ -122,6 +122,21 @@ func TestCreateUndoesEveryStep(t *testing.T) {
 	}
 }
 
+// A task joins the shim of its pod without a start command, unless containerd would
+// not find that shim again: it looks for it by the runtime's type.
+func TestContainerJoinsTheShimOfItsPod(t *testing.T) {
+	for shim, want := range map[string]string{"": "pod1", "/opt/shim": ""} {
+		f := newMachine()
+		f.shim = shim
+		if _, err := newManager(t, f, t.TempDir()).Create(t.Context(), "pod1", containerConfig("app")); err != nil {
+			t.Fatal(err)
+		}
+		if f.joins != want {
+			t.Errorf("runtime_path %q: the task joins the shim of %q, want %q", shim, f.joins, want)
+		}
+	}
+}
+
 // A pod that is stopped while a container is made in it keeps no container.
 func TestCreateLosesAgainstStop(t *testing.T) {
 	f := newMachine()

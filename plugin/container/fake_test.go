@@ -46,6 +46,8 @@ type machine struct {
 	made   SpecRequest   // the last one
 	labels int           // how many have SELinux labels
 	keeps  []string      // snapshots that the last container keeps
+	joins  string        // the pod whose shim its task joins
+	shim   string        // runtime_path of the handlers
 	// events are those that were published, each with the state of the container.
 	events []string
 }
@@ -77,7 +79,7 @@ func (f *machine) CreateContainer(_ context.Context, c runtime.Container) error 
 	if err := f.Makes("create container", "container"); err != nil {
 		return err
 	}
-	f.keeps = c.Keeps
+	f.keeps, f.joins = c.Keeps, c.Sandbox
 	return f.store(c.ID, c.Record)
 }
 
@@ -338,10 +340,10 @@ func (f fakeImages) Resolve(_ context.Context, ref string) (image.Image, error) 
 
 func (f fakeImages) Unpack(context.Context, image.Image, string) error { return f.Call("unpack") }
 
-type fakeHandlers struct{}
+type fakeHandlers struct{ *machine }
 
-func (fakeHandlers) Handler(name string) (string, config.Handler, error) {
-	return name, config.Handler{Type: "io.containerd.lite.v2"}, nil
+func (f fakeHandlers) Handler(name string) (string, config.Handler, error) {
+	return name, config.Handler{Type: "io.containerd.lite.v2", Path: f.shim}, nil
 }
 
 type fakeSpecs struct{ *machine }
@@ -393,7 +395,7 @@ func newManager(t *testing.T, f *machine, dir string) *Manager {
 		Containerd: f,
 		Pods:       fakePods{f},
 		Images:     fakeImages{f},
-		Handlers:   fakeHandlers{},
+		Handlers:   fakeHandlers{f},
 		Labels:     fakeLabels{f},
 		Specs:      fakeSpecs{f},
 		Events:     f,

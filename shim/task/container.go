@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package task is the Task API of the shim: containers, their processes, and
-// what containerd asks about them.
+// what containerd asks about them. The container of a pod that has no process
+// is a holder: it has everything but a runtime, and refuses what needs one.
 //
 // Locks, outermost first:
 //
