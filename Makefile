@@ -41,7 +41,7 @@ unit: tools ## go vet and unit tests with the race detector
 	go vet -tags no_cri ./...
 	CNI_PATH=$(CURDIR)/.tools/cni go run ./integration/count unit -race -tags no_cri $(UNIT)
 
-integration: build race tools ## every suite of integration/ against a running daemon (as root)
+integration: build tools race ## every suite of integration/ against a running daemon (as root)
 	go run ./integration/count integration -p 1 -count 1 -timeout 60m ./integration/...
 
 critest: build tools ## critest v1.36.0 alone: prints its numbers per group
@@ -50,7 +50,7 @@ critest: build tools ## critest v1.36.0 alone: prints its numbers per group
 kubelet-test: build tools ## a real kubelet v1.37 with static pods: what users do with pods
 	go run ./integration/count kubelet -count 1 -timeout 60m ./integration/kubelet
 
-stress: build race tools ## 100 callers of all lifecycle calls for two minutes, under the race detector
+stress: build tools race ## 100 callers of all lifecycle calls for two minutes, under the race detector
 	LITE_STRESS=2m go run ./integration/count stress -count 1 -timeout 60m ./integration/stress
 
 lint: ## golangci-lint

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stress
+
+import (
+	"context"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/integration/harness"
+	"github.com/containerd-lite/containerd-lite/integration/image"
+)
+
+// TestStuckShim stops the shim of a pod, as a page fault on a dead network disk would. Whoever reads never notices,
+// other pods come and go, and the pod itself can be removed when the shim goes on.
+func TestStuckShim(t *testing.T) {
+	bench := harness.Start(t)
+	client, err := bench.CRI()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if err := client.Pull(t.Context(), image.Busybox); err != nil {
+		t.Fatal(err)
+	}
+	s := stuck{T: t, bench: bench, CRI: client}
+	s.pod, s.container = s.run("stuck")
+	shims, err := bench.Processes("containerd-shim")
+	if err != nil || len(shims) != 1 {
+		t.Fatalf("shims %v, %v, want one", shims, err)
+	}
+	s.signal(shims[0], syscall.SIGSTOP)
+	defer s.signal(shims[0], syscall.SIGCONT)
+	s.read()
+	s.others()
+	s.giveUp()
+	s.signal(shims[0], syscall.SIGCONT)
+	s.remove(s.pod)
+}
+
+type stuck struct {
+	*testing.T
+	*harness.CRI
+	bench          *harness.Bench
+	pod, container string // those of the shim that is stopped
+}
+
+func (s stuck) signal(shim int, sig syscall.Signal) {
+	if err := syscall.Kill(shim, sig); err != nil {
+		s.Errorf("%s: %v", sig, err)
+	}
+}
+
+// run runs a pod with a container.
+func (s stuck) run(name string) (pod, container string) {
+	config := s.bench.PodConfig(name)
+	pod, err := s.RunPod(s.Context(), config)
+	if err != nil {
+		s.Fatal(err)
+	}
+	container, err = s.CRI.Run(s.Context(), pod, config, harness.ContainerConfig(config, "main", image.Busybox, "sleep", "1000"))
+	if err != nil {
+		s.Fatal(err)
+	}
+	return pod, container
+}
+
+func (s stuck) remove(pod string) {
+	if err := s.RemovePod(s.Context(), pod); err != nil {
+		s.Error(err)
+	}
+}
+
+// read makes every call that reads.
+func (s stuck) read() {
+	ctx, cancel := context.WithTimeout(s.Context(), hang)
+	defer cancel()
+	var err error
+	check := func(call string) {
+		if err != nil {
+			s.Errorf("%s: %v", call, err)
+		}
+	}
+	pods, err := s.ListPodSandbox(ctx, &runtimeapi.ListPodSandboxRequest{})
+	check("ListPodSandbox")
+	containers, err := s.ListContainers(ctx, &runtimeapi.ListContainersRequest{})
+	check("ListContainers")
+	if len(pods.GetItems()) != 1 || len(containers.GetContainers()) != 1 {
+		s.Errorf("the lists are %v and %v", pods, containers)
+	}
+	_, err = s.PodSandboxStatus(ctx, &runtimeapi.PodSandboxStatusRequest{PodSandboxId: s.pod, Verbose: true})
+	check("PodSandboxStatus")
+	answer, err := s.ContainerStatus(ctx, &runtimeapi.ContainerStatusRequest{ContainerId: s.container, Verbose: true})
+	check("ContainerStatus")
+	if state := answer.GetStatus().GetState(); state != runtimeapi.ContainerState_CONTAINER_RUNNING {
+		s.Errorf("the container is %s", state)
+	}
+	_, err = s.PodSandboxStats(ctx, &runtimeapi.PodSandboxStatsRequest{PodSandboxId: s.pod})
+	check("PodSandboxStats")
+	_, err = s.ContainerStats(ctx, &runtimeapi.ContainerStatsRequest{ContainerId: s.container})
+	check("ContainerStats")
+	_, err = s.ListPodSandboxStats(ctx, &runtimeapi.ListPodSandboxStatsRequest{})
+	check("ListPodSandboxStats")
+	_, err = s.ListContainerStats(ctx, &runtimeapi.ListContainerStatsRequest{})
+	check("ListContainerStats")
+	_, err = s.ListPodSandboxMetrics(ctx, &runtimeapi.ListPodSandboxMetricsRequest{})
+	check("ListPodSandboxMetrics")
+	_, err = s.Status(ctx, &runtimeapi.StatusRequest{Verbose: true})
+	check("Status")
+}
+
+// others runs and removes another pod.
+func (s stuck) others() {
+	ctx, cancel := context.WithTimeout(s.Context(), hang)
+	defer cancel()
+	pod, container := s.run("other")
+	answer, err := s.ExecSync(ctx, &runtimeapi.ExecSyncRequest{ContainerId: container, Cmd: []string{"echo", "pong"}})
+	if err != nil || string(answer.Stdout) != "pong\n" {
+		s.Errorf("ExecSync in another pod: %v, %v", answer, err)
+	}
+	s.remove(pod)
+}
+
+// giveUp makes the calls that need the shim. They answer when their caller's time is over, and no later.
+func (s stuck) giveUp() {
+	ctx, cancel := context.WithTimeout(s.Context(), hang)
+	defer cancel()
+	_, err := s.ExecSync(ctx, &runtimeapi.ExecSyncRequest{ContainerId: s.container, Cmd: []string{"true"}, Timeout: 1})
+	if status.Code(err) != codes.DeadlineExceeded || ctx.Err() != nil {
+		s.Errorf("ExecSync: %v, want DeadlineExceeded by its own timeout", err)
+	}
+	stop, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	_, err = s.StopContainer(stop, &runtimeapi.StopContainerRequest{ContainerId: s.container, Timeout: 1000})
+	if !slices.Contains([]codes.Code{codes.Canceled, codes.DeadlineExceeded}, status.Code(err)) {
+		s.Errorf("StopContainer: %v, want that it was given up", err)
+	}
+}
