@@ -45,10 +45,11 @@ func knownNamespaces() []difference {
 
 func knownMounts() []difference {
 	const (
-		shm   = "a bind mount that names an option loses those of its source, among them nosuid and nodev: we repeat them"
-		clean = "we write paths in their clean form"
-		ipc   = "a container cannot leave the host's IPC namespace of its pod: it sees the host's /dev/shm"
-		lists = "no list and an empty list are the same in the CRI: only in a user namespace they mean that nothing is masked (KEP-4265)"
+		shm    = "a bind mount that names an option loses those of its source, among them nosuid and nodev: we repeat them"
+		clean  = "we write paths in their clean form"
+		ipc    = "a container cannot leave the host's IPC namespace of its pod: it sees the host's /dev/shm"
+		images = "each container mounts its images itself; the built-in mounts them once for a pod, until the pod is removed"
+		lists  = "no list and an empty list are the same in the CRI: only in a user namespace they mean that nothing is masked (KEP-4265)"
 	)
 	binds := func(name, before, after, source string) []difference {
 		var list []difference
@@ -73,6 +74,11 @@ func knownMounts() []difference {
 		{"mounts/twice at one place", "hidden mounts", `["/mnt by /mnt/"]`, `["/mnt by /mnt"]`, clean},
 		{"userns with host network/plain", "hidden mounts", `["/sys/fs/cgroup by /sys"]`, "[]",
 			"the built-in mounts the host's /sys over the container's cgroup tree"},
+		{"mounts/image*", "mounts[/mnt].source", "<root>/state/io.containerd.grpc.v1.cri/image-volumes/<pod>/<digest>*",
+			"<root>/state/io.containerd.grpc.v1.cri/containers/<container>/images/0*", images},
+		{"mounts/image*", "labels.containerd.io/gc.ref.snapshot.overlayfs/0", absent, "<container>-image-0", images},
+		{"mounts/with options", "mounts[/mnt].options", `["rbind","rprivate","rw"]`, `["nodev","noexec","rbind","rprivate","rw"]`,
+			"the built-in ignores mount_options (KEP-5855)"},
 		{"*", "linux.maskedPaths", absent, `["/proc/acpi",*]`, lists},
 		{"*", "linux.readonlyPaths", absent, `["/proc/bus",*]`, lists},
 	}
@@ -100,12 +106,15 @@ func knownProcess() []difference {
 }
 
 func knownStatus() []difference {
+	const images = "the id of a mounted image is in the status (KEP-5365), and no path of the host"
 	const asked = "we report the image as it was asked for; the built-in reports the first of its tags"
 	return []difference{
 		{"*", "status.imageRef", "*@sha256:<digest>", "sha256:<digest>", "image_ref is the id of the image, as PullImage answers it"},
 		{"process/image as the user named it", "status.image.image", "registry.k8s.io/e2e-test-images/busybox:1.29-2", "busybox", asked},
 		{"process/image as the user named it", "status.image.userSpecifiedImage", absent, "busybox", asked},
 		{"process/image as the user named it", "status.image.annotations.a", absent, "b", asked},
+		{"mounts/image*", "status.mounts[/mnt].image.imageRef", absent, "sha256:<digest>", images},
+		{"mounts/image*", "status.mounts[/mnt].hostPath", "<root>/state/io.containerd.grpc.v1.cri/image-volumes/*", absent, images},
 		{"process/image with named user", "status.stopSignal", absent, "SIGNAL_SIGINT", "an image may give the number of its stop signal"},
 	}
 }
@@ -119,6 +128,10 @@ func knownRefusals() []difference {
 		{"security/privileged in a plain pod", refused, "Unknown", "InvalidArgument", class},
 		{"mounts/recursively read-only and writable", refused, "Unknown", "InvalidArgument", class},
 		{"devices/CDI, unknown", refused, "Unknown", "NotFound", class},
+		{"mounts/image, a directory above", refused, "Unknown", "InvalidArgument", class},
+		{"mounts/image, a directory that is not there", refused, "Unknown", "NotFound", class},
+		{"mounts/image, a file", refused, "Unknown", absent, "the built-in mounts directories of images only"},
+		{"resources/hugepages, the same size twice", refused, absent, "InvalidArgument", "which of the two limits holds, nobody can say"},
 		{"mounts/bidirectional without privileges", refused, absent, "InvalidArgument",
 			"Kubernetes allows Bidirectional for privileged containers only: another could mount on the node"},
 		{"own pid/pid of the host", refused, absent, "InvalidArgument",

@@ -4,8 +4,11 @@ package spec
 
 import (
 	"path/filepath"
+	"slices"
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
 func mounts(list ...*runtimeapi.Mount) func(*runtimeapi.ContainerConfig) {
@@ -18,7 +21,7 @@ func mountCases(f fixture) []podCase {
 	asRoot := func(c *runtimeapi.ContainerConfig) { c.Linux.SecurityContext.Privileged = true }
 	ids := []*runtimeapi.IDMapping{{HostId: 1 << 20, Length: 1 << 16}}
 	return []podCase{
-		{name: "mounts", containers: append(plainMounts(f), covering(f)...)},
+		{name: "mounts", containers: slices.Concat(plainMounts(f), covering(f), imageMounts())},
 		{name: "mounts, privileged", change: privileged, containers: []containerCase{
 			{name: "bidirectional", change: func(c *runtimeapi.ContainerConfig) {
 				asRoot(c)
@@ -61,6 +64,7 @@ func plainMounts(f fixture) []containerCase {
 		})},
 		{name: "through a link", change: mounts(&runtimeapi.Mount{HostPath: filepath.Join(f.link, "below"), ContainerPath: "/mnt"})},
 		{name: "source missing", change: mounts(&runtimeapi.Mount{HostPath: filepath.Join(f.dir, "made", "here"), ContainerPath: "/mnt"})},
+		{name: "with options", change: mounts(&runtimeapi.Mount{HostPath: f.dir, ContainerPath: "/mnt", MountOptions: []string{"noexec", "nodev"}})},
 		{name: "relabel without SELinux", change: mounts(&runtimeapi.Mount{HostPath: f.dir, ContainerPath: "/mnt", SelinuxRelabel: true})},
 		{name: "paths not clean", change: mounts(&runtimeapi.Mount{HostPath: f.dir + "//below/../below/", ContainerPath: "/mnt/../srv//x/"})},
 		{name: "nested, parent last", change: mounts(
@@ -71,6 +75,21 @@ func plainMounts(f fixture) []containerCase {
 		{name: "twice at one place", change: mounts(
 			&runtimeapi.Mount{HostPath: f.dir, ContainerPath: "/mnt"}, &runtimeapi.Mount{HostPath: f.shared, ContainerPath: "/mnt/"},
 		)},
+	}
+}
+
+// imageMounts are mounts of images.
+func imageMounts() []containerCase {
+	mount := func(m *runtimeapi.Mount) func(*runtimeapi.ContainerConfig) {
+		m.ContainerPath, m.Readonly, m.Image = "/mnt", true, &runtimeapi.ImageSpec{Image: image.Busybox}
+		return mounts(m)
+	}
+	return []containerCase{
+		{name: "image", change: mount(&runtimeapi.Mount{})},
+		{name: "image, a directory", change: mount(&runtimeapi.Mount{ImageSubPath: "etc"})},
+		{name: "image, a directory that is not there", change: mount(&runtimeapi.Mount{ImageSubPath: "absent"})},
+		{name: "image, a directory above", change: mount(&runtimeapi.Mount{ImageSubPath: "../etc"})},
+		{name: "image, a file", change: mount(&runtimeapi.Mount{ImageSubPath: "etc/passwd"})},
 	}
 }
 

@@ -29,6 +29,10 @@ func resourceCases() []podCase {
 			{PageSize: "2MB", Limit: 1 << 22}, {PageSize: "1GB"},
 		}})},
 		{name: "unified", change: with(&runtimeapi.LinuxContainerResources{Unified: map[string]string{"memory.high": "1000000", "pids.max": "10"}})},
+		{name: "cpu quota without period", change: with(&runtimeapi.LinuxContainerResources{CpuQuota: 20000})},
+		{name: "hugepages, the same size twice", change: with(&runtimeapi.LinuxContainerResources{HugepageLimits: []*runtimeapi.HugepageLimit{
+			{PageSize: "2MB", Limit: 1 << 22}, {PageSize: "2MB", Limit: 1 << 21},
+		}})},
 		{name: "all", change: with(&runtimeapi.LinuxContainerResources{
 			CpuPeriod: 200000, CpuQuota: 100000, CpuShares: 2048, MemoryLimitInBytes: gib, OomScoreAdj: 100, CpusetCpus: "0",
 		})},

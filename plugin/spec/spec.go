@@ -54,7 +54,7 @@ func Container(in Input) (*specs.Spec, error) {
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {
-			return nil, fmt.Errorf("container %s: %w", in.Config.GetMetadata().GetName(), err)
+			return nil, err // the caller knows the name of the container
 		}
 	}
 	return b.spec, nil
