@@ -63,6 +63,9 @@ func (b bench) queries(config *runtimeapi.PodSandboxConfig) []call {
 		{"PodSandboxStats", func(ctx context.Context, id string) error {
 			return second(b.PodSandboxStats(ctx, &runtimeapi.PodSandboxStatsRequest{PodSandboxId: id}))
 		}},
+		{"UpdatePodSandboxResources", func(ctx context.Context, id string) error {
+			return second(b.UpdatePodSandboxResources(ctx, &runtimeapi.UpdatePodSandboxResourcesRequest{PodSandboxId: id, Resources: limits}))
+		}},
 		{"PortForward", func(ctx context.Context, id string) error {
 			return second(b.PortForward(ctx, &runtimeapi.PortForwardRequest{PodSandboxId: id, Port: []int32{80}}))
 		}},
@@ -162,6 +165,10 @@ func badArguments(t *testing.T, b bench) {
 	for name, limits := range badLimits() {
 		_, err := b.UpdateContainerResources(t.Context(), &runtimeapi.UpdateContainerResourcesRequest{ContainerId: id, Linux: limits})
 		b.want(t, "update: "+name, err, codes.InvalidArgument)
+		_, err = b.UpdatePodSandboxResources(t.Context(), &runtimeapi.UpdatePodSandboxResourcesRequest{PodSandboxId: pod, Resources: limits})
+		b.want(t, "update of the pod: "+name, err, codes.InvalidArgument)
+		_, err = b.UpdatePodSandboxResources(t.Context(), &runtimeapi.UpdatePodSandboxResourcesRequest{PodSandboxId: pod, Overhead: limits})
+		b.want(t, "update of the pod's overhead: "+name, err, codes.InvalidArgument)
 	}
 	_, err = b.UpdateContainerResources(t.Context(), &runtimeapi.UpdateContainerResourcesRequest{ContainerId: id})
 	b.want(t, "update of nothing", err, codes.InvalidArgument)

@@ -80,10 +80,10 @@ func badLinuxPods() []badPod {
 		{"slice without parent", "linux.cgroup_parent", linux(func(l *runtimeapi.LinuxPodSandboxConfig) { l.CgroupParent = "a--b.slice" })},
 		{"sysctl name", "linux.sysctls", linux(func(l *runtimeapi.LinuxPodSandboxConfig) { l.Sysctls = map[string]string{"net.a\n": "1"} })},
 		{"sysctl value", "linux.sysctls[net.a]", linux(func(l *runtimeapi.LinuxPodSandboxConfig) { l.Sysctls = map[string]string{"net.a": "1\n"} })},
-		{"overhead", "linux.overhead: linux.resources.memory_limit_in_bytes", linux(func(l *runtimeapi.LinuxPodSandboxConfig) {
+		{"overhead", "overhead: linux.resources.memory_limit_in_bytes", linux(func(l *runtimeapi.LinuxPodSandboxConfig) {
 			l.Overhead = &runtimeapi.LinuxContainerResources{MemoryLimitInBytes: -2}
 		})},
-		{"resources", "linux.resources: linux.resources.cpu_quota", linux(func(l *runtimeapi.LinuxPodSandboxConfig) {
+		{"resources", "pod resources: linux.resources.cpu_quota", linux(func(l *runtimeapi.LinuxPodSandboxConfig) {
 			l.Resources = &runtimeapi.LinuxContainerResources{CpuQuota: 999}
 		})},
 		{"group alone", "run_as_group", security(&runtimeapi.LinuxSandboxSecurityContext{RunAsGroup: &runtimeapi.Int64Value{Value: 1}})},

@@ -32,15 +32,12 @@ func checkPodFields(config *runtimeapi.PodSandboxConfig) error {
 
 func checkLinuxPod(linux *runtimeapi.LinuxPodSandboxConfig) error {
 	sc := linux.GetSecurityContext()
-	// What this machine has shows when a limit is set.
-	everything := Facts{CgroupV2: true}
 	errs := []error{
 		checkCgroupParent(linux.GetCgroupParent()),
 		checkPodNamespaces(sc.GetNamespaceOptions()),
 		checkPodUser(sc),
 		checkPodProfiles(sc),
-		checkPodResources("linux.overhead", linux.GetOverhead(), everything),
-		checkPodResources("linux.resources", linux.GetResources(), everything),
+		CheckPodResources(linux.GetOverhead(), linux.GetResources()),
 	}
 	for _, name := range slices.Sorted(maps.Keys(linux.GetSysctls())) {
 		errs = append(errs, checkText("linux.sysctls", name), checkText("linux.sysctls["+name+"]", linux.GetSysctls()[name]))
@@ -48,9 +45,14 @@ func checkLinuxPod(linux *runtimeapi.LinuxPodSandboxConfig) error {
 	return errors.Join(errs...)
 }
 
-func checkPodResources(field string, r *runtimeapi.LinuxContainerResources, facts Facts) error {
-	if err := checkResources(r, facts); err != nil {
-		return fmt.Errorf("%s: %w", field, err)
+// CheckPodResources says whether a pod can have these limits, on a machine that has all there is: it is the kubelet that sets them.
+func CheckPodResources(overhead, resources *runtimeapi.LinuxContainerResources) error {
+	everything := Facts{CgroupV2: true, SwapController: true, Hugetlb: true}
+	if _, err := Resources(nil, overhead, everything, Options{}); err != nil {
+		return fmt.Errorf("overhead: %w", err)
+	}
+	if _, err := Resources(nil, resources, everything, Options{}); err != nil {
+		return fmt.Errorf("pod resources: %w", err)
 	}
 	return nil
 }

@@ -155,16 +155,8 @@ func mergeHugepages(r *specs.LinuxResources, limits []*runtimeapi.HugepageLimit,
 	return nil
 }
 
-// CheckPodResources says whether the numbers in an UpdatePodSandboxResources are possible. -1 is no limit where the kernel has that.
-func CheckPodResources(overhead, resources *runtimeapi.LinuxContainerResources) error {
-	if err := checkRanges("overhead.", overhead); err != nil {
-		return err
-	}
-	return checkRanges("resources.", resources)
-}
-
-// checkRanges says which of the numbers in the message that is called field is not possible.
-func checkRanges(field string, r *runtimeapi.LinuxContainerResources) error {
+// checkRanges refuses numbers that no machine takes.
+func checkRanges(r *runtimeapi.LinuxContainerResources) error {
 	for _, v := range []struct {
 		field     string
 		value     int64
@@ -182,14 +174,14 @@ func checkRanges(field string, r *runtimeapi.LinuxContainerResources) error {
 			continue
 		}
 		if v.value < v.low || v.value > v.high {
-			return invalid(field+v.field, "%d is not between %d and %d", v.value, v.low, v.high)
+			return invalid(resourceField+v.field, "%d is not between %d and %d", v.value, v.low, v.high)
 		}
 	}
 	return nil
 }
 
 func checkResources(r *runtimeapi.LinuxContainerResources, facts Facts) error {
-	if err := checkRanges(resourceField, r); err != nil {
+	if err := checkRanges(r); err != nil {
 		return err
 	}
 	if err := checkCpuset("cpuset_cpus", r.GetCpusetCpus()); err != nil {
