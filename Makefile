@@ -69,7 +69,7 @@ demo: build tools ## a pod from pull to removal, step by step
 dev: build tools ## start a throw-away daemon and print how to talk to it
 	go run ./integration/up
 
-bench: build tools ## pods up and down, containerd-lite and stock containerd in turn
+bench: build tools ## pods and logs, containerd-lite and stock containerd in turn
 	go run ./integration/bench
 
 clean: ## remove bin/ and .tools/

@@ -23,19 +23,21 @@ import (
 // logBytes is how much a container writes for the measurement of the log path.
 const logBytes = 256 << 20
 
-// logTimes is what it takes to log, per daemon: MiB of output per second, and seconds of CPU of the daemon and its
-// shims per GiB.
-type logTimes struct{ rate, cpu []float64 }
+// lineSizes are the lengths of the lines, in bytes.
+var lineSizes = [...]int{80, 1000}
+
+// logCosts are what it takes to log: MiB of output per second, and seconds of CPU of the daemon and its shims per GiB.
+type logCosts struct{ rate, cpu []float64 }
 
 // measureLog has a container copy a file of lines, made before, to its output, and checks that each line is in the log,
 // whole and in order.
-func measureLog(ctx context.Context, bench *harness.Bench, client *harness.CRI, lineSize int, into *logTimes) error {
+func measureLog(ctx context.Context, bench *harness.Bench, client *harness.CRI, lineSize int, into *logCosts) error {
 	lines := filepath.Join(bench.Root, "lines")
 	count, err := writeLines(lines, lineSize)
 	if err != nil {
 		return err
 	}
-	config := bench.PodConfig("log")
+	config := bench.PodConfig(fmt.Sprint("log-", lineSize))
 	pod, err := client.RunPod(ctx, config)
 	if err != nil {
 		return err

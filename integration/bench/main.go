@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Bench compares containerd-lite with stock containerd: how long a pod with one container takes from
-// RunPodSandbox to a started container, and from there to gone, on the same CNI network. Times of one machine
-// drift by more than what there is to see, so the two run in turn, several times, and medians are compared.
+// RunPodSandbox to a started container, and from there to gone, on the same CNI network, and what logging costs.
+// Times of one machine drift by more than what there is to see, so the two run in turn, several times, and
+// medians are compared.
 package main
 
 import (
@@ -24,8 +25,11 @@ const (
 	pods   = 20 // per round and daemon, one after the other
 )
 
-// times are those of one daemon, over all rounds.
-type times struct{ up, down []time.Duration }
+// results are those of one daemon, over all rounds.
+type results struct {
+	up, down []float64 // ms
+	logs     [len(lineSizes)]logCosts
+}
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -37,36 +41,37 @@ func main() {
 }
 
 func run(ctx context.Context) error {
-	if len(os.Args) > 1 && os.Args[1] == "log" {
-		return runLog(ctx)
-	}
-	lite, stock := times{}, times{}
+	lite, stock := &results{}, &results{}
 	for round := range rounds {
-		fmt.Printf("round %d of %d: %d pods with each daemon\n", round+1, rounds, pods)
-		if err := errors.Join(measure(ctx, harness.Lite, &lite), measure(ctx, harness.Stock, &stock)); err != nil {
+		fmt.Printf("round %d of %d: %d pods, and a log, with each daemon\n", round+1, rounds, pods)
+		if err := errors.Join(measure(ctx, harness.Lite, lite), measure(ctx, harness.Stock, stock)); err != nil {
 			return err
 		}
 	}
-	fmt.Printf("\n%-40s %14s %14s %8s\n", "median of "+fmt.Sprint(rounds*pods), "containerd", "containerd-lite", "ratio")
-	row("pod up: run, create, start", stock.up, lite.up)
-	row("pod down: stop, remove", stock.down, lite.down)
+	fmt.Printf("\n%-44s %12s %16s %8s\n", "medians", "containerd", "containerd-lite", "ratio")
+	row("pod up: run, create, start (ms)", stock.up, lite.up)
+	row("pod down: stop, remove (ms)", stock.down, lite.down)
+	for i, size := range lineSizes {
+		row(fmt.Sprintf("log, lines of %d bytes (MiB/s)", size), stock.logs[i].rate, lite.logs[i].rate)
+		row(fmt.Sprintf("log, lines of %d bytes (CPU seconds per GiB)", size), stock.logs[i].cpu, lite.logs[i].cpu)
+	}
 	return nil
 }
 
-func row(what string, stock, lite []time.Duration) {
+func row(what string, stock, lite []float64) {
 	a, b := median(stock), median(lite)
-	fmt.Printf("%-40s %11.1f ms %12.1f ms %7.2fx\n", what, milliseconds(a), milliseconds(b), float64(b)/float64(a))
+	fmt.Printf("%-44s %12.1f %16.1f %7.2fx\n", what, a, b, b/a)
 }
 
-func median(all []time.Duration) time.Duration {
+func median(all []float64) float64 {
 	slices.Sort(all)
 	return all[len(all)/2]
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-// measure starts a daemon and runs pods on it; the first pod, which makes the bridge, does not count.
-func measure(ctx context.Context, daemon string, into *times) error {
+// measure starts a daemon, runs pods on it, and has one log; the first pod, which makes the bridge, does not count.
+func measure(ctx context.Context, daemon string, into *results) error {
 	bench, err := harness.New(ctx, harness.Options{Daemon: daemon})
 	if err != nil {
 		return err
@@ -80,8 +85,11 @@ func measure(ctx context.Context, daemon string, into *times) error {
 		var up, down time.Duration
 		up, down, err = once(ctx, bench, client)
 		if i > 0 {
-			into.up, into.down = append(into.up, up), append(into.down, down)
+			into.up, into.down = append(into.up, milliseconds(up)), append(into.down, milliseconds(down))
 		}
+	}
+	for i := 0; i < len(lineSizes) && err == nil; i++ {
+		err = measureLog(ctx, bench, client, lineSizes[i], &into.logs[i])
 	}
 	return errors.Join(err, client.Close(), bench.Close(context.WithoutCancel(ctx)))
 }
@@ -99,35 +107,4 @@ func once(ctx context.Context, bench *harness.Bench, client *harness.CRI) (up, d
 	// Also after an error: nothing stays.
 	err = errors.Join(err, client.RemovePod(context.WithoutCancel(ctx), pod))
 	return up, time.Since(start), err
-}
-
-func runLog(ctx context.Context) error {
-	for _, size := range []int{80, 1000} {
-		var lite, stock logTimes
-		for range 3 {
-			for daemon, into := range map[string]*logTimes{harness.Lite: &lite, harness.Stock: &stock} {
-				bench, err := harness.New(ctx, harness.Options{Daemon: daemon})
-				if err != nil {
-					return err
-				}
-				client, err := bench.CRI()
-				if err != nil {
-					return err
-				}
-				err = client.Pull(ctx, image.Busybox)
-				if err == nil {
-					err = measureLog(ctx, bench, client, size, into)
-				}
-				if err := errors.Join(err, client.Close(), bench.Close(context.WithoutCancel(ctx))); err != nil {
-					return err
-				}
-			}
-		}
-		slices.Sort(lite.rate)
-		slices.Sort(stock.rate)
-		slices.Sort(lite.cpu)
-		slices.Sort(stock.cpu)
-		fmt.Println(size, "rate stock", stock.rate, "lite", lite.rate, "cpu/GiB stock", stock.cpu, "lite", lite.cpu)
-	}
-	return nil
 }
