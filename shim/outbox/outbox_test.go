@@ -100,11 +100,17 @@ func put(o *Outbox, from, to int) {
 	}
 }
 
+// expect wants the events in their order. One whose answer is lost with the
+// connection comes again.
 func expect(t *testing.T, got <-chan string, from, to int) {
 	t.Helper()
 	for i := from; i < to; i++ {
 		select {
 		case g := <-got:
+			if g == line(i-1) {
+				i--
+				continue
+			}
 			if g != line(i) {
 				t.Fatalf("event = %q, want %q", g, line(i))
 			}
