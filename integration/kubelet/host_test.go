@@ -7,8 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/containerd-lite/containerd-lite/integration/harness"
 )
@@ -19,58 +20,73 @@ var sysctls = []string{
 	"kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes",
 }
 
-// fixed are the folders that a kubelet makes whatever it is configured to: its device plugins' sockets, and links
-// to the logs of containers.
-var fixed = []string{"/var/lib/kubelet", "/var/log/containers"}
+// fixed are folders that a kubelet uses whatever it is configured to, and the folders of the bench that it sees there:
+// cAdvisor, which is in the kubelet, talks to containerd's socket, devices register, and logs get links.
+var fixed = [][2]string{
+	{"/run/containerd", "."},
+	{"/var/lib/kubelet", "kubelet/devices"},
+	{"/var/log/containers", "kubelet/links"},
+}
 
-// socketFolder is where cAdvisor looks for containerd's socket.
-const socketFolder = "/run/containerd"
+// replace, run in a mount namespace, puts folders of the bench in the place of others, then runs a program. What that
+// mounts below the kubelet's root folder, which is shared, is seen outside.
+const replace = `
+while [ "$1" != -- ]; do
+	mount --make-private "$(findmnt --noheadings --output TARGET --target "$2")"
+	mount --bind "$1" "$2"
+	shift 2
+done
+shift
+exec "$@"`
 
-// keepHost restores, at the end of the test, what a kubelet changes on the machine for good.
+// replaced is the command line that runs a program with the fixed folders replaced.
+func replaced(b *harness.Bench, program string, args ...string) []string {
+	line := []string{"unshare", "--mount", "--propagation", "unchanged", "sh", "-euc", replace, "sh"}
+	for _, folders := range fixed {
+		line = append(line, b.Path(folders[1]), folders[0])
+	}
+	return append(append(line, "--", program), args...)
+}
+
+// keepHost makes the fixed folders, so that they can be replaced, and restores at the end of the test what a kubelet
+// changes on the machine.
 func keepHost(t *testing.T, b *harness.Bench) {
 	t.Helper()
 	for _, name := range sysctls {
-		file := filepath.Join("/proc/sys", name)
-		value, err := os.ReadFile(file)
+		keepSysctl(t, filepath.Join("/proc/sys", name))
+	}
+	for _, folders := range fixed {
+		if err := os.MkdirAll(b.Path(folders[1]), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		err := os.Mkdir(folders[0], 0o755)
+		if errors.Is(err, fs.ErrExist) {
+			continue
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() {
-			if now, err := os.ReadFile(file); err == nil && string(now) == string(value) {
-				return
-			}
-			if err := os.WriteFile(file, value, 0o644); err != nil {
+			// A runtime may have put something there meanwhile.
+			if err := os.Remove(folders[0]); err != nil && !errors.Is(err, unix.ENOTEMPTY) {
 				t.Error(err)
 			}
 		})
 	}
-	for _, folder := range fixed {
-		if _, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) {
-			t.Cleanup(func() {
-				if err := os.RemoveAll(folder); err != nil {
-					t.Error(err)
-				}
-			})
-		}
-	}
-	if err := os.MkdirAll(socketFolder, 0o711); err != nil {
+}
+
+func keepSysctl(t *testing.T, file string) {
+	t.Helper()
+	before, err := os.ReadFile(file)
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := removeLinks(b.Root); err != nil {
+		if now, err := os.ReadFile(file); err == nil && string(now) == string(before) {
+			return
+		}
+		if err := os.WriteFile(file, before, 0o644); err != nil {
 			t.Error(err)
 		}
 	})
-}
-
-// removeLinks removes the kubelet's links to logs of containers under root. The kubelet does that once a minute.
-func removeLinks(root string) error {
-	links, err := filepath.Glob("/var/log/containers/*")
-	errs := []error{err}
-	for _, link := range links {
-		if target, err := os.Readlink(link); err == nil && strings.HasPrefix(target, root) {
-			errs = append(errs, os.Remove(link))
-		}
-	}
-	return errors.Join(errs...)
 }

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -61,6 +62,18 @@ var pods = []scenario{
 	{"evented PLEG", eventedPLEG},
 }
 
+// alpha need a gate that is on in the first of two runs only.
+var alpha = []scenario{
+	{"stop signal", stopSignal},
+	{"user namespace in the host network", userNamespaceHostNetwork},
+}
+
+// gates are those that change what the kubelet asks of the runtime. All are off by default. ImageVolumeWithDigest is not
+// among them: v1.37.0 looks for the name of the volume in the runtime's answer, where no runtime can put it.
+var gates = []string{
+	"EventedPLEG", "PodAndContainerStatsFromCRI", "CRIListStreaming", "ContainerStopSignals", "UserNamespacesHostNetworkSupport",
+}
+
 // restarts run one after the other, because they stop what the others need.
 var restarts = []scenario{
 	{"kubelet restarted", kubeletRestart},
@@ -70,14 +83,22 @@ var restarts = []scenario{
 }
 
 // TestKubelet runs every scenario with the kubelet's newer ways of asking the runtime, and with its older ones.
+//
+// The control, stock containerd v2.4.2 with runc, passes all of them. It differs where a container ends while no
+// daemon runs (daemonKill): its exit code is lost, and the kubelet reports 255 and Unknown.
 func TestKubelet(t *testing.T) {
 	for _, on := range []bool{true, false} {
-		gates := map[string]bool{"EventedPLEG": on, "PodAndContainerStatsFromCRI": on}
-		name := fmt.Sprintf("EventedPLEG and PodAndContainerStatsFromCRI %t", on)
-		t.Run(name, func(t *testing.T) {
-			n := start(t, gates)
+		t.Run(fmt.Sprintf("gates %t", on), func(t *testing.T) {
+			set, run := map[string]bool{}, pods
+			for _, gate := range gates {
+				set[gate] = on
+			}
+			if on {
+				run = append(slices.Clone(pods), alpha...)
+			}
+			n := start(t, set)
 			t.Run("pods", func(t *testing.T) {
-				for _, s := range pods {
+				for _, s := range run {
 					t.Run(s.name, func(t *testing.T) {
 						t.Parallel()
 						s.run(t, n)

@@ -173,13 +173,6 @@ func (n *node) close(t *testing.T) {
 // away says whether the kubelet has an API server, which does not answer.
 func (n *node) away() bool { return len(n.config.Args) > 0 }
 
-// inItsPlace, run in a mount namespace, puts the bench's containerd.sock where cAdvisor, which is in the kubelet, looks
-// for it whatever the kubelet is configured to. What the kubelet mounts below its root folder is seen outside.
-const inItsPlace = `
-mount --make-private "$(findmnt --noheadings --output TARGET --target /run/containerd)"
-mount --bind "$0" /run/containerd
-exec "$@"`
-
 // startKubelet starts the kubelet and returns when it is healthy.
 func (n *node) startKubelet(ctx context.Context) error {
 	var text strings.Builder
@@ -195,11 +188,11 @@ func (n *node) startKubelet(ctx context.Context) error {
 		return err
 	}
 	args := append([]string{
-		"--mount", "--propagation", "unchanged", "sh", "-euc", inItsPlace, n.Root, n.Tool("kubelet"),
 		"--config", file, "--root-dir", n.Path("kubelet", "root"), "--cert-dir", n.Path("kubelet", "pki"),
 		"--hostname-override", nodeName,
 	}, n.config.Args...)
-	if err := n.kubelet.Run("unshare", args...); err != nil {
+	line := replaced(n.Bench, n.Tool("kubelet"), args...)
+	if err := n.kubelet.Run(line[0], line[1:]...); err != nil {
 		return err
 	}
 	return n.until(ctx, func() error {
