@@ -41,8 +41,8 @@ const execKill = 10 * time.Second
 // Size is the size of a terminal, in characters.
 type Size struct{ Width, Height uint16 }
 
-// ExecOptions say what to run in a container and how to connect it. A nil
-// stream is not connected.
+// ExecOptions say what to run in a container and how to connect it. Nobody gets
+// what is written to a nil stream.
 type ExecOptions struct {
 	Command        []string
 	Terminal       bool
@@ -222,7 +222,15 @@ func (c command) io(stdin io.Reader) cio.Creator {
 	if c.Stdin == nil {
 		stdin = nil
 	}
-	opts := []cio.Opt{cio.WithFIFODir(c.pipes), cio.WithStreams(stdin, c.Stdout, c.Stderr)}
+	stdout, stderr := c.Stdout, c.Stderr
+	if stdout == nil {
+		stdout = io.Discard
+	}
+	// The shim of runc cannot start a process that has one stream and not the other.
+	if stderr == nil && !c.Terminal {
+		stderr = io.Discard
+	}
+	opts := []cio.Opt{cio.WithFIFODir(c.pipes), cio.WithStreams(stdin, stdout, stderr)}
 	if c.Terminal {
 		opts = append(opts, cio.WithTerminal)
 	}

@@ -189,3 +189,23 @@ func TestExecSyncOutputIsBounded(t *testing.T) {
 		}
 	}
 }
+
+// TestExecStreams wants a stdout and a stderr whoever reads them: the shim of runc starts no process with one of both.
+func TestExecStreams(t *testing.T) {
+	for _, terminal := range []bool{false, true} {
+		c := command{ExecOptions: ExecOptions{Terminal: terminal}, pipes: t.TempDir()}
+		streams, err := c.io(nil)("exec")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := streams.Config()
+		if got.Stdin != "" || got.Stdout == "" || (got.Stderr == "") != terminal {
+			t.Errorf("streams with terminal %t: %+v", terminal, got)
+		}
+		streams.Cancel()
+		streams.Wait()
+		if err := streams.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
