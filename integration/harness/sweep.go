@@ -16,7 +16,8 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// RemovePods stops and removes all pods, such as a failed test left, so that nothing of them stays on the machine.
+// RemovePods stops and removes all pods, such as a failed test left, and the cgroups that a kubelet made for them, so
+// that nothing of them stays on the machine.
 func (b *Bench) RemovePods(ctx context.Context) error {
 	client, err := b.CRI()
 	if err != nil {
@@ -28,7 +29,7 @@ func (b *Bench) RemovePods(ctx context.Context) error {
 	for _, pod := range pods.GetItems() {
 		errs = append(errs, client.RemovePod(ctx, pod.Id))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, b.sweepCgroups())...)
 }
 
 // ownerFile, in the root of a bench, holds the process that it belongs to and the name of its bridge.

@@ -84,8 +84,9 @@ var restarts = []scenario{
 
 // TestKubelet runs every scenario with the kubelet's newer ways of asking the runtime, and with its older ones.
 //
-// The control, stock containerd v2.4.2 with runc, passes all of them. It differs where a container ends while no
-// daemon runs (daemonKill): its exit code is lost, and the kubelet reports 255 and Unknown.
+// The control, stock containerd v2.4.2 with its own shim, differs where a container ends while no daemon runs
+// (daemonKill): its exit code is lost, and the kubelet reports 255 and Unknown; and where an image cannot be pulled
+// (refusedImages).
 func TestKubelet(t *testing.T) {
 	for _, on := range []bool{true, false} {
 		t.Run(fmt.Sprintf("gates %t", on), func(t *testing.T) {
