@@ -42,6 +42,7 @@ type Service struct {
 	exits      func(ctx context.Context, seen func(runtime.Exit)) error
 	streams    *stream.Server
 	server     *cri.Server
+	bundles    []string // where containerd keeps them, and their work
 	end        context.CancelFunc
 }
 
@@ -73,6 +74,7 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 	door := runtime.New(deps.Client)
 	machine := newMachine(ctx, deps, door, facts)
 
+	s.bundles = []string{bundles(deps.StateDir), bundles(deps.RootDir)}
 	s.exits = door.Exits
 	s.events = event.NewHub(time.Now)
 	s.network = network.New(networkOptions(settings))
@@ -154,6 +156,11 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 	group.Go(func() error { return s.exits(ctx, s.containers.Announce) })
 	group.Go(func() error {
 		start := time.Now()
+		for _, dir := range s.bundles {
+			if err := runtime.CleanBundles(dir); err != nil {
+				log.G(ctx).WithError(err).Warn("what is left of removed bundles stays")
+			}
+		}
 		if err := s.pods.Recover(ctx); err != nil {
 			return fmt.Errorf("recover pods: %w", err)
 		}
@@ -190,10 +197,10 @@ func newID() string {
 	return hex.EncodeToString(id)
 }
 
-// bundles is where containerd keeps the bundles of our tasks: beside our own
-// state.
-func bundles(state string) string {
-	return filepath.Join(filepath.Dir(state), "io.containerd.runtime.v2.task", namespace)
+// bundles is where containerd keeps the bundles of our tasks, or their work:
+// beside our own state, or root.
+func bundles(dir string) string {
+	return filepath.Join(filepath.Dir(dir), "io.containerd.runtime.v2.task", namespace)
 }
 
 func netnsDir(deps Deps) string {
