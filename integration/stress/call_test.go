@@ -37,7 +37,7 @@ func allowed(call string) []codes.Code {
 		return []codes.Code{codes.NotFound, codes.FailedPrecondition}
 	case "ExecSync that times out":
 		return []codes.Code{codes.NotFound, codes.FailedPrecondition, codes.DeadlineExceeded}
-	case "PodSandboxStatus", "ContainerStatus", "PodSandboxStats", "ContainerStats":
+	case "UpdatePodSandboxResources", "PodSandboxStatus", "ContainerStatus", "PodSandboxStats", "ContainerStats":
 		return []codes.Code{codes.NotFound}
 	}
 	return nil
@@ -63,6 +63,7 @@ func plan() (calls []func(*caller)) {
 	add(3, (*caller).execTooLong)
 	add(8, (*caller).execStream)
 	add(12, (*caller).update)
+	add(3, (*caller).updatePod)
 	add(6, (*caller).reopenLog)
 	add(5, func(c *caller) { c.stop(c.container()) })
 	add(4, func(c *caller) { c.remove(c.container()) })
@@ -226,6 +227,15 @@ func (c *caller) update() {
 	c.on(id, "UpdateContainerResources", func(ctx context.Context) error {
 		resources := &runtimeapi.LinuxContainerResources{CpuShares: 100 + c.random.Int64N(1000)}
 		_, err := c.UpdateContainerResources(ctx, &runtimeapi.UpdateContainerResourcesRequest{ContainerId: id, Linux: resources})
+		return err
+	})
+}
+
+func (c *caller) updatePod() {
+	id := c.pod()
+	c.on(id, "UpdatePodSandboxResources", func(ctx context.Context) error {
+		resources := &runtimeapi.LinuxContainerResources{CpuShares: 100 + c.random.Int64N(1000)}
+		_, err := c.UpdatePodSandboxResources(ctx, &runtimeapi.UpdatePodSandboxResourcesRequest{PodSandboxId: id, Resources: resources})
 		return err
 	})
 }

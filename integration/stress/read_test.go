@@ -4,6 +4,8 @@ package stress
 
 import (
 	"context"
+	"errors"
+	"io"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -73,11 +75,11 @@ func (c *caller) containersOf(at *place) (ids []string) {
 	}
 	since := c.history.now(true)
 	c.call("ListContainers", func(ctx context.Context) error {
-		answer, err := c.ListContainers(ctx, &runtimeapi.ListContainersRequest{Filter: filter})
+		items, err := c.list(ctx, filter)
 		if err != nil {
 			return err
 		}
-		for _, item := range answer.Containers {
+		for _, item := range items {
 			ids = append(ids, item.Id)
 			c.history.see("ListContainers", item.Id, item.PodSandboxId, since[item.Id], containerStage(item.State))
 		}
@@ -88,6 +90,29 @@ func (c *caller) containersOf(at *place) (ids []string) {
 		return nil
 	})
 	return ids
+}
+
+// list asks for a list of containers in one of the two ways.
+func (c *caller) list(ctx context.Context, filter *runtimeapi.ContainerFilter) ([]*runtimeapi.Container, error) {
+	if c.random.IntN(2) == 0 {
+		answer, err := c.ListContainers(ctx, &runtimeapi.ListContainersRequest{Filter: filter})
+		return answer.GetContainers(), err
+	}
+	stream, err := c.StreamContainers(ctx, &runtimeapi.StreamContainersRequest{Filter: filter})
+	if err != nil {
+		return nil, err
+	}
+	var items []*runtimeapi.Container
+	for {
+		part, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return items, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		items = append(items, part.Containers...)
+	}
 }
 
 // absent takes down the objects that were known before a list of everything, and are not in it.
@@ -116,7 +141,7 @@ func (c *caller) once(what string, ids []string) {
 // stats asks for one of the statistics.
 func (c *caller) stats() {
 	pod, container := c.pod(), c.container()
-	switch c.random.IntN(5) {
+	switch c.random.IntN(6) {
 	case 0:
 		c.on(pod, "PodSandboxStats", func(ctx context.Context) error {
 			_, err := c.PodSandboxStats(ctx, &runtimeapi.PodSandboxStatsRequest{PodSandboxId: pod})
@@ -138,6 +163,11 @@ func (c *caller) stats() {
 			return err
 		})
 	case 4:
+		c.call("ListPodSandboxMetrics", func(ctx context.Context) error {
+			_, err := c.ListPodSandboxMetrics(ctx, &runtimeapi.ListPodSandboxMetricsRequest{})
+			return err
+		})
+	case 5:
 		c.call("ImageFsInfo", func(ctx context.Context) error {
 			_, err := c.ImageFsInfo(ctx, &runtimeapi.ImageFsInfoRequest{})
 			return err
