@@ -65,15 +65,7 @@ func newBench(t *testing.T) bench {
 func benchWith(t *testing.T, options harness.Options) bench {
 	t.Helper()
 	h := harness.StartWith(t, options)
-	client, err := h.CRI()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { client.Close() })
-	if err := client.Pull(t.Context(), image.Busybox); err != nil {
-		t.Fatal(err)
-	}
-	return bench{h, client}
+	return bench{h, h.Client(t, image.Busybox)}
 }
 
 // want fails a test when an error has not the code that containerd-lite promises, or is none.

@@ -35,15 +35,7 @@ func TestEvents(t *testing.T) {
 	if h.Options.Daemon != harness.Lite {
 		t.Skip("the events of stock containerd are others")
 	}
-	client, err := h.CRI()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { client.Close() })
-	b := bench{h, client}
-	if err := client.Pull(t.Context(), image.Busybox); err != nil {
-		t.Fatal(err)
-	}
+	b := bench{h, h.Client(t, image.Busybox)}
 	h.NoLeaks(t, "life of a pod and its containers", func(t *testing.T) { life(t, b) })
 	h.NoLeaks(t, "failed start", func(t *testing.T) { failedStart(t, b) })
 	h.NoLeaks(t, "pods side by side", func(t *testing.T) { sideBySide(t, b) })

@@ -58,15 +58,7 @@ type bench struct {
 func newBench(t *testing.T) bench {
 	t.Helper()
 	h := harness.Start(t)
-	client, err := h.CRI()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { client.Close() })
-	b := bench{h, client}
-	b.pull(t, image.Busybox)
-	b.pull(t, image.Volume)
-	return b
+	return bench{h, h.Client(t, image.Busybox, image.Volume)}
 }
 
 // pull pulls an image and returns its id.

@@ -47,6 +47,22 @@ func StartWith(t *testing.T, o Options) *Bench {
 	return b
 }
 
+// Client gives a test a client of the daemon, once it has pulled images.
+func (b *Bench) Client(t *testing.T, images ...string) *CRI {
+	t.Helper()
+	client, err := b.CRI()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	for _, image := range images {
+		if err := client.Pull(t.Context(), image); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return client
+}
+
 // NoLeaks runs a subtest and fails it when something is left that was not there before.
 func (b *Bench) NoLeaks(t *testing.T, name string, test func(*testing.T)) {
 	t.Helper()

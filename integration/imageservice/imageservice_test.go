@@ -55,12 +55,7 @@ type bench struct {
 func newBench(t *testing.T) bench {
 	t.Helper()
 	h := harness.Start(t)
-	client, err := h.CRI()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { client.Close() })
-	return bench{h, client}
+	return bench{h, h.Client(t)}
 }
 
 // moving is a name that the tests push images under.

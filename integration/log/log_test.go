@@ -23,15 +23,7 @@ import (
 
 func TestLog(t *testing.T) {
 	h := harness.Start(t)
-	client, err := h.CRI()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { client.Close() })
-	b := bench{h, client}
-	if err := client.Pull(t.Context(), image.Busybox); err != nil {
-		t.Fatal(err)
-	}
+	b := bench{h, h.Client(t, image.Busybox)}
 	h.NoLeaks(t, "10000 rotations", func(t *testing.T) { rotate(t, b) })
 	h.NoLeaks(t, "attached clients that do not read", func(t *testing.T) { lazyClients(t, b) })
 	h.NoLeaks(t, "full disk", func(t *testing.T) { fullDisk(t, b) })

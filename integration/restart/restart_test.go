@@ -26,15 +26,7 @@ const script = "i=0; while [ ! -e /go ]; do i=$((i+1)); echo line $i; sleep 0.2;
 
 func TestRestart(t *testing.T) {
 	h := harness.Start(t)
-	client, err := h.CRI()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { client.Close() })
-	b := bench{h, client}
-	if err := client.Pull(t.Context(), image.Busybox); err != nil {
-		t.Fatal(err)
-	}
+	b := bench{h, h.Client(t, image.Busybox)}
 	h.NoLeaks(t, "kill -9 with 20 pods", func(t *testing.T) { killWithPods(t, b) })
 	h.NoLeaks(t, "kill -9 while pods start", func(t *testing.T) { killWhileStarting(t, b) })
 	h.NoLeaks(t, "kill -9 while pods stop", func(t *testing.T) { killWhileStopping(t, b) })

@@ -91,17 +91,7 @@ type pod struct {
 func newBench(t *testing.T) *bench {
 	t.Helper()
 	h := harness.Start(t)
-	client, err := h.CRI()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { client.Close() })
-	for _, ref := range []string{image.Busybox, image.Httpd} {
-		if err := client.Pull(t.Context(), ref); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return &bench{CRI: client, Bench: h, Daemon: h.Options.Daemon}
+	return &bench{CRI: h.Client(t, image.Busybox, image.Httpd), Bench: h, Daemon: h.Options.Daemon}
 }
 
 // pod runs a pod until the test ends.

@@ -26,15 +26,7 @@ const (
 
 func TestStop(t *testing.T) {
 	h := harness.Start(t)
-	client, err := h.CRI()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { client.Close() })
-	b := bench{h, client}
-	if err := client.Pull(t.Context(), image.Busybox); err != nil {
-		t.Fatal(err)
-	}
+	b := bench{h, h.Client(t, image.Busybox)}
 	h.NoLeaks(t, "a shorter timeout wins", func(t *testing.T) { shorterTimeout(t, b) })
 	h.NoLeaks(t, "a pod with several deaf containers", func(t *testing.T) { deafContainers(t, b) })
 	h.NoLeaks(t, "a pod whose shim is stuck", func(t *testing.T) { stuckShim(t, b) })

@@ -39,15 +39,7 @@ func TestStress(t *testing.T) {
 	options := harness.FromEnv()
 	options.Race = options.WithDefaults().Daemon == harness.Lite
 	bench := harness.StartWith(t, options)
-	client, err := bench.CRI()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
-	if err := client.Pull(t.Context(), image.Busybox); err != nil {
-		t.Fatal(err)
-	}
-	r := &run{T: t, bench: bench, CRI: client, history: newHistory(t.Errorf), counts: newCounts()}
+	r := &run{T: t, bench: bench, CRI: bench.Client(t, image.Busybox), history: newHistory(t.Errorf), counts: newCounts()}
 	for i := range pods {
 		r.places = append(r.places, &place{config: podConfig(bench, i)})
 	}

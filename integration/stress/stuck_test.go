@@ -21,14 +21,7 @@ import (
 // other pods come and go, and the pod itself can be removed when the shim goes on.
 func TestStuckShim(t *testing.T) {
 	bench := harness.Start(t)
-	client, err := bench.CRI()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
-	if err := client.Pull(t.Context(), image.Busybox); err != nil {
-		t.Fatal(err)
-	}
+	client := bench.Client(t, image.Busybox)
 	s := stuck{T: t, bench: bench, CRI: client}
 	s.pod, s.container = s.run("stuck")
 	shims, err := bench.Processes("containerd-shim")
