@@ -27,7 +27,7 @@ func newDaemon(b *Bench) *Daemon {
 	return &Daemon{
 		Socket:  b.Path("containerd.sock"),
 		Config:  b.Path("config.toml"),
-		Process: b.NewProcess("daemon"),
+		Process: NewProcess(b, "daemon"),
 		bench:   b,
 	}
 }

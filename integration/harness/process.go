@@ -31,7 +31,7 @@ type Process struct {
 }
 
 // NewProcess returns a program that does not run yet; name is that of its log, and what errors call it.
-func (b *Bench) NewProcess(name string) *Process { return &Process{name: name, bench: b} }
+func NewProcess(b *Bench, name string) *Process { return &Process{name: name, bench: b} }
 
 // Run starts the program, which must not be running.
 func (p *Process) Run(program string, args ...string) error {

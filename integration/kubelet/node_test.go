@@ -97,7 +97,7 @@ func start(t *testing.T, gates map[string]bool, args ...string) *node {
 		t.Skip("this machine lacks .tools/bin/kubelet (make tools)")
 	}
 	keepHost(t, b)
-	n := &node{Bench: b, kubelet: b.NewProcess("kubelet"), config: config{Gates: gates, Eviction: "0%", Args: args}}
+	n := &node{Bench: b, kubelet: harness.NewProcess(b, "kubelet"), config: config{Gates: gates, Eviction: "0%", Args: args}}
 	var err error
 	if n.config.Cgroup, err = b.MakeCgroup(); err != nil {
 		t.Fatal(err)
