@@ -191,10 +191,12 @@ type Handlers interface {
 // Specs turns a request into an OCI spec. It is the only step of Create that
 // looks at the machine.
 type Specs interface {
-	// Check makes as much of a spec as can be made without a root file system,
-	// and changes nothing: a request that is wrong is refused before any work.
-	Check(ctx context.Context, req SpecRequest) error
-	Make(ctx context.Context, req SpecRequest) (SpecResult, error)
+	// Check gathers what a spec needs of the request and the host, and makes as
+	// much of one as can be made without a root file system: a request that is
+	// wrong is refused before any work.
+	Check(ctx context.Context, req SpecRequest) (spec.Input, error)
+	// Make makes the spec of a request that was checked.
+	Make(ctx context.Context, in spec.Input, req SpecRequest) (SpecResult, error)
 	Update(current *specs.Spec, want *runtimeapi.LinuxContainerResources) (*specs.Spec, error)
 }
 

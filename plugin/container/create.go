@@ -37,6 +37,7 @@ type request struct {
 	pod     *pod.Record
 	image   image.Image
 	handler config.Handler
+	checked spec.Input
 	rootfs  []mount.Mount
 	volumes []imageVolume
 	sources map[int]string // of the image volumes' mounts, by index
@@ -118,7 +119,7 @@ func (m *Manager) create(ctx context.Context, p *pod.Record, c *runtimeapi.Conta
 	if err != nil {
 		return "", err
 	}
-	if err := m.Specs.Check(ctx, m.specRequest(req)); err != nil {
+	if req.checked, err = m.Specs.Check(ctx, m.specRequest(req)); err != nil {
 		return "", err
 	}
 	r := req.record
@@ -181,7 +182,7 @@ func (m *Manager) build(ctx context.Context, req *request, u *undo.Stack) error 
 	if req.sources, err = m.mountImageVolumes(ctx, req); err != nil {
 		return err
 	}
-	made, err := m.Specs.Make(ctx, m.specRequest(req))
+	made, err := m.Specs.Make(ctx, req.checked, m.specRequest(req))
 	if err != nil {
 		return err
 	}

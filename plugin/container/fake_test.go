@@ -348,12 +348,14 @@ func (f fakeHandlers) Handler(name string) (string, config.Handler, error) {
 
 type fakeSpecs struct{ *machine }
 
-func (f fakeSpecs) Make(_ context.Context, req SpecRequest) (SpecResult, error) {
+func (f fakeSpecs) Make(_ context.Context, _ spec.Input, req SpecRequest) (SpecResult, error) {
 	f.made = req
 	return SpecResult{Spec: testSpec()}, f.Call("make spec")
 }
 
-func (f fakeSpecs) Check(context.Context, SpecRequest) error { return f.Call("check spec") }
+func (f fakeSpecs) Check(context.Context, SpecRequest) (spec.Input, error) {
+	return spec.Input{}, f.Call("check spec")
+}
 
 func (f fakeSpecs) Update(current *specs.Spec, want *runtimeapi.LinuxContainerResources) (*specs.Spec, error) {
 	updated := *current

@@ -5,6 +5,7 @@ package container
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/containerd/containerd/v2/core/mount"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -54,12 +55,17 @@ type Machine struct {
 
 var _ Specs = Machine{}
 
-// Make makes the spec of a container. It changes nothing on the host but for
-// directories: the copies of the image's volumes, and mount sources that are
-// missing.
-func (m Machine) Make(ctx context.Context, req SpecRequest) (SpecResult, error) {
-	in, err := m.readHost(req)
-	if err != nil {
+// Make makes the spec of a container from what Check has found. It changes
+// nothing on the host but for directories: the copies of the image's volumes, and
+// mount sources that are missing.
+func (m Machine) Make(ctx context.Context, in spec.Input, req SpecRequest) (SpecResult, error) {
+	in.Mounts = slices.Clone(in.Mounts)
+	for i, source := range req.Images {
+		in.Mounts[i].Path = source
+	}
+	var err error
+	in.SELinux = req.SELinux
+	if in.SELinux.Process, err = host.VMLabel(in.SELinux.Process, req.Handler.Type); err != nil {
 		return SpecResult{}, err
 	}
 	if err := m.readRootfs(ctx, &in, req); err != nil {
@@ -78,18 +84,19 @@ func (m Machine) Make(ctx context.Context, req SpecRequest) (SpecResult, error) 
 	return SpecResult{Spec: s, User: spec.EffectiveUser(s).GetLinux()}, nil
 }
 
-// Check refuses what Make would refuse later. The user is looked up in Make;
-// until then root stands for it.
-func (m Machine) Check(ctx context.Context, req SpecRequest) error {
+// Check refuses what Make would refuse later. The user, the labels and the mounts
+// of images are looked up in Make; until then root stands for the user. It changes
+// nothing on the host, but that the default AppArmor profile is loaded.
+func (m Machine) Check(ctx context.Context, req SpecRequest) (spec.Input, error) {
 	if err := rootfs.CheckUser(req.Config.GetLinux().GetSecurityContext(), req.Image.Spec.Config.User); err != nil {
-		return err
+		return spec.Input{}, err
 	}
 	in, err := m.readHost(req)
 	if err != nil {
-		return err
+		return in, err
 	}
 	_, err = m.build(ctx, in)
-	return err
+	return in, err
 }
 
 // build makes the spec, with the edits of CDI last.
@@ -159,17 +166,10 @@ func (m Machine) readHost(req SpecRequest) (in spec.Input, err error) {
 		Handler: m.Handler(req.HandlerName, req.Handler),
 		Options: m.Options,
 		Facts:   m.Facts(req.HandlerName),
-		SELinux: req.SELinux,
-	}
-	if in.SELinux.Process, err = host.VMLabel(in.SELinux.Process, req.Handler.Type); err != nil {
-		return in, err
 	}
 	sc := req.Config.GetLinux().GetSecurityContext()
 	if in.Mounts, err = host.ResolveMounts(req.Config.GetMounts(), m.Missing); err != nil {
 		return in, err
-	}
-	for i, source := range req.Images {
-		in.Mounts[i].Path = source
 	}
 	if in.Devices, err = host.ResolveDevices(req.Config.GetDevices()); err != nil {
 		return in, err

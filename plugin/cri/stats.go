@@ -53,8 +53,7 @@ func (s *Server) PodSandboxStats(_ context.Context, req *runtimeapi.PodSandboxSt
 	if err != nil {
 		return nil, err
 	}
-	stats := s.Stats.PodStats(r, s.members()[r.ID])
-	return &runtimeapi.PodSandboxStatsResponse{Stats: stats}, nil
+	return &runtimeapi.PodSandboxStatsResponse{Stats: s.Stats.PodStats(r, s.Containers.OfPod(r.ID))}, nil
 }
 
 // ListPodSandboxStats measures the pods that match a filter and may use something.

@@ -42,7 +42,7 @@ func containerInfo(r *container.Record, spec *specs.Spec) map[string]any {
 
 // withoutValues returns a config whose environment has names only.
 func withoutValues(config *runtimeapi.ContainerConfig) *runtimeapi.ContainerConfig {
-	shown := proto.Clone(config).(*runtimeapi.ContainerConfig)
+	shown := proto.CloneOf(config)
 	for _, env := range shown.GetEnvs() {
 		env.Value = nil
 	}

@@ -4,8 +4,6 @@ package stats
 
 import (
 	"bytes"
-	"errors"
-	"io"
 	"os"
 	"path/filepath"
 
@@ -142,7 +140,7 @@ func (c *descriptors) add(path string) {
 				c.sockets++
 			}
 		}
-		if errors.Is(err, io.EOF) || err != nil {
+		if err != nil { // io.EOF at the end
 			return
 		}
 	}

@@ -81,12 +81,7 @@ func (s *Streams) Logged() {
 	if !ours {
 		return
 	}
-	done := make(chan struct{})
-	go func() {
-		s.outputs.Wait()
-		close(done)
-	}()
-	waitFor(done, logLimit)
+	waitFor(s.delivered(), logLimit)
 }
 
 // ReopenLog makes the log go on in a new file of the same name.

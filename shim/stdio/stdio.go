@@ -290,11 +290,7 @@ func (s *Streams) Exited() {
 // if another process still holds the container's ends. A reader that does not
 // read delays it by at most drainTimeout.
 func (s *Streams) Finish() {
-	done := make(chan struct{})
-	go func() {
-		s.outputs.Wait()
-		close(done)
-	}()
+	done := s.delivered()
 	s.mu.Lock()
 	pumps, terminal := s.pumps, s.terminal
 	s.mu.Unlock()
@@ -308,6 +304,16 @@ func (s *Streams) Finish() {
 	_ = s.Close()
 	<-done
 	s.inputs.Wait()
+}
+
+// delivered returns a channel that is closed when all outputs have ended.
+func (s *Streams) delivered() <-chan struct{} {
+	done := make(chan struct{})
+	go func() {
+		s.outputs.Wait()
+		close(done)
+	}()
+	return done
 }
 
 func waitFor(done <-chan struct{}, limit time.Duration) {
