@@ -16,6 +16,10 @@ export LITE_STRESS ?= 30s
 export PATH := $(PATH):/usr/local/go/bin:/usr/local/sbin:/usr/sbin:/sbin
 SHELL := /bin/bash
 
+# What `make bench` runs, and how often: `make bench ROWS=exec ROUNDS=3`
+ROWS   ?=
+ROUNDS ?= 5
+
 UNIT    = $$(go list ./... | grep -v /integration)
 FUZZFOR ?= 10s
 
@@ -69,8 +73,8 @@ demo: build tools ## a pod from pull to removal, step by step
 dev: build tools ## start a throw-away daemon and print how to talk to it
 	go run ./integration/up
 
-bench: build tools ## pods and logs, containerd-lite and stock containerd in turn
-	go run ./integration/bench
+bench: build tools ## what pods cost, containerd-lite and stock containerd in turn; ROWS=regexp for some loads, ROUNDS=5
+	go run ./integration/bench -rounds $(ROUNDS) -rows '$(ROWS)'
 
 clean: ## remove bin/ and .tools/
 	rm -rf bin .tools

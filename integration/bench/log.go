@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -26,38 +25,47 @@ const logBytes = 256 << 20
 // lineSizes are the lengths of the lines, in bytes.
 var lineSizes = [...]int{80, 1000}
 
-// logCosts are what it takes to log: MiB of output per second, and seconds of CPU of the daemon and its shims per GiB.
-type logCosts struct{ rate, cpu []float64 }
+// logs measures each size of lines.
+func logs(ctx context.Context, s *session) error {
+	for _, size := range lineSizes {
+		if err := measureLog(ctx, s, size); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // measureLog has a container copy a file of lines, made before, to its output, and checks that each line is in the log,
 // whole and in order.
-func measureLog(ctx context.Context, bench *harness.Bench, client *harness.CRI, lineSize int, into *logCosts) error {
-	lines := filepath.Join(bench.Root, "lines")
+func measureLog(ctx context.Context, s *session, lineSize int) error {
+	lines := s.bench.Path("lines")
 	count, err := writeLines(lines, lineSize)
 	if err != nil {
 		return err
 	}
-	config := bench.PodConfig(fmt.Sprint("log-", lineSize))
-	pod, err := client.RunPod(ctx, config)
+	config := s.bench.PodConfig(fmt.Sprint("log-", lineSize))
+	pod, err := s.client.RunPod(ctx, config)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = client.RemovePod(context.WithoutCancel(ctx), pod) }()
 	c := harness.ContainerConfig(config, "main", image.Busybox, "cat", "/lines")
 	c.Mounts = []*runtimeapi.Mount{{HostPath: lines, ContainerPath: "/lines", Readonly: true}}
-	before, err := cpuTime(bench.Daemon.PID())
+	before, err := runtimeCPU(s.bench)
 	if err != nil {
 		return err
 	}
-	id, err := client.Run(ctx, pod, config, c)
+	id, err := s.client.Run(ctx, pod, config, c)
 	if err != nil {
 		return err
 	}
-	status, err := client.AwaitState(ctx, id, runtimeapi.ContainerState_CONTAINER_EXITED)
+	status, err := s.client.AwaitState(ctx, id, runtimeapi.ContainerState_CONTAINER_EXITED)
 	if err != nil {
 		return err
 	}
-	after, err := cpuTime(bench.Daemon.PID())
+	if err := checkLines(status.LogPath, count, lineSize); err != nil {
+		return err
+	}
+	after, err := runtimeCPU(s.bench)
 	if err != nil {
 		return err
 	}
@@ -66,9 +74,10 @@ func measureLog(ctx context.Context, bench *harness.Bench, client *harness.CRI, 
 		return err
 	}
 	took := info.ModTime().Sub(time.Unix(0, status.StartedAt))
-	into.rate = append(into.rate, float64(count*lineSize)/(1<<20)/took.Seconds())
-	into.cpu = append(into.cpu, (after-before).Seconds()/(float64(count*lineSize)/(1<<30)))
-	return checkLines(status.LogPath, count, lineSize)
+	bytes := float64(count * lineSize)
+	s.record(fmt.Sprintf("log, lines of %d bytes", lineSize), "MiB/s", bytes/(1<<20)/took.Seconds())
+	s.record(fmt.Sprintf("log, CPU per GiB, lines of %d bytes", lineSize), "s", (after-before).Seconds()/(bytes/(1<<30)))
+	return s.client.RemovePod(ctx, pod)
 }
 
 // writeLines makes a file of numbered lines, each lineSize bytes with its end.
@@ -115,30 +124,4 @@ func checkLines(path string, count, lineSize int) error {
 		return fmt.Errorf("log: %d lines, want %d", next, count)
 	}
 	return scanner.Err()
-}
-
-// cpuTime is what the daemon and all shims have used so far.
-func cpuTime(daemon int) (time.Duration, error) {
-	const ticks = 100 // per second, USER_HZ
-	files, err := filepath.Glob("/proc/[0-9]*/stat")
-	if err != nil {
-		return 0, err
-	}
-	var sum int
-	for _, file := range files {
-		stat, err := os.ReadFile(file)
-		if err != nil {
-			continue // ended
-		}
-		open, end := bytes.IndexByte(stat, '('), bytes.LastIndexByte(stat, ')')
-		pid, _ := strconv.Atoi(strings.TrimSpace(string(stat[:open])))
-		if pid != daemon && !strings.HasPrefix(string(stat[open+1:end]), "containerd-shim") {
-			continue
-		}
-		fields := strings.Fields(string(stat[end+1:]))
-		user, _ := strconv.Atoi(fields[11])
-		system, _ := strconv.Atoi(fields[12])
-		sum += user + system
-	}
-	return time.Duration(sum) * time.Second / ticks, nil
 }

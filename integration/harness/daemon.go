@@ -32,12 +32,17 @@ func newDaemon(b *Bench) *Daemon {
 	}
 }
 
-// Start starts the daemon and returns when its CRI answers Version and says that it is ready.
-func (d *Daemon) Start(ctx context.Context) error {
+// Launch starts the daemon and does not wait for it.
+func (d *Daemon) Launch() error {
 	if err := os.WriteFile(d.Config, []byte(d.bench.configTOML()), 0o600); err != nil {
 		return err
 	}
-	if err := d.Run(d.bench.program(), "--config", d.Config); err != nil {
+	return d.Run(d.bench.program(), "--config", d.Config)
+}
+
+// Start starts the daemon and returns when its CRI answers Version and says that it is ready.
+func (d *Daemon) Start(ctx context.Context) error {
+	if err := d.Launch(); err != nil {
 		return err
 	}
 	if err := d.ready(ctx); err != nil {

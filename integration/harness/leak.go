@@ -16,6 +16,9 @@ import (
 // and containerd collects garbage, a moment after the call that caused it.
 const settle = 10 * time.Second
 
+// maxReported is how many lines a leak check says at most.
+const maxReported = 50
+
 // State is what was found on the machine and in the daemon: a kind of thing, then the things of that kind.
 type State map[string][]string
 
@@ -91,6 +94,9 @@ func (b *Bench) awaitSame(ctx context.Context, before State, look func(context.C
 			return nil
 		}
 		if time.Now().After(deadline) {
+			if more := len(diff) - maxReported; more > 0 {
+				diff = append(diff[:maxReported], fmt.Sprintf("and %d more", more))
+			}
 			return fmt.Errorf("leak check: %w", errors.New(strings.Join(diff, "\n")))
 		}
 		time.Sleep(100 * time.Millisecond)

@@ -26,7 +26,7 @@ func StartWith(t *testing.T, o Options) *Bench {
 	if missing := repo.Missing(o); len(missing) > 0 {
 		t.Skipf("this machine lacks %s", strings.Join(missing, ", "))
 	}
-	lock, err := lockMachine()
+	lock, err := LockMachine()
 	if err != nil {
 		t.Fatal(err)
 	}

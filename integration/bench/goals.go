@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import "math"
+
+// goal is what the project wants of a row: a bound for the ratio of containerd-lite to containerd.
+type goal struct {
+	row   string
+	limit float64
+	bound bound
+}
+
+// bound is the kind of a goal.
+type bound int
+
+const (
+	atMost   bound = iota // of the ratio
+	atLeast               // of the ratio
+	atMostOf              // of the value of containerd-lite itself
+)
+
+// goals are those of the project.
+func goals() []goal {
+	return []goal{
+		{"pod up, host network", 0.42, atMost},
+		{"pod up, CNI", 0.62, atMost},
+		{"pods per second, ten in flight, CNI", 1.7, atLeast},
+		{"pod down, host network", 0.40, atMost},
+		{"pod down, CNI", 0.65, atMost},
+		{"ExecSync true", 0.90, atMost},
+		{"ListContainerStats, 100 pods", 0.10, atMost},
+		{"ListPodSandboxStats, 100 pods", 0.10, atMost},
+		{"ListPodSandboxStats, a pod without cgroup parent", 0, atMostOf},
+		{"helpers' memory per pod, PSS, 40 pods", 0.40, atMost},
+		{"helpers' memory per pod, PSS, 40 pods, Sharing node", 0.04, atMost},
+		{"daemon's memory per pod, PSS, 40 pods", 1.0, atMost},
+		{"daemon's memory per pod, PSS, 100 pods", 1.0, atMost},
+		{"idle CPU, 100 pods, kubelet's poll", 0.35, atMost},
+		{"log, lines of 80 bytes", 6, atLeast},
+		{"log, lines of 1000 bytes", 2.5, atLeast},
+		{"log, CPU per GiB, lines of 80 bytes", 0.15, atMost},
+		{"log, CPU per GiB, lines of 1000 bytes", 0.35, atMost},
+		{"pull of 200 MiB in 8 layers", 1.0, atMost},
+		{"daemon's start to a complete list, 100 pods", 0.5, atMost},
+	}
+}
+
+// mark says whether a row is as the goal wants it.
+func (g goal) mark(r *row) string {
+	value := r.ratio()
+	if g.bound == atMostOf {
+		value = r.samples[lite].median()
+	}
+	switch {
+	case math.IsNaN(value):
+		return "not measured"
+	case g.bound == atLeast && value >= g.limit, g.bound != atLeast && value <= g.limit:
+		return "met"
+	default:
+		return "MISSED"
+	}
+}
+
+// ratio is that of the medians, NaN when one is missing.
+func (r *row) ratio() float64 {
+	ratio := r.samples[lite].median() / r.samples[stock].median()
+	if math.IsInf(ratio, 0) {
+		return math.NaN()
+	}
+	return ratio
+}

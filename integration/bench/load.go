@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+
+	"github.com/containerd-lite/containerd-lite/integration/harness"
+	"github.com/containerd-lite/containerd-lite/integration/image"
+)
+
+// load is one thing that is done to a daemon and measured.
+type load struct {
+	name string // what -rows matches
+	run  func(ctx context.Context, s *session) error
+}
+
+// loads are all there are, in the order of the table.
+func loads() []load {
+	return []load{
+		{"pods-host", hostPods},
+		{"pods-cni", cniPods},
+		{"pods-flight", podsInFlight},
+		{"exec", execs},
+		{"node", nil}, // of stages
+		{"log", logs},
+	}
+}
+
+// chooseLoads returns the loads, and of a full node the stages, whose names match.
+func chooseLoads(only *regexp.Regexp) []load {
+	var chosen []load
+	for _, l := range loads() {
+		if l.run == nil {
+			l = nodeLoad(only)
+		} else if !only.MatchString(l.name) {
+			continue
+		}
+		if l.run != nil {
+			chosen = append(chosen, l)
+		}
+	}
+	return chosen
+}
+
+func loadNames() []string {
+	var names []string
+	for _, l := range loads() {
+		if l.run != nil {
+			names = append(names, l.name)
+			continue
+		}
+		for _, s := range stages() {
+			names = append(names, s.name())
+		}
+	}
+	return names
+}
+
+// daemon is one of those that are compared.
+type daemon struct {
+	name    string // in the table
+	options harness.Options
+}
+
+// The columns of the table.
+const (
+	stock = "containerd"
+	lite  = "containerd-lite"
+)
+
+// daemons are those that the load is for, in their turn.
+func (l load) daemons() []daemon {
+	return []daemon{
+		{stock, harness.Options{Daemon: harness.Stock}},
+		{lite, harness.Options{Daemon: harness.Lite}},
+	}
+}
+
+// session is one daemon that just started and its client, for one load.
+type session struct {
+	bench  *harness.Bench
+	client *harness.CRI
+	daemon string
+	into   *results
+}
+
+// record keeps what was measured for a row of the table.
+func (s *session) record(row, unit string, value float64) { s.into.add(row, unit, s.daemon, value) }
+
+// measure starts the daemon, runs one load, and ends with the leak check. What that finds is kept with the results: the
+// other loads are worth measuring all the same.
+func (d daemon) measure(ctx context.Context, l load, into *results) error {
+	bench, err := harness.New(ctx, d.options)
+	if err != nil {
+		return err
+	}
+	s := &session{bench: bench, daemon: d.name, into: into}
+	err = s.run(ctx, l)
+	// Whoever interrupts the bench leaves nothing behind.
+	ctx = context.WithoutCancel(ctx)
+	if err != nil {
+		return errors.Join(err, errors.New(bench.Daemon.LogTail(20)), bench.RemovePods(ctx), bench.Close(ctx))
+	}
+	if err := bench.Close(ctx); err != nil {
+		into.leaks = append(into.leaks, fmt.Errorf("%s: %s: %w", d.name, l.name, err))
+	}
+	return nil
+}
+
+func (s *session) run(ctx context.Context, l load) error {
+	var err error
+	if s.client, err = s.bench.CRI(); err != nil {
+		return err
+	}
+	// A load may take another client.
+	defer func() { s.client.Close() }()
+	if err := s.client.Pull(ctx, image.Busybox); err != nil {
+		return err
+	}
+	return l.run(ctx, s)
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+const (
+	serialPods = 30 // that come and go one after the other, per round and daemon
+	inFlight   = 10 // pods that come and go at the same time
+	flightPods = 60 // that do so, per round and daemon
+)
+
+func hostPods(ctx context.Context, s *session) error {
+	config := s.bench.PodConfig("pod")
+	// As a kubelet sets it: such a pod has the name of the node.
+	config.Hostname = ""
+	config.Linux.SecurityContext.NamespaceOptions.Network = runtimeapi.NamespaceMode_NODE
+	return serial(ctx, s, config, "host network")
+}
+
+func cniPods(ctx context.Context, s *session) error {
+	return serial(ctx, s, s.bench.PodConfig("pod"), "CNI")
+}
+
+// serial has pods come and go, one after the other. The first does not count: it makes the bridge, and finds nothing in
+// the page cache.
+func serial(ctx context.Context, s *session, config *runtimeapi.PodSandboxConfig, network string) error {
+	for i := range serialPods + 1 {
+		life := podLife{client: s.client, config: config}
+		if err := life.run(ctx); err != nil {
+			return err
+		}
+		if i == 0 {
+			continue
+		}
+		s.record("pod up, "+network, "ms", milliseconds(total(life.up)))
+		s.record("pod down, "+network, "ms", milliseconds(total(life.down)))
+		for _, call := range slices.Concat(life.up, life.down) {
+			s.record(call.rpc+", "+network, "ms", milliseconds(call.took))
+		}
+	}
+	return nil
+}
+
+// podsInFlight has several pods come and go at the same time.
+func podsInFlight(ctx context.Context, s *session) error {
+	if err := (&podLife{client: s.client, config: s.bench.PodConfig("first")}).run(ctx); err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	start := time.Now()
+	for worker := range inFlight {
+		config := s.bench.PodConfig(fmt.Sprint("pod-", worker))
+		group.Go(func() error {
+			for range flightPods / inFlight {
+				life := podLife{client: s.client, config: config}
+				if err := life.run(ctx); err != nil {
+					return err
+				}
+				s.record("pod up, ten in flight, CNI", "ms", milliseconds(total(life.up)))
+				s.record("pod down, ten in flight, CNI", "ms", milliseconds(total(life.down)))
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	s.record("pods per second, ten in flight, CNI", "1/s", flightPods/time.Since(start).Seconds())
+	return nil
+}
