@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 
 # What the integration targets test: DAEMON is lite or stock (containerd v2.4.2, the control), HANDLER is the
-# default runtime handler, lite or runc. FOCUS, SEED, RUNS and WEBSOCKET are critest's.
+# default runtime handler, lite or runc; SHARING is the option Sharing of lite: pod, node or a number. FOCUS, SEED,
+# RUNS and WEBSOCKET are critest's.
 # `make critest DAEMON=stock HANDLER=lite`, `make critest HANDLER=lite RUNS=10`, `make critest HANDLER=lite WEBSOCKET=1`
 export LITE_DAEMON  ?= $(DAEMON)
 export LITE_HANDLER ?= $(HANDLER)
+export LITE_SHARING ?= $(SHARING)
 export LITE_FOCUS   ?= $(FOCUS)
 export LITE_SEED    ?= $(SEED)
 export LITE_RUNS    ?= $(RUNS)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/containerd-lite/containerd-lite/shim/bundle"
 	"github.com/containerd-lite/containerd-lite/shim/cgroup"
+	"github.com/containerd-lite/containerd-lite/shim/group"
 	"github.com/containerd-lite/containerd-lite/shim/oci"
 )
 
@@ -57,12 +58,12 @@ func (r *request) delete(ctx context.Context, stdout, stderr io.Writer) error {
 // runtime. The control group goes first: it ends everything at once, however
 // many containers the lost shim had.
 func (r *request) killRemains(ctx context.Context, dir bundle.Dir, warn func(error)) {
-	group := &cgroup.Group{}
-	grouped, err := dir.ReadCgroup(group)
+	processes := &cgroup.Group{}
+	grouped, err := dir.ReadCgroup(processes)
 	warn(err)
 	if grouped {
-		warn(group.Kill())
-		defer group.Remove()
+		warn(processes.Kill())
+		defer processes.Remove()
 	}
 	opts, err := dir.Options()
 	if errors.Is(err, fs.ErrNotExist) {
@@ -86,20 +87,16 @@ func unmountRootfs(dir bundle.Dir) error {
 // callOff removes the socket of the lost shim. A shim that is there waits for
 // the task, which will not come, or has others.
 func (r *request) callOff(ctx context.Context, dir bundle.Dir) error {
-	sockets, err := dir.SocketDir()
+	path, err := dir.Socket()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	slot, err := r.slot(dir, sockets)
-	if err != nil {
-		return err
-	}
 	ctx, cancel := context.WithTimeout(ctx, socketTimeout)
 	defer cancel()
-	return slot.CallOff(ctx, r.id)
+	return group.At(path).CallOff(ctx, r.id)
 }
 
 // lastExit returns what the shim recorded of the end of the init process. If

@@ -18,6 +18,7 @@ import (
 	"github.com/containerd/ttrpc"
 	"golang.org/x/sys/unix"
 
+	"github.com/containerd-lite/containerd-lite/internal/sharing"
 	"github.com/containerd-lite/containerd-lite/shim/bundle"
 	"github.com/containerd-lite/containerd-lite/shim/group"
 	"github.com/containerd-lite/containerd-lite/shim/outbox"
@@ -27,6 +28,7 @@ import (
 
 const (
 	ttrpcAddress = "TTRPC_ADDRESS"
+	schedCore    = "SCHED_CORE"
 
 	// socketFile is the number of the listening socket.
 	socketFile = 3
@@ -40,7 +42,7 @@ const (
 // foreign are the variables that concern containerd and the start command, and
 // neither the runtime nor a logging program.
 var foreign = [...]string{
-	ttrpcAddress, "GRPC_ADDRESS", "NAMESPACE", "MAX_SHIM_VERSION", "SCHED_CORE",
+	ttrpcAddress, "GRPC_ADDRESS", "NAMESPACE", "MAX_SHIM_VERSION", schedCore,
 	"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES",
 }
 
@@ -68,7 +70,7 @@ func (r *request) serve(ctx context.Context) error {
 	running.Go(func() { host.Events.Run(ctx) })
 
 	end := make(chan struct{})
-	service := task.NewService(host, func() { close(end) })
+	service := task.NewService(host, sharing.Pods(r.pods), func() { close(end) })
 	if err := service.Expect(r.id); err != nil {
 		return err
 	}

@@ -23,6 +23,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+
+	"github.com/containerd-lite/containerd-lite/internal/sharing"
 )
 
 // Runtime is the type under which containerd finds the executable.
@@ -36,6 +38,7 @@ type request struct {
 	address   string // of containerd
 	bundle    string
 	socket    string // of the shim, for serve
+	pods      int    // that the shim may have, for serve
 	debug     bool
 	info      bool
 	version   bool
@@ -51,6 +54,7 @@ func parseArgs(args []string, output io.Writer) (*request, error) {
 	set.StringVar(&r.address, "address", "", "address of containerd")
 	set.StringVar(&r.bundle, "bundle", "", "bundle directory, if it is not the working directory")
 	set.StringVar(&r.socket, "socket", "", "path of the socket to serve, which is file 3")
+	set.IntVar(&r.pods, "pods", int(sharing.Pod), "number of pods that may share the shim")
 	set.BoolVar(&r.debug, "debug", false, "log debug messages")
 	set.BoolVar(&r.info, "info", false, "read runtime options from standard input and write runtime info, both protobuf")
 	set.BoolVar(&r.version, "v", false, "print the version")

@@ -17,14 +17,16 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/containerd-lite/containerd-lite/internal/sharing"
 	"github.com/containerd-lite/containerd-lite/shim/bootstrap"
 	"github.com/containerd-lite/containerd-lite/shim/bundle"
 	"github.com/containerd-lite/containerd-lite/shim/cgroup"
 	"github.com/containerd-lite/containerd-lite/shim/group"
+	"github.com/containerd-lite/containerd-lite/shim/option"
 )
 
-// start answers with the address of the shim of the task's group. If there is
-// none yet it starts one.
+// start answers with the address of a shim for the task: one that runs, or else
+// a new one.
 func (r *request) start(ctx context.Context, stdin io.Reader, stdout io.Writer) error {
 	params, err := bootstrap.Read(stdin, r.id, r.namespace)
 	if err != nil {
@@ -32,20 +34,14 @@ func (r *request) start(ctx context.Context, stdin io.Reader, stdout io.Writer) 
 	}
 	r.debug = r.debug || params.Debug
 	dir := bundle.Dir(r.bundle)
-	slot, err := r.slot(dir, params.SocketDir)
+	slot, err := r.claim(ctx, dir, params)
 	if err != nil {
-		return err
-	}
-	if err := dir.WriteSocketDir(params.SocketDir); err != nil {
 		return err
 	}
 	if params.Legacy {
 		if err := dir.WriteAddress(slot.Address()); err != nil {
 			return err
 		}
-	}
-	if err := r.claim(ctx, slot, params.ShimCgroup); err != nil {
-		return err
 	}
 	answer, err := params.Answer(slot.Address())
 	if err != nil {
@@ -55,8 +51,9 @@ func (r *request) start(ctx context.Context, stdin io.Reader, stdout io.Writer) 
 	return err
 }
 
-// slot returns the place of the shim of the task's group.
-func (r *request) slot(dir bundle.Dir, sockets string) (group.Slot, error) {
+// claim joins the shim of the task's pod, or else one that the task may share, or
+// starts one. Which it was is on record for the delete command.
+func (r *request) claim(ctx context.Context, dir bundle.Dir, params *bootstrap.Params) (group.Slot, error) {
 	spec, err := dir.Spec()
 	if errors.Is(err, fs.ErrNotExist) {
 		spec, err = &bundle.Spec{}, nil
@@ -64,41 +61,68 @@ func (r *request) slot(dir bundle.Dir, sockets string) (group.Slot, error) {
 	if err != nil {
 		return group.Slot{}, err
 	}
-	return group.NewSlot(sockets, r.address, r.namespace, spec.Group(r.id))
+	pod := spec.Group(r.id)
+	tasks, err := r.group(params, pod)
+	if err != nil {
+		return group.Slot{}, err
+	}
+	if pod != r.id {
+		if slot, joined := joinPod(ctx, dir.Of(pod), r.id); joined {
+			return slot, dir.WriteSocket(slot.Path())
+		}
+	}
+	slot, err := tasks.Claim(ctx, r.id, func(slot group.Slot, socket *os.File) error {
+		return r.launch(slot, socket, params.Options)
+	})
+	if err != nil {
+		return slot, err
+	}
+	return slot, dir.WriteSocket(slot.Path())
 }
 
-// claim joins the running shim or starts one, alone among the starts of the
-// group.
-func (r *request) claim(ctx context.Context, slot group.Slot, shimCgroup string) error {
-	unlock, err := slot.Lock(ctx)
+// joinPod joins the shim that has the pod of a task, whichever that is.
+func joinPod(ctx context.Context, pod bundle.Dir, id string) (group.Slot, bool) {
+	path, err := pod.Socket()
 	if err != nil {
-		return err
+		return group.Slot{}, false
 	}
-	defer unlock()
-	if joined, err := slot.Join(ctx, r.id); joined || err != nil {
-		return err
+	slot := group.At(path)
+	joined, err := slot.Join(ctx, group.Join, id)
+	return slot, joined && err == nil
+}
+
+// group returns the tasks that may have a shim in common: those of one pod, or
+// those with the same options, all of which the shim then is started with. They
+// have the same binary, too, so that after an upgrade new pods get new shims.
+// Core scheduling keeps pods apart (SCHED_CORE), and so rules out sharing.
+func (r *request) group(params *bootstrap.Params, pod string) (group.Group, error) {
+	pods := params.Options.Sharing
+	if !pods.Shared() || os.Getenv(schedCore) != "" {
+		return group.New(params.SocketDir, r.address, r.namespace, pod, sharing.Pod)
 	}
-	socket, err := slot.Listen()
+	key, err := params.Options.Key()
 	if err != nil {
-		return err
+		return group.Group{}, err
 	}
-	defer socket.Close()
-	if err := r.launch(slot, socket, shimCgroup); err != nil {
-		slot.Remove()
-		return err
+	var self unix.Stat_t
+	if err := unix.Stat("/proc/self/exe", &self); err != nil {
+		return group.Group{}, fmt.Errorf("shim binary: %w", err)
 	}
-	return nil
+	// A file that is executed keeps its inode number, even when it is deleted.
+	name := fmt.Sprintf("%d\x00%d\x00%s", self.Dev, self.Ino, key)
+	return group.New(params.SocketDir, r.address, r.namespace, name, pods)
 }
 
 // launch starts the shim. Its socket is listening already, so it need not be
 // waited for.
-func (r *request) launch(slot group.Slot, socket *os.File, shimCgroup string) error {
+func (r *request) launch(slot group.Slot, socket *os.File, opts option.Options) error {
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("start shim: %w", err)
 	}
 	cmd := exec.Command(self, "-namespace", r.namespace, "-id", r.id, "-address", r.address,
-		"-bundle", r.bundle, "-socket", slot.Path(), "-debug="+strconv.FormatBool(r.debug))
+		"-bundle", r.bundle, "-socket", slot.Path(), "-pods", strconv.Itoa(int(opts.Sharing)),
+		"-debug="+strconv.FormatBool(r.debug))
 	cmd.ExtraFiles = []*os.File{socket}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if log, err := openLog(bundle.Dir(r.bundle)); err == nil {
@@ -108,7 +132,7 @@ func (r *request) launch(slot group.Slot, socket *os.File, shimCgroup string) er
 	if err := startIsolated(cmd); err != nil {
 		return fmt.Errorf("start shim: %w", err)
 	}
-	err = settle(cmd.Process.Pid, shimCgroup)
+	err = settle(cmd.Process.Pid, opts.GetShimCgroup())
 	if err != nil {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
@@ -127,7 +151,7 @@ func openLog(dir bundle.Dir) (*os.File, error) {
 // startIsolated starts a command, with a core scheduling cookie of its own if
 // containerd asks for one by SCHED_CORE (prctl(2), PR_SCHED_CORE).
 func startIsolated(cmd *exec.Cmd) error {
-	if os.Getenv("SCHED_CORE") == "" {
+	if os.Getenv(schedCore) == "" {
 		return cmd.Start()
 	}
 	const processGroup = 2 // PR_SCHED_CORE_SCOPE_PROCESS_GROUP

@@ -93,7 +93,6 @@ func TestStartReplacesLostShim(t *testing.T) {
 func TestStartLegacy(t *testing.T) {
 	h := newHost(t)
 	dir := h.bundleOf("pod", "true")
-	sockets := filepath.Join(dir, "s")
 	cmd := h.command(dir, "a", "start")
 	output, err := cmd.CombinedOutput()
 	if err != nil && strings.Contains(string(output), "permission denied") {
@@ -106,8 +105,8 @@ func TestStartLegacy(t *testing.T) {
 	if written, err := os.ReadFile(filepath.Join(dir, "address")); err != nil || !bytes.Equal(written, output) {
 		t.Errorf("address file = %q, %v, want %q", written, err, output)
 	}
-	if link, err := os.Readlink(sockets); err != nil || link != "/run/containerd/s" {
-		t.Errorf("socket directory = %q, %v", link, err)
+	if link, err := os.Readlink(filepath.Join(dir, "socket")); err != nil || "unix://"+link != string(output) {
+		t.Errorf("socket = %q, %v", link, err)
 	}
 	connected, err := client.Connect(t.Context(), &taskapi.ConnectRequest{ID: "a"})
 	if err != nil {

@@ -65,7 +65,10 @@ imports = []
 
 [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.lite]
   runtime_type = "io.containerd.lite.v2"
-
+{{if .Options.Sharing}}
+[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.lite.options]
+  Sharing = {{.Options.Sharing}}
+{{end}}
 [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
   runtime_type = "io.containerd.runc.v2"
 

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -40,6 +41,8 @@ const (
 type Options struct {
 	Daemon  string // Lite or Stock; default Lite
 	Handler string // the default handler: HandlerLite or HandlerRunc; default as the daemon's name says
+	// Sharing is the option Sharing of HandlerLite, as it is written in TOML; "" leaves it out.
+	Sharing string
 	// RefuseMissingHostPath sets missing_host_path = "error", which containerd-lite alone knows.
 	RefuseMissingHostPath bool
 	// Race runs the containerd-lite of bin/race, which `make race` builds with the race detector; Close reports
@@ -47,9 +50,14 @@ type Options struct {
 	Race bool
 }
 
-// FromEnv returns the options that LITE_DAEMON (lite, stock) and LITE_HANDLER (lite, runc) ask for.
+// FromEnv returns the options that LITE_DAEMON (lite, stock), LITE_HANDLER (lite, runc) and LITE_SHARING (pod, node, or
+// a number) ask for.
 func FromEnv() Options {
-	return Options{Daemon: os.Getenv("LITE_DAEMON"), Handler: os.Getenv("LITE_HANDLER")}
+	o := Options{Daemon: os.Getenv("LITE_DAEMON"), Handler: os.Getenv("LITE_HANDLER"), Sharing: os.Getenv("LITE_SHARING")}
+	if _, err := strconv.Atoi(o.Sharing); err != nil && o.Sharing != "" {
+		o.Sharing = strconv.Quote(o.Sharing)
+	}
+	return o
 }
 
 // WithDefaults fills in what is not set.

@@ -6,6 +6,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"maps"
 	"os"
 	"strings"
 	"testing"
@@ -33,6 +34,8 @@ func TestDefaults(t *testing.T) {
 		lite[key] = v
 	}
 	lite["runtime_type"] = "io.containerd.lite.v2"
+	lite["options"] = maps.Clone(runc["options"].(map[string]any))
+	lite["options"].(map[string]any)["Sharing"] = "pod"
 	containerd["runtimes"].(map[string]any)["lite"] = lite
 
 	runtime := lookup(stock.Plugins, []string{RuntimeTable}).(map[string]any)

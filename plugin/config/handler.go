@@ -15,6 +15,8 @@ import (
 	runtimeoptions "github.com/containerd/containerd/api/types/runtimeoptions/v1"
 	"github.com/containerd/errdefs"
 	"github.com/pelletier/go-toml/v2"
+
+	"github.com/containerd-lite/containerd-lite/internal/sharing"
 )
 
 // The handlers that exist without any config.toml, and their runtime types.
@@ -67,7 +69,7 @@ type Handler struct {
 
 // defaultHandler returns the handler of a runc shim, with every option spelled out for who reads "config default".
 func defaultHandler(runtimeType string) Handler {
-	return Handler{
+	h := Handler{
 		Type:      runtimeType,
 		Sandboxer: sandboxerPod,
 		Options: map[string]any{
@@ -82,6 +84,10 @@ func defaultHandler(runtimeType string) Handler {
 			"SystemdCgroup": false,
 		},
 	}
+	if runtimeType == LiteRuntimeType {
+		h.Options[sharing.Key] = "pod"
+	}
+	return h
 }
 
 // Handler returns the handler of that name and the name it has in the config; "" means the default one.
@@ -112,7 +118,8 @@ func (h Handler) IsRunc() bool {
 
 // RuntimeOptions returns the options message that the handler's shim expects, or nil where the handler has no options
 // table: *runcoptions.Options for the shims of runc, otherwise *runtimeoptions.Options, whose ConfigBody is the whole
-// table in TOML unless a ConfigPath is set. Names of options ignore case, as in containerd.
+// table in TOML unless a ConfigPath is set. The latter is also how the lite shim is told to share, for which runc's
+// options have no field. Names of options ignore case, as in containerd.
 //
 // For the shims of runc an unknown option is an error that names it, unless its value is empty: old releases of
 // containerd printed options into their default config that no longer exist.
@@ -120,19 +127,26 @@ func (h Handler) RuntimeOptions() (any, error) {
 	if h.Options == nil {
 		return nil, nil
 	}
+	if !h.IsRunc() {
+		return h.genericOptions()
+	}
+	pods, err := h.pods()
+	if err != nil {
+		return nil, fmt.Errorf("options of %s: %s: %w", h.Type, sharing.Key, err)
+	}
+	opts, err := h.runcOptions()
+	if err != nil || !pods.Shared() {
+		return opts, err
+	}
+	h.Options = maps.Clone(h.Options)
+	maps.DeleteFunc(h.Options, func(_ string, v any) bool { return isEmpty(v) })
+	return h.genericOptions()
+}
+
+func (h Handler) genericOptions() (*runtimeoptions.Options, error) {
 	body, err := toml.Marshal(h.Options)
 	if err != nil {
 		return nil, fmt.Errorf("options of %s: encode: %w", h.Type, err)
-	}
-	if h.IsRunc() {
-		if unknown := h.unknownOptions(body); len(unknown) > 0 {
-			return nil, fmt.Errorf("options of %s: %s: no such option: %w", h.Type, strings.Join(unknown, ", "), errdefs.ErrInvalidArgument)
-		}
-		opts := &runcoptions.Options{}
-		if err := toml.Unmarshal(body, opts); err != nil {
-			return nil, fmt.Errorf("options of %s: %w", h.Type, err)
-		}
-		return opts, nil
 	}
 	opts := &runtimeoptions.Options{}
 	if err := toml.Unmarshal(body, opts); err != nil {
@@ -142,6 +156,38 @@ func (h Handler) RuntimeOptions() (any, error) {
 		opts.ConfigBody = body
 	}
 	return opts, nil
+}
+
+// runcOptions returns the options of a shim of runc but for [sharing.Key].
+func (h Handler) runcOptions() (*runcoptions.Options, error) {
+	body, err := toml.Marshal(h.Options)
+	if err != nil {
+		return nil, fmt.Errorf("options of %s: encode: %w", h.Type, err)
+	}
+	if unknown := h.unknownOptions(body); len(unknown) > 0 {
+		return nil, fmt.Errorf("options of %s: %s: no such option: %w", h.Type, strings.Join(unknown, ", "), errdefs.ErrInvalidArgument)
+	}
+	opts := &runcoptions.Options{}
+	if err := toml.Unmarshal(body, opts); err != nil {
+		return nil, fmt.Errorf("options of %s: %w", h.Type, err)
+	}
+	return opts, nil
+}
+
+// pods is how many pods the handler's shim may have: one, unless the lite shim is told otherwise.
+func (h Handler) pods() (pods sharing.Pods, err error) {
+	pods = sharing.Pod
+	// Of names that differ in case only the last one counts, as it does for the options of runc.
+	for _, name := range sortedKeys(h.Options) {
+		if h.isSharing(name) {
+			pods, err = sharing.Parse(h.Options[name])
+		}
+	}
+	return pods, err
+}
+
+func (h Handler) isSharing(option string) bool {
+	return h.Type == LiteRuntimeType && strings.EqualFold(option, sharing.Key)
 }
 
 // unknownOptions returns the names in body, which is h.Options in TOML, that a shim of runc does not know and that are
@@ -154,7 +200,8 @@ func (h Handler) unknownOptions(body []byte) []string {
 	}
 	var unknown []string
 	for _, e := range missing.Errors {
-		if name := e.Key()[0]; !isEmpty(h.Options[name]) && !slices.Contains(unknown, name) {
+		name := e.Key()[0]
+		if !h.isSharing(name) && !isEmpty(h.Options[name]) && !slices.Contains(unknown, name) {
 			unknown = append(unknown, name)
 		}
 	}
@@ -165,12 +212,11 @@ func (h Handler) unknownOptions(body []byte) []string {
 // SystemdCgroup tells whether the handler's containers have systemd scopes as cgroups, which is what the CRI calls the
 // systemd cgroup driver. It is false for shims that are not of runc.
 func (h Handler) SystemdCgroup() bool {
-	opts, err := h.RuntimeOptions()
-	if err != nil {
+	if !h.IsRunc() {
 		return false
 	}
-	runc, ok := opts.(*runcoptions.Options)
-	return ok && runc.GetSystemdCgroup()
+	opts, err := h.runcOptions()
+	return err == nil && opts.GetSystemdCgroup()
 }
 
 // CgroupDriver tells which cgroup driver the kubelet has to use (KEP-4033): that of the default handler or, where its shim

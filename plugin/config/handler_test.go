@@ -47,6 +47,12 @@ func TestRuntimeOptions(t *testing.T) {
 		{"default", defaultHandler(RuncRuntimeType), &runcoptions.Options{}},
 		{"removed, but empty", Handler{Type: RuncRuntimeType, Options: map[string]any{"CriuPath": "", "Root": "/r"}},
 			&runcoptions.Options{Root: "/r"}},
+		{"a shim per pod", Handler{Type: LiteRuntimeType, Options: map[string]any{"Sharing": "pod", "Root": "/r"}},
+			&runcoptions.Options{Root: "/r"}},
+		{"a shim per node", Handler{Type: LiteRuntimeType, Options: map[string]any{"Sharing": "node", "Root": "/r", "CriuPath": ""}},
+			&runtimeoptions.Options{ConfigBody: []byte("Root = '/r'\nSharing = 'node'\n")}},
+		{"a shim for some", Handler{Type: LiteRuntimeType, Options: map[string]any{"Sharing": "pod", "sharing": int64(16)}},
+			&runtimeoptions.Options{ConfigBody: []byte("Sharing = 'pod'\nsharing = 16\n")}},
 		{"config path", Handler{Type: "io.containerd.runsc.v1", Options: map[string]any{
 			"TypeUrl": "io.containerd.runsc.v1.options", "ConfigPath": "/etc/runsc.toml"}},
 			&runtimeoptions.Options{TypeUrl: "io.containerd.runsc.v1.options", ConfigPath: "/etc/runsc.toml"}},
@@ -85,6 +91,7 @@ func TestSystemdCgroup(t *testing.T) {
 	}{
 		{Handler{Type: LiteRuntimeType, Options: options}, true},
 		{Handler{Type: RuncRuntimeType, Options: options}, true},
+		{Handler{Type: LiteRuntimeType, Options: map[string]any{"SystemdCgroup": true, "Sharing": "node"}}, true},
 		{defaultHandler(LiteRuntimeType), false},
 		{Handler{Type: LiteRuntimeType}, false},
 		{Handler{Type: "io.containerd.kata.v2", Options: options}, false},

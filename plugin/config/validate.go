@@ -13,6 +13,8 @@ import (
 
 	"github.com/containerd/platforms"
 	"github.com/pelletier/go-toml/v2"
+
+	"github.com/containerd-lite/containerd-lite/internal/sharing"
 )
 
 // Host are the facts about this machine that a config is checked against.
@@ -152,6 +154,10 @@ func (c *checker) options(h Handler, key ...string) {
 		if len(unknown) > 0 {
 			return
 		}
+	}
+	if _, err := h.pods(); err != nil {
+		c.add(err.Error(), `write "pod" for a shim per pod, "node" for one shim, or a number of pods per shim`, append(key, sharing.Key)...)
+		return
 	}
 	_, err = h.RuntimeOptions()
 	var at *toml.DecodeError

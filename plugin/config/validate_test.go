@@ -4,6 +4,7 @@ package config
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/containerd/errdefs"
@@ -78,6 +79,17 @@ func TestValidate(t *testing.T) {
 			`plugins.'io.containerd.cri.v1.runtime'.stats_collect_period: "-1s" is negative (write it like "10s" or "2h30m")`,
 			`plugins.'io.containerd.cri.v1.runtime'.stats_retention_period: "x" is not a duration (write it like "10s" or "2h30m")`,
 		}},
+		{"sharing", RuntimeTable, `
+			containerd.runtimes.lite.options.Sharing = 1.5
+			containerd.runtimes.other = {runtime_type = "io.containerd.lite.v2", options = {sharing = 0}}
+			containerd.runtimes.runc.options.Sharing = "node"`, []string{
+			`plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.lite.options.Sharing: 1.5: want "pod", "node" or a number of pods ` +
+				`from 1: invalid argument` + sharingHint,
+			`plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.other.options.Sharing: 0: want "pod", "node" or a number of pods ` +
+				`from 1: invalid argument` + sharingHint,
+			`plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options.Sharing: io.containerd.runc.v2 has no such option ` +
+				strings.Replace(known, "Sharing, ", "", 1),
+		}},
 		{"images", ImagesTable, `
 			snapshotter = ""
 			image_pull_progress_timeout = "soon"
@@ -127,7 +139,9 @@ func TestValidate(t *testing.T) {
 	}
 }
 
-const known = "(remove it; known: BinaryName, CriuImagePath, CriuWorkPath, IoGid, IoUid, NoNewKeyring, Root, ShimCgroup, SystemdCgroup)"
+const sharingHint = ` (write "pod" for a shim per pod, "node" for one shim, or a number of pods per shim)`
+
+const known = "(remove it; known: BinaryName, CriuImagePath, CriuWorkPath, IoGid, IoUid, NoNewKeyring, Root, Sharing, ShimCgroup, SystemdCgroup)"
 
 // validate checks a table with the lines of file in it.
 func validate(t *testing.T, table, file string) error {
@@ -145,6 +159,8 @@ func TestValidateAccepts(t *testing.T) {
 		{RuntimeTable, `unset_seccomp_profile = "localhost//etc/seccomp.json"`},
 		{RuntimeTable, `drain_exec_sync_io_timeout = ""`},
 		{RuntimeTable, `containerd.runtimes.kata = {runtime_type = "io.containerd.kata.v2", options = {Anything = 1}}`},
+		{RuntimeTable, `containerd.runtimes.lite.options.Sharing = "node"`},
+		{RuntimeTable, `containerd.runtimes.lite.options.Sharing = 16`},
 		{ServerTable, "enable_tls_streaming = true\nx509_key_pair_streaming = {tls_cert_file = '/c', tls_key_file = '/k'}"},
 		{ImagesTable, `image_pull_progress_timeout = "0s"`},
 	} {

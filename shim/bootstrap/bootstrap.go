@@ -35,9 +35,9 @@ const (
 
 // Params is what a start is told, whichever containerd tells it.
 type Params struct {
-	SocketDir  string
-	Debug      bool
-	ShimCgroup string
+	SocketDir string
+	Debug     bool
+	Options   option.Options
 	// Legacy is true for a containerd that expects the bare address.
 	Legacy bool
 }
@@ -63,6 +63,7 @@ func parse(input []byte, id, namespace string) (*Params, error) {
 	}
 	params := &Params{
 		SocketDir: defaultSocketDir,
+		Options:   option.Default(),
 		Debug:     p.GetLogLevel() <= bootapi.LogLevel_LOG_LEVEL_DEBUG,
 	}
 	if dir := p.GetSocketDir(); dir != "" {
@@ -78,7 +79,7 @@ func parse(input []byte, id, namespace string) (*Params, error) {
 }
 
 func parseLegacy(input []byte) (*Params, error) {
-	params := &Params{SocketDir: defaultSocketDir, Legacy: true}
+	params := &Params{SocketDir: defaultSocketDir, Options: option.Default(), Legacy: true}
 	if len(input) == 0 {
 		return params, nil
 	}
@@ -94,8 +95,8 @@ func parseLegacy(input []byte) (*Params, error) {
 // open-ended, and options that are wrong get their answer in Create, where it
 // has an error class.
 func (p *Params) apply(msg *anypb.Any) {
-	if opts, err := option.Parse(msg); err == nil && opts.GetShimCgroup() != "" {
-		p.ShimCgroup = opts.GetShimCgroup()
+	if opts, err := option.Parse(msg); err == nil && len(msg.GetValue()) > 0 {
+		p.Options = opts
 	}
 }
 

@@ -10,10 +10,15 @@ import (
 	bootapi "github.com/containerd/containerd/api/runtime/bootstrap/v1"
 	"github.com/containerd/containerd/api/types"
 	"github.com/containerd/containerd/api/types/runc/options"
+	runtimeoptions "github.com/containerd/containerd/api/types/runtimeoptions/v1"
 	"github.com/containerd/errdefs"
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/containerd-lite/containerd-lite/internal/sharing"
+	"github.com/containerd-lite/containerd-lite/shim/option"
 )
 
 func encode(t testing.TB, m proto.Message) []byte {
@@ -43,12 +48,13 @@ func legacy(t testing.TB, opts *options.Options) []byte {
 
 func TestRead(t *testing.T) {
 	dir := "/run/other/s"
+	shims := option.Options{Options: &options.Options{ShimCgroup: "/shims"}, Sharing: sharing.Pod}
 	tests := []struct {
 		name  string
 		input []byte
 		want  *Params
 	}{
-		{"modern", modern(t, func(*bootapi.BootstrapParams) {}), &Params{SocketDir: defaultSocketDir}},
+		{"modern", modern(t, func(*bootapi.BootstrapParams) {}), &Params{SocketDir: defaultSocketDir, Options: option.Default()}},
 		{
 			"modern with everything",
 			modern(t, func(p *bootapi.BootstrapParams) {
@@ -61,20 +67,38 @@ func TestRead(t *testing.T) {
 					t.Fatal(err)
 				}
 			}),
-			&Params{SocketDir: dir, Debug: true, ShimCgroup: "/shims"},
+			&Params{SocketDir: dir, Debug: true, Options: shims},
 		},
-		{"legacy without options", nil, &Params{SocketDir: defaultSocketDir, Legacy: true}},
+		{
+			"shared shim",
+			modern(t, func(p *bootapi.BootstrapParams) {
+				if err := p.AddExtension(&runtimeoptions.Options{ConfigBody: []byte("Sharing = 16")}); err != nil {
+					t.Fatal(err)
+				}
+			}),
+			&Params{SocketDir: defaultSocketDir, Options: option.Options{Options: &options.Options{}, Sharing: 16}},
+		},
+		{
+			"options that Create refuses",
+			modern(t, func(p *bootapi.BootstrapParams) {
+				if err := p.AddExtension(&runtimeoptions.Options{ConfigBody: []byte("Sharing = 0")}); err != nil {
+					t.Fatal(err)
+				}
+			}),
+			&Params{SocketDir: defaultSocketDir, Options: option.Default()},
+		},
+		{"legacy without options", nil, &Params{SocketDir: defaultSocketDir, Legacy: true, Options: option.Default()}},
 		{
 			"legacy with options",
 			legacy(t, &options.Options{ShimCgroup: "/shims"}),
-			&Params{SocketDir: defaultSocketDir, Legacy: true, ShimCgroup: "/shims"},
+			&Params{SocketDir: defaultSocketDir, Legacy: true, Options: shims},
 		},
 		{
 			// An Any is valid wire data for BootstrapParams too: the type
 			// is then the instance. Only the command line tells.
 			"legacy that looks modern",
 			encode(t, &anypb.Any{TypeUrl: "other", Value: []byte("k8s.io")}),
-			&Params{SocketDir: defaultSocketDir, Legacy: true},
+			&Params{SocketDir: defaultSocketDir, Legacy: true, Options: option.Default()},
 		},
 	}
 	for _, tt := range tests {
@@ -83,7 +107,7 @@ func TestRead(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(tt.want, got); diff != "" {
+			if diff := cmp.Diff(tt.want, got, protocmp.Transform()); diff != "" {
 				t.Errorf("params (-want +got):\n%s", diff)
 			}
 		})

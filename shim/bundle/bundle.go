@@ -29,7 +29,7 @@ const (
 	deletedFile = "deleted"
 	cgroupFile  = "cgroup.json"
 	addressFile = "address"
-	socketLink  = "s"
+	socketLink  = "socket"
 )
 
 // Dir is the path of a bundle directory.
@@ -147,23 +147,27 @@ func (d Dir) ReadCgroup(group any) (bool, error) {
 	return true, nil
 }
 
-// WriteSocketDir records where the sockets of shims are, as a link.
-func (d Dir) WriteSocketDir(dir string) error {
+// WriteSocket records the path of the socket of the shim, as a link.
+func (d Dir) WriteSocket(path string) error {
 	_ = os.Remove(d.path(socketLink))
-	if err := os.Symlink(dir, d.path(socketLink)); err != nil {
-		return fmt.Errorf("write socket directory: %w", err)
+	if err := os.Symlink(path, d.path(socketLink)); err != nil {
+		return fmt.Errorf("write socket: %w", err)
 	}
 	return nil
 }
 
-// SocketDir returns what WriteSocketDir recorded.
-func (d Dir) SocketDir() (string, error) {
-	dir, err := os.Readlink(d.path(socketLink))
+// Socket returns what WriteSocket recorded. The error is fs.ErrNotExist for a
+// task that joined the shim of its pod without a start.
+func (d Dir) Socket() (string, error) {
+	path, err := os.Readlink(d.path(socketLink))
 	if err != nil {
-		return "", fmt.Errorf("read socket directory: %w", err)
+		return "", fmt.Errorf("read socket: %w", err)
 	}
-	return dir, nil
+	return path, nil
 }
+
+// Of returns the bundle of another task of the same namespace.
+func (d Dir) Of(id string) Dir { return Dir(filepath.Join(filepath.Dir(string(d)), filepath.Base(id))) }
 
 // WriteAddress records the address of the shim, for a containerd that does not
 // keep it itself (before 1.7).

@@ -155,11 +155,11 @@ func TestRecords(t *testing.T) {
 		t.Errorf("control group = %v, %v, %v", got, found, err)
 	}
 	for range 2 {
-		if err := d.WriteSocketDir("/run/s"); err != nil {
+		if err := d.WriteSocket("/run/s/x"); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if dir, err := d.SocketDir(); dir != "/run/s" || err != nil {
-		t.Errorf("socket directory = %q, %v", dir, err)
+	if path, err := d.Socket(); path != "/run/s/x" || err != nil {
+		t.Errorf("socket = %q, %v", path, err)
 	}
 }

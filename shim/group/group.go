@@ -1,39 +1,44 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package group finds the one shim of a group of tasks, or makes room for it.
+// Package group finds a shim for a task, or makes room for a new one.
 //
-// A group owns a Slot: a socket path that follows from the group's name, and a
-// lock file beside it. Whoever starts, replaces or retires the shim of a group
-// holds the lock, so that of two starts at once one starts the shim and the
-// other joins it, and a shim that retires never removes the socket of its
-// successor. Joining is a call, not a successful connect: the shim that agrees
-// also promises to stay until the task arrives.
+// A Group is a set of tasks that may share a shim: those of one pod, or those of
+// as many pods as the option Sharing says. It has numbered slots, each of which
+// is a socket path that follows from the group's name, and one lock. Who starts,
+// replaces or retires a shim of the group holds the lock, so that of two starts
+// at once one starts the shim and the other joins it, and a shim that retires
+// never removes the socket of its successor. Joining is a call, not a successful
+// connect, and needs no lock: the shim that agrees also promises to stay until
+// the task arrives.
 package group
 
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
+	"encoding/hex"
 	"fmt"
-	"io/fs"
-	"net"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
-	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
 	"github.com/containerd/errdefs"
-	"github.com/containerd/errdefs/pkg/errgrpc"
-	"github.com/containerd/ttrpc"
-	"golang.org/x/sys/unix"
+
+	"github.com/containerd-lite/containerd-lite/internal/sharing"
 )
 
 // Service has the calls by which a task joins a running shim, and by which it is
-// called off. Their messages are those of the task service's Connect. To Join, a
-// shim that is about to end answers errdefs.ErrUnavailable.
+// called off. Their messages are those of the task service's Connect. A shim that
+// is about to end answers errdefs.ErrUnavailable to both joins; to JoinPod, which
+// announces the first task of a pod, one that has no room for a pod answers
+// errdefs.ErrResourceExhausted.
 const (
 	Service = "containerd.lite.shim.v1.Group"
 	Join    = "Join"
+	JoinPod = "JoinPod"
 	Leave   = "Leave"
 )
 
@@ -41,177 +46,102 @@ const (
 	// maxPath is what fits into sockaddr_un with its end mark, see unix(7).
 	maxPath = 106
 
-	joinTimeout = 3 * time.Second
-	lockPause   = 2 * time.Millisecond
+	// hashSize is how much of the hash is in a path, in bytes, and maxNumber how
+	// many digits a slot has at most.
+	hashSize  = 24
+	maxNumber = 5
 )
 
-// Slot is the place of the shim of one group.
-type Slot struct {
-	path string
+// Group is a set of tasks that may share a shim.
+type Group struct {
+	path string // of its slots, without their numbers
+	pods sharing.Pods
 }
 
-// NewSlot returns the slot of a group of tasks. The address of containerd is
-// part of the name, as two of them may use one socket directory.
-func NewSlot(dir, containerd, namespace, group string) (Slot, error) {
-	name := fmt.Sprintf("lite\x00%s\x00%s\x00%s", containerd, namespace, group)
-	path := filepath.Join(dir, fmt.Sprintf("%x", sha256.Sum256([]byte(name))))
-	if len(path) > maxPath {
-		return Slot{}, fmt.Errorf("shim socket: directory %s is longer than %d bytes: set a shorter socket_dir: %w",
-			dir, maxPath-sha256.Size*2-1, errdefs.ErrInvalidArgument)
+// New returns the group of a name. The address of containerd is part of its
+// identity, as two of them may use one socket directory.
+func New(dir, containerd, namespace, name string, pods sharing.Pods) (Group, error) {
+	id := fmt.Sprintf("lite\x00%s\x00%s\x00%d\x00%s", containerd, namespace, pods, name)
+	hash := sha256.Sum256([]byte(id))
+	path := filepath.Join(dir, hex.EncodeToString(hash[:hashSize]))
+	if len(path)+1+maxNumber > maxPath {
+		return Group{}, fmt.Errorf("shim socket: directory %s is longer than %d bytes: set a shorter socket_dir: %w",
+			dir, maxPath-hashSize*2-2-maxNumber, errdefs.ErrInvalidArgument)
 	}
-	return Slot{path: path}, nil
+	return Group{path: path, pods: pods}, nil
 }
 
-// At returns the slot whose socket has a known path.
-func At(path string) Slot { return Slot{path: path} }
-
-// Path is the path of the socket.
-func (s Slot) Path() string { return s.path }
-
-// Address is the address of the socket as containerd dials it.
-func (s Slot) Address() string { return "unix://" + s.path }
-
-// Lock takes the slot for this process until unlock is called.
-func (s Slot) Lock(ctx context.Context) (unlock func(), err error) {
-	if err := os.MkdirAll(filepath.Dir(s.path), 0o700); err != nil {
-		return nil, fmt.Errorf("shim socket: make directory: %w", err)
+// Claim returns the slot of a shim that waits for the task: one that runs, or
+// the one that launch starts on a socket.
+func (g Group) Claim(ctx context.Context, id string, launch func(Slot, *os.File) error) (Slot, error) {
+	slot, joined, err := g.find(ctx, id)
+	if joined || err != nil {
+		return slot, err
 	}
-	for {
-		f, err := s.tryLock()
-		if err != nil {
-			return nil, fmt.Errorf("shim socket: lock: %w", err)
-		}
-		if f != nil {
-			return func() { _ = f.Close() }, nil
-		}
-		select {
-		case <-time.After(lockPause):
-		case <-ctx.Done():
-			return nil, fmt.Errorf("shim socket: lock: %w", ctx.Err())
-		}
-	}
-}
-
-// tryLock returns nil if another process holds the lock, or has just removed
-// the file that it was on.
-func (s Slot) tryLock() (*os.File, error) {
-	f, err := os.OpenFile(s.lockPath(), os.O_RDWR|os.O_CREATE, 0o600)
+	unlock, err := slot.Lock(ctx)
 	if err != nil {
-		return nil, err
-	}
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if err == nil && sameFile(f, s.lockPath()) {
-		return f, nil
-	}
-	_ = f.Close()
-	if err != nil && !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
-		return nil, err
-	}
-	return nil, nil
-}
-
-func sameFile(f *os.File, path string) bool {
-	a, err := f.Stat()
-	if err != nil {
-		return false
-	}
-	b, err := os.Lstat(path)
-	return err == nil && os.SameFile(a, b)
-}
-
-func (s Slot) lockPath() string { return s.path + ".lock" }
-
-// Join asks the shim in the slot to wait for a task. It returns false if there
-// is no shim, or one that is ending. A shim that does not answer is an error:
-// replacing it would cut off the tasks it has. The caller holds the lock.
-func (s Slot) Join(ctx context.Context, id string) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
-	defer cancel()
-	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", s.path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ECONNREFUSED):
-		return false, nil
-	case err != nil:
-		return false, fmt.Errorf("shim of the group: %w", err)
-	}
-	client := ttrpc.NewClient(conn)
-	defer client.Close()
-	err = client.Call(ctx, Service, Join, &taskapi.ConnectRequest{ID: id}, &taskapi.ConnectResponse{})
-	switch {
-	case err == nil:
-		return true, nil
-	case errors.Is(err, ttrpc.ErrClosed), errdefs.IsUnavailable(errgrpc.ToNative(err)):
-		return false, nil
-	default:
-		return false, fmt.Errorf("shim of the group: join: %w", err)
-	}
-}
-
-// Listen makes the socket, in the place of one that a lost shim left. The
-// caller holds the lock.
-func (s Slot) Listen() (*os.File, error) {
-	if err := os.Remove(s.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("shim socket: remove stale one: %w", err)
-	}
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: s.path, Net: "unix"})
-	if err != nil {
-		return nil, fmt.Errorf("shim socket: %w", err)
-	}
-	defer l.Close()
-	l.SetUnlinkOnClose(false)
-	if err := os.Chmod(s.path, 0o600); err != nil {
-		return nil, fmt.Errorf("shim socket: %w", err)
-	}
-	f, err := l.File()
-	if err != nil {
-		return nil, fmt.Errorf("shim socket: %w", err)
-	}
-	return f, nil
-}
-
-// Remove removes the files of the slot. The caller holds the lock, and has
-// nothing left to do under it: the next holder locks a new file.
-func (s Slot) Remove() {
-	_ = os.Remove(s.path)
-	_ = os.Remove(s.lockPath())
-}
-
-// Retire removes the files of the slot if its socket is still the one that
-// own describes, and not that of a successor.
-func (s Slot) Retire(ctx context.Context, own fs.FileInfo) error {
-	unlock, err := s.Lock(ctx)
-	if err != nil {
-		return err
+		return slot, err
 	}
 	defer unlock()
-	now, err := os.Lstat(s.path)
-	if err == nil && !os.SameFile(own, now) {
-		return nil
+	// Another start may have been faster.
+	slot, joined, err = g.find(ctx, id)
+	if joined || err != nil {
+		return slot, err
 	}
-	s.Remove()
-	return nil
+	socket, err := slot.Listen()
+	if err != nil {
+		return slot, err
+	}
+	defer socket.Close()
+	if err := launch(slot, socket); err != nil {
+		slot.Remove()
+		return slot, err
+	}
+	return slot, nil
 }
 
-// CallOff tells the shim in the slot not to wait for a task: containerd can be
-// killed between the start of a shim and the creation of the task. If no shim
-// listens there, the files of the slot are removed.
-func (s Slot) CallOff(ctx context.Context, id string) error {
-	unlock, err := s.Lock(ctx)
-	if err != nil {
-		return err
+// find asks the shims of the group. If none takes the task, the slot is one for
+// a new shim, provided that the caller holds the lock.
+func (g Group) find(ctx context.Context, id string) (slot Slot, joined bool, err error) {
+	if !g.pods.Shared() {
+		slot = g.slot(0)
+		joined, err = slot.Join(ctx, Join, id)
+		return slot, joined, err
 	}
-	defer unlock()
-	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", s.path)
-	if err != nil {
-		if errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist) {
-			s.Remove()
+	occupied := map[Slot]bool{}
+	for _, slot := range g.slots() {
+		joined, err := slot.Join(ctx, JoinPod, id)
+		if joined {
+			// To be asked first by the next: it has room, or was the last that had.
+			_ = os.Chtimes(slot.path, time.Now(), time.Now())
+			return slot, true, nil
 		}
-		return nil
+		// A shim that is full, or stuck, is left alone.
+		occupied[slot] = err != nil
 	}
-	client := ttrpc.NewClient(conn)
-	defer client.Close()
-	if err := client.Call(ctx, Service, Leave, &taskapi.ConnectRequest{ID: id}, &taskapi.ConnectResponse{}); err != nil {
-		return fmt.Errorf("shim of the group: call off: %w", err)
+	for n := 0; ctx.Err() == nil; n++ {
+		if slot := g.slot(n); !occupied[slot] {
+			return slot, false, nil
+		}
 	}
-	return nil
+	return Slot{}, false, fmt.Errorf("shim of the group: %w", ctx.Err())
+}
+
+func (g Group) slot(n int) Slot { return Slot{path: g.path + "." + strconv.Itoa(n)} }
+
+// slots returns the slots that have a socket, the one that was joined last first.
+func (g Group) slots() []Slot {
+	entries, _ := os.ReadDir(filepath.Dir(g.path)) // there is none yet
+	joined := map[Slot]time.Time{}
+	for _, entry := range entries {
+		number, ok := strings.CutPrefix(entry.Name(), filepath.Base(g.path)+".")
+		n, err := strconv.Atoi(number)
+		if !ok || err != nil {
+			continue
+		}
+		if info, err := entry.Info(); err == nil {
+			joined[g.slot(n)] = info.ModTime()
+		}
+	}
+	return slices.SortedFunc(maps.Keys(joined), func(a, b Slot) int { return joined[b].Compare(joined[a]) })
 }

@@ -17,22 +17,29 @@ import (
 	"github.com/containerd/errdefs/pkg/errgrpc"
 	"github.com/containerd/ttrpc"
 	"go.uber.org/goleak"
+
+	"github.com/containerd-lite/containerd-lite/internal/sharing"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func newSlot(t *testing.T) Slot {
 	t.Helper()
+	return newGroup(t, sharing.Pod).slot(0)
+}
+
+func newGroup(t *testing.T, pods sharing.Pods) Group {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "group")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	slot, err := NewSlot(dir, "/run/containerd.sock", "k8s.io", "pod")
+	g, err := New(dir, "/run/containerd.sock", "k8s.io", "pod", pods)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return slot
+	return g
 }
 
 // serve answers calls in a slot with an error, or success for nil.
@@ -54,7 +61,7 @@ func serve(t *testing.T, slot Slot, answer error) (stop func()) {
 	join := func(_ context.Context, unmarshal func(any) error) (any, error) {
 		return &taskapi.ConnectResponse{}, errgrpc.ToGRPC(answer)
 	}
-	server.RegisterService(Service, &ttrpc.ServiceDesc{Methods: map[string]ttrpc.Method{Join: join, Leave: join}})
+	server.RegisterService(Service, &ttrpc.ServiceDesc{Methods: map[string]ttrpc.Method{Join: join, JoinPod: join, Leave: join}})
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -68,27 +75,34 @@ func serve(t *testing.T, slot Slot, answer error) (stop func()) {
 	return stop
 }
 
-func TestSlotNames(t *testing.T) {
-	slot := func(containerd, namespace, group string) string {
-		s, err := NewSlot("/run/s", containerd, namespace, group)
+func TestNames(t *testing.T) {
+	address := func(containerd, namespace, name string, pods sharing.Pods) string {
+		g, err := New("/run/s", containerd, namespace, name, pods)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return s.Address()
+		return g.slot(0).Address()
 	}
-	base := slot("a", "b", "c")
-	if base != slot("a", "b", "c") {
+	base := address("a", "b", "c", sharing.Pod)
+	if base != address("a", "b", "c", sharing.Pod) {
 		t.Error("the same group has two addresses")
 	}
 	if !strings.HasPrefix(base, "unix:///run/s/") {
 		t.Errorf("address = %s", base)
 	}
-	for _, other := range []string{slot("x", "b", "c"), slot("a", "x", "c"), slot("a", "b", "x"), slot("a", "bc", ""), slot("ab", "", "c")} {
+	for _, other := range []string{
+		address("x", "b", "c", sharing.Pod), address("a", "x", "c", sharing.Pod), address("a", "b", "x", sharing.Pod),
+		address("a", "bc", "", sharing.Pod), address("ab", "", "c", sharing.Pod), address("a", "b", "c", sharing.Node),
+	} {
 		if other == base {
 			t.Error("two groups have the same address")
 		}
 	}
-	if _, err := NewSlot("/"+strings.Repeat("d", 42), "a", "b", "c"); !errdefs.IsInvalidArgument(err) {
+	// What containerd allows as socket_dir.
+	if _, err := New("/"+strings.Repeat("d", 41), "a", "b", "c", sharing.Node); err != nil {
+		t.Error(err)
+	}
+	if _, err := New("/"+strings.Repeat("d", 60), "a", "b", "c", sharing.Pod); !errdefs.IsInvalidArgument(err) {
 		t.Errorf("long directory: %v, want invalid argument", err)
 	}
 }
@@ -97,7 +111,7 @@ func TestJoin(t *testing.T) {
 	slot := newSlot(t)
 	expect := func(state string, want bool, wantErr bool) {
 		t.Helper()
-		got, err := slot.Join(t.Context(), "web")
+		got, err := slot.Join(t.Context(), Join, "web")
 		if got != want || (err != nil) != wantErr {
 			t.Errorf("%s: joined %v, %v", state, got, err)
 		}
@@ -125,7 +139,7 @@ func TestJoinSilentShim(t *testing.T) {
 	defer f.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if joined, err := slot.Join(ctx, "web"); joined || err == nil {
+	if joined, err := slot.Join(ctx, Join, "web"); joined || err == nil {
 		t.Errorf("joined %v, %v, want an error", joined, err)
 	}
 }

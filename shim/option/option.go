@@ -20,18 +20,42 @@ import (
 	runtimeoptions "github.com/containerd/containerd/api/types/runtimeoptions/v1"
 	"github.com/containerd/errdefs"
 	"github.com/pelletier/go-toml/v2"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/containerd-lite/containerd-lite/internal/sharing"
 )
 
 // maxFile bounds the file that ConfigPath names, in bytes.
 const maxFile = 1 << 20
 
+// Options are those of the OCI runtime and those of the shim itself.
+type Options struct {
+	*options.Options
+	// Sharing is [sharing.Pod] if not set.
+	Sharing sharing.Pods
+}
+
+// Key is equal for equal options.
+func (o Options) Key() (string, error) {
+	runtime, err := proto.MarshalOptions{Deterministic: true}.Marshal(o.Options)
+	if err != nil {
+		return "", fmt.Errorf("runtime options: encode: %w", err)
+	}
+	return fmt.Sprintf("%d\x00%s", o.Sharing, runtime), nil
+}
+
+// Default returns the options of a task for which none are given.
+func Default() Options {
+	return Options{Options: &options.Options{}, Sharing: sharing.Pod}
+}
+
 // Parse returns the options in msg; none at all are the defaults. What cannot
 // be understood is errdefs.ErrInvalidArgument and named, as an option that is
 // silently ignored runs a container in another way than its owner believes.
-func Parse(msg *anypb.Any) (*options.Options, error) {
+func Parse(msg *anypb.Any) (Options, error) {
 	if len(msg.GetValue()) == 0 {
-		return &options.Options{}, nil
+		return Default(), nil
 	}
 	var (
 		runc    options.Options
@@ -40,27 +64,27 @@ func Parse(msg *anypb.Any) (*options.Options, error) {
 	switch {
 	case msg.MessageIs(&runc):
 		if err := msg.UnmarshalTo(&runc); err != nil {
-			return nil, invalid(err)
+			return Options{}, invalid(err)
 		}
-		return &runc, nil
+		return Options{Options: &runc, Sharing: sharing.Pod}, nil
 	case msg.MessageIs(&generic):
 		if err := msg.UnmarshalTo(&generic); err != nil {
-			return nil, invalid(err)
+			return Options{}, invalid(err)
 		}
 		return parseGeneric(&generic)
 	default:
-		return nil, fmt.Errorf("runtime options: type %q, want %s or %s: %w", msg.GetTypeUrl(),
+		return Options{}, fmt.Errorf("runtime options: type %q, want %s or %s: %w", msg.GetTypeUrl(),
 			runc.ProtoReflect().Descriptor().FullName(), generic.ProtoReflect().Descriptor().FullName(),
 			errdefs.ErrInvalidArgument)
 	}
 }
 
-func parseGeneric(generic *runtimeoptions.Options) (*options.Options, error) {
+func parseGeneric(generic *runtimeoptions.Options) (Options, error) {
 	body := generic.GetConfigBody()
 	if path := generic.GetConfigPath(); path != "" {
 		var err error
 		if body, err = readFile(path); err != nil {
-			return nil, invalid(err)
+			return Options{}, invalid(err)
 		}
 	}
 	return parseTable(body)
@@ -93,23 +117,28 @@ type table struct {
 	IoGid         uint32
 	CriuImagePath string
 	CriuWorkPath  string
+	Sharing       any
 
 	CriuPath   string
 	TypeUrl    string
 	ConfigPath string
 }
 
-func parseTable(body []byte) (*options.Options, error) {
-	var t table
+func parseTable(body []byte) (Options, error) {
+	t := table{Sharing: "pod"}
 	err := toml.NewDecoder(bytes.NewReader(body)).DisallowUnknownFields().Decode(&t)
 	var unknown *toml.StrictMissingError
 	if errors.As(err, &unknown) && len(unknown.Errors) > 0 {
-		return nil, invalid(fmt.Errorf("unknown key %q", dotted(unknown.Errors[0].Key())))
+		return Options{}, invalid(fmt.Errorf("unknown key %q", dotted(unknown.Errors[0].Key())))
 	}
 	if err != nil {
-		return nil, invalid(err)
+		return Options{}, invalid(err)
 	}
-	return &options.Options{
+	pods, err := sharing.Parse(t.Sharing)
+	if err != nil {
+		return Options{}, fmt.Errorf("runtime options: %s: %w", sharing.Key, err)
+	}
+	return Options{Sharing: pods, Options: &options.Options{
 		BinaryName:    t.BinaryName,
 		Root:          t.Root,
 		SystemdCgroup: t.SystemdCgroup,
@@ -120,7 +149,7 @@ func parseTable(body []byte) (*options.Options, error) {
 		IoGid:         t.IoGid,
 		CriuImagePath: t.CriuImagePath,
 		CriuWorkPath:  t.CriuWorkPath,
-	}, nil
+	}}, nil
 }
 
 func dotted(key toml.Key) string {

@@ -15,6 +15,8 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/containerd-lite/containerd-lite/internal/sharing"
 )
 
 func pack(t testing.TB, m proto.Message) *anypb.Any {
@@ -79,10 +81,34 @@ TypeUrl = "any"
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(tt.want, got, protocmp.Transform()); diff != "" {
+			if diff := cmp.Diff(Options{Options: tt.want, Sharing: sharing.Pod}, got, protocmp.Transform()); diff != "" {
 				t.Errorf("options (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestSharing(t *testing.T) {
+	keys := map[string]string{}
+	for body, want := range map[string]sharing.Pods{
+		"":                                  sharing.Pod,
+		"Sharing = 'pod'":                   sharing.Pod,
+		"sharing = 'node'":                  sharing.Node,
+		"Sharing = 16":                      16,
+		"Sharing = 16\nBinaryName = 'crun'": 16,
+	} {
+		got, err := Parse(pack(t, &runtimeoptions.Options{ConfigBody: []byte(body), TypeUrl: "any"}))
+		if err != nil || got.Sharing != want {
+			t.Errorf("%q: %d, %v, want %d", body, got.Sharing, err, want)
+		}
+		key, err := got.Key()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if other := keys[key]; other != "" && want.Shared() {
+			t.Errorf("%q and %q have the same key", body, other)
+		}
+		keys[key] = body
 	}
 }
 
@@ -96,6 +122,9 @@ func TestParseRefuses(t *testing.T) {
 		{"unknown table", pack(t, &runtimeoptions.Options{ConfigBody: []byte("[nvidia]\npath = 'x'")}), `"nvidia"`},
 		{"no TOML", pack(t, &runtimeoptions.Options{ConfigBody: []byte("{")}), "invalid argument"},
 		{"wrong type", pack(t, &runtimeoptions.Options{ConfigBody: []byte("IoUid = 'root'")}), "invalid argument"},
+		{"sharing", pack(t, &runtimeoptions.Options{ConfigBody: []byte("Sharing = 'foo'")}), `Sharing: "foo"`},
+		{"sharing with nobody", pack(t, &runtimeoptions.Options{ConfigBody: []byte("Sharing = 0")}), "Sharing: 0"},
+		{"sharing with half a pod", pack(t, &runtimeoptions.Options{ConfigBody: []byte("Sharing = 1.5")}), "Sharing: 1.5"},
 		{"no file", pack(t, &runtimeoptions.Options{ConfigPath: "/no/such/file"}), "/no/such/file"},
 		{"other type", &anypb.Any{TypeUrl: "example.com/Other", Value: []byte{1}}, `"example.com/Other"`},
 		{"damaged", &anypb.Any{TypeUrl: "containerd.runc.v1.Options", Value: []byte{0xff}}, "invalid argument"},
@@ -121,7 +150,7 @@ func FuzzParse(f *testing.F) {
 			t.Skip("names a file of this machine")
 		}
 		opts, err := Parse(msg)
-		if (opts == nil) == (err == nil) {
+		if (opts.Options == nil) == (err == nil) {
 			t.Errorf("Parse = %v, %v", opts, err)
 		}
 		if err != nil && !errdefs.IsInvalidArgument(err) {

@@ -79,6 +79,7 @@ type setup struct {
 	mounted bool       // the root filesystem is mounted in the bundle
 	// ownPids is false if processes can outlive the init.
 	ownPids bool
+	pod     string  // or whatever the group of tasks is that it belongs to
 	holder  *holder // in the place of a process, nil where there is one
 }
 

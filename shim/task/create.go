@@ -41,9 +41,10 @@ func newContainer(host *Host, r *taskapi.CreateTaskRequest) (*container, error) 
 		bundle: bundle.Dir(r.Bundle),
 		host:   host,
 		setup: setup{
-			opts:    opts,
-			runtime: oci.New(opts, host.Namespace, host.Children.Hold),
+			opts:    opts.Options,
+			runtime: oci.New(opts.Options, host.Namespace, host.Children.Hold),
 			mounted: len(r.Rootfs) > 0,
+			pod:     r.ID,
 		},
 		init: newProcess("", stdio.Config{
 			Stdin: r.Stdin, Stdout: r.Stdout, Stderr: r.Stderr, Terminal: r.Terminal,
@@ -59,7 +60,7 @@ func newContainer(host *Host, r *taskapi.CreateTaskRequest) (*container, error) 
 	// Without a readable config.json there is no certainty, and processes
 	// that might outlive the init are ended with it.
 	if spec, err := c.bundle.Spec(); err == nil {
-		c.ownPids = spec.PrivatePids()
+		c.ownPids, c.pod = spec.PrivatePids(), spec.Group(c.id)
 		if c.holder, err = newHolder(spec); err != nil {
 			return nil, fmt.Errorf("container %s: %w", c.id, err)
 		}

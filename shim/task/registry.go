@@ -12,6 +12,8 @@ import (
 	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/ttrpc"
+
+	"github.com/containerd-lite/containerd-lite/internal/sharing"
 )
 
 const (
@@ -26,12 +28,13 @@ const (
 // registry holds the tasks of the shim, and decides when it is no longer
 // needed.
 type registry struct {
+	pods sharing.Pods // that the shim may have
 	// retire is called once, in a goroutine of its own.
 	retire func()
 
 	mu sync.Mutex
 	// Guarded by mu.
-	tasks   map[string]*container  // nil while one is being created
+	tasks   map[string]entry
 	guests  map[string]*time.Timer // tasks that will come
 	past    history                // results of deletions
 	conns   int
@@ -39,10 +42,17 @@ type registry struct {
 	retired bool
 }
 
-func newRegistry(retire func()) *registry {
+// entry is a task of a pod. The container is nil while it is being created.
+type entry struct {
+	pod       string
+	container *container
+}
+
+func newRegistry(pods sharing.Pods, retire func()) *registry {
 	return &registry{
+		pods:   pods,
 		retire: retire,
-		tasks:  make(map[string]*container),
+		tasks:  make(map[string]entry),
 		guests: make(map[string]*time.Timer),
 	}
 }
@@ -51,7 +61,7 @@ func newRegistry(retire func()) *registry {
 func (g *registry) get(id string) (*container, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if c := g.tasks[id]; c != nil {
+	if c := g.tasks[id].container; c != nil {
 		return c, nil
 	}
 	return nil, fmt.Errorf("container %s: no task: %w", id, errdefs.ErrNotFound)
@@ -62,6 +72,35 @@ func (g *registry) get(id string) (*container, error) {
 func (g *registry) expect(id string) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	return g.expectLocked(id)
+}
+
+// expectPod is expect for the first task of a pod. The error is
+// errdefs.ErrResourceExhausted if there is no room for another pod.
+func (g *registry) expectPod(id string) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if n := g.countPodsLocked(id); g.pods.Full(n) {
+		return fmt.Errorf("shim has %d pods already: %w", n, errdefs.ErrResourceExhausted)
+	}
+	return g.expectLocked(id)
+}
+
+// countPodsLocked returns how many pods there are beside one. A guest counts as a
+// pod until it has come: most are the first task of one, and have its name.
+func (g *registry) countPodsLocked(beside string) int {
+	pods := make(map[string]struct{})
+	for _, e := range g.tasks {
+		pods[e.pod] = struct{}{}
+	}
+	for id := range g.guests {
+		pods[id] = struct{}{}
+	}
+	delete(pods, beside)
+	return len(pods)
+}
+
+func (g *registry) expectLocked(id string) error {
 	if g.retired {
 		return errRetired()
 	}
@@ -82,8 +121,8 @@ func (g *registry) dismissLocked(id string) {
 	}
 }
 
-// reserve makes room for a task that is being created.
-func (g *registry) reserve(id string) error {
+// reserve makes room for a task of a pod that is being created.
+func (g *registry) reserve(id, pod string) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.retired {
@@ -92,7 +131,7 @@ func (g *registry) reserve(id string) error {
 	if _, exists := g.tasks[id]; exists {
 		return fmt.Errorf("container %s: task: %w", id, errdefs.ErrAlreadyExists)
 	}
-	g.tasks[id] = nil
+	g.tasks[id] = entry{pod: pod}
 	g.dismissLocked(id)
 	g.past.drop(id)
 	return nil
@@ -102,7 +141,7 @@ func (g *registry) reserve(id string) error {
 func (g *registry) admit(c *container) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.tasks[c.id] = c
+	g.tasks[c.id] = entry{pod: c.pod, container: c}
 }
 
 // release gives up the room of a task that was not created.

@@ -8,6 +8,7 @@ import (
 	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
 	"github.com/containerd/errdefs"
 
+	"github.com/containerd-lite/containerd-lite/internal/sharing"
 	"github.com/containerd-lite/containerd-lite/shim/group"
 )
 
@@ -62,7 +63,7 @@ func TestShutdownWaitsForGuests(t *testing.T) {
 }
 
 func TestIdleNeedsNobody(t *testing.T) {
-	g := newRegistry(func() {})
+	g := newRegistry(sharing.Pod, func() {})
 	defer g.stopTimers()
 	armed := func() bool {
 		g.mu.Lock()
@@ -70,7 +71,7 @@ func TestIdleNeedsNobody(t *testing.T) {
 		return g.idle != nil
 	}
 	g.count(1)
-	if err := g.reserve("web"); err != nil {
+	if err := g.reserve("web", "web"); err != nil {
 		t.Fatal(err)
 	}
 	g.release("web")
@@ -84,11 +85,38 @@ func TestIdleNeedsNobody(t *testing.T) {
 	if armed() {
 		t.Error("idle with a guest")
 	}
-	if err := g.reserve("web"); err != nil {
+	if err := g.reserve("web", "web"); err != nil {
 		t.Fatal(err)
 	}
 	g.release("web")
 	if !armed() {
 		t.Error("not idle with nobody there")
 	}
+}
+
+// A pod counts once, however many tasks it has, from its announcement on.
+func TestRoomForPods(t *testing.T) {
+	g := newRegistry(2, func() {})
+	steps := []struct {
+		name string
+		do   func() error
+		want func(error) bool
+	}{
+		{"first pod", func() error { return g.expectPod("a") }, nil},
+		{"first pod again", func() error { return g.expectPod("a") }, nil},
+		{"its task", func() error { return g.reserve("a", "a") }, nil},
+		{"its container", func() error { return g.reserve("a1", "a") }, nil},
+		{"second pod", func() error { return g.expectPod("b") }, nil},
+		{"third pod", func() error { return g.expectPod("c") }, errdefs.IsResourceExhausted},
+		{"container of a pod that is there", func() error { return g.expect("a2") }, nil},
+		{"the second pod is called off", func() error { g.leave("b"); g.leave("a2"); return nil }, nil},
+		{"third pod, now", func() error { return g.expectPod("c") }, nil},
+		{"second pod, too late", func() error { return g.expectPod("b") }, errdefs.IsResourceExhausted},
+	}
+	for _, step := range steps {
+		if err := step.do(); step.want == nil && err != nil || step.want != nil && !step.want(err) {
+			t.Errorf("%s: %v", step.name, err)
+		}
+	}
+	g.leave("c")
 }

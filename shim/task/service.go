@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/containerd-lite/containerd-lite/internal/logapi"
+	"github.com/containerd-lite/containerd-lite/internal/sharing"
 	"github.com/containerd-lite/containerd-lite/shim/group"
 )
 
@@ -25,10 +26,11 @@ type Service struct {
 	tasks *registry
 }
 
-// NewService returns a service without tasks. retire is called when the last
-// task is gone and nobody else is expected; no task is accepted from then on.
-func NewService(host *Host, retire func()) *Service {
-	return &Service{host: host, tasks: newRegistry(retire)}
+// NewService returns a service without tasks for a number of pods. retire is
+// called when the last task is gone and nobody else is expected; no task is
+// accepted from then on.
+func NewService(host *Host, pods sharing.Pods, retire func()) *Service {
+	return &Service{host: host, tasks: newRegistry(pods, retire)}
 }
 
 // Expect keeps the shim from ending before a task has come, or some time has
@@ -65,7 +67,11 @@ func (s *Service) NewServer() (*ttrpc.Server, error) {
 	server.RegisterService("containerd.task.v3.Task", &ttrpc.ServiceDesc{Methods: methods})
 	server.RegisterService("containerd.task.v2.Task", &ttrpc.ServiceDesc{Methods: methods})
 	server.RegisterService(group.Service, &ttrpc.ServiceDesc{
-		Methods: map[string]ttrpc.Method{group.Join: method(s.join), group.Leave: method(s.leave)},
+		Methods: map[string]ttrpc.Method{
+			group.Join:    method(s.join),
+			group.JoinPod: method(s.joinPod),
+			group.Leave:   method(s.leave),
+		},
 	})
 	server.RegisterService(logapi.Service, s.logs())
 	return server, nil
@@ -73,6 +79,13 @@ func (s *Service) NewServer() (*ttrpc.Server, error) {
 
 func (s *Service) join(_ context.Context, r *taskapi.ConnectRequest) (*taskapi.ConnectResponse, error) {
 	if err := s.tasks.expect(r.ID); err != nil {
+		return nil, err
+	}
+	return &taskapi.ConnectResponse{ShimPid: uint32(os.Getpid())}, nil
+}
+
+func (s *Service) joinPod(_ context.Context, r *taskapi.ConnectRequest) (*taskapi.ConnectResponse, error) {
+	if err := s.tasks.expectPod(r.ID); err != nil {
 		return nil, err
 	}
 	return &taskapi.ConnectResponse{ShimPid: uint32(os.Getpid())}, nil
@@ -142,7 +155,11 @@ func (s *Service) find(id, execID string) (*container, *process, error) {
 
 // Create implements the task service.
 func (s *Service) Create(ctx context.Context, r *taskapi.CreateTaskRequest) (*taskapi.CreateTaskResponse, error) {
-	if err := s.tasks.reserve(r.ID); err != nil {
+	c, err := newContainer(s.host, r)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.tasks.reserve(c.id, c.pod); err != nil {
 		return nil, err
 	}
 	// A panic must not keep the name, and the shim with it, for ever.
@@ -152,10 +169,6 @@ func (s *Service) Create(ctx context.Context, r *taskapi.CreateTaskRequest) (*ta
 			s.tasks.release(r.ID)
 		}
 	}()
-	c, err := newContainer(s.host, r)
-	if err != nil {
-		return nil, err
-	}
 	if err := c.create(ctx, r.Rootfs); err != nil {
 		return nil, err
 	}

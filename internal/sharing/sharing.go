@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package sharing reads the option Sharing of the lite shim, which says how many
+// pods have a shim process in common. The daemon checks it when it reads its
+// config, the shim when it is told. It does no I/O.
+package sharing
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/containerd/errdefs"
+)
+
+// Key is the name of the option.
+const Key = "Sharing"
+
+// Pods is how many pods a shim may have at a time; 0 is [Pod].
+type Pods int
+
+// What the words stand for. A task that is in no pod counts as one.
+const (
+	Pod  Pods = 1           // "pod": every pod has a shim of its own
+	Node Pods = math.MaxInt // "node": no limit
+)
+
+// Parse reads a decoded TOML value: "pod", "node" or a number from 1. Anything
+// else is errdefs.ErrInvalidArgument.
+func Parse(value any) (Pods, error) {
+	switch v := value.(type) {
+	case string:
+		switch v {
+		case "pod":
+			return Pod, nil
+		case "node":
+			return Node, nil
+		}
+	case int64:
+		if v >= 1 && v <= int64(Node) {
+			return Pods(v), nil
+		}
+	}
+	return 0, fmt.Errorf(`%#v: want "pod", "node" or a number of pods from 1: %w`, value, errdefs.ErrInvalidArgument)
+}
+
+// Shared tells whether a shim may have more than one pod.
+func (p Pods) Shared() bool { return p > Pod }
+
+// Full tells whether there is no room beside n pods.
+func (p Pods) Full(n int) bool { return n >= int(max(p, Pod)) }

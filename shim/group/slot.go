@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package group
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
+	"github.com/containerd/ttrpc"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	joinTimeout = 3 * time.Second
+	lockPause   = 2 * time.Millisecond
+)
+
+// Slot is the place of one shim.
+type Slot struct {
+	path string
+}
+
+// At returns the slot whose socket has a known path.
+func At(path string) Slot { return Slot{path: path} }
+
+// Path is the path of the socket.
+func (s Slot) Path() string { return s.path }
+
+// Address is the address of the socket as containerd dials it.
+func (s Slot) Address() string { return "unix://" + s.path }
+
+// Lock takes the slots of the group for this process until unlock is called.
+func (s Slot) Lock(ctx context.Context) (unlock func(), err error) {
+	if err := os.MkdirAll(filepath.Dir(s.path), 0o700); err != nil {
+		return nil, fmt.Errorf("shim socket: make directory: %w", err)
+	}
+	for {
+		f, err := s.tryLock()
+		if err != nil {
+			return nil, fmt.Errorf("shim socket: lock: %w", err)
+		}
+		if f != nil {
+			return func() { _ = f.Close() }, nil
+		}
+		select {
+		case <-time.After(lockPause):
+		case <-ctx.Done():
+			return nil, fmt.Errorf("shim socket: lock: %w", ctx.Err())
+		}
+	}
+}
+
+// tryLock returns nil if another process holds the lock, or has just removed
+// the file that it was on.
+func (s Slot) tryLock() (*os.File, error) {
+	f, err := os.OpenFile(s.lockPath(), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err == nil && sameFile(f, s.lockPath()) {
+		return f, nil
+	}
+	_ = f.Close()
+	if err != nil && !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
+		return nil, err
+	}
+	return nil, nil
+}
+
+func sameFile(f *os.File, path string) bool {
+	a, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	b, err := os.Lstat(path)
+	return err == nil && os.SameFile(a, b)
+}
+
+func (s Slot) lockPath() string { return strings.TrimSuffix(s.path, filepath.Ext(s.path)) + ".lock" }
+
+// Join asks the shim in the slot, by one of the two calls, to wait for a task. It
+// returns false if there is no shim, or one that is ending. A shim that has no
+// room or does not answer is an error: replacing it would cut off the tasks it
+// has.
+func (s Slot) Join(ctx context.Context, call, id string) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
+	defer cancel()
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", s.path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ECONNREFUSED):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("shim of the group: %w", err)
+	}
+	client := ttrpc.NewClient(conn)
+	defer client.Close()
+	err = client.Call(ctx, Service, call, &taskapi.ConnectRequest{ID: id}, &taskapi.ConnectResponse{})
+	switch {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, ttrpc.ErrClosed), errdefs.IsUnavailable(errgrpc.ToNative(err)):
+		return false, nil
+	default:
+		return false, fmt.Errorf("shim of the group: join: %w", err)
+	}
+}
+
+// Listen makes the socket, in the place of one that a lost shim left. The
+// caller holds the lock.
+func (s Slot) Listen() (*os.File, error) {
+	if err := os.Remove(s.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("shim socket: remove stale one: %w", err)
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: s.path, Net: "unix"})
+	if err != nil {
+		return nil, fmt.Errorf("shim socket: %w", err)
+	}
+	defer l.Close()
+	l.SetUnlinkOnClose(false)
+	if err := os.Chmod(s.path, 0o600); err != nil {
+		return nil, fmt.Errorf("shim socket: %w", err)
+	}
+	f, err := l.File()
+	if err != nil {
+		return nil, fmt.Errorf("shim socket: %w", err)
+	}
+	return f, nil
+}
+
+// Remove removes the files of the slot. The caller holds the lock, and has
+// nothing left to do under it: the next holder locks a new file.
+func (s Slot) Remove() {
+	_ = os.Remove(s.path)
+	_ = os.Remove(s.lockPath())
+}
+
+// Retire removes the files of the slot if its socket is still the one that
+// own describes, and not that of a successor.
+func (s Slot) Retire(ctx context.Context, own fs.FileInfo) error {
+	unlock, err := s.Lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	now, err := os.Lstat(s.path)
+	if err == nil && !os.SameFile(own, now) {
+		return nil
+	}
+	s.Remove()
+	return nil
+}
+
+// CallOff tells the shim in the slot not to wait for a task: containerd can be
+// killed between the start of a shim and the creation of the task. If no shim
+// listens there, the files of the slot are removed.
+func (s Slot) CallOff(ctx context.Context, id string) error {
+	unlock, err := s.Lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", s.path)
+	if err != nil {
+		if errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist) {
+			s.Remove()
+		}
+		return nil
+	}
+	client := ttrpc.NewClient(conn)
+	defer client.Close()
+	if err := client.Call(ctx, Service, Leave, &taskapi.ConnectRequest{ID: id}, &taskapi.ConnectResponse{}); err != nil {
+		return fmt.Errorf("shim of the group: call off: %w", err)
+	}
+	return nil
+}
