@@ -14,6 +14,23 @@ import (
 
 // BenchmarkPodMetrics is one list of 100 pods with two containers each.
 func BenchmarkPodMetrics(b *testing.B) {
+	c, pods, members := fullNode(b)
+	benchmarkList(b, pods, func(p *pod.Record) bool {
+		return len(c.PodMetrics(p, members[p.ID]).ContainerMetrics) == 2
+	})
+}
+
+// BenchmarkPodStats is another.
+func BenchmarkPodStats(b *testing.B) {
+	c, pods, members := fullNode(b)
+	benchmarkList(b, pods, func(p *pod.Record) bool {
+		return len(c.PodStats(p, members[p.ID]).Linux.Containers) == 2
+	})
+}
+
+// fullNode has 100 pods with two containers each.
+func fullNode(b *testing.B) (*Collector, []*pod.Record, map[string][]*container.Record) {
+	b.Helper()
 	machine := machineV2.with(hardware)
 	var pods []*pod.Record
 	members := map[string][]*container.Record{}
@@ -30,13 +47,17 @@ func BenchmarkPodMetrics(b *testing.B) {
 		}
 		pods = append(pods, p)
 	}
-	c := NewCollector(machine.reader(b), fakeLayers{}, Rates{})
+	return NewCollector(machine.reader(b), fakeLayers{}, Rates{}), pods, members
+}
+
+func benchmarkList(b *testing.B, pods []*pod.Record, measure func(*pod.Record) bool) {
+	b.Helper()
 	b.ReportAllocs()
 	start := cpuTime(b)
 	for b.Loop() {
 		for _, p := range pods {
-			if got := c.PodMetrics(p, members[p.ID]); len(got.ContainerMetrics) != 2 {
-				b.Fatal("no metrics")
+			if !measure(p) {
+				b.Fatalf("nothing of pod %s", p.ID)
 			}
 		}
 	}

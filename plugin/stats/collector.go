@@ -64,21 +64,16 @@ func (c *Collector) container(r *container.Record) (*runtimeapi.ContainerStats, 
 		},
 		WritableLayer: c.writableLayer(r),
 	}
-	if r.State() != runtimeapi.ContainerState_CONTAINER_RUNNING {
+	if !running(r) {
 		return answer, Usage{}
 	}
-	u := c.usage(r.ID, r.Cgroup, r.Times.Started)
+	u := c.reader.Usage(r.Cgroup)
+	c.addRate(r.ID, r.Times.Started, u)
 	answer.Cpu, answer.Memory, answer.Swap, answer.Io = u.CPU, u.Memory, u.Swap, u.IO
 	return answer, u
 }
 
-// usage reads a cgroup and adds the rate of its CPU usage; see rates.add.
-func (c *Collector) usage(id, cgroup string, start int64) Usage {
-	u := c.reader.Usage(cgroup)
-	c.addRate(id, start, u)
-	return u
-}
-
+// addRate adds the rate of CPU usage; see rates.add.
 func (c *Collector) addRate(id string, start int64, u Usage) {
 	if u.CPU != nil {
 		u.CPU.UsageNanoCores = c.rates.add(id, start, u.CPU)
@@ -113,14 +108,13 @@ func (c *Collector) PodStats(r *pod.Record, members []*container.Record) *runtim
 	}
 	u, start := sum, r.CreatedAt
 	if parent := r.Config.GetLinux().GetCgroupParent(); parent != "" && r.State != pod.Stopped {
-		c := c.reader.read(parent, brief)
-		u = c.usage()
+		u = c.reader.Usage(parent)
 	}
 	if r.Config.GetMetadata().GetAttempt() > 0 {
 		start = 0 // the cgroup was there before
 	}
 	c.addRate(r.ID, start, u)
-	linux.Cpu, linux.Memory, linux.Io, linux.Process = u.CPU, u.Memory, u.IO, sum.Processes
+	linux.Cpu, linux.Memory, linux.Io, linux.Process = u.CPU, u.Memory, u.IO, c.processes(members)
 	if n := c.network(r, members); n != nil {
 		linux.Network = n.message()
 	}
@@ -135,6 +129,24 @@ func (c *Collector) PodStats(r *pod.Record, members []*container.Record) *runtim
 	}
 }
 
+// processes counts those of the containers that run; nil if none can be counted.
+func (c *Collector) processes(members []*container.Record) *runtimeapi.ProcessUsage {
+	var sum num
+	for _, member := range members {
+		if running(member) {
+			sum = plus(sum, c.reader.countProcesses(member.Cgroup))
+		}
+	}
+	if sum == nil {
+		return nil
+	}
+	return &runtimeapi.ProcessUsage{Timestamp: time.Now().UnixNano(), ProcessCount: sum}
+}
+
+func running(r *container.Record) bool {
+	return r.State() == runtimeapi.ContainerState_CONTAINER_RUNNING
+}
+
 // network is nil for a pod in the network of the host, whose counters are not the
 // pod's, and for one whose network is gone.
 func (c *Collector) network(r *pod.Record, members []*container.Record) *networkReadings {
@@ -143,7 +155,7 @@ func (c *Collector) network(r *pod.Record, members []*container.Record) *network
 	}
 	pids := []uint32{r.PID}
 	for _, member := range members {
-		if member.State() == runtimeapi.ContainerState_CONTAINER_RUNNING {
+		if running(member) {
 			pids = append(pids, member.PID)
 		}
 	}

@@ -29,11 +29,25 @@ func newBuffers() *buffers {
 
 // dir reads files of one directory into one buffer, one after the other.
 type dir struct {
-	fd  int
-	buf *[maxFile]byte
+	fd   int    // of an open directory
+	path string // what names in it begin with
+	buf  *[maxFile]byte
 }
 
-// in runs read on a directory. If it is not there, all of its files are missing.
+// below runs read on a directory that is not opened for it: to open one costs as
+// much as to read a file. If path is empty, all of its files are missing.
+func (b *buffers) below(path string, read func(d dir)) {
+	if path == "" {
+		return
+	}
+	buf := b.pool.Get().(*[maxFile]byte)
+	defer b.pool.Put(buf)
+	read(dir{unix.AT_FDCWD, path + "/", buf})
+}
+
+// in runs read on a directory that stays the same while it is read, whatever gets
+// its name, or that has many files to read. If it is not there, all of its files
+// are missing.
 func (b *buffers) in(path string, read func(d dir)) {
 	fd, err := ignoringEINTR(func() (int, error) {
 		return unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
@@ -44,14 +58,14 @@ func (b *buffers) in(path string, read func(d dir)) {
 	defer unix.Close(fd)
 	buf := b.pool.Get().(*[maxFile]byte)
 	defer b.pool.Put(buf)
-	read(dir{fd, buf})
+	read(dir{fd, "", buf})
 }
 
 // read returns the content of a file, valid until the next call; false if it
 // cannot be read: the kernel has no such file, or the cgroup went away.
 func (d dir) read(name string) ([]byte, bool) {
 	fd, err := ignoringEINTR(func() (int, error) {
-		return unix.Openat(d.fd, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		return unix.Openat(d.fd, d.path+name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	})
 	if err != nil {
 		return nil, false
@@ -82,13 +96,24 @@ func (d dir) number(name string) num {
 	return parseNumber(d.content(name))
 }
 
-// collect sets those lines "key value" of a file that are wanted.
-func (d dir) collect(name string, want map[string]*num) {
+// collect sets those lines "key value" of a file that are wanted: place tells where
+// the value of a key goes, nil for nowhere.
+func (d dir) collect(name string, place func(key []byte) *num) {
 	for line := range bytes.Lines(d.content(name)) {
 		key, text, _ := bytes.Cut(bytes.TrimSpace(line), []byte{' '})
-		if wanted, ok := want[string(key)]; ok {
+		if wanted := place(key); wanted != nil {
 			*wanted = parseNumber(text)
 		}
+	}
+}
+
+// only is the place of a file of which one line is wanted.
+func only(key string, n *num) func([]byte) *num {
+	return func(got []byte) *num {
+		if string(got) == key {
+			return n
+		}
+		return nil
 	}
 }
 

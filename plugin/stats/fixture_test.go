@@ -54,9 +54,9 @@ func cgroupV1(path string) tree {
 			"memory.soft_limit_in_bytes":  "9223372036854771712\n",
 			"memory.kmem.usage_in_bytes":  "524288\n",
 			"memory.failcnt":              "12\n",
-			"memory.memsw.usage_in_bytes": "33558528\n",
 			"memory.memsw.limit_in_bytes": "68157440\n",
 			"memory.stat": "cache 1\nrss 1\ninactive_file 1\npgfault 4200\npgmajfault 16\n" +
+				"hierarchical_memory_limit 33554432\nhierarchical_memsw_limit 33554432\ntotal_swap 4096\n" +
 				"total_cache 25165824\ntotal_rss 8388608\ntotal_mapped_file 2097152\ntotal_dirty 8192\ntotal_writeback 4096\n" +
 				"total_inactive_file 12582912\ntotal_active_file 11534336\ntotal_pgfault 4242\ntotal_pgmajfault 17\n",
 			"memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n",

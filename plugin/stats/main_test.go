@@ -114,7 +114,6 @@ var usageV2 = Usage{
 		Some: &runtimeapi.PsiData{Total: 7000, Avg10: 0.1, Avg60: 0.2, Avg300: 0.3},
 		Full: &runtimeapi.PsiData{Total: 6000, Avg10: 0.01, Avg60: 0.02, Avg300: 0.03},
 	}},
-	Processes: &runtimeapi.ProcessUsage{ProcessCount: value(3)},
 }
 
 // usageV1 is usageV2 without pressure, which cgroup v1 does not measure.
@@ -122,10 +121,9 @@ func usageV1() Usage {
 	memory := proto.CloneOf(usageV2.Memory)
 	memory.Psi = nil
 	return Usage{
-		CPU:       &runtimeapi.CpuUsage{UsageCoreNanoSeconds: value(2500000000)},
-		Memory:    memory,
-		Swap:      usageV2.Swap,
-		Processes: usageV2.Processes,
+		CPU:    &runtimeapi.CpuUsage{UsageCoreNanoSeconds: value(2500000000)},
+		Memory: memory,
+		Swap:   usageV2.Swap,
 	}
 }
 

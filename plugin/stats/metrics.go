@@ -97,7 +97,7 @@ func (c *Collector) PodMetrics(r *pod.Record, members []*container.Record) *runt
 		answer.Metrics = append(answer.Metrics, c.networkSubject(r, *n).append(nil, networkMetrics, live)...)
 	}
 	for _, member := range members {
-		if member.State() == runtimeapi.ContainerState_CONTAINER_RUNNING {
+		if running(member) {
 			answer.ContainerMetrics = append(answer.ContainerMetrics, &runtimeapi.ContainerMetrics{
 				ContainerId: member.ID,
 				Metrics:     c.containerSubject(r, member).metrics(),

@@ -57,10 +57,10 @@ func (r *Reader) countProcesses(cgroup string) num {
 // listedProcesses counts the processes in a directory of a cgroup, and returns the
 // directories in it.
 func (r *Reader) listedProcesses(path string) (n num, inner []string) {
-	r.buffers.in(path, func(d dir) {
+	r.buffers.below(path, func(d dir) {
 		var info unix.Stat_t
 		content, ok := d.read("cgroup.procs")
-		if !ok || len(content) >= maxFile-1 || unix.Fstat(d.fd, &info) != nil {
+		if !ok || len(content) >= maxFile-1 || unix.Stat(path, &info) != nil {
 			return
 		}
 		n = value(uint64(bytes.Count(content, []byte{'\n'})))
@@ -89,7 +89,7 @@ func exists(path string) bool {
 // first process, or 0.
 func (r *Reader) processes(cgroup string, init uint32) (p processReadings) {
 	var pids [][]byte
-	r.buffers.in(r.processesDir(cgroup), func(d dir) {
+	r.buffers.below(r.processesDir(cgroup), func(d dir) {
 		content, ok := d.read("cgroup.procs")
 		if !ok || len(content) >= maxFile-1 { // not all of them
 			return

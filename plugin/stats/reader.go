@@ -94,8 +94,8 @@ func (r *Reader) OOMKilled(cgroup string) bool {
 		controller, file = "memory", "memory.oom_control"
 	}
 	var kills num
-	r.buffers.in(r.cgroups.dir(controller, cgrouppath.Expand(cgroup)), func(d dir) {
-		d.collect(file, map[string]*num{"oom_kill": &kills})
+	r.buffers.below(r.cgroups.dir(controller, cgrouppath.Expand(cgroup)), func(d dir) {
+		d.collect(file, only("oom_kill", &kills))
 	})
 	return kills.GetValue() > 0
 }

@@ -43,7 +43,7 @@ func TestTimestamps(t *testing.T) {
 	u := r.Usage("/abc")
 	after := time.Now().UnixNano()
 	for what, at := range map[string]int64{
-		"CPU": u.CPU.Timestamp, "memory": u.Memory.Timestamp, "swap": u.Swap.Timestamp, "IO": u.IO.Timestamp, "processes": u.Processes.Timestamp,
+		"CPU": u.CPU.Timestamp, "memory": u.Memory.Timestamp, "swap": u.Swap.Timestamp, "IO": u.IO.Timestamp,
 	} {
 		if at < before || at > after {
 			t.Errorf("%s is of %d, want %d to %d", what, at, before, after)
@@ -70,8 +70,7 @@ func TestUsageInParts(t *testing.T) {
 			Memory: &runtimeapi.MemoryUsage{UsageBytes: value(5), WorkingSetBytes: value(0), AvailableBytes: value(4)},
 			Swap:   &runtimeapi.SwapUsage{SwapUsageBytes: value(9), SwapAvailableBytes: value(0)},
 		}},
-		{"only processes", tree{"cgroup.procs": "1\n2\n3\n"}, Usage{Processes: &runtimeapi.ProcessUsage{ProcessCount: value(3)}}},
-		{"nonsense", tree{"cgroup.procs/huh": "", "memory.current": "\n", "cpu.stat": "usage_usec\n", "io.pressure": "huh\n"}, Usage{
+		{"nonsense", tree{"cpu.pressure/huh": "", "memory.current": "\n", "cpu.stat": "usage_usec\n", "io.pressure": "huh\n"}, Usage{
 			IO: &runtimeapi.IoUsage{Psi: &runtimeapi.PsiStats{}},
 		}},
 	}
@@ -85,14 +84,30 @@ func TestUsageInParts(t *testing.T) {
 	}
 }
 
+// TestUsageV1Unlimited finds that what has no limit has nothing available below
+// one, whether the kernel says so where all limits are or in the cgroup's own files.
 func TestUsageV1Unlimited(t *testing.T) {
 	const most = "9223372036854771712\n"
-	files := cgroupV1("/abc").with()
-	files["sys/fs/cgroup/memory/abc/memory.limit_in_bytes"] = most
-	files["sys/fs/cgroup/memory/abc/memory.memsw.limit_in_bytes"] = most
-	got := machineV1.with(files).reader(t).Usage("/abc")
-	if got.Memory.AvailableBytes != nil || got.Swap.SwapAvailableBytes != nil {
-		t.Errorf("available: memory %v, swap %v, want none of what has no limit", got.Memory.AvailableBytes, got.Swap.SwapAvailableBytes)
+	const dir = "sys/fs/cgroup/memory/abc/"
+	stat := cgroupV1("/abc")[dir+"memory.stat"]
+	tests := []struct {
+		name  string
+		files tree
+	}{
+		{"nowhere", tree{
+			dir + "memory.stat": stat + "hierarchical_memory_limit " + most + "hierarchical_memsw_limit " + most,
+		}},
+		{"above only", tree{
+			dir + "memory.stat":                 stat + "hierarchical_memory_limit 4096\nhierarchical_memsw_limit 4096\n",
+			dir + "memory.limit_in_bytes":       most,
+			dir + "memory.memsw.limit_in_bytes": most,
+		}},
+	}
+	for _, tt := range tests {
+		got := machineV1.with(cgroupV1("/abc"), tt.files).reader(t).Usage("/abc")
+		if got.Memory.AvailableBytes != nil || got.Swap.SwapAvailableBytes != nil {
+			t.Errorf("limit %s: available memory %v, swap %v, want none", tt.name, got.Memory.AvailableBytes, got.Swap.SwapAvailableBytes)
+		}
 	}
 }
 
@@ -167,7 +182,7 @@ func TestThisMachine(t *testing.T) {
 	if got.CPU.GetUsageCoreNanoSeconds().GetValue() == 0 || got.Memory.GetPageFaults().GetValue() == 0 || got.Memory.WorkingSetBytes == nil {
 		t.Errorf("usage %+v, want CPU time, page faults and a working set", got)
 	}
-	if n := got.Processes.GetProcessCount(); n == nil || n.Value != 0 {
+	if n := r.countProcesses(name); n == nil || n.Value != 0 {
 		t.Errorf("%v processes, want 0", n)
 	}
 }
@@ -196,7 +211,7 @@ func BenchmarkUsage(b *testing.B) {
 	r := machineV2.with(cgroupV2.below("sys/fs/cgroup/abc")).reader(b)
 	b.ReportAllocs()
 	for b.Loop() {
-		if u := r.Usage("/abc"); u.Processes == nil {
+		if u := r.Usage("/abc"); u.Swap == nil {
 			b.Fatal("no usage")
 		}
 	}

@@ -6,25 +6,19 @@ import runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 // Usage is what a cgroup uses. What could not be read is nil.
 type Usage struct {
-	CPU       *runtimeapi.CpuUsage
-	Memory    *runtimeapi.MemoryUsage
-	Swap      *runtimeapi.SwapUsage
-	IO        *runtimeapi.IoUsage
-	Processes *runtimeapi.ProcessUsage
+	CPU    *runtimeapi.CpuUsage
+	Memory *runtimeapi.MemoryUsage
+	Swap   *runtimeapi.SwapUsage
+	IO     *runtimeapi.IoUsage
 }
 
 // Usage reads a cgroup, given as the cgroupsPath of an OCI spec or as the
 // cgroup_parent of a pod. A cgroup that is not there uses nothing that is known.
 func (r *Reader) Usage(cgroup string) Usage {
 	c := r.read(cgroup, brief)
-	u := c.usage()
-	if n := r.countProcesses(cgroup); n != nil {
-		u.Processes = &runtimeapi.ProcessUsage{Timestamp: c.at, ProcessCount: n}
-	}
-	return u
+	return c.usage()
 }
 
-// usage has no processes: it takes other files to count them.
 func (c *readings) usage() (u Usage) {
 	if c.cpu.usage != nil {
 		u.CPU = &runtimeapi.CpuUsage{Timestamp: c.at, UsageCoreNanoSeconds: c.cpu.usage, Psi: c.cpu.psi}
@@ -83,12 +77,5 @@ func (u *Usage) add(v Usage) {
 		sum.RssBytes = plus(sum.RssBytes, v.Memory.RssBytes)
 		sum.PageFaults = plus(sum.PageFaults, v.Memory.PageFaults)
 		sum.MajorPageFaults = plus(sum.MajorPageFaults, v.Memory.MajorPageFaults)
-	}
-	if v.Processes != nil {
-		if u.Processes == nil {
-			u.Processes = &runtimeapi.ProcessUsage{}
-		}
-		u.Processes.Timestamp = v.Processes.Timestamp
-		u.Processes.ProcessCount = plus(u.Processes.ProcessCount, v.Processes.ProcessCount)
 	}
 }

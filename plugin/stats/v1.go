@@ -14,9 +14,15 @@ const (
 // kernel's Documentation/admin-guide/cgroup-v1 for each file.
 func (r *Reader) readV1(cgroup string, depth depth) (c readings) {
 	in := func(controller string, read func(d dir)) {
-		r.buffers.in(r.cgroups.dir(controller, cgroup), read)
+		r.buffers.below(r.cgroups.dir(controller, cgroup), read)
 	}
-	in("cpuacct", c.cpu.readUsageV1)
+	in("cpuacct", func(d dir) {
+		c.cpu.usage = d.number("cpuacct.usage")
+		if depth == full {
+			c.cpu.user = d.number("cpuacct.usage_user")
+			c.cpu.system = d.number("cpuacct.usage_sys")
+		}
+	})
 	in("memory", func(d dir) {
 		c.memory.readV1(d)
 		if depth == full {
@@ -34,47 +40,100 @@ func (r *Reader) readV1(cgroup string, depth depth) (c readings) {
 	return c
 }
 
-func (c *cpuReadings) readUsageV1(d dir) {
-	c.usage = d.number("cpuacct.usage")
-	c.user = d.number("cpuacct.usage_user")
-	c.system = d.number("cpuacct.usage_sys")
-}
-
 func (c *cpuReadings) readLimitsV1(d dir) {
-	d.collect("cpu.stat", map[string]*num{
-		"nr_periods":     &c.periods,
-		"nr_throttled":   &c.throttledPeriods,
-		"throttled_time": &c.throttled,
-		"nr_bursts":      &c.bursts,
-		"burst_time":     &c.burst,
-	})
+	d.collect("cpu.stat", c.placeV1)
 	c.period = d.number("cpu.cfs_period_us")
 	c.quota = d.number("cpu.cfs_quota_us") // -1 is no limit, and no number
 	c.shares = d.number("cpu.shares")
 }
 
+// placeV1 is for cpu.stat.
+func (c *cpuReadings) placeV1(key []byte) *num {
+	switch string(key) {
+	case "nr_periods":
+		return &c.periods
+	case "nr_throttled":
+		return &c.throttledPeriods
+	case "throttled_time":
+		return &c.throttled
+	case "nr_bursts":
+		return &c.bursts
+	case "burst_time":
+		return &c.burst
+	}
+	return nil
+}
+
+// readV1 takes the usage of swap from memory.stat, as cAdvisor does.
 func (m *memoryReadings) readV1(d dir) {
 	if m.usage = d.number("memory.usage_in_bytes"); m.usage == nil {
 		return
 	}
-	m.limit = d.number("memory.limit_in_bytes")
-	s := &m.stat
-	d.collect("memory.stat", map[string]*num{
-		"total_cache":         &s.cache,
-		"total_rss":           &s.rss,
-		"total_mapped_file":   &s.mapped,
-		"total_active_file":   &s.activeFile,
-		"total_inactive_file": &s.inactiveFile,
-		"total_dirty":         &s.dirty,
-		"total_writeback":     &s.writeback,
-		"pgfault":             &s.own.minor,
-		"pgmajfault":          &s.own.major,
-		"total_pgfault":       &s.all.minor,
-		"total_pgmajfault":    &s.all.major,
+	var inherited limitsV1
+	d.collect("memory.stat", func(key []byte) *num {
+		if limit := inherited.place(key); limit != nil {
+			return limit
+		}
+		if string(key) == "total_swap" {
+			return &m.swap
+		}
+		return m.stat.placeV1(key)
 	})
-	m.swap = less(d.number("memory.memsw.usage_in_bytes"), m.usage)
-	m.swapLimit = d.number("memory.memsw.limit_in_bytes")
+	m.limit = d.limitV1("memory.limit_in_bytes", inherited.memory)
+	m.swapLimit = d.limitV1("memory.memsw.limit_in_bytes", inherited.swap)
 	m.swapAvailable = less(less(bounded(m.swapLimit), bounded(m.limit)), m.swap)
+}
+
+// limitsV1 are the lowest limits on the way from a cgroup to the root.
+type limitsV1 struct{ memory, swap num }
+
+// place is for memory.stat.
+func (l *limitsV1) place(key []byte) *num {
+	switch string(key) {
+	case "hierarchical_memory_limit":
+		return &l.memory
+	case "hierarchical_memsw_limit":
+		return &l.swap
+	}
+	return nil
+}
+
+// limitV1 reads the limit of a cgroup itself. If none holds for it there is nothing
+// to read: neither has the cgroup one.
+func (d dir) limitV1(name string, lowest num) num {
+	if lowest != nil && bounded(lowest) == nil {
+		return lowest
+	}
+	return d.number(name)
+}
+
+// placeV1 is for memory.stat.
+func (s *memoryStat) placeV1(key []byte) *num {
+	switch string(key) {
+	case "total_cache":
+		return &s.cache
+	case "total_rss":
+		return &s.rss
+	case "total_mapped_file":
+		return &s.mapped
+	case "total_active_file":
+		return &s.activeFile
+	case "total_inactive_file":
+		return &s.inactiveFile
+	case "total_dirty":
+		return &s.dirty
+	case "total_writeback":
+		return &s.writeback
+	case "pgfault":
+		return &s.own.minor
+	case "pgmajfault":
+		return &s.own.major
+	case "total_pgfault":
+		return &s.all.minor
+	case "total_pgmajfault":
+		return &s.all.major
+	}
+	return nil
 }
 
 func (m *memoryReadings) readMoreV1(d dir) {
@@ -82,7 +141,7 @@ func (m *memoryReadings) readMoreV1(d dir) {
 	m.limitHits = d.number("memory.failcnt")
 	m.kernel = d.number("memory.kmem.usage_in_bytes")
 	m.reservation = d.number("memory.soft_limit_in_bytes")
-	d.collect("memory.oom_control", map[string]*num{"oom_kill": &m.oomKills})
+	d.collect("memory.oom_control", only("oom_kill", &m.oomKills))
 }
 
 // readV1 reads the files that count whatever the I/O scheduler of a device is.

@@ -31,20 +31,34 @@ func (r *Reader) readV2(cgroup string, depth depth) (c readings) {
 }
 
 func (c *cpuReadings) readV2(d dir) {
-	d.collect("cpu.stat", map[string]*num{
-		"usage_usec":     &c.usage,
-		"user_usec":      &c.user,
-		"system_usec":    &c.system,
-		"nr_periods":     &c.periods,
-		"nr_throttled":   &c.throttledPeriods,
-		"throttled_usec": &c.throttled,
-		"nr_bursts":      &c.bursts,
-		"burst_usec":     &c.burst,
-	})
+	d.collect("cpu.stat", c.placeV2)
 	for _, t := range []*num{&c.usage, &c.user, &c.system, &c.throttled, &c.burst} {
 		*t = micro(*t)
 	}
 	c.psi = pressure(d, "cpu.pressure")
+}
+
+// placeV2 is for cpu.stat.
+func (c *cpuReadings) placeV2(key []byte) *num {
+	switch string(key) {
+	case "usage_usec":
+		return &c.usage
+	case "user_usec":
+		return &c.user
+	case "system_usec":
+		return &c.system
+	case "nr_periods":
+		return &c.periods
+	case "nr_throttled":
+		return &c.throttledPeriods
+	case "throttled_usec":
+		return &c.throttled
+	case "nr_bursts":
+		return &c.bursts
+	case "burst_usec":
+		return &c.burst
+	}
+	return nil
 }
 
 // readLimitsV2 reads cpu.max, which is "quota period" with "max" for no quota,
@@ -74,35 +88,70 @@ func (m *memoryReadings) readV2(d dir) {
 		return
 	}
 	m.limit = d.number("memory.max")
-	s := &m.stat
-	d.collect("memory.stat", map[string]*num{
-		"file":                    &s.cache,
-		"anon":                    &s.rss,
-		"file_mapped":             &s.mapped,
-		"active_file":             &s.activeFile,
-		"inactive_file":           &s.inactiveFile,
-		"file_dirty":              &s.dirty,
-		"file_writeback":          &s.writeback,
-		"pgscan":                  &s.scanned,
-		"pgsteal":                 &s.stolen,
-		"workingset_refault_file": &s.refaultedFile,
-		"workingset_refault_anon": &s.refaultedAnon,
-		"pgfault":                 &s.all.minor,
-		"pgmajfault":              &s.all.major,
-		"kernel":                  &m.kernel, // since Linux 5.18
+	d.collect("memory.stat", func(key []byte) *num {
+		if string(key) == "kernel" { // since Linux 5.18
+			return &m.kernel
+		}
+		return m.stat.placeV2(key)
 	})
-	s.own = s.all // there is nothing else
+	m.stat.own = m.stat.all // there is nothing else
 	m.swap = d.number("memory.swap.current")
 	m.swapLimit = d.number("memory.swap.max")
 	m.swapAvailable = less(bounded(m.swapLimit), m.swap)
 	m.psi = pressure(d, "memory.pressure")
 }
 
+// placeV2 is for memory.stat.
+func (s *memoryStat) placeV2(key []byte) *num {
+	switch string(key) {
+	case "file":
+		return &s.cache
+	case "anon":
+		return &s.rss
+	case "file_mapped":
+		return &s.mapped
+	case "active_file":
+		return &s.activeFile
+	case "inactive_file":
+		return &s.inactiveFile
+	case "file_dirty":
+		return &s.dirty
+	case "file_writeback":
+		return &s.writeback
+	case "pgscan":
+		return &s.scanned
+	case "pgsteal":
+		return &s.stolen
+	case "workingset_refault_file":
+		return &s.refaultedFile
+	case "workingset_refault_anon":
+		return &s.refaultedAnon
+	case "pgfault":
+		return &s.all.minor
+	case "pgmajfault":
+		return &s.all.major
+	}
+	return nil
+}
+
 func (m *memoryReadings) readMoreV2(d dir) {
 	m.peak = d.number("memory.peak") // since Linux 5.19
 	m.reservation = d.number("memory.min")
-	d.collect("memory.events", map[string]*num{"high": &m.high, "max": &m.max, "oom_kill": &m.oomKills})
+	d.collect("memory.events", m.placeEvent)
 	m.limitHits = m.max
+}
+
+// placeEvent is for memory.events.
+func (m *memoryReadings) placeEvent(key []byte) *num {
+	switch string(key) {
+	case "high":
+		return &m.high
+	case "max":
+		return &m.max
+	case "oom_kill":
+		return &m.oomKills
+	}
+	return nil
 }
 
 // parseIOStat reads lines such as "8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=0
@@ -154,7 +203,7 @@ func (r *Reader) hugePagesV2(d dir) (all []hugePages) {
 		if h.usage = d.number("hugetlb." + size + ".rsvd.current"); h.usage == nil {
 			h.usage = d.number("hugetlb." + size + ".current")
 		}
-		d.collect("hugetlb."+size+".events", map[string]*num{"max": &h.failures})
+		d.collect("hugetlb."+size+".events", only("max", &h.failures))
 		all = append(all, h)
 	}
 	return all
