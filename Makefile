@@ -33,7 +33,7 @@ help: ## print this help
 
 build: ## build containerd-lite and containerd-shim-lite-v2 into bin/
 	CGO_ENABLED=0 go build -trimpath -tags no_cri -ldflags "-s -w" -o bin/containerd-lite ./cmd/containerd-lite
-	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o bin/containerd-shim-lite-v2 ./cmd/containerd-shim-lite-v2
+	CGO_ENABLED=0 go build -trimpath -tags no_grpc -ldflags "-s -w" -o bin/containerd-shim-lite-v2 ./cmd/containerd-shim-lite-v2
 
 race: ## build containerd-lite with the race detector into bin/race/
 	go build -race -tags no_cri -o bin/race/containerd-lite ./cmd/containerd-lite

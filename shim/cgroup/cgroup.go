@@ -12,14 +12,10 @@
 package cgroup
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 
-	"github.com/containerd/cgroups/v3"
-	"github.com/containerd/cgroups/v3/cgroup1"
-	"github.com/containerd/cgroups/v3/cgroup2"
 	"github.com/containerd/errdefs"
 )
 
@@ -65,26 +61,6 @@ func newGroup(root string, theirs, ours map[string]string) (*Group, error) {
 	return g, nil
 }
 
-func pathsOf(pid int) (map[string]string, error) {
-	if cgroups.Mode() == cgroups.Unified {
-		path, err := cgroup2.PidGroupPath(pid)
-		return map[string]string{"": path}, err
-	}
-	find := cgroup1.PidPath(pid)
-	paths := make(map[string]string)
-	for _, name := range controllers {
-		path, err := find(cgroup1.Name(name))
-		if errors.Is(err, cgroup1.ErrControllerNotActive) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		paths[name] = path
-	}
-	return paths, nil
-}
-
 // unified returns the directory of a v2 group.
 func (g *Group) unified() (string, bool) {
 	path, ok := g.Paths[""]
@@ -121,48 +97,4 @@ func (g *Group) mount() string {
 		return mountpoint
 	}
 	return g.root
-}
-
-// EnableControllers makes every controller of the host available to the group
-// (v2; containerd-shim-runc-v2 does the same), so that Stats is complete.
-func (g *Group) EnableControllers() error {
-	path, ok := g.Paths[""]
-	if !ok {
-		return nil
-	}
-	m, err := cgroup2.Load(path, cgroup2.WithMountpoint(g.mount()))
-	if err != nil {
-		return fmt.Errorf("control group: enable controllers: %w", err)
-	}
-	all, err := m.RootControllers()
-	if err == nil {
-		err = m.ToggleControllers(all, cgroup2.Enable)
-	}
-	if err != nil {
-		return fmt.Errorf("control group: enable controllers: %w", err)
-	}
-	return nil
-}
-
-// Join moves a process into the existing group at a path below the mount
-// point, in every hierarchy that has it.
-func Join(path string, pid int) error {
-	if cgroups.Mode() == cgroups.Unified {
-		m, err := cgroup2.Load(path)
-		if err == nil {
-			err = m.AddProc(uint64(pid))
-		}
-		if err != nil {
-			return fmt.Errorf("join control group %s: %w", path, err)
-		}
-		return nil
-	}
-	cg, err := cgroup1.Load(cgroup1.StaticPath(path))
-	if err == nil {
-		err = cg.AddProc(uint64(pid))
-	}
-	if err != nil {
-		return fmt.Errorf("join control group %s: %w", path, err)
-	}
-	return nil
 }

@@ -4,21 +4,38 @@ package cgroup
 
 import (
 	"fmt"
+	"math"
 	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
 
-	"github.com/containerd/cgroups/v3/cgroup1"
-	"github.com/containerd/cgroups/v3/cgroup2"
 	"github.com/containerd/errdefs"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
-// Stats returns io.containerd.cgroups.v2.Metrics, or v1.Metrics on v1. The
-// error is errdefs.ErrNotFound when the group is gone.
+// Stats returns io.containerd.cgroups.v2.Metrics, or v1.Metrics on v1. What the
+// kernel does not tell is 0. The error is errdefs.ErrNotFound when the group is
+// gone.
+//
+// Only the messages are those of containerd/cgroups. The package itself also
+// makes groups, talks to systemd and loads eBPF programs, and each shim would
+// carry that.
 func (g *Group) Stats() (*anypb.Any, error) {
-	metrics, err := g.metrics()
-	if err != nil {
-		return nil, fmt.Errorf("control group: read statistics: %w", err)
+	dirs := g.dirs()
+	if len(dirs) == 0 {
+		return nil, fmt.Errorf("control group: read statistics: %w", errdefs.ErrNotFound)
+	}
+	if _, err := os.Stat(dirs[0]); err != nil {
+		return nil, fmt.Errorf("control group: read statistics: %w: %w", errdefs.ErrNotFound, err)
+	}
+	var metrics proto.Message
+	if dir, ok := g.unified(); ok {
+		metrics = unifiedMetrics(dir)
+	} else {
+		metrics = g.legacyMetrics()
 	}
 	value, err := proto.Marshal(metrics)
 	if err != nil {
@@ -27,49 +44,109 @@ func (g *Group) Stats() (*anypb.Any, error) {
 	return &anypb.Any{TypeUrl: string(metrics.ProtoReflect().Descriptor().FullName()), Value: value}, nil
 }
 
-func (g *Group) metrics() (proto.Message, error) {
-	// Neither library call tells a removed group from one without use.
-	dirs := g.dirs()
-	if len(dirs) == 0 {
-		return nil, errdefs.ErrNotFound
+// names are the fields whose names are not those that the kernel uses.
+type names map[string]protoreflect.Name
+
+// fill takes the lines "key number" of a control file into the fields of m with
+// these names. Keys without a field are skipped.
+func fill(m proto.Message, path string, renamed names) {
+	for line := range lines(path) {
+		key, value, _ := strings.Cut(line, " ")
+		set(m, key, value, renamed)
 	}
-	if _, err := os.Stat(dirs[0]); err != nil {
-		return nil, fmt.Errorf("%w: %w", errdefs.ErrNotFound, err)
+}
+
+// fillPairs does the same for words of "key=number".
+func fillPairs(m proto.Message, words []string, renamed names) {
+	for _, word := range words {
+		key, value, _ := strings.Cut(word, "=")
+		set(m, key, value, renamed)
 	}
-	if path, ok := g.Paths[""]; ok {
-		m, err := cgroup2.Load(path, cgroup2.WithMountpoint(g.mount()))
-		if err != nil {
-			return nil, err
+}
+
+func set(m proto.Message, key, value string, renamed names) {
+	name, ok := renamed[key]
+	if !ok {
+		name = protoreflect.Name(key)
+	}
+	message := m.ProtoReflect()
+	field := message.Descriptor().Fields().ByName(name)
+	switch {
+	case field == nil:
+	case field.Kind() == protoreflect.Uint64Kind:
+		message.Set(field, protoreflect.ValueOfUint64(parse(value)))
+	case field.Kind() == protoreflect.Uint32Kind:
+		message.Set(field, protoreflect.ValueOfUint32(uint32(min(parse(value), math.MaxUint32))))
+	case field.Kind() == protoreflect.DoubleKind:
+		f, _ := strconv.ParseFloat(value, 64)
+		message.Set(field, protoreflect.ValueOfFloat64(f))
+	}
+}
+
+// number reads a control file with one number, 0 if there is none.
+func number(path ...string) uint64 {
+	data, _ := os.ReadFile(filepath.Join(path...))
+	return parse(strings.TrimSpace(string(data)))
+}
+
+// parse reads a number as the kernel writes it: no limit is "max", and what is
+// below zero, for a moment, counts as zero.
+func parse(s string) uint64 {
+	if s == "max" {
+		return math.MaxUint64
+	}
+	n, _ := strconv.ParseUint(s, 10, 64)
+	return n
+}
+
+// lines returns the lines of a control file, none if it cannot be read.
+func lines(path string) func(yield func(string) bool) {
+	data, _ := os.ReadFile(path)
+	return func(yield func(string) bool) {
+		for line := range strings.Lines(string(data)) {
+			if !yield(strings.TrimSpace(line)) {
+				return
+			}
 		}
-		return m.Stat()
 	}
-	cg, err := cgroup1.Load(g.find, cgroup1.WithHierarchy(g.hierarchy))
-	if err != nil {
-		return nil, err
-	}
-	return cg.Stat(cgroup1.IgnoreNotExist)
 }
 
-func (g *Group) find(name cgroup1.Name) (string, error) {
-	if path, ok := g.Paths[string(name)]; ok {
-		return path, nil
-	}
-	return "", cgroup1.ErrControllerNotActive
+// device splits "major:minor".
+func device(s string) (major, minor uint64) {
+	a, b, _ := strings.Cut(s, ":")
+	return parse(a), parse(b)
 }
 
-// hierarchy lists the v1 controllers that have statistics.
-func (g *Group) hierarchy() ([]cgroup1.Subsystem, error) {
-	root := g.mount()
-	all := []cgroup1.Subsystem{
-		cgroup1.NewPids(root),
-		cgroup1.NewCpu(root),
-		cgroup1.NewCpuacct(root),
-		cgroup1.NewMemory(root),
-		cgroup1.NewBlkio(root),
-		cgroup1.NewRdma(root),
+// hugePageSizes returns the sizes for which there are control files in dir, as
+// they are written there, "2MB".
+func hugePageSizes(dir, suffix string) []string {
+	files, _ := filepath.Glob(filepath.Join(dir, "hugetlb.*."+suffix))
+	sizes := make([]string, 0, len(files))
+	for _, file := range files {
+		size := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(file), "hugetlb."), "."+suffix)
+		if !strings.Contains(size, ".") { // else of a reservation, "2MB.rsvd"
+			sizes = append(sizes, size)
+		}
 	}
-	if huge, err := cgroup1.NewHugetlb(root); err == nil {
-		all = append(all, huge)
+	return sizes
+}
+
+// rdma reads lines of "device key=number …" into the entries of either version.
+func rdma[Entry any, Message interface {
+	*Entry
+	proto.Message
+}](dir, file string) []Message {
+	var entries []Message
+	for line := range lines(filepath.Join(dir, file)) {
+		words := strings.Fields(line)
+		if len(words) < 2 {
+			continue
+		}
+		entry := Message(new(Entry))
+		message := entry.ProtoReflect()
+		message.Set(message.Descriptor().Fields().ByName("device"), protoreflect.ValueOfString(words[0]))
+		fillPairs(entry, words[1:], names{"hca_handle": "hca_handles", "hca_object": "hca_objects"})
+		entries = append(entries, entry)
 	}
-	return all, nil
+	return entries
 }

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cgroup
+
+import (
+	"path/filepath"
+	"strings"
+
+	"github.com/containerd/cgroups/v3/cgroup2/stats"
+)
+
+// unifiedMetrics reads the control files of a v2 group (kernel documentation,
+// cgroup-v2.rst).
+func unifiedMetrics(dir string) *stats.Metrics {
+	m := &stats.Metrics{
+		Pids:         &stats.PidsStat{Current: number(dir, "pids.current"), Limit: number(dir, "pids.max")},
+		CPU:          &stats.CPUStat{PSI: pressure(dir, "cpu")},
+		Memory:       unifiedMemory(dir),
+		MemoryEvents: &stats.MemoryEvents{},
+		Io:           &stats.IOStat{PSI: pressure(dir, "io")},
+		Rdma:         &stats.RdmaStat{Current: rdma[stats.RdmaEntry](dir, "rdma.current"), Limit: rdma[stats.RdmaEntry](dir, "rdma.max")},
+	}
+	fill(m.CPU, filepath.Join(dir, "cpu.stat"), nil)
+	fill(m.MemoryEvents, filepath.Join(dir, "memory.events"), nil)
+	for line := range lines(filepath.Join(dir, "io.stat")) {
+		words := strings.Fields(line)
+		if len(words) < 2 {
+			continue
+		}
+		entry := &stats.IOEntry{}
+		entry.Major, entry.Minor = device(words[0])
+		fillPairs(entry, words[1:], nil)
+		m.Io.Usage = append(m.Io.Usage, entry)
+	}
+	for _, size := range hugePageSizes(dir, "current") {
+		file := filepath.Join(dir, "hugetlb."+size)
+		failed, _ := readKey(file+".events", "max")
+		m.Hugetlb = append(m.Hugetlb, &stats.HugeTlbStat{
+			Pagesize: size,
+			Current:  number(file + ".current"),
+			Max:      number(file + ".max"),
+			Failcnt:  failed,
+		})
+	}
+	return m
+}
+
+func unifiedMemory(dir string) *stats.MemoryStat {
+	m := &stats.MemoryStat{PSI: pressure(dir, "memory")}
+	fill(m, filepath.Join(dir, "memory.stat"), nil)
+	m.Usage = number(dir, "memory.current")
+	m.UsageLimit = number(dir, "memory.max")
+	m.MaxUsage = number(dir, "memory.peak")
+	m.SwapUsage = number(dir, "memory.swap.current")
+	m.SwapLimit = number(dir, "memory.swap.max")
+	m.SwapMaxUsage = number(dir, "memory.swap.peak")
+	return m
+}
+
+// pressure reads stall information (kernel documentation, psi.rst); it is nil
+// if the kernel has none.
+func pressure(dir, resource string) *stats.PSIStats {
+	var psi *stats.PSIStats
+	for line := range lines(filepath.Join(dir, resource+".pressure")) {
+		words := strings.Fields(line)
+		if len(words) == 0 {
+			continue
+		}
+		data := &stats.PSIData{}
+		fillPairs(data, words[1:], nil)
+		if psi == nil {
+			psi = &stats.PSIStats{}
+		}
+		switch words[0] {
+		case "some":
+			psi.Some = data
+		case "full":
+			psi.Full = data
+		}
+	}
+	return psi
+}
