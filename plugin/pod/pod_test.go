@@ -35,9 +35,11 @@ func TestRunStopRemove(t *testing.T) {
 	if err := m.Stop(t.Context(), id, fakeMembers{f}); err != nil {
 		t.Fatal(err)
 	}
+	// The network and the task end side by side.
 	want = "save stopping\nstop containers\ndetach\nstop task\nunpin\nremove files\nsave stopped"
-	if diff := cmp.Diff(want, f.Trace()); diff != "" {
-		t.Errorf("steps of stop (-want +got):\n%s", diff)
+	other := strings.Replace(want, "detach\nstop task", "stop task\ndetach", 1)
+	if got := f.Trace(); got != want && got != other {
+		t.Errorf("steps of stop:\n%s\nwant, in either order of the network and the task:\n%s", got, want)
 	}
 
 	f.Forget()

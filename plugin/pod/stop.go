@@ -109,13 +109,15 @@ func (m *Manager) release(ctx context.Context, r *Record, membersStopped <-chan 
 		waiting = false
 	case <-grace.Done():
 	}
-	detached := m.detach(ctx, r)
-	step("network", detached)
-	// The task leaves its namespaces before they go. Its shim is that of a
-	// container that cannot die, which only the container may wait for.
+	networkDetached := make(chan error, 1)
+	go func() { networkDetached <- m.detach(ctx, r) }()
+	// The pin keeps the namespaces when the task leaves them. The task's shim is
+	// that of a container that cannot die, which only the container may wait for.
 	if !waiting {
 		step("pod task", m.stopTask(ctx, r.ID))
 	}
+	detached := <-networkDetached
+	step("network", detached)
 	if detached == nil {
 		step("namespaces", m.Namespaces.Unpin(ctx, r.ID))
 	}
