@@ -21,6 +21,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/sharing"
 	"github.com/containerd-lite/containerd-lite/shim/bundle"
 	"github.com/containerd-lite/containerd-lite/shim/group"
+	"github.com/containerd-lite/containerd-lite/shim/oci"
 	"github.com/containerd-lite/containerd-lite/shim/outbox"
 	"github.com/containerd-lite/containerd-lite/shim/reap"
 	"github.com/containerd-lite/containerd-lite/shim/task"
@@ -103,6 +104,7 @@ func inherit() (net.Listener, error) {
 // prepare makes this process a shim.
 func (r *request) prepare() error {
 	setLog(r.debug)
+	oci.WaitInPoller()
 	// A broken pipe is an error of the stream that it happens to.
 	signal.Ignore(unix.SIGPIPE)
 	if err := reap.BecomeSubreaper(); err != nil {

@@ -113,6 +113,12 @@ func (r *request) group(params *bootstrap.Params, pod string) (group.Group, erro
 	return group.New(params.SocketDir, r.address, r.namespace, name, pods)
 }
 
+// oneProcessor is what a shim needs, and each that the Go runtime prepares for
+// costs memory from the start: to lower their number later costs more. It is
+// inherited by the OCI runtime, which needs less CPU time with it, and not by
+// containers.
+const oneProcessor = "GOMAXPROCS=1"
+
 // launch starts the shim. Its socket is listening already, so it need not be
 // waited for.
 func (r *request) launch(slot group.Slot, socket *os.File, opts option.Options) error {
@@ -123,6 +129,7 @@ func (r *request) launch(slot group.Slot, socket *os.File, opts option.Options) 
 	cmd := exec.Command(self, "-namespace", r.namespace, "-id", r.id, "-address", r.address,
 		"-bundle", r.bundle, "-socket", slot.Path(), "-pods", strconv.Itoa(int(opts.Sharing)),
 		"-debug="+strconv.FormatBool(r.debug))
+	cmd.Env = append(os.Environ(), oneProcessor)
 	cmd.ExtraFiles = []*os.File{socket}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if log, err := openLog(bundle.Dir(r.bundle)); err == nil {

@@ -18,7 +18,7 @@ func noHold() func() { return func() {} }
 
 // runtime returns a runtime that is a shell script, which has the command line
 // in "$@" and the path of its log in $log.
-func runtime(t *testing.T, script string) *Runtime {
+func theRuntime(t *testing.T, script string) *Runtime {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "runtime")
 	script = "#!/bin/sh\nset -- \"$@\"\nfor a; do [ \"$prev\" = --log ] && log=$a; prev=$a; done\n" + script
@@ -30,7 +30,7 @@ func runtime(t *testing.T, script string) *Runtime {
 
 func TestCommandLine(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "args")
-	r := runtime(t, "echo \"$@\" >"+out)
+	r := theRuntime(t, "echo \"$@\" >"+out)
 	if err := r.Start(t.Context(), "web"); err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +48,7 @@ func TestCommandLine(t *testing.T) {
 
 // The error is the last one that the runtime logged.
 func TestErrorFromLog(t *testing.T) {
-	r := runtime(t, `
+	r := theRuntime(t, `
 echo '{"level":"error","msg":"first"}' >>$log
 echo '{"level":"warning","msg":"careful"}' >>$log
 echo '{"level":"error","msg":"no space left"}' >>$log
@@ -62,7 +62,7 @@ exit 1`)
 
 // A runtime that says too much costs no more memory than it may.
 func TestHugeLog(t *testing.T) {
-	r := runtime(t, `
+	r := theRuntime(t, `
 head -c 3000000 /dev/zero | tr '\0' x >>$log
 echo >>$log
 printf '{"level":"error","msg":"' >>$log
@@ -76,7 +76,7 @@ exit 1`)
 }
 
 func TestErrorWithoutLog(t *testing.T) {
-	r := runtime(t, "echo dreadful >&2; exit 1")
+	r := theRuntime(t, "echo dreadful >&2; exit 1")
 	if err := r.Start(t.Context(), "web"); err == nil || !strings.Contains(err.Error(), "dreadful") {
 		t.Errorf("error = %v, want what the runtime wrote", err)
 	}
@@ -96,13 +96,13 @@ func TestMissingRuntime(t *testing.T) {
 func TestInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := runtime(t, "exit 0").Start(ctx, "web"); !errdefs.IsCanceled(err) {
+	if err := theRuntime(t, "exit 0").Start(ctx, "web"); !errdefs.IsCanceled(err) {
 		t.Errorf("error = %v, want canceled", err)
 	}
 }
 
 func TestDelete(t *testing.T) {
-	r := runtime(t, "exit 1")
+	r := theRuntime(t, "exit 1")
 	if err := r.Delete(t.Context(), "web", false); err != nil {
 		t.Errorf("container that the runtime does not know: %v", err)
 	}
@@ -116,7 +116,7 @@ func TestDelete(t *testing.T) {
 
 func TestHoldCoversCommand(t *testing.T) {
 	held := 0
-	r := runtime(t, "exit 0")
+	r := theRuntime(t, "exit 0")
 	r.hold = func() func() {
 		held++
 		return func() { held-- }

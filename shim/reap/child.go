@@ -34,6 +34,24 @@ type Child struct {
 // Watch waits for the process in the background. The process must not have
 // been reaped: call it under a Hold that began before the process did.
 func (r *Reaper) Watch(pid int) (*Child, error) {
+	pidfd, err := openPidfd(pid)
+	if err != nil {
+		return nil, err
+	}
+	c := &Child{
+		pid:    pid,
+		reaper: r,
+		pidfd:  pidfd,
+		done:   make(chan struct{}),
+	}
+	r.mu.Lock()
+	r.known[pid] = struct{}{}
+	r.mu.Unlock()
+	go c.wait()
+	return c, nil
+}
+
+func openPidfd(pid int) (*os.File, error) {
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
 		return nil, fmt.Errorf("process %d: open pidfd: %w", pid, err)
@@ -43,17 +61,27 @@ func (r *Reaper) Watch(pid int) (*Child, error) {
 		_ = unix.Close(fd)
 		return nil, fmt.Errorf("process %d: pidfd: %w", pid, err)
 	}
-	c := &Child{
-		pid:    pid,
-		reaper: r,
-		pidfd:  os.NewFile(uintptr(fd), "pidfd"),
-		done:   make(chan struct{}),
+	return os.NewFile(uintptr(fd), "pidfd"), nil
+}
+
+// AwaitEnd returns when a child of this process has ended, and leaves it to
+// its owner to reap it.
+func AwaitEnd(pid int) error {
+	pidfd, err := openPidfd(pid)
+	if err != nil {
+		return err
 	}
-	r.mu.Lock()
-	r.known[pid] = struct{}{}
-	r.mu.Unlock()
-	go c.wait()
-	return c, nil
+	defer pidfd.Close()
+	return awaitReadable(pidfd)
+}
+
+// awaitReadable sleeps in Go's poller, which costs no thread.
+func awaitReadable(pidfd *os.File) error {
+	conn, err := pidfd.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return conn.Read(readable)
 }
 
 // Pid returns the number of the process.
@@ -111,13 +139,9 @@ func (c *Child) wait() {
 	c.reaper.forget(c.pid)
 }
 
-// collect sleeps in Go's poller, which costs no thread, until the pidfd is
-// readable, and reaps.
+// collect waits for the end of the process, and reaps it.
 func (c *Child) collect() Exit {
-	conn, err := c.pidfd.SyscallConn()
-	if err == nil {
-		err = conn.Read(readable)
-	}
+	err := awaitReadable(c.pidfd)
 	at := time.Now()
 	if err != nil {
 		return Exit{Status: StatusUnknown, At: at}

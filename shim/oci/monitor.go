@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package oci
+
+import (
+	"errors"
+	"os/exec"
+	"runtime"
+	"time"
+
+	runc "github.com/containerd/go-runc"
+
+	"github.com/containerd-lite/containerd-lite/shim/reap"
+)
+
+// monitor runs the commands of go-runc and waits for them in Go's poller. To
+// wait in a system call, as go-runc does by itself, takes the one processor of
+// the shim away from everything else until the Go runtime notices, after up to
+// 10 ms.
+type monitor struct{}
+
+var _ runc.ProcessMonitor = monitor{}
+
+// WaitInPoller makes go-runc use the poller. It is called once, before any
+// command.
+func WaitInPoller() { runc.Monitor = monitor{} }
+
+// Start implements runc.ProcessMonitor.
+func (monitor) Start(cmd *exec.Cmd) (chan runc.Exit, error) {
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	ended := make(chan runc.Exit, 1)
+	go func() { ended <- await(cmd) }()
+	return ended, nil
+}
+
+// StartLocked implements runc.ProcessMonitor. The thread that starts a command
+// lives as long as the command: its end would be taken for that of the shim
+// (prctl(2), PR_SET_PDEATHSIG).
+func (monitor) StartLocked(cmd *exec.Cmd) (chan runc.Exit, error) {
+	started := make(chan error, 1)
+	ended := make(chan runc.Exit, 1)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			ended <- await(cmd)
+		}
+	}()
+	if err := <-started; err != nil {
+		return nil, err
+	}
+	return ended, nil
+}
+
+// Wait implements runc.ProcessMonitor.
+func (monitor) Wait(_ *exec.Cmd, ended chan runc.Exit) (int, error) {
+	return (<-ended).Status, nil
+}
+
+func await(cmd *exec.Cmd) runc.Exit {
+	// Without a pidfd the wait below blocks, and is as good.
+	_ = reap.AwaitEnd(cmd.Process.Pid)
+	status := 0
+	if err := cmd.Wait(); err != nil {
+		status = reap.StatusUnknown
+		if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.Exited() {
+			status = exit.ExitCode()
+		}
+	}
+	return runc.Exit{Timestamp: time.Now(), Pid: cmd.Process.Pid, Status: status}
+}
