@@ -69,6 +69,7 @@ func (r *request) serve(ctx context.Context) error {
 	host := &task.Host{Namespace: r.namespace, Children: reap.New(), Events: outbox.New(r.namespace, address)}
 	running.Go(func() { host.Children.Run(ctx) })
 	running.Go(func() { host.Events.Run(ctx) })
+	running.Go(func() { returnMemory(ctx, calm, debug.FreeOSMemory) })
 
 	end := make(chan struct{})
 	service := task.NewService(host, sharing.Pods(r.pods), func() { close(end) })
@@ -104,6 +105,7 @@ func inherit() (net.Listener, error) {
 // prepare makes this process a shim.
 func (r *request) prepare() error {
 	setLog(r.debug)
+	debug.SetGCPercent(gcPercent)
 	oci.WaitInPoller()
 	// A broken pipe is an error of the stream that it happens to.
 	signal.Ignore(unix.SIGPIPE)
