@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -70,7 +71,7 @@ func (r *request) serve(ctx context.Context) error {
 	host := &task.Host{Namespace: r.namespace, Children: reap.New(), Events: outbox.New(r.namespace, address), Deleted: home.follow}
 	running.Go(func() { host.Children.Run(ctx) })
 	running.Go(func() { host.Events.Run(ctx) })
-	running.Go(func() { returnMemory(ctx, calm, debug.FreeOSMemory) })
+	running.Go(func() { returnMemory(ctx, calm, free) })
 
 	end := make(chan struct{})
 	service := task.NewService(host, sharing.Pods(r.pods), func() { close(end) })
