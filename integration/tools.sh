@@ -21,9 +21,9 @@ kubernetes=v1.37.0
 cniplugins=v1.9.1
 golangci=v2.15.0
 
-# gcc, libc6-dev and libseccomp-dev build runc and the race detector's tests; iptables, iproute2, mount
-# and util-linux are what CNI plugins, critest and the leak check call on the host.
-debian="ca-certificates gcc libc6-dev pkg-config libseccomp-dev iptables iproute2 mount util-linux procps kmod"
+# gcc, libc6-dev and libseccomp-dev build runc, pause and the race detector's tests; iptables, iproute2, mount
+# and util-linux are what CNI plugins, critest and the leak check call on the host; strace counts for the bench.
+debian="ca-certificates gcc libc6-dev pkg-config libseccomp-dev iptables iproute2 mount util-linux procps kmod strace"
 
 # What the images of the tests are made of: programs and the libraries they load. These are only unpacked.
 guest="busybox nginx nginx-common util-linux procps
@@ -79,9 +79,9 @@ guest_packages() {
 runtime_tools() {
 	local c=github.com/containerd/containerd/v2 k=sigs.k8s.io/cri-tools
 	tool bin/runc github.com/opencontainers/runc $runc . -tags seccomp -ldflags "-s -w -X main.version=${runc#v}"
-	tool bin/containerd $c $containerd cmd/containerd -ldflags "-X $c/version.Version=$containerd"
+	tool bin/containerd $c $containerd cmd/containerd -tags urfave_cli_no_docs -ldflags "-s -w -X $c/version.Version=$containerd"
 	tool bin/ctr $c $containerd cmd/ctr -ldflags "-X $c/version.Version=$containerd"
-	CGO_ENABLED=0 tool bin/containerd-shim-runc-v2 $c $containerd cmd/containerd-shim-runc-v2 -tags no_grpc -ldflags "-s -w -X $c/version.Version=$containerd"
+	CGO_ENABLED=0 tool bin/containerd-shim-runc-v2 $c $containerd cmd/containerd-shim-runc-v2 -tags "urfave_cli_no_docs no_grpc" -ldflags "-s -w -X $c/version.Version=$containerd"
 	CGO_ENABLED=0 tool bin/crictl $k $critools cmd/crictl -ldflags "-X $k/pkg/version.Version=$critools"
 	CGO_ENABLED=0 tool bin/critest $k $critools cmd/critest test -ldflags "-X $k/pkg/version.Version=$critools"
 }

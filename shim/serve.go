@@ -53,8 +53,6 @@ func (r *request) serve(ctx context.Context) error {
 	if err := r.prepare(); err != nil {
 		return err
 	}
-	home := &home{dir: bundle.Dir(r.bundle)}
-	home.openCrash()
 	slot := group.At(r.socket)
 	own, err := os.Lstat(slot.Path())
 	if err != nil {
@@ -68,10 +66,10 @@ func (r *request) serve(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	var running sync.WaitGroup
-	host := &task.Host{Namespace: r.namespace, Children: reap.New(), Events: outbox.New(r.namespace, address), Deleted: home.follow}
+	host := &task.Host{Namespace: r.namespace, Children: reap.New(), Events: outbox.New(r.namespace, address)}
 	running.Go(func() { host.Children.Run(ctx) })
 	running.Go(func() { host.Events.Run(ctx) })
-	running.Go(func() { returnMemory(ctx, calm, free) })
+	running.Go(func() { returnMemory(ctx, calm, debug.FreeOSMemory) })
 
 	end := make(chan struct{})
 	service := task.NewService(host, sharing.Pods(r.pods), func() { close(end) })
@@ -113,6 +111,10 @@ func (r *request) prepare() error {
 	signal.Ignore(unix.SIGPIPE)
 	if err := reap.BecomeSubreaper(); err != nil {
 		return err
+	}
+	if crash, err := os.OpenFile(bundle.Dir(r.bundle).Crash(), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600); err == nil {
+		_ = debug.SetCrashOutput(crash, debug.CrashOptions{})
+		_ = crash.Close()
 	}
 	for _, name := range foreign {
 		if err := os.Unsetenv(name); err != nil {

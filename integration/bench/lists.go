@@ -64,3 +64,19 @@ func repeat[Q, A any](ctx context.Context, n *node, do func(context.Context, Q, 
 	}
 	return nil
 }
+
+// orphan counts the errors of statistics on a node with a pod that has no cgroup parent, such as crictl may run.
+func orphan(ctx context.Context, n *node) error {
+	config := n.bench.PodConfig("orphan")
+	config.Linux.CgroupParent = ""
+	pod, err := n.client.RunPod(ctx, config)
+	if err != nil {
+		return err
+	}
+	errors := 0.0
+	if _, err := n.client.ListPodSandboxStats(ctx, &runtimeapi.ListPodSandboxStatsRequest{}); err != nil {
+		errors++
+	}
+	n.record("ListPodSandboxStats, a pod without cgroup parent", "errors", errors)
+	return n.client.RemovePod(ctx, pod)
+}

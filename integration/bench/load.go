@@ -14,19 +14,24 @@ import (
 
 // load is one thing that is done to a daemon and measured.
 type load struct {
-	name string // what -rows matches
-	run  func(ctx context.Context, s *session) error
+	name    string // what -rows matches
+	run     func(ctx context.Context, s *session) error
+	tracing bool // the daemon runs under strace
+	raw     bool // a limit: the daemon only lends a bundle and a network
+	sharing bool // also for containerd-lite whose pods share a shim
 }
 
 // loads are all there are, in the order of the table.
 func loads() []load {
 	return []load{
-		{"pods-host", hostPods},
-		{"pods-cni", cniPods},
-		{"pods-flight", podsInFlight},
-		{"exec", execs},
-		{"node", nil}, // of stages
-		{"log", logs},
+		{name: "pods-host", run: hostPods},
+		{name: "pods-cni", run: cniPods},
+		{name: "pods-flight", run: podsInFlight},
+		{name: "exec", run: execs},
+		{name: "node"}, // of stages
+		{name: "log", run: logs},
+		{name: "pull", run: pulls()},
+		{name: "life", run: countLife, tracing: true},
 	}
 }
 
@@ -62,22 +67,30 @@ func loadNames() []string {
 
 // daemon is one of those that are compared.
 type daemon struct {
-	name    string // in the table
+	name    string
 	options harness.Options
 }
 
-// The columns of the table.
+// Those that are compared.
 const (
-	stock = "containerd"
-	lite  = "containerd-lite"
+	stock  = "containerd"
+	lite   = "containerd-lite"
+	shared = "containerd-lite, Sharing node"
 )
 
 // daemons are those that the load is for, in their turn.
 func (l load) daemons() []daemon {
-	return []daemon{
-		{stock, harness.Options{Daemon: harness.Stock}},
-		{lite, harness.Options{Daemon: harness.Lite}},
+	if l.raw {
+		return []daemon{{limit, harness.Options{Daemon: harness.Lite}}}
 	}
+	all := []daemon{
+		{stock, harness.Options{Daemon: harness.Stock, Trace: l.tracing}},
+		{lite, harness.Options{Daemon: harness.Lite, Trace: l.tracing}},
+	}
+	if l.sharing {
+		all = append(all, daemon{shared, harness.Options{Daemon: harness.Lite, Sharing: `"node"`}})
+	}
+	return all
 }
 
 // session is one daemon that just started and its client, for one load.
@@ -103,7 +116,8 @@ func (d daemon) measure(ctx context.Context, l load, into *results) error {
 	// Whoever interrupts the bench leaves nothing behind.
 	ctx = context.WithoutCancel(ctx)
 	if err != nil {
-		return errors.Join(err, errors.New(bench.Daemon.LogTail(20)), bench.RemovePods(ctx), bench.Close(ctx))
+		err = fmt.Errorf("%w\nthe daemon's last words:\n%s", err, bench.Daemon.LogTail(10))
+		return errors.Join(err, bench.RemovePods(ctx), bench.Close(ctx))
 	}
 	if err := bench.Close(ctx); err != nil {
 		into.leaks = append(into.leaks, fmt.Errorf("%s: %s: %w", d.name, l.name, err))

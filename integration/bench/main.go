@@ -20,6 +20,7 @@ import (
 	"regexp"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/containerd-lite/containerd-lite/integration/harness"
 )
@@ -27,21 +28,23 @@ import (
 func main() {
 	rounds := flag.Int("rounds", 5, "how often each daemon gets each load")
 	rows := flag.String("rows", "", "run only loads that this `regexp` matches, of:\n"+strings.Join(loadNames(), ", "))
+	raw := flag.Bool("raw", false, "run none of these, but measure what no daemon can do faster: runc and the CNI plugins alone")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, *rounds, *rows); err != nil {
+	if err := run(*rounds, *rows, *raw); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, rounds int, rows string) error {
+func run(rounds int, rows string, raw bool) error {
 	only, err := regexp.Compile(rows)
 	if err != nil {
 		return err
 	}
 	chosen := chooseLoads(only)
+	if raw {
+		chosen = rawLoads()
+	}
 	if len(chosen) == 0 {
 		return fmt.Errorf("no load matches %q: there are %s", rows, strings.Join(loadNames(), ", "))
 	}
@@ -51,10 +54,13 @@ func run(ctx context.Context, rounds int, rows string) error {
 		return err
 	}
 	defer lock.Close()
+	// Up to here a signal may end the process; from here on there is something to clean up.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	results := &results{}
 	err = measure(ctx, rounds, chosen, results)
 	// What was measured before an error is worth as much as ever.
-	return errors.Join(err, errors.Join(results.leaks...), results.print(os.Stdout))
+	return errors.Join(err, errors.Join(results.leaks...), results.print(os.Stdout, raw))
 }
 
 func measure(ctx context.Context, rounds int, loads []load, into *results) error {
@@ -72,4 +78,6 @@ func measure(ctx context.Context, rounds int, loads []load, into *results) error
 }
 
 // progress tells who waits what is going on.
-func progress(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
+func progress(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, "%s  %s\n", time.Now().Format(time.TimeOnly), fmt.Sprintf(format, args...))
+}

@@ -12,30 +12,23 @@ import (
 	"time"
 )
 
-// settleFor is how long a node idles, with the poll of a kubelet, before its memory is looked at.
-const settleFor = 25 * time.Second
+// settleFor is how long a node idles, with the poll of a kubelet, before its memory is looked at: the shim of stock
+// containerd gives memory back every 30 seconds.
+const settleFor = 35 * time.Second
+
+// settle waits until no pod has come for so long.
+func (n *node) settle(ctx context.Context) error {
+	return poll(ctx, n.client, byCAdvisor, settleFor-time.Since(n.filled))
+}
 
 // usage is the memory of processes in KiB.
 type usage struct{ pss, rss float64 }
 
 func (u usage) plus(v usage) usage { return usage{u.pss + v.pss, u.rss + v.rss} }
 
-// emptyDaemon looks at the daemon that has served one pod.
-func emptyDaemon(ctx context.Context, n *node) error {
-	if err := (&podLife{client: n.client, config: n.bench.PodConfig("first")}).run(ctx); err != nil {
-		return err
-	}
-	if err := poll(ctx, n.client, byCAdvisor, settleFor); err != nil {
-		return err
-	}
-	var err error
-	n.empty, err = memoryOf(n.bench.Daemon.PID())
-	return err
-}
-
 // memory looks at the daemon and its helpers after the node has settled.
 func memory(ctx context.Context, n *node) error {
-	if err := poll(ctx, n.client, byCAdvisor, settleFor); err != nil {
+	if err := n.settle(ctx); err != nil {
 		return err
 	}
 	daemon, err := memoryOf(n.bench.Daemon.PID())
@@ -59,7 +52,6 @@ func memory(ctx context.Context, n *node) error {
 		{"helpers' memory per pod, RSS", all.rss / pods},
 		{"daemon's memory per pod, PSS", daemon.pss / pods},
 		{"daemon's memory per pod, RSS", daemon.rss / pods},
-		{"daemon's growth per pod, PSS", (daemon.pss - n.empty.pss) / pods},
 	} {
 		n.record(fmt.Sprintf("%s, %d pods", m.name, len(n.pods)), "KiB", m.value)
 	}

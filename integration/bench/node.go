@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -19,58 +20,65 @@ type stage struct {
 	what    string
 	pods    int
 	measure func(ctx context.Context, n *node) error
+	sharing bool // also for containerd-lite whose pods share a shim
 }
 
 // stages are in the order of a node that fills up.
 func stages() []stage {
 	return []stage{
-		{"memory", 0, emptyDaemon},
-		{"lists", 10, lists},
-		{"memory", 40, memory},
-		{"lists", 50, lists},
-		{"lists", 100, lists},
-		{"memory", 100, memory},
-		{"restart", 100, restart},
+		{what: "lists", pods: 10, measure: lists},
+		{what: "memory", pods: 40, measure: memory, sharing: true},
+		{what: "lists", pods: 50, measure: lists},
+		{what: "lists", pods: 100, measure: lists},
+		{what: "orphan", pods: 100, measure: orphan},
+		{what: "idle", pods: 100, measure: idle},
+		{what: "memory", pods: 100, measure: memory, sharing: true},
+		{what: "restart", pods: 100, measure: restart},
 	}
 }
 
 // name is what -rows matches.
 func (s stage) name() string { return fmt.Sprintf("%s-%d", s.what, s.pods) }
 
-// nodeLoad fills a node with pods, and measures at the stages whose names match.
+// nodeLoad fills a node with pods, and measures at the stages whose names match. Without any it does nothing.
 func nodeLoad(only *regexp.Regexp) load {
+	l := load{name: "node"}
 	var chosen []stage
 	for _, s := range stages() {
 		if only.MatchString(s.name()) {
 			chosen = append(chosen, s)
+			l.sharing = l.sharing || s.sharing
 		}
 	}
-	l := load{name: "node"}
-	if len(chosen) == 0 {
-		return l
-	}
-	l.run = func(ctx context.Context, s *session) error {
-		n := &node{session: s}
-		for _, stage := range chosen {
-			if err := n.fill(ctx, stage.pods); err != nil {
-				return err
-			}
-			progress("  %s", stage.name())
-			if err := stage.measure(ctx, n); err != nil {
-				return fmt.Errorf("%s: %w", stage.name(), err)
-			}
-		}
-		return n.clear(ctx)
+	if len(chosen) > 0 {
+		l.run = func(ctx context.Context, s *session) error { return fillNode(ctx, s, chosen) }
 	}
 	return l
+}
+
+func fillNode(ctx context.Context, s *session, chosen []stage) error {
+	n := &node{session: s}
+	for _, stage := range chosen {
+		if s.daemon == shared && !stage.sharing {
+			continue
+		}
+		if err := n.fill(ctx, stage.pods); err != nil {
+			return err
+		}
+		progress("  %s", stage.name())
+		if err := stage.measure(ctx, n); err != nil {
+			return fmt.Errorf("%s: %w", stage.name(), err)
+		}
+	}
+	return n.clear(ctx)
 }
 
 // node is a daemon with pods that stay, on the CNI network, each with one container.
 type node struct {
 	*session
-	empty      usage    // of the daemon before its first pod
 	pods       []string // their ids
 	containers []string
+	filled     time.Time // since when no pod came
 }
 
 // guest is the name of the process of every container on a node: all others of the bench are the runtime's.
@@ -79,6 +87,9 @@ const guest = "sleep"
 // fill runs pods until there are so many.
 func (n *node) fill(ctx context.Context, count int) error {
 	from := len(n.pods)
+	if from == count {
+		return nil
+	}
 	n.pods = append(n.pods, make([]string, count-from)...)
 	n.containers = append(n.containers, make([]string, count-from)...)
 	group, ctx := errgroup.WithContext(ctx)
@@ -94,7 +105,9 @@ func (n *node) fill(ctx context.Context, count int) error {
 			return err
 		})
 	}
-	return group.Wait()
+	err := group.Wait()
+	n.filled = time.Now()
+	return err
 }
 
 // clear removes all pods.

@@ -12,15 +12,73 @@ import (
 	"unicode/utf8"
 )
 
-// print writes the table in Markdown, with its columns aligned for those who read it as text.
-func (r *results) print(w io.Writer) error {
+// line is one of the table.
+type line struct {
+	name, unit  string
+	stock, lite samples
+}
+
+// lines compares what a row has samples of.
+func (r *row) lines() []line {
+	var lines []line
+	if len(r.samples[stock]) > 0 || len(r.samples[lite]) > 0 {
+		lines = append(lines, line{r.name, r.unit, r.samples[stock], r.samples[lite]})
+	}
+	if with := r.samples[shared]; len(with) > 0 {
+		lines = append(lines, line{r.name + ", Sharing node", r.unit, r.samples[stock], with})
+	}
+	return lines
+}
+
+// ratio is that of the medians, NaN when one is missing.
+func (l line) ratio() float64 {
+	ratio := l.lite.median() / l.stock.median()
+	if math.IsInf(ratio, 0) {
+		return math.NaN()
+	}
+	return ratio
+}
+
+func (l line) cells() []string {
+	cells := []string{
+		l.name, l.unit, number(l.stock.median()), number(l.lite.median()), number(l.ratio()), number(l.stock.p99()), number(l.lite.p99()),
+	}
+	all := goals()
+	i := slices.IndexFunc(all, func(g goal) bool { return g.line == l.name })
+	if i < 0 {
+		return append(cells, "", "")
+	}
+	return append(cells, all[i].String(), all[i].mark(l))
+}
+
+// print writes the table in Markdown; that of the limits if raw.
+func (r *results) print(w io.Writer, raw bool) error {
+	if raw {
+		return r.printLimits(w)
+	}
 	table := [][]string{
 		{"medians", "unit", stock, lite, "ratio", "p99 " + stock, "p99 " + lite, "goal", ""},
 		{"---", "---", "---:", "---:", "---:", "---:", "---:", "---", "---"},
 	}
 	for _, row := range r.rows {
-		table = append(table, row.cells())
+		for _, line := range row.lines() {
+			table = append(table, line.cells())
+		}
 	}
+	return write(w, table)
+}
+
+func (r *results) printLimits(w io.Writer) error {
+	table := [][]string{{"limits", "unit", "median", "p99"}, {"---", "---", "---:", "---:"}}
+	for _, row := range r.rows {
+		of := row.samples[limit]
+		table = append(table, []string{row.name, row.unit, number(of.median()), number(of.p99())})
+	}
+	return write(w, table)
+}
+
+// write aligns the columns, for those who read the table as text; the second row says on which side.
+func write(w io.Writer, table [][]string) error {
 	widths := make([]int, len(table[0]))
 	for _, cells := range table {
 		for i, cell := range cells {
@@ -30,25 +88,12 @@ func (r *results) print(w io.Writer) error {
 	var text strings.Builder
 	for _, cells := range table {
 		for i, cell := range cells {
-			fmt.Fprintf(&text, "| %s ", pad(cell, widths[i], i >= 2 && i <= 6))
+			fmt.Fprintf(&text, "| %s ", pad(cell, widths[i], strings.HasSuffix(table[1][i], ":")))
 		}
 		text.WriteString("|\n")
 	}
 	_, err := io.WriteString(w, text.String())
 	return err
-}
-
-func (r *row) cells() []string {
-	stock, lite := r.samples[stock], r.samples[lite]
-	cells := []string{
-		r.name, r.unit, number(stock.median()), number(lite.median()), number(r.ratio()), number(stock.p99()), number(lite.p99()),
-	}
-	all := goals()
-	i := slices.IndexFunc(all, func(g goal) bool { return g.row == r.name })
-	if i < 0 {
-		return append(cells, "", "")
-	}
-	return append(cells, all[i].String(), all[i].mark(r))
 }
 
 func (g goal) String() string {

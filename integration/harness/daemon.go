@@ -37,7 +37,13 @@ func (d *Daemon) Launch() error {
 	if err := os.WriteFile(d.Config, []byte(d.bench.configTOML()), 0o600); err != nil {
 		return err
 	}
-	return d.Run(d.bench.program(), "--config", d.Config)
+	command := []string{d.bench.program(), "--config", d.Config}
+	if d.bench.Trace {
+		// The daemon stays our child (-D), and other system calls are not slower for it (--seccomp-bpf).
+		command = append([]string{"strace", "-D", "-f", "-qq", "--seccomp-bpf", "-y", "-s", "300", "-e", "signal=none",
+			"-e", "trace=execve,fsync,fdatasync", "-o", d.TraceFile(), "--"}, command...)
+	}
+	return d.Run(command[0], command[1:]...)
 }
 
 // Start starts the daemon and returns when its CRI answers Version and says that it is ready.
@@ -100,6 +106,9 @@ func (d *Daemon) races() error {
 	}
 	return errors.Join(found...)
 }
+
+// TraceFile is what strace writes with [Options.Trace].
+func (d *Daemon) TraceFile() string { return d.bench.Path("trace") }
 
 func (b *Bench) program() string {
 	if b.Options.Daemon == Stock {

@@ -45,6 +45,9 @@ type Options struct {
 	Sharing string
 	// RefuseMissingHostPath sets missing_host_path = "error", which containerd-lite alone knows.
 	RefuseMissingHostPath bool
+	// Trace runs the daemon under strace, which writes the programs that it and its descendants start, and the files that
+	// they sync, to [Daemon.TraceFile].
+	Trace bool
 	// Race runs the containerd-lite of bin/race, which `make race` builds with the race detector; Close reports
 	// what that has found.
 	Race bool

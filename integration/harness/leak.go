@@ -17,7 +17,7 @@ import (
 const settle = 10 * time.Second
 
 // maxReported is how many lines a leak check says at most.
-const maxReported = 50
+const maxReported = 20
 
 // State is what was found on the machine and in the daemon: a kind of thing, then the things of that kind.
 type State map[string][]string

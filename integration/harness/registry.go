@@ -33,11 +33,11 @@ type Registry struct {
 }
 
 func newRegistry(ctx context.Context, repo Repo, certs string) (*Registry, error) {
-	guest, err := repo.guest()
+	programs, err := repo.programs(ctx)
 	if err != nil {
 		return nil, err
 	}
-	images, err := image.Catalog(repo.Tool("debian"), guest)
+	images, err := image.Catalog(repo.Tool("debian"), programs)
 	if err != nil {
 		return nil, err
 	}

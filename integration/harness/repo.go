@@ -3,6 +3,7 @@
 package harness
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -59,7 +60,11 @@ func (r Repo) Missing(o Options) []string {
 			missing = append(missing, "bin/"+name+" (make build race)")
 		}
 	}
-	for _, name := range []string{"go", "iptables-save", "ip"} {
+	commands := []string{"go", "gcc", "iptables-save", "ip"}
+	if o.Trace {
+		commands = append(commands, "strace")
+	}
+	for _, name := range commands {
 		if _, err := exec.LookPath(name); err != nil {
 			missing = append(missing, name+" in PATH")
 		}
@@ -67,16 +72,24 @@ func (r Repo) Missing(o Options) []string {
 	return missing
 }
 
-// guest builds the program that images need and returns its path.
-func (r Repo) guest() (string, error) {
-	out := r.Tool("images", "guest")
-	build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", out, "./integration/image/guest")
-	build.Dir = string(r)
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if text, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build guest: %w: %s", err, text)
+// programs builds what images need and returns the folder with it.
+func (r Repo) programs(ctx context.Context) (string, error) {
+	dir := r.Tool("images")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
 	}
-	return out, nil
+	for _, args := range [][]string{
+		{"go", "build", "-trimpath", "-buildvcs=false", "-o", filepath.Join(dir, "nnp"), "./integration/image/nnp"},
+		{"gcc", "-Os", "-s", "-static", "-o", filepath.Join(dir, "pause"), "integration/image/pause/pause.c"},
+	} {
+		build := exec.CommandContext(ctx, args[0], args[1:]...)
+		build.Dir = string(r)
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if text, err := build.CombinedOutput(); err != nil {
+			return "", fmt.Errorf("build %s: %w: %s", args[len(args)-1], err, text)
+		}
+	}
+	return dir, nil
 }
 
 // LockMachine waits until no other test has a bench: critest uses fixed ports, and a leak check next to

@@ -2,7 +2,7 @@
 
 // Package image builds the container images that the tests pull: the ones that critest v1.36.0 names, made
 // to behave as the originals where a spec looks, and a few of our own. They are made of Debian packages
-// (unpacked by integration/tools.sh) and of the program in guest/, because no registry can be asked for them.
+// (unpacked by integration/tools.sh) and of the programs in nnp/ and pause/, because no registry can be asked for them.
 //
 // It only builds values; [harness] serves them. It has no state and locks nothing.
 package image
@@ -10,6 +10,7 @@ package image
 import (
 	"fmt"
 	"maps"
+	"path/filepath"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -34,10 +35,10 @@ const (
 	Digested = "gcr.io/k8s-staging-cri-tools/test-image-digest"
 )
 
-// Catalog returns every image by its reference. debian is the folder with the unpacked packages, guest the
-// built program of guest/.
-func Catalog(debian, guest string) (map[string]v1.Image, error) {
-	b := builder{packages: debian, guest: guest}
+// Catalog returns every image by its reference. debian is the folder with the unpacked packages, programs the one with
+// what is built of nnp/ and pause/, by these names.
+func Catalog(debian, programs string) (map[string]v1.Image, error) {
+	b := builder{packages: debian, programs: programs}
 	images := map[string]v1.Image{}
 	for _, group := range []func() map[string]v1.Image{b.basic, b.servers, b.users, b.marked, b.volumes} {
 		maps.Copy(images, group())
@@ -47,9 +48,9 @@ func Catalog(debian, guest string) (map[string]v1.Image, error) {
 
 // builder keeps the first error, so that the recipes below read as recipes.
 type builder struct {
-	packages, guest string
-	busybox         v1.Image
-	err             error
+	packages, programs string
+	busybox            v1.Image
+	err                error
 }
 
 func (b *builder) basic() map[string]v1.Image {
@@ -58,11 +59,11 @@ func (b *builder) basic() map[string]v1.Image {
 		Cmd: []string{"sh"},
 	}, b.busyboxFiles())
 	pause := func(mark string) v1.Image {
-		files := b.files().copy("/pause", b.guest, 0o755).text("/etc/pause", mark, 0o644)
+		files := b.files().copy("/pause", filepath.Join(b.programs, "pause"), 0o755).text("/etc/pause", mark, 0o644)
 		return b.image(empty.Image, v1.Config{Entrypoint: []string{"/pause"}}, files)
 	}
 	old := pause("3.9")
-	nnp := b.files().copy("/nnp", b.guest, 0o755|setuid)
+	nnp := b.files().copy("/nnp", filepath.Join(b.programs, "nnp"), 0o755|setuid)
 	return map[string]v1.Image{
 		Busybox:                               b.busybox,
 		"docker.io/library/busybox:latest":    b.busybox,

@@ -43,14 +43,14 @@ func TestStress(t *testing.T) {
 	for i := range pods {
 		r.places = append(r.places, &place{config: podConfig(bench, i)})
 	}
-	held := heldBy(t, bench)
+	held := r.held()
 	events := r.subscribe()
 	fmt.Printf("report: stress: seed %d, %s\n", seed, duration)
 	r.do(duration, seed)
 	r.removeAll()
 	r.checkEvents(events)
 	if err := harness.Await(t.Context(), func() error {
-		if now := heldBy(t, bench); !slices.Equal(now, held) {
+		if now := r.held(); !slices.Equal(now, held) {
 			return fmt.Errorf("the daemon holds open %v, at the start %v", now, held)
 		}
 		return nil
@@ -142,17 +142,16 @@ func (r *run) removeAll() {
 	}
 }
 
-// heldBy are the files below the bench's root that the daemon has open: of a pod or container that is gone it may
+// held are the files below the bench's root that the daemon has open: of a pod or container that is gone it may
 // hold neither a pipe nor a namespace nor a log.
-func heldBy(t *testing.T, bench *harness.Bench) []string {
-	t.Helper()
-	fds, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", bench.Daemon.PID()))
+func (r *run) held() []string {
+	fds, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", r.bench.Daemon.PID()))
 	if err != nil {
-		t.Fatal(err)
+		r.Fatal(err)
 	}
 	var files []string
 	for _, fd := range fds {
-		if file, err := os.Readlink(fd); err == nil && strings.HasPrefix(file, bench.Root) {
+		if file, err := os.Readlink(fd); err == nil && strings.HasPrefix(file, r.bench.Root) {
 			files = append(files, file)
 		}
 	}
