@@ -92,12 +92,15 @@ func TestSpec(t *testing.T) {
 		name, config string
 		group        string
 		privatePids  bool
+		poststart    bool
 	}{
-		{"empty", `{}`, "web", false},
-		{"own group", `{"annotations":{"io.containerd.runc.v2.group":"g","io.kubernetes.cri.sandbox-id":"pod"}}`, "g", false},
-		{"pod", `{"annotations":{"io.kubernetes.cri.sandbox-id":"pod"}}`, "pod", false},
-		{"private", `{"linux":{"namespaces":[{"type":"network"},{"type":"pid"}]}}`, "web", true},
-		{"joined", `{"linux":{"namespaces":[{"type":"pid","path":"/proc/1/ns/pid"}]}}`, "web", false},
+		{"empty", `{}`, "web", false, false},
+		{"own group", `{"annotations":{"io.containerd.runc.v2.group":"g","io.kubernetes.cri.sandbox-id":"pod"}}`, "g", false, false},
+		{"pod", `{"annotations":{"io.kubernetes.cri.sandbox-id":"pod"}}`, "pod", false, false},
+		{"private", `{"linux":{"namespaces":[{"type":"network"},{"type":"pid"}]}}`, "web", true, false},
+		{"joined", `{"linux":{"namespaces":[{"type":"pid","path":"/proc/1/ns/pid"}]}}`, "web", false, false},
+		{"hooks", `{"hooks":{"poststart":[{"path":"/bin/true"}]}}`, "web", false, true},
+		{"other hooks", `{"hooks":{"startContainer":[{"path":"/bin/true"}],"poststart":[]}}`, "web", false, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -112,6 +115,9 @@ func TestSpec(t *testing.T) {
 			}
 			if got := spec.PrivatePids(); got != tt.privatePids {
 				t.Errorf("private pids = %v, want %v", got, tt.privatePids)
+			}
+			if got := spec.Poststart(); got != tt.poststart {
+				t.Errorf("poststart hooks = %v, want %v", got, tt.poststart)
 			}
 		})
 	}

@@ -35,6 +35,9 @@ type Spec struct {
 		CgroupsPath string                 `json:"cgroupsPath"`
 		Namespaces  []specs.LinuxNamespace `json:"namespaces"`
 	} `json:"linux"`
+	Hooks struct {
+		Poststart []specs.Hook `json:"poststart"`
+	} `json:"hooks"`
 }
 
 // Spec reads config.json. The error is fs.ErrNotExist for a bundle without
@@ -89,3 +92,7 @@ func (s *Spec) PrivatePids() bool {
 	}
 	return false
 }
+
+// Poststart tells whether hooks run after the start (OCI runtime specification,
+// config.md, POSIX-platform Hooks).
+func (s *Spec) Poststart() bool { return len(s.Hooks.Poststart) > 0 }

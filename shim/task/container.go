@@ -81,6 +81,8 @@ type setup struct {
 	ownPids bool
 	pod     string  // or whatever the group of tasks is that it belongs to
 	holder  *holder // in the place of a process, nil where there is one
+	// plain is true if nothing but the init has to do with its start.
+	plain bool
 }
 
 // find returns the init for "" or an exec.

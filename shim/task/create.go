@@ -61,6 +61,7 @@ func newContainer(host *Host, r *taskapi.CreateTaskRequest) (*container, error) 
 	// that might outlive the init are ended with it.
 	if spec, err := c.bundle.Spec(); err == nil {
 		c.ownPids, c.pod = spec.PrivatePids(), spec.Group(c.id)
+		c.plain = !spec.Poststart()
 		if c.holder, err = newHolder(spec); err != nil {
 			return nil, fmt.Errorf("container %s: %w", c.id, err)
 		}

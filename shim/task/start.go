@@ -29,7 +29,7 @@ func (c *container) start(ctx context.Context) (pid int, err error) {
 		case c.images.Path != "":
 			err = c.restore(ctx)
 		default:
-			err = c.runtime.Start(ctx, c.id)
+			err = c.release(ctx)
 		}
 		if err != nil {
 			return err
@@ -42,6 +42,17 @@ func (c *container) start(ctx context.Context) (pid int, err error) {
 		return nil
 	})
 	return pid, err
+}
+
+// release lets the init of a created container run, by the runtime's command
+// only if it must be.
+func (c *container) release(ctx context.Context) error {
+	if c.plain {
+		if done, err := c.runtime.Release(ctx, c.id, c.init.child.Done()); done {
+			return err
+		}
+	}
+	return c.runtime.Start(ctx, c.id)
 }
 
 // restore makes the container from its checkpoint and starts it.

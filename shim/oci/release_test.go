@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package oci
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/containerd/containerd/api/types/runc/options"
+	"github.com/containerd/errdefs"
+	"golang.org/x/sys/unix"
+)
+
+// created returns a runc with the state of a container whose init is about to
+// wait at the FIFO.
+func created(t *testing.T) (r *Runtime, fifo string) {
+	t.Helper()
+	r = New(&options.Options{Root: t.TempDir()}, "ns", noHold)
+	dir := filepath.Join(r.cli.Root, "web")
+	fifo = filepath.Join(dir, execFifo)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, stateFile), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return r, fifo
+}
+
+// initOf opens the FIFO as an init does.
+func initOf(t *testing.T, fifo string) *os.File {
+	t.Helper()
+	f, err := os.OpenFile(fifo, os.O_WRONLY, 0) // waits for a reader
+	if err != nil {
+		t.Error(err)
+	}
+	return f
+}
+
+func TestRelease(t *testing.T) {
+	r, fifo := created(t)
+	go func() {
+		f := initOf(t, fifo)
+		_, _ = f.WriteString("0")
+		_ = f.Close()
+	}()
+	if ok, err := r.Release(t.Context(), "web", make(chan struct{})); !ok || err != nil {
+		t.Fatalf("release: %v, %v", ok, err)
+	}
+	if _, err := os.Lstat(fifo); !os.IsNotExist(err) {
+		t.Errorf("the container still counts as created: %v", err)
+	}
+	// A second start is refused by the command.
+	if ok, err := r.Release(t.Context(), "web", nil); ok || err != nil {
+		t.Errorf("second release: %v, %v", ok, err)
+	}
+}
+
+// An init that runs and ends at once was started; one that ends without a word
+// was not.
+func TestReleaseOfInitThatEnds(t *testing.T) {
+	for _, word := range []string{"0", ""} {
+		r, fifo := created(t)
+		ended := make(chan struct{})
+		go func() {
+			f := initOf(t, fifo)
+			_, _ = f.WriteString(word)
+			_ = f.Close()
+			close(ended)
+		}()
+		ok, err := r.Release(t.Context(), "web", ended)
+		if !ok || (err == nil) != (word != "") {
+			t.Errorf("init that wrote %q: %v, %v", word, ok, err)
+		}
+	}
+	r, fifo := created(t)
+	dead := make(chan struct{})
+	close(dead)
+	if ok, err := r.Release(t.Context(), "web", dead); !ok || err == nil || !strings.Contains(err.Error(), "already dead") {
+		t.Errorf("init that is dead: %v, %v", ok, err)
+	}
+	if _, err := os.Lstat(fifo); err != nil {
+		t.Errorf("FIFO of a container that was not started: %v", err)
+	}
+}
+
+func TestReleaseIsInterrupted(t *testing.T) {
+	r, _ := created(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if ok, err := r.Release(ctx, "web", make(chan struct{})); !ok || !errdefs.IsCanceled(err) {
+		t.Errorf("release = %v, %v, want canceled", ok, err)
+	}
+}
+
+// Everything that is not a container that runc has created is left to the
+// command of the runtime.
+func TestReleaseIsLeftToTheCommand(t *testing.T) {
+	for name, change := range map[string]func(r *Runtime, dir string) error{
+		"crun":         func(r *Runtime, _ string) error { r.cli.Command = "/usr/bin/crun"; return nil },
+		"no state":     func(_ *Runtime, dir string) error { return os.Remove(filepath.Join(dir, stateFile)) },
+		"started":      func(_ *Runtime, dir string) error { return os.Remove(filepath.Join(dir, execFifo)) },
+		"no container": func(_ *Runtime, dir string) error { return os.RemoveAll(dir) },
+	} {
+		r, fifo := created(t)
+		if err := change(r, filepath.Dir(fifo)); err != nil {
+			t.Fatal(err)
+		}
+		if ok, err := r.Release(t.Context(), "web", nil); ok || err != nil {
+			t.Errorf("%s: %v, %v", name, ok, err)
+		}
+	}
+}
