@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/containerd/containerd/v2/pkg/shim"
@@ -16,6 +17,7 @@ import (
 	"github.com/containerd/log"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/opencontainers/runtime-spec/specs-go/features"
+	"golang.org/x/sync/singleflight"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/containerd-lite/containerd-lite/plugin/config"
@@ -51,7 +53,7 @@ func newMachine(ctx context.Context, deps Deps, door *runtime.Client, facts host
 	facts.AppArmor = facts.AppArmor && !r.DisableApparmor
 	return machine{
 		facts:     facts,
-		features:  readFeatures(ctx, door, r),
+		features:  readFeatures(ctx, r, askShim(door)),
 		baseSpecs: deps.BaseSpecs,
 		files:     podFiles{root: deps.RootDir, state: deps.StateDir},
 		options: spec.Options{
@@ -65,32 +67,51 @@ func newMachine(ctx context.Context, deps Deps, door *runtime.Client, facts host
 	}
 }
 
-// readFeatures asks each handler's shim what its OCI runtime can do. A shim that
-// does not say, or is not installed yet, keeps nobody from starting.
-func readFeatures(ctx context.Context, door *runtime.Client, r config.Runtime) map[string]*features.Features {
-	found := map[string]*features.Features{}
-	for _, name := range r.HandlerNames() {
+// readFeatures asks each handler's shim what its OCI runtime can do: all at once, as
+// each answer takes two processes, and the daemon serves only after the last. Equal
+// handlers share one. A shim that does not say, or is not installed yet, keeps nobody
+// from starting.
+func readFeatures(ctx context.Context, r config.Runtime, ask askFeatures) map[string]*features.Features {
+	names := r.HandlerNames()
+	answers := make([]*features.Features, len(names))
+	var equal singleflight.Group
+	var all sync.WaitGroup
+	for i, name := range names {
 		_, handler, err := r.Handler(name)
 		if err != nil {
 			continue
 		}
-		f, err := handlerFeatures(ctx, door, handler)
-		if err != nil {
-			log.G(ctx).WithError(err).WithField("handler", name).Warn("features of the runtime handler are not known")
-		}
-		found[name] = f
+		all.Go(func() {
+			key := fmt.Sprint(handler.Type, " ", handler.Path, " ", handler.Options)
+			answer, err, _ := equal.Do(key, func() (any, error) { return ask(ctx, handler) })
+			if err != nil {
+				log.G(ctx).WithError(err).WithField("handler", name).Warn("features of the runtime handler are not known")
+				return
+			}
+			answers[i] = answer.(*features.Features)
+		})
+	}
+	all.Wait()
+	found := make(map[string]*features.Features, len(names))
+	for i, name := range names {
+		found[name] = answers[i]
 	}
 	return found
 }
 
-func handlerFeatures(ctx context.Context, door *runtime.Client, handler config.Handler) (*features.Features, error) {
-	ctx, cancel := context.WithTimeout(ctx, featuresLimit)
-	defer cancel()
-	options, err := handler.RuntimeOptions()
-	if err != nil {
-		return nil, err
+// askFeatures asks the shim of a handler.
+type askFeatures func(ctx context.Context, handler config.Handler) (*features.Features, error)
+
+func askShim(door *runtime.Client) askFeatures {
+	return func(ctx context.Context, handler config.Handler) (*features.Features, error) {
+		ctx, cancel := context.WithTimeout(ctx, featuresLimit)
+		defer cancel()
+		options, err := handler.RuntimeOptions()
+		if err != nil {
+			return nil, err
+		}
+		return door.Features(ctx, cmp.Or(handler.Path, handler.Type), options)
 	}
-	return door.Features(ctx, cmp.Or(handler.Path, handler.Type), options)
 }
 
 // specs is the step of container creation that looks at the machine.
