@@ -42,6 +42,7 @@ func TestSharing(t *testing.T) {
 			}{
 				{"pods at once", podsAtOnce},
 				{"shared shim killed", sharedShimKilled},
+				{"many execs", manyExecs},
 			} {
 				b.NoLeaks(t, test.name, func(t *testing.T) { test.run(t, s) })
 			}

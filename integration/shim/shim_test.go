@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -23,14 +24,22 @@ import (
 const busybox = "docker.io/library/busybox:latest"
 
 // TestShim needs stock containerd whatever LITE_DAEMON says; LITE_HANDLER=runc runs it with containerd's shim,
-// as a control.
+// as a control, and LITE_SHARING=node with one shim for all.
 func TestShim(t *testing.T) {
-	options := harness.Options{Daemon: harness.Stock, Handler: os.Getenv("LITE_HANDLER")}
+	options := harness.FromEnv()
+	options.Daemon = harness.Stock
 	if options.Handler == "" {
 		options.Handler = harness.HandlerLite
 	}
 	bench := harness.StartWith(t, options)
-	c := ctr{bench, "io.containerd." + options.Handler + ".v2"}
+	c := ctr{bench, []string{"--runtime", "io.containerd." + options.Handler + ".v2"}}
+	if options.Sharing != "" {
+		file := bench.Path("options.toml")
+		if err := os.WriteFile(file, []byte("Sharing = "+options.Sharing), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c.runtime = append(c.runtime, "--runtime-config-path", file)
+	}
 	c.run(t, "images", "pull", "--hosts-dir", bench.Path("certs.d"), busybox)
 	c.run(t, "images", "pull", "--hosts-dir", bench.Path("certs.d"), image.Httpd)
 	for _, test := range []struct {
@@ -59,7 +68,7 @@ func TestShim(t *testing.T) {
 // ctr runs ctr with the shim under test.
 type ctr struct {
 	*harness.Bench
-	runtime string
+	runtime []string // what tells ctr the shim and its options
 }
 
 func (c ctr) try(t *testing.T, args ...string) (string, error) {
@@ -78,8 +87,8 @@ func (c ctr) run(t *testing.T, args ...string) string {
 
 // args are those of `ctr run` with options and then the image, the id and the command.
 func (c ctr) args(options string, id string, command ...string) []string {
-	args := append([]string{"run", "--runtime", c.runtime}, strings.Fields(options)...)
-	return append(append(args, busybox, id), command...)
+	args := slices.Concat([]string{"run"}, c.runtime, strings.Fields(options), []string{busybox, id})
+	return append(args, command...)
 }
 
 // detached runs a container in the background and removes it when the test ends.
