@@ -17,6 +17,7 @@ import (
 	bootapi "github.com/containerd/containerd/api/runtime/bootstrap/v1"
 	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
 	"github.com/containerd/containerd/api/types"
+	runtimeoptions "github.com/containerd/containerd/api/types/runtimeoptions/v1"
 	"github.com/containerd/ttrpc"
 	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
@@ -42,6 +43,8 @@ type host struct {
 	t       *testing.T
 	root    *ocitest.Root
 	sockets string
+	options string // of the runtime, in TOML
+	binary  string // "" for that of the test
 }
 
 func newHost(t *testing.T) *host {
@@ -78,11 +81,14 @@ func (h *host) bundleOf(pod string, args ...string) string {
 }
 
 func (h *host) command(dir, id string, args ...string) *exec.Cmd {
-	self, err := os.Executable()
-	if err != nil {
-		h.t.Fatal(err)
+	binary := h.binary
+	if binary == "" {
+		var err error
+		if binary, err = os.Executable(); err != nil {
+			h.t.Fatal(err)
+		}
 	}
-	cmd := exec.Command(self, append([]string{"-namespace", "ns", "-id", id, "-address", "/c.sock"}, args...)...)
+	cmd := exec.Command(binary, append([]string{"-namespace", "ns", "-id", id, "-address", "/c.sock"}, args...)...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), beShim+"=1", ttrpcAddress+"="+filepath.Join(h.sockets, "c"))
 	return cmd
@@ -90,7 +96,11 @@ func (h *host) command(dir, id string, args ...string) *exec.Cmd {
 
 // start runs the start command as containerd does and returns its answer.
 func (h *host) start(dir, id string) (*bootapi.BootstrapResult, error) {
-	input, err := proto.Marshal(&bootapi.BootstrapParams{InstanceID: id, Namespace: "ns", SocketDir: &h.sockets})
+	params := &bootapi.BootstrapParams{InstanceID: id, Namespace: "ns", SocketDir: &h.sockets}
+	if err := params.AddExtension(&runtimeoptions.Options{ConfigBody: []byte(h.options)}); err != nil {
+		return nil, err
+	}
+	input, err := proto.Marshal(params)
 	if err != nil {
 		return nil, err
 	}
