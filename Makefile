@@ -15,6 +15,9 @@ export LITE_WEBSOCKET ?= $(WEBSOCKET)
 # How long the stress suite goes on.
 export LITE_STRESS ?= 30s
 
+# How many pods the soak runs.
+export LITE_SOAK ?= 100
+
 export PATH := $(PATH):/usr/local/go/bin:/usr/local/sbin:/usr/sbin:/sbin
 SHELL := /bin/bash
 
@@ -26,7 +29,7 @@ UNIT    = $$(go list ./... | grep -v /integration)
 FUZZFOR ?= 10s
 
 .DEFAULT_GOAL := help
-.PHONY: help build race tools test unit integration critest kubelet-test stress lint fuzz demo dev bench bench-raw clean
+.PHONY: help build race tools test unit integration critest kubelet-test stress soak lint fuzz demo dev bench bench-raw clean
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +61,9 @@ kubelet-test: build tools ## a real kubelet v1.37 with static pods: what users d
 
 stress: build tools race ## 100 callers of all lifecycle calls for two minutes, under the race detector
 	LITE_STRESS=2m go run ./integration/count stress -count 1 -timeout 60m ./integration/stress
+
+soak: build tools ## 2 000 pods, ten at once: nothing grows and nothing is left
+	LITE_SOAK=2000 go run ./integration/count soak -count 1 -timeout 60m -run TestSoak ./integration/stress
 
 lint: ## golangci-lint
 	integration/tools.sh lint

@@ -4,8 +4,14 @@ package shim
 
 import (
 	"context"
+	"os"
 	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -37,4 +43,49 @@ func returnMemory(ctx context.Context, calm time.Duration, free func()) {
 			return
 		}
 	}
+}
+
+// free gives back what the heap does not need, and the pages of the binary. Of
+// those most are used at a start only; the kernel keeps them in its cache and
+// maps again the ones that are used next.
+func free() {
+	debug.FreeOSMemory()
+	binary, err := os.Readlink("/proc/self/exe")
+	if err != nil {
+		return
+	}
+	smaps, err := os.ReadFile("/proc/self/smaps")
+	if err != nil {
+		return
+	}
+	for _, m := range unchanged(string(smaps), binary) {
+		_, _, _ = unix.Syscall(unix.SYS_MADVISE, m.start, m.end-m.start, unix.MADV_DONTNEED)
+	}
+}
+
+// mapping is a range of addresses.
+type mapping struct{ start, end uintptr }
+
+// unchanged returns the read-only mappings of a file in which no page differs
+// from the file, as they do after a relocation; see proc_pid_smaps(5).
+func unchanged(smaps, file string) []mapping {
+	var found []mapping
+	var m mapping
+	candidate := false
+	for line := range strings.Lines(smaps) {
+		line = strings.TrimSpace(line)
+		fields := strings.Fields(line)
+		switch {
+		case len(fields) >= 5 && !strings.HasSuffix(fields[0], ":"):
+			first, last, _ := strings.Cut(fields[0], "-")
+			start, errStart := strconv.ParseUint(first, 16, 64)
+			end, errEnd := strconv.ParseUint(last, 16, 64)
+			m = mapping{uintptr(start), uintptr(end)}
+			candidate = errStart == nil && errEnd == nil &&
+				fields[1][1] == '-' && strings.HasSuffix(line, " "+file)
+		case candidate && len(fields) == 3 && fields[0] == "Anonymous:" && fields[1] == "0":
+			found = append(found, m)
+		}
+	}
+	return found
 }

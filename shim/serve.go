@@ -53,6 +53,8 @@ func (r *request) serve(ctx context.Context) error {
 	if err := r.prepare(); err != nil {
 		return err
 	}
+	home := &home{dir: bundle.Dir(r.bundle)}
+	home.openCrash()
 	slot := group.At(r.socket)
 	own, err := os.Lstat(slot.Path())
 	if err != nil {
@@ -66,10 +68,10 @@ func (r *request) serve(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	var running sync.WaitGroup
-	host := &task.Host{Namespace: r.namespace, Children: reap.New(), Events: outbox.New(r.namespace, address)}
+	host := &task.Host{Namespace: r.namespace, Children: reap.New(), Events: outbox.New(r.namespace, address), Deleted: home.follow}
 	running.Go(func() { host.Children.Run(ctx) })
 	running.Go(func() { host.Events.Run(ctx) })
-	running.Go(func() { returnMemory(ctx, calm, debug.FreeOSMemory) })
+	running.Go(func() { returnMemory(ctx, calm, free) })
 
 	end := make(chan struct{})
 	service := task.NewService(host, sharing.Pods(r.pods), func() { close(end) })
@@ -111,10 +113,6 @@ func (r *request) prepare() error {
 	signal.Ignore(unix.SIGPIPE)
 	if err := reap.BecomeSubreaper(); err != nil {
 		return err
-	}
-	if crash, err := os.OpenFile(bundle.Dir(r.bundle).Crash(), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600); err == nil {
-		_ = debug.SetCrashOutput(crash, debug.CrashOptions{})
-		_ = crash.Close()
 	}
 	for _, name := range foreign {
 		if err := os.Unsetenv(name); err != nil {

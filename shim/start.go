@@ -148,13 +148,6 @@ func (r *request) launch(slot group.Slot, socket *os.File, opts option.Options) 
 	return cmd.Process.Release()
 }
 
-// openLog opens the FIFO that containerd reads. As both a reader and a writer
-// the shim keeps what it says while containerd is away, up to what the pipe
-// holds, and is never told that nobody listens.
-func openLog(dir bundle.Dir) (*os.File, error) {
-	return os.OpenFile(dir.Log(), os.O_RDWR|unix.O_NONBLOCK, 0)
-}
-
 // startIsolated starts a command, with a core scheduling cookie of its own if
 // containerd asks for one by SCHED_CORE (prctl(2), PR_SCHED_CORE).
 func startIsolated(cmd *exec.Cmd) error {

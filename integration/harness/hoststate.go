@@ -102,6 +102,9 @@ func (b *Bench) mountsState(state State) error {
 // linksState lists network devices, but for the bench's bridge, which the first pod makes and Close removes.
 func (b *Bench) linksState(state State) error {
 	links, err := netlink.LinkList()
+	for errors.Is(err, netlink.ErrDumpInterrupted) { // a device came or went while the kernel listed them
+		links, err = netlink.LinkList()
+	}
 	for _, link := range links {
 		if b.Network == nil || link.Attrs().Name != b.Network.Bridge {
 			state["link"] = append(state["link"], link.Type()+" "+link.Attrs().Name)

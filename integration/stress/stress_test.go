@@ -43,14 +43,14 @@ func TestStress(t *testing.T) {
 	for i := range pods {
 		r.places = append(r.places, &place{config: podConfig(bench, i)})
 	}
-	held := r.held()
+	held := heldBy(t, bench)
 	events := r.subscribe()
 	fmt.Printf("report: stress: seed %d, %s\n", seed, duration)
 	r.do(duration, seed)
 	r.removeAll()
 	r.checkEvents(events)
 	if err := harness.Await(t.Context(), func() error {
-		if now := r.held(); !slices.Equal(now, held) {
+		if now := heldBy(t, bench); !slices.Equal(now, held) {
 			return fmt.Errorf("the daemon holds open %v, at the start %v", now, held)
 		}
 		return nil
@@ -142,16 +142,17 @@ func (r *run) removeAll() {
 	}
 }
 
-// held are the files below the bench's root that the daemon has open: of a pod or container that is gone it may
+// heldBy are the files below the bench's root that the daemon has open: of a pod or container that is gone it may
 // hold neither a pipe nor a namespace nor a log.
-func (r *run) held() []string {
-	fds, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", r.bench.Daemon.PID()))
+func heldBy(t *testing.T, bench *harness.Bench) []string {
+	t.Helper()
+	fds, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", bench.Daemon.PID()))
 	if err != nil {
-		r.Fatal(err)
+		t.Fatal(err)
 	}
 	var files []string
 	for _, fd := range fds {
-		if file, err := os.Readlink(fd); err == nil && strings.HasPrefix(file, r.bench.Root) {
+		if file, err := os.Readlink(fd); err == nil && strings.HasPrefix(file, bench.Root) {
 			files = append(files, file)
 		}
 	}

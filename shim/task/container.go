@@ -50,6 +50,9 @@ type Host struct {
 	Namespace string
 	Children  *reap.Reaper
 	Events    *outbox.Outbox
+	// Deleted is called after the deletion of a task, and can ask for the bundles of
+	// those that are left. It may be nil.
+	Deleted func(bundles func() []bundle.Dir)
 }
 
 // container is one container and its processes.

@@ -14,6 +14,7 @@ import (
 	"github.com/containerd/ttrpc"
 
 	"github.com/containerd-lite/containerd-lite/internal/sharing"
+	"github.com/containerd-lite/containerd-lite/shim/bundle"
 )
 
 const (
@@ -162,6 +163,19 @@ func (g *registry) forget(id, execID string, response *taskapi.DeleteResponse) {
 		delete(g.tasks, id)
 		g.checkIdleLocked()
 	}
+}
+
+// bundles returns the bundles of the tasks, in no order.
+func (g *registry) bundles() []bundle.Dir {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var dirs []bundle.Dir
+	for _, e := range g.tasks {
+		if e.container != nil {
+			dirs = append(dirs, e.container.bundle)
+		}
+	}
+	return dirs
 }
 
 // recall returns the result of an earlier deletion, or nil.

@@ -220,6 +220,9 @@ func (s *Service) Delete(ctx context.Context, r *taskapi.DeleteRequest) (*taskap
 	}
 	return c.delete(ctx, p, func(response *taskapi.DeleteResponse) {
 		s.tasks.forget(r.ID, r.ExecID, response)
+		if p.isInit() && s.host.Deleted != nil {
+			s.host.Deleted(s.tasks.bundles)
+		}
 	})
 }
 

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package shim
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
+	"golang.org/x/sys/unix"
+)
+
+// The log of a shim goes to the bundle of its first task, which can be gone long
+// before the shim is.
+func TestLogMovesOn(t *testing.T) {
+	h := newHost(t)
+	bundles := map[string]string{}
+	var client taskapi.TTRPCTaskService
+	for _, id := range []string{"a", "b", "c"} {
+		bundles[id] = h.bundleOf("pod", "true")
+		if err := unix.Mkfifo(filepath.Join(bundles[id], "log"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		client, _ = h.client(h.mustStart(bundles[id], id))
+		h.create(client, bundles[id], id)
+	}
+	connected, err := client.Connect(t.Context(), &taskapi.ConnectRequest{ID: "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect := func(id string) {
+		t.Helper()
+		to, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/2", connected.ShimPid))
+		if err != nil || to != filepath.Join(bundles[id], "log") {
+			t.Errorf("the log goes to %s, %v, want that of %s", to, err, id)
+		}
+		if _, err := os.Stat(filepath.Join(bundles[id], "shim-crash.log")); err != nil {
+			t.Errorf("last words: %v", err)
+		}
+	}
+	remove := func(id string) {
+		t.Helper()
+		if _, err := client.Wait(t.Context(), &taskapi.WaitRequest{ID: id}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := client.Delete(t.Context(), &taskapi.DeleteRequest{ID: id}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expect("a")
+	remove("b")
+	expect("a")
+	remove("a")
+	expect("c")
+}
