@@ -8,8 +8,9 @@ import (
 	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
 )
 
-// maxHistory bounds the results that are kept for clients that ask twice.
-const maxHistory = 32
+// maxHistory bounds the results that are kept for clients that ask twice. Of a
+// shim with many pods the execs of all count.
+const maxHistory = 128
 
 // history holds the results of the latest deletions, the oldest first.
 type history []pastProcess
