@@ -42,18 +42,20 @@ func (s *Service) reopenLog(_ context.Context, r *taskapi.ConnectRequest) (*empt
 func (s *Service) follow(name string) ttrpc.Stream {
 	return ttrpc.Stream{
 		StreamingServer: true,
-		Handler: func(ctx context.Context, stream ttrpc.StreamServer) (any, error) {
+		Handler: func(ctx context.Context, stream ttrpc.StreamServer) (_ any, err error) {
+			defer func() { err = toGRPC(err) }()
+			defer rescue(ctx, name, &err)
 			r := new(taskapi.ConnectRequest)
 			if err := stream.RecvMsg(r); err != nil {
 				return nil, err
 			}
 			c, err := s.tasks.get(r.ID)
 			if err != nil {
-				return nil, toGRPC(err)
+				return nil, err
 			}
-			return nil, toGRPC(c.init.streams.Follow(ctx, name, func(chunk []byte) error {
+			return nil, c.init.streams.Follow(ctx, name, func(chunk []byte) error {
 				return stream.SendMsg(wrapperspb.Bytes(chunk))
-			}))
+			})
 		},
 	}
 }

@@ -113,3 +113,14 @@ func TestNoLogToFollow(t *testing.T) {
 	wantClass(t, err, errdefs.IsFailedPrecondition, "failed precondition")
 	wantClass(t, s.reopenLog("web"), errdefs.IsFailedPrecondition, "failed precondition")
 }
+
+// broken is a stream whose reader panics.
+type broken struct{ ttrpc.StreamServer }
+
+func (broken) RecvMsg(any) error { panic("boom") }
+
+func TestPanicOfAStreamIsInternal(t *testing.T) {
+	s := newShim(t)
+	_, err := s.service.follow("stdout").Handler(t.Context(), broken{})
+	wantClass(t, err, errdefs.IsInternal, "internal")
+}

@@ -112,14 +112,18 @@ func method[Request, Response any](call func(context.Context, *Request) (*Respon
 // intercept gives every error its code, and turns a panic into an error of
 // the one call that met it.
 func intercept(ctx context.Context, unmarshal ttrpc.Unmarshaler, info *ttrpc.UnaryServerInfo, call ttrpc.Method) (response any, err error) {
-	defer func() {
-		if cause := recover(); cause != nil {
-			log.G(ctx).WithField("method", info.FullMethod).Errorf("panic: %v\n%s", cause, debug.Stack())
-			err = fmt.Errorf("%s: panic: %v: %w", info.FullMethod, cause, errdefs.ErrInternal)
-		}
-		err = toGRPC(err)
-	}()
+	defer func() { err = toGRPC(err) }()
+	defer rescue(ctx, info.FullMethod, &err)
 	return call(ctx, unmarshal)
+}
+
+// rescue, deferred, turns a panic into an error: what meets one call must not end
+// the containers of all.
+func rescue(ctx context.Context, call string, err *error) {
+	if cause := recover(); cause != nil {
+		log.G(ctx).WithField("method", call).Errorf("panic: %v\n%s", cause, debug.Stack())
+		*err = fmt.Errorf("%s: panic: %v: %w", call, cause, errdefs.ErrInternal)
+	}
 }
 
 // toGRPC gives an error its code.
