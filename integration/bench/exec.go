@@ -14,7 +14,7 @@ import (
 )
 
 // execRuns is how often the command of an exec probe runs, per round and daemon.
-const execRuns = 60
+const execRuns = 40
 
 func execs(ctx context.Context, s *session) error {
 	config := s.bench.PodConfig("exec")

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 
 	"github.com/containerd-lite/containerd-lite/integration/harness"
 	"github.com/containerd-lite/containerd-lite/integration/image"
@@ -17,6 +18,7 @@ type load struct {
 	name    string // what -rows matches
 	run     func(ctx context.Context, s *session) error
 	tracing bool // the daemon runs under strace
+	once    bool // in the first round only
 	raw     bool // a limit: the daemon only lends a bundle and a network
 	sharing bool // also for containerd-lite whose pods share a shim
 }
@@ -31,7 +33,7 @@ func loads() []load {
 		{name: "node"}, // of stages
 		{name: "log", run: logs},
 		{name: "pull", run: pulls()},
-		{name: "life", run: countLife, tracing: true},
+		{name: "life", run: countLife, tracing: true, once: true},
 	}
 }
 
@@ -62,7 +64,7 @@ func loadNames() []string {
 			names = append(names, s.name())
 		}
 	}
-	return names
+	return slices.Compact(names)
 }
 
 // daemon is one of those that are compared.
@@ -98,6 +100,7 @@ type session struct {
 	bench  *harness.Bench
 	client *harness.CRI
 	daemon string
+	round  int // from 0
 	into   *results
 }
 
@@ -106,12 +109,12 @@ func (s *session) record(row, unit string, value float64) { s.into.add(row, unit
 
 // measure starts the daemon, runs one load, and ends with the leak check. What that finds is kept with the results: the
 // other loads are worth measuring all the same.
-func (d daemon) measure(ctx context.Context, l load, into *results) error {
+func (d daemon) measure(ctx context.Context, l load, round int, into *results) error {
 	bench, err := harness.New(ctx, d.options)
 	if err != nil {
 		return err
 	}
-	s := &session{bench: bench, daemon: d.name, into: into}
+	s := &session{bench: bench, daemon: d.name, round: round, into: into}
 	err = s.run(ctx, l)
 	// Whoever interrupts the bench leaves nothing behind.
 	ctx = context.WithoutCancel(ctx)

@@ -66,9 +66,12 @@ func run(rounds int, rows string, raw bool) error {
 func measure(ctx context.Context, rounds int, loads []load, into *results) error {
 	for round := range rounds {
 		for _, l := range loads {
+			if l.once && round > 0 {
+				continue
+			}
 			for _, d := range l.daemons() {
 				progress("round %d of %d: %s: %s", round+1, rounds, l.name, d.name)
-				if err := d.measure(ctx, l, into); err != nil {
+				if err := d.measure(ctx, l, round, into); err != nil {
 					return fmt.Errorf("%s: %s: %w", d.name, l.name, err)
 				}
 			}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -20,20 +21,24 @@ type stage struct {
 	what    string
 	pods    int
 	measure func(ctx context.Context, n *node) error
-	sharing bool // also for containerd-lite whose pods share a shim
+	on      []string // daemons
+	once    bool     // in the first round only: it takes long, and no goal needs more
 }
 
 // stages are in the order of a node that fills up.
 func stages() []stage {
+	both := []string{stock, lite}
 	return []stage{
-		{what: "lists", pods: 10, measure: lists},
-		{what: "memory", pods: 40, measure: memory, sharing: true},
-		{what: "lists", pods: 50, measure: lists},
-		{what: "lists", pods: 100, measure: lists},
-		{what: "orphan", pods: 100, measure: orphan},
-		{what: "idle", pods: 100, measure: idle},
-		{what: "memory", pods: 100, measure: memory, sharing: true},
-		{what: "restart", pods: 100, measure: restart},
+		{what: "lists", pods: 10, measure: lists, on: both},
+		{what: "memory", pods: 40, measure: memory, on: []string{stock, lite, shared}},
+		{what: "lists", pods: 50, measure: lists, on: both},
+		{what: "lists", pods: 100, measure: lists, on: both},
+		{what: "orphan", pods: 100, measure: orphan, on: both},
+		{what: "idle", pods: 100, measure: idle, on: both},
+		{what: "memory", pods: 100, measure: memory, on: both},
+		{what: "memory", pods: 100, measure: memory, on: []string{shared}, once: true},
+		{what: "idle-cri", pods: 100, measure: idleByCRI, on: both, once: true},
+		{what: "restart", pods: 100, measure: restart, on: both},
 	}
 }
 
@@ -47,7 +52,7 @@ func nodeLoad(only *regexp.Regexp) load {
 	for _, s := range stages() {
 		if only.MatchString(s.name()) {
 			chosen = append(chosen, s)
-			l.sharing = l.sharing || s.sharing
+			l.sharing = l.sharing || slices.Contains(s.on, shared)
 		}
 	}
 	if len(chosen) > 0 {
@@ -59,7 +64,7 @@ func nodeLoad(only *regexp.Regexp) load {
 func fillNode(ctx context.Context, s *session, chosen []stage) error {
 	n := &node{session: s}
 	for _, stage := range chosen {
-		if s.daemon == shared && !stage.sharing {
+		if !slices.Contains(stage.on, s.daemon) || stage.once && s.round > 0 {
 			continue
 		}
 		if err := n.fill(ctx, stage.pods); err != nil {

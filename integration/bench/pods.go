@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	serialPods = 30 // that come and go one after the other, per round and daemon
+	serialPods = 20 // that come and go one after the other, per round and daemon
 	inFlight   = 10 // pods that come and go at the same time
 	flightPods = 60 // that do so, per round and daemon
 )
