@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
 	"strconv"
 	"strings"
 	"time"
@@ -15,34 +16,59 @@ import (
 )
 
 const (
-	// gcPercent makes the collector start at 2 MiB instead of 4. A shim that has
-	// started a pod is at 1 MiB, and most never collect, which saves another
-	// 1.5 MiB: what the collector keeps for itself once it has run.
-	gcPercent = 50
+	// headroom is what the shim may take until garbage is collected, in bytes.
+	// The Go runtime leaves 1 MiB of it unused. The start of a pod takes less, so
+	// that most shims never collect: what the collector keeps for itself once it
+	// has run is another 1.4 MiB.
+	headroom = 3 << 20
 
-	// calm is the time between a collection, which means that there was
-	// something to do, and giving back what it freed.
+	// calm is the time without a collection after which memory is given back.
 	calm = 10 * time.Second
 )
 
-// returnMemory calls free some time after each collection of garbage, until ctx
-// ends. Between two there is nothing to give back, so nothing wakes up.
-func returnMemory(ctx context.Context, calm time.Duration, free func()) {
+// keepMemory bounds what the shim takes from the system, until ctx ends. The
+// collector is told to run by a limit alone: with a percentage it also runs
+// every two minutes in a shim that has nothing to do.
+func keepMemory(ctx context.Context) {
+	debug.SetGCPercent(-1)
+	limit := func() { debug.SetMemoryLimit(taken() + headroom) }
+	watchMemory(ctx, calm, limit, free)
+}
+
+// watchMemory calls limit at first and after each collection, and free once
+// there was none for some time. Between bursts of work nothing wakes up.
+func watchMemory(ctx context.Context, calm time.Duration, limit, free func()) {
+	quiet := time.NewTimer(calm)
+	quiet.Stop() // nothing to give back yet
+	defer quiet.Stop()
+	limit()
 	for {
-		collected := make(chan struct{})
-		runtime.AddCleanup(new([64]byte), func(c chan struct{}) { close(c) }, collected)
 		select {
-		case <-collected:
-		case <-ctx.Done():
-			return
-		}
-		select {
-		case <-time.After(calm):
+		case <-collection():
+			limit()
+			quiet.Reset(calm)
+		case <-quiet.C:
 			free()
+			limit()
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// collection returns a channel that is closed after the next collection.
+func collection() <-chan struct{} {
+	collected := make(chan struct{})
+	runtime.AddCleanup(new([64]byte), func(c chan struct{}) { close(c) }, collected)
+	return collected
+}
+
+// taken returns what counts for the memory limit, in bytes, see
+// debug.SetMemoryLimit.
+func taken() int64 {
+	samples := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
+	metrics.Read(samples)
+	return int64(samples[0].Value.Uint64()) - int64(samples[1].Value.Uint64())
 }
 
 // free gives back what the heap does not need, and the pages of the binary. Of

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"testing"
@@ -14,20 +15,25 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestReturnMemory(t *testing.T) {
+func TestWatchMemory(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
-	freed := make(chan struct{})
+	limited, freed := make(chan struct{}), make(chan struct{})
 	var running sync.WaitGroup
-	running.Go(func() { returnMemory(ctx, 0, func() { freed <- struct{}{} }) })
+	running.Go(func() {
+		watchMemory(ctx, 0, func() { limited <- struct{}{} }, func() { freed <- struct{}{} })
+	})
+	<-limited
 	for range 3 {
-		collectUntil(freed)
+		collectUntil(limited) // more may be taken at once
+		<-freed
+		<-limited // and what was given back must not be taken again
 	}
 	stop()
 	running.Wait()
 }
 
 // collectUntil collects garbage until told: the first collection can come
-// before returnMemory waits for one.
+// before it is waited for.
 func collectUntil(told <-chan struct{}) {
 	for {
 		runtime.GC()
@@ -36,6 +42,23 @@ func collectUntil(told <-chan struct{}) {
 			return
 		default:
 		}
+	}
+}
+
+func TestTaken(t *testing.T) {
+	before := taken()
+	block := make([]byte, 64<<20)
+	for i := 0; i < len(block); i += 4096 {
+		block[i] = 1
+	}
+	if grown := taken() - before; grown < 60<<20 {
+		t.Errorf("64 MiB more, and %d bytes are taken", grown)
+	}
+	runtime.KeepAlive(block)
+	with := taken()
+	debug.FreeOSMemory()
+	if shrunk := with - taken(); shrunk < 60<<20 {
+		t.Errorf("64 MiB given back, and %d bytes less are taken", shrunk)
 	}
 }
 

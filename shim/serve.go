@@ -10,7 +10,6 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -71,7 +70,7 @@ func (r *request) serve(ctx context.Context) error {
 	host := &task.Host{Namespace: r.namespace, Children: reap.New(), Events: outbox.New(r.namespace, address), Deleted: home.follow}
 	running.Go(func() { host.Children.Run(ctx) })
 	running.Go(func() { host.Events.Run(ctx) })
-	running.Go(func() { returnMemory(ctx, calm, free) })
+	running.Go(func() { keepMemory(ctx) })
 
 	end := make(chan struct{})
 	service := task.NewService(host, sharing.Pods(r.pods), func() { close(end) })
@@ -107,7 +106,6 @@ func inherit() (net.Listener, error) {
 // prepare makes this process a shim.
 func (r *request) prepare() error {
 	setLog(r.debug)
-	debug.SetGCPercent(gcPercent)
 	oci.WaitInPoller()
 	// A broken pipe is an error of the stream that it happens to.
 	signal.Ignore(unix.SIGPIPE)
