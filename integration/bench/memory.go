@@ -14,7 +14,7 @@ import (
 
 // settleFor is how long a node idles, with the poll of a kubelet, before its memory is looked at: the shim of stock
 // containerd gives memory back every 30 seconds.
-const settleFor = 35 * time.Second
+const settleFor = 31 * time.Second
 
 // settle waits until no pod has come for so long.
 func (n *node) settle(ctx context.Context) error {

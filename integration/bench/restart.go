@@ -12,7 +12,7 @@ import (
 )
 
 // restarts is how often the daemon is started on a full node, per round and daemon.
-const restarts = 3
+const restarts = 2
 
 // restart measures from the start of the daemon's process until ListContainers has every container as running.
 func restart(ctx context.Context, n *node) error {
