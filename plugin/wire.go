@@ -174,6 +174,7 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 		}).Info("CRI is ready")
 		s.server.SetReady()
 		ready()
+		s.images.Sample(ctx)
 		return nil
 	})
 	return group.Wait()

@@ -127,9 +127,10 @@ type Manager struct {
 	workers sync.WaitGroup
 }
 
-// New reads the images that containerd has and starts to follow their changes
-// and to sample disk usage, until Close or the end of ctx. A snapshotter that is
-// configured but not loaded is an error: no container could be made with it.
+// New reads the images that containerd has and starts to follow their changes,
+// until Close or the end of ctx. A snapshotter that is configured but not loaded is
+// an error: no container could be made with it. Disk usage is not known without
+// [Manager.Sample].
 func New(ctx context.Context, opts Options, deps Deps) (*Manager, error) {
 	if opts.StatsPeriod <= 0 {
 		return nil, fmt.Errorf("stats_collect_period: must be above zero: %w", errdefs.ErrInvalidArgument)
@@ -169,7 +170,6 @@ func New(ctx context.Context, opts Options, deps Deps) (*Manager, error) {
 		return nil, err
 	}
 	m.workers.Go(func() { m.watch(ctx, feed) })
-	m.workers.Go(func() { m.sampler.run(ctx) })
 	return m, nil
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
 )
@@ -21,6 +22,12 @@ type Usage struct {
 	Bytes, Inodes uint64
 	// At is when it was measured.
 	At time.Time
+}
+
+// Sample measures disk usage, at once and then each period, until ctx ends. It walks
+// every writable layer: a daemon that starts has better to do.
+func (m *Manager) Sample(ctx context.Context) {
+	m.sampler.run(namespaces.WithNamespace(ctx, namespace))
 }
 
 // SnapshotUsage returns the disk usage of a snapshot, such as the writable layer
