@@ -96,6 +96,9 @@ func (g *registry) stopTimers() {
 	for id := range g.guests {
 		g.dismissLocked(id)
 	}
+	for _, timer := range g.leaving {
+		timer.Stop()
+	}
 	if g.idle != nil {
 		g.idle.Stop()
 	}

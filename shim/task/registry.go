@@ -21,6 +21,10 @@ const (
 	// guestTimeout is how long the shim waits for a task that was announced.
 	guestTimeout = time.Minute
 
+	// answerTimeout is how long the answer to a deletion may take at most to leave
+	// the shim.
+	answerTimeout = time.Second
+
 	// idleTimeout is how long the shim stays with no task, no guest and no
 	// connection, should containerd never have told it to end.
 	idleTimeout = 30 * time.Second
@@ -37,6 +41,8 @@ type registry struct {
 	// Guarded by mu.
 	tasks   map[string]entry
 	guests  map[string]*time.Timer // tasks that will come
+	leaving map[string]*time.Timer // deleted tasks whose answer may be under way
+	told    bool                   // to end, once that is so
 	past    history                // results of deletions
 	conns   int
 	idle    *time.Timer
@@ -51,10 +57,11 @@ type entry struct {
 
 func newRegistry(pods sharing.Pods, retire func()) *registry {
 	return &registry{
-		pods:   pods,
-		retire: retire,
-		tasks:  make(map[string]entry),
-		guests: make(map[string]*time.Timer),
+		pods:    pods,
+		retire:  retire,
+		tasks:   make(map[string]entry),
+		guests:  make(map[string]*time.Timer),
+		leaving: make(map[string]*time.Timer),
 	}
 }
 
@@ -133,6 +140,7 @@ func (g *registry) reserve(id, pod string) error {
 		return fmt.Errorf("container %s: task: %w", id, errdefs.ErrAlreadyExists)
 	}
 	g.tasks[id] = entry{pod: pod}
+	g.told = false
 	g.dismissLocked(id)
 	g.past.drop(id)
 	return nil
@@ -161,8 +169,24 @@ func (g *registry) forget(id, execID string, response *taskapi.DeleteResponse) {
 	g.past.add(id, execID, response)
 	if execID == "" {
 		delete(g.tasks, id)
+		g.partLocked(id)
 		g.checkIdleLocked()
 	}
+}
+
+// partLocked keeps the shim from ending before the answer to the deletion of a
+// task has arrived. containerd tells each task's shim to end once it has, but the
+// word of another task may come in between, and ttrpc closes a connection on
+// which an answer is being made.
+func (g *registry) partLocked(id string) {
+	g.leaving[id] = time.AfterFunc(answerTimeout, func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		delete(g.leaving, id)
+		if g.told {
+			g.leaveLocked()
+		}
+	})
 }
 
 // bundles returns the bundles of the tasks, in no order.
@@ -190,6 +214,11 @@ func (g *registry) leave(id string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.dismissLocked(id)
+	if timer := g.leaving[id]; timer != nil {
+		timer.Stop()
+		delete(g.leaving, id)
+	}
+	g.told = true
 	g.leaveLocked()
 }
 
@@ -200,7 +229,9 @@ func (g *registry) leaveLocked() {
 	}
 }
 
-func (g *registry) unusedLocked() bool { return len(g.tasks) == 0 && len(g.guests) == 0 }
+func (g *registry) unusedLocked() bool {
+	return len(g.tasks) == 0 && len(g.guests) == 0 && len(g.leaving) == 0
+}
 
 // checkIdleLocked is called whenever somebody has gone.
 func (g *registry) checkIdleLocked() {

@@ -4,6 +4,8 @@ package task
 
 import (
 	"testing"
+	"testing/synctest"
+	"time"
 
 	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
 	"github.com/containerd/errdefs"
@@ -60,6 +62,52 @@ func TestShutdownWaitsForGuests(t *testing.T) {
 	s.shutdown("web")
 	<-s.retired
 	wantClass(t, join("db"), errdefs.IsUnavailable, "unavailable")
+}
+
+// The word of a container does not end the shim while the answer to the deletion of the last task is under way.
+func TestShutdownWaitsForAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ended := false
+		g := newRegistry(sharing.Pod, func() { ended = true })
+		for _, id := range []string{"pod", "web"} {
+			if err := g.reserve(id, "pod"); err != nil {
+				t.Fatal(err)
+			}
+			g.forget(id, "", &taskapi.DeleteResponse{})
+		}
+		g.leave("web")
+		synctest.Wait()
+		if ended {
+			t.Fatal("the shim ended before containerd had the answer for the pod")
+		}
+		g.leave("pod")
+		synctest.Wait()
+		if !ended {
+			t.Error("the shim stays with nothing left to do")
+		}
+		g.stopTimers()
+	})
+}
+
+// Some containerds tell the shim to end for the last task of a pod only.
+func TestShutdownThatComesOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ended := false
+		g := newRegistry(sharing.Pod, func() { ended = true })
+		for _, id := range []string{"web", "pod"} {
+			if err := g.reserve(id, "pod"); err != nil {
+				t.Fatal(err)
+			}
+			g.forget(id, "", &taskapi.DeleteResponse{})
+		}
+		g.leave("pod")
+		time.Sleep(answerTimeout)
+		synctest.Wait()
+		if !ended {
+			t.Error("the shim waits for a word that does not come")
+		}
+		g.stopTimers()
+	})
 }
 
 func TestIdleNeedsNobody(t *testing.T) {
