@@ -3,7 +3,10 @@
 package shim
 
 import (
+	"bufio"
+	"bytes"
 	"context"
+	"io"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -20,9 +23,10 @@ const (
 	// The Go runtime leaves 1 MiB of it unused. The start of a pod takes less, so
 	// that most shims never collect: what the collector keeps for itself once it
 	// has run is another 1.4 MiB.
-	headroom = 3 << 20
+	headroom = 4 << 20
 
-	// calm is the time without a collection after which memory is given back.
+	// calm is the time since the start, and later since a collection, after which
+	// memory is given back.
 	calm = 10 * time.Second
 )
 
@@ -36,19 +40,21 @@ func keepMemory(ctx context.Context) {
 }
 
 // watchMemory calls limit at first and after each collection, and free once
-// there was none for some time. Between bursts of work nothing wakes up.
-func watchMemory(ctx context.Context, calm time.Duration, limit, free func()) {
+// there was none for some time; collected tells whether there ever was one.
+// Between bursts of work nothing wakes up.
+func watchMemory(ctx context.Context, calm time.Duration, limit func(), free func(collected bool)) {
 	quiet := time.NewTimer(calm)
-	quiet.Stop() // nothing to give back yet
 	defer quiet.Stop()
+	collected := false
 	limit()
 	for {
 		select {
 		case <-collection():
+			collected = true
 			limit()
 			quiet.Reset(calm)
 		case <-quiet.C:
-			free()
+			free(collected)
 			limit()
 		case <-ctx.Done():
 			return
@@ -66,25 +72,30 @@ func collection() <-chan struct{} {
 // taken returns what counts for the memory limit, in bytes, see
 // debug.SetMemoryLimit.
 func taken() int64 {
+	// runtime.ReadMemStats says the same, and leaves half a MiB behind.
 	samples := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
 	metrics.Read(samples)
 	return int64(samples[0].Value.Uint64()) - int64(samples[1].Value.Uint64())
 }
 
-// free gives back what the heap does not need, and the pages of the binary. Of
-// those most are used at a start only; the kernel keeps them in its cache and
-// maps again the ones that are used next.
-func free() {
-	debug.FreeOSMemory()
+// free gives back the pages of the binary. Of those most are used at a start
+// only; the kernel keeps them in its cache and maps again the ones that are used
+// next. What the heap does not need goes back, too, unless the collector has
+// never run: it would keep more for itself than it frees.
+func free(collected bool) {
+	if collected {
+		debug.FreeOSMemory()
+	}
 	binary, err := os.Readlink("/proc/self/exe")
 	if err != nil {
 		return
 	}
-	smaps, err := os.ReadFile("/proc/self/smaps")
+	smaps, err := os.Open("/proc/self/smaps")
 	if err != nil {
 		return
 	}
-	for _, m := range unchanged(string(smaps), binary) {
+	defer smaps.Close()
+	for _, m := range unchanged(smaps, binary) {
 		_, _, _ = unix.Syscall(unix.SYS_MADVISE, m.start, m.end-m.start, unix.MADV_DONTNEED)
 	}
 }
@@ -93,25 +104,35 @@ func free() {
 type mapping struct{ start, end uintptr }
 
 // unchanged returns the read-only mappings of a file in which no page differs
-// from the file, as they do after a relocation; see proc_pid_smaps(5).
-func unchanged(smaps, file string) []mapping {
+// from the file, as they do after a relocation; see proc_pid_smaps(5). It leaves
+// little garbage: who calls it wants to have less.
+func unchanged(smaps io.Reader, file string) []mapping {
 	var found []mapping
 	var m mapping
-	candidate := false
-	for line := range strings.Lines(smaps) {
-		line = strings.TrimSpace(line)
-		fields := strings.Fields(line)
-		switch {
-		case len(fields) >= 5 && !strings.HasSuffix(fields[0], ":"):
-			first, last, _ := strings.Cut(fields[0], "-")
-			start, errStart := strconv.ParseUint(first, 16, 64)
-			end, errEnd := strconv.ParseUint(last, 16, 64)
-			m = mapping{uintptr(start), uintptr(end)}
-			candidate = errStart == nil && errEnd == nil &&
-				fields[1][1] == '-' && strings.HasSuffix(line, " "+file)
-		case candidate && len(fields) == 3 && fields[0] == "Anonymous:" && fields[1] == "0":
-			found = append(found, m)
+	readOnly := false
+	lines := bufio.NewScanner(smaps)
+	for lines.Scan() {
+		switch line := lines.Bytes(); {
+		case bytes.HasPrefix(line, []byte("Anonymous:")):
+			if readOnly && bytes.Equal(bytes.Fields(line)[1], []byte("0")) {
+				found = append(found, m)
+			}
+		case bytes.HasSuffix(line, []byte(" "+file)):
+			m, readOnly = parseMapping(lines.Text())
+		case len(line) > 0 && (line[0] < 'A' || line[0] > 'Z'):
+			readOnly = false // the mapping of something else
 		}
 	}
 	return found
+}
+
+// parseMapping reads the first line of a mapping, and tells whether it is
+// read-only.
+func parseMapping(line string) (m mapping, readOnly bool) {
+	addresses, rest, _ := strings.Cut(line, " ")
+	first, last, _ := strings.Cut(addresses, "-")
+	start, errStart := strconv.ParseUint(first, 16, 64)
+	end, errEnd := strconv.ParseUint(last, 16, 64)
+	valid := errStart == nil && errEnd == nil && len(rest) > 1
+	return mapping{uintptr(start), uintptr(end)}, valid && rest[1] == '-'
 }

@@ -17,15 +17,21 @@ import (
 
 func TestWatchMemory(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
-	limited, freed := make(chan struct{}), make(chan struct{})
+	limited, freed := make(chan struct{}), make(chan bool)
 	var running sync.WaitGroup
 	running.Go(func() {
-		watchMemory(ctx, 0, func() { limited <- struct{}{} }, func() { freed <- struct{}{} })
+		watchMemory(ctx, 0, func() { limited <- struct{}{} }, func(collected bool) { freed <- collected })
 	})
+	<-limited
+	if collected := <-freed; collected {
+		t.Error("the heap is given back before there was a collection")
+	}
 	<-limited
 	for range 3 {
 		collectUntil(limited) // more may be taken at once
-		<-freed
+		if collected := <-freed; !collected {
+			t.Error("the heap is not given back after a collection")
+		}
 		<-limited // and what was given back must not be taken again
 	}
 	stop()
@@ -79,7 +85,7 @@ Anonymous:             0 kB
 VmFlags: rd ex mr mw me sd
 `
 	want := []mapping{{0x400000, 0x956000}, {0x956000, 0xfdc000}}
-	if diff := cmp.Diff(want, unchanged(smaps, "/usr/bin/my shim"), cmp.AllowUnexported(mapping{})); diff != "" {
+	if diff := cmp.Diff(want, unchanged(strings.NewReader(smaps), "/usr/bin/my shim"), cmp.AllowUnexported(mapping{})); diff != "" {
 		t.Errorf("mappings (-want +got):\n%s", diff)
 	}
 }
@@ -100,7 +106,7 @@ func TestFree(t *testing.T) {
 		return kib
 	}
 	before := mapped()
-	free()
+	free(true)
 	if after := mapped(); after >= before {
 		t.Errorf("%d KiB of files are mapped, %d were before", after, before)
 	}
