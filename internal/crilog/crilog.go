@@ -40,10 +40,16 @@ const (
 	longestLine = 1 << 20
 
 	// flushSize is how much output is gathered before it goes to the file,
-	// and keepSize the largest buffer that is kept for reuse, in bytes.
+	// keepSize the largest buffer for that which is kept for reuse, and keepRest
+	// the largest for the beginning of a line, in bytes.
 	flushSize = 64 << 10
 	keepSize  = 4 * flushSize
+	keepRest  = 4 << 10
 )
+
+// buffers is shared by all writers of the process, which need one only while
+// they write: most logs rest most of the time.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // Options of a Writer.
 type Options struct {
@@ -68,7 +74,7 @@ type Writer struct {
 
 	mu      sync.Mutex // guards all below, and the rest of each Stream
 	file    *os.File   // nil when closed
-	buf     []byte     // records on their way to the file
+	buf     *[]byte    // records on their way to the file, nil when there are none
 	stamp   []byte     // time of the records of the current Write
 	torn    bool       // the file ends within a record
 	failing bool       // the last write to the file failed
@@ -156,14 +162,18 @@ func (w *Writer) setFileLocked(f *os.File) {
 
 // addLocked adds the record with the content head+tail.
 func (w *Writer) addLocked(stream string, tag byte, head, tail []byte) {
-	w.buf = append(w.buf, w.stamp...)
-	w.buf = append(w.buf, ' ')
-	w.buf = append(w.buf, stream...)
-	w.buf = append(w.buf, ' ', tag, ' ')
-	w.buf = append(w.buf, head...)
-	w.buf = append(w.buf, tail...)
-	w.buf = append(w.buf, '\n')
-	if len(w.buf) >= flushSize {
+	if w.buf == nil {
+		w.buf = buffers.Get().(*[]byte)
+	}
+	buf := append(*w.buf, w.stamp...)
+	buf = append(buf, ' ')
+	buf = append(buf, stream...)
+	buf = append(buf, ' ', tag, ' ')
+	buf = append(buf, head...)
+	buf = append(buf, tail...)
+	buf = append(buf, '\n')
+	*w.buf = buf
+	if len(buf) >= flushSize {
 		w.flushLocked()
 	}
 }
@@ -171,18 +181,20 @@ func (w *Writer) addLocked(stream string, tag byte, head, tail []byte) {
 // flushLocked writes what is gathered. After writes that failed, such as on a
 // full disk, the first that works says how many records are missing before it.
 func (w *Writer) flushLocked() {
-	if len(w.buf) == 0 {
+	if w.buf == nil {
 		return
 	}
 	if w.lost > 0 && w.writeLocked(w.markerLocked()) == 0 {
 		w.lost = 0
 	}
 	if w.lost > 0 {
-		w.lost += bytes.Count(w.buf, []byte{'\n'})
+		w.lost += bytes.Count(*w.buf, []byte{'\n'})
 	} else {
-		w.lost = w.writeLocked(w.buf)
+		w.lost = w.writeLocked(*w.buf)
 	}
-	w.buf = reuse(w.buf)
+	*w.buf = reuse(*w.buf, keepSize)
+	buffers.Put(w.buf)
+	w.buf = nil
 }
 
 func (w *Writer) markerLocked() []byte {
@@ -260,15 +272,16 @@ func (s *Stream) Close() error {
 
 func (s *Stream) recordLocked(tag byte, tail []byte) {
 	s.w.addLocked(s.name, tag, s.rest, tail)
-	s.rest = reuse(s.rest)
+	s.rest = reuse(s.rest, keepRest)
 }
 
 func (w *Writer) stampLocked() {
 	w.stamp = time.Now().AppendFormat(w.stamp[:0], time.RFC3339Nano)
 }
 
-func reuse(b []byte) []byte {
-	if cap(b) > keepSize {
+// reuse empties a buffer, or gives up one that is too large to keep.
+func reuse(b []byte, keep int) []byte {
+	if cap(b) > keep {
 		return nil
 	}
 	return b[:0]
