@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"os/signal"
 	"runtime"
 	"strconv"
 	"strings"
@@ -26,8 +27,10 @@ import (
 )
 
 // start answers with the address of a shim for the task: one that runs, or else
-// a new one.
+// a new one. If there is nobody to take the answer, containerd was killed and the
+// task does not come.
 func (r *request) start(ctx context.Context, stdin io.Reader, stdout io.Writer) error {
+	signal.Ignore(unix.SIGPIPE) // an answer that is not taken is an error
 	params, err := bootstrap.Read(stdin, r.id, r.namespace)
 	if err != nil {
 		return err
@@ -38,17 +41,17 @@ func (r *request) start(ctx context.Context, stdin io.Reader, stdout io.Writer) 
 	if err != nil {
 		return err
 	}
-	if params.Legacy {
-		if err := dir.WriteAddress(slot.Address()); err != nil {
-			return err
-		}
-	}
 	answer, err := params.Answer(slot.Address())
 	if err != nil {
 		return err
 	}
-	_, err = stdout.Write(answer)
-	return err
+	if _, err := stdout.Write(answer); err != nil {
+		return errors.Join(fmt.Errorf("answer to containerd: %w", err), r.callOff(ctx, dir))
+	}
+	if params.Legacy {
+		return dir.WriteAddress(slot.Address())
+	}
+	return nil
 }
 
 // claim joins the shim of the task's pod, or else one that the task may share, or

@@ -4,6 +4,7 @@ package shim
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,8 +13,10 @@ import (
 	"sync"
 	"testing"
 
+	bootapi "github.com/containerd/containerd/api/runtime/bootstrap/v1"
 	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
 	"golang.org/x/sys/unix"
+	"google.golang.org/protobuf/proto"
 )
 
 // However many tasks of a pod start at once, they share one shim, and it ends
@@ -67,6 +70,43 @@ func TestOneShimPerPod(t *testing.T) {
 		t.Errorf("address = %s, want %s", again, addresses[0])
 	}
 	h.client(addresses[0])
+}
+
+// A containerd that was killed does not take the answer. Its shim, which
+// nobody else knows of, ends.
+func TestStartForNobody(t *testing.T) {
+	h := newHost(t)
+	dir := h.bundleOf("pod", "true")
+	fifo := filepath.Join(dir, "log")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	shimLog, err := os.OpenFile(fifo, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer shimLog.Close()
+	taker, answer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Close()
+	taker.Close()
+	params, err := proto.Marshal(&bootapi.BootstrapParams{InstanceID: "a", Namespace: "ns", SocketDir: &h.sockets})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := h.command(dir, "a", "start")
+	cmd.Stdin, cmd.Stdout = bytes.NewReader(params), answer
+	if err := cmd.Run(); err == nil {
+		t.Error("start succeeds without an answer")
+	}
+	if _, err := io.ReadAll(shimLog); err != nil { // until the shim has closed it
+		t.Error(err)
+	}
+	if left, err := os.ReadDir(h.sockets); err != nil || len(left) != 0 {
+		t.Errorf("left in the socket directory: %v, %v", left, err)
+	}
 }
 
 func TestStartReplacesLostShim(t *testing.T) {
