@@ -35,9 +35,12 @@ const (
 // every two minutes in a shim that has nothing to do.
 func keepMemory(ctx context.Context) {
 	debug.SetGCPercent(-1)
-	limit := func() { debug.SetMemoryLimit(taken() + headroom) }
-	watchMemory(ctx, calm, limit, free)
+	watchMemory(ctx, calm, limitMemory, free)
 }
+
+// limitMemory leaves headroom beside what is in use. What is only taken from the
+// system must not count: a shim that is never calm would take more each time.
+func limitMemory() { debug.SetMemoryLimit(used() + headroom) }
 
 // watchMemory calls limit at first and after each collection, and free once
 // there was none for some time; collected tells whether there ever was one.
@@ -69,13 +72,24 @@ func collection() <-chan struct{} {
 	return collected
 }
 
-// taken returns what counts for the memory limit, in bytes, see
-// debug.SetMemoryLimit.
-func taken() int64 {
+// used returns what is in use of that which counts for the memory limit, in bytes
+// (debug.SetMemoryLimit). Garbage that is not swept yet is not in use.
+func used() int64 {
 	// runtime.ReadMemStats says the same, and leaves half a MiB behind.
-	samples := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
+	samples := []metrics.Sample{
+		{Name: "/memory/classes/total:bytes"},
+		{Name: "/memory/classes/heap/released:bytes"},
+		{Name: "/memory/classes/heap/free:bytes"},
+		{Name: "/memory/classes/heap/objects:bytes"},
+		{Name: "/gc/heap/live:bytes"},
+	}
 	metrics.Read(samples)
-	return int64(samples[0].Value.Uint64()) - int64(samples[1].Value.Uint64())
+	bytes := func(i int) int64 { return int64(samples[i].Value.Uint64()) }
+	total, released, free, objects, live := bytes(0), bytes(1), bytes(2), bytes(3), bytes(4)
+	if live == 0 { // nothing was ever collected
+		live = objects
+	}
+	return total - released - free - objects + live
 }
 
 // free gives back the pages of the binary. Of those most are used at a start
