@@ -219,14 +219,13 @@ func networkOptions(r config.Runtime) network.Options {
 		}
 	}
 	return network.Options{
-		BinDirs:             r.CNI.BinDirs,
-		ConfDir:             r.CNI.ConfDir,
-		MaxConfNum:          r.CNI.MaxConfNum,
-		ConfTemplate:        r.CNI.ConfTemplate,
-		Handlers:            handlers,
-		SetupSerially:       r.CNI.SetupSerially,
-		UseInternalLoopback: r.CNI.UseInternalLoopback,
-		IPPref:              r.CNI.IPPref,
+		BinDirs:       r.CNI.BinDirs,
+		ConfDir:       r.CNI.ConfDir,
+		MaxConfNum:    r.CNI.MaxConfNum,
+		ConfTemplate:  r.CNI.ConfTemplate,
+		Handlers:      handlers,
+		SetupSerially: r.CNI.SetupSerially,
+		IPPref:        r.CNI.IPPref,
 	}
 }
 

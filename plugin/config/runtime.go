@@ -112,7 +112,8 @@ type CNI struct {
 	ConfTemplate string `toml:"conf_template"`
 	// IPPref chooses a pod's main address: ipv4 (also when empty), ipv6, or cni for the order of the CNI result.
 	IPPref string `toml:"ip_pref"`
-	// UseInternalLoopback sets lo up without the CNI loopback plugin.
+	// UseInternalLoopback is always so: lo is up from the start of a pod's network
+	// namespace, and the CNI plugin loopback is not run.
 	UseInternalLoopback bool `toml:"use_internal_loopback"`
 }
 

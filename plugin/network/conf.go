@@ -20,8 +20,6 @@ const (
 	// configuration files; the address of eth0 is the pod's.
 	interfacePrefix  = "eth"
 	defaultInterface = "eth0"
-
-	loopbackConf = `{"cniVersion": "0.3.1", "name": "cni-loopback", "plugins": [{"type": "loopback"}]}`
 )
 
 // confExtensions are those of the files in a CNI configuration directory.
@@ -68,14 +66,11 @@ func (n network) info() *gocni.ConfNetwork {
 }
 
 // load reads the directory.
-func (c *conf) load(withLoopback bool) {
+func (c *conf) load() {
 	l := &loaded{}
 	l.networks, l.err = readConfDir(c.dir, c.max)
 	if l.err == nil {
 		l.health = newHealth(l.networks)
-		if withLoopback {
-			l.networks = append([]network{loopbackNetwork()}, l.networks...)
-		}
 	}
 	c.current.Store(l)
 }
@@ -124,12 +119,4 @@ func readConfFile(file string) (*libcni.NetworkConfigList, error) {
 		return nil, errors.New("no plugins in it")
 	}
 	return list, nil
-}
-
-func loopbackNetwork() network {
-	list, err := libcni.NetworkConfFromBytes([]byte(loopbackConf))
-	if err != nil {
-		panic(err) // the text is a constant
-	}
-	return network{ifName: "lo", list: list}
 }

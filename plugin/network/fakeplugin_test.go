@@ -119,7 +119,7 @@ func newSite(t *testing.T, plugins ...string) *site {
 			t.Fatal(err)
 		}
 	}
-	s.opts = Options{BinDirs: []string{s.binDir}, ConfDir: s.confDir, UseInternalLoopback: true, SetupSerially: true}
+	s.opts = Options{BinDirs: []string{s.binDir}, ConfDir: s.confDir, SetupSerially: true}
 	return s
 }
 

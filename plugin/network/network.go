@@ -33,9 +33,8 @@ type Options struct {
 	// Handlers are the configurations of runtime handlers that have their own.
 	Handlers map[string]HandlerConf
 
-	SetupSerially       bool   // attach one network after the other
-	UseInternalLoopback bool   // do not run the CNI plugin loopback
-	IPPref              string // the pod's first address: ipv4 (also ""), ipv6, cni (as reported)
+	SetupSerially bool   // attach one network after the other
+	IPPref        string // the pod's first address: ipv4 (also ""), ipv6, cni (as reported)
 }
 
 // HandlerConf is the CNI configuration of one runtime handler.
@@ -75,7 +74,7 @@ func New(opts Options) *Network {
 		n.confs[name] = c
 	}
 	for _, c := range n.confs {
-		c.load(!opts.UseInternalLoopback)
+		c.load()
 	}
 	return n
 }

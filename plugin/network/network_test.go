@@ -112,9 +112,8 @@ func TestIPPreference(t *testing.T) {
 
 func TestAttachSeveralNetworks(t *testing.T) {
 	for _, serially := range []bool{true, false} {
-		s := newSite(t, "bridge", "macvlan", "loopback")
+		s := newSite(t, "bridge", "macvlan")
 		s.opts.MaxConfNum = 2
-		s.opts.UseInternalLoopback = false
 		s.opts.SetupSerially = serially
 		s.write("10-main.conflist", "main", "1.0.0", adding("bridge"))
 		second := adding("macvlan")
@@ -122,30 +121,20 @@ func TestAttachSeveralNetworks(t *testing.T) {
 		s.write("20-second.conflist", "second", "1.0.0", second)
 		s.write("30-third.conflist", "third", "1.0.0", fakeConf{Type: "missing"})
 		n := s.open()
-		// The loopback configuration of the plugin itself names no trace file.
-		for i, network := range n.conf("").current.Load().networks {
-			if network.ifName == "lo" {
-				list := adding("loopback")
-				list.Trace = s.trace
-				list.Result = json.RawMessage(`{"cniVersion": "1.0.0", "interfaces": [{"name": "lo"}]}`)
-				b, _ := json.Marshal(list)
-				n.conf("").current.Load().networks[i].list.Plugins[0].Bytes = b
-			}
-		}
 		r, err := n.Attach(t.Context(), webPod)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r.IP != "10.1.2.3" || r.CNI.Interfaces["eth1"] == nil || r.CNI.Interfaces["lo"] == nil {
+		if r.IP != "10.1.2.3" || r.CNI.Interfaces["eth1"] == nil {
 			t.Errorf("result %+v", r)
 		}
-		if calls := s.calls(); len(calls) != 3 {
+		if calls := s.calls(); len(calls) != 2 {
 			t.Errorf("calls %q", calls)
 		}
 		if err := n.Detach(t.Context(), webPod); err != nil {
 			t.Fatal(err)
 		}
-		want := []string{"DEL second/macvlan eth1 ", "DEL main/bridge eth0 ", "DEL cni-loopback/loopback lo "}
+		want := []string{"DEL second/macvlan eth1 ", "DEL main/bridge eth0 "}
 		if diff := cmp.Diff(want, s.calls()); diff != "" {
 			t.Errorf("calls of Detach (-want +got):\n%s", diff)
 		}

@@ -60,7 +60,7 @@ func TestConfFromTemplate(t *testing.T) {
 	if diff := cmp.Diff(want, files(t, n.opts.ConfDir)); diff != "" {
 		t.Errorf("configuration (-want +got):\n%s", diff)
 	}
-	n.conf("").load(false)
+	n.conf("").load()
 	if err := n.conf("").current.Load().err; err != nil {
 		t.Errorf("the configuration cannot be used: %v", err)
 	}

@@ -94,7 +94,7 @@ func (n *Network) reload(ctx context.Context, w *fsnotify.Watcher) error {
 		if err := watchNearest(w, filepath.Clean(c.dir)); err != nil {
 			return fmt.Errorf("watch CNI config: %w", err)
 		}
-		c.load(!n.opts.UseInternalLoopback)
+		c.load()
 		if err := c.current.Load().err; err != nil {
 			log.G(ctx).WithError(err).Warn("pods cannot be attached to a network")
 		} else {

@@ -230,7 +230,7 @@ func TestRealPlugins(t *testing.T) {
 		t.Fatal(err)
 	}
 	open := func() *Network {
-		n := New(Options{BinDirs: binDirs, ConfDir: confDir, UseInternalLoopback: true})
+		n := New(Options{BinDirs: binDirs, ConfDir: confDir})
 		n.cni = libcni.NewCNIConfigWithCacheDir(binDirs, filepath.Join(dir, "cache"), n.exec)
 		return n
 	}
