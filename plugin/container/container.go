@@ -151,8 +151,8 @@ type Containerd interface {
 	DeleteContainer(ctx context.Context, id string) error
 	Containers(ctx context.Context, filter string) ([]runtime.Record, error)
 
-	Lease(ctx context.Context) (leased context.Context, release func(context.Context) error, err error)
-	EndLeases(ctx context.Context) error
+	// RenewLease ends what kept the snapshots that no container refers to.
+	RenewLease(ctx context.Context) error
 	PrepareSnapshot(ctx context.Context, s runtime.Snapshot) ([]mount.Mount, error)
 	RemoveSnapshot(ctx context.Context, snapshotter, key string) error
 

@@ -62,7 +62,7 @@ func TestLife(t *testing.T) {
 	f := newMachine()
 	m := newManager(t, f, t.TempDir())
 	id := mustCreate(t, m, "app")
-	want := "check spec\nlease\nunpack\nsnapshot\nmake spec\ncreate container\nrelease lease"
+	want := "check spec\nunpack\nsnapshot\nmake spec\ncreate container"
 	if diff := cmp.Diff(want, f.Trace()); diff != "" {
 		t.Errorf("steps of create (-want +got):\n%s", diff)
 	}
@@ -107,7 +107,7 @@ func TestLife(t *testing.T) {
 
 // Each step of Create fails in turn: nothing is left and the name is free.
 func TestCreateUndoesEveryStep(t *testing.T) {
-	for _, step := range []string{"check spec", "lease", "unpack", "snapshot", "make spec", "create container"} {
+	for _, step := range []string{"check spec", "unpack", "snapshot", "make spec", "create container"} {
 		t.Run(step, func(t *testing.T) {
 			f := newMachine()
 			m := newManager(t, f, t.TempDir())
@@ -474,10 +474,10 @@ func TestStopSignal(t *testing.T) {
 	}
 }
 
-// A lease that a crash left keeps snapshots that nobody knows.
-func TestRecoverEndsLeases(t *testing.T) {
+// What a crash in the middle of a create leaves is a snapshot that nobody knows.
+func TestRecoverRenewsLease(t *testing.T) {
 	f, dir := newMachine(), t.TempDir()
-	if _, _, err := f.Lease(t.Context()); err != nil {
+	if _, err := f.PrepareSnapshot(t.Context(), runtime.Snapshot{}); err != nil {
 		t.Fatal(err)
 	}
 	m := newManager(t, f, dir)

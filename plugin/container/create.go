@@ -112,8 +112,8 @@ func (m *Manager) lookUp(ctx context.Context, p *pod.Record, c *runtimeapi.Conta
 }
 
 // create makes a container and shows it, or undoes what it made. What a crash
-// leaves goes at the next start: strange directories, and the lease that kept the
-// snapshots.
+// leaves goes at the next start: strange directories, and snapshots that no
+// container refers to.
 func (m *Manager) create(ctx context.Context, p *pod.Record, c *runtimeapi.ContainerConfig) (id string, err error) {
 	req, err := m.lookUp(ctx, p, c)
 	if err != nil {
@@ -153,17 +153,8 @@ func (m *Manager) create(ctx context.Context, p *pod.Record, c *runtimeapi.Conta
 
 // build is the list of steps that make a container. Each step pushes its undo
 // before it is done: half a step is undone, too.
-func (m *Manager) build(ctx context.Context, req *request, u *undo.Stack) error {
+func (m *Manager) build(ctx context.Context, req *request, u *undo.Stack) (err error) {
 	r := req.record
-	ctx, release, err := m.Containerd.Lease(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err := release(context.WithoutCancel(ctx)); err != nil {
-			log.G(ctx).WithError(err).WithField("container", r.ID).Warn("lease is left; it expires")
-		}
-	}()
 	u.Push("directories", func(context.Context) error { return m.Dirs.remove(r.ID) })
 	if err := m.Dirs.make(r.ID); err != nil {
 		return err

@@ -132,16 +132,7 @@ func (f *machine) Containers(context.Context, string) (records []runtime.Record,
 	return records, nil
 }
 
-func (f *machine) Lease(ctx context.Context) (context.Context, func(context.Context) error, error) {
-	release := func(context.Context) error { return f.Undoes("release lease", "lease") }
-	err := f.Makes("lease", "lease")
-	if err != nil {
-		f.Lose("lease")
-	}
-	return ctx, release, err
-}
-
-func (f *machine) EndLeases(context.Context) error { f.Lose("lease"); return nil }
+func (f *machine) RenewLease(context.Context) error { f.Lose("snapshot"); return nil }
 
 func (f *machine) PrepareSnapshot(context.Context, runtime.Snapshot) ([]mount.Mount, error) {
 	return f.rootfs, f.Makes("snapshot", "snapshot")

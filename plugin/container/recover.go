@@ -60,7 +60,7 @@ func (m *Manager) Recover(ctx context.Context) error {
 	}
 	_ = group.Wait()
 	// What is mounted goes before the snapshots under it do.
-	if err := errors.Join(m.Dirs.removeStray(known), m.Containerd.EndLeases(ctx)); err != nil {
+	if err := errors.Join(m.Dirs.removeStray(known), m.Containerd.RenewLease(ctx)); err != nil {
 		log.G(ctx).WithError(err).Error("what a crash left of containers stays until the next start")
 	}
 	return nil

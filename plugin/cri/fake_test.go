@@ -117,7 +117,7 @@ func (savedContainers) Spec(context.Context, string) (*specs.Spec, error) {
 	return nil, errdefs.ErrFailedPrecondition
 }
 
-func (savedContainers) EndLeases(context.Context) error { return nil }
+func (savedContainers) RenewLease(context.Context) error { return nil }
 
 func (savedContainers) DeleteTask(context.Context, string) error { return nil }
 

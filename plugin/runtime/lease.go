@@ -5,46 +5,36 @@ package runtime
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/containerd/errdefs"
 )
 
-const (
-	// leaseLabel marks our leases. An empty value would not be kept.
-	leaseLabel = "containerd-lite.io/lease"
-	// leaseExpiry ends the lease of a daemon that never came back.
-	leaseExpiry = 24 * time.Hour
-)
+// snapshotLease is the id of the lease of our snapshots. A snapshot is there before
+// the container that refers to it, and must not be collected as garbage until
+// then. One lease for all costs nothing: a snapshot enters and leaves it in the
+// transaction that makes or removes the snapshot.
+const snapshotLease = "containerd-lite.snapshots"
 
-// Lease returns a context in which everything made is kept from containerd's
-// garbage collection until release is called.
-func (c *Client) Lease(ctx context.Context) (leased context.Context, release func(context.Context) error, err error) {
-	leased, release, err = c.containerd.WithLease(ctx,
-		leases.WithRandomID(), leases.WithExpiration(leaseExpiry), leases.WithLabel(leaseLabel, "create"))
-	if err != nil {
-		return nil, nil, fmt.Errorf("create lease: %w", err)
+// leased returns a context whose snapshots enter the lease, and leave it.
+func leased(ctx context.Context) context.Context { return leases.WithLease(ctx, snapshotLease) }
+
+// RenewLease ends the lease of snapshots that the daemon before this one had, waits
+// until what only it kept is collected, and makes a new one. It is called before
+// the first snapshot is made.
+func (c *Client) RenewLease(ctx context.Context) error {
+	old := leases.Lease{ID: snapshotLease}
+	if err := c.containerd.LeasesService().Delete(ctx, old, leases.SynchronousDelete); err != nil && !errdefs.IsNotFound(err) {
+		return fmt.Errorf("delete lease %s: %w", snapshotLease, err)
 	}
-	return leased, release, nil
+	return c.makeLease(ctx)
 }
 
-// EndLeases ends the leases that a daemon before this one did not live to
-// release, and waits until what only they kept is collected. Nobody may hold one.
-func (c *Client) EndLeases(ctx context.Context) error {
-	store := c.containerd.LeasesService()
-	left, err := store.List(ctx, fmt.Sprintf("labels.%q", leaseLabel))
-	if err != nil {
-		return fmt.Errorf("list leases: %w", err)
-	}
-	for i, l := range left {
-		var opts []leases.DeleteOpt
-		if i == len(left)-1 {
-			opts = append(opts, leases.SynchronousDelete)
-		}
-		if err := store.Delete(ctx, l, opts...); err != nil && !errdefs.IsNotFound(err) {
-			return fmt.Errorf("delete lease %s: %w", l.ID, err)
-		}
+// makeLease makes the lease of snapshots. It is errdefs.ErrAlreadyExists if there
+// is one.
+func (c *Client) makeLease(ctx context.Context) error {
+	if _, err := c.containerd.LeasesService().Create(ctx, leases.WithID(snapshotLease)); err != nil {
+		return fmt.Errorf("create lease %s: %w", snapshotLease, err)
 	}
 	return nil
 }

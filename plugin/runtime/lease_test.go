@@ -10,6 +10,7 @@ import (
 	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/containerd/containerd/v2/core/metadata"
 	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/errdefs"
 	"github.com/google/go-cmp/cmp"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -41,22 +42,21 @@ func prepare(ctx context.Context, t *testing.T, c *Client, keys ...string) {
 	}
 }
 
-// A container keeps its own snapshot and those it was told to keep, and nothing else does.
+// A container keeps its own snapshot and those it was told to keep; the others go with the next daemon.
 func TestContainerKeepsSnapshots(t *testing.T) {
 	c, db, ctx := newMetadata(t)
-	leased, release, err := c.Lease(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	prepare(leased, t, c, "c1", "c1-image-0", "c1-image-1", "stray")
-	err = c.CreateContainer(leased, Container{
+	prepare(ctx, t, c, "c1", "c1-image-0", "c1-image-1", "stray")
+	err := c.CreateContainer(ctx, Container{
 		ID: "c1", Labels: map[string]string{"app": "web"}, Runtime: "io.containerd.lite.v2", Snapshotter: "native",
 		Keeps: []string{"c1-image-0", "c1-image-1"}, Spec: &specs.Spec{},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := release(ctx); err != nil {
+	if diff := cmp.Diff([]string{"c1", "c1-image-0", "c1-image-1", "stray"}, collect(ctx, t, c, db)); diff != "" {
+		t.Errorf("snapshots of this daemon (-want +got):\n%s", diff)
+	}
+	if err := c.RenewLease(ctx); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]string{"c1", "c1-image-0", "c1-image-1"}, collect(ctx, t, c, db)); diff != "" {
@@ -70,26 +70,56 @@ func TestContainerKeepsSnapshots(t *testing.T) {
 	}
 }
 
-// Leases of a daemon that was killed end with the next one's start; those of others do not.
-func TestEndLeases(t *testing.T) {
+// A snapshot that is removed leaves nothing in the lease, which lives as long as the daemon.
+func TestLeaseDoesNotGrow(t *testing.T) {
+	c, _, ctx := newMetadata(t)
+	prepare(ctx, t, c, "kept", "removed")
+	if err := c.RemoveSnapshot(ctx, "native", "removed"); err != nil {
+		t.Fatal(err)
+	}
+	resources, err := c.containerd.LeasesService().ListResources(ctx, leases.Lease{ID: snapshotLease})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]leases.Resource{{ID: "kept", Type: "snapshots/native"}}, resources); diff != "" {
+		t.Errorf("resources of the lease (-want +got):\n%s", diff)
+	}
+}
+
+// Somebody who cleans up leases does not keep pods from starting.
+func TestLeaseIsMadeAgain(t *testing.T) {
+	c, _, ctx := newMetadata(t)
+	if err := c.RenewLease(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.containerd.LeasesService().Delete(ctx, leases.Lease{ID: snapshotLease}); err != nil {
+		t.Fatal(err)
+	}
+	prepare(ctx, t, c, "c1")
+	_, err := c.PrepareSnapshot(ctx, Snapshot{Key: "c2", Snapshotter: "native", Parent: "sha256:absent"})
+	if !errdefs.IsNotFound(err) {
+		t.Errorf("snapshot of an absent parent: %v, want not found", err)
+	}
+}
+
+// The leases of others outlive ours.
+func TestRenewLease(t *testing.T) {
 	c, db, ctx := newMetadata(t)
-	lost, _, err := c.Lease(ctx)
+	prepare(ctx, t, c, "lost")
+	if _, err := c.containerd.LeasesService().Create(ctx, leases.WithID("others")); err != nil {
+		t.Fatal(err)
+	}
+	_, err := c.containerd.SnapshotService("native").Prepare(leases.WithLease(ctx, "others"), "others", "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	prepare(lost, t, c, "lost")
-	others, err := c.containerd.LeasesService().Create(ctx, leases.WithID("others"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	prepare(leases.WithLease(ctx, others.ID), t, c, "others")
 	if diff := cmp.Diff([]string{"lost", "others"}, collect(ctx, t, c, db)); diff != "" {
 		t.Errorf("snapshots with leases (-want +got):\n%s", diff)
 	}
-	if err := c.EndLeases(ctx); err != nil {
+	if err := c.RenewLease(ctx); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]string{"others"}, collect(ctx, t, c, db)); diff != "" {
-		t.Errorf("snapshots after the leases' end (-want +got):\n%s", diff)
+		t.Errorf("snapshots after the lease's end (-want +got):\n%s", diff)
 	}
 }

@@ -30,7 +30,8 @@ type Snapshot struct {
 const remapIDs = "remap-ids"
 
 // PrepareSnapshot makes a snapshot and returns the mounts of the container's
-// root file system.
+// root file system. It is kept until RemoveSnapshot or, if no container refers to
+// it by then, the next RenewLease.
 func (c *Client) PrepareSnapshot(ctx context.Context, s Snapshot) ([]mount.Mount, error) {
 	var opts []snapshots.Opt
 	if len(s.UIDs) > 0 {
@@ -44,7 +45,11 @@ func (c *Client) PrepareSnapshot(ctx context.Context, s Snapshot) ([]mount.Mount
 		}
 		opts = append(opts, containerd.WithUserNSRemapperLabels(s.UIDs, s.GIDs))
 	}
-	mounts, err := c.containerd.SnapshotService(s.Snapshotter).Prepare(ctx, s.Key, s.Parent.String(), opts...)
+	snapshotter := c.containerd.SnapshotService(s.Snapshotter)
+	mounts, err := snapshotter.Prepare(leased(ctx), s.Key, s.Parent.String(), opts...)
+	if errdefs.IsNotFound(err) && c.makeLease(ctx) == nil { // somebody has deleted it
+		mounts, err = snapshotter.Prepare(leased(ctx), s.Key, s.Parent.String(), opts...)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("snapshotter %s: %w", s.Snapshotter, err)
 	}
@@ -54,7 +59,7 @@ func (c *Client) PrepareSnapshot(ctx context.Context, s Snapshot) ([]mount.Mount
 // RemoveSnapshot removes a snapshot; one that does not exist is fine. Its files
 // go with containerd's next garbage collection.
 func (c *Client) RemoveSnapshot(ctx context.Context, snapshotter, key string) error {
-	err := c.containerd.SnapshotService(snapshotter).Remove(ctx, key)
+	err := c.containerd.SnapshotService(snapshotter).Remove(leased(ctx), key)
 	if err != nil && !errdefs.IsNotFound(err) {
 		return fmt.Errorf("snapshot %s in %s: %w", key, snapshotter, err)
 	}
