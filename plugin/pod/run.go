@@ -88,14 +88,11 @@ func (m *Manager) run(ctx context.Context, r *Record) (err error) {
 			m.abandon(ctx, r, &u)
 		}
 	}()
-	u.Push("files", func(context.Context) error { return m.Files.Remove(r.ID) })
-	if err := m.Files.Create(r.ID, r.Config); err != nil {
-		return fmt.Errorf("pod files: %w", err)
-	}
 	u.Push("network", func(ctx context.Context) error { return m.disconnect(ctx, r) })
 	if _, err = m.Namespaces.Pin(ctx, m.pinOptions(r)); err != nil {
 		return fmt.Errorf("namespaces: %w", err)
 	}
+	u.Push("files", func(context.Context) error { return m.Files.Remove(r.ID) })
 	u.Push("task", func(ctx context.Context) error { return m.Tasks.Stop(ctx, r.ID) })
 	if err = m.occupy(ctx, r); err != nil {
 		return err
@@ -111,20 +108,32 @@ func (m *Manager) run(ctx context.Context, r *Record) (err error) {
 	return nil
 }
 
-// occupy attaches the namespaces of a pod to the network and starts its task. A
-// holder needs no more than the namespaces: the two go side by side. Who waits
-// for an init may look at the network in its start, as a virtual machine does.
+// occupy makes the files of a pod, attaches its namespaces to the network and
+// starts its task. A holder needs no more than the namespaces: the three go side by
+// side. Who waits for an init may look at the network in its start, as a virtual
+// machine does.
 func (m *Manager) occupy(ctx context.Context, r *Record) error {
 	if r.HasInit {
+		if err := m.makeFiles(r); err != nil {
+			return err
+		}
 		if err := m.attach(ctx, r); err != nil {
 			return err
 		}
 		return m.startTask(ctx, r)
 	}
 	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return m.makeFiles(r) })
 	group.Go(func() error { return m.attach(ctx, r) })
 	group.Go(func() error { return m.startTask(ctx, r) })
 	return group.Wait()
+}
+
+func (m *Manager) makeFiles(r *Record) error {
+	if err := m.Files.Create(r.ID, r.Config); err != nil {
+		return fmt.Errorf("pod files: %w", err)
+	}
+	return nil
 }
 
 func (m *Manager) attach(ctx context.Context, r *Record) (err error) {
