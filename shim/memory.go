@@ -25,6 +25,10 @@ const (
 	// has run is another 1.4 MiB.
 	headroom = 4 << 20
 
+	// firstLimit is the memory limit until something was collected. Of it a shim uses
+	// close to 5 MiB when it starts; to ask for the number would cost it 33 KiB.
+	firstLimit = 9 << 20
+
 	// calm is the time since the start, and later since a collection, after which
 	// memory is given back.
 	calm = 10 * time.Second
@@ -35,6 +39,7 @@ const (
 // every two minutes in a shim that has nothing to do.
 func keepMemory(ctx context.Context) {
 	debug.SetGCPercent(-1)
+	debug.SetMemoryLimit(firstLimit)
 	watchMemory(ctx, calm, limitMemory, free)
 }
 
@@ -42,14 +47,13 @@ func keepMemory(ctx context.Context) {
 // system must not count: a shim that is never calm would take more each time.
 func limitMemory() { debug.SetMemoryLimit(used() + headroom) }
 
-// watchMemory calls limit at first and after each collection, and free once
-// there was none for some time; collected tells whether there ever was one.
-// Between bursts of work nothing wakes up.
+// watchMemory calls limit after each collection, and free once there was none for
+// some time; collected tells whether there ever was one. Between bursts of work
+// nothing wakes up.
 func watchMemory(ctx context.Context, calm time.Duration, limit func(), free func(collected bool)) {
 	quiet := time.NewTimer(calm)
 	defer quiet.Stop()
 	collected := false
-	limit()
 	for {
 		select {
 		case <-collection():
@@ -58,7 +62,6 @@ func watchMemory(ctx context.Context, calm time.Duration, limit func(), free fun
 			quiet.Reset(calm)
 		case <-quiet.C:
 			free(collected)
-			limit()
 		case <-ctx.Done():
 			return
 		}
@@ -94,11 +97,12 @@ func used() int64 {
 
 // free gives back the pages of the binary. Of those most are used at a start
 // only; the kernel keeps them in its cache and maps again the ones that are used
-// next. What the heap does not need goes back, too, unless the collector has
-// never run: it would keep more for itself than it frees.
+// next. What the heap does not need goes back, too, and is not taken again, unless
+// the collector has never run: it would keep more for itself than it frees.
 func free(collected bool) {
 	if collected {
 		debug.FreeOSMemory()
+		limitMemory()
 	}
 	binary, err := os.Readlink("/proc/self/exe")
 	if err != nil {
@@ -128,7 +132,7 @@ func unchanged(smaps io.Reader, file string) []mapping {
 	for lines.Scan() {
 		switch line := lines.Bytes(); {
 		case bytes.HasPrefix(line, []byte("Anonymous:")):
-			if readOnly && bytes.Equal(bytes.Fields(line)[1], []byte("0")) {
+			if readOnly && bytes.HasSuffix(line, []byte(" 0 kB")) {
 				found = append(found, m)
 			}
 		case bytes.HasSuffix(line, []byte(" "+file)):

@@ -43,13 +43,12 @@ type Spec struct {
 // Spec reads config.json. The error is fs.ErrNotExist for a bundle without
 // one, as a sandbox without processes has.
 func (d Dir) Spec() (*Spec, error) {
-	f, err := os.Open(d.path("config.json"))
+	data, err := os.ReadFile(d.path("config.json"))
 	if err != nil {
 		return nil, fmt.Errorf("read config.json: %w", err)
 	}
-	defer f.Close()
 	s := &Spec{}
-	if err := json.NewDecoder(f).Decode(s); err != nil {
+	if err := json.Unmarshal(data, s); err != nil {
 		return nil, fmt.Errorf("read config.json: %w", err)
 	}
 	return s, nil

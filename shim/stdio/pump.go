@@ -22,7 +22,9 @@ const (
 )
 
 // buffers is shared by all pumps of the process; an idle pump has none.
-var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
+var buffers = sync.Pool{New: newBuffer}
+
+func newBuffer() any { return new([bufferSize]byte) }
 
 // pump copies one stream until it ends, and closes both sides.
 type pump struct {
@@ -35,6 +37,9 @@ type pump struct {
 	// how a terminal says that no process has it open.
 	hungUp    func() bool
 	finishing atomic.Bool
+	// started is set once there was something to read: until then no buffer is
+	// taken to look.
+	started bool
 }
 
 func (p *pump) run() {
@@ -72,6 +77,9 @@ func (p *pump) read() (buf *[bufferSize]byte, n int, err error) {
 		buf, n = nil, 0
 		var got error
 		err = conn.Read(func(fd uintptr) bool {
+			if p.started = p.started || readable(int(fd)); !p.started {
+				return false
+			}
 			buf, n, got = tryRead(int(fd))
 			return !errors.Is(got, unix.EAGAIN)
 		})
@@ -82,6 +90,12 @@ func (p *pump) read() (buf *[bufferSize]byte, n int, err error) {
 			return buf, n, err
 		}
 	}
+}
+
+// readable tells whether there is something to read, or an end to be found.
+func readable(fd int) bool {
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+	return n != 0 || err != nil
 }
 
 // tryRead reads what is there. The end of the stream is io.EOF; without a

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/containerd/console"
 	"github.com/containerd/errdefs"
@@ -371,5 +372,35 @@ func TestTerminal(t *testing.T) {
 	s.Finish()
 	if got := readAll(t, stdout); got != "one\r\ntwo\r\ntyped\r\n" {
 		t.Errorf("output = %q", got)
+	}
+}
+
+// A stream on which nothing was ever said has no buffer.
+func TestSilentStreamTakesNoBuffer(t *testing.T) {
+	outside, inside, err := newOutputPipe(Owner{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer outside.Close()
+	defer inside.Close()
+	taken := 0
+	buffers = sync.Pool{New: func() any { taken++; return newBuffer() }}
+	defer func() { buffers = sync.Pool{New: newBuffer} }()
+	p := &pump{src: outside}
+	if err := outside.SetReadDeadline(time.Now().Add(time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := p.read(); !errors.Is(err, os.ErrDeadlineExceeded) || taken != 0 {
+		t.Errorf("read = %v, %d buffers taken, want none", err, taken)
+	}
+	if err := outside.SetReadDeadline(time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := inside.WriteString("hello"); err != nil {
+		t.Fatal(err)
+	}
+	buf, n, err := p.read()
+	if err != nil || string(buf[:n]) != "hello" {
+		t.Errorf("read = %q, %v", buf[:n], err)
 	}
 }
