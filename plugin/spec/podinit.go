@@ -52,7 +52,9 @@ func PodInit(in PodInitInput) (*specs.Spec, error) {
 	s.Mounts = podInitMounts(in.Binary)
 	joinPod(s, in.Pod)
 	joinUser(s, in.Pod, ids)
-	s.Linux.CgroupsPath = CgroupsPath(in.Pod.Config.GetLinux().GetCgroupParent(), in.Pod.ID)
+	if s.Linux.CgroupsPath, err = in.Handler.cgroupsPath(in.Pod.Config, in.Pod.ID); err != nil {
+		return nil, err
+	}
 	s.Linux.Resources.CPU = &specs.LinuxCPU{Shares: new(uint64(podInitCPUShares))}
 	s.Linux.MountLabel = in.SELinux.Mount
 	if sc.GetPrivileged() {
@@ -64,6 +66,7 @@ func PodInit(in PodInitInput) (*specs.Spec, error) {
 	}
 	s.Annotations = allowed(in.Pod.Config.GetAnnotations(), in.Handler.PodAnnotations)
 	maps.Copy(s.Annotations, sandboxAnnotations(in.Pod))
+	maps.Copy(s.Annotations, in.Handler.runtimeAnnotations())
 	return s, nil
 }
 
