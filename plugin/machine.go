@@ -156,6 +156,15 @@ func (m machine) podTask(r *pod.Record, h config.Handler) (*specs.Spec, error) {
 	if err != nil {
 		return nil, err
 	}
+	if facts.AppArmor {
+		profile, err := spec.PodAppArmor(r.Config.GetLinux().GetSecurityContext())
+		if err != nil {
+			return nil, err
+		}
+		if err := host.LoadAppArmor(profile); err != nil {
+			return nil, err
+		}
+	}
 	labels := r.SELinux
 	if labels.Process, err = host.VMLabel(labels.Process, h.Type); err != nil {
 		return nil, err
