@@ -4,7 +4,6 @@ package cgroup
 
 import (
 	"encoding/json"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,7 +16,6 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
-	"golang.org/x/sys/unix"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -238,68 +236,6 @@ func TestKillEach(t *testing.T) {
 				t.Errorf("%s = %q, want thawed", thawed, got)
 			}
 		})
-	}
-}
-
-func TestWatchOOM(t *testing.T) {
-	root := tree(t, map[string]string{"pod/web/memory.events": "oom 4\noom_kill 3\n"})
-	told := make(chan struct{}, 10)
-	w, err := unifiedGroup(root).WatchOOM(func() { told <- struct{}{} })
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.Check()
-	if len(told) != 0 {
-		t.Error("kill of before the watch was reported")
-	}
-	// One write: a reader must not see a file cut short.
-	if err := write(w.counter, "oom 5\noom_kill 4\n"); err != nil {
-		t.Fatal(err)
-	}
-	<-told
-	w.Close()
-	w.Check()
-	if len(told) != 0 {
-		t.Error("kill was reported twice")
-	}
-	if err := write(w.counter, "oom 6\noom_kill 5\n"); err != nil {
-		t.Fatal(err)
-	}
-	w.Check()
-	if len(told) != 1 {
-		t.Error("kill after the watch was missed by Check")
-	}
-}
-
-func TestWatchOOMLegacy(t *testing.T) {
-	root := tree(t, map[string]string{
-		"memory/pod/web/memory.oom_control":   "oom_kill_disable 0\nunder_oom 0\noom_kill 0\n",
-		"memory/pod/web/cgroup.event_control": "",
-	})
-	told := make(chan struct{}, 10)
-	w, err := legacyGroup(root).WatchOOM(func() { told <- struct{}{} })
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer w.Close()
-	// The kernel's part: count, and signal the eventfd that was registered.
-	var eventfd, control int
-	if _, err := fmt.Sscan(read(t, root, "memory/pod/web/cgroup.event_control"), &eventfd, &control); err != nil {
-		t.Fatal(err)
-	}
-	if err := write(w.counter, "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n"); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := unix.Write(eventfd, []byte{1, 0, 0, 0, 0, 0, 0, 0}); err != nil {
-		t.Fatal(err)
-	}
-	<-told
-}
-
-func TestWatchOOMWithoutMemory(t *testing.T) {
-	g := &Group{Paths: map[string]string{"pids": "/pod/web"}, root: t.TempDir()}
-	if _, err := g.WatchOOM(func() {}); !errdefs.IsNotFound(err) {
-		t.Errorf("error = %v, want not found", err)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/containerd/cgroups/v3/cgroup2/stats"
 	"github.com/containerd/errdefs"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -37,11 +38,38 @@ func (g *Group) Stats() (*anypb.Any, error) {
 	} else {
 		metrics = g.legacyMetrics()
 	}
+	return encode(metrics)
+}
+
+// encode names the message without a host, as typeurl does.
+func encode(metrics proto.Message) (*anypb.Any, error) {
 	value, err := proto.Marshal(metrics)
 	if err != nil {
 		return nil, fmt.Errorf("control group: encode statistics: %w", err)
 	}
 	return &anypb.Any{TypeUrl: string(metrics.ProtoReflect().Descriptor().FullName()), Value: value}, nil
+}
+
+// CountKills returns statistics of a v2 group that tell of as many out-of-memory
+// kills, at least: the group may have gone before they were in a file that could be
+// read. The statistics may be nil.
+func (g *Group) CountKills(statistics *anypb.Any, kills uint64) *anypb.Any {
+	if _, ok := g.unified(); !ok || kills == 0 {
+		return statistics
+	}
+	m := &stats.Metrics{}
+	if statistics != nil && statistics.UnmarshalTo(m) != nil {
+		return statistics
+	}
+	if m.MemoryEvents == nil {
+		m.MemoryEvents = &stats.MemoryEvents{}
+	}
+	m.MemoryEvents.OomKill = max(m.MemoryEvents.OomKill, kills)
+	counted, err := encode(m)
+	if err != nil {
+		return statistics
+	}
+	return counted
 }
 
 // names are the fields whose names are not those that the kernel uses.
