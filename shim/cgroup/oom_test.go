@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	v1 "github.com/containerd/cgroups/v3/cgroup1/stats"
 	v2 "github.com/containerd/cgroups/v3/cgroup2/stats"
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
@@ -214,7 +215,11 @@ func TestCountKills(t *testing.T) {
 			t.Errorf("with %d kills: %v, want %d kills and the rest", tt.kills, got, tt.want)
 		}
 	}
-	if got := legacyGroup(t.TempDir()).CountKills(nil, 1); got != nil {
-		t.Errorf("statistics of v1: %v", got)
+	legacy := &v1.Metrics{}
+	if err := legacyGroup(t.TempDir()).CountKills(nil, 1).UnmarshalTo(legacy); err != nil || legacy.MemoryOomControl.GetOomKill() != 1 {
+		t.Errorf("statistics of v1: %v, %v, want one kill", legacy, err)
+	}
+	if got := legacyGroup(t.TempDir()).CountKills(encoded, 1); got != encoded {
+		t.Errorf("statistics of another version: %v", got)
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/containerd/cgroups/v3/cgroup2/stats"
 	"github.com/containerd/errdefs"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -50,22 +49,25 @@ func encode(metrics proto.Message) (*anypb.Any, error) {
 	return &anypb.Any{TypeUrl: string(metrics.ProtoReflect().Descriptor().FullName()), Value: value}, nil
 }
 
-// CountKills returns statistics of a v2 group that tell of as many out-of-memory
-// kills, at least: the group may have gone before they were in a file that could be
-// read. The statistics may be nil.
+// CountKills returns statistics of the group that tell of as many out-of-memory
+// kills, at least: it may have gone before they were in a file that could be read.
+// The statistics may be nil.
 func (g *Group) CountKills(statistics *anypb.Any, kills uint64) *anypb.Any {
-	if _, ok := g.unified(); !ok || kills == 0 {
+	if kills == 0 {
 		return statistics
 	}
-	m := &stats.Metrics{}
-	if statistics != nil && statistics.UnmarshalTo(m) != nil {
+	var metrics proto.Message
+	var count func()
+	if _, ok := g.unified(); ok {
+		metrics, count = unifiedKills(kills)
+	} else {
+		metrics, count = legacyKills(kills)
+	}
+	if statistics != nil && statistics.UnmarshalTo(metrics) != nil {
 		return statistics
 	}
-	if m.MemoryEvents == nil {
-		m.MemoryEvents = &stats.MemoryEvents{}
-	}
-	m.MemoryEvents.OomKill = max(m.MemoryEvents.OomKill, kills)
-	counted, err := encode(m)
+	count()
+	counted, err := encode(metrics)
 	if err != nil {
 		return statistics
 	}

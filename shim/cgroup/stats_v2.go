@@ -36,6 +36,18 @@ func unifiedMetrics(dir string) *stats.Metrics {
 	return m
 }
 
+// unifiedKills returns empty metrics, and what counts kills in them when they are
+// filled.
+func unifiedKills(kills uint64) (*stats.Metrics, func()) {
+	m := &stats.Metrics{}
+	return m, func() {
+		if m.MemoryEvents == nil {
+			m.MemoryEvents = &stats.MemoryEvents{}
+		}
+		m.MemoryEvents.OomKill = max(m.MemoryEvents.OomKill, kills)
+	}
+}
+
 // unifiedIO reads lines of "major:minor key=number …". Some kernels put a device
 // without numbers in front of the next one, on the same line.
 func unifiedIO(dir string) []*stats.IOEntry {
