@@ -85,7 +85,7 @@ func metrics(t *testing.T, b *bench) {
 		t.Fatalf("metrics of %d pods and %d containers, want 3 and 4: the one that has ended has none", len(pods), len(containers))
 	}
 	worker, server := containers[b.worker], containers[b.server]
-	labels := []string{"worker", b.web.config.Linux.CgroupParent + "/" + b.worker, image.Busybox, b.worker, "bench", "web"}
+	labels := []string{"worker", b.ContainerCgroup(b.web.config, b.worker), image.Busybox, b.worker, "bench", "web"}
 	if m := worker["container_last_seen"]; len(m) != 1 || !slices.Equal(m[0].LabelValues, labels) {
 		t.Errorf("labels %v, want %v", m, labels)
 	}
