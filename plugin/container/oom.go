@@ -11,8 +11,8 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 )
 
-// killed is the exit code of a process that SIGKILL has ended.
-const killed = 128 + uint32(syscall.SIGKILL)
+// killedCode is the exit code of a process that SIGKILL has ended.
+const killedCode = 128 + uint32(syscall.SIGKILL)
 
 // outOfMemory tells whether the kernel has killed a process of a container that has
 // ended for want of memory. The cgroup knows, which is there as long as the task; but
@@ -28,7 +28,7 @@ func (m *Manager) outOfMemory(ctx context.Context, r *Record, task runtime.Task,
 	if r.live.starved.Load() || m.askShim(ctx, r, task) {
 		return true
 	}
-	if r.Runtime.OwnLog || end.code != killed || end.announced {
+	if r.Runtime.OwnLog || end.code != killedCode || end.announced {
 		return false // the lite shim remembers
 	}
 	r.live.waitAnnounced(ctx, m.patience)
