@@ -1,16 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 
 # What the integration targets test: DAEMON is lite or stock (containerd v2.4.2, the control), HANDLER is the
-# default runtime handler, lite or runc; SHARING is the option Sharing of lite: pod, node or a number. FOCUS, SEED,
-# RUNS and WEBSOCKET are critest's.
+# default runtime handler, lite or runc; SHARING is the option Sharing of lite: pod, node or a number; CGROUP is the
+# cgroup driver, cgroupfs or systemd; RUNTIME is the OCI runtime, runc or crun. FOCUS, SEED, RUNS and WEBSOCKET are
+# critest's.
 # `make critest DAEMON=stock HANDLER=lite`, `make critest HANDLER=lite RUNS=10`, `make critest HANDLER=lite WEBSOCKET=1`
 export LITE_DAEMON  ?= $(DAEMON)
 export LITE_HANDLER ?= $(HANDLER)
 export LITE_SHARING ?= $(SHARING)
+export LITE_CGROUP  ?= $(CGROUP)
+export LITE_RUNTIME ?= $(RUNTIME)
 export LITE_FOCUS   ?= $(FOCUS)
 export LITE_SEED    ?= $(SEED)
 export LITE_RUNS    ?= $(RUNS)
 export LITE_WEBSOCKET ?= $(WEBSOCKET)
+
+# How many containers run out of memory in the suite cgroup2.
+export LITE_OOM ?= 20
 
 # How long the stress suite goes on.
 export LITE_STRESS ?= 30s
@@ -25,11 +31,17 @@ SHELL := /bin/bash
 ROWS   ?=
 ROUNDS ?= 5
 
+# What `make vm` runs in the virtual machine: a suite of integration/, or with PACKAGE any other package; TEST is a
+# regular expression for some tests of it.
+SUITE   ?= crictl
+PACKAGE ?= ./integration/$(SUITE)
+TEST    ?=
+
 UNIT    = $$(go list ./... | grep -v /integration)
 FUZZFOR ?= 10s
 
 .DEFAULT_GOAL := help
-.PHONY: help build race tools test unit integration critest kubelet-test stress soak lint fuzz demo dev bench bench-raw clean
+.PHONY: help build race tools test unit integration critest kubelet-test stress soak vm vm-shell vm-image lint fuzz demo dev bench bench-raw clean
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +76,17 @@ stress: build tools race ## 100 callers of all lifecycle calls for two minutes, 
 
 soak: build tools ## 2 000 pods, ten at once: nothing grows and nothing is left
 	LITE_SOAK=2000 go run ./integration/count soak -count 1 -timeout 60m -run TestSoak ./integration/stress
+
+vm: build tools race vm-image ## a suite in a virtual machine with cgroup v2, systemd and AppArmor: SUITE=critest CGROUP=systemd RUNTIME=crun
+	go run ./integration/count vm-$(SUITE) -tags no_cri -count 1 -p 1 -timeout 110m -run '$(TEST)' -exec '$(CURDIR)/bin/guest run' $(PACKAGE)
+
+vm-shell: build tools race vm-image ## a shell in that machine, next to a copy of the checkout
+	bin/guest shell
+
+vm-image: # builds the machine's root file system in .tools/vm/ once, for minutes
+	integration/tools.sh vm
+	go build -o bin/guest ./integration/guest
+	bin/guest image
 
 lint: ## golangci-lint
 	integration/tools.sh lint

@@ -5,8 +5,9 @@
 # Needs Go and a Debian 12: the Debian packages that are missing are installed (as root).
 # A tool that is already there at its version is left alone.
 #
-#   integration/tools.sh              everything but the linter
+#   integration/tools.sh              everything that suites need
 #   integration/tools.sh lint         the linter
+#   integration/tools.sh vm           what runs a virtual machine: only Debian packages
 set -euo pipefail
 
 export PATH="$PATH:/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -25,6 +26,8 @@ golangci=v2.15.0
 # and util-linux are what CNI plugins, critest and the leak check call on the host; strace counts for the bench.
 debian="ca-certificates gcc libc6-dev pkg-config libseccomp-dev iptables iproute2 mount util-linux procps kmod strace"
 
+vm="debootstrap e2fsprogs qemu-system-x86"
+
 # What the images of the tests are made of: programs and the libraries they load. These are only unpacked.
 guest="busybox nginx nginx-common util-linux procps
 	libc6 libcap2 libcrypt1 libgcrypt20 libgpg-error0 liblz4-1 liblzma5 libpcre2-8-0 libproc2-0 libssl3 libsystemd0 libzstd1 zlib1g"
@@ -33,7 +36,7 @@ say() { printf '==> %s\n' "$*"; }
 
 debian_packages() {
 	local missing=() package
-	for package in $debian; do
+	for package in $1; do
 		dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
 	done
 	if [ ${#missing[@]} -eq 0 ]; then return; fi
@@ -74,6 +77,13 @@ guest_packages() {
 	for deb in "$tools"/debs/*.deb; do dpkg-deb -x "$deb" "$out"; done
 	rm -rf "$tools/debs"
 	printf '%s' "$guest" >"$mark"
+}
+
+# image_programs builds what the images of the tests have beside Debian's packages: its sources are here.
+image_programs() {
+	mkdir -p "$tools/images"
+	(cd "$top" && CGO_ENABLED=0 go build -trimpath -buildvcs=false -o "$tools/images/nnp" ./integration/image/nnp)
+	gcc -Os -s -static -o "$tools/images/pause" "$top/integration/image/pause/pause.c"
 }
 
 runtime_tools() {
@@ -120,8 +130,9 @@ linter() {
 mkdir -p "$tools/bin" "$tools/cni" "$tools/versions"
 command -v go >/dev/null || { echo "Go is needed: https://go.dev/dl" >&2; exit 1; }
 case ${1:-all} in
-	all) debian_packages; guest_packages; runtime_tools; cni_plugins; kubelet ;;
+	all) debian_packages "$debian"; guest_packages; image_programs; runtime_tools; cni_plugins; kubelet ;;
 	lint) linter ;;
-	*) echo "usage: $0 [all|lint]" >&2; exit 2 ;;
+	vm) debian_packages "$vm" ;;
+	*) echo "usage: $0 [all|lint|vm]" >&2; exit 2 ;;
 esac
 say "the tools are in $tools"

@@ -24,7 +24,7 @@ import (
 const pinned = "9700f9a2f5bf2c45f2f605a0bd3bce7cf37420ec9d3ed50ac2758413308766bf"
 
 // TestCritest runs the whole suite: on containerd-lite with either shim, and on stock containerd with ours.
-// LITE_DAEMON and LITE_HANDLER choose one pair instead, LITE_FOCUS chooses specs by a regular expression,
+// LITE_DAEMON and LITE_HANDLER, or another of the bench's variables, choose one pair instead, LITE_FOCUS chooses specs by a regular expression,
 // LITE_SEED repeats a random order, LITE_RUNS is how many times the suite runs, and LITE_WEBSOCKET=1 lets exec,
 // attach and port-forward come over WebSocket instead of SPDY.
 func TestCritest(t *testing.T) {
@@ -123,6 +123,9 @@ func readSkips(t *testing.T) map[string]string {
 			skips[spec] = reason
 		}
 	}
+	if text, err := os.ReadFile("/sys/module/apparmor/parameters/enabled"); err == nil && strings.HasPrefix(string(text), "Y") {
+		delete(skips, "AppArmor")
+	}
 	return skips
 }
 
@@ -142,7 +145,7 @@ func run(t *testing.T, bench *harness.Bench, report string) []Spec {
 	if focus := os.Getenv("LITE_FOCUS"); focus != "" {
 		args = append(args, "-ginkgo.focus", focus)
 	}
-	if bench.Options.Daemon == harness.Stock && bench.Sharing != "" {
+	if bench.Options.Daemon == harness.Stock && bench.Handler == harness.HandlerLite && bench.HandlerOptions(bench.Handler) != "" {
 		// containerd's own CRI has no user namespaces for a handler whose options are not runc's message.
 		args = append(args, "-ginkgo.skip", idmap)
 	}

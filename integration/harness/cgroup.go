@@ -7,17 +7,63 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 
+	"github.com/containerd/cgroups/v3"
 	"golang.org/x/sys/unix"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/internal/cgrouppath"
 )
 
 const cgroupRoot = "/sys/fs/cgroup"
 
-// MakeCgroup makes a cgroup of the bench in every hierarchy of the machine and returns its path in them. Close
-// removes it with everything in it.
+// CgroupFile is the path of a control file of a cgroup that an OCI spec, or a pod's cgroup_parent, names: v2 is the
+// file's name there, and v1 that in its controller's hierarchy, as in memory/memory.limit_in_bytes.
+func CgroupFile(cgroup, v1, v2 string) string {
+	cgroup = cgrouppath.Expand(cgroup)
+	if unified() {
+		return filepath.Join(cgroupRoot, cgroup, v2)
+	}
+	controller, file, _ := strings.Cut(v1, "/")
+	return filepath.Join(cgroupRoot, controller, cgroup, file)
+}
+
+// ContainerCgroup is the path, in a hierarchy, of a container of a pod.
+func (o Options) ContainerCgroup(pod *runtimeapi.PodSandboxConfig, id string) string {
+	parent := pod.Linux.CgroupParent
+	if o.CgroupDriver == Systemd {
+		return cgrouppath.Expand(path.Base(parent) + ":cri-containerd:" + id)
+	}
+	return path.Join(parent, id)
+}
+
+// podCgroup is the cgroup_parent of a pod. The name of a slice spells out those above it, from dash to dash.
+func (o Options) podCgroup(pod string) string {
+	if o.CgroupDriver == Systemd {
+		return "/" + containerSlice + "/" + Namespace + "-pod_" + strings.ReplaceAll(pod, "-", "_") + ".slice"
+	}
+	return "/" + Namespace + "/pod-" + pod
+}
+
+// containerSlice is what the systemd driver has for the cgroup of the CRI's namespace.
+const containerSlice = Namespace + ".slice"
+
+// MakeCgroup makes a cgroup of the bench in every hierarchy of the machine and returns its path in them, as kubelet
+// names it whatever the driver. Close removes it with everything in it.
 func (b *Bench) MakeCgroup() (string, error) {
+	if unified() {
+		if err := enableControllers(); err != nil {
+			return "", fmt.Errorf("cgroup of the bench: %w", err)
+		}
+	}
+	if b.CgroupDriver == Systemd {
+		return "/" + b.cgroup(), systemctl("start", b.cgroup()+".slice")
+	}
 	roots, err := hierarchies()
 	if err != nil {
 		return "", err
@@ -30,12 +76,37 @@ func (b *Bench) MakeCgroup() (string, error) {
 	return "/" + b.cgroup(), nil
 }
 
+// enableControllers lets the cgroups of the machine have all controllers that there are, as a runtime does when it makes
+// its first container: kubelet wants them in the cgroup that it is given, and systemd knows only some.
+func enableControllers() error {
+	all, err := os.ReadFile(cgroupRoot + "/cgroup.controllers")
+	if err != nil {
+		return err
+	}
+	for controller := range strings.FieldsSeq(string(all)) {
+		if err := os.WriteFile(cgroupRoot+"/cgroup.subtree_control", []byte("+"+controller), 0o644); err != nil {
+			return fmt.Errorf("enable %s: %w", controller, err)
+		}
+	}
+	return nil
+}
+
+func systemctl(verb, unit string) error {
+	if out, err := exec.Command("systemctl", verb, unit).CombinedOutput(); err != nil {
+		return fmt.Errorf("systemctl %s %s: %w: %s", verb, unit, err, out)
+	}
+	return nil
+}
+
 // cgroup is named as the bridge, so that the owner file names both.
 func (b *Bench) cgroup() string { return b.Network.Bridge }
 
+// unified says whether the machine has cgroup v2 alone.
+func unified() bool { return cgroups.Mode() == cgroups.Unified }
+
 // hierarchies returns where cgroup v2, or each controller of cgroup v1, is mounted.
 func hierarchies() ([]string, error) {
-	if _, err := os.Stat(cgroupRoot + "/cgroup.procs"); err == nil {
+	if unified() {
 		return []string{cgroupRoot}, nil
 	}
 	procs, err := filepath.Glob(cgroupRoot + "/*/cgroup.procs")
@@ -47,32 +118,26 @@ func hierarchies() ([]string, error) {
 
 // ownCgroups returns the cgroups that [Bench.MakeCgroup] made and those below, parents first.
 func (b *Bench) ownCgroups() ([]string, error) {
-	roots, err := hierarchies()
-	if err != nil || b.Network == nil {
-		return nil, err
+	if b.Network == nil {
+		return nil, nil
 	}
-	var found []string
-	for _, root := range roots {
-		tree, err := cgroupTree(filepath.Join(root, b.cgroup()))
-		if err != nil {
-			return nil, err
-		}
-		found = append(found, tree...)
-	}
-	return found, nil
+	return cgroupTrees(b.cgroup(), b.cgroup()+".slice")
 }
 
 // containerCgroups returns the cgroups of containerd's namespaces, parents first. runc makes the parent of a
 // container's cgroup and keeps it.
-func containerCgroups() ([]string, error) {
+func containerCgroups() ([]string, error) { return cgroupTrees(Namespace, "default", containerSlice) }
+
+// cgroupTrees returns the cgroups of these names at the top of each hierarchy and all below them, parents first.
+func cgroupTrees(names ...string) ([]string, error) {
 	roots, err := hierarchies()
 	if err != nil {
 		return nil, err
 	}
 	var found []string
 	for _, root := range roots {
-		for _, namespace := range []string{Namespace, "default"} {
-			tree, err := cgroupTree(filepath.Join(root, namespace))
+		for _, name := range names {
+			tree, err := cgroupTree(filepath.Join(root, name))
 			if err != nil {
 				return nil, err
 			}
@@ -107,7 +172,16 @@ func (b *Bench) sweepCgroups() error {
 	if err != nil {
 		return err
 	}
-	for _, dir := range slices.Backward(append(now, own...)) {
+	all := append(now, own...)
+	for _, dir := range all {
+		// Systemd removes with a slice what is in it, and believes that a cgroup is there which somebody else removed.
+		if filepath.Dir(dir) == cgroupRoot && strings.HasSuffix(dir, ".slice") {
+			if err := systemctl("stop", filepath.Base(dir)); err != nil {
+				return fmt.Errorf("sweep: %w", err)
+			}
+		}
+	}
+	for _, dir := range slices.Backward(all) {
 		if err := unix.Rmdir(dir); err != nil && !errors.Is(err, unix.EBUSY) && !errors.Is(err, unix.ENOENT) {
 			return fmt.Errorf("sweep: cgroup %s: %w", dir, err)
 		}

@@ -3,6 +3,7 @@
 package harness
 
 import (
+	"strconv"
 	"strings"
 	"text/template"
 
@@ -14,6 +15,8 @@ const (
 	// HandlerTuned passes on the annotations bench.pod/* and bench.container/*, and gives privileged containers no
 	// devices of the host.
 	HandlerTuned = "tuned"
+	// HandlerWritable lets containers make cgroups of their own. It is there on cgroup v2.
+	HandlerWritable = "writable"
 	// HandlerNoRuntime names an OCI runtime that is not installed.
 	HandlerNoRuntime = "no-runtime"
 	// HandlerNoShim names a shim that is not installed.
@@ -65,28 +68,47 @@ imports = []
 
 [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.lite]
   runtime_type = "io.containerd.lite.v2"
-{{if .Options.Sharing}}
-[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.lite.options]
-  Sharing = {{.Options.Sharing}}
-{{end}}
+{{.HandlerOptions "lite"}}
 [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
   runtime_type = "io.containerd.runc.v2"
-
+{{.HandlerOptions "runc"}}
 [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.tuned]
   runtime_type = "{{.ShimType}}"
   pod_annotations = ["bench.pod/*"]
   container_annotations = ["bench.container/*"]
   privileged_without_host_devices = true
-
-[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.no-shim]
+{{.HandlerOptions "tuned"}}
+{{if .CgroupV2}}[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.writable]
+  runtime_type = "{{.ShimType}}"
+  cgroup_writable = true
+{{.HandlerOptions "writable"}}
+{{end}}[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.no-shim]
   runtime_type = "io.containerd.absent.v2"
-
+{{.HandlerOptions "no-shim"}}
 [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.no-runtime]
   runtime_type = "{{.ShimType}}"
+{{.HandlerOptions "no-runtime"}}`))
 
-[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.no-runtime.options]
-  BinaryName = "{{.Root}}/absent/runc"
-`))
+// HandlerOptions is the table of a handler's options, and nothing where all are the defaults: containerd's own CRI has
+// no user namespaces for a shim that it does not know with any options.
+func (o Options) HandlerOptions(handler string) string {
+	options := ""
+	if o.CgroupDriver == Systemd {
+		options += "  SystemdCgroup = true\n"
+	}
+	if o.Sharing != "" && handler == HandlerLite {
+		options += "  Sharing = " + o.Sharing + "\n"
+	}
+	if handler == HandlerNoRuntime {
+		options += "  BinaryName = " + strconv.Quote("/absent/runc") + "\n"
+	} else if o.Runtime != "runc" {
+		options += "  BinaryName = " + strconv.Quote(o.Runtime) + "\n"
+	}
+	if options == "" {
+		return ""
+	}
+	return "\n[plugins.\"io.containerd.cri.v1.runtime\".containerd.runtimes." + handler + ".options]\n" + options
+}
 
 // VerifierDir is where containerd looks for image verifiers. It is not there unless a test makes it.
 func (b *Bench) VerifierDir() string { return b.Path("verifiers") }
@@ -97,7 +119,8 @@ func (b *Bench) configTOML() string {
 		*Bench
 		Pause    string
 		ShimType string
-	}{b, image.Pause, "io.containerd." + b.Handler + ".v2"}
+		CgroupV2 bool
+	}{b, image.Pause, "io.containerd." + b.Handler + ".v2", unified()}
 	if err := configTemplate.Execute(&text, data); err != nil {
 		panic(err) // the template and its fields are both in this package
 	}

@@ -37,12 +37,22 @@ const (
 	HandlerRunc = "runc" // io.containerd.runc.v2
 )
 
-// Options choose what a bench runs. The zero value is containerd-lite with the lite shim.
+// Drivers of cgroups: who makes them.
+const (
+	Cgroupfs = "cgroupfs" // the OCI runtime
+	Systemd  = "systemd"
+)
+
+// Options choose what a bench runs. The zero value is containerd-lite with the lite shim and runc.
 type Options struct {
 	Daemon  string // Lite or Stock; default Lite
 	Handler string // the default handler: HandlerLite or HandlerRunc; default as the daemon's name says
 	// Sharing is the option Sharing of HandlerLite, as it is written in TOML; "" leaves it out.
 	Sharing string
+	// CgroupDriver is Cgroupfs or Systemd; default Cgroupfs.
+	CgroupDriver string
+	// Runtime is the OCI runtime of all handlers, in PATH; default runc.
+	Runtime string
 	// RefuseMissingHostPath sets missing_host_path = "error", which containerd-lite alone knows.
 	RefuseMissingHostPath bool
 	// Trace runs the daemon under strace, which writes the programs that it and its descendants start, and the files that
@@ -53,10 +63,13 @@ type Options struct {
 	Race bool
 }
 
-// FromEnv returns the options that LITE_DAEMON (lite, stock), LITE_HANDLER (lite, runc) and LITE_SHARING (pod, node, or
-// a number) ask for.
+// FromEnv returns the options that LITE_DAEMON (lite, stock), LITE_HANDLER (lite, runc), LITE_SHARING (pod, node, or a
+// number), LITE_CGROUP (cgroupfs, systemd) and LITE_RUNTIME (runc, crun) ask for.
 func FromEnv() Options {
-	o := Options{Daemon: os.Getenv("LITE_DAEMON"), Handler: os.Getenv("LITE_HANDLER"), Sharing: os.Getenv("LITE_SHARING")}
+	o := Options{
+		Daemon: os.Getenv("LITE_DAEMON"), Handler: os.Getenv("LITE_HANDLER"), Sharing: os.Getenv("LITE_SHARING"),
+		CgroupDriver: os.Getenv("LITE_CGROUP"), Runtime: os.Getenv("LITE_RUNTIME"),
+	}
 	if _, err := strconv.Atoi(o.Sharing); err != nil && o.Sharing != "" {
 		o.Sharing = strconv.Quote(o.Sharing)
 	}
@@ -73,6 +86,12 @@ func (o Options) WithDefaults() Options {
 		if o.Daemon == Stock {
 			o.Handler = HandlerRunc
 		}
+	}
+	if o.CgroupDriver == "" {
+		o.CgroupDriver = Cgroupfs
+	}
+	if o.Runtime == "" {
+		o.Runtime = "runc"
 	}
 	return o
 }

@@ -72,20 +72,30 @@ func (b *Bench) processes() ([]int, error) {
 	return pids, nil
 }
 
-// owns says whether a process belongs to the bench: it inherited the daemon's environment, was started with a
-// path of the bench, or sees, in a mount namespace of its own, a mount from the bench. A process that ends
-// meanwhile belongs to nobody.
+// owns says whether a process belongs to the bench: it inherited the daemon's environment, or it is in a mount
+// namespace with something of the bench at a place of its own. At the place of the bench itself every service of the
+// host has it whose namespace gets the host's mounts. A process that ends meanwhile belongs to nobody.
 func (b *Bench) owns(pid int) bool {
-	read := func(name string) string {
-		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, name))
-		return string(text)
-	}
-	if strings.Contains(read("environ"), marker+"="+b.Root+"\x00") {
+	environ, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+	if strings.Contains(string(environ), marker+"="+b.Root+"\x00") {
 		return true
 	}
 	mine, _ := os.Readlink("/proc/self/ns/mnt")
 	theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/mnt", pid))
-	return err == nil && mine != theirs && strings.Contains(read("mountinfo"), b.Root)
+	if err != nil || mine == theirs {
+		return false
+	}
+	mounts, err := os.Open(fmt.Sprintf("/proc/%d/mountinfo", pid))
+	if err != nil {
+		return false
+	}
+	defer mounts.Close()
+	name := filepath.Base(b.Root)
+	found, _ := mountinfo.GetMountsFromReader(mounts, func(m *mountinfo.Info) (skip, stop bool) {
+		elsewhere := !strings.Contains(m.Mountpoint, name) && strings.Contains(m.Root+m.Source+m.VFSOptions, name)
+		return !elsewhere, elsewhere
+	})
+	return len(found) > 0
 }
 
 // mountsState lists mounts; those of other benches are not ours to judge.

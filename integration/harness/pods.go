@@ -23,7 +23,7 @@ func (b *Bench) PodConfig(name string) *runtimeapi.PodSandboxConfig {
 		Labels:       labels(name),
 		Linux: &runtimeapi.LinuxPodSandboxConfig{
 			// kubelet makes the pod's cgroup and removes it; here that is the bench.
-			CgroupParent: "/" + Namespace + "/pod-" + name,
+			CgroupParent: b.podCgroup(name),
 			SecurityContext: &runtimeapi.LinuxSandboxSecurityContext{
 				NamespaceOptions: &runtimeapi.NamespaceOption{Pid: runtimeapi.NamespaceMode_CONTAINER},
 			},

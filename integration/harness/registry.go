@@ -33,11 +33,7 @@ type Registry struct {
 }
 
 func newRegistry(ctx context.Context, repo Repo, certs string) (*Registry, error) {
-	programs, err := repo.programs(ctx)
-	if err != nil {
-		return nil, err
-	}
-	images, err := image.Catalog(repo.Tool("debian"), programs)
+	images, err := image.Catalog(repo.Tool("debian"), repo.Tool("images"))
 	if err != nil {
 		return nil, err
 	}

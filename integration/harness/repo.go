@@ -3,7 +3,6 @@
 package harness
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -49,7 +48,7 @@ func (r Repo) Missing(o Options) []string {
 	if os.Geteuid() != 0 {
 		missing = append(missing, "root")
 	}
-	for _, name := range []string{"bin/runc", "bin/containerd", "bin/ctr", "bin/crictl", "bin/critest", "cni/bridge", "debian"} {
+	for _, name := range []string{"bin/runc", "bin/containerd", "bin/ctr", "bin/crictl", "bin/critest", "cni/bridge", "debian", "images/pause"} {
 		if _, err := os.Stat(r.Tool(name)); err != nil {
 			missing = append(missing, ".tools/"+name+" (make tools)")
 		}
@@ -60,7 +59,13 @@ func (r Repo) Missing(o Options) []string {
 			missing = append(missing, "bin/"+name+" (make build race)")
 		}
 	}
-	commands := []string{"go", "gcc", "iptables-save", "ip"}
+	commands := []string{"iptables-save", "ip"}
+	if o.CgroupDriver == Systemd {
+		commands = append(commands, "systemctl")
+	}
+	if o.Runtime != "runc" {
+		commands = append(commands, o.Runtime)
+	}
 	if o.Trace {
 		commands = append(commands, "strace")
 	}
@@ -70,26 +75,6 @@ func (r Repo) Missing(o Options) []string {
 		}
 	}
 	return missing
-}
-
-// programs builds what images need and returns the folder with it.
-func (r Repo) programs(ctx context.Context) (string, error) {
-	dir := r.Tool("images")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", err
-	}
-	for _, args := range [][]string{
-		{"go", "build", "-trimpath", "-buildvcs=false", "-o", filepath.Join(dir, "nnp"), "./integration/image/nnp"},
-		{"gcc", "-Os", "-s", "-static", "-o", filepath.Join(dir, "pause"), "integration/image/pause/pause.c"},
-	} {
-		build := exec.CommandContext(ctx, args[0], args[1:]...)
-		build.Dir = string(r)
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if text, err := build.CombinedOutput(); err != nil {
-			return "", fmt.Errorf("build %s: %w: %s", args[len(args)-1], err, text)
-		}
-	}
-	return dir, nil
 }
 
 // LockMachine waits until no other test has a bench: critest uses fixed ports, and a leak check next to

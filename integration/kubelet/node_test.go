@@ -16,6 +16,7 @@ import (
 	"text/template"
 	"time"
 
+	"github.com/containerd/cgroups/v3"
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 	"k8s.io/client-go/rest"
@@ -58,10 +59,10 @@ port: {{.Config.Port}}
 healthzPort: 0
 authentication: {anonymous: {enabled: true}, webhook: {enabled: false}}
 authorization: {mode: AlwaysAllow}
-cgroupDriver: cgroupfs
+cgroupDriver: {{.CgroupDriver}}
 cgroupRoot: {{.Config.Cgroup}}
 enforceNodeAllocatable: []
-failCgroupV1: false
+{{if not .Unified}}failCgroupV1: false{{end}}
 failSwapOn: false
 makeIPTablesUtilChains: false
 oomScoreAdj: 0
@@ -178,8 +179,9 @@ func (n *node) startKubelet(ctx context.Context) error {
 	var text strings.Builder
 	data := struct {
 		*harness.Bench
-		Config config
-	}{n.Bench, n.config}
+		Config  config
+		Unified bool
+	}{n.Bench, n.config, cgroups.Mode() == cgroups.Unified}
 	if err := configTemplate.Execute(&text, data); err != nil {
 		return err
 	}

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -39,10 +38,9 @@ func (b bench) checkTask(t *testing.T, p pod) {
 	if err != nil || strings.TrimSpace(sandboxes) != p.id {
 		t.Errorf("containers of kind sandbox: %q, %v, want the pod's, %s", sandboxes, err, p.id)
 	}
-	groups, err := filepath.Glob("/sys/fs/cgroup/*" + p.config.Linux.CgroupParent + "/" + p.id)
-	unified, _ := filepath.Glob("/sys/fs/cgroup" + p.config.Linux.CgroupParent + "/" + p.id)
-	if err != nil || len(groups)+len(unified) == 0 {
-		t.Errorf("the pod has no cgroup in %s: %v", p.config.Linux.CgroupParent, err)
+	const procs = "cgroup.procs"
+	if _, err := os.Stat(harness.CgroupFile(b.ContainerCgroup(p.config, p.id), "memory/"+procs, procs)); err != nil {
+		t.Errorf("the pod has no cgroup: %v", err)
 	}
 	pid, err := b.taskPID(t.Context(), p.id)
 	if err != nil {

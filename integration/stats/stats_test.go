@@ -10,7 +10,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -198,12 +197,11 @@ func (b *bench) fetch(t *testing.T) {
 // cgroupFile reads a file of a cgroup of a container, or of its pod for an empty id: of cgroup v1, or the one of v2.
 func (b *bench) cgroupFile(t *testing.T, p pod, container, controller, v1, v2 string) string {
 	t.Helper()
-	cgroup := filepath.Join(p.config.Linux.CgroupParent, container)
-	file := filepath.Join("/sys/fs/cgroup", controller, cgroup, v1)
-	if _, err := os.Stat("/sys/fs/cgroup/cgroup.controllers"); err == nil {
-		file = filepath.Join("/sys/fs/cgroup", cgroup, v2)
+	cgroup := p.config.Linux.CgroupParent
+	if container != "" {
+		cgroup = b.ContainerCgroup(p.config, container)
 	}
-	text, err := os.ReadFile(file)
+	text, err := os.ReadFile(harness.CgroupFile(cgroup, controller+"/"+v1, v2))
 	if err != nil {
 		t.Fatal(err)
 	}

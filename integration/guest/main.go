@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Guest runs programs in a virtual machine with cgroup v2, systemd and AppArmor (package vm):
+//
+//	guest image                     makes the image of the machine, if need be
+//	guest run PROGRAM [ARGUMENT...] runs a program of the host in it, and ends with its exit code
+//	guest shell                     gives a shell in it
+//
+// `go test -exec 'guest run'` runs the tests of any package there: with their folder, the built programs and the tools in
+// a copy of the checkout. The variables LITE_* are those of the host. `make vm` and `make vm-shell` call it.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/containerd-lite/containerd-lite/integration/harness"
+	"github.com/containerd-lite/containerd-lite/integration/vm"
+)
+
+func main() {
+	limit := flag.Duration("limit", 2*time.Hour, "how long a guest may take")
+	flag.Usage = func() {
+		fmt.Fprintln(os.Stderr, "usage: guest [-limit DURATION] image | run PROGRAM [ARGUMENT...] | shell")
+	}
+	flag.Parse()
+	code, err := run(*limit, flag.Args())
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "guest:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+var errUsage = errors.New("no such command; there are image, run PROGRAM [ARGUMENT...] and shell")
+
+func run(limit time.Duration, args []string) (int, error) {
+	repo, err := harness.FindRepo()
+	if err != nil {
+		return 0, err
+	}
+	image := vm.Image(repo.Tool("vm"))
+	ctx, cancel := context.WithTimeoutCause(context.Background(), limit, fmt.Errorf("it did not end in %s", limit))
+	defer cancel()
+	// go test ends with SIGQUIT what takes longer than its -timeout.
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGQUIT)
+	defer stop()
+	switch {
+	case len(args) == 1 && args[0] == "image":
+		return 0, image.Build(ctx)
+	case len(args) == 1 && args[0] == "shell":
+		fmt.Fprintln(os.Stderr, "the machine ends with the shell, or by Ctrl-A X")
+		return 0, image.Shell(ctx, command(repo, string(repo), "bash", "-l"))
+	case len(args) > 1 && args[0] == "run":
+		dir, err := os.Getwd()
+		if err != nil {
+			return 0, err
+		}
+		return image.Run(ctx, command(repo, dir, args[1:]...), os.Stdout)
+	}
+	return 2, errUsage
+}
+
+// command is one with the parameters of the suites, and the terminal, of the host.
+func command(repo harness.Repo, dir string, args ...string) vm.Command {
+	c := vm.Command{Checkout: string(repo), Dir: dir, Args: args}
+	for _, variable := range os.Environ() {
+		if strings.HasPrefix(variable, "LITE_") || strings.HasPrefix(variable, "TERM=") {
+			c.Env = append(c.Env, variable)
+		}
+	}
+	return c
+}

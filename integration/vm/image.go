@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package vm runs programs in a virtual machine with what most nodes have and a build machine may lack: cgroup v2 with
+// systemd above it, AppArmor, and a whole machine to itself.
+//
+// An [Image] is a Debian root file system with its kernel, made by [Image.Build] and kept. It knows nothing of the
+// project: what a guest runs comes on a second disk that is made anew for each run, the payload. [Image.Run] boots a
+// guest, passes on what its program prints and returns the program's exit code; [Image.Shell] gives the console to a
+// user. A guest that does not end is ended with the context.
+//
+// Running guests share the image and write to none of it, so that any number of them may run at a time; one caller at
+// a time builds it. The package runs debootstrap, mke2fs, tar and qemu-system-x86_64.
+package vm
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// release is the Debian that the guest is.
+const release = "bookworm"
+
+// packages are what the suites need of a node, beside what debootstrap takes for the least: crun is the second OCI
+// runtime, and critest calls `sudo apparmor_parser`.
+var packages = []string{
+	"linux-image-cloud-amd64", "initramfs-tools", "zstd",
+	"systemd", "systemd-sysv", "udev", "dbus",
+	"mount", "util-linux", "procps", "kmod", "iproute2", "iptables", "strace",
+	"apparmor", "sudo", "crun", "libseccomp2",
+}
+
+// rootfs are the files that make a Debian a guest: its payload is mounted and started.
+//
+//go:embed rootfs
+var rootfs embed.FS
+
+// size is what the disks of a guest can hold. The files are sparse.
+const size = "8G"
+
+// Image is a folder with the root file system of a guest, its kernel and its initial RAM disk.
+type Image string
+
+func (i Image) path(name string) string { return filepath.Join(string(i), name) }
+
+// Build makes the image, which takes a minute or two, unless it is there and made of the present packages and files.
+func (i Image) Build(ctx context.Context) error {
+	want, err := mark(packages, rootfs)
+	if err != nil {
+		return err
+	}
+	if have, err := os.ReadFile(i.path("mark")); err == nil && string(have) == want {
+		return nil
+	}
+	root := i.path("rootfs")
+	for _, old := range []string{"mark", "rootfs"} {
+		if err := os.RemoveAll(i.path(old)); err != nil {
+			return err
+		}
+	}
+	for _, step := range []func(context.Context, string) error{debootstrap, enableUnits, i.takeKernel, i.makeRoot} {
+		if err := step(ctx, root); err != nil {
+			return fmt.Errorf("image of the guest: %w", err)
+		}
+	}
+	if err := os.RemoveAll(root); err != nil {
+		return err
+	}
+	return os.WriteFile(i.path("mark"), []byte(want), 0o644)
+}
+
+// mark names what an image is made of.
+func mark(packages []string, files fs.FS) (string, error) {
+	sum := sha256.New()
+	fmt.Fprintln(sum, release, size, packages)
+	err := fs.WalkDir(files, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		text, err := fs.ReadFile(files, name)
+		fmt.Fprintf(sum, "%s %q\n", name, text)
+		return err
+	})
+	return fmt.Sprintf("%x", sum.Sum(nil)), err
+}
+
+// debootstrap fills root with Debian, from where this machine's apt gets its packages.
+func debootstrap(ctx context.Context, root string) error {
+	targets, err := output(ctx, "apt-get", "indextargets", "--format", "$(CODENAME) $(COMPONENT) $(REPO_URI)", "Identifier: Packages")
+	if err != nil {
+		return err
+	}
+	mirror, err := findMirror(targets)
+	if err != nil {
+		return err
+	}
+	if _, err = output(ctx, "debootstrap", "--variant=minbase", "--include="+strings.Join(packages, ","), release, root, mirror); err != nil {
+		return err
+	}
+	return os.RemoveAll(filepath.Join(root, "var/cache/apt/archives"))
+}
+
+// findMirror returns the address of the release among apt's lines of codename, component and address.
+func findMirror(targets string) (string, error) {
+	for line := range strings.Lines(targets) {
+		fields := strings.Fields(line)
+		if len(fields) == 3 && fields[0] == release && fields[1] == "main" {
+			return fields[2], nil
+		}
+	}
+	return "", fmt.Errorf("apt knows no source of Debian %s: add one, and run apt-get update: %w", release, fs.ErrNotExist)
+}
+
+// enableUnits puts our files into root and lets systemd start what they need.
+func enableUnits(ctx context.Context, root string) error {
+	err := fs.WalkDir(rootfs, "rootfs", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		target := filepath.Join(root, strings.TrimPrefix(name, "rootfs"))
+		if entry.IsDir() {
+			return os.MkdirAll(target, 0o755)
+		}
+		text, err := rootfs.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(target, text, 0o644)
+	})
+	if err != nil {
+		return err
+	}
+	if _, err := output(ctx, "chroot", root, "systemctl", "--quiet", "enable", "payload.service", "systemd-networkd.service"); err != nil {
+		return err
+	}
+	// The console is the payload's; Debian's timers would change the machine under the leak check.
+	_, err = output(ctx, "chroot", root, "systemctl", "--quiet", "mask", "serial-getty@ttyS0.service", "getty@tty1.service",
+		"apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer",
+		"systemd-tmpfiles-clean.timer")
+	return err
+}
+
+// takeKernel copies the kernel and its initial RAM disk to where qemu gets them.
+func (i Image) takeKernel(_ context.Context, root string) error {
+	for _, name := range []string{"vmlinuz", "initrd.img"} {
+		found, err := filepath.Glob(filepath.Join(root, "boot", name+"-*"))
+		if err != nil || len(found) != 1 {
+			return errors.Join(err, fmt.Errorf("%d files are called /boot/%s-*, want 1", len(found), name))
+		}
+		text, err := os.ReadFile(found[0])
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(i.path(name), text, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (i Image) makeRoot(ctx context.Context, root string) error {
+	return makeDisk(ctx, i.path("root.img"), root, "root")
+}
+
+// makeDisk makes an ext4 file system with the content of a folder. It is written for one run, or never: it needs no
+// journal.
+func makeDisk(ctx context.Context, file, content, label string) error {
+	if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	_, err := output(ctx, "mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-m", "0", "-L", label, "-d", content, file, size)
+	return err
+}
+
+// output runs a program of the host and returns what it printed; the error has what it printed on both.
+func output(ctx context.Context, name string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Env = append(os.Environ(), "LC_ALL=C", "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		err = fmt.Errorf("%s: %w: %s", name, err, lastLines(string(out)+stderr.String(), 20))
+	}
+	return string(out), err
+}
+
+// lastLines returns at most so many lines of a text.
+func lastLines(text string, count int) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return strings.Join(lines[max(0, len(lines)-count):], "\n")
+}

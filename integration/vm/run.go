@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package vm
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+)
+
+// Run boots a guest that runs a command, writes what that prints to output and returns its exit code. Logs that it saved
+// in .tools/logs of the checkout are there, afterwards, as if it had run on the host. An error is about the guest: it has
+// the last lines of the console.
+func (i Image) Run(ctx context.Context, c Command, output io.Writer) (int, error) {
+	return i.boot(ctx, c, func(guest *exec.Cmd) {
+		guest.Stdout = struct{ io.Writer }{output} // a pipe whatever output is: qemu opens it anew
+	})
+}
+
+// Shell boots a guest with a shell on the terminal of this process. The machine ends with the shell.
+func (i Image) Shell(ctx context.Context, c Command) error {
+	_, err := i.boot(ctx, c, nil)
+	return err
+}
+
+// boot runs a guest in a folder that is gone afterwards. It has a terminal unless connect says where its output goes.
+func (i Image) boot(ctx context.Context, c Command, connect func(*exec.Cmd)) (code int, err error) {
+	run, err := os.MkdirTemp(string(i), "run-")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(run)) }()
+	m := machine{image: i, run: run, terminal: connect == nil}
+	if m.payload, err = makePayload(ctx, c, run); err != nil {
+		return 0, err
+	}
+	if m.accel, err = accelerator(ctx); err != nil {
+		return 0, err
+	}
+	guest := exec.CommandContext(ctx, qemu, m.args()...)
+	// Not even a killed caller leaves a machine behind.
+	guest.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	var stderr bytes.Buffer
+	if m.terminal {
+		guest.Stdin, guest.Stdout, guest.Stderr = os.Stdin, os.Stdout, os.Stderr
+	} else {
+		connect(guest)
+		guest.Stderr = &stderr
+	}
+	err = guest.Run()
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		return 0, m.fail(err, stderr.String())
+	}
+	return m.collect(c)
+}
+
+// collect returns what is left of a guest that powered off: the exit code of its program, and logs in the checkout.
+func (m machine) collect(c Command) (int, error) {
+	logs := filepath.Join(m.run, logsFile)
+	if info, err := os.Stat(logs); err == nil && info.Size() > 0 {
+		if _, err := output(context.Background(), "tar", "-C", filepath.Join(c.Checkout, ".tools"), "--no-same-owner", "-xf", logs); err != nil {
+			return 0, err
+		}
+	}
+	text, err := os.ReadFile(filepath.Join(m.run, resultFile))
+	if err != nil {
+		return 0, err
+	}
+	code, err := parseResult(string(text))
+	if err != nil {
+		return 0, m.fail(err, "")
+	}
+	return code, nil
+}
+
+// fail adds to an error what the guest said last.
+func (m machine) fail(err error, stderr string) error {
+	console, readErr := os.ReadFile(filepath.Join(m.run, consoleFile))
+	if readErr != nil && !errors.Is(readErr, fs.ErrNotExist) {
+		err = errors.Join(err, readErr)
+	}
+	return fmt.Errorf("guest (%s): %w\n%s", m.accel, err, lastLines(stderr+string(console), 30))
+}
