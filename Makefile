@@ -15,6 +15,9 @@ export LITE_SEED    ?= $(SEED)
 export LITE_RUNS    ?= $(RUNS)
 export LITE_WEBSOCKET ?= $(WEBSOCKET)
 
+# How many containers run out of memory in the suite cgroup2.
+export LITE_OOM ?= 20
+
 # How long the stress suite goes on.
 export LITE_STRESS ?= 30s
 

@@ -142,6 +142,7 @@ func (m machine) handler(name string, h config.Handler) spec.Handler {
 		PrivilegedWithoutHostDevices: h.PrivilegedWithoutHostDevices,
 		PrivilegedAllDevicesAllowed:  h.PrivilegedWithoutHostDevicesAllDevicesAllowed,
 		CgroupWritable:               h.CgroupWritable,
+		SystemdCgroup:                h.SystemdCgroup(),
 	}
 }
 
@@ -149,11 +150,20 @@ func (m machine) handler(name string, h config.Handler) spec.Handler {
 func (m machine) podTask(r *pod.Record, h config.Handler) (*specs.Spec, error) {
 	facts := m.facts.For(m.features[r.Handler])
 	if !r.HasInit {
-		return spec.PodHolder(r.SpecPod(m.files.of(r)), facts), nil
+		return spec.PodHolder(r.SpecPod(m.files.of(r)), m.handler(r.Handler, h), facts)
 	}
 	binary, err := findProgram(initBinary)
 	if err != nil {
 		return nil, err
+	}
+	if facts.AppArmor {
+		profile, err := spec.PodAppArmor(r.Config.GetLinux().GetSecurityContext())
+		if err != nil {
+			return nil, err
+		}
+		if err := host.LoadAppArmor(profile); err != nil {
+			return nil, err
+		}
 	}
 	labels := r.SELinux
 	if labels.Process, err = host.VMLabel(labels.Process, h.Type); err != nil {

@@ -39,7 +39,7 @@ type Service struct {
 	pods       *pod.Manager
 	containers *container.Manager
 	events     *event.Hub
-	exits      func(ctx context.Context, seen func(runtime.Exit)) error
+	observe    func(ctx context.Context, o runtime.Observer) error
 	streams    *stream.Server
 	server     *cri.Server
 	bundles    []string // where containerd keeps them, and their work
@@ -75,7 +75,7 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 	machine := newMachine(ctx, deps, door, facts)
 
 	s.bundles = []string{bundles(deps.StateDir), bundles(deps.RootDir)}
-	s.exits = door.Exits
+	s.observe = door.Observe
 	s.events = event.NewHub(time.Now)
 	s.network = network.New(networkOptions(settings))
 	if s.images, err = image.New(ctx, imageOptions(deps), image.FromClient(deps.Client)); err != nil {
@@ -153,7 +153,7 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.network.Run(ctx) })
 	group.Go(func() error { return s.streams.Serve(ctx) })
-	group.Go(func() error { return s.exits(ctx, s.containers.Announce) })
+	group.Go(func() error { return s.observe(ctx, s.containers) })
 	group.Go(func() error {
 		start := time.Now()
 		for _, dir := range s.bundles {

@@ -21,12 +21,10 @@ import (
 	"github.com/containerd-lite/containerd-lite/shim/cgroup"
 	"github.com/containerd-lite/containerd-lite/shim/group"
 	"github.com/containerd-lite/containerd-lite/shim/oci"
+	"github.com/containerd-lite/containerd-lite/shim/reap"
 )
 
 const (
-	// statusKilled is what a process reports that ended by SIGKILL.
-	statusKilled = 128 + int(unix.SIGKILL)
-
 	// runtimeTimeout bounds the work of the runtime. containerd gives the command 5 s
 	// (io.containerd.timeout.shim.cleanup), and then takes the exit status for
 	// unknown; of a shim that many pods shared it deletes all tasks at once.
@@ -117,7 +115,7 @@ func lastExit(dir bundle.Dir, warn func(error)) *taskapi.DeleteResponse {
 		if !errors.Is(err, fs.ErrNotExist) {
 			warn(err)
 		}
-		exit = bundle.Exit{Timestamp: time.Now(), Status: statusKilled}
+		exit = bundle.Exit{Timestamp: time.Now(), Status: reap.StatusKilled}
 		exit.Pid, err = bundle.ReadPid(dir.InitPidFile())
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			warn(err)

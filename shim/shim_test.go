@@ -4,6 +4,8 @@ package shim
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -38,6 +40,33 @@ func TestInfo(t *testing.T) {
 	}
 	if want := `{"ociVersionMin":"1.0.0","ociVersionMax":"1.3.0"}`; string(got.Features.GetValue()) != want {
 		t.Errorf("features = %s, want %s", got.Features.GetValue(), want)
+	}
+}
+
+// A runtime that cannot tell its features does not keep the shim from answering.
+func TestInfoOfOldRuntime(t *testing.T) {
+	runtime := filepath.Join(t.TempDir(), "crun")
+	if err := os.WriteFile(runtime, []byte("#!/bin/sh\necho unknown command features >&2\nexit 1\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	given, err := anypb.New(&options.Options{BinaryName: runtime})
+	if err != nil {
+		t.Fatal(err)
+	}
+	input, err := proto.Marshal(given)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stdout, stderr bytes.Buffer
+	if code := Main(t.Context(), []string{"shim", "-info"}, bytes.NewReader(input), &stdout, &stderr); code != 0 {
+		t.Fatalf("exit code %d: %s", code, stderr.String())
+	}
+	got := &types.RuntimeInfo{}
+	if err := proto.Unmarshal(stdout.Bytes(), got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Name != Runtime || got.Features != nil {
+		t.Errorf("info = %v, want no features", got)
 	}
 }
 

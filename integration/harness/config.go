@@ -15,6 +15,8 @@ const (
 	// HandlerTuned passes on the annotations bench.pod/* and bench.container/*, and gives privileged containers no
 	// devices of the host.
 	HandlerTuned = "tuned"
+	// HandlerWritable lets containers make cgroups of their own. It is there on cgroup v2.
+	HandlerWritable = "writable"
 	// HandlerNoRuntime names an OCI runtime that is not installed.
 	HandlerNoRuntime = "no-runtime"
 	// HandlerNoShim names a shim that is not installed.
@@ -76,7 +78,11 @@ imports = []
   container_annotations = ["bench.container/*"]
   privileged_without_host_devices = true
 {{.HandlerOptions "tuned"}}
-[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.no-shim]
+{{if .CgroupV2}}[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.writable]
+  runtime_type = "{{.ShimType}}"
+  cgroup_writable = true
+{{.HandlerOptions "writable"}}
+{{end}}[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.no-shim]
   runtime_type = "io.containerd.absent.v2"
 {{.HandlerOptions "no-shim"}}
 [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.no-runtime]
@@ -113,7 +119,8 @@ func (b *Bench) configTOML() string {
 		*Bench
 		Pause    string
 		ShimType string
-	}{b, image.Pause, "io.containerd." + b.Handler + ".v2"}
+		CgroupV2 bool
+	}{b, image.Pause, "io.containerd." + b.Handler + ".v2", unified()}
 	if err := configTemplate.Execute(&text, data); err != nil {
 		panic(err) // the template and its fields are both in this package
 	}

@@ -222,7 +222,9 @@ type Deps struct {
 	NewID       func() string
 	Now         func() time.Time
 	Snapshotter func(handler string) string
-	OOMKilled   func(cgroup string) bool // whether the kernel has killed in this cgroup for want of memory
+	// OOMKilled tells whether the kernel has killed in this cgroup for want of
+	// memory; a cgroup that is gone is not known.
+	OOMKilled func(cgroup string) (killed, known bool)
 }
 
 // Time limits. They bound work whose caller has gone, or a shim that is stuck.
@@ -231,6 +233,7 @@ const (
 	startLimit  = 5 * time.Minute
 	removeLimit = 5 * time.Minute
 	reapLimit   = 30 * time.Second
+	askLimit    = 2 * time.Second
 	drainLimit  = 10 * time.Second
 	undoLimit   = time.Minute
 

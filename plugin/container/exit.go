@@ -51,6 +51,8 @@ type exit struct {
 	code uint32
 	at   time.Time
 	lost bool // code and at are not known
+	// announced is true if it is from containerd's announcement.
+	announced bool
 }
 
 // waitAgain returns a new wait for a task, or how it ended if there is nothing
@@ -105,7 +107,14 @@ func (m *Manager) hasEnded(ctx context.Context, r *Record, task runtime.Task) bo
 // and nobody else does.
 func (m *Manager) Announce(e runtime.Exit) {
 	if r, err := m.containers.Get(e.ID); err == nil {
-		r.live.announce(exit{code: e.Code, at: e.At})
+		r.live.announce(exit{code: e.Code, at: e.At, announced: true})
+	}
+}
+
+// AnnounceOOM takes down an out-of-memory kill that containerd has announced.
+func (m *Manager) AnnounceOOM(id string) {
+	if r, err := m.containers.Get(id); err == nil {
+		r.live.starved.Store(true)
 	}
 }
 
@@ -116,9 +125,7 @@ func (m *Manager) exited(ctx context.Context, id string, task runtime.Task, end 
 	if err != nil || r.Times.Finished != 0 {
 		return
 	}
-	// While the task exists its cgroup does, too, and with it the count of
-	// processes that were killed for want of memory.
-	oom := m.OOMKilled(r.Cgroup)
+	oom := m.outOfMemory(ctx, r, task, end)
 
 	drain, cancel := context.WithTimeout(ctx, drainLimit)
 	if err := r.live.streams.Drain(drain); err != nil {

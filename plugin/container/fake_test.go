@@ -13,12 +13,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/containerd/containerd/api/types"
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/errdefs"
+	"github.com/containerd/typeurl/v2"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"go.uber.org/goleak"
+	"google.golang.org/protobuf/proto"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/containerd-lite/containerd-lite/internal/fault"
@@ -40,7 +43,11 @@ type machine struct {
 	saved map[string][]byte
 	tasks map[string]*fakeTask
 	pod   pod.Record
-	oom   bool
+	oom   bool // the cgroups have counted a kill
+	gone  bool // the cgroups are removed
+	other bool // the shim is not ours
+	// metrics are what shims answer, nil for an error.
+	metrics proto.Message
 
 	rootfs []mount.Mount // of each snapshot
 	made   SpecRequest   // the last one
@@ -301,6 +308,14 @@ func (t *fakeTask) Update(context.Context, ...containerd.UpdateTaskOpts) error {
 	return t.machine.Call("update task")
 }
 
+func (t *fakeTask) Metrics(context.Context) (*types.Metric, error) {
+	if t.machine.metrics == nil {
+		return nil, errBroken
+	}
+	data, err := typeurl.MarshalAnyToProto(t.machine.metrics)
+	return &types.Metric{Data: data}, err
+}
+
 type fakePods struct{ *machine }
 
 func (f fakePods) AwaitTask(context.Context, string) error { return nil }
@@ -343,7 +358,10 @@ func (f fakeImages) Unpack(context.Context, image.Image, string) error { return 
 type fakeHandlers struct{ *machine }
 
 func (f fakeHandlers) Handler(name string) (string, config.Handler, error) {
-	return name, config.Handler{Type: "io.containerd.lite.v2", Path: f.shim}, nil
+	if f.other {
+		return name, config.Handler{Type: config.RuncRuntimeType}, nil
+	}
+	return name, config.Handler{Type: config.LiteRuntimeType, Path: f.shim}, nil
 }
 
 type fakeSpecs struct{ *machine }
@@ -410,10 +428,10 @@ func newManager(t *testing.T, f *machine, dir string) *Manager {
 		},
 		Now:         func() time.Time { return time.Unix(100, 0) },
 		Snapshotter: func(string) string { return "overlayfs" },
-		OOMKilled: func(string) bool {
+		OOMKilled: func(string) (killed, known bool) {
 			f.Lock()
 			defer f.Unlock()
-			return f.oom
+			return f.oom && !f.gone, !f.gone
 		},
 	})
 	t.Cleanup(m.Close)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -22,6 +23,8 @@ type live struct {
 	reaped  chan struct{} // closed when the task is deleted, too
 	// announced holds the exit that containerd announced, if it did.
 	announced chan exit
+	// starved is true once containerd has announced an out-of-memory kill.
+	starved atomic.Bool
 
 	updating sync.Mutex // held by an update of the resources, shim calls included
 

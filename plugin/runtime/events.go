@@ -18,10 +18,20 @@ type Exit struct {
 	At   time.Time
 }
 
-// Exits calls seen for the end of each container's init process, until ctx
-// ends. It sees no more than what happens after it was called.
-func (c *Client) Exits(ctx context.Context, seen func(Exit)) error {
-	envelopes, failed := c.containerd.EventService().Subscribe(ctx, `topic=="/tasks/exit"`)
+// Observer is told what containerd announces of the tasks of containers. What is
+// announced of one task comes in its order, an out-of-memory kill before the exit.
+type Observer interface {
+	// Announce tells the end of a container's init process.
+	Announce(e Exit)
+	// AnnounceOOM tells that the kernel has killed a process of a container for
+	// want of memory.
+	AnnounceOOM(id string)
+}
+
+// Observe tells an observer until ctx ends. It sees no more than what happens
+// after it was called.
+func (c *Client) Observe(ctx context.Context, o Observer) error {
+	envelopes, failed := c.containerd.EventService().Subscribe(ctx, `topic=="/tasks/exit"`, `topic=="/tasks/oom"`)
 	for {
 		select {
 		case envelope := <-envelopes:
@@ -29,14 +39,23 @@ func (c *Client) Exits(ctx context.Context, seen func(Exit)) error {
 			if err != nil {
 				return fmt.Errorf("task events: %w", err)
 			}
-			if e, ok := event.(*events.TaskExit); ok && e.GetID() == e.GetContainerID() {
-				seen(Exit{ID: e.GetContainerID(), Code: e.GetExitStatus(), At: e.GetExitedAt().AsTime()})
-			}
+			tell(o, event)
 		case err := <-failed:
 			if err == nil { // ctx has ended
 				return nil
 			}
 			return fmt.Errorf("task events: %w", err)
+		}
+	}
+}
+
+func tell(o Observer, event any) {
+	switch e := event.(type) {
+	case *events.TaskOOM:
+		o.AnnounceOOM(e.GetContainerID())
+	case *events.TaskExit:
+		if e.GetID() == e.GetContainerID() {
+			o.Announce(Exit{ID: e.GetContainerID(), Code: e.GetExitStatus(), At: e.GetExitedAt().AsTime()})
 		}
 	}
 }

@@ -7,10 +7,13 @@ import (
 	"fmt"
 	"syscall"
 
+	v1 "github.com/containerd/cgroups/v3/cgroup1/stats"
+	v2 "github.com/containerd/cgroups/v3/cgroup2/stats"
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/errdefs"
+	"github.com/containerd/typeurl/v2"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -70,6 +73,26 @@ func Kill(ctx context.Context, task Task, signal syscall.Signal) error {
 		return task.Kill(ctx, signal, containerd.WithKillAll)
 	}
 	return task.Kill(ctx, signal)
+}
+
+// OOMKilled asks the shim of a task whether the kernel has killed one of its
+// processes for want of memory.
+func OOMKilled(ctx context.Context, task Task) (bool, error) {
+	metrics, err := task.Metrics(ctx)
+	if err != nil {
+		return false, err
+	}
+	content, err := typeurl.UnmarshalAny(metrics.GetData())
+	if err != nil {
+		return false, fmt.Errorf("metrics of task: %w", err)
+	}
+	switch m := content.(type) {
+	case *v2.Metrics:
+		return m.GetMemoryEvents().GetOomKill() > 0, nil
+	case *v1.Metrics:
+		return m.GetMemoryOomControl().GetOomKill() > 0, nil
+	}
+	return false, fmt.Errorf("metrics of task: %T: %w", content, errdefs.ErrNotImplemented)
 }
 
 // CloseStdin closes the shim's side of a process' stdin.

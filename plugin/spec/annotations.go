@@ -27,6 +27,10 @@ const (
 	annotationSandboxCPUShares = "io.kubernetes.cri.sandbox-cpu-shares"
 	annotationSandboxMemory    = "io.kubernetes.cri.sandbox-memory"
 
+	// annotationSubgroup names the cgroup that crun puts a container's processes in, below the scope of systemd. Empty is none, as with
+	// runc: limits and usage are then those of the scope, where everybody reads them.
+	annotationSubgroup = "run.oci.systemd.subgroup"
+
 	// ContainerTypeSandbox and ContainerTypeContainer are the values of AnnotationContainerType.
 	ContainerTypeSandbox   = "sandbox"
 	ContainerTypeContainer = "container"
@@ -49,8 +53,17 @@ func (b *builder) annotations() error {
 	a[AnnotationContainerType] = ContainerTypeContainer
 	a[AnnotationContainerName] = b.in.Config.GetMetadata().GetName()
 	a[AnnotationImageName] = image
+	maps.Copy(a, b.in.Handler.runtimeAnnotations())
 	b.spec.Annotations = a
 	return nil
+}
+
+// runtimeAnnotations steer the OCI runtime of a handler.
+func (h Handler) runtimeAnnotations() map[string]string {
+	if !h.SystemdCgroup {
+		return nil
+	}
+	return map[string]string{annotationSubgroup: ""}
 }
 
 func podAnnotations(pod Pod) map[string]string {

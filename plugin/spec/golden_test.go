@@ -117,7 +117,11 @@ func TestPodHolderGolden(t *testing.T) {
 			f := fixture()
 			in := PodInitInput{Pod: f.Pod, Facts: f.Facts}
 			decode(t, path, &in)
-			compare(t, path, PodHolder(in.Pod, in.Facts))
+			s, err := PodHolder(in.Pod, in.Handler, in.Facts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			compare(t, path, s)
 		})
 	}
 }

@@ -94,6 +94,8 @@ type Handler struct {
 	PrivilegedAllDevicesAllowed bool
 	// CgroupWritable mounts /sys/fs/cgroup read-write in unprivileged containers too.
 	CgroupWritable bool
+	// SystemdCgroup says that the OCI runtime makes cgroups through systemd: it takes slices only.
+	SystemdCgroup bool
 }
 
 // Options holds the plugin-wide keys of config.toml that shape a spec.
@@ -131,7 +133,7 @@ type Facts struct {
 	MaskedPaths, ReadonlyPaths []string
 	// Hostname is the host's.
 	Hostname string
-	// OCIVersion is the newest ociVersion that the runtime accepts; empty when it does not say.
+	// OCIVersion is the newest ociVersion that the runtime accepts; empty when it does not say, as old runtimes cannot.
 	OCIVersion string
 }
 

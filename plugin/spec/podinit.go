@@ -36,7 +36,7 @@ type PodInitInput struct {
 
 // PodInit returns the runtime spec of the init of a pod whose containers share one PID namespace. It needs no image: its root holds
 // nothing but its own binary. It joins the pod's namespaces, owns the PID namespace, and may do nothing but reap: no capabilities, no
-// new privileges, containerd's default seccomp profile, no devices. Sysctls are not its task: whoever makes the namespaces sets them.
+// new privileges, containerd's default seccomp profile, the pod's AppArmor profile, no devices. Sysctls are not its task: whoever makes the namespaces sets them.
 func PodInit(in PodInitInput) (*specs.Spec, error) {
 	if err := CheckPod(in.Pod.Config); err != nil {
 		return nil, err
@@ -52,18 +52,24 @@ func PodInit(in PodInitInput) (*specs.Spec, error) {
 	s.Mounts = podInitMounts(in.Binary)
 	joinPod(s, in.Pod)
 	joinUser(s, in.Pod, ids)
-	s.Linux.CgroupsPath = CgroupsPath(in.Pod.Config.GetLinux().GetCgroupParent(), in.Pod.ID)
+	if s.Linux.CgroupsPath, err = in.Handler.cgroupsPath(in.Pod.Config, in.Pod.ID); err != nil {
+		return nil, err
+	}
 	s.Linux.Resources.CPU = &specs.LinuxCPU{Shares: new(uint64(podInitCPUShares))}
 	s.Linux.MountLabel = in.SELinux.Mount
 	if sc.GetPrivileged() {
 		in.SELinux.Process = ""
 	}
 	s.Process = podInitProcess(in, sc, ids)
+	if s.Process.ApparmorProfile, err = podInitAppArmor(in.Facts, sc); err != nil {
+		return nil, err
+	}
 	if in.Facts.Seccomp {
 		s.Linux.Seccomp = seccomp.DefaultProfile(s)
 	}
 	s.Annotations = allowed(in.Pod.Config.GetAnnotations(), in.Handler.PodAnnotations)
 	maps.Copy(s.Annotations, sandboxAnnotations(in.Pod))
+	maps.Copy(s.Annotations, in.Handler.runtimeAnnotations())
 	return s, nil
 }
 
@@ -77,6 +83,15 @@ func podInitProcess(in PodInitInput, sc *runtimeapi.LinuxSandboxSecurityContext,
 		SelinuxLabel:    in.SELinux.Process,
 		OOMScoreAdj:     oomScore(podInitOOMScore, in.Facts, in.Options),
 	}
+}
+
+// podInitAppArmor is the name of the init's profile; that it is loaded is the caller's to see to, as for a container.
+func podInitAppArmor(facts Facts, sc *runtimeapi.LinuxSandboxSecurityContext) (string, error) {
+	p, err := PodAppArmor(sc)
+	if err != nil {
+		return "", err
+	}
+	return p.appArmorName(facts, sc.GetApparmor() != nil)
 }
 
 // podInitUser is the pod's run_as_user and run_as_group, or nobody where the pod's user namespace has such a user.

@@ -21,6 +21,8 @@ const (
 	localhost      = runtimeapi.SecurityProfile_Localhost
 
 	localhostPrefix = "localhost/"
+
+	appArmorField = "linux.security_context.apparmor"
 )
 
 // Seccomp returns the seccomp profile of a container. Without any wish it is unconfined, as the CRI says, or what unset, the key
@@ -46,19 +48,31 @@ func Seccomp(sc *runtimeapi.LinuxContainerSecurityContext, unset string) (Profil
 // not get; a profile named for a privileged container holds (kubernetes#51746).
 func AppArmor(sc *runtimeapi.LinuxContainerSecurityContext) (Profile, error) {
 	p, err := wantedAppArmor(sc)
-	if err == nil && p.Type == runtimeDefault && sc.GetPrivileged() {
+	return lessPrivileged(p, sc.GetPrivileged()), err
+}
+
+// PodAppArmor returns the AppArmor profile of the init of a pod, by the same rules.
+func PodAppArmor(sc *runtimeapi.LinuxSandboxSecurityContext) (p Profile, err error) {
+	p = Profile{Type: runtimeDefault}
+	if wanted := sc.GetApparmor(); wanted != nil {
+		p, err = profile(appArmorField, wanted)
+	}
+	return lessPrivileged(p, sc.GetPrivileged()), err
+}
+
+func lessPrivileged(p Profile, privileged bool) Profile {
+	if privileged && p.Type == runtimeDefault {
 		p.Type = unconfined
 	}
-	return p, err
+	return p
 }
 
 func wantedAppArmor(sc *runtimeapi.LinuxContainerSecurityContext) (Profile, error) {
-	const field = "linux.security_context.apparmor"
 	if p := sc.GetApparmor(); p != nil {
-		return profile(field, p)
+		return profile(appArmorField, p)
 	}
 	if old := sc.GetApparmorProfile(); old != "" { //nolint:staticcheck // deprecated, but clients still send it
-		return oldProfile(field+"_profile", old)
+		return oldProfile(appArmorField+"_profile", old)
 	}
 	return Profile{Type: runtimeDefault}, nil
 }

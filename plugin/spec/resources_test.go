@@ -153,23 +153,35 @@ func TestEffectiveOfNothing(t *testing.T) {
 }
 
 func TestCgroupsPath(t *testing.T) {
-	for _, c := range []struct{ parent, want string }{
-		{"", "/k8s.io/c1"},
-		{"/kubepods/besteffort/podx", "/kubepods/besteffort/podx/c1"},
-		{"relative", "relative/c1"},
-		{"/kubepods.slice/kubepods-podx.slice", "kubepods-podx.slice:cri-containerd:c1"},
-		{"/kubepods.slice/podx", "/kubepods.slice/podx/c1"},
+	for _, c := range []struct {
+		parent  string
+		systemd bool
+		want    string // "" for an error
+	}{
+		{"", false, "/k8s.io/c1"},
+		{"", true, "system.slice:cri-containerd:c1"},
+		{"/kubepods/besteffort/podx", false, "/kubepods/besteffort/podx/c1"},
+		{"/kubepods/besteffort/podx", true, ""},
+		{"relative", false, "relative/c1"},
+		{"/kubepods.slice/kubepods-podx.slice", false, "kubepods-podx.slice:cri-containerd:c1"},
+		{"/kubepods.slice/kubepods-podx.slice", true, "kubepods-podx.slice:cri-containerd:c1"},
+		{"system.slice", true, "system.slice:cri-containerd:c1"},
+		{"/kubepods.slice/podx", false, "/kubepods.slice/podx/c1"},
+		{"/kubepods.slice/podx", true, ""},
 	} {
-		if got := CgroupsPath(c.parent, "c1"); got != c.want {
-			t.Errorf("CgroupsPath(%q) = %q, want %q", c.parent, got, c.want)
+		handler := Handler{SystemdCgroup: c.systemd}
+		pod := &runtimeapi.PodSandboxConfig{Linux: &runtimeapi.LinuxPodSandboxConfig{CgroupParent: c.parent}}
+		got, err := handler.cgroupsPath(pod, "c1")
+		if got != c.want || errdefs.IsInvalidArgument(err) != (c.want == "") {
+			t.Errorf("cgroup below %q, systemd %v: %q, %v, want %q", c.parent, c.systemd, got, err, c.want)
 		}
 	}
 }
 
 func TestOCIVersion(t *testing.T) {
 	for _, c := range []struct{ newest, want string }{
-		{"", specs.Version},
-		{"nonsense", specs.Version},
+		{"", "1.0.2"}, // crun 1.8.1 cannot tell, and refuses 1.2 and above
+		{"nonsense", "1.0.2"},
 		{"1.0.2-dev", "1.0.2-dev"},
 		{"1.2.1", "1.2.1"},
 		{specs.Version, specs.Version},

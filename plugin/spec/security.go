@@ -51,16 +51,30 @@ func (b *builder) apparmor() error {
 	if b.sc.GetPrivileged() {
 		b.spec.Process.ApparmorProfile = ""
 	}
-	switch {
-	case p.Type == unconfined: // a profile of the base spec is for them, too
-	case b.in.Facts.AppArmor && p.Type == localhost:
-		b.spec.Process.ApparmorProfile = p.Ref
-	case b.in.Facts.AppArmor:
-		b.spec.Process.ApparmorProfile = DefaultAppArmorProfile
-	case asksForAppArmor(b.sc): // to ask for a border that is not there must not pass in silence
-		return unmet("linux.security_context.apparmor", "AppArmor is not on")
+	if p.Type == unconfined { // a profile of the base spec is for them, too
+		return nil
 	}
-	return nil
+	name, err := p.appArmorName(b.in.Facts, asksForAppArmor(b.sc))
+	if name != "" {
+		b.spec.Process.ApparmorProfile = name
+	}
+	return err
+}
+
+// appArmorName is what the kernel calls the profile; empty for none. asked says whether the profile is a wish: to ask for a border that
+// is not there must not pass in silence.
+func (p Profile) appArmorName(facts Facts, asked bool) (string, error) {
+	switch {
+	case p.Type == unconfined:
+		return "", nil
+	case !facts.AppArmor && asked:
+		return "", unmet(appArmorField, "AppArmor is not on")
+	case !facts.AppArmor:
+		return "", nil
+	case p.Type == localhost:
+		return p.Ref, nil
+	}
+	return DefaultAppArmorProfile, nil
 }
 
 func asksForAppArmor(sc *runtimeapi.LinuxContainerSecurityContext) bool {

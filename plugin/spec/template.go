@@ -98,12 +98,16 @@ func defaultMounts() []specs.Mount {
 	}
 }
 
+// oldestVersion is the ociVersion for a runtime that does not say which it accepts. `<runtime> features` came with 1.1: what does not
+// have it is of before, as crun 1.8.1, which refuses 1.2 and above; what is newer accepts it, too, and drops no field for it.
+const oldestVersion = "1.0.2"
+
 // ociVersion is the version to write into a spec for a runtime that accepts versions up to newest. crun, for one, refuses specs that
 // claim a newer minor version, whether or not they use anything of it.
 func ociVersion(newest string) string {
 	var have, want [3]int
 	if _, err := fmt.Sscanf(newest, "%d.%d.%d", &have[0], &have[1], &have[2]); err != nil {
-		return specs.Version
+		return oldestVersion
 	}
 	if _, err := fmt.Sscanf(specs.Version, "%d.%d.%d", &want[0], &want[1], &want[2]); err != nil {
 		return specs.Version

@@ -118,9 +118,10 @@ func (c *Collector) podSubject(r *pod.Record) *subject {
 	}
 }
 
-// networkSubject has the labels that cAdvisor takes from a pod's pause container.
+// networkSubject has the labels that cAdvisor takes from a pod's pause container. The
+// kubelet's pods have a parent; of others the place with the systemd driver is not told.
 func (c *Collector) networkSubject(r *pod.Record, n networkReadings) *subject {
-	cgroup := spec.CgroupsPath(r.Config.GetLinux().GetCgroupParent(), r.ID)
+	cgroup := spec.CgroupsPath(r.Config.GetLinux().GetCgroupParent(), r.ID, false)
 	return &subject{labels: c.labels(r, cgroup, "", "", r.ID), network: n}
 }
 

@@ -85,10 +85,10 @@ func (r *Reader) path(cgroup string) string {
 	return r.cgroups.path(controller, cgrouppath.Expand(cgroup))
 }
 
-// OOMKilled tells whether the kernel has killed a process of the cgroup, or of
-// one below it (systemd keeps a container's init there), for want of memory. It
-// is false once the cgroup is removed.
-func (r *Reader) OOMKilled(cgroup string) bool {
+// OOMKilled tells whether the kernel has killed a process of the cgroup, or with
+// v2 of one below it (an init system in the container makes them), for want of
+// memory. It is not known once the cgroup is removed.
+func (r *Reader) OOMKilled(cgroup string) (killed, known bool) {
 	controller, file := unified, "memory.events"
 	if !r.isV2() {
 		controller, file = "memory", "memory.oom_control"
@@ -97,7 +97,7 @@ func (r *Reader) OOMKilled(cgroup string) bool {
 	r.buffers.below(r.cgroups.dir(controller, cgrouppath.Expand(cgroup)), func(d dir) {
 		d.collect(file, only("oom_kill", &kills))
 	})
-	return kills.GetValue() > 0
+	return kills.GetValue() > 0, kills != nil
 }
 
 // hugePageSizes returns the sizes of huge pages that the machine has, as the

@@ -117,21 +117,21 @@ func TestOOMKilled(t *testing.T) {
 	alive := tree{events: "max 12\noom 1\noom_kill 0\noom_group_kill 0\n"}.below("sys/fs/cgroup/abc")
 	aliveV1 := tree{"memory.oom_control": "oom_kill_disable 0\nunder_oom 1\noom_kill 0\n"}.below("sys/fs/cgroup/memory/abc")
 	tests := []struct {
-		name    string
-		machine tree
-		want    bool
+		name          string
+		machine       tree
+		killed, known bool
 	}{
-		{"v2 killed", machineV2.with(killed), true},
-		{"v2 alive", machineV2.with(alive), false},
-		{"v2 removed", machineV2, false},
-		{"v1 killed", machineV1.with(cgroupV1("/abc")), true},
-		{"hybrid killed", hybrid.with(cgroupV1("/abc")), true},
-		{"v1 alive", machineV1.with(aliveV1), false},
-		{"v1 kernel before 4.13", machineV1.with(tree{"memory.oom_control": "under_oom 1\n"}.below("sys/fs/cgroup/memory/abc")), false},
+		{"v2 killed", machineV2.with(killed), true, true},
+		{"v2 alive", machineV2.with(alive), false, true},
+		{"v2 removed", machineV2, false, false},
+		{"v1 killed", machineV1.with(cgroupV1("/abc")), true, true},
+		{"hybrid killed", hybrid.with(cgroupV1("/abc")), true, true},
+		{"v1 alive", machineV1.with(aliveV1), false, true},
+		{"v1 kernel before 4.13", machineV1.with(tree{"memory.oom_control": "under_oom 1\n"}.below("sys/fs/cgroup/memory/abc")), false, false},
 	}
 	for _, tt := range tests {
-		if got := tt.machine.reader(t).OOMKilled("/abc"); got != tt.want {
-			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+		if killed, known := tt.machine.reader(t).OOMKilled("/abc"); killed != tt.killed || known != tt.known {
+			t.Errorf("%s: killed %v, known %v, want %v, %v", tt.name, killed, known, tt.killed, tt.known)
 		}
 	}
 }
@@ -167,7 +167,7 @@ func TestThisMachine(t *testing.T) {
 	if !limitMemory(t, r, name, 16<<20) {
 		t.Skip("the cgroup has no memory limit: its controller is not enabled")
 	}
-	if r.OOMKilled(name) {
+	if killed, _ := r.OOMKilled(name); killed {
 		t.Error("a process was killed in a new cgroup")
 	}
 	// The shell stays out; what it starts doubles a string until it is killed.
@@ -175,7 +175,7 @@ func TestThisMachine(t *testing.T) {
 	if err := exec.Command("sh", "-c", script).Run(); err == nil {
 		t.Fatal("the process was not killed")
 	}
-	if !r.OOMKilled(name) {
+	if killed, _ := r.OOMKilled(name); !killed {
 		t.Error("no process was killed for want of memory")
 	}
 	got := r.Usage(name)

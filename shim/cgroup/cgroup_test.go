@@ -4,7 +4,6 @@ package cgroup
 
 import (
 	"encoding/json"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,7 +16,6 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
-	"golang.org/x/sys/unix"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -241,68 +239,6 @@ func TestKillEach(t *testing.T) {
 	}
 }
 
-func TestWatchOOM(t *testing.T) {
-	root := tree(t, map[string]string{"pod/web/memory.events": "oom 4\noom_kill 3\n"})
-	told := make(chan struct{}, 10)
-	w, err := unifiedGroup(root).WatchOOM(func() { told <- struct{}{} })
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.Check()
-	if len(told) != 0 {
-		t.Error("kill of before the watch was reported")
-	}
-	// One write: a reader must not see a file cut short.
-	if err := write(w.counter, "oom 5\noom_kill 4\n"); err != nil {
-		t.Fatal(err)
-	}
-	<-told
-	w.Close()
-	w.Check()
-	if len(told) != 0 {
-		t.Error("kill was reported twice")
-	}
-	if err := write(w.counter, "oom 6\noom_kill 5\n"); err != nil {
-		t.Fatal(err)
-	}
-	w.Check()
-	if len(told) != 1 {
-		t.Error("kill after the watch was missed by Check")
-	}
-}
-
-func TestWatchOOMLegacy(t *testing.T) {
-	root := tree(t, map[string]string{
-		"memory/pod/web/memory.oom_control":   "oom_kill_disable 0\nunder_oom 0\noom_kill 0\n",
-		"memory/pod/web/cgroup.event_control": "",
-	})
-	told := make(chan struct{}, 10)
-	w, err := legacyGroup(root).WatchOOM(func() { told <- struct{}{} })
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer w.Close()
-	// The kernel's part: count, and signal the eventfd that was registered.
-	var eventfd, control int
-	if _, err := fmt.Sscan(read(t, root, "memory/pod/web/cgroup.event_control"), &eventfd, &control); err != nil {
-		t.Fatal(err)
-	}
-	if err := write(w.counter, "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n"); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := unix.Write(eventfd, []byte{1, 0, 0, 0, 0, 0, 0, 0}); err != nil {
-		t.Fatal(err)
-	}
-	<-told
-}
-
-func TestWatchOOMWithoutMemory(t *testing.T) {
-	g := &Group{Paths: map[string]string{"pids": "/pod/web"}, root: t.TempDir()}
-	if _, err := g.WatchOOM(func() {}); !errdefs.IsNotFound(err) {
-		t.Errorf("error = %v, want not found", err)
-	}
-}
-
 func TestStats(t *testing.T) {
 	root := tree(t, map[string]string{
 		"pod/web/cpu.stat":       "usage_usec 1000\nuser_usec 600\nsystem_usec 400\n",
@@ -372,5 +308,28 @@ func TestRemove(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(root, "pod")); err != nil {
 		t.Errorf("the group above is gone: %v", err)
+	}
+}
+
+func TestReclaim(t *testing.T) {
+	root := tree(t, map[string]string{"pod/web/memory.current": "104857600\n", "pod/web/memory.reclaim": ""})
+	group := unifiedGroup(root)
+	for _, limit := range []int64{0, -1, 128 << 20} {
+		if err := group.Reclaim(limit); err != nil || read(t, root, "pod/web/memory.reclaim") != "" {
+			t.Errorf("limit %d: %v, %q reclaimed, want nothing", limit, err, read(t, root, "pod/web/memory.reclaim"))
+		}
+	}
+	if err := group.Reclaim(64 << 20); err != nil {
+		t.Fatal(err)
+	}
+	// A sixteenth below the limit.
+	if got, want := read(t, root, "pod/web/memory.reclaim"), "41943040"; got != want {
+		t.Errorf("%s reclaimed, want %s", got, want)
+	}
+	if err := legacyGroup(t.TempDir()).Reclaim(1); err != nil {
+		t.Errorf("v1: %v", err)
+	}
+	if err := unifiedGroup(tree(t, map[string]string{"pod/web/memory.current": "9\n"})).Reclaim(1); err == nil {
+		t.Error("before Linux 5.19: no error")
 	}
 }

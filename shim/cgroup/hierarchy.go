@@ -83,22 +83,36 @@ func (g *Group) EnableControllers() error {
 	if err != nil {
 		return fmt.Errorf("control group: enable controllers: %w", err)
 	}
-	enable := "+" + strings.Join(strings.Fields(string(all)), " +")
+	controllers := strings.Fields(string(all))
 	// From the root down to the group above; which of them refuses does not
 	// matter if the last does not.
 	parent := g.mount()
-	err = write(filepath.Join(parent, "cgroup.subtree_control"), enable)
+	err = enable(parent, controllers)
 	rel, _ := filepath.Rel(parent, filepath.Dir(dir))
 	for name := range strings.SplitSeq(rel, "/") {
 		if name != "." {
 			parent = filepath.Join(parent, name)
-			err = write(filepath.Join(parent, "cgroup.subtree_control"), enable)
+			err = enable(parent, controllers)
 		}
 	}
 	if err != nil {
 		return fmt.Errorf("control group: enable controllers: %w", err)
 	}
 	return nil
+}
+
+// enable makes controllers available to the groups in a directory: all of them, or
+// those that can be had.
+func enable(dir string, controllers []string) error {
+	file := filepath.Join(dir, "cgroup.subtree_control")
+	if write(file, "+"+strings.Join(controllers, " +")) == nil {
+		return nil
+	}
+	var errs []error
+	for _, name := range controllers {
+		errs = append(errs, write(file, "+"+name))
+	}
+	return errors.Join(errs...)
 }
 
 // Join moves a process into the existing group at a path below the mount

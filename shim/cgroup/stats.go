@@ -37,11 +37,41 @@ func (g *Group) Stats() (*anypb.Any, error) {
 	} else {
 		metrics = g.legacyMetrics()
 	}
+	return encode(metrics)
+}
+
+// encode names the message without a host, as typeurl does.
+func encode(metrics proto.Message) (*anypb.Any, error) {
 	value, err := proto.Marshal(metrics)
 	if err != nil {
 		return nil, fmt.Errorf("control group: encode statistics: %w", err)
 	}
 	return &anypb.Any{TypeUrl: string(metrics.ProtoReflect().Descriptor().FullName()), Value: value}, nil
+}
+
+// CountKills returns statistics of the group that tell of as many out-of-memory
+// kills, at least: it may have gone before they were in a file that could be read.
+// The statistics may be nil.
+func (g *Group) CountKills(statistics *anypb.Any, kills uint64) *anypb.Any {
+	if kills == 0 {
+		return statistics
+	}
+	var metrics proto.Message
+	var count func()
+	if _, ok := g.unified(); ok {
+		metrics, count = unifiedKills(kills)
+	} else {
+		metrics, count = legacyKills(kills)
+	}
+	if statistics != nil && statistics.UnmarshalTo(metrics) != nil {
+		return statistics
+	}
+	count()
+	counted, err := encode(metrics)
+	if err != nil {
+		return statistics
+	}
+	return counted
 }
 
 // names are the fields whose names are not those that the kernel uses.

@@ -160,6 +160,46 @@ func TestEnableControllers(t *testing.T) {
 	}
 }
 
+// A device without numbers can be in front of another, on the same line.
+func TestStatsOfDevices(t *testing.T) {
+	root := tree(t, map[string]string{
+		"pod/web/io.stat": "7:0 \n254:1 254:0 rbytes=512 wbytes=0 rios=3 wios=0 dbytes=0 dios=0\n8:0\n",
+	})
+	want := []*v2.IOEntry{{Major: 254, Rbytes: 512, Rios: 3}}
+	got := unifiedMetrics(filepath.Join(root, "pod/web")).Io.Usage
+	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
+		t.Errorf("devices (-want +got):\n%s", diff)
+	}
+}
+
+// TestStatsOfOldKernel finds that files which came later take nothing with them:
+// memory.peak (5.19), memory.swap.peak (6.5), pressure of a kernel without PSI, and
+// swap without CONFIG_SWAP.
+func TestStatsOfOldKernel(t *testing.T) {
+	root := tree(t, map[string]string{
+		"pod/web/cpu.stat":       "usage_usec 1000\nuser_usec 600\nsystem_usec 400\n",
+		"pod/web/memory.stat":    "anon 4096\nfile 0\n",
+		"pod/web/memory.current": "8192\n",
+		"pod/web/memory.max":     "67108864\n",
+		"pod/web/memory.events":  "low 0\nhigh 0\nmax 0\noom 0\noom_kill 0\n",
+		"pod/web/io.stat":        "",
+		"pod/web/pids.current":   "1\n",
+		"pod/web/pids.max":       "max\n",
+	})
+	want := &v2.Metrics{
+		Pids:         &v2.PidsStat{Current: 1, Limit: parse("max")},
+		CPU:          &v2.CPUStat{UsageUsec: 1000, UserUsec: 600, SystemUsec: 400},
+		Memory:       &v2.MemoryStat{Anon: 4096, Usage: 8192, UsageLimit: 64 << 20},
+		MemoryEvents: &v2.MemoryEvents{},
+		Io:           &v2.IOStat{},
+		Rdma:         &v2.RdmaStat{},
+	}
+	got := unifiedMetrics(filepath.Join(root, "pod/web"))
+	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
+		t.Errorf("metrics (-want +got):\n%s", diff)
+	}
+}
+
 func TestJoin(t *testing.T) {
 	two := tree(t, map[string]string{"cgroup.procs": "", "shims/cgroup.procs": ""})
 	if err := join(two, "/shims", 42); err != nil {

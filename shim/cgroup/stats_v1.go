@@ -77,6 +77,17 @@ func legacyMemory(m *stats.Metrics, dir string) {
 	fill(m.MemoryOomControl, filepath.Join(dir, "memory.oom_control"), nil)
 }
 
+// legacyKills is unifiedKills for v1.
+func legacyKills(kills uint64) (*stats.Metrics, func()) {
+	m := &stats.Metrics{}
+	return m, func() {
+		if m.MemoryOomControl == nil {
+			m.MemoryOomControl = &stats.MemoryOomControl{}
+		}
+		m.MemoryOomControl.OomKill = max(m.MemoryOomControl.OomKill, kills)
+	}
+}
+
 func memoryEntry(dir, prefix string) *stats.MemoryEntry {
 	return &stats.MemoryEntry{
 		Usage:   number(dir, prefix+"usage_in_bytes"),

@@ -4,6 +4,7 @@ package cgroup
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/containerd/cgroups/v3/cgroup2/stats"
@@ -17,21 +18,11 @@ func unifiedMetrics(dir string) *stats.Metrics {
 		CPU:          &stats.CPUStat{PSI: pressure(dir, "cpu")},
 		Memory:       unifiedMemory(dir),
 		MemoryEvents: &stats.MemoryEvents{},
-		Io:           &stats.IOStat{PSI: pressure(dir, "io")},
+		Io:           &stats.IOStat{PSI: pressure(dir, "io"), Usage: unifiedIO(dir)},
 		Rdma:         &stats.RdmaStat{Current: rdma[stats.RdmaEntry](dir, "rdma.current"), Limit: rdma[stats.RdmaEntry](dir, "rdma.max")},
 	}
 	fill(m.CPU, filepath.Join(dir, "cpu.stat"), nil)
 	fill(m.MemoryEvents, filepath.Join(dir, "memory.events"), nil)
-	for line := range lines(filepath.Join(dir, "io.stat")) {
-		words := strings.Fields(line)
-		if len(words) < 2 {
-			continue
-		}
-		entry := &stats.IOEntry{}
-		entry.Major, entry.Minor = device(words[0])
-		fillPairs(entry, words[1:], nil)
-		m.Io.Usage = append(m.Io.Usage, entry)
-	}
 	for _, size := range hugePageSizes(dir, "current") {
 		file := filepath.Join(dir, "hugetlb."+size)
 		failed, _ := readKey(file+".events", "max")
@@ -43,6 +34,36 @@ func unifiedMetrics(dir string) *stats.Metrics {
 		})
 	}
 	return m
+}
+
+// unifiedKills returns empty metrics, and what counts kills in them when they are
+// filled.
+func unifiedKills(kills uint64) (*stats.Metrics, func()) {
+	m := &stats.Metrics{}
+	return m, func() {
+		if m.MemoryEvents == nil {
+			m.MemoryEvents = &stats.MemoryEvents{}
+		}
+		m.MemoryEvents.OomKill = max(m.MemoryEvents.OomKill, kills)
+	}
+}
+
+// unifiedIO reads lines of "major:minor key=number …". Some kernels put a device
+// without numbers in front of the next one, on the same line.
+func unifiedIO(dir string) []*stats.IOEntry {
+	var entries []*stats.IOEntry
+	for line := range lines(filepath.Join(dir, "io.stat")) {
+		words := strings.Fields(line)
+		first := slices.IndexFunc(words, func(word string) bool { return strings.Contains(word, "=") })
+		if first < 1 {
+			continue
+		}
+		entry := &stats.IOEntry{}
+		entry.Major, entry.Minor = device(words[first-1])
+		fillPairs(entry, words[first:], nil)
+		entries = append(entries, entry)
+	}
+	return entries
 }
 
 func unifiedMemory(dir string) *stats.MemoryStat {

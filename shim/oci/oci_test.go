@@ -60,6 +60,24 @@ exit 1`)
 	}
 }
 
+// crun 1.8.1 writes its errors to the log and to standard error, and has no features.
+func TestErrorsOfCrun(t *testing.T) {
+	r := theRuntime(t, `
+if [ "$prev" = features ]; then
+	echo "unknown command features" >&2
+	exit 1
+fi
+echo '{"msg":"unknown version specified","level":"error","time":"2026-11-28T00:59:20.738811Z"}' >>$log
+echo "unknown version specified" >&2
+exit 1`)
+	if err := r.Start(t.Context(), "web"); err == nil || err.Error() != "OCI runtime start failed: unknown version specified" {
+		t.Errorf("error = %v", err)
+	}
+	if features, err := r.Features(t.Context()); err == nil {
+		t.Errorf("features = %v", features)
+	}
+}
+
 // A runtime that says too much costs no more memory than it may.
 func TestHugeLog(t *testing.T) {
 	r := theRuntime(t, `

@@ -12,8 +12,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// StatusUnknown is the exit status of a process that could not be waited for.
-const StatusUnknown = 255
+const (
+	// StatusUnknown is the exit status of a process that could not be waited for.
+	StatusUnknown = 255
+	// StatusKilled is that of one that SIGKILL has ended.
+	StatusKilled = 128 + int(unix.SIGKILL)
+)
 
 // Exit is how and when a process ended. Status is the exit code, or 128 plus
 // the number of the signal that ended the process.

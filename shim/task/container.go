@@ -72,6 +72,7 @@ type container struct {
 	group *cgroup.Group
 	oom   *cgroup.OOMWatch
 	stats *anypb.Any // the last ones read
+	kills uint64     // for want of memory; set when the init has ended
 }
 
 // setup is how a container is run. It does not change.

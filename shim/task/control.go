@@ -122,11 +122,27 @@ func (s *Service) Update(ctx context.Context, r *taskapi.UpdateTaskRequest) (*em
 	if err := json.Unmarshal(r.Resources.GetValue(), resources); err != nil {
 		return nil, fmt.Errorf("container %s: update: resources: %w: %w", c.id, errdefs.ErrInvalidArgument, err)
 	}
-	err = c.operate(ctx, update, func() error { return c.runtime.Update(ctx, c.id, resources) })
+	err = c.operate(ctx, update, func() error {
+		c.makeRoom(resources.Memory)
+		return c.runtime.Update(ctx, c.id, resources)
+	})
 	if err != nil {
 		return nil, err
 	}
 	return &emptypb.Empty{}, nil
+}
+
+// makeRoom takes back page cache before the runtime compares a limit with the memory
+// in use, of which it is a part. Who uses less than the limit without it is not
+// refused then.
+func (c *container) makeRoom(m *specs.LinuxMemory) {
+	group := c.controlGroup()
+	if group == nil || m == nil || m.Limit == nil || m.CheckBeforeUpdate == nil || !*m.CheckBeforeUpdate {
+		return
+	}
+	if err := group.Reclaim(*m.Limit); err != nil {
+		c.log().WithError(err).Debug("memory not reclaimed before an update")
+	}
 }
 
 // Checkpoint implements the task service.

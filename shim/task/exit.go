@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/containerd-lite/containerd-lite/shim/bundle"
+	"github.com/containerd-lite/containerd-lite/shim/reap"
 )
 
 // awaitExec follows an exec to its end.
@@ -25,6 +26,7 @@ func (c *container) awaitExec(p *process) {
 func (c *container) awaitInit() {
 	p := c.init
 	<-p.child.Done()
+	c.firstLook(p.child.Exit())
 	c.shutDoor()
 	// A start under way publishes first: an end never precedes its start.
 	p.announce.Lock()
@@ -38,6 +40,17 @@ func (c *container) awaitInit() {
 		c.log().WithError(err).Error("exit status not on record")
 	}
 	c.end(p)
+}
+
+// firstLook looks for an out-of-memory kill while the control group may still be
+// there: systemd takes a scope away when its last process has ended.
+func (c *container) firstLook(exit reap.Exit) {
+	c.mu.Lock()
+	watch := c.oom
+	c.mu.Unlock()
+	if watch != nil {
+		watch.CheckEnd(exit.Status == reap.StatusKilled)
+	}
 }
 
 // shutDoor keeps execs from starting.
@@ -80,10 +93,14 @@ func (c *container) lastWords() {
 	watch := c.oom
 	c.oom = nil
 	c.mu.Unlock()
-	if watch != nil {
-		watch.Close()
-		watch.Check()
+	if watch == nil {
+		return
 	}
+	watch.Close()
+	watch.Check()
+	c.mu.Lock()
+	c.kills = watch.Kills()
+	c.mu.Unlock()
 }
 
 // end records the end of a process, publishes it and tells who waits.

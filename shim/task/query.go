@@ -147,11 +147,15 @@ func (s *Service) Stats(_ context.Context, r *taskapi.StatsRequest) (*taskapi.St
 		c.readStats()
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.stats == nil {
+	stats, kills, group := c.stats, c.kills, c.group
+	c.mu.Unlock()
+	if group != nil {
+		stats = group.CountKills(stats, kills)
+	}
+	if stats == nil {
 		return nil, fmt.Errorf("container %s: statistics: %w", c.id, errdefs.ErrNotFound)
 	}
-	return &taskapi.StatsResponse{Stats: c.stats}, nil
+	return &taskapi.StatsResponse{Stats: stats}, nil
 }
 
 // readStats reads the statistics and keeps them. If they cannot be read, as

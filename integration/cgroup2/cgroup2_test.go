@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package cgroup2 looks, on a machine with cgroup v2, at the control groups of pods and containers: the limits in them,
+// what a container may do with its own, what is read from them, and that no out-of-memory kill is missed before they are
+// gone. Everything holds with either cgroup driver; the handler under test says which one it is.
+package cgroup2
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/containerd/cgroups/v3"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/integration/harness"
+	"github.com/containerd-lite/containerd-lite/integration/image"
+)
+
+const (
+	cgroupRoot = "/sys/fs/cgroup"
+	mib        = 1 << 20
+)
+
+// TestCgroups has one bench; each group is a test between two looks at the machine.
+func TestCgroups(t *testing.T) {
+	if cgroups.Mode() != cgroups.Unified {
+		t.Skip("this machine has cgroup v1, or a mix")
+	}
+	b := newBench(t)
+	for _, g := range []struct {
+		name string
+		run  func(*testing.T, bench)
+	}{
+		{"limits", limits},
+		{"swap", swap},
+		{"control files of unified", unified},
+		{"update below what is in use", shrink},
+		{"place of a pod", podGroup},
+		{"pod without a parent", withoutParent},
+		{"cgroup namespace", namespace},
+		{"subtree of a container", subtree},
+		{"subtree in a user namespace", subtreeUserNS},
+		{"processes that outlive the init", kill},
+		{"pause", pause},
+		{"statistics", statistics},
+		{"out of memory", outOfMemory},
+		{"out of memory as a group", outOfMemoryGroup},
+		{"killed by somebody else", killedOtherwise},
+	} {
+		b.NoLeaks(t, g.name, func(t *testing.T) { g.run(t, b) })
+	}
+}
+
+// bench is a bench with a client.
+type bench struct {
+	*harness.Bench
+	*harness.CRI
+}
+
+func newBench(t *testing.T) bench {
+	t.Helper()
+	h := harness.Start(t)
+	b := bench{Bench: h, CRI: h.Client(t, image.Busybox)}
+	config, err := b.RuntimeConfig(t.Context(), &runtimeapi.RuntimeConfigRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "cgroup driver", strings.ToLower(config.GetLinux().GetCgroupDriver().String()), b.CgroupDriver)
+	return b
+}
+
+// pod is a pod that runs until the test ends.
+type pod struct {
+	bench
+	id     string
+	config *runtimeapi.PodSandboxConfig
+}
+
+// pod runs a pod on the host's network.
+func (b bench) pod(t *testing.T, name, handler string, change func(*runtimeapi.PodSandboxConfig)) pod {
+	t.Helper()
+	config := b.PodConfig(name)
+	config.Hostname = ""
+	config.Linux.SecurityContext.NamespaceOptions.Network = runtimeapi.NamespaceMode_NODE
+	if change != nil {
+		change(config)
+	}
+	answer, err := b.RunPodSandbox(t.Context(), &runtimeapi.RunPodSandboxRequest{Config: config, RuntimeHandler: handler})
+	if err != nil {
+		t.Fatalf("run the pod: %v", err)
+	}
+	p := pod{b, answer.PodSandboxId, config}
+	t.Cleanup(func() { p.remove(t) })
+	return p
+}
+
+// remove does no harm twice.
+func (p pod) remove(t *testing.T) {
+	t.Helper()
+	if err := p.RemovePod(harness.After(t), p.id); err != nil {
+		t.Errorf("remove the pod: %v", err)
+	}
+}
+
+// shell is the config of a container that runs a shell script, after change.
+func (p pod) shell(name, script string, change func(*runtimeapi.ContainerConfig)) *runtimeapi.ContainerConfig {
+	config := harness.ContainerConfig(p.config, name, image.Busybox, "sh", "-c", script)
+	config.Linux.SecurityContext.NamespaceOptions = p.config.Linux.SecurityContext.NamespaceOptions
+	config.Linux.Resources = &runtimeapi.LinuxContainerResources{}
+	if change != nil {
+		change(config)
+	}
+	return config
+}
+
+// run runs such a container and returns its id.
+func (p pod) run(t *testing.T, name, script string, change func(*runtimeapi.ContainerConfig)) string {
+	t.Helper()
+	id, err := p.Run(t.Context(), p.id, p.config, p.shell(name, script, change))
+	if err != nil {
+		t.Fatalf("run container %s: %v", name, err)
+	}
+	return id
+}
+
+func withLimits(l *runtimeapi.LinuxContainerResources) func(*runtimeapi.ContainerConfig) {
+	return func(c *runtimeapi.ContainerConfig) { c.Linux.Resources = l }
+}
+
+// in runs a script in a container and returns what it printed.
+func (b bench) in(t *testing.T, container, script string) string {
+	t.Helper()
+	answer, err := b.ExecSync(t.Context(), &runtimeapi.ExecSyncRequest{ContainerId: container, Cmd: []string{"sh", "-c", script}})
+	if err != nil {
+		t.Fatalf("exec %s: %v", script, err)
+	}
+	return strings.TrimSpace(string(answer.Stdout) + string(answer.Stderr))
+}
+
+// await waits until a script in a container succeeds.
+func (b bench) await(t *testing.T, container, script string) {
+	t.Helper()
+	err := harness.Await(t.Context(), func() error {
+		answer, err := b.ExecSync(t.Context(), &runtimeapi.ExecSyncRequest{ContainerId: container, Cmd: []string{"sh", "-c", script}})
+		if err == nil && answer.ExitCode != 0 {
+			err = errors.New(string(answer.Stderr))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatalf("exec %s: %v", script, err)
+	}
+}
+
+// specOf is the OCI spec of a container, or of a pod's task.
+func (b bench) specOf(t *testing.T, id string) *specs.Spec {
+	t.Helper()
+	client, err := b.Containerd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	container, err := client.LoadContainer(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec, err := container.Spec(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return spec
+}
+
+// group is the directory of the cgroup of a container, or of a pod's task.
+func (b bench) group(t *testing.T, id string) string {
+	t.Helper()
+	return harness.CgroupFile(b.specOf(t, id).Linux.CgroupsPath, "", "")
+}
+
+// file reads a control file.
+func file(t *testing.T, group, name string) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(group, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(data))
+}
+
+func has(group, name string) bool {
+	_, err := os.Stat(filepath.Join(group, name))
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+// files compares control files with what they should contain.
+func files(t *testing.T, group string, want map[string]string) {
+	t.Helper()
+	for name, value := range want {
+		if got := file(t, group, name); got != value {
+			t.Errorf("%s: %q, want %q", name, got, value)
+		}
+	}
+}
+
+func equal[V comparable](t *testing.T, what string, got, want V) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s is %v, want %v", what, got, want)
+	}
+}

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cgroup2
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+	"google.golang.org/grpc/status"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/integration/harness"
+)
+
+const sleep = "sleep 1000"
+
+func limits(t *testing.T, b bench) {
+	p := b.pod(t, "limits", "", nil)
+	want := &runtimeapi.LinuxContainerResources{
+		CpuPeriod: 100000, CpuQuota: 50000, CpuShares: 1024, CpusetCpus: "0", CpusetMems: "0", MemoryLimitInBytes: 64 * mib,
+	}
+	hugetlb := strings.Contains(file(t, cgroupRoot, "cgroup.controllers"), "hugetlb") && has("/sys/kernel/mm/hugepages", "hugepages-2048kB")
+	if hugetlb {
+		want.HugepageLimits = []*runtimeapi.HugepageLimit{{PageSize: "2MB", Limit: 4 * mib}}
+	}
+	group := b.group(t, p.run(t, "main", sleep, withLimits(want)))
+	files(t, group, map[string]string{
+		"memory.max": "67108864", "cpu.max": "50000 100000", "cpuset.cpus": "0", "cpuset.mems": "0",
+	})
+	if hugetlb {
+		files(t, group, map[string]string{"hugetlb.2MB.max": "4194304"})
+	}
+	// As runc has it since 1.3.2: the default of the shares is the default of the weight.
+	if b.Runtime == "runc" {
+		files(t, group, map[string]string{"cpu.weight": "100"})
+	}
+	// All controllers of the machine are the container's.
+	equal(t, "cgroup.controllers", file(t, group, "cgroup.controllers"), file(t, cgroupRoot, "cgroup.controllers"))
+}
+
+func swap(t *testing.T, b bench) {
+	p := b.pod(t, "swap", "", nil)
+	without := b.group(t, p.run(t, "without", sleep, withLimits(&runtimeapi.LinuxContainerResources{MemoryLimitInBytes: 64 * mib})))
+	if !has(without, "memory.swap.max") {
+		t.Skip("this kernel does not limit swap")
+	}
+	files(t, without, map[string]string{"memory.swap.max": "0"})
+	with := b.group(t, p.run(t, "with", sleep, withLimits(&runtimeapi.LinuxContainerResources{
+		MemoryLimitInBytes: 64 * mib, MemorySwapLimitInBytes: 96 * mib,
+	})))
+	files(t, with, map[string]string{"memory.max": "67108864", "memory.swap.max": "33554432"})
+	// The kubelet's way.
+	limited := b.group(t, p.run(t, "limited", sleep, withLimits(&runtimeapi.LinuxContainerResources{
+		MemoryLimitInBytes: 64 * mib, Unified: map[string]string{"memory.swap.max": "1048576"},
+	})))
+	files(t, limited, map[string]string{"memory.max": "67108864", "memory.swap.max": "1048576"})
+}
+
+func unified(t *testing.T, b bench) {
+	p := b.pod(t, "unified", "", nil)
+	id := p.run(t, "main", sleep, withLimits(&runtimeapi.LinuxContainerResources{
+		MemoryLimitInBytes: 64 * mib,
+		Unified:            map[string]string{"memory.high": "50331648", "memory.oom.group": "1", "pids.max": "77"},
+	}))
+	group := b.group(t, id)
+	want := map[string]string{"memory.max": "67108864", "memory.high": "50331648", "memory.oom.group": "1", "pids.max": "77"}
+	files(t, group, want)
+	if err := b.update(t, id, &runtimeapi.LinuxContainerResources{Unified: map[string]string{"memory.high": "41943040"}}); err != nil {
+		t.Fatal(err)
+	}
+	want["memory.high"] = "41943040"
+	files(t, group, want)
+	if err := b.update(t, id, &runtimeapi.LinuxContainerResources{Unified: map[string]string{"memory.nonesuch": "1"}}); err == nil {
+		t.Error("a control file that does not exist was accepted")
+	}
+	files(t, group, want)
+}
+
+func (b bench) update(t *testing.T, container string, l *runtimeapi.LinuxContainerResources) error {
+	t.Helper()
+	_, err := b.UpdateContainerResources(t.Context(), &runtimeapi.UpdateContainerResourcesRequest{ContainerId: container, Linux: l})
+	return err
+}
+
+// shrink lowers a limit below memory that cannot be had back, which is refused, and below page cache, which is not.
+func shrink(t *testing.T, b bench) {
+	p := b.pod(t, "shrink", "", nil)
+	id := p.run(t, "main", "dd if=/dev/zero of=/dev/shm/held bs=1M count=48 2>/dev/null; touch /filled; "+sleep,
+		withLimits(&runtimeapi.LinuxContainerResources{MemoryLimitInBytes: 192 * mib}))
+	b.await(t, id, "test -e /filled")
+	group := b.group(t, id)
+	err := b.update(t, id, &runtimeapi.LinuxContainerResources{MemoryLimitInBytes: 32 * mib})
+	if message := status.Convert(err).Message(); !strings.Contains(message, "limit") {
+		t.Errorf("a limit below what is in use: %v", err)
+	}
+	files(t, group, map[string]string{"memory.max": "201326592"})
+
+	var fs unix.Statfs_t
+	if err := unix.Statfs(b.Root, &fs); err != nil {
+		t.Fatal(err)
+	}
+	if fs.Type == unix.TMPFS_MAGIC || !has(group, "memory.reclaim") {
+		t.Skip("the rest needs a disk, and Linux 5.19: memory.reclaim")
+	}
+	b.in(t, id, "dd if=/dev/zero of=/file bs=1M count=96 2>/dev/null; sync")
+	if err := b.update(t, id, &runtimeapi.LinuxContainerResources{MemoryLimitInBytes: 80 * mib}); err != nil {
+		t.Errorf("a limit below the page cache: %v", err)
+	}
+	files(t, group, map[string]string{"memory.max": "83886080"})
+	answer, err := b.ContainerStatus(t.Context(), &runtimeapi.ContainerStatusRequest{ContainerId: id})
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "state", answer.Status.State, runtimeapi.ContainerState_CONTAINER_RUNNING)
+}
+
+// podGroup finds the cgroup of a pod without a process where cAdvisor looks for it, with nothing in it.
+func podGroup(t *testing.T, b bench) {
+	p := b.pod(t, "place", "", nil)
+	group := b.group(t, p.id)
+	equal(t, "cgroup of the pod", group, filepath.Join(cgroupRoot, b.ContainerCgroup(p.config, p.id)))
+	if b.Options.Daemon != harness.Stock && b.Handler == harness.HandlerLite {
+		files(t, group, map[string]string{"cgroup.procs": "", "cgroup.type": "domain"})
+	}
+	container := b.group(t, p.run(t, "main", sleep, nil))
+	equal(t, "parent of the container's cgroup", filepath.Dir(container), filepath.Dir(group))
+	p.remove(t)
+	if has(group, "") || has(container, "") {
+		t.Error("cgroups are left")
+	}
+}
+
+func withoutParent(t *testing.T, b bench) {
+	p := b.pod(t, "orphan", "", func(c *runtimeapi.PodSandboxConfig) { c.Linux.CgroupParent = "" })
+	want := "/k8s.io"
+	if b.CgroupDriver == harness.Systemd {
+		want = "/system.slice"
+	}
+	equal(t, "parent", filepath.Dir(b.group(t, p.run(t, "main", sleep, nil))), filepath.Join(cgroupRoot, want))
+}
