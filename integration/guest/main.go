@@ -54,7 +54,7 @@ func run(limit time.Duration, args []string) (int, error) {
 	defer stop()
 	switch {
 	case len(args) == 1 && args[0] == "image":
-		return 0, image.Build(ctx)
+		return 0, image.Build(ctx, os.Stderr)
 	case len(args) == 1 && args[0] == "shell":
 		fmt.Fprintln(os.Stderr, "the machine ends with the shell, or by Ctrl-A X")
 		return 0, image.Shell(ctx, command(repo, string(repo), "bash", "-l"))

@@ -19,6 +19,7 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -51,8 +52,9 @@ type Image string
 
 func (i Image) path(name string) string { return filepath.Join(string(i), name) }
 
-// Build makes the image, which takes a minute or two, unless it is there and made of the present packages and files.
-func (i Image) Build(ctx context.Context) error {
+// Build makes the image, unless it is there and made of the present packages and files. It takes a minute or two, and
+// says so.
+func (i Image) Build(ctx context.Context, progress io.Writer) error {
 	want, err := mark(packages, rootfs)
 	if err != nil {
 		return err
@@ -60,6 +62,7 @@ func (i Image) Build(ctx context.Context) error {
 	if have, err := os.ReadFile(i.path("mark")); err == nil && string(have) == want {
 		return nil
 	}
+	fmt.Fprintf(progress, "==> building the root file system of the guest in %s, for a minute or two\n", i)
 	root := i.path("rootfs")
 	for _, old := range []string{"mark", "rootfs"} {
 		if err := os.RemoveAll(i.path(old)); err != nil {

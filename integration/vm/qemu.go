@@ -30,6 +30,10 @@ const (
 	resultFile  = "result"
 )
 
+// kernelArgs let a panic end the machine, with -no-reboot, and turn on pressure stall information, which Debian's kernel
+// has but leaves off.
+const kernelArgs = "root=/dev/vda rw console=ttyS0 quiet panic=-1 psi=1 systemd.show_status=error"
+
 // args are the arguments of qemu. What the guest writes to its root goes to a temporary file of qemu's.
 func (m machine) args() []string {
 	in := func(name string) string { return filepath.Join(m.run, name) }
@@ -37,7 +41,7 @@ func (m machine) args() []string {
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
 		"-accel", m.accel, "-cpu", "max", "-smp", "2", "-m", "4096",
 		"-kernel", m.image.path("vmlinuz"), "-initrd", m.image.path("initrd.img"),
-		"-append", "root=/dev/vda rw console=ttyS0 quiet panic=-1 systemd.show_status=error",
+		"-append", kernelArgs,
 		"-drive", "if=virtio,format=raw,cache=unsafe,snapshot=on,file=" + m.image.path("root.img"),
 		"-drive", "if=virtio,format=raw,cache=unsafe,file=" + m.payload,
 		"-nic", "user,restrict=on,model=virtio-net-pci",
