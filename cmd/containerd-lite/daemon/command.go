@@ -20,6 +20,8 @@ import (
 	// The plugins of containerd: content store, snapshotters, runtimes, servers.
 	_ "github.com/containerd/containerd/v2/cmd/containerd/builtins"
 	"github.com/containerd/containerd/v2/cmd/containerd/command"
+	srvconfig "github.com/containerd/containerd/v2/cmd/containerd/server/config"
+	"github.com/containerd/containerd/v2/defaults"
 	"github.com/containerd/log"
 	"github.com/urfave/cli/v3"
 
@@ -61,9 +63,10 @@ func serve(run cli.ActionFunc) cli.ActionFunc {
 		if cmd.Args().Present() {
 			return fmt.Errorf("%q is not a command (see containerd-lite --help)", cmd.Args().First())
 		}
+		merged := &srvconfig.Config{}
 		if path, ok := configPath(cmd); ok {
-			merged, err := checkQuietly(ctx, path)
-			if err != nil {
+			var err error
+			if merged, err = checkQuietly(ctx, path); err != nil {
 				return err
 			}
 			if slices.Contains(merged.DisabledPlugins, config.ServerTable) {
@@ -71,6 +74,7 @@ func serve(run cli.ActionFunc) cli.ActionFunc {
 			}
 		}
 		defer reloadAtHangup(ctx, cmd)()
+		defer feedWatchdog(ctx, address(cmd, merged))()
 		return run(ctx, cmd)
 	}
 }
@@ -113,4 +117,16 @@ func configPath(cmd *cli.Command) (string, bool) {
 	path := cmd.String("config")
 	_, err := os.Stat(path)
 	return path, !errors.Is(err, os.ErrNotExist) || cmd.IsSet("config")
+}
+
+// address returns the path of containerd's gRPC socket.
+func address(cmd *cli.Command, merged *srvconfig.Config) string {
+	if flag := cmd.String("address"); flag != "" {
+		return flag
+	}
+	server, _ := merged.Plugins["io.containerd.server.v1.grpc"].(map[string]any)
+	if key, _ := server["address"].(string); key != "" {
+		return key
+	}
+	return defaults.DefaultAddress
 }
