@@ -41,7 +41,7 @@ UNIT    = $$(go list ./... | grep -v /integration)
 FUZZFOR ?= 10s
 
 .DEFAULT_GOAL := help
-.PHONY: help build race tools test unit integration critest kubelet-test stress soak vm vm-shell vm-image lint fuzz demo dev bench bench-raw clean
+.PHONY: help build race man install uninstall deb tools test unit integration critest kubelet-test stress soak vm vm-shell vm-image lint fuzz demo dev bench bench-raw clean
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,19 @@ build: ## build containerd-lite and containerd-shim-lite-v2 into bin/
 race: ## build containerd-lite with the race detector into bin/race/
 	go build -race -tags no_cri -o bin/race/containerd-lite ./cmd/containerd-lite
 
+man: ## write the man pages and shell completions into bin/share/
+	go run -tags no_cri ./dist/man bin/share
+
+install: build man ## install programs, unit, man pages and completions; PREFIX=/usr/local, DESTDIR=
+	dist/install.sh install
+
+uninstall: ## remove what `make install` put there
+	dist/install.sh uninstall
+
+deb: build man ## build the Debian packages containerd-lite and containerd-shim-lite into bin/
+	integration/tools.sh package
+	dist/deb/build.sh
+
 tools: ## install the Debian packages and build the tools that tests need, into .tools/
 	integration/tools.sh
 
@@ -62,7 +75,7 @@ unit: tools ## go vet and unit tests with the race detector
 	go vet -tags no_cri ./...
 	CNI_PATH=$(CURDIR)/.tools/cni go run ./integration/count unit -race -tags no_cri $(UNIT)
 
-integration: build tools race ## every suite of integration/ against a running daemon (as root)
+integration: deb tools race ## every suite of integration/ against a running daemon (as root)
 	go run ./integration/count integration -p 1 -count 1 -timeout 60m ./integration/...
 
 critest: build tools ## critest v1.36.0 alone: prints its numbers per group

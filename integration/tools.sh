@@ -7,6 +7,7 @@
 #
 #   integration/tools.sh              everything that suites need
 #   integration/tools.sh lint         the linter
+#   integration/tools.sh package      what `make deb` needs, and the packages of Debian that ours are tested with
 #   integration/tools.sh vm           what runs a virtual machine: only Debian packages
 set -euo pipefail
 
@@ -21,6 +22,7 @@ critools=v1.36.0
 kubernetes=v1.37.0
 cniplugins=v1.9.1
 golangci=v2.15.0
+nfpm=v2.45.2
 
 # gcc, libc6-dev and libseccomp-dev build runc, pause and the race detector's tests; iptables, iproute2, mount
 # and util-linux are what CNI plugins, critest and the leak check call on the host; strace counts for the bench.
@@ -31,6 +33,9 @@ vm="debootstrap e2fsprogs qemu-system-x86"
 # What the images of the tests are made of: programs and the libraries they load. These are only unpacked.
 guest="busybox nginx nginx-common util-linux procps
 	libc6 libcap2 libcrypt1 libgcrypt20 libgpg-error0 liblz4-1 liblzma5 libpcre2-8-0 libproc2-0 libssl3 libsystemd0 libzstd1 zlib1g"
+
+# What the tests of our packages replace, and install beside them; these stay packages.
+replaced="containerd runc containernetworking-plugins"
 
 say() { printf '==> %s\n' "$*"; }
 
@@ -65,14 +70,21 @@ tool() {
 	printf '%s' "$want" >"$mark"
 }
 
+# download DIRECTORY PACKAGE...: puts the files of Debian packages into an empty directory.
+download() {
+	rm -rf "$1"
+	mkdir -p "$1"
+	(cd "$1" && shift && { apt-get -q download "$@" || { apt-get -q update && apt-get -q download "$@"; }; }) 2>&1 |
+		grep -v '^W: Download is performed unsandboxed'
+}
+
 guest_packages() {
 	local out=$tools/debian mark=$tools/versions/debian
 	if [ "$(cat "$mark" 2>/dev/null)" = "$guest" ]; then return; fi
 	say "unpacking Debian packages for the images of the tests"
-	rm -rf "$out" "$tools/debs"
-	mkdir -p "$tools/debs"
+	rm -rf "$out"
 	# shellcheck disable=SC2086
-	(cd "$tools/debs" && { apt-get -q download $guest || { apt-get -q update && apt-get -q download $guest; }; }) 2>&1 | grep -v '^W: Download is performed unsandboxed'
+	download "$tools/debs" $guest
 	local deb
 	for deb in "$tools"/debs/*.deb; do dpkg-deb -x "$deb" "$out"; done
 	rm -rf "$tools/debs"
@@ -86,14 +98,29 @@ image_programs() {
 	gcc -Os -s -static -o "$tools/images/pause" "$top/integration/image/pause/pause.c"
 }
 
+replaced_packages() {
+	local mark=$tools/versions/packages
+	if [ "$(cat "$mark" 2>/dev/null)" = "$replaced" ]; then return; fi
+	say "downloading Debian packages for the tests of ours"
+	# shellcheck disable=SC2086
+	download "$tools/packages" $replaced
+	printf '%s' "$replaced" >"$mark"
+}
+
 runtime_tools() {
 	local c=github.com/containerd/containerd/v2 k=sigs.k8s.io/cri-tools
 	tool bin/runc github.com/opencontainers/runc $runc . -tags seccomp -ldflags "-s -w -X main.version=${runc#v}"
 	tool bin/containerd $c $containerd cmd/containerd -tags urfave_cli_no_docs -ldflags "-s -w -X $c/version.Version=$containerd"
-	tool bin/ctr $c $containerd cmd/ctr -ldflags "-X $c/version.Version=$containerd"
-	CGO_ENABLED=0 tool bin/containerd-shim-runc-v2 $c $containerd cmd/containerd-shim-runc-v2 -tags "urfave_cli_no_docs no_grpc" -ldflags "-s -w -X $c/version.Version=$containerd"
+	containerd_tools
 	CGO_ENABLED=0 tool bin/crictl $k $critools cmd/crictl -ldflags "-X $k/pkg/version.Version=$critools"
 	CGO_ENABLED=0 tool bin/critest $k $critools cmd/critest test -ldflags "-X $k/pkg/version.Version=$critools"
+}
+
+# containerd_tools are built without cgo, so that they run on every Linux: they are in a package, too.
+containerd_tools() {
+	local c=github.com/containerd/containerd/v2
+	CGO_ENABLED=0 tool bin/ctr $c $containerd cmd/ctr -tags urfave_cli_no_docs -ldflags "-s -w -X $c/version.Version=$containerd"
+	CGO_ENABLED=0 tool bin/containerd-shim-runc-v2 $c $containerd cmd/containerd-shim-runc-v2 -tags "urfave_cli_no_docs no_grpc" -ldflags "-s -w -X $c/version.Version=$containerd"
 }
 
 # kubelet builds the kubelet from the module k8s.io/kubernetes. Its go.mod replaces its staging modules by folders that
@@ -127,12 +154,17 @@ linter() {
 	CGO_ENABLED=0 tool bin/golangci-lint github.com/golangci/golangci-lint/v2 $golangci cmd/golangci-lint -ldflags "-X main.version=${golangci#v}"
 }
 
+packager() {
+	CGO_ENABLED=0 tool bin/nfpm github.com/goreleaser/nfpm/v2 $nfpm cmd/nfpm -ldflags "-s -w -X main.version=${nfpm#v}"
+}
+
 mkdir -p "$tools/bin" "$tools/cni" "$tools/versions"
 command -v go >/dev/null || { echo "Go is needed: https://go.dev/dl" >&2; exit 1; }
 case ${1:-all} in
 	all) debian_packages "$debian"; guest_packages; image_programs; runtime_tools; cni_plugins; kubelet ;;
 	lint) linter ;;
+	package) packager; containerd_tools; replaced_packages ;;
 	vm) debian_packages "$vm" ;;
-	*) echo "usage: $0 [all|lint|vm]" >&2; exit 2 ;;
+	*) echo "usage: $0 [all|lint|package|vm]" >&2; exit 2 ;;
 esac
 say "the tools are in $tools"

@@ -47,8 +47,20 @@ type request struct {
 
 func parseArgs(args []string, output io.Writer) (*request, error) {
 	r := &request{}
-	set := flag.NewFlagSet(filepath.Base(args[0]), flag.ContinueOnError)
+	set := r.flags(filepath.Base(args[0]))
 	set.SetOutput(output)
+	if err := set.Parse(args[1:]); err != nil {
+		return nil, err
+	}
+	r.command = set.Arg(0)
+	return r, nil
+}
+
+// Flags are the flags of the executable, for its man page.
+func Flags() *flag.FlagSet { return (&request{}).flags("containerd-shim-lite-v2") }
+
+func (r *request) flags(program string) *flag.FlagSet {
+	set := flag.NewFlagSet(program, flag.ContinueOnError)
 	set.StringVar(&r.namespace, "namespace", "", "namespace of the task")
 	set.StringVar(&r.id, "id", "", "id of the task")
 	set.StringVar(&r.address, "address", "", "address of containerd")
@@ -60,11 +72,7 @@ func parseArgs(args []string, output io.Writer) (*request, error) {
 	set.BoolVar(&r.version, "v", false, "print the version")
 	set.BoolVar(&r.version, "version", false, "print the version")
 	set.String("publish-binary", "", "ignored: events go to TTRPC_ADDRESS")
-	if err := set.Parse(args[1:]); err != nil {
-		return nil, err
-	}
-	r.command = set.Arg(0)
-	return r, nil
+	return set
 }
 
 // Main runs the executable and returns its exit code. Nothing but the answer

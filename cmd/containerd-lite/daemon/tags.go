@@ -2,7 +2,7 @@
 
 //go:build !no_cri
 
-package main
+package daemon
 
 // With containerd's own CRI in the binary the daemon would panic: both have the same plugin URIs. This keeps such a
 // build from compiling.

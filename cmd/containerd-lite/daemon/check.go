@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package daemon
 
 import (
 	"context"
@@ -31,26 +31,31 @@ type file struct {
 	lines lines
 }
 
-// checkConfig finds what is wrong with the config, and all of it in the CRI's part, before anything is started.
-// containerd would find most of it too, but only while its plugins load, and without saying where it is.
-func checkConfig(ctx context.Context, path string) error {
+// checkQuietly is [checkConfig] without its log lines, which the daemon writes again when it reads the config itself.
+func checkQuietly(ctx context.Context, path string) (*srvconfig.Config, error) {
+	defer quiet()()
+	return checkConfig(ctx, path)
+}
+
+// checkConfig finds what is wrong with the config, and all of it in the CRI's part, and returns the config. containerd
+// would find most of it too, but only while its plugins load, and without saying where it is.
+func checkConfig(ctx context.Context, path string) (*srvconfig.Config, error) {
 	files, err := readFiles(path)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	registered := registry.Graph(func(*plugin.Registration) bool { return false })
 	merged, err := load(ctx, path, registered)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := checkTypes(ctx, merged, registered); err != nil {
-		return locate(files, err)
+		return nil, locate(files, err)
 	}
 	if slices.Contains(merged.DisabledPlugins, config.ServerTable) {
-		log.G(ctx).Warnf("the CRI is off, so Kubernetes cannot use this node: disabled_plugins of %s names %s", path, config.ServerTable)
-		return nil
+		return merged, nil
 	}
-	return locate(files, checkCRI(ctx, merged))
+	return merged, locate(files, checkCRI(ctx, merged))
 }
 
 // locate puts in front of each problem where it is.
@@ -119,9 +124,8 @@ func syntaxError(path string, err error) error {
 	return fmt.Errorf("%s:%d:%d: %w", path, row, column, err)
 }
 
-// load reads the config as the daemon will, but without the log lines, which the daemon writes again.
+// load reads the config as the daemon will.
 func load(ctx context.Context, path string, registered []plugin.Registration) (*srvconfig.Config, error) {
-	defer quiet()()
 	merged := &srvconfig.Config{
 		Version:          version.ConfigVersion,
 		Plugins:          map[string]any{},
@@ -169,7 +173,6 @@ func checkCRI(ctx context.Context, merged *srvconfig.Config) error {
 }
 
 func decode(ctx context.Context, merged *srvconfig.Config, table string, into any) error {
-	defer quiet()()
 	_, err := merged.Decode(ctx, table, into)
 	if err == nil {
 		return nil

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package daemon
 
 import (
 	"context"
@@ -85,7 +85,7 @@ plugins.cri.stream_server_port = "http"
 			for name, content := range test.files {
 				write(t, filepath.Join(dir, name), content)
 			}
-			err := checkConfig(context.Background(), filepath.Join(dir, "config.toml"))
+			_, err := checkConfig(context.Background(), filepath.Join(dir, "config.toml"))
 			var got []string
 			if err != nil {
 				got = strings.Split(strings.ReplaceAll(err.Error(), dir, "DIR"), "\n")

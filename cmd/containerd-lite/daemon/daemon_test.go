@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package daemon
 
 import (
 	"bytes"
@@ -24,8 +24,7 @@ const asDaemon = "CONTAINERD_LITE_TEST_AS_DAEMON"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asDaemon) != "" {
-		main()
-		return
+		os.Exit(Main(context.Background(), os.Args, os.Stderr))
 	}
 	os.Exit(m.Run())
 }
@@ -34,13 +33,14 @@ func TestMain(m *testing.M) {
 type daemon struct {
 	cmd    *exec.Cmd
 	socket string
+	config string
 	notify *net.UnixConn
 	log    *logFile
 }
 
 // start runs containerd-lite with a config.toml, which gets one line in front that keeps everything in a directory of the
-// test. The daemon ends with the test.
-func start(t *testing.T, config string) *daemon {
+// test, and with more variables in its environment. The daemon ends with the test.
+func start(t *testing.T, config string, env ...string) *daemon {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("containerd needs root")
@@ -58,9 +58,9 @@ func start(t *testing.T, config string) *daemon {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { notify.Close() })
-	d := &daemon{socket: in("sock"), notify: notify, log: newLogFile()}
+	d := &daemon{socket: in("sock"), config: in("config.toml"), notify: notify, log: newLogFile()}
 	d.cmd = exec.Command(os.Args[0], "--config", in("config.toml"), "--root", in("root"), "--state", in("state"), "--address", d.socket)
-	d.cmd.Env = append(os.Environ(), asDaemon+"=1", "NOTIFY_SOCKET="+in("notify"))
+	d.cmd.Env = append(append(os.Environ(), asDaemon+"=1", "NOTIFY_SOCKET="+in("notify")), env...)
 	d.cmd.Stderr = d.log
 	if err := d.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -77,10 +77,10 @@ func start(t *testing.T, config string) *daemon {
 	return d
 }
 
-// told returns what the daemon has told systemd up to now, without waiting.
-func (d *daemon) told(t *testing.T) string {
+// told returns what systemd, which listens at notify, has been told up to now, without waiting.
+func told(t *testing.T, notify *net.UnixConn) string {
 	t.Helper()
-	raw, err := d.notify.SyscallConn()
+	raw, err := notify.SyscallConn()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,25 +122,83 @@ func (d *daemon) version(t *testing.T) (*cri.VersionResponse, error) {
 	return cri.NewRuntimeServiceClient(conn).Version(context.Background(), &cri.VersionRequest{})
 }
 
-// TestReady wants READY=1 when, and not before, the CRI answers; SIGHUP to be survived, and SIGTERM to end it well.
+// hangUp sends SIGHUP and waits for what the daemon says to it.
+func (d *daemon) hangUp(t *testing.T, want string) {
+	t.Helper()
+	if err := d.cmd.Process.Signal(unix.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	d.log.waitFor(want)
+}
+
+// TestReady wants READY=1 when, and not before, the CRI answers, and SIGTERM to end it well.
 func TestReady(t *testing.T) {
 	d := start(t, "version = 4\n")
 	d.waitReady(t)
 	if v, err := d.version(t); err != nil || v.RuntimeApiVersion != "v1" {
 		t.Fatalf("Version after READY=1: %v, %v", v, err)
 	}
-	if err := d.cmd.Process.Signal(unix.SIGHUP); err != nil {
-		t.Fatal(err)
-	}
-	d.log.waitFor("SIGHUP is ignored")
-	if _, err := d.version(t); err != nil {
-		t.Errorf("Version after SIGHUP: %v", err)
-	}
 	if err := d.cmd.Process.Signal(unix.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
 	if err := d.cmd.Wait(); err != nil {
 		t.Errorf("exit after SIGTERM: %v", err)
+	}
+}
+
+// TestReload wants SIGHUP to take over the level of the log, a wrong config to be named and not taken over, and the CRI
+// to serve all the while.
+func TestReload(t *testing.T) {
+	d := start(t, "version = 4\n")
+	d.waitReady(t)
+	first := "version = 4\nimports = ['dirs.toml']\n"
+	if strings.Contains(d.log.String(), "level=debug") {
+		t.Fatal("the log is at debug to begin with")
+	}
+	for _, step := range []struct{ config, said string }{
+		{"[debug]\nlevel = 'debug'\n", "the log level is debug"},
+		{"[debug]\nlevel = 'all'\n", "debug.level"},
+		{"[plugins.'io.containerd.cri.v1.images']\nsnapshotter = ''\n", "config.toml:4: plugins.'io.containerd.cri.v1.images'.snapshotter: is empty"},
+		{"", "the log level is info"},
+	} {
+		write(t, d.config, first+step.config)
+		d.hangUp(t, step.said)
+		if _, err := d.version(t); err != nil {
+			t.Errorf("Version after SIGHUP with %q: %v", step.config, err)
+		}
+	}
+	if !strings.Contains(d.log.String(), "level=debug") {
+		t.Error("nothing was logged at debug")
+	}
+}
+
+// TestConfigCommands wants the commands that read config.toml to say what is wrong in it.
+func TestConfigCommands(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "config.toml")
+	for _, test := range []struct{ command, config, want string }{
+		{"check", "version = 4\n", ""},
+		{"check", "version = 4\n[plugins.'io.containerd.cri.v1.images']\nsnapshotter = ''\n", "config.toml:3: "},
+		{"dump", "[plugins\n", "config.toml:1:"},
+		{"migrate", "[plugins\n", "config.toml:1:"},
+	} {
+		write(t, file, test.config)
+		err := Command().Run(t.Context(), []string{"containerd-lite", "--config", file, "config", test.command})
+		if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+			t.Errorf("config %s of %q: %v, want %q", test.command, test.config, err, test.want)
+		}
+	}
+}
+
+// TestCompletion wants the shell to be offered the commands.
+func TestCompletion(t *testing.T) {
+	app := Command()
+	var out bytes.Buffer
+	app.Writer = &out
+	if err := app.Run(t.Context(), []string{"containerd-lite", "config", "--generate-shell-completion"}); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(out.String(), "check:") || !strings.Contains(out.String(), "default:") {
+		t.Errorf("%q, want the commands of config", out.String())
 	}
 }
 
@@ -173,7 +231,7 @@ func TestRefuse(t *testing.T) {
 					t.Errorf("last line %q does not say %q", last, text)
 				}
 			}
-			if told := d.told(t); strings.Contains(told, "READY") {
+			if told := told(t, d.notify); strings.Contains(told, "READY") {
 				t.Errorf("systemd is told %q", told)
 			}
 		})
@@ -193,7 +251,7 @@ func TestWithoutCRI(t *testing.T) {
 }
 
 func TestVersion(t *testing.T) {
-	app := app()
+	app := Command()
 	var out bytes.Buffer
 	app.Writer = &out
 	if err := app.Run(context.Background(), []string{"containerd-lite", "--version"}); err != nil {
@@ -206,7 +264,7 @@ func TestVersion(t *testing.T) {
 }
 
 func TestUnknownCommand(t *testing.T) {
-	app := app()
+	app := Command()
 	app.Writer, app.ErrWriter = io.Discard, io.Discard
 	err := app.Run(context.Background(), []string{"containerd-lite", "serve"})
 	if err == nil || !strings.Contains(err.Error(), `"serve" is not a command`) {

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package daemon
+
+import (
+	"cmp"
+	"context"
+	"os"
+	"os/signal"
+
+	"github.com/containerd/log"
+	"github.com/urfave/cli/v3"
+	"golang.org/x/sys/unix"
+)
+
+// reloadAtHangup reads config.toml again at each SIGHUP, which would end the daemon by default; `systemctl reload` and
+// tools such as nvidia-ctk send it. The signal is caught, not ignored, so that shims do not inherit that. It returns its
+// end.
+func reloadAtHangup(ctx context.Context, cmd *cli.Command) (stop func()) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, unix.SIGHUP)
+	go func() {
+		for range hangups {
+			reload(ctx, cmd)
+		}
+	}()
+	return func() {
+		signal.Stop(hangups)
+		close(hangups)
+	}
+}
+
+// reload takes over the one key that can change while plugins run, the level of the log, and says whether the daemon
+// would start with the rest.
+func reload(ctx context.Context, cmd *cli.Command) {
+	var level string
+	if path, ok := configPath(cmd); ok {
+		merged, err := checkConfig(ctx, path)
+		if err != nil {
+			log.G(ctx).WithError(err).Error("config.toml is not read again, and the daemon would not start with it")
+			return
+		}
+		level = merged.Debug.Level
+	}
+	level = cmp.Or(cmd.String("log-level"), level, "info")
+	if err := log.SetLevel(level); err != nil {
+		log.G(ctx).WithError(err).Error("config.toml is not read again: debug.level")
+		return
+	}
+	log.G(ctx).Infof("config.toml is read again: the log level is %s; restart containerd-lite to apply other changes, pods go on", level)
+}
