@@ -75,14 +75,20 @@ func run(t *testing.T, name string, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// await calls probe until it returns nothing: the time limit is go test's.
+// patience is how often a wait of the harness, which only guards against a hang, is taken up again: a guest is slow, and the
+// watchdog waits for a minute.
+const patience = 3
+
+// await calls probe until it returns nothing.
 func await(t *testing.T, probe func() error) {
 	t.Helper()
-	for harness.Await(t.Context(), probe) != nil {
-		if t.Context().Err() != nil {
-			t.Fatal(probe())
+	var err error
+	for range patience {
+		if err = harness.Await(t.Context(), probe); err == nil {
+			return
 		}
 	}
+	t.Fatal(err)
 }
 
 // property returns a property of the unit.
@@ -119,11 +125,11 @@ func journal(t *testing.T, cursor string) string {
 	return run(t, "journalctl", "--unit="+unit, "--output=cat", "--after-cursor="+cursor)
 }
 
-// cursor is where the journal ends.
+// cursor is where the journal of the unit ends: journalctl counts from an entry of what it then filters.
 func cursor(t *testing.T) string {
 	t.Helper()
 	run(t, "journalctl", "--sync")
-	_, at, found := strings.Cut(run(t, "journalctl", "--lines=1", "--show-cursor"), "-- cursor: ")
+	_, at, found := strings.Cut(run(t, "journalctl", "--unit="+unit, "--lines=1", "--show-cursor"), "-- cursor: ")
 	if !found {
 		t.Fatal("the journal has no cursor")
 	}
@@ -159,8 +165,9 @@ func packageState(name string) string {
 	return string(out)
 }
 
-// prepare gives the machine a network for pods, and a registry that has busybox.
-func (m machine) prepare(t *testing.T) {
+// prepare gives the machine a network for pods, and a registry that has busybox. It returns the reference under which the
+// registry itself has that.
+func (m machine) prepare(t *testing.T) (busybox string) {
 	t.Helper()
 	images, err := image.Catalog(m.repo.Tool("debian"), m.repo.Tool("images"))
 	if err != nil {
@@ -178,6 +185,7 @@ func (m machine) prepare(t *testing.T) {
 	}
 	write(t, filepath.Join("/etc/containerd/certs.d", host, "hosts.toml"), fmt.Sprintf("server = %q\n", server.URL))
 	write(t, "/etc/cni/net.d/10-service.conflist", conflist)
+	return ref.String()
 }
 
 func write(t *testing.T, path, text string) {

@@ -21,7 +21,7 @@ import (
 
 func TestService(t *testing.T) {
 	m := newMachine(t)
-	m.prepare(t)
+	busybox := m.prepare(t)
 	n := connect(t)
 	var pods []pod
 	for _, part := range []struct {
@@ -40,6 +40,7 @@ func TestService(t *testing.T) {
 		{"removed with pods and installed again", func(t *testing.T) { reinstall(t, m, n, pods) }},
 		{"removed", func(t *testing.T) { remove(t, n, pods) }},
 		{"Debian's containerd comes back", func(t *testing.T) { comeBack(t, m) }},
+		{"the shim alone under it", func(t *testing.T) { shimAlone(t, m, busybox) }},
 	} {
 		if !t.Run(part.name, part.test) {
 			t.Fatalf("%s: the others begin where this one ends", part.name)
@@ -71,11 +72,11 @@ func replaceContainerd(t *testing.T, m machine) {
 		}
 	}
 	run(t, "systemctl", "is-enabled", unit)
-	if version := run(t, "containerd", "--version"); !strings.HasPrefix(version, "containerd-lite ") {
+	if version := run(t, "/usr/bin/containerd", "--version"); !strings.HasPrefix(version, "containerd-lite ") {
 		t.Errorf("containerd --version: %s", version)
 	}
-	run(t, "ctr", "version")
-	run(t, "containerd-shim-runc-v2", "-v")
+	run(t, "/usr/bin/ctr", "version")
+	run(t, "/usr/bin/containerd-shim-runc-v2", "-v")
 }
 
 func runPods(t *testing.T, n node) []pod {
@@ -180,7 +181,7 @@ func remove(t *testing.T, n node, pods []pod) {
 	given := read(t, config)
 	run(t, "dpkg", "--remove", "containerd-lite", "containerd-shim-lite")
 	run(t, "dpkg", "--purge", "containerd-lite", "containerd-shim-lite")
-	awaitNoProcesses(t)
+	awaitNoShims(t)
 
 	for _, path := range files {
 		if info, err := os.Lstat(path); err == nil && !info.IsDir() {
@@ -215,9 +216,19 @@ func comeBack(t *testing.T, m machine) {
 	if path := run(t, "systemctl", "show", "--property=FragmentPath", "--value", "containerd.service"); !strings.HasSuffix(path, "/lib/systemd/system/containerd.service") {
 		t.Errorf("containerd.service is %s", path)
 	}
-	if version := run(t, "containerd", "--version"); !strings.Contains(version, "1.6.") {
+	if version := run(t, "/usr/bin/containerd", "--version"); !strings.Contains(version, "1.6.") {
 		t.Errorf("containerd --version: %s", version)
 	}
+}
+
+// shimAlone wants the package of the shim to be enough for a containerd that is not ours.
+func shimAlone(t *testing.T, m machine, busybox string) {
+	install(t, m.repo.Bin("containerd-shim-lite_*.deb"))
+	run(t, "/usr/bin/ctr", "images", "pull", "--plain-http", busybox)
+	if said := run(t, "/usr/bin/ctr", "run", "--rm", "--runtime", "io.containerd.lite.v2", busybox, "alone", "echo", "hello"); said != "hello" {
+		t.Errorf("the container says %q", said)
+	}
+	awaitNoShims(t)
 }
 
 // awaitJournal waits for a text in the journal.
@@ -231,8 +242,8 @@ func awaitJournal(t *testing.T, cursor, text string) {
 	})
 }
 
-// awaitNoProcesses waits for the last of our processes to end.
-func awaitNoProcesses(t *testing.T) {
+// awaitNoShims waits for the last shim to end.
+func awaitNoShims(t *testing.T) {
 	t.Helper()
 	await(t, func() error {
 		programs, err := filepath.Glob("/proc/[0-9]*/exe")
@@ -240,7 +251,7 @@ func awaitNoProcesses(t *testing.T) {
 			return err
 		}
 		for _, link := range programs {
-			if program, err := os.Readlink(link); err == nil && strings.HasPrefix(program, "/usr/bin/containerd") {
+			if program, err := os.Readlink(link); err == nil && strings.HasPrefix(program, "/usr/bin/containerd-shim") {
 				return fmt.Errorf("%s is %s", link, program)
 			}
 		}
