@@ -5,9 +5,11 @@ package kubelet
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
+	"github.com/containerd/cgroups/v3"
 	stats "k8s.io/kubelet/pkg/apis/stats/v1alpha1"
 
 	"github.com/containerd-lite/containerd-lite/integration/image"
@@ -87,6 +89,17 @@ func missing(s stats.PodStats) []error {
 	memory("container", main.Memory)
 	want("container: root file system", orZero(main.Rootfs).UsedBytes, 300_000)
 	want("container: log", orZero(main.Logs).UsedBytes, 1)
+	if cgroups.Mode() == cgroups.Unified {
+		want("pod: swap", orZero(s.Swap).SwapUsageBytes, 0)
+		want("container: swap", orZero(main.Swap).SwapUsageBytes, 0)
+	}
+	if _, err := os.Stat("/proc/pressure"); err == nil && cgroups.Mode() == cgroups.Unified {
+		// The pod wants more of a CPU than it gets.
+		want("container: pressure on the CPU", &orZero(orZero(main.CPU).PSI).Some.Total, 1)
+		if orZero(main.Memory).PSI == nil || orZero(main.IO).PSI == nil {
+			errs = append(errs, fmt.Errorf("pod %s: pressure on memory %+v, on I/O %+v", s.PodRef.Name, main.Memory, main.IO))
+		}
+	}
 	return errs
 }
 
