@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -69,7 +70,7 @@ func measure(ctx context.Context, rounds int, loads []load, into *results) error
 			if l.once && round > 0 {
 				continue
 			}
-			for _, d := range l.daemons() {
+			for _, d := range inTurn(l.daemons(), round) {
 				progress("round %d of %d: %s: %s", round+1, rounds, l.name, d.name)
 				if err := d.measure(ctx, l, round, into); err != nil {
 					return fmt.Errorf("%s: %s: %w", d.name, l.name, err)
@@ -78,6 +79,15 @@ func measure(ctx context.Context, rounds int, loads []load, into *results) error
 		}
 	}
 	return nil
+}
+
+// inTurn returns the daemons in the order of a round, which is the other way round each time: who comes second finds a
+// disk that the first has kept busy.
+func inTurn(daemons []daemon, round int) []daemon {
+	if round%2 == 1 {
+		slices.Reverse(daemons)
+	}
+	return daemons
 }
 
 // progress tells who waits what is going on.

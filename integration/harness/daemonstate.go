@@ -5,7 +5,6 @@ package harness
 import (
 	"context"
 	"fmt"
-	"time"
 
 	tasks "github.com/containerd/containerd/api/services/tasks/v1"
 	containerd "github.com/containerd/containerd/v2/client"
@@ -78,7 +77,7 @@ func snapshotsState(ctx context.Context, client *containerd.Client, state State)
 func leasesState(ctx context.Context, client *containerd.Client, state State) error {
 	leases, err := client.LeasesService().List(ctx)
 	for _, l := range leases {
-		state["lease"] = append(state["lease"], fmt.Sprintf("%s made %s", l.ID, l.CreatedAt.Format(time.RFC3339)))
+		state["lease"] = append(state["lease"], l.ID)
 	}
 	return err
 }
