@@ -24,6 +24,8 @@ import (
 const (
 	cgroupRoot = "/sys/fs/cgroup"
 	mib        = 1 << 20
+	// execLimit turns a hang into an error, in seconds.
+	execLimit = 60
 )
 
 // TestCgroups has one bench; each group is a test between two looks at the machine.
@@ -135,7 +137,7 @@ func withLimits(l *runtimeapi.LinuxContainerResources) func(*runtimeapi.Containe
 // in runs a script in a container and returns what it printed.
 func (b bench) in(t *testing.T, container, script string) string {
 	t.Helper()
-	answer, err := b.ExecSync(t.Context(), &runtimeapi.ExecSyncRequest{ContainerId: container, Cmd: []string{"sh", "-c", script}})
+	answer, err := b.ExecSync(t.Context(), &runtimeapi.ExecSyncRequest{ContainerId: container, Cmd: []string{"sh", "-c", script}, Timeout: execLimit})
 	if err != nil {
 		t.Fatalf("exec %s: %v", script, err)
 	}
@@ -146,7 +148,7 @@ func (b bench) in(t *testing.T, container, script string) string {
 func (b bench) await(t *testing.T, container, script string) {
 	t.Helper()
 	err := harness.Await(t.Context(), func() error {
-		answer, err := b.ExecSync(t.Context(), &runtimeapi.ExecSyncRequest{ContainerId: container, Cmd: []string{"sh", "-c", script}})
+		answer, err := b.ExecSync(t.Context(), &runtimeapi.ExecSyncRequest{ContainerId: container, Cmd: []string{"sh", "-c", script}, Timeout: execLimit})
 		if err == nil && answer.ExitCode != 0 {
 			err = errors.New(string(answer.Stderr))
 		}

@@ -54,6 +54,7 @@ imports = []
 [plugins."io.containerd.cri.v1.runtime"]
   restrict_oom_score_adj = true
   netns_mounts_under_state_dir = true
+  disable_hugetlb_controller = false
   cdi_spec_dirs = ["{{.Root}}/cdi"]
 
 {{if .Options.RefuseMissingHostPath}}[plugins."io.containerd.cri.v1.runtime".lite]

@@ -17,9 +17,8 @@ import (
 
 // UpdateResources changes the limits of a container: those of its spec, and,
 // when it runs, those of its cgroup. A field that is zero stays as it is. When
-// the cgroup refuses the limits the spec keeps the old ones, and the OCI runtime
-// writes them back. A memory limit below what is in use is refused: the container
-// would be killed for it.
+// the cgroup refuses the limits the old ones are put back. A memory limit below what
+// is in use is refused: the container would be killed for it.
 //
 // The lock that is held keeps two updates of one container apart; nobody who
 // reads waits for it.
@@ -54,7 +53,7 @@ func (m *Manager) updateResources(ctx context.Context, r *Record, want *runtimea
 	if err := m.Containerd.SaveSpec(ctx, r.ID, updated); err != nil {
 		return fmt.Errorf("save spec: %w", err)
 	}
-	if err := m.applyResources(ctx, r, checked(current.Linux.Resources, updated.Linux.Resources)); err != nil {
+	if err := m.applyResources(ctx, r, current.Linux.Resources, updated.Linux.Resources); err != nil {
 		if restore := m.Containerd.SaveSpec(context.WithoutCancel(ctx), r.ID, current); restore != nil {
 			log.G(ctx).WithError(restore).WithField("container", r.ID).Error("spec keeps limits that were refused")
 		}
@@ -65,7 +64,7 @@ func (m *Manager) updateResources(ctx context.Context, r *Record, want *runtimea
 }
 
 // applyResources changes the limits of the cgroup, if the container has one.
-func (m *Manager) applyResources(ctx context.Context, r *Record, resources *specs.LinuxResources) error {
+func (m *Manager) applyResources(ctx context.Context, r *Record, current, updated *specs.LinuxResources) error {
 	// A start under way may have read the spec before it was changed.
 	if err := r.live.waitStarted(ctx); err != nil {
 		return err
@@ -78,11 +77,26 @@ func (m *Manager) applyResources(ctx context.Context, r *Record, resources *spec
 	if task == nil {
 		return nil
 	}
-	err = runtime.SetResources(ctx, task, resources)
+	err = runtime.SetResources(ctx, task, checked(current, updated))
 	if err != nil && m.hasEnded(ctx, r, task) {
 		return nil
 	}
+	if err != nil {
+		m.putBack(ctx, r, task, current)
+	}
 	return err
+}
+
+// putBack sets the limits of before an update that was refused: what came before the
+// refused one in the order of the OCI runtime is set. runc means to take it back, but
+// has forgotten the old limits by then (update.go changes what Container.Set falls
+// back to), and crun does not.
+func (m *Manager) putBack(ctx context.Context, r *Record, task runtime.Task, limits *specs.LinuxResources) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoLimit)
+	defer cancel()
+	if err := runtime.SetResources(ctx, task, limits); err != nil {
+		log.G(ctx).WithError(err).WithField("container", r.ID).Error("some of the limits that were refused may hold")
+	}
 }
 
 // checked asks the OCI runtime to look at the memory in use before it lowers a

@@ -33,7 +33,7 @@ func TestUpdateResources(t *testing.T) {
 	if err := m.UpdateResources(t.Context(), id, &runtimeapi.LinuxContainerResources{CpuShares: 99}); !errors.Is(err, errBroken) {
 		t.Fatalf("Update = %v", err)
 	}
-	want = "read spec\nmerge resources\nsave spec 99\nupdate task\nsave spec 2"
+	want = "read spec\nmerge resources\nsave spec 99\nupdate task\nupdate task\nsave spec 2"
 	if diff := cmp.Diff(want, f.Trace()); diff != "" {
 		t.Errorf("steps of a refused update (-want +got):\n%s", diff)
 	}

@@ -180,14 +180,24 @@ func (g *Group) Remove() {
 	}
 }
 
-// write writes to a control file, which exists or is not supported.
+// write writes to a control file, which exists or is not supported. It is no os.File:
+// control files can be polled, and Go would wait for ever for one that answers EAGAIN,
+// as memory.reclaim does when it has found too little.
 func write(path, value string) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return err
+		return &fs.PathError{Op: "open", Path: path, Err: err}
 	}
-	_, err = f.WriteString(value)
-	return errors.Join(err, f.Close())
+	defer unix.Close(fd)
+	for {
+		_, err := unix.Write(fd, []byte(value))
+		switch {
+		case err == nil:
+			return nil
+		case !errors.Is(err, unix.EINTR):
+			return &fs.PathError{Op: "write", Path: path, Err: err}
+		}
+	}
 }
 
 // readKey returns the number after a key in a file of "key number" lines.
