@@ -81,7 +81,7 @@ func startScript(c Command) (string, error) {
 func quote(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
 
 // tools are the folders of .tools that suites use.
-var tools = []string{"bin", "cni", "debian", "images"}
+var tools = []string{"bin", "cni", "debian", "images", "packages"}
 
 // linkCheckout makes a tree with the files of a checkout, what was built in it, and its tools.
 func linkCheckout(checkout, target string) error {
