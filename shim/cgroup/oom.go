@@ -26,7 +26,8 @@ type OOMWatch struct {
 	counter string // a file of "key number" lines with the key oom_kill
 	above   string // that of the slice, "" for a group that nobody takes away early
 	notify  func()
-	events  *os.File
+	events  *os.File // nil if there are no announcements
+	deaf    error    // why
 	done    chan struct{}
 
 	mu        sync.Mutex // guards what is below, and makes notify happen once per kill
@@ -37,7 +38,8 @@ type OOMWatch struct {
 
 // WatchOOM calls notify, which must not block, once the kernel has killed a
 // process of the group for want of memory. Kills before the call do not count.
-// The error is errdefs.ErrNotFound without a memory controller.
+// Without announcements, see Deaf, it does so in the calls of Check and CheckEnd
+// only. The error is errdefs.ErrNotFound without a memory controller.
 func (g *Group) WatchOOM(notify func()) (*OOMWatch, error) {
 	dir, err := g.dir("memory")
 	if err != nil {
@@ -50,17 +52,24 @@ func (g *Group) WatchOOM(notify func()) (*OOMWatch, error) {
 		open = openInotify
 		w.counter = filepath.Join(dir, "memory.events")
 	}
-	if w.events, err = open(w.counter); err != nil {
-		return nil, fmt.Errorf("watch out-of-memory kills: %w", err)
+	if w.events, w.deaf = open(w.counter); w.deaf == nil {
+		w.watchAbove(g)
 	}
-	w.watchAbove(g)
 	if w.seen, err = readKey(w.counter, oomKill); err != nil {
 		_ = w.events.Close()
 		return nil, fmt.Errorf("watch out-of-memory kills: %w", err)
 	}
+	if w.deaf != nil {
+		close(w.done)
+		return w, nil
+	}
 	go w.run()
 	return w, nil
 }
+
+// Deaf tells why there are no announcements, nil if there are. A user has 128
+// instances of inotify (fs.inotify.max_user_instances), and all shims are root.
+func (w *OOMWatch) Deaf() error { return w.deaf }
 
 const oomKill = "oom_kill"
 

@@ -192,6 +192,27 @@ func TestOOMIsSeenInSlice(t *testing.T) {
 	}
 }
 
+// Without announcements a kill is found at the end.
+func TestOOMWithoutAnnouncements(t *testing.T) {
+	root := tree(t, map[string]string{"memory/pod/web/memory.oom_control": "under_oom 0\noom_kill 0\n"})
+	told := make(chan struct{}, 10)
+	w, err := legacyGroup(root).WatchOOM(func() { told <- struct{}{} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if w.Deaf() == nil {
+		t.Error("announcements without cgroup.event_control")
+	}
+	if err := write(w.counter, "under_oom 0\noom_kill 1\n"); err != nil {
+		t.Fatal(err)
+	}
+	w.CheckEnd(true)
+	if len(told) != 1 {
+		t.Error("the kill was missed")
+	}
+}
+
 func TestCountKills(t *testing.T) {
 	group := unifiedGroup(t.TempDir())
 	read := &v2.Metrics{Pids: &v2.PidsStat{Current: 7}, MemoryEvents: &v2.MemoryEvents{OomKill: 2}}

@@ -245,6 +245,9 @@ func (c *container) watchInit() {
 		if err != nil {
 			c.log().WithError(err).Debug("no out-of-memory events")
 		} else {
+			if err := watch.Deaf(); err != nil {
+				c.log().WithError(err).Warn("an out-of-memory kill is told when the container ends, not before")
+			}
 			c.mu.Lock()
 			c.oom = watch
 			c.mu.Unlock()
