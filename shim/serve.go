@@ -39,11 +39,12 @@ const (
 	flushTimeout = 5 * time.Second
 )
 
-// foreign are the variables that concern containerd and the start command, and
-// neither the runtime nor a logging program.
+// foreign are the variables that concern containerd, the start command or this
+// process, and neither the runtime nor a logging program.
 var foreign = [...]string{
 	ttrpcAddress, "GRPC_ADDRESS", "NAMESPACE", "MAX_SHIM_VERSION", schedCore,
 	"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES",
+	"GOMAXPROCS", // of this process, see oneProcessor
 }
 
 // serve is the shim: it runs until its last task is gone.

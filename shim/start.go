@@ -117,9 +117,8 @@ func (r *request) group(params *bootstrap.Params, pod string) (group.Group, erro
 }
 
 // oneProcessor is what a shim needs, and each that the Go runtime prepares for
-// costs memory from the start: to lower their number later costs more. It is
-// inherited by the OCI runtime, which needs less CPU time with it, and not by
-// containers.
+// costs memory from the start: to lower their number later costs more. The OCI
+// runtime does not inherit it (foreign): runc is faster with all that there are.
 const oneProcessor = "GOMAXPROCS=1"
 
 // launch starts the shim. Its socket is listening already, so it need not be

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -17,6 +18,7 @@ import (
 	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
 	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
 )
 
 // However many tasks of a pod start at once, they share one shim, and it ends
@@ -185,5 +187,38 @@ func TestOOMScore(t *testing.T) {
 	}
 	if got := read(strconv.Itoa(cmd.Process.Pid)); got != "1" {
 		t.Errorf("score = %s, want 1", got)
+	}
+}
+
+// The runtime gets the environment of containerd, without what concerns the shim.
+func TestEnvironmentOfTheRuntime(t *testing.T) {
+	h := newHost(t)
+	seen := filepath.Join(h.sockets, "environ")
+	program := filepath.Join(h.sockets, "runtime")
+	if err := os.WriteFile(program, []byte("#!/bin/sh\nenv >"+seen+"\nexit 1\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	dir := h.bundleOf("pod", "true")
+	client, _ := h.client(h.mustStart(dir, "a"))
+	opts := h.root.Options()
+	opts.BinaryName = program
+	encoded, err := anypb.New(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Create(t.Context(), &taskapi.CreateTaskRequest{ID: "a", Bundle: dir, Options: encoded}); err == nil {
+		t.Error("created by a runtime that fails")
+	}
+	environ, err := os.ReadFile(seen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(environ)) {
+		if name, _, _ := strings.Cut(line, "="); slices.Contains(foreign[:], name) {
+			t.Errorf("the runtime has %s", line)
+		}
+	}
+	if !strings.Contains(string(environ), beShim) {
+		t.Errorf("the runtime has not the rest: %s", environ)
 	}
 }
