@@ -59,11 +59,7 @@ func (g *Group) WatchOOM(notify func()) (*OOMWatch, error) {
 		_ = w.events.Close()
 		return nil, fmt.Errorf("watch out-of-memory kills: %w", err)
 	}
-	if w.deaf != nil {
-		close(w.done)
-		return w, nil
-	}
-	go w.run()
+	go w.run() // which ends at once if there is nothing to read
 	return w, nil
 }
 
