@@ -17,38 +17,9 @@ import (
 	"github.com/containerd-lite/containerd-lite/shim/oci/ocitest"
 )
 
-func TestInfo(t *testing.T) {
-	root := ocitest.New(t)
-	given, err := anypb.New(&options.Options{BinaryName: root.Options().BinaryName})
-	if err != nil {
-		t.Fatal(err)
-	}
-	input, err := proto.Marshal(given)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var stdout, stderr bytes.Buffer
-	if code := Main(t.Context(), []string{"shim", "-info"}, bytes.NewReader(input), &stdout, &stderr); code != 0 {
-		t.Fatalf("exit code %d: %s", code, stderr.String())
-	}
-	got := &types.RuntimeInfo{}
-	if err := proto.Unmarshal(stdout.Bytes(), got); err != nil {
-		t.Fatal(err)
-	}
-	if got.Name != Runtime || !proto.Equal(got.Options, given) {
-		t.Errorf("info = %v", got)
-	}
-	if want := `{"ociVersionMin":"1.0.0","ociVersionMax":"1.3.0"}`; string(got.Features.GetValue()) != want {
-		t.Errorf("features = %s, want %s", got.Features.GetValue(), want)
-	}
-}
-
-// A runtime that cannot tell its features does not keep the shim from answering.
-func TestInfoOfOldRuntime(t *testing.T) {
-	runtime := filepath.Join(t.TempDir(), "crun")
-	if err := os.WriteFile(runtime, []byte("#!/bin/sh\necho unknown command features >&2\nexit 1\n"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+// infoOf asks the shim for its info with a runtime, and returns the options that it was given, too.
+func infoOf(t *testing.T, runtime string) (*anypb.Any, *types.RuntimeInfo) {
+	t.Helper()
 	given, err := anypb.New(&options.Options{BinaryName: runtime})
 	if err != nil {
 		t.Fatal(err)
@@ -65,6 +36,26 @@ func TestInfoOfOldRuntime(t *testing.T) {
 	if err := proto.Unmarshal(stdout.Bytes(), got); err != nil {
 		t.Fatal(err)
 	}
+	return given, got
+}
+
+func TestInfo(t *testing.T) {
+	given, got := infoOf(t, ocitest.New(t).Options().BinaryName)
+	if got.Name != Runtime || !proto.Equal(got.Options, given) {
+		t.Errorf("info = %v", got)
+	}
+	if want := `{"ociVersionMin":"1.0.0","ociVersionMax":"1.3.0"}`; string(got.Features.GetValue()) != want {
+		t.Errorf("features = %s, want %s", got.Features.GetValue(), want)
+	}
+}
+
+// A runtime that cannot tell its features does not keep the shim from answering.
+func TestInfoOfOldRuntime(t *testing.T) {
+	runtime := filepath.Join(t.TempDir(), "crun")
+	if err := os.WriteFile(runtime, []byte("#!/bin/sh\necho unknown command features >&2\nexit 1\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	_, got := infoOf(t, runtime)
 	if got.Name != Runtime || got.Features != nil {
 		t.Errorf("info = %v, want no features", got)
 	}

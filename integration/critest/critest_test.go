@@ -24,7 +24,8 @@ import (
 const pinned = "9700f9a2f5bf2c45f2f605a0bd3bce7cf37420ec9d3ed50ac2758413308766bf"
 
 // TestCritest runs the whole suite: on containerd-lite with either shim, and on stock containerd with ours.
-// LITE_DAEMON and LITE_HANDLER, or another of the bench's variables, choose one pair instead, LITE_FOCUS chooses specs by a regular expression,
+// LITE_DAEMON and LITE_HANDLER, or another of the bench's variables, choose one pair instead, LITE_FOCUS chooses specs
+// by a regular expression,
 // LITE_SEED repeats a random order, LITE_RUNS is how many times the suite runs, and LITE_WEBSOCKET=1 lets exec,
 // attach and port-forward come over WebSocket instead of SPDY.
 func TestCritest(t *testing.T) {
