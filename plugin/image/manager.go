@@ -4,6 +4,7 @@ package image
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -91,6 +92,7 @@ type ContentStore interface {
 type LeaseStore interface {
 	Create(ctx context.Context, opts ...leases.Opt) (leases.Lease, error)
 	Delete(ctx context.Context, lease leases.Lease, opts ...leases.DeleteOpt) error
+	List(ctx context.Context, filters ...string) ([]leases.Lease, error)
 }
 
 // FromClient returns the Deps of a containerd client that runs in containerd's
@@ -120,6 +122,7 @@ type Manager struct {
 
 	index     *index
 	pulls     *flights
+	abandoned abandoned
 	sampler   *sampler
 	downloads *semaphore.Weighted
 
@@ -165,7 +168,7 @@ func New(ctx context.Context, opts Options, deps Deps) (*Manager, error) {
 		m.downloads = semaphore.NewWeighted(int64(opts.MaxConcurrentDownloads))
 	}
 	feed := m.subscribe(ctx)
-	if err := m.reload(ctx); err != nil {
+	if err := errors.Join(m.reload(ctx), m.abandoned.find(ctx, deps.Leases)); err != nil {
 		cancel()
 		return nil, err
 	}

@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
@@ -20,14 +19,9 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-const (
-	// leaseExpiry is when containerd may collect the content of a pull that the
-	// daemon did not live to finish.
-	leaseExpiry = 24 * time.Hour
-	// annotationHandler names the runtime handler of a pod for kubelets that do
-	// not put it in the image spec.
-	annotationHandler = "io.containerd.cri.runtime-handler"
-)
+// annotationHandler names the runtime handler of a pod for kubelets that do not put
+// it in the image spec.
+const annotationHandler = "io.containerd.cri.runtime-handler"
 
 // Pull fetches an image, unpacks it for the pod's runtime handler and returns its
 // id. Calls for the same image with the same credentials share one transfer,
@@ -102,7 +96,7 @@ func (p *pull) key() string {
 func (p *pull) run(ctx context.Context) (string, error) {
 	start := time.Now()
 	ctx = namespaces.WithNamespace(ctx, namespace)
-	ctx, release, err := p.m.lease(ctx)
+	ctx, release, err := p.m.lease(ctx, p.name)
 	if err != nil {
 		return "", err
 	}
@@ -116,6 +110,7 @@ func (p *pull) run(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	p.m.forsake(ctx, p.name)
 	log.G(ctx).WithFields(log.Fields{
 		"image": p.name, "id": id, "bytes": traffic.bytes.Load(), "took": time.Since(start).Round(time.Millisecond),
 	}).Info("image pulled")
@@ -157,19 +152,4 @@ func (p *pull) finish(ctx context.Context, target ocispec.Descriptor) (string, e
 	}
 	names := recordNames(p.named, img.ID, target.Digest)
 	return img.ID, p.m.register(ctx, names, target, p.m.labelsFor(p.name))
-}
-
-// lease returns a context whose content and snapshots are kept until release.
-func (m *Manager) lease(ctx context.Context) (_ context.Context, release func(), _ error) {
-	l, err := m.deps.Leases.Create(ctx, leases.WithRandomID(), leases.WithExpiration(leaseExpiry))
-	if err != nil {
-		return nil, nil, fmt.Errorf("lease: %w", err)
-	}
-	return leases.WithLease(ctx, l.ID), func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
-		defer cancel()
-		if err := m.deps.Leases.Delete(ctx, l); err != nil && !errdefs.IsNotFound(err) {
-			log.G(ctx).WithField("lease", l.ID).WithError(err).Warn("lease of a pull stays until it expires")
-		}
-	}, nil
 }

@@ -21,6 +21,8 @@ func (m *Manager) Remove(ctx context.Context, spec *runtimeapi.ImageSpec) error 
 	ctx = namespaces.WithNamespace(ctx, namespace)
 	img, err := m.find(ctx, spec.GetImage())
 	if errdefs.IsNotFound(err) {
+		names, _ := spellings(spec.GetImage())
+		m.forsake(ctx, names...) // a pull may have begun
 		return nil
 	}
 	if err != nil {
@@ -37,6 +39,7 @@ func (m *Manager) Remove(ctx context.Context, spec *runtimeapi.ImageSpec) error 
 			return fmt.Errorf("image %s: removal of %s: %w", img.ID, name, err)
 		}
 	}
+	m.forsake(ctx, img.Names...)
 	log.G(ctx).WithField("image", img.ID).Info("image removed")
 	return nil
 }
