@@ -148,7 +148,7 @@ func kill(t *testing.T, b bench) {
 	p := b.pod(t, "kill", "", func(c *runtimeapi.PodSandboxConfig) {
 		c.Linux.SecurityContext.NamespaceOptions.Pid = runtimeapi.NamespaceMode_NODE
 	})
-	id := p.run(t, "main", "setsid sleep 1000 & setsid sh -c 'sleep 1000 & sleep 1000' & touch /up; wait", nil)
+	id := p.run(t, "main", "sleep 1000 & sh -c 'sleep 1000 & sleep 1000' & touch /up; wait", nil)
 	b.await(t, id, "test -e /up")
 	group := b.group(t, id)
 	pids := strings.Fields(file(t, group, "cgroup.procs"))
