@@ -28,7 +28,7 @@ nfpm=v2.45.2
 # and util-linux are what CNI plugins, critest and the leak check call on the host; strace counts for the bench.
 debian="ca-certificates gcc libc6-dev pkg-config libseccomp-dev iptables iproute2 mount util-linux procps kmod strace"
 
-vm="debootstrap e2fsprogs qemu-system-x86"
+vm="debootstrap e2fsprogs qemu-system-x86 qemu-utils"
 
 # What the images of the tests are made of: programs and the libraries they load. These are only unpacked.
 guest="busybox nginx nginx-common util-linux procps

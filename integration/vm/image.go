@@ -6,10 +6,10 @@
 // An [Image] is a Debian root file system with its kernel, made by [Image.Build] and kept. It knows nothing of the
 // project: what a guest runs comes on a second disk that is made anew for each run, the payload. [Image.Run] boots a
 // guest, passes on what its program prints and returns the program's exit code; [Image.Shell] gives the console to a
-// user. A guest that does not end is ended with the context.
+// user. A [Node] is a guest whose root file system outlives the boot. A guest that does not end is ended with the context.
 //
 // Running guests share the image and write to none of it, so that any number of them may run at a time; one caller at
-// a time builds it. The package runs debootstrap, mke2fs, tar and qemu-system-x86_64.
+// a time builds it. The package runs debootstrap, mke2fs, qemu-img, tar and qemu-system-x86_64.
 package vm
 
 import (
@@ -170,16 +170,16 @@ func (i Image) takeKernel(_ context.Context, root string) error {
 }
 
 func (i Image) makeRoot(ctx context.Context, root string) error {
-	return makeDisk(ctx, i.path("root.img"), root, "root")
+	return makeDisk(ctx, i.path("root.img"), root, "root", "-O", "has_journal")
 }
 
-// makeDisk makes an ext4 file system with the content of a folder. It is written for one run, or never: it needs no
-// journal.
-func makeDisk(ctx context.Context, file, content, label string) error {
+// makeDisk makes an ext4 file system with the content of a folder.
+func makeDisk(ctx context.Context, file, content, label string, options ...string) error {
 	if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	_, err := output(ctx, "mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-m", "0", "-L", label, "-d", content, file, size)
+	args := append([]string{"-q", "-t", "ext4", "-m", "0", "-L", label, "-d", content}, options...)
+	_, err := output(ctx, "mke2fs", append(args, file, size)...)
 	return err
 }
 

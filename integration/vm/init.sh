@@ -20,5 +20,4 @@ if [ -d /payload/checkout/.tools/logs ]; then
 	tar -C /payload/checkout/.tools -c logs >$ports/logs
 fi
 echo "exit $code" >$ports/result
-sync
-systemctl poweroff --force --force
+systemctl poweroff

@@ -55,7 +55,7 @@ func makePayload(ctx context.Context, c Command, run string) (disk string, err e
 		}
 	}
 	disk = filepath.Join(run, "payload.img")
-	return disk, makeDisk(ctx, disk, content, "payload")
+	return disk, makeDisk(ctx, disk, content, "payload", "-O", "^has_journal") // written for one run
 }
 
 // startScript is the shell script that becomes the command.

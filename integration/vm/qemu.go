@@ -16,6 +16,7 @@ const qemu = "qemu-system-x86_64"
 // machine is what a guest is started with.
 type machine struct {
 	image   Image
+	disk    string // the node's, and nothing for a root file system that is forgotten
 	payload string // its disk
 	run     string // the folder for what the guest writes
 	accel   string
@@ -34,7 +35,17 @@ const (
 // has but leaves off.
 const kernelArgs = "root=/dev/vda rw console=ttyS0 quiet panic=-1 psi=1 systemd.show_status=error"
 
-// args are the arguments of qemu. What the guest writes to its root goes to a temporary file of qemu's.
+// root is the drive of the root file system. What a guest writes to one that is forgotten goes to a temporary file of
+// qemu's. A node's loses, when qemu is killed, what the guest has not flushed: the map of an image in qcow2 is in qemu's
+// memory until then.
+func (m machine) root() string {
+	if m.disk == "" {
+		return "if=virtio,format=raw,cache=unsafe,snapshot=on,file=" + m.image.path("root.img")
+	}
+	return "if=virtio,format=qcow2,cache=writeback,file=" + m.disk
+}
+
+// args are the arguments of qemu.
 func (m machine) args() []string {
 	in := func(name string) string { return filepath.Join(m.run, name) }
 	args := []string{
@@ -42,7 +53,7 @@ func (m machine) args() []string {
 		"-accel", m.accel, "-cpu", "max", "-smp", "2", "-m", "4096",
 		"-kernel", m.image.path("vmlinuz"), "-initrd", m.image.path("initrd.img"),
 		"-append", kernelArgs,
-		"-drive", "if=virtio,format=raw,cache=unsafe,snapshot=on,file=" + m.image.path("root.img"),
+		"-drive", m.root(),
 		"-drive", "if=virtio,format=raw,cache=unsafe,file=" + m.payload,
 		"-nic", "user,restrict=on,model=virtio-net-pci",
 		"-device", "virtio-rng-pci",

@@ -19,26 +19,23 @@ import (
 // in .tools/logs of the checkout are there, afterwards, as if it had run on the host. An error is about the guest: it has
 // the last lines of the console.
 func (i Image) Run(ctx context.Context, c Command, output io.Writer) (int, error) {
-	return i.boot(ctx, c, func(guest *exec.Cmd) {
-		guest.Stdout = struct{ io.Writer }{output} // a pipe whatever output is: qemu opens it anew
-	})
+	return machine{image: i}.boot(ctx, c, output)
 }
 
 // Shell boots a guest with a shell on the terminal of this process. The machine ends with the shell.
 func (i Image) Shell(ctx context.Context, c Command) error {
-	_, err := i.boot(ctx, c, nil)
+	_, err := machine{image: i, terminal: true}.boot(ctx, c, nil)
 	return err
 }
 
-// boot runs a guest in a folder that is gone afterwards. It has a terminal unless connect says where its output goes.
-func (i Image) boot(ctx context.Context, c Command, connect func(*exec.Cmd)) (code int, err error) {
-	run, err := os.MkdirTemp(string(i), "run-")
+// boot runs a guest in a folder that is gone afterwards.
+func (m machine) boot(ctx context.Context, c Command, output io.Writer) (code int, err error) {
+	m.run, err = os.MkdirTemp(string(m.image), "run-")
 	if err != nil {
 		return 0, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(run)) }()
-	m := machine{image: i, run: run, terminal: connect == nil}
-	if m.payload, err = makePayload(ctx, c, run); err != nil {
+	defer func() { err = errors.Join(err, os.RemoveAll(m.run)) }()
+	if m.payload, err = makePayload(ctx, c, m.run); err != nil {
 		return 0, err
 	}
 	if m.accel, err = accelerator(ctx); err != nil {
@@ -51,7 +48,7 @@ func (i Image) boot(ctx context.Context, c Command, connect func(*exec.Cmd)) (co
 	if m.terminal {
 		guest.Stdin, guest.Stdout, guest.Stderr = os.Stdin, os.Stdout, os.Stderr
 	} else {
-		connect(guest)
+		guest.Stdout = struct{ io.Writer }{output} // a pipe whatever output is: qemu opens it anew
 		guest.Stderr = &stderr
 	}
 	err = guest.Run()

@@ -129,6 +129,10 @@ func TestArgs(t *testing.T) {
 			t.Errorf("%q is missing in %s", want, suite)
 		}
 	}
+	m.disk = "/node/root.qcow2"
+	if node := strings.Join(m.args(), " "); !strings.Contains(node, "format=qcow2,cache=writeback,file=/node/root.qcow2") || strings.Contains(node, "root.img") {
+		t.Errorf("a node has another root file system: %s", node)
+	}
 	m.terminal = true
 	shell := strings.Join(m.args(), " ")
 	if !strings.HasSuffix(shell, "-serial mon:stdio") || strings.Contains(shell, "output") {
