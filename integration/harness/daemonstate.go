@@ -14,12 +14,7 @@ import (
 
 // daemonState is what containerd's own stores hold, in every namespace. Images and their committed snapshots
 // are no leak: they stay until they are removed; an active snapshot belongs to a container.
-func (b *Bench) daemonState(ctx context.Context) (State, error) {
-	client, err := b.Containerd()
-	if err != nil {
-		return nil, err
-	}
-	defer client.Close()
+func daemonState(ctx context.Context, client *containerd.Client) (State, error) {
 	all, err := client.NamespaceService().List(ctx)
 	if err != nil {
 		return nil, err

@@ -23,7 +23,7 @@ import (
 
 // hang bounds every wait for something that is sure to come. It is no promise about speed: it only turns a
 // hang into an error.
-const hang = 2 * time.Minute
+const hang = 10 * time.Minute
 
 // Daemons that a bench can run.
 const (
@@ -193,7 +193,7 @@ func (b *Bench) Close(ctx context.Context) error {
 	found = append(found, b.sweep())
 	found = append(found, os.RemoveAll(b.Root))
 	if b.before != nil {
-		found = append(found, b.awaitSame(ctx, b.before, func(context.Context) (State, error) { return b.hostState() }))
+		found = append(found, b.before.Await(ctx, func(context.Context) (State, error) { return b.hostState() }))
 	}
 	return errors.Join(found...)
 }

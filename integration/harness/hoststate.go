@@ -156,14 +156,22 @@ func (b *Bench) filesState(state State) error {
 		kinds["file"] = append(kinds["file"], b.Path("s"))
 	}
 	for kind, folders := range kinds {
-		for _, folder := range folders {
-			if err := walk(folder, func(path string, entry fs.DirEntry) {
-				if !stays(path, entry) {
-					state[kind] = append(state[kind], path)
-				}
-			}); err != nil {
-				return err
+		if err := filesState(state, kind, folders...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// filesState lists what is in folders, but for what stays.
+func filesState(state State, kind string, folders ...string) error {
+	for _, folder := range folders {
+		if err := walk(folder, func(path string, entry fs.DirEntry) {
+			if !stays(path, entry) {
+				state[kind] = append(state[kind], path)
 			}
+		}); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -65,7 +65,12 @@ func (b *Bench) State(ctx context.Context) (State, error) {
 	if err != nil {
 		return nil, err
 	}
-	daemon, err := b.daemonState(ctx)
+	client, err := b.Containerd()
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	daemon, err := daemonState(ctx, client)
 	if err != nil {
 		return nil, err
 	}
@@ -79,17 +84,18 @@ func (b *Bench) CheckLeaks(ctx context.Context) error { return b.CheckSince(ctx,
 
 // CheckSince is CheckLeaks from another point in time than the start.
 func (b *Bench) CheckSince(ctx context.Context, before State) error {
-	return b.awaitSame(ctx, before, b.State)
+	return before.Await(ctx, b.State)
 }
 
-func (b *Bench) awaitSame(ctx context.Context, before State, look func(context.Context) (State, error)) error {
+// Await looks until everything is as before, or for longer than what is on its way out takes. An error lists what differs.
+func (s State) Await(ctx context.Context, look func(context.Context) (State, error)) error {
 	deadline := time.Now().Add(settle)
 	for {
 		now, err := look(ctx)
 		if err != nil {
 			return fmt.Errorf("leak check: %w", err)
 		}
-		diff := before.Diff(now)
+		diff := s.Diff(now)
 		if len(diff) == 0 {
 			return nil
 		}

@@ -117,11 +117,13 @@ func Await(ctx context.Context, probe func() error) error {
 	return AwaitEvery(ctx, 20*time.Millisecond, probe)
 }
 
-// AwaitEvery is [Await] for a probe that costs what it asks more than a few microseconds.
+// AwaitEvery is [Await] for a probe that costs what it asks more than a few microseconds. Where everything is slow it is
+// asked less often, so that it does not keep what it waits for from happening.
 func AwaitEvery(ctx context.Context, pause time.Duration, probe func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, hang)
 	defer cancel()
 	for {
+		start := time.Now()
 		err := probe()
 		if err == nil {
 			return nil
@@ -129,7 +131,14 @@ func AwaitEvery(ctx context.Context, pause time.Duration, probe func() error) er
 		select {
 		case <-ctx.Done():
 			return err
-		case <-time.After(pause):
+		case <-time.After(max(pause, min(leisure*time.Since(start), longestPause))):
 		}
 	}
 }
+
+const (
+	// leisure is how many times as long as a probe took it is not asked again, up to longestPause: it may have waited
+	// for something and cost nothing.
+	leisure      = 10
+	longestPause = 3 * time.Second
+)
