@@ -165,8 +165,8 @@ func packageState(name string) string {
 	return string(out)
 }
 
-// prepare gives the machine a network for pods, and a registry that has busybox. It returns the reference under which the
-// registry itself has that.
+// prepare gives the machine a network for pods, and a registry that has busybox and nginx. It returns the reference under
+// which the registry itself has busybox.
 func (m machine) prepare(t *testing.T) (busybox string) {
 	t.Helper()
 	images, err := image.Catalog(m.repo.Tool("debian"), m.repo.Tool("images"))
@@ -175,17 +175,23 @@ func (m machine) prepare(t *testing.T) (busybox string) {
 	}
 	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
 	t.Cleanup(server.Close)
-	host, repository, _ := strings.Cut(image.Busybox, "/")
-	ref, err := name.ParseReference(strings.TrimPrefix(server.URL, "http://")+"/"+repository, name.Insecure)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := remote.Write(ref, images[image.Busybox]); err != nil {
-		t.Fatal(err)
-	}
-	write(t, filepath.Join("/etc/containerd/certs.d", host, "hosts.toml"), fmt.Sprintf("server = %q\n", server.URL))
 	write(t, "/etc/cni/net.d/10-service.conflist", conflist)
-	return ref.String()
+	address := strings.TrimPrefix(server.URL, "http://")
+	for _, known := range []string{image.Busybox, image.Nginx} {
+		host, repository, _ := strings.Cut(known, "/")
+		write(t, filepath.Join("/etc/containerd/certs.d", host, "hosts.toml"), fmt.Sprintf("server = %q\n", server.URL))
+		ref, err := name.ParseReference(address+"/"+repository, name.Insecure)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := remote.Write(ref, images[known]); err != nil {
+			t.Fatal(err)
+		}
+		if known == image.Busybox {
+			busybox = ref.String()
+		}
+	}
+	return busybox
 }
 
 func write(t *testing.T, path, text string) {

@@ -25,9 +25,12 @@ type node struct {
 	runtimeapi.ImageServiceClient
 }
 
+// socket is the daemon's.
+const socket = "/run/containerd/containerd.sock"
+
 func connect(t *testing.T) node {
 	t.Helper()
-	conn, err := grpc.NewClient("unix:///run/containerd/containerd.sock", grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := grpc.NewClient("unix://"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,10 +48,7 @@ type pod struct {
 // startPods runs pods, each with a container that writes a line now and then.
 func (n node) startPods(t *testing.T, count int) []pod {
 	t.Helper()
-	spec := &runtimeapi.ImageSpec{Image: image.Busybox}
-	if _, err := n.PullImage(t.Context(), &runtimeapi.PullImageRequest{Image: spec}); err != nil {
-		t.Fatal(err)
-	}
+	n.pullBusybox(t)
 	var pods []pod
 	for i := range count {
 		name := fmt.Sprintf("pod-%d", i)
@@ -60,6 +60,14 @@ func (n node) startPods(t *testing.T, count int) []pod {
 		}))
 	}
 	return pods
+}
+
+func (n node) pullBusybox(t *testing.T) {
+	t.Helper()
+	spec := &runtimeapi.ImageSpec{Image: image.Busybox}
+	if _, err := n.PullImage(t.Context(), &runtimeapi.PullImageRequest{Image: spec}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (n node) startPod(t *testing.T, config *runtimeapi.PodSandboxConfig) pod {

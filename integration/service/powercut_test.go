@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/integration/harness"
+	"github.com/containerd-lite/containerd-lite/integration/image"
+)
+
+const (
+	// cuts is how often the power fails.
+	cuts = 20
+	// longest is how long after the first pods it does at the latest: some lives of a pod in an emulated machine.
+	longest = 20 * time.Second
+	// workers is how many pods come and go at once.
+	workers = 4
+)
+
+var errPowerCut = errors.New("the power failed")
+
+// TestPowerCut takes the power from a node at random moments while its pods come and go. Each time the daemon must start,
+// list what it has acknowledged, not what it has acknowledged to be gone, and remove everything.
+func TestPowerCut(t *testing.T) {
+	g := newGuest(t)
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("the seed of the moments is %d", seed)
+	moments := rand.New(rand.NewPCG(seed, 0))
+	books := newLedger()
+	for i := range cuts {
+		moment := time.Duration(moments.Int64N(int64(longest)))
+		g.cut(t, books, moment)
+		t.Logf("cut %d, %s after the first pods: %s", i+1, moment.Round(time.Millisecond), books.count())
+	}
+	if code, err := g.follow(t.Context(), t, books, "recover", nil); err != nil || code != 0 {
+		t.Errorf("after the last power cut: exit code %d, %v\n%s", code, err, strings.Join(books.said, "\n"))
+	}
+	for _, line := range books.wrong {
+		t.Error(line)
+	}
+}
+
+// cut boots the guest, and ends it a moment after its pods have begun to come and go.
+func (g guest) cut(t *testing.T, books *ledger, moment time.Duration) {
+	t.Helper()
+	ctx, cut := context.WithCancelCause(t.Context())
+	defer cut(nil)
+	code, err := g.follow(ctx, t, books, "churn", func() {
+		time.AfterFunc(moment, func() { cut(errPowerCut) })
+	})
+	if !errors.Is(err, errPowerCut) {
+		t.Fatalf("the guest ended by itself: exit code %d, %v\n%s", code, err, strings.Join(books.said, "\n"))
+	}
+}
+
+// follow runs a part and writes down what it says; begun is called when the churn begins.
+func (g guest) follow(ctx context.Context, t *testing.T, books *ledger, part string, begun func()) (int, error) {
+	t.Helper()
+	said, output := io.Pipe()
+	command := g.command(t, part)
+	var code int
+	ended := make(chan error)
+	go func() {
+		var err error
+		code, err = g.node.Run(ctx, command, output)
+		output.Close()
+		ended <- err
+	}()
+	books.said = nil
+	lines := bufio.NewScanner(said)
+	for lines.Scan() {
+		if lines.Text() == churning {
+			begun()
+		}
+		books.write(lines.Text())
+	}
+	return code, errors.Join(<-ended, lines.Err())
+}
+
+// churning is what the guest says when it has removed everything of the time before and begins anew.
+const churning = "churning"
+
+// churn is the guest's half: what the last boot left is told and removed, then pods come and go until the power fails.
+func churn(t *testing.T, m machine) {
+	m.prepare(t)
+	n := connect(t)
+	recoverNode(t, n)
+	fmt.Println(churning)
+	failed := make(chan error)
+	for worker := range workers {
+		go func() {
+			for i := 0; ; i++ {
+				if err := n.life(t.Context(), fmt.Sprintf("pod-%d-%d", worker, i)); err != nil {
+					failed <- err
+				}
+			}
+		}()
+	}
+	go func() {
+		for {
+			if err := n.imageLife(t.Context()); err != nil {
+				failed <- err
+			}
+		}
+	}()
+	t.Fatal(<-failed)
+}
+
+// recoverNode tells what the daemon lists after a boot, and removes it.
+func recoverNode(t *testing.T, n node) {
+	await(t, func() error {
+		_, err := n.Version(t.Context(), &runtimeapi.VersionRequest{})
+		return err
+	})
+	if restarts := property(t, "NRestarts"); restarts != "0" {
+		t.Errorf("the daemon was restarted %s times", restarts)
+	}
+	n.tell(t)
+	n.removeAll(t)
+	if err := awaitBare(t); err != nil {
+		t.Error(err)
+	}
+	if t.Failed() {
+		t.FailNow()
+	}
+	fmt.Println("cleared")
+}
+
+// tell says what there is.
+func (n node) tell(t *testing.T) {
+	t.Helper()
+	pods, err := n.ListPodSandbox(t.Context(), &runtimeapi.ListPodSandboxRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range pods.Items {
+		fmt.Println("listed pod", p.Id, p.State)
+	}
+	containers, err := n.ListContainers(t.Context(), &runtimeapi.ListContainersRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range containers.Containers {
+		answer, err := n.ContainerStatus(t.Context(), &runtimeapi.ContainerStatusRequest{ContainerId: c.Id})
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Println("listed container", c.Id, c.State, answer.Status.ExitCode)
+	}
+	images, err := n.ListImages(t.Context(), &runtimeapi.ListImagesRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range images.Images {
+		for _, tag := range i.RepoTags {
+			fmt.Println("listed image", tag)
+		}
+	}
+	fmt.Println("listed everything")
+}
+
+// removeAll removes pods, and the image that comes and goes.
+func (n node) removeAll(t *testing.T) {
+	t.Helper()
+	answer, err := n.ListPodSandbox(t.Context(), &runtimeapi.ListPodSandboxRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pods []pod
+	for _, p := range answer.Items {
+		pods = append(pods, pod{id: p.Id})
+	}
+	n.removePods(t, pods)
+	if _, err := n.RemoveImage(t.Context(), &runtimeapi.RemoveImageRequest{Image: &runtimeapi.ImageSpec{Image: image.Nginx}}); err != nil {
+		t.Error(err)
+	}
+}
+
+// imageLife pulls an image and removes it.
+func (n node) imageLife(ctx context.Context) error {
+	spec := &runtimeapi.ImageSpec{Image: image.Nginx}
+	if _, err := n.PullImage(ctx, &runtimeapi.PullImageRequest{Image: spec}); err != nil {
+		return err
+	}
+	fmt.Println("made image", image.Nginx)
+	fmt.Println("removing image", image.Nginx)
+	if _, err := n.RemoveImage(ctx, &runtimeapi.RemoveImageRequest{Image: spec}); err != nil {
+		return err
+	}
+	fmt.Println("removed image", image.Nginx)
+	return nil
+}
+
+// life is that of a pod with a container that ends and one that does not; each step is told when the daemon has
+// acknowledged it.
+func (n node) life(ctx context.Context, name string) error {
+	config := &runtimeapi.PodSandboxConfig{
+		Metadata:     &runtimeapi.PodSandboxMetadata{Name: name, Namespace: "churn", Uid: name},
+		Hostname:     name,
+		LogDirectory: filepath.Join("/var/log/pods", name),
+		Linux:        &runtimeapi.LinuxPodSandboxConfig{CgroupParent: "churn.slice"},
+	}
+	sandbox, err := n.RunPodSandbox(ctx, &runtimeapi.RunPodSandboxRequest{Config: config})
+	if err != nil {
+		return err
+	}
+	fmt.Println("made pod", sandbox.PodSandboxId)
+	ends, err := n.runContainer(ctx, sandbox.PodSandboxId, config, "ends", "exit 7")
+	if err != nil {
+		return err
+	}
+	stays, err := n.runContainer(ctx, sandbox.PodSandboxId, config, "stays", "exec sleep 1000")
+	if err != nil {
+		return err
+	}
+	if err := n.awaitExit(ctx, ends); err != nil {
+		return err
+	}
+	told := []any{"pod " + sandbox.PodSandboxId, "container " + ends, "container " + stays}
+	for _, object := range told {
+		fmt.Println("removing", object)
+	}
+	if _, err := n.StopPodSandbox(ctx, &runtimeapi.StopPodSandboxRequest{PodSandboxId: sandbox.PodSandboxId}); err != nil {
+		return err
+	}
+	if _, err := n.RemovePodSandbox(ctx, &runtimeapi.RemovePodSandboxRequest{PodSandboxId: sandbox.PodSandboxId}); err != nil {
+		return err
+	}
+	for _, object := range told {
+		fmt.Println("removed", object)
+	}
+	return nil
+}
+
+func (n node) runContainer(ctx context.Context, sandbox string, config *runtimeapi.PodSandboxConfig, name, script string) (string, error) {
+	created, err := n.CreateContainer(ctx, &runtimeapi.CreateContainerRequest{
+		PodSandboxId:  sandbox,
+		SandboxConfig: config,
+		Config: &runtimeapi.ContainerConfig{
+			Metadata: &runtimeapi.ContainerMetadata{Name: name},
+			Image:    &runtimeapi.ImageSpec{Image: image.Busybox},
+			Command:  []string{"sh", "-c", script},
+			LogPath:  name + ".log",
+		},
+	})
+	if err != nil {
+		return "", err
+	}
+	fmt.Println("made container", created.ContainerId)
+	_, err = n.StartContainer(ctx, &runtimeapi.StartContainerRequest{ContainerId: created.ContainerId})
+	return created.ContainerId, err
+}
+
+func (n node) awaitExit(ctx context.Context, container string) error {
+	return harness.Await(ctx, func() error {
+		answer, err := n.ContainerStatus(ctx, &runtimeapi.ContainerStatusRequest{ContainerId: container})
+		if err != nil {
+			return err
+		}
+		if answer.Status.State != runtimeapi.ContainerState_CONTAINER_EXITED {
+			return fmt.Errorf("container %s is %s", container, answer.Status.State)
+		}
+		fmt.Println("exited container", container, answer.Status.ExitCode)
+		return nil
+	})
+}

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/integration/image"
+)
+
+// TestReboot restarts a node with a kubelet and its pods: the daemon must say that they have ended, the kubelet start them
+// anew, and nothing of the old ones be left once they are removed.
+func TestReboot(t *testing.T) {
+	g := newGuest(t)
+	g.run(t, "before reboot")
+	g.run(t, "after reboot")
+}
+
+const (
+	kubeletConfig = `apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+containerRuntimeEndpoint: unix:///run/containerd/containerd.sock
+staticPodPath: ` + manifests + `
+address: 127.0.0.1
+authentication: {anonymous: {enabled: true}, webhook: {enabled: false}}
+authorization: {mode: AlwaysAllow}
+cgroupDriver: systemd
+resolvConf: /etc/hosts
+makeIPTablesUtilChains: false
+`
+	manifests = "/etc/kubernetes/manifests"
+	manifest  = `apiVersion: v1
+kind: Pod
+metadata: {name: %[1]s, namespace: default}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: main
+    image: ` + image.Busybox + `
+    imagePullPolicy: IfNotPresent
+    command: [sleep, "100000"]
+`
+	// oldFile has the ids of the pods and containers before the reboot.
+	oldFile = "/var/lib/old-pods.json"
+)
+
+// beforeReboot runs pods as a kubelet does.
+func beforeReboot(t *testing.T, m machine) {
+	write(t, "/etc/kubelet.yaml", kubeletConfig)
+	for i := range count {
+		name := fmt.Sprintf("pod-%d", i)
+		write(t, filepath.Join(manifests, name+".yaml"), fmt.Sprintf(manifest, name))
+	}
+	n := connect(t)
+	m.startKubelet(t)
+	pods := n.awaitPods(t, nil)
+	text, err := json.Marshal(pods)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, oldFile, string(text))
+}
+
+// afterReboot begins as systemd has started the daemon, and without a kubelet.
+func afterReboot(t *testing.T, m machine) {
+	n := connect(t)
+	var old map[string]string
+	if err := json.Unmarshal([]byte(read(t, oldFile)), &old); err != nil {
+		t.Fatal(err)
+	}
+	n.checkEnded(t, old)
+	m.startKubelet(t)
+	pods := n.awaitPods(t, old)
+	for id := range old {
+		if _, err := n.RemovePodSandbox(t.Context(), &runtimeapi.RemovePodSandboxRequest{PodSandboxId: id}); err != nil {
+			t.Error(err)
+		}
+	}
+	checkGone(t, old)
+	run(t, "systemctl", "stop", "kubelet.service")
+	for id := range pods {
+		n.removePods(t, []pod{{id: id}})
+	}
+	if err := awaitBare(t); err != nil {
+		t.Error(err)
+	}
+}
+
+// startKubelet starts a kubelet that ends with the machine.
+func (m machine) startKubelet(t *testing.T) {
+	t.Helper()
+	run(t, "systemd-run", "--unit=kubelet", "--property=KillMode=process", m.repo.Tool("bin", "kubelet"), "--config=/etc/kubelet.yaml")
+}
+
+// awaitPods waits until the pods of the manifests run, none of them in an old sandbox. It returns the containers by pod.
+func (n node) awaitPods(t *testing.T, old map[string]string) map[string]string {
+	t.Helper()
+	var pods map[string]string
+	await(t, func() error {
+		answer, err := n.ListContainers(t.Context(), &runtimeapi.ListContainersRequest{})
+		if err != nil {
+			return err
+		}
+		pods = map[string]string{}
+		for _, c := range answer.Containers {
+			if c.State == runtimeapi.ContainerState_CONTAINER_RUNNING {
+				pods[c.PodSandboxId] = c.Id
+			}
+		}
+		if len(pods) != count {
+			return fmt.Errorf("containers run in %d pods, want %d", len(pods), count)
+		}
+		return nil
+	})
+	for id := range pods {
+		if _, found := old[id]; found {
+			t.Errorf("pod %s of the time before runs", id)
+		}
+	}
+	return pods
+}
+
+// checkEnded wants the daemon to know everything of the time before, and that it has ended.
+func (n node) checkEnded(t *testing.T, old map[string]string) {
+	t.Helper()
+	for id, container := range old {
+		p, err := n.PodSandboxStatus(t.Context(), &runtimeapi.PodSandboxStatusRequest{PodSandboxId: id})
+		if err != nil || p.Status.State != runtimeapi.PodSandboxState_SANDBOX_NOTREADY {
+			t.Errorf("pod %s after the reboot: %v, %v", id, p.GetStatus().GetState(), err)
+		}
+		c, err := n.ContainerStatus(t.Context(), &runtimeapi.ContainerStatusRequest{ContainerId: container})
+		if err != nil || c.Status.State != runtimeapi.ContainerState_CONTAINER_EXITED || c.Status.FinishedAt == 0 {
+			t.Errorf("container %s after the reboot: %v, %v", container, c.GetStatus(), err)
+		}
+	}
+}
+
+// checkGone wants no trace of pods and containers: nothing is called like them, and no address is theirs.
+func checkGone(t *testing.T, old map[string]string) {
+	t.Helper()
+	ids := slices.AppendSeq(slices.Collect(maps.Keys(old)), maps.Values(old))
+	await(t, func() error {
+		for kind, items := range nodeState(t) {
+			for _, item := range items {
+				if slices.ContainsFunc(ids, func(id string) bool { return strings.Contains(item, id) }) {
+					return fmt.Errorf("left of the time before: %s %s", kind, item)
+				}
+			}
+		}
+		return nil
+	})
+	addresses, err := filepath.Glob("/var/lib/cni/networks/service/198.*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(addresses) != count {
+		t.Errorf("%d addresses are taken, want %d: %v", len(addresses), count, addresses)
+	}
+	for _, file := range addresses {
+		if text := read(t, file); slices.ContainsFunc(ids, func(id string) bool { return strings.Contains(text, id) }) {
+			t.Errorf("an address of the time before: %s: %s", file, text)
+		}
+	}
+}
