@@ -41,7 +41,7 @@ UNIT    = $$(go list ./... | grep -v /integration)
 FUZZFOR ?= 10s
 
 .DEFAULT_GOAL := help
-.PHONY: help build race man install uninstall deb tools test unit integration critest kubelet-test stress soak vm vm-shell vm-image lint fuzz demo dev bench bench-raw clean
+.PHONY: help build race man install uninstall deb tools test unit integration critest kubelet-test stress soak vm vm-test power vm-shell vm-image lint fuzz demo dev bench bench-raw clean
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -92,6 +92,13 @@ soak: build tools ## 2 000 pods, ten at once: nothing grows and nothing is left
 
 vm: build tools race vm-image ## a suite in a virtual machine with cgroup v2, systemd and AppArmor: SUITE=critest CGROUP=systemd RUNTIME=crun
 	go run ./integration/count vm-$(SUITE) -tags no_cri -count 1 -p 1 -timeout 110m -run '$(TEST)' -exec '$(CURDIR)/bin/guest run' $(PACKAGE)
+
+vm-test: vm-image ## the suites in a virtual machine that CI runs, with the systemd cgroup driver
+	$(MAKE) vm SUITE=cgroup2 LITE_CGROUP=systemd
+	$(MAKE) vm SUITE=critest LITE_CGROUP=systemd LITE_FOCUS='AppArmor|OOM'
+
+power: build deb tools vm-image ## a reboot of a virtual machine with pods and a kubelet, and 20 power cuts in the middle of pods
+	LITE_POWER=1 go run ./integration/count power -tags no_cri -count 1 -timeout 110m -run 'TestReboot|TestPowerCut' ./integration/service
 
 vm-shell: build tools race vm-image ## a shell in that machine, next to a copy of the checkout
 	bin/guest shell
