@@ -7,8 +7,8 @@
 // configuration: with systemd they differ. Only that of a pod without a process
 // is made here, see Plan. A group that is also the root's or the shim's own is
 // left out, so that nothing here can hurt a bystander.
-// A Group is immutable and safe for concurrent use; an OOMWatch has a lock of
-// its own.
+// A Group is immutable and safe for concurrent use; an OOMWatch and an Announcer
+// have locks of their own, taken in this order.
 package cgroup
 
 import (

@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-
-	"golang.org/x/sys/unix"
 )
 
 // OOMWatch reports the out-of-memory kills in a group, each once, and those of v2
@@ -26,11 +24,11 @@ type OOMWatch struct {
 	counter string // a file of "key number" lines with the key oom_kill
 	above   string // that of the slice, "" for a group that nobody takes away early
 	notify  func()
-	events  *os.File // nil if there are no announcements
-	deaf    error    // why
-	done    chan struct{}
+	stop    func() // ends the announcements
+	deaf    error  // why there are none
 
 	mu        sync.Mutex // guards what is below, and makes notify happen once per kill
+	closed    bool
 	seen      uint64
 	seenAbove uint64 // never of after seen
 	told      bool
@@ -40,44 +38,56 @@ type OOMWatch struct {
 // process of the group for want of memory. Kills before the call do not count.
 // Without announcements, see Deaf, it does so in the calls of Check and CheckEnd
 // only. The error is errdefs.ErrNotFound without a memory controller.
-func (g *Group) WatchOOM(notify func()) (*OOMWatch, error) {
+func (g *Group) WatchOOM(a *Announcer, notify func()) (*OOMWatch, error) {
 	dir, err := g.dir("memory")
 	if err != nil {
 		return nil, err
 	}
-	w := &OOMWatch{notify: notify, done: make(chan struct{})}
-	open := openEventfd
-	w.counter = filepath.Join(dir, "memory.oom_control")
+	w := &OOMWatch{notify: notify, stop: func() {}}
+	w.mu.Lock() // announcements wait until it is known what to compare with
+	defer w.mu.Unlock()
 	if _, v2 := g.unified(); v2 {
-		open = openInotify
 		w.counter = filepath.Join(dir, "memory.events")
-	}
-	if w.events, w.deaf = open(w.counter); w.deaf == nil {
-		w.watchAbove(g)
+		w.followLocked(a, g)
+	} else {
+		w.counter = filepath.Join(dir, "memory.oom_control")
+		w.followLegacy()
 	}
 	if w.seen, err = readKey(w.counter, oomKill); err != nil {
-		_ = w.events.Close()
+		w.stop()
 		return nil, fmt.Errorf("watch out-of-memory kills: %w", err)
 	}
-	go w.run() // which ends at once if there is nothing to read
 	return w, nil
 }
 
-// Deaf tells why there are no announcements, nil if there are. A user has 128
-// instances of inotify (fs.inotify.max_user_instances), and all shims are root.
+// Deaf tells why there are no announcements, nil if there are.
 func (w *OOMWatch) Deaf() error { return w.deaf }
 
 const oomKill = "oom_kill"
 
-// watchAbove adds the counter of the slice that the group's scope is in.
-func (w *OOMWatch) watchAbove(g *Group) {
+func (w *OOMWatch) followLegacy() {
+	events, err := openEventfd(w.counter)
+	if err != nil {
+		w.deaf = err
+		return
+	}
+	w.stop = func() { _ = events.Close() }
+	go w.listen(events)
+}
+
+// followLocked hears of the counter, and of that of the slice that the group's scope is in.
+func (w *OOMWatch) followLocked(a *Announcer, g *Group) {
+	if w.deaf = a.add(w.counter, w); w.deaf != nil {
+		return
+	}
+	w.stop = func() { a.remove(w) }
 	slice, ok := g.slice()
 	if !ok {
 		return
 	}
 	above := filepath.Join(slice, filepath.Base(w.counter))
 	kills, err := readKey(above, oomKill)
-	if err != nil || addInotify(w.events, above) != nil {
+	if err != nil || a.add(above, w) != nil {
 		return // the root has no such file
 	}
 	w.above, w.seenAbove = above, kills
@@ -154,71 +164,30 @@ func (w *OOMWatch) Kills() uint64 {
 	return w.seen
 }
 
-// Close ends the watch. notify is not running and not called after it.
+// Close ends the watch. notify is not running and not called after it but by Check.
 func (w *OOMWatch) Close() {
-	_ = w.events.Close()
-	<-w.done
+	w.stop()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.closed = true
 }
 
-func (w *OOMWatch) run() {
-	defer close(w.done)
-	// Large enough for an inotify event, and for an eventfd's eight bytes.
-	buf := make([]byte, 16*unix.SizeofInotifyEvent)
+// announced is Check for the kernel's announcements, which may come late.
+func (w *OOMWatch) announced() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.closed {
+		w.checkLocked()
+	}
+}
+
+// listen reads the eventfd of a group of v1 until it is closed.
+func (w *OOMWatch) listen(events *os.File) {
+	var count [8]byte
 	for {
-		if _, err := w.events.Read(buf); err != nil {
+		if _, err := events.Read(count[:]); err != nil {
 			return
 		}
-		w.Check()
+		w.announced()
 	}
-}
-
-// openInotify announces changes of memory.events (kernel documentation,
-// cgroup-v2.rst: the file generates a modified event when a value changes).
-func openInotify(path string) (*os.File, error) {
-	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
-	if err != nil {
-		return nil, fmt.Errorf("inotify: %w", err)
-	}
-	events := os.NewFile(uintptr(fd), "memory.events")
-	if err := addInotify(events, path); err != nil {
-		_ = events.Close()
-		return nil, err
-	}
-	return events, nil
-}
-
-func addInotify(events *os.File, path string) error {
-	conn, err := events.SyscallConn()
-	if err != nil {
-		return fmt.Errorf("inotify %s: %w", path, err)
-	}
-	var added error
-	err = conn.Control(func(fd uintptr) { _, added = unix.InotifyAddWatch(int(fd), path, unix.IN_MODIFY) })
-	if err == nil {
-		err = added
-	}
-	if err != nil {
-		return fmt.Errorf("inotify %s: %w", path, err)
-	}
-	return nil
-}
-
-// openEventfd announces out-of-memory conditions of a v1 group (kernel
-// documentation, cgroup-v1/memory.rst section 10).
-func openEventfd(path string) (*os.File, error) {
-	control, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer control.Close()
-	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-	if err != nil {
-		return nil, fmt.Errorf("eventfd: %w", err)
-	}
-	register := fmt.Sprintf("%d %d", fd, control.Fd())
-	if err := write(filepath.Join(filepath.Dir(path), "cgroup.event_control"), register); err != nil {
-		_ = unix.Close(fd)
-		return nil, err
-	}
-	return os.NewFile(uintptr(fd), "memory.oom_control"), nil
 }

@@ -50,6 +50,8 @@ type Host struct {
 	Namespace string
 	Children  *reap.Reaper
 	Events    *outbox.Outbox
+	// Kills tells of out-of-memory kills. Its zero value is ready.
+	Kills cgroup.Announcer
 	// Deleted is called after the deletion of a task, and can ask for the bundles of
 	// those that are left. It may be nil.
 	Deleted func(bundles func() []bundle.Dir)

@@ -239,7 +239,7 @@ func (c *container) announceCreated(r *taskapi.CreateTaskRequest) {
 // now on, as the first can come before the start has returned.
 func (c *container) watchInit() {
 	if group := c.controlGroup(); group != nil {
-		watch, err := group.WatchOOM(func() {
+		watch, err := group.WatchOOM(&c.host.Kills, func() {
 			c.host.Events.Put(&events.TaskOOM{ContainerID: c.id})
 		})
 		if err != nil {
