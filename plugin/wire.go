@@ -266,6 +266,7 @@ func imageOptions(deps Deps) image.Options {
 		MaxConcurrentDownloads: images.MaxConcurrentDownloads,
 		LayerFetchBuffer:       images.ConcurrentLayerFetchBuffer,
 		DiscardLayers:          images.DiscardUnpackedLayers,
+		SyncLayers:             images.ImagePullWithSyncFs,
 		StatsPeriod:            time.Duration(images.StatsCollectPeriod) * time.Second,
 	}
 }

@@ -22,7 +22,8 @@ type Images struct {
 	ConcurrentLayerFetchBuffer int `toml:"concurrent_layer_fetch_buffer"`
 	// ImagePullProgressTimeout cancels a pull that got no byte for so long; "0s" never does.
 	ImagePullProgressTimeout Duration `toml:"image_pull_progress_timeout"`
-	// ImagePullWithSyncFs syncs the file system after unpacking.
+	// ImagePullWithSyncFs writes each layer to the disk before it counts as unpacked: a layer of an image that was pulled just
+	// before a loss of power is else there afterwards, and may have empty files.
 	ImagePullWithSyncFs bool `toml:"image_pull_with_sync_fs"`
 	// StatsCollectPeriod is the number of seconds between two looks at the disk usage of snapshots.
 	StatsCollectPeriod int `toml:"stats_collect_period"`

@@ -26,7 +26,6 @@ type pendingKey struct {
 var (
 	pendingImages = []pendingKey{
 		{[]string{"image_decryption", "key_model"}, []any{"node"}, "encrypted images cannot be unpacked"},
-		{[]string{"image_pull_with_sync_fs"}, nil, "the kernel decides when unpacked files reach the disk"},
 		{[]string{"use_local_image_pull"}, nil, "images are pulled the same way for every value"},
 		{[]string{"runtime_platforms", "*", "platform"}, nil, "images are pulled for this machine's platform"},
 		{[]string{"registry", "mirrors"}, nil, "write <config_path>/<host>/hosts.toml instead"},

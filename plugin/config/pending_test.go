@@ -14,7 +14,6 @@ func TestPending(t *testing.T) {
 	images, runtime := DefaultImages(), DefaultRuntime()
 	mustDecode(t, &images, `
 		disable_snapshot_annotations = false
-		image_pull_with_sync_fs = true
 		use_local_image_pull = true
 		runtime_platforms = {b = {platform = "linux/arm64"}, a = {platform = "linux/arm64"}, c = {snapshotter = "native"}}
 		[registry]
@@ -25,7 +24,6 @@ func TestPending(t *testing.T) {
 		runtimes.kata = {runtime_type = "io.containerd.kata.v2", sandboxer = "shim", io_type = "streaming"}`)
 	lines := append(images.Pending(), runtime.Pending()...)
 	checkPending(t, lines, []string{
-		"images'.image_pull_with_sync_fs ",
 		"images'.use_local_image_pull ",
 		"images'.runtime_platforms.a.platform ",
 		"images'.runtime_platforms.b.platform ",

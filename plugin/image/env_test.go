@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -68,6 +69,7 @@ type node struct {
 	content content.Store
 	leases  leases.Manager
 	client  *client.Client
+	applier *checkingApplier
 	deps    Deps
 	// verifiers are asked about each pull.
 	verifiers map[string]imageverifier.ImageVerifier
@@ -96,7 +98,7 @@ func newNode(t *testing.T) *node {
 	n.db = metadata.NewDB(bdb, blobs, snapshotters, metadata.WithEventsPublisher(bus))
 	must(t, n.db.Init(n.ctx))
 	n.images, n.content, n.leases = metadata.NewImageStore(n.db), n.db.ContentStore(), metadata.NewLeaseManager(n.db)
-	applier := &checkingApplier{content: n.content}
+	n.applier = &checkingApplier{content: n.content}
 	service := local.NewTransferService(n.content, n.images, local.TransferConfig{
 		Leases:                 n.leases,
 		MaxConcurrentDownloads: 3,
@@ -105,7 +107,7 @@ func newNode(t *testing.T) *node {
 			Platform:       platforms.OnlyOS(platforms.DefaultSpec()),
 			SnapshotterKey: defaultSnapshotter,
 			Snapshotter:    n.db.Snapshotter(defaultSnapshotter),
-			Applier:        applier,
+			Applier:        n.applier,
 		}},
 	})
 	n.client, err = client.New("", client.WithDefaultPlatform(platforms.Default()), client.WithServices(
@@ -115,7 +117,7 @@ func newNode(t *testing.T) *node {
 		client.WithEventService(bus),
 		client.WithTransferService(service),
 		client.WithSnapshotters(n.db.Snapshotters()),
-		client.WithDiffService(applier),
+		client.WithDiffService(n.applier),
 	))
 	must(t, err)
 	n.deps = FromClient(n.client)
@@ -177,9 +179,21 @@ func (n *node) checkEmpty(t *testing.T) {
 
 // checkingApplier stands in for the extraction of layers: it reads a layer and
 // returns the digest of its tar.
-type checkingApplier struct{ content content.Provider }
+type checkingApplier struct {
+	content content.Provider
+	synced  atomic.Int32 // layers that were to be synced
+}
 
-func (a *checkingApplier) Apply(ctx context.Context, desc ocispec.Descriptor, _ []mount.Mount, _ ...diff.ApplyOpt) (ocispec.Descriptor, error) {
+func (a *checkingApplier) Apply(ctx context.Context, desc ocispec.Descriptor, _ []mount.Mount, opts ...diff.ApplyOpt) (ocispec.Descriptor, error) {
+	var config diff.ApplyConfig
+	for _, opt := range opts {
+		if err := opt(ctx, desc, &config); err != nil {
+			return ocispec.Descriptor{}, err
+		}
+	}
+	if config.SyncFs {
+		a.synced.Add(1)
+	}
 	ra, err := a.content.ReaderAt(ctx, desc)
 	if err != nil {
 		return ocispec.Descriptor{}, err

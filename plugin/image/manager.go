@@ -65,6 +65,9 @@ type Options struct {
 	// DiscardLayers leaves the packed layers to containerd's garbage collection
 	// once they are unpacked. Another snapshotter cannot unpack the image then.
 	DiscardLayers bool
+	// SyncLayers writes each layer to the disk before it counts as unpacked, so that
+	// none loses files with the power. Layers are unpacked after the download then.
+	SyncLayers bool
 	// StatsPeriod is the time from one sample of disk usage to the next.
 	StatsPeriod time.Duration
 }

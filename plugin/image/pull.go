@@ -127,7 +127,11 @@ func (p *pull) transfer(ctx context.Context, traffic *meter) (ocispec.Descriptor
 		watcher.Go(func() { cancel(traffic.watch(ctx, timeout)) })
 	}
 	source := p.m.source(ctx, p.name, p.creds, traffic)
-	store := newStoreTarget(p.name, p.snapshotter, p.m.opts.DiscardLayers)
+	snapshotter := p.snapshotter
+	if p.m.opts.SyncLayers {
+		snapshotter = "" // the transfer service cannot do that
+	}
+	store := newStoreTarget(p.name, snapshotter, p.m.opts.DiscardLayers)
 	err := p.m.deps.Transfer.Transfer(ctx, source, store)
 	if errdefs.IsInvalidArgument(err) && source.admitted.Load() && !source.fetched.Load() {
 		// The transfer service refuses, before it fetches anything, to unpack into

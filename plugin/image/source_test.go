@@ -39,6 +39,25 @@ func TestPullFetchesALayerInParts(t *testing.T) {
 	}
 }
 
+// TestPullSyncsLayers wants each layer to be on the disk before it counts as unpacked, where that is configured.
+func TestPullSyncsLayers(t *testing.T) {
+	for _, sync := range []bool{false, true} {
+		t.Run(strconv.FormatBool(sync), func(t *testing.T) {
+			n, reg := newNode(t), newRegistry(t)
+			m := n.start(t, Options{SyncLayers: sync})
+			ref := reg.ref("app:v1")
+			reg.push(t, ref, newImage(t, 2, nil))
+			_, err := m.Pull(t.Context(), spec(ref), nil, nil)
+			must(t, err)
+			if synced := n.applier.synced.Load(); (synced == 2) != sync || !sync && synced != 0 {
+				t.Errorf("%d of 2 layers were synced", synced)
+			}
+			must(t, m.Remove(t.Context(), spec(ref)))
+			n.checkEmpty(t)
+		})
+	}
+}
+
 // TestPullDiscardsLayers checks that an image is whole without its packed layers, and comes back whole after it was removed.
 func TestPullDiscardsLayers(t *testing.T) {
 	for _, discard := range []bool{false, true} {

@@ -6,6 +6,8 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/diff"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/errdefs"
 )
@@ -31,7 +33,7 @@ func (m *Manager) unpack(ctx context.Context, img *Image, snapshotter string) er
 	}
 	_, err := sn.Stat(ctx, img.ChainID.String())
 	if errdefs.IsNotFound(err) {
-		err = m.handle(img).Unpack(ctx, snapshotter)
+		err = m.handle(img).Unpack(ctx, snapshotter, client.WithUnpackApplyOpts(diff.WithSyncFs(m.opts.SyncLayers)))
 	}
 	if err != nil {
 		return fmt.Errorf("unpack with snapshotter %s: %w", snapshotter, err)
