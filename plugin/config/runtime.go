@@ -17,7 +17,7 @@ type Runtime struct {
 	MaxContainerLogLineSize int `toml:"max_container_log_line_size"`
 	// NetNSMountsUnderStateDir pins network namespaces in the plugin's state directory instead of /var/run/netns.
 	NetNSMountsUnderStateDir bool `toml:"netns_mounts_under_state_dir"`
-	// DrainExecSyncIOTimeout is how long ExecSync waits for output held open by leftover children; "0s" is 2 seconds.
+	// DrainExecSyncIOTimeout is how long an exec that has ended waits for more output of children it has left; "0s" is 2 seconds.
 	DrainExecSyncIOTimeout Duration `toml:"drain_exec_sync_io_timeout"`
 	// IgnoreDeprecationWarnings are ids of deprecations that the Status condition does not report.
 	IgnoreDeprecationWarnings []string `toml:"ignore_deprecation_warnings"`

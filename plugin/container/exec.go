@@ -3,12 +3,10 @@
 package container
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"fmt"
 	"io"
-	"sync"
 	"syscall"
 	"time"
 
@@ -27,9 +25,9 @@ import (
 // above 16 MiB, and would get an error instead of the exit code.
 const maxExecOutput = 16_000_000
 
-// execDrain is how long an exec's streams are read on after its process has
-// ended, where drain_exec_sync_io_timeout does not say: what it wrote last is
-// still in them, but a child that it left behind can hold them open for ever.
+// execDrain is how long an exec's streams are read on without result after its
+// process has ended, where drain_exec_sync_io_timeout does not say: a child that it
+// left behind can hold them open for ever.
 const execDrain = 2 * time.Second
 
 // execStart bounds the start of a command.
@@ -230,7 +228,8 @@ func (c command) io(stdin io.Reader) cio.Creator {
 	if stderr == nil && !c.Terminal {
 		stderr = io.Discard
 	}
-	opts := []cio.Opt{cio.WithFIFODir(c.pipes), cio.WithStreams(stdin, stdout, stderr)}
+	flow := newFlow()
+	opts := []cio.Opt{cio.WithFIFODir(c.pipes), cio.WithStreams(stdin, flow.through(stdout), flow.through(stderr))}
 	if c.Terminal {
 		opts = append(opts, cio.WithTerminal)
 	}
@@ -240,7 +239,7 @@ func (c command) io(stdin io.Reader) cio.Creator {
 		if err != nil {
 			return nil, err
 		}
-		return &boundedIO{IO: made, limit: c.drain, drained: make(chan struct{})}, nil
+		return &boundedIO{IO: made, flow: flow, limit: c.drain, drained: make(chan struct{})}, nil
 	}
 }
 
@@ -285,91 +284,4 @@ func resize(ctx context.Context, terminal resizer, sizes <-chan Size) {
 			return
 		}
 	}
-}
-
-// boundedIO is an exec's streams whose Wait gives up after limit and closes
-// them, so that nobody waits for a child that the command left behind.
-type boundedIO struct {
-	cio.IO
-	limit   time.Duration
-	once    sync.Once
-	drained chan struct{}
-}
-
-// Wait waits until the streams are read to their end, or for limit.
-func (b *boundedIO) Wait() {
-	b.once.Do(func() {
-		go func() {
-			defer close(b.drained)
-			b.IO.Wait()
-		}()
-	})
-	timer := time.NewTimer(b.limit)
-	defer timer.Stop()
-	select {
-	case <-b.drained:
-	case <-timer.C:
-		_ = b.Close() // ends the reads under way
-	}
-}
-
-// closingReader tells when its reader has come to its end, so that the shim's
-// side of stdin can be closed as well.
-type closingReader struct {
-	io.Reader
-
-	mu    sync.Mutex
-	ended bool
-	then  func()
-}
-
-// Read reads from the reader behind it.
-func (c *closingReader) Read(p []byte) (int, error) {
-	n, err := c.Reader.Read(p)
-	if err != nil {
-		c.end()
-	}
-	return n, err
-}
-
-func (c *closingReader) end() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.ended && c.then != nil {
-		go c.then()
-	}
-	c.ended = true
-}
-
-// afterEOF calls then once, as soon as the reader has ended.
-func (c *closingReader) afterEOF(then func()) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.then = then
-	if c.ended {
-		go then()
-	}
-}
-
-// limitedBuffer keeps the first maxExecOutput bytes written to it. It may be
-// read while a stuck stream still writes.
-type limitedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-// Write keeps what there is room for and claims to have written it all.
-func (b *limitedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if room := maxExecOutput - b.buf.Len(); room > 0 {
-		b.buf.Write(p[:min(room, len(p))])
-	}
-	return len(p), nil
-}
-
-func (b *limitedBuffer) bytes() []byte {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return bytes.Clone(b.buf.Bytes())
 }
