@@ -17,12 +17,20 @@ type ledger struct {
 	exits  map[string]string // exit codes by container
 	listed map[string]bool   // in this boot
 	wrong  []string
-	said   []string // in this boot, beside what is written here
+	freed  string // addresses that were nobody's at the start of this boot
+	said   []string
+	pods   int // that were made in this boot
 }
 
 func newLedger() *ledger {
 	return &ledger{last: map[string]string{}, exits: map[string]string{}, listed: map[string]bool{}}
 }
+
+// boot begins with the lines of another boot.
+func (l *ledger) boot() { l.said, l.pods = nil, 0 }
+
+// begun says whether the first pod of this boot has been made.
+func (l *ledger) begun() bool { return l.pods > 0 }
 
 // write takes a line of the guest's.
 func (l *ledger) write(line string) {
@@ -33,10 +41,15 @@ func (l *ledger) write(line string) {
 		for object := range l.last {
 			l.last[object] = "removed"
 		}
+	case len(words) == 2 && words[0] == "freed":
+		l.freed = words[1]
 	case len(words) < 3:
 		l.said = append(l.said, line)
 	case words[0] == "made" || words[0] == "removing" || words[0] == "removed":
 		l.last[words[1]+" "+words[2]] = words[0]
+		if words[0] == "made" && words[1] == "pod" {
+			l.pods++
+		}
 	case words[0] == "exited":
 		l.exits[words[2]] = words[3]
 	case words[0] == "listed":
@@ -88,7 +101,8 @@ func (l *ledger) count() string {
 			removed++
 		}
 	}
-	return fmt.Sprintf("%d objects acknowledged, %d under removal, %d gone, %d exit codes", made, removing, removed, len(l.exits))
+	return fmt.Sprintf("%d objects acknowledged, %d under removal, %d gone, %d exit codes; %s addresses were nobody's before",
+		made, removing, removed, len(l.exits), l.freed)
 }
 
 func TestLedger(t *testing.T) {

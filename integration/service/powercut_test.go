@@ -23,7 +23,7 @@ import (
 const (
 	// cuts is how often the power fails.
 	cuts = 20
-	// longest is how long after the first pods it does at the latest: some lives of a pod in an emulated machine.
+	// longest is how long after the first pod of a boot it does at the latest: some lives of a pod in an emulated machine.
 	longest = 20 * time.Second
 	// workers is how many pods come and go at once.
 	workers = 4
@@ -42,7 +42,7 @@ func TestPowerCut(t *testing.T) {
 	for i := range cuts {
 		moment := time.Duration(moments.Int64N(int64(longest)))
 		g.cut(t, books, moment)
-		t.Logf("cut %d, %s after the first pods: %s", i+1, moment.Round(time.Millisecond), books.count())
+		t.Logf("cut %d, %s after the first pod: %s", i+1, moment.Round(time.Millisecond), books.count())
 	}
 	if code, err := g.follow(t.Context(), t, books, "recover", nil); err != nil || code != 0 {
 		t.Errorf("after the last power cut: exit code %d, %v\n%s", code, err, strings.Join(books.said, "\n"))
@@ -65,7 +65,7 @@ func (g guest) cut(t *testing.T, books *ledger, moment time.Duration) {
 	}
 }
 
-// follow runs a part and writes down what it says; begun is called when the churn begins.
+// follow runs a part and writes down what it says; begun is called when the first pod has come.
 func (g guest) follow(ctx context.Context, t *testing.T, books *ledger, part string, begun func()) (int, error) {
 	t.Helper()
 	said, output := io.Pipe()
@@ -78,26 +78,23 @@ func (g guest) follow(ctx context.Context, t *testing.T, books *ledger, part str
 		output.Close()
 		ended <- err
 	}()
-	books.said = nil
+	books.boot()
 	lines := bufio.NewScanner(said)
 	for lines.Scan() {
-		if lines.Text() == churning {
-			begun()
-		}
 		books.write(lines.Text())
+		if begun != nil && books.begun() {
+			begun()
+			begun = nil
+		}
 	}
 	return code, errors.Join(<-ended, lines.Err())
 }
-
-// churning is what the guest says when it has removed everything of the time before and begins anew.
-const churning = "churning"
 
 // churn is the guest's half: what the last boot left is told and removed, then pods come and go until the power fails.
 func churn(t *testing.T, m machine) {
 	m.prepare(t)
 	n := connect(t)
 	recoverNode(t, n)
-	fmt.Println(churning)
 	failed := make(chan error)
 	for worker := range workers {
 		go func() {
@@ -127,6 +124,7 @@ func recoverNode(t *testing.T, n node) {
 	if restarts := property(t, "NRestarts"); restarts != "0" {
 		t.Errorf("the daemon was restarted %s times", restarts)
 	}
+	fmt.Println("freed", strings.Count(run(t, "journalctl", "--boot", "--unit="+unit, "--output=cat"), "had been given to nobody"))
 	n.tell(t)
 	n.removeAll(t)
 	if err := awaitBare(t); err != nil {
