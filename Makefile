@@ -98,7 +98,7 @@ vm-test: vm-image ## the suites in a virtual machine that CI runs, with the syst
 	$(MAKE) vm SUITE=critest LITE_CGROUP=systemd LITE_FOCUS='AppArmor|OOM'
 
 power: build deb tools vm-image ## a reboot of a virtual machine with pods and a kubelet, and 20 power cuts in the middle of pods
-	LITE_POWER=1 go run ./integration/count power -tags no_cri -count 1 -timeout 110m -run 'TestReboot|TestPowerCut' ./integration/service
+	LITE_BOOT=1 go run ./integration/count power -tags no_cri -count 1 -p 1 -timeout 110m -run 'TestGuest|TestNode|TestReboot|TestPowerCut' ./integration/vm ./integration/service
 
 vm-shell: build tools race vm-image ## a shell in that machine, next to a copy of the checkout
 	bin/guest shell

@@ -40,8 +40,8 @@ type guest struct {
 
 func newGuest(t *testing.T) guest {
 	t.Helper()
-	if os.Getenv("LITE_POWER") != "1" {
-		t.Skip("LITE_POWER=1 is not set, which boots virtual machines for half an hour: make power")
+	if os.Getenv("LITE_BOOT") != "1" {
+		t.Skip("LITE_BOOT=1 is not set, which boots virtual machines: make power")
 	}
 	repo, err := harness.FindRepo()
 	if err != nil {
