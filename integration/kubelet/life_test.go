@@ -26,7 +26,7 @@ initContainers:
 - name: sidecar
   restartPolicy: Always
   command: [sh, -c, "trap 'echo sidecar ended >>/work/order; exit 0' TERM; echo sidecar >>/work/order; touch /ready; sleep 1000 & wait"]
-  startupProbe: {exec: {command: [test, -e, /ready]}, periodSeconds: 1}
+  startupProbe: {exec: {command: [test, -e, /ready]}, periodSeconds: 1, timeoutSeconds: 60, failureThreshold: 1000}
   volumeMounts: [{name: work, mountPath: /work}]
 - name: second
   command: [sh, -c, "echo second >>/work/order"]
@@ -52,8 +52,8 @@ func livenessProbe(t *testing.T, n *node) {
 containers:
 - name: web
   image: `+image.Httpd+`
-  livenessProbe: {httpGet: {path: /index.html, port: 80}, periodSeconds: 1, failureThreshold: 1, initialDelaySeconds: 1}
-  readinessProbe: {tcpSocket: {port: 80}, periodSeconds: 1}
+  livenessProbe: {httpGet: {path: /index.html, port: 80}, periodSeconds: 1, timeoutSeconds: 60, failureThreshold: 1}
+  startupProbe: {tcpSocket: {port: 80}, periodSeconds: 1, timeoutSeconds: 60, failureThreshold: 1000}
 `)
 	if before := container(p.running(), "web"); before.RestartCount != 0 {
 		t.Errorf("restarted %d times while it was alive", before.RestartCount)
@@ -70,7 +70,7 @@ func readinessProbe(t *testing.T, n *node) {
 containers:
 - name: main
   command: [sleep, "1000"]
-  readinessProbe: {exec: {command: [test, -e, /ready]}, periodSeconds: 1, failureThreshold: 1}
+  readinessProbe: {exec: {command: [test, -e, /ready]}, periodSeconds: 1, timeoutSeconds: 60, failureThreshold: 1}
 `)
 	ready := func(want bool) {
 		t.Helper()
@@ -93,8 +93,8 @@ func startupProbe(t *testing.T, n *node) {
 containers:
 - name: web
   image: `+image.Httpd+`
-  startupProbe: {httpGet: {path: /started, port: 80}, periodSeconds: 1, failureThreshold: 1000}
-  livenessProbe: {httpGet: {path: /started, port: 80}, periodSeconds: 1, failureThreshold: 1}
+  startupProbe: {httpGet: {path: /started, port: 80}, periodSeconds: 1, timeoutSeconds: 60, failureThreshold: 1000}
+  livenessProbe: {httpGet: {path: /started, port: 80}, periodSeconds: 1, timeoutSeconds: 60, failureThreshold: 1}
 `)
 	started := func(want bool) {
 		t.Helper()

@@ -25,7 +25,7 @@ initContainers:
 containers:
 - name: main
   command: [sh, -c, "while [ ! -e /work/go ]; do sleep 0.1; done; rm /work/go; exit 7"]
-  readinessProbe: {exec: {command: ["true"]}, periodSeconds: 1}
+  readinessProbe: {exec: {command: ["true"]}, periodSeconds: 1, timeoutSeconds: 60}
   volumeMounts: [{name: work, mountPath: /work}]
 - name: second
   command: [sleep, "1000"]

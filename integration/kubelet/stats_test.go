@@ -23,7 +23,7 @@ containers:
 - name: main
   image: ` + image.Httpd + `
   command: [sh, -c, "head -c 300000 /dev/zero | tee /file >/work/file; echo logged; httpd -p 80 -h /www; while :; do :; done"]
-  readinessProbe: {httpGet: {path: /, port: 80}, periodSeconds: 1}
+  readinessProbe: {httpGet: {path: /, port: 80}, periodSeconds: 1, timeoutSeconds: 60}
   resources: {limits: {cpu: 50m, memory: 64Mi}}
   volumeMounts: [{name: work, mountPath: /work}]
 `

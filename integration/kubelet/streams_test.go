@@ -202,7 +202,7 @@ func portForward(t *testing.T, n *node) {
 containers:
 - name: web
   image: `+image.Httpd+`
-  readinessProbe: {tcpSocket: {port: 80}, periodSeconds: 1}
+  readinessProbe: {tcpSocket: {port: 80}, periodSeconds: 1, timeoutSeconds: 60}
 `)
 	p.running()
 	each(t, p, func(t *testing.T, p *pod, with protocol) {
