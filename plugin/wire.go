@@ -161,6 +161,7 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 				log.G(ctx).WithError(err).Warn("what is left of removed bundles stays")
 			}
 		}
+		s.network.FreeOrphans(ctx)
 		if err := s.pods.Recover(ctx); err != nil {
 			return fmt.Errorf("recover pods: %w", err)
 		}

@@ -24,6 +24,7 @@ type fakeConf struct {
 	Result       json.RawMessage   `json:"result,omitempty"` // of ADD
 
 	Name          string          `json:"name,omitempty"`
+	IPAM          json.RawMessage `json:"ipam,omitempty"`
 	CNIVersion    string          `json:"cniVersion,omitempty"`
 	RuntimeConfig json.RawMessage `json:"runtimeConfig,omitempty"`
 }
