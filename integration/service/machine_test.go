@@ -75,20 +75,12 @@ func run(t *testing.T, name string, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// patience is how often a wait of the harness, which only guards against a hang, is taken up again: a guest is slow, and the
-// watchdog waits for a minute.
-const patience = 3
-
 // await calls probe until it returns nothing.
 func await(t *testing.T, probe func() error) {
 	t.Helper()
-	var err error
-	for range patience {
-		if err = harness.Await(t.Context(), probe); err == nil {
-			return
-		}
+	if err := harness.Await(t.Context(), probe); err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal(err)
 }
 
 // property returns a property of the unit.

@@ -126,16 +126,16 @@ func control(file *os.File, f func(fd int)) error {
 // openEventfd announces out-of-memory conditions of a v1 group (kernel
 // documentation, cgroup-v1/memory.rst section 10).
 func openEventfd(path string) (*os.File, error) {
-	control, err := os.Open(path)
+	counter, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	defer control.Close()
+	defer counter.Close()
 	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	if err != nil {
 		return nil, fmt.Errorf("eventfd: %w", err)
 	}
-	register := fmt.Sprintf("%d %d", fd, control.Fd())
+	register := fmt.Sprintf("%d %d", fd, counter.Fd())
 	if err := write(filepath.Join(filepath.Dir(path), "cgroup.event_control"), register); err != nil {
 		_ = unix.Close(fd)
 		return nil, err
