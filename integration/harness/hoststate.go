@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -187,16 +188,17 @@ func stays(path string, entry fs.DirEntry) bool {
 	return entry.IsDir() && !named(entry.Name())
 }
 
-// named says whether a name is made of an id: every folder of a pod or a container is.
+// named says whether a name is made of an id: every folder of a pod or a container is. Fewer than four hexadecimal
+// digits in a row may be part of a word.
 func named(name string) bool {
 	digits := 0
-	for _, r := range name {
-		if strings.ContainsRune("0123456789abcdef", r) {
-			digits++
-		}
+	for _, run := range hexDigits.FindAllString(name, -1) {
+		digits += len(run)
 	}
 	return digits >= 12
 }
+
+var hexDigits = regexp.MustCompile("[0-9a-f]{4,}")
 
 func rulesState(state State) error {
 	for _, command := range iptables {

@@ -26,11 +26,13 @@ func TestDiff(t *testing.T) {
 
 func TestNamed(t *testing.T) {
 	for name, want := range map[string]bool{
-		"4f9c8ff8a10c562056fd1526ae09eb43b135421c0a73e4f038d7bdff29493a09": true,
-		"cni-56c8720b-b30e-3d06-050f-1c45a5332bed":                         true,
-		"io.containerd.runtime.v2.task":                                    false,
-		"k8s.io":                                                           false,
-		"sandboxes":                                                        false,
+		"4f9c8ff8a10c562056fd1526ae09eb43b135421c0a73e4f038d7bdff29493a09":  true,
+		"cni-56c8720b-b30e-3d06-050f-1c45a5332bed":                          true,
+		"kubepods-besteffort-pod12345678_9abc_def0_1234_56789abcdef0.slice": true,
+		"lite330-kubepods-besteffort.slice":                                 false,
+		"io.containerd.runtime.v2.task":                                     false,
+		"k8s.io":                                                            false,
+		"sandboxes":                                                         false,
 	} {
 		if named(name) != want {
 			t.Errorf("named(%q) is %v", name, !want)
