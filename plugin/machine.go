@@ -5,7 +5,9 @@ package plugin
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -251,3 +253,16 @@ func (f podFiles) Create(id string, c *runtimeapi.PodSandboxConfig) error {
 
 // Remove removes them.
 func (f podFiles) Remove(id string) error { return f.dir(id).Remove() }
+
+// IDs returns the pods that have files which outlive a reboot.
+func (f podFiles) IDs() ([]string, error) {
+	entries, err := os.ReadDir(f.dir("").Root)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	var ids []string
+	for _, entry := range entries {
+		ids = append(ids, entry.Name())
+	}
+	return ids, nil
+}

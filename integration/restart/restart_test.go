@@ -30,6 +30,7 @@ func TestRestart(t *testing.T) {
 	h.NoLeaks(t, "kill -9 with 20 pods", func(t *testing.T) { killWithPods(t, b) })
 	h.NoLeaks(t, "kill -9 while pods start", func(t *testing.T) { killWhileStarting(t, b) })
 	h.NoLeaks(t, "kill -9 while pods stop", func(t *testing.T) { killWhileStopping(t, b) })
+	h.NoLeaks(t, "files come back", func(t *testing.T) { filesComeBack(t, b) })
 	h.NoLeaks(t, "SIGTERM and start", func(t *testing.T) { orderly(t, b) })
 	h.NoLeaks(t, "resources of a pod", func(t *testing.T) { podResources(t, b) })
 	h.NoLeaks(t, "out of memory while no daemon runs", func(t *testing.T) { outOfMemory(t, b) })

@@ -44,7 +44,7 @@ type loaded struct {
 type network struct {
 	ifName string
 	list   *libcni.NetworkConfigList
-	note   *libcni.NetworkAttachment // how it was attached, if that differs
+	note   *libcni.NetworkAttachment // how it was attached, if that is known
 }
 
 // on returns the arguments for the network's plugins.

@@ -44,7 +44,7 @@ func fakePlugin() int {
 	}
 	fmt.Fprintln(f, command, c.Name+"/"+c.Type, os.Getenv("CNI_IFNAME"), os.Getenv("CNI_NETNS"))
 	f.Close()
-	if command == "ADD" {
+	if command == "ADD" || command == "DEL" {
 		os.WriteFile(c.Trace+".args", []byte(os.Getenv("CNI_ARGS")), 0o600)
 		os.WriteFile(c.Trace+".runtimeConfig", c.RuntimeConfig, 0o600)
 	}
@@ -171,6 +171,23 @@ func (s *site) calls() []string {
 		s.t.Fatal(err)
 	}
 	return strings.Split(strings.TrimSuffix(string(b), "\n"), "\n")
+}
+
+// passed returns what a plugin was told last at ADD or DEL: its arguments, and those of its capabilities.
+func (s *site) passed(t *testing.T) (args string, capabilities map[string]any) {
+	t.Helper()
+	text, err := os.ReadFile(s.trace + ".args")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := os.ReadFile(s.trace + ".runtimeConfig")
+	if err == nil {
+		err = json.Unmarshal(config, &capabilities)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text), capabilities
 }
 
 // hanging makes the FIFO that shows hanging plugins; the returned channel is

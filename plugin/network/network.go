@@ -188,6 +188,20 @@ func (n *Network) Detach(ctx context.Context, pod Pod) error {
 	return n.del(ctx, attached(noted, n.conf(pod.Handler).current.Load().networks), rt)
 }
 
+// Attached returns the path of the network namespace of everything that libcni has a
+// note of, by its id: of our pods, and of what others have attached on this machine.
+func (n *Network) Attached() (map[string]string, error) {
+	noted, err := n.cni.GetCachedAttachments("")
+	if err != nil {
+		return nil, fmt.Errorf("CNI cache: %w", err)
+	}
+	attached := make(map[string]string, len(noted))
+	for _, a := range noted {
+		attached[a.ContainerID] = a.NetNS
+	}
+	return attached, nil
+}
+
 // attached returns the networks to detach: the noted ones, in the form in
 // which they are loaded where that is the same, and the loaded ones for
 // interfaces of which there is no note.
@@ -199,10 +213,12 @@ func attached(noted []*libcni.NetworkAttachment, loaded []network) []network {
 	var all []network
 	for _, l := range loaded {
 		note, ok := notes[l.ifName]
-		if !ok || (note.Network == l.list.Name && string(note.Config) == string(l.list.Bytes)) {
-			all = append(all, l)
-			delete(notes, l.ifName)
+		if ok && (note.Network != l.list.Name || string(note.Config) != string(l.list.Bytes)) {
+			continue
 		}
+		l.note = note
+		all = append(all, l)
+		delete(notes, l.ifName)
 	}
 	for _, a := range noted {
 		if _, ok := notes[a.IfName]; !ok {

@@ -343,6 +343,16 @@ func TestDetach(t *testing.T) {
 			}
 			s.calls()
 		}, delMain},
+		{"note lost with the power", func(t *testing.T, s *site) {
+			attach(t, s)
+			notes, _ := filepath.Glob(filepath.Join(s.cache, "results", "*"))
+			if len(notes) != 1 {
+				t.Fatalf("notes %q", notes)
+			}
+			if err := os.Truncate(notes[0], 0); err != nil {
+				t.Fatal(err)
+			}
+		}, delMain},
 		{"cut off between two networks", func(t *testing.T, s *site) {
 			attach(t, s) // only eth0 is noted
 			s.opts.MaxConfNum = 2
@@ -368,6 +378,37 @@ func TestDetach(t *testing.T) {
 				t.Errorf("notes left: %v, %v", notes, err)
 			}
 		})
+	}
+}
+
+// TestDetachByID detaches a pod of which there is but its id, and what libcni noted.
+func TestDetachByID(t *testing.T) {
+	s := newSite(t, "bridge")
+	bridge := adding("bridge")
+	bridge.Capabilities = map[string]bool{"portMappings": true}
+	s.write("10-main.conflist", "main", "1.0.0", bridge)
+	pod := webPod
+	pod.PortMappings = []*runtimeapi.PortMapping{{ContainerPort: 80, HostPort: 8080}}
+	if _, err := s.open().Attach(t.Context(), pod); err != nil {
+		t.Fatal(err)
+	}
+	attached, err := s.network.Attached()
+	if diff := cmp.Diff(map[string]string{"pod1": "/netns"}, attached); diff != "" || err != nil {
+		t.Errorf("attached (-want +got):\n%s%v", diff, err)
+	}
+	args, capabilities := s.passed(t)
+	if err := s.network.Detach(t.Context(), Pod{ID: pod.ID}); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"ADD main/bridge eth0 /netns", "DEL main/bridge eth0 "}, s.calls()); diff != "" {
+		t.Errorf("calls (-want +got):\n%s", diff)
+	}
+	argsNow, capabilitiesNow := s.passed(t)
+	if diff := cmp.Diff(args, argsNow) + cmp.Diff(capabilities, capabilitiesNow); diff != "" {
+		t.Errorf("what DEL is told is not what ADD was (-ADD +DEL):\n%s", diff)
+	}
+	if attached, err := s.network.Attached(); len(attached) != 0 || err != nil {
+		t.Errorf("attached at last: %v, %v", attached, err)
 	}
 }
 

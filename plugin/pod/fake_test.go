@@ -33,8 +33,11 @@ type machine struct {
 	shim  error // why there is no shim
 	// unpinned is true once the manager has given up the namespaces.
 	unpinned bool
-	labels   int      // how many pods the daemon that runs has given SELinux labels
-	events   []string // that were published, each with the state of the pod
+	// strayFiles and attached are what a loss of power has brought back, by the ids of pods.
+	strayFiles []string
+	attached   map[string]string
+	labels     int      // how many pods the daemon that runs has given SELinux labels
+	events     []string // that were published, each with the state of the pod
 }
 
 // Left is what nobody has given back.
@@ -95,6 +98,13 @@ func (f *machine) Sandboxes(context.Context) (records []runtime.Record, err erro
 	return records, nil
 }
 
+func (f *machine) Knows(_ context.Context, id string) (bool, error) {
+	f.Lock()
+	defer f.Unlock()
+	_, found := f.saved[id]
+	return found, nil
+}
+
 func (f *machine) PublishPod(kind runtimeapi.ContainerEventType, r *Record) {
 	f.Lock()
 	defer f.Unlock()
@@ -146,6 +156,8 @@ func (f fakeNetwork) Detach(_ context.Context, p network.Pod) error {
 	return f.Undoes("detach", "address")
 }
 
+func (f fakeNetwork) Attached() (map[string]string, error) { return f.attached, nil }
+
 type fakeFiles struct{ *machine }
 
 func (f fakeFiles) Create(string, *runtimeapi.PodSandboxConfig) error {
@@ -153,6 +165,8 @@ func (f fakeFiles) Create(string, *runtimeapi.PodSandboxConfig) error {
 }
 
 func (f fakeFiles) Remove(string) error { return f.Undoes("remove files", "files") }
+
+func (f fakeFiles) IDs() ([]string, error) { return f.strayFiles, nil }
 
 type fakeTasks struct{ *machine }
 

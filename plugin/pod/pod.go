@@ -125,6 +125,8 @@ type Records interface {
 	SaveSandbox(ctx context.Context, id string, record any) error
 	DeleteSandbox(ctx context.Context, id string) error
 	Sandboxes(ctx context.Context) ([]runtime.Record, error)
+	// Knows tells whether anything in containerd has this id, ours or not.
+	Knows(ctx context.Context, id string) (bool, error)
 }
 
 // Namespaces makes and pins the namespaces of a pod.
@@ -139,6 +141,9 @@ type Namespaces interface {
 type Network interface {
 	Attach(ctx context.Context, pod network.Pod) (network.Result, error)
 	Detach(ctx context.Context, pod network.Pod) error
+	// Attached returns all that were attached and not detached, ours or not: the
+	// path of the network namespace by id.
+	Attached() (map[string]string, error)
 }
 
 // Files makes what every container of a pod sees of it: hostname, hosts,
@@ -146,6 +151,8 @@ type Network interface {
 type Files interface {
 	Create(id string, config *runtimeapi.PodSandboxConfig) error
 	Remove(id string) error
+	// IDs returns the pods that have files.
+	IDs() ([]string, error)
 }
 
 // Tasks runs the tasks of pods: an init, or a holder, which has no process.

@@ -26,7 +26,8 @@ import (
 //	stopping  any         any          → stopping, the next Stop resumes
 //	stopped                            → stopped
 //
-// One pod that cannot be recovered never keeps another from it.
+// One pod that cannot be recovered never keeps another from it. Then what pods have
+// given back is given back once more, should a loss of power have undone that.
 func (m *Manager) Recover(ctx context.Context) error {
 	records, err := m.Records.Sandboxes(ctx)
 	if err != nil {
@@ -36,6 +37,9 @@ func (m *Manager) Recover(ctx context.Context) error {
 		if err := m.recover(ctx, saved); err != nil {
 			log.G(ctx).WithError(err).WithField("pod", saved.ID).Error("pod is not recovered")
 		}
+	}
+	if err := m.releaseStrays(ctx); err != nil {
+		log.G(ctx).WithError(err).Error("what came back of pods that were gone stays until the next start")
 	}
 	return nil
 }

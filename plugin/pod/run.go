@@ -109,21 +109,21 @@ func (m *Manager) run(ctx context.Context, r *Record) (err error) {
 }
 
 // occupy makes the files of a pod, attaches its namespaces to the network and
-// starts its task. A holder needs no more than the namespaces: the three go side by
-// side. Who waits for an init may look at the network in its start, as a virtual
-// machine does.
+// starts its task. The files come first and go last: where there is anything of a
+// pod after a loss of power, there are they (see stray.go). A holder needs no more
+// than the namespaces: it starts beside the network. Who waits for an init may look at
+// the network in its start, as a virtual machine does.
 func (m *Manager) occupy(ctx context.Context, r *Record) error {
+	if err := m.makeFiles(r); err != nil {
+		return err
+	}
 	if r.HasInit {
-		if err := m.makeFiles(r); err != nil {
-			return err
-		}
 		if err := m.attach(ctx, r); err != nil {
 			return err
 		}
 		return m.startTask(ctx, r)
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return m.makeFiles(r) })
 	group.Go(func() error { return m.attach(ctx, r) })
 	group.Go(func() error { return m.startTask(ctx, r) })
 	return group.Wait()

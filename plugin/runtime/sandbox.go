@@ -57,6 +57,21 @@ func (c *Client) DeleteSandbox(ctx context.Context, id string) error {
 	return nil
 }
 
+// Knows tells whether there is a sandbox or a container with this id, ours or not.
+func (c *Client) Knows(ctx context.Context, id string) (bool, error) {
+	_, err := c.containerd.SandboxStore().Get(ctx, id)
+	if errdefs.IsNotFound(err) {
+		_, err = c.containerd.ContainerService().Get(ctx, id)
+	}
+	if errdefs.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look for %s in containerd: %w", id, err)
+	}
+	return true, nil
+}
+
 // Sandboxes returns the records of all sandboxes that are ours.
 func (c *Client) Sandboxes(ctx context.Context) ([]Record, error) {
 	list, err := c.containerd.SandboxStore().List(ctx)

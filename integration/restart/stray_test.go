@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package restart
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/integration/harness"
+)
+
+// filesComeBack puts back what a removed and a stopped pod had on the disk, as a file system does that had not written
+// down the removal of the files when the power failed.
+func filesComeBack(t *testing.T, b bench) {
+	if b.Options.Daemon == harness.Stock {
+		t.Skip("stock containerd leaves files and addresses that a loss of power has brought back")
+	}
+	removed, stopped := b.start(t, "removed"), b.start(t, "stopped")
+	files := b.files(t, removed, stopped)
+	if err := b.RemovePod(t.Context(), removed.id); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.StopPodSandbox(t.Context(), &runtimeapi.StopPodSandboxRequest{PodSandboxId: stopped.id}); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Daemon.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	for path, content := range files {
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.Daemon.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for path := range files {
+		if _, err := os.Lstat(path); err == nil {
+			t.Errorf("%s came back, and is still there", path)
+		}
+	}
+	if err := b.RemovePod(t.Context(), stopped.id); err != nil {
+		t.Error(err)
+	}
+}
+
+// files returns the files of pods that are on a disk, by their path: three of each pod, its address and what libcni notes.
+func (b bench) files(t *testing.T, pods ...pod) map[string][]byte {
+	t.Helper()
+	state, err := b.State(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string][]byte{}
+	for _, path := range append(state["file"], state["address"]...) {
+		info, err := os.Lstat(path)
+		if err != nil || !info.Mode().IsRegular() || strings.HasPrefix(path, b.Path("state")) || strings.HasPrefix(path, "/run") {
+			continue
+		}
+		content, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range pods {
+			if strings.Contains(path, p.id) || strings.Contains(string(content), p.id) {
+				files[path] = content
+			}
+		}
+	}
+	if len(files) != 5*len(pods) {
+		t.Fatalf("%d pods have %d files: %v", len(pods), len(files), files)
+	}
+	return files
+}
