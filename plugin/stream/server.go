@@ -171,10 +171,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// a client does not create the streams it asked for, and when the server ends.
 	c := connOf(r.Context())
 	stop := context.AfterFunc(r.Context(), func() { c.Close() })
+	stopAbort := context.AfterFunc(s.life, c.abort)
+	defer stopAbort()
 	serve(w, r)
 	stop()
 	if c.hijacked.Load() {
 		c.Close()
+		c.linger()
 	}
 }
 
