@@ -14,7 +14,7 @@ import (
 
 // settle is how long a leak check waits for what is on its way out: the kernel frees namespaces and cgroups,
 // and containerd collects garbage, a moment after the call that caused it.
-const settle = 10 * time.Second
+const settle = time.Minute
 
 // maxReported is how many lines a leak check says at most.
 const maxReported = 20

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"os"
+	"strings"
 	"testing"
 
 	containerd "github.com/containerd/containerd/v2/client"
@@ -29,7 +30,22 @@ func TestPart(t *testing.T) {
 	if !found {
 		t.Skip("LITE_PART is not set: TestReboot and TestPowerCut run this in a guest (make power)")
 	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			tellWhy(t)
+		}
+	})
 	part(t, newMachine(t))
+}
+
+// tellWhy shows what is lost with the guest: what the daemon has warned of since the boot, and what runs.
+func tellWhy(t *testing.T) {
+	for line := range strings.Lines(run(t, "journalctl", "--boot", "--unit="+unit, "--output=short-precise")) {
+		if !strings.Contains(line, "level=info") {
+			t.Log(strings.TrimSpace(line))
+		}
+	}
+	t.Log(run(t, "systemd-cgls", "--full", "--no-pager"))
 }
 
 // guest is a node in a virtual machine, seen from the host. Our packages are installed in it.
