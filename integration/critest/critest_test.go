@@ -145,7 +145,7 @@ func run(t *testing.T, bench *harness.Bench, report string) []Spec {
 	endpoint := "unix://" + bench.Daemon.Socket
 	args := []string{
 		"-runtime-endpoint", endpoint, "-image-endpoint", endpoint, "-config", bench.CrictlConfig(),
-		"-ginkgo.json-report", report, "-ginkgo.timeout", "30m", "-ginkgo.no-color",
+		"-ginkgo.json-report", report, "-ginkgo.timeout", "100m", "-ginkgo.no-color", // go test has its own limit
 		"-ginkgo.randomize-all",
 	}
 	if focus := os.Getenv("LITE_FOCUS"); focus != "" {
