@@ -29,6 +29,8 @@ func recovered(t *testing.T, pods []*pod.Record, containers []*container.Record)
 	podManager := pod.New(t.Context(), pod.Deps{
 		Records:    savedPods{list: saved(t, pods, func(r *pod.Record) string { return r.ID })},
 		Namespaces: pinned{},
+		Network:    detached{},
+		Files:      gone{},
 		Tasks:      running{},
 		Labels:     unlabelled{},
 		Events:     hub,
@@ -79,6 +81,16 @@ func (s savedPods) Sandboxes(context.Context) ([]runtime.Record, error) { return
 type pinned struct{ pod.Namespaces }
 
 func (pinned) Pinned(network.Namespaces) bool { return true }
+
+// detached has nobody's network.
+type detached struct{ pod.Network }
+
+func (detached) Attached() (map[string]string, error) { return nil, nil }
+
+// gone has nobody's files.
+type gone struct{ pod.Files }
+
+func (gone) IDs() ([]string, error) { return nil, nil }
 
 // running has a task for every pod, which does not end.
 type running struct{ pod.Tasks }
