@@ -42,7 +42,12 @@ var _ Tasks = Runner{}
 
 // Start starts the task of a pod and returns its pid. The container is saved
 // before there is a task: cAdvisor asks for it when it sees the cgroup.
+//
+// Only ctx's deadline ends it: containerd forgets a task whose start is cancelled, and
+// its shim may have made it all the same.
 func (t Runner) Start(ctx context.Context, r *Record) (uint32, error) {
+	ctx, cancel := uncancelled(ctx)
+	defer cancel()
 	_, handler, err := t.Handlers.Handler(r.Handler)
 	if err != nil {
 		return 0, err
@@ -77,6 +82,15 @@ func (t Runner) Start(ctx context.Context, r *Record) (uint32, error) {
 		return 0, fmt.Errorf("start task: %w", err)
 	}
 	return task.Pid(), nil
+}
+
+// uncancelled returns ctx with its deadline, but without its cancellation.
+func uncancelled(ctx context.Context) (context.Context, context.CancelFunc) {
+	detached := context.WithoutCancel(ctx)
+	if deadline, ok := ctx.Deadline(); ok {
+		return context.WithDeadline(detached, deadline)
+	}
+	return detached, func() {}
 }
 
 // rootfs makes the root of an init. It is mounted, because in a user namespace
