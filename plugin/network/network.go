@@ -202,8 +202,8 @@ func (n *Network) Attached() (map[string]string, error) {
 	return attached, nil
 }
 
-// attached returns the networks to detach: the noted ones, in the form in
-// which they are loaded where that is the same, and the loaded ones for
+// attached returns the networks to detach, each with its note: the noted ones, in
+// the form in which they are loaded where that is the same, and the loaded ones for
 // interfaces of which there is no note.
 func attached(noted []*libcni.NetworkAttachment, loaded []network) []network {
 	notes := make(map[string]*libcni.NetworkAttachment, len(noted))

@@ -21,8 +21,8 @@ import (
 func (m *Manager) releaseStrays(ctx context.Context) error {
 	strays, err := m.strays(ctx)
 	for _, r := range strays {
-		if e := m.releaseStray(ctx, r); e != nil {
-			err = errors.Join(err, fmt.Errorf("pod %s: %w", r.ID, e))
+		if failed := m.releaseStray(ctx, r); failed != nil {
+			err = errors.Join(err, fmt.Errorf("pod %s: %w", r.ID, failed))
 			continue
 		}
 		log.G(ctx).WithField("pod", r.ID).Warn("network or files of a pod that had given them back were there again, as after a loss of power, and are released")
@@ -73,7 +73,7 @@ func (m *Manager) strays(ctx context.Context) ([]*Record, error) {
 // planNetwork is where the network namespace of a pod is, should it have one. No
 // other runtime has its namespaces there.
 func (m *Manager) planNetwork(id string) network.Namespaces {
-	return network.Namespaces{Net: m.Namespaces.Plan(network.PinOptions{ID: id, Net: true}).Net}
+	return m.Namespaces.Plan(network.PinOptions{ID: id, Net: true})
 }
 
 func (m *Manager) releaseStray(ctx context.Context, r *Record) error {

@@ -171,6 +171,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// a client does not create the streams it asked for, and when the server ends.
 	c := connOf(r.Context())
 	stop := context.AfterFunc(r.Context(), func() { c.Close() })
+	// Slow clients, for which linger waits, do not keep the server from ending.
 	stopAbort := context.AfterFunc(s.life, c.abort)
 	defer stopAbort()
 	serve(w, r)

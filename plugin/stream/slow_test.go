@@ -50,9 +50,9 @@ func TestSlowClient(t *testing.T) {
 			proxy.awaitServerEnded(t)
 			fmt.Fprint(proxy.server, "is anybody there?")
 			proxy.resume()
-			stdout, s7 := read()
-			if len(stdout) != size || s7.exitCode() != "7" {
-				t.Errorf("got %d bytes of %d, and exit code %q", len(stdout), size, s7.exitCode())
+			stdout, ended := read()
+			if len(stdout) != size || ended.exitCode() != "7" {
+				t.Errorf("got %d bytes of %d, and exit code %q", len(stdout), size, ended.exitCode())
 			}
 		})
 	}
