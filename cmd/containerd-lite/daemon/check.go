@@ -49,13 +49,14 @@ func checkConfig(ctx context.Context, path string) (*srvconfig.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkTypes(ctx, merged, registered); err != nil {
+	cri, err := decodeCRI(ctx, merged)
+	if err := errors.Join(err, checkTypes(ctx, merged, registered)); err != nil {
 		return nil, locate(files, err)
 	}
 	if slices.Contains(merged.DisabledPlugins, config.ServerTable) {
 		return merged, nil
 	}
-	return merged, locate(files, checkCRI(ctx, merged))
+	return merged, locate(files, cri.validate())
 }
 
 // locate puts in front of each problem where it is.
@@ -140,12 +141,12 @@ func load(ctx context.Context, path string, registered []plugin.Registration) (*
 	return merged, nil
 }
 
-// checkTypes decodes the table of every plugin and returns the first problem of each.
+// checkTypes decodes the table of every plugin but those of [criConfig] and returns the first problem of each.
 func checkTypes(ctx context.Context, merged *srvconfig.Config, registered []plugin.Registration) error {
 	var problems []error
 	for _, r := range registered {
 		t := reflect.TypeOf(r.Config)
-		if t == nil || t.Kind() != reflect.Pointer {
+		if t == nil || t.Kind() != reflect.Pointer || slices.Contains(criTables, r.URI()) {
 			continue
 		}
 		// The registered value is the one that the plugin will get: decode into another one.
@@ -154,22 +155,33 @@ func checkTypes(ctx context.Context, merged *srvconfig.Config, registered []plug
 	return errors.Join(problems...)
 }
 
-// checkCRI checks what the CRI's tables say; their types are right.
-func checkCRI(ctx context.Context, merged *srvconfig.Config) error {
-	images, runtime, server := config.DefaultImages(), config.DefaultRuntime(), config.DefaultServer()
-	err := errors.Join(
-		decode(ctx, merged, config.ImagesTable, &images),
-		decode(ctx, merged, config.RuntimeTable, &runtime),
-		decode(ctx, merged, config.ServerTable, &server))
-	if err != nil {
-		return err
-	}
-	_, err = runtime.BaseSpecs()
+// criConfig is what the CRI's tables say.
+type criConfig struct {
+	images  config.Images
+	runtime config.Runtime
+	server  config.Server
+}
+
+var criTables = []string{config.ImagesTable, config.RuntimeTable, config.ServerTable}
+
+// decodeCRI returns the CRI's config, or the first problem of each of its tables' types. containerd warns of each unknown
+// key that it decodes: these tables are decoded here alone.
+func decodeCRI(ctx context.Context, merged *srvconfig.Config) (*criConfig, error) {
+	c := &criConfig{config.DefaultImages(), config.DefaultRuntime(), config.DefaultServer()}
+	return c, errors.Join(
+		decode(ctx, merged, config.ImagesTable, &c.images),
+		decode(ctx, merged, config.RuntimeTable, &c.runtime),
+		decode(ctx, merged, config.ServerTable, &c.server))
+}
+
+// validate returns all that is wrong with what the tables say; their types are right.
+func (c *criConfig) validate() error {
+	_, err := c.runtime.BaseSpecs()
 	return errors.Join(
-		images.Validate(),
-		runtime.Validate(config.Host{CgroupV2: cgroups.Mode() == cgroups.Unified}),
+		c.images.Validate(),
+		c.runtime.Validate(config.Host{CgroupV2: cgroups.Mode() == cgroups.Unified}),
 		err,
-		server.Validate())
+		c.server.Validate())
 }
 
 func decode(ctx context.Context, merged *srvconfig.Config, table string, into any) error {

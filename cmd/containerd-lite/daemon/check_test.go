@@ -3,12 +3,14 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/containerd/log"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -100,6 +102,29 @@ plugins.cri.stream_server_port = "http"
 				t.Errorf("want -, got +:\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestCheckWarnsOnce wants one line of an unknown key, whichever plugin's it is.
+func TestCheckWarnsOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config.toml")
+	write(t, path, `version = 4
+plugins.'io.containerd.cri.v1.images'.key_a = 1
+plugins.'io.containerd.cri.v1.runtime'.key_b = 1
+plugins.'io.containerd.grpc.v1.cri'.key_c = 1
+plugins.'io.containerd.gc.v1.scheduler'.key_d = 1
+`)
+	var lines bytes.Buffer
+	logger := log.L.Logger
+	defer logger.SetOutput(logger.Out)
+	logger.SetOutput(&lines)
+	if _, err := checkConfig(context.Background(), path); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"key_a", "key_b", "key_c", "key_d"} {
+		if n := strings.Count(lines.String(), "key="+key+" "); n != 1 {
+			t.Errorf("%s is warned of %d times, want once:\n%s", key, n, &lines)
+		}
 	}
 }
 
