@@ -181,9 +181,9 @@ func (f *machine) LoadTask(_ context.Context, id string, _ cio.Attach) (runtime.
 	return t, nil
 }
 
-func (f *machine) DeleteTask(_ context.Context, id string) error {
-	if f.task(id) == nil {
-		return nil
+func (f *machine) DeleteTask(ctx context.Context, id string) error {
+	if f.task(id) == nil || ctx.Err() != nil {
+		return ctx.Err()
 	}
 	if err := f.Undoes("delete task by force", "task"); err != nil {
 		return err

@@ -97,8 +97,10 @@ func (m *Manager) start(ctx context.Context, r *Record) error {
 	return nil
 }
 
-// startFailed deletes what was made of the task and records why.
+// startFailed deletes what was made of the task and records why, also where the time for the start has run out.
 func (m *Manager) startFailed(ctx context.Context, r *Record, cause error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoLimit)
+	defer cancel()
 	if err := m.Containerd.DeleteTask(ctx, r.ID); err != nil {
 		log.G(ctx).WithError(err).WithField("container", r.ID).Error("task of a container that did not start is left; removing the container deletes it")
 	}

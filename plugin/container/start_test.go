@@ -3,6 +3,7 @@
 package container
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -66,5 +67,22 @@ func TestTargetEndsBeforeStart(t *testing.T) {
 	<-r.live.reaped
 	if err := m.Start(t.Context(), id); !errdefs.IsFailedPrecondition(err) {
 		t.Errorf("Start = %v, want FailedPrecondition", err)
+	}
+}
+
+// What a start has made is undone also when the start has taken all of its time.
+func TestStartOutOfTime(t *testing.T) {
+	f := newMachine()
+	m := newManager(t, f, t.TempDir())
+	id := mustCreate(t, m, "app")
+	f.addTask(id, containerd.Created)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	m.startFailed(ctx, record(t, m, id), context.DeadlineExceeded)
+	if f.task(id) != nil {
+		t.Error("the task is left")
+	}
+	if r := record(t, m, id); r.Exit.Code != startErrorCode || r.Exit.Reason != ReasonStartError {
+		t.Errorf("exit %+v", r.Exit)
 	}
 }
