@@ -36,7 +36,7 @@ func TestBadCalls(t *testing.T) {
 func badIDs(t *testing.T, b bench) {
 	strange := []string{missing, "../../etc", "/", "*", "a\x00b", "a\nb", "ABC", strings.Repeat("f", 1<<20), "%s%n"}
 	config := b.PodConfig("ids")
-	b.pod(t, config) // an empty id must not mean the only pod there is
+	b.Pod(t, config) // an empty id must not mean the only pod there is
 	for _, c := range append(b.queries(config), b.endings()...) {
 		b.want(t, c.name+" of an empty id", c.do(t.Context(), ""), codes.InvalidArgument)
 	}
@@ -156,7 +156,7 @@ func badImages(t *testing.T, b bench) {
 // badArguments asks a running container and its pod for what cannot be.
 func badArguments(t *testing.T, b bench) {
 	config := b.PodConfig("arguments")
-	pod := b.pod(t, config)
+	pod := b.Pod(t, config)
 	id, err := b.Run(t.Context(), pod, config, harness.ContainerConfig(config, "main", image.Busybox, "sleep", "1000"))
 	if err != nil {
 		t.Fatal(err)

@@ -51,11 +51,7 @@ func TestBadInput(t *testing.T) {
 	}
 }
 
-// bench is a bench with a client.
-type bench struct {
-	*harness.Bench
-	*harness.CRI
-}
+type bench struct{ harness.Session }
 
 func newBench(t *testing.T) bench {
 	t.Helper()
@@ -64,8 +60,7 @@ func newBench(t *testing.T) bench {
 
 func benchWith(t *testing.T, options harness.Options) bench {
 	t.Helper()
-	h := harness.StartWith(t, options)
-	return bench{h, h.Client(t, image.Busybox)}
+	return bench{harness.OpenWith(t, options, image.Busybox)}
 }
 
 // want fails a test when an error has not the code that containerd-lite promises, or is none.
@@ -79,17 +74,6 @@ func (b bench) want(t *testing.T, what string, err error, code codes.Code) {
 	default:
 		t.Errorf("%s: got %s (%v), want %s", what, got, err, code)
 	}
-}
-
-// pod runs a pod that is removed when the test ends.
-func (b bench) pod(t *testing.T, config *runtimeapi.PodSandboxConfig) string {
-	t.Helper()
-	id, err := b.RunPod(t.Context(), config)
-	if err != nil {
-		t.Fatalf("run the pod: %v", err)
-	}
-	t.Cleanup(func() { b.remove(t, id) })
-	return id
 }
 
 func (b bench) remove(t *testing.T, pod string) {

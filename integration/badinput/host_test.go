@@ -16,7 +16,7 @@ import (
 
 func commandNotFound(t *testing.T, b bench) {
 	config := b.PodConfig("command")
-	pod := b.pod(t, config)
+	pod := b.Pod(t, config)
 	id, err := b.Run(t.Context(), pod, config, harness.ContainerConfig(config, "main", image.Busybox, "/no/such/program"))
 	b.want(t, "start", err, codes.Unknown)
 	if err == nil || !strings.Contains(status.Convert(err).Message(), "/no/such/program") {
@@ -34,7 +34,7 @@ func commandNotFound(t *testing.T, b bench) {
 
 func execNotFound(t *testing.T, b bench) {
 	config := b.PodConfig("exec")
-	pod := b.pod(t, config)
+	pod := b.Pod(t, config)
 	id, err := b.Run(t.Context(), pod, config, harness.ContainerConfig(config, "main", image.Busybox, "sleep", "1000"))
 	if err != nil {
 		t.Fatal(err)
@@ -119,7 +119,7 @@ func cniMissing(t *testing.T, b bench) {
 		t.Fatal(err)
 	}
 	b.networkReady(t, true)
-	b.pod(t, b.PodConfig("cni"))
+	b.Pod(t, b.PodConfig("cni"))
 }
 
 func (b bench) networkReady(t *testing.T, want bool) {

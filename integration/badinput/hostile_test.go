@@ -42,7 +42,7 @@ func TestHostileImage(t *testing.T) {
 
 func hostileLinks(t *testing.T, b bench, outside string) {
 	config := b.PodConfig("hostile")
-	pod := b.pod(t, config)
+	pod := b.Pod(t, config)
 	intruder := harness.ContainerConfig(config, "intruder", hostile)
 	intruder.Linux.SecurityContext.RunAsUsername = "intruder"
 	_, err := b.create(t, pod, config, intruder)
@@ -80,7 +80,7 @@ func hostileLinks(t *testing.T, b bench, outside string) {
 // hostileConfigs are images that no container can be made of.
 func hostileConfigs(t *testing.T, b bench) {
 	config := b.PodConfig("configs")
-	pod := b.pod(t, config)
+	pod := b.Pod(t, config)
 	for name, c := range map[string]v1.Config{
 		"nothing to execute":        {},
 		"directory of a process":    {Cmd: []string{"true"}, WorkingDir: "/proc/self/fd/8"},

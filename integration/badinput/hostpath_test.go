@@ -24,7 +24,7 @@ func TestMissingHostPath(t *testing.T) {
 	}
 	b := benchWith(t, options)
 	config := b.PodConfig("hostpath")
-	pod := b.pod(t, config)
+	pod := b.Pod(t, config)
 	missing := filepath.Join(t.TempDir(), "absent")
 	c := harness.ContainerConfig(config, "main", image.Busybox, "true")
 	c.Mounts = []*runtimeapi.Mount{{HostPath: missing, ContainerPath: "/mnt"}}

@@ -30,7 +30,7 @@ func incomplete(t *testing.T, b bench) {
 		b.refused(t, "pod with empty metadata", &runtimeapi.RunPodSandboxRequest{Config: noName}, codes.InvalidArgument)
 	}
 
-	pod := b.pod(t, config)
+	pod := b.Pod(t, config)
 	_, err := b.create(t, pod, config, nil)
 	b.want(t, "container without config", err, codes.InvalidArgument)
 	container := harness.ContainerConfig(config, "main", image.Busybox)
@@ -104,7 +104,7 @@ func unknownHandler(t *testing.T, b bench) {
 }
 
 func duplicatePod(t *testing.T, b bench) {
-	b.pod(t, b.PodConfig("twin"))
+	b.Pod(t, b.PodConfig("twin"))
 	other := b.PodConfig("twin")
 	other.Hostname = "other"
 	b.refused(t, "another pod of the same name", &runtimeapi.RunPodSandboxRequest{Config: other}, codes.AlreadyExists)
@@ -131,7 +131,7 @@ while [ ! -e `+open+` ]; do sleep 0.05; done; exec $PLUGIN <`+b.Path("add-stdin"
 	if err := os.WriteFile(open, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	pod := b.pod(t, b.PodConfig("retried"))
+	pod := b.Pod(t, b.PodConfig("retried"))
 	answer, err := b.ListPodSandbox(t.Context(), &runtimeapi.ListPodSandboxRequest{})
 	if err != nil || len(answer.Items) != 1 || answer.Items[0].Id != pod {
 		t.Errorf("the pods are %v, %v; want %s alone", answer.GetItems(), err, pod)
@@ -140,7 +140,7 @@ while [ ! -e `+open+` ]; do sleep 0.05; done; exec $PLUGIN <`+b.Path("add-stdin"
 
 func duplicateContainer(t *testing.T, b bench) {
 	config := b.PodConfig("twins")
-	pod := b.pod(t, config)
+	pod := b.Pod(t, config)
 	if _, err := b.create(t, pod, config, harness.ContainerConfig(config, "main", image.Busybox, "sleep", "1000")); err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +150,7 @@ func duplicateContainer(t *testing.T, b bench) {
 
 func stoppedPod(t *testing.T, b bench) {
 	config := b.PodConfig("stopped")
-	pod := b.pod(t, config)
+	pod := b.Pod(t, config)
 	if _, err := b.StopPodSandbox(t.Context(), &runtimeapi.StopPodSandboxRequest{PodSandboxId: pod}); err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +161,7 @@ func stoppedPod(t *testing.T, b bench) {
 // badContainers are refused when they are created, each for its own reason.
 func badContainers(t *testing.T, b bench) {
 	config := b.PodConfig("bad")
-	pod := b.pod(t, config)
+	pod := b.Pod(t, config)
 	dangling := b.Path("dangling")
 	if err := os.Symlink("absent", dangling); err != nil {
 		t.Fatal(err)

@@ -44,7 +44,7 @@ func TestBadValues(t *testing.T) {
 		})
 	}
 	config := b.PodConfig("values")
-	pod := b.pod(t, config)
+	pod := b.Pod(t, config)
 	w.happened(t)
 	if _, err := b.create(t, pod, config, harness.ContainerConfig(config, "good", image.Busybox)); err != nil {
 		t.Fatal(err)

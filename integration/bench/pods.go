@@ -10,6 +10,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/integration/harness"
 )
 
 const (
@@ -20,9 +22,7 @@ const (
 
 func hostPods(ctx context.Context, s *session) error {
 	config := s.bench.PodConfig("pod")
-	// As a kubelet sets it: such a pod has the name of the node.
-	config.Hostname = ""
-	config.Linux.SecurityContext.NamespaceOptions.Network = runtimeapi.NamespaceMode_NODE
+	harness.OnHostNetwork(config)
 	return serial(ctx, s, config, "host network")
 }
 

@@ -17,7 +17,6 @@ import (
 	"github.com/containerd/go-cni"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
-	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/containerd-lite/containerd-lite/integration/harness"
 	"github.com/containerd-lite/containerd-lite/integration/image"
@@ -44,7 +43,7 @@ type bundle struct {
 // rawRunc runs runc by hand, with the bundle of a pod of the host's network.
 func rawRunc(ctx context.Context, s *session) error {
 	config := s.bench.PodConfig("raw")
-	config.Linux.SecurityContext.NamespaceOptions.Network = runtimeapi.NamespaceMode_NODE
+	harness.OnHostNetwork(config)
 	pod, err := s.client.RunPod(ctx, config)
 	if err != nil {
 		return err

@@ -58,16 +58,11 @@ func TestCgroups(t *testing.T) {
 	}
 }
 
-// bench is a bench with a client.
-type bench struct {
-	*harness.Bench
-	*harness.CRI
-}
+type bench struct{ harness.Session }
 
 func newBench(t *testing.T) bench {
 	t.Helper()
-	h := harness.Start(t)
-	b := bench{Bench: h, CRI: h.Client(t, image.Busybox)}
+	b := bench{harness.Open(t, image.Busybox)}
 	config, err := b.RuntimeConfig(t.Context(), &runtimeapi.RuntimeConfigRequest{})
 	if err != nil {
 		t.Fatal(err)
@@ -87,8 +82,7 @@ type pod struct {
 func (b bench) pod(t *testing.T, name, handler string, change func(*runtimeapi.PodSandboxConfig)) pod {
 	t.Helper()
 	config := b.PodConfig(name)
-	config.Hostname = ""
-	config.Linux.SecurityContext.NamespaceOptions.Network = runtimeapi.NamespaceMode_NODE
+	harness.OnHostNetwork(config)
 	if change != nil {
 		change(config)
 	}
@@ -96,17 +90,8 @@ func (b bench) pod(t *testing.T, name, handler string, change func(*runtimeapi.P
 	if err != nil {
 		t.Fatalf("run the pod: %v", err)
 	}
-	p := pod{b, answer.PodSandboxId, config}
-	t.Cleanup(func() { p.remove(t) })
-	return p
-}
-
-// remove does no harm twice.
-func (p pod) remove(t *testing.T) {
-	t.Helper()
-	if err := p.RemovePod(harness.After(t), p.id); err != nil {
-		t.Errorf("remove the pod: %v", err)
-	}
+	b.RemoveAfter(t, answer.PodSandboxId)
+	return pod{b, answer.PodSandboxId, config}
 }
 
 // shell is the config of a container that runs a shell script, after change.

@@ -126,7 +126,9 @@ func podGroup(t *testing.T, b bench) {
 	}
 	container := b.group(t, p.run(t, "main", sleep, nil))
 	equal(t, "parent of the container's cgroup", filepath.Dir(container), filepath.Dir(group))
-	p.remove(t)
+	if err := b.RemovePod(t.Context(), p.id); err != nil {
+		t.Error(err)
+	}
 	if has(group, "") || has(container, "") {
 		t.Error("cgroups are left")
 	}

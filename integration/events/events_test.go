@@ -31,23 +31,19 @@ import (
 )
 
 func TestEvents(t *testing.T) {
-	h := harness.Start(t)
-	if h.Options.Daemon != harness.Lite {
+	b := bench{harness.Open(t, image.Busybox)}
+	if b.Options.Daemon != harness.Lite {
 		t.Skip("the events of stock containerd are others")
 	}
-	b := bench{h, h.Client(t, image.Busybox)}
-	h.NoLeaks(t, "life of a pod and its containers", func(t *testing.T) { life(t, b) })
-	h.NoLeaks(t, "failed start", func(t *testing.T) { failedStart(t, b) })
-	h.NoLeaks(t, "pods side by side", func(t *testing.T) { sideBySide(t, b) })
-	h.NoLeaks(t, "stalled reader", func(t *testing.T) { stalledReader(t, b) })
-	h.NoLeaks(t, "restart", func(t *testing.T) { restart(t, b) })
-	h.NoLeaks(t, "lists", func(t *testing.T) { lists(t, b) })
+	b.NoLeaks(t, "life of a pod and its containers", func(t *testing.T) { life(t, b) })
+	b.NoLeaks(t, "failed start", func(t *testing.T) { failedStart(t, b) })
+	b.NoLeaks(t, "pods side by side", func(t *testing.T) { sideBySide(t, b) })
+	b.NoLeaks(t, "stalled reader", func(t *testing.T) { stalledReader(t, b) })
+	b.NoLeaks(t, "restart", func(t *testing.T) { restart(t, b) })
+	b.NoLeaks(t, "lists", func(t *testing.T) { lists(t, b) })
 }
 
-type bench struct {
-	*harness.Bench
-	*harness.CRI
-}
+type bench struct{ harness.Session }
 
 // stream is a subscription that has begun.
 type stream struct {
@@ -132,7 +128,7 @@ func in(id, state string) map[string]string { return map[string]string{id: "CONT
 func life(t *testing.T, b bench) {
 	events := b.subscribe(t)
 	config := b.PodConfig("life")
-	pod := b.pod(t, config)
+	pod := b.Pod(t, config)
 	events.expect(t, pod, event{created, pod, ready, nil}, event{started, pod, ready, nil})
 
 	first := b.run(t, pod, config, harness.ContainerConfig(config, "main", image.Busybox, "sh", "-c", "exit 7"))
@@ -160,7 +156,7 @@ func life(t *testing.T, b bench) {
 
 func failedStart(t *testing.T, b bench) {
 	config := b.PodConfig("broken")
-	pod := b.pod(t, config)
+	pod := b.Pod(t, config)
 	events := b.subscribe(t)
 	id, err := b.Run(t.Context(), pod, config, harness.ContainerConfig(config, "main", image.Busybox, "/no/such/program"))
 	if err == nil || id == "" {
@@ -211,7 +207,7 @@ func stalledReader(t *testing.T, b bench) {
 		t.Fatal(err)
 	}
 	defer own.Close()
-	stalled, quick := bench{b.Bench, own}.subscribe(t), b.subscribe(t)
+	stalled, quick := bench{harness.Session{Bench: b.Bench, CRI: own}}.subscribe(t), b.subscribe(t)
 	const pods, workers = 600, 12 // four events for each: more than wait for a subscriber
 	told := make(chan int)
 	go func() { told <- count(quick, "stall-last-uid") }()
@@ -256,8 +252,7 @@ func count(s *stream, lastUID string) int {
 // come runs and removes a pod that needs next to nothing.
 func (b bench) come(ctx context.Context, name string) error {
 	config := b.PodConfig(name)
-	config.Linux.SecurityContext.NamespaceOptions.Network = runtimeapi.NamespaceMode_NODE
-	config.Hostname = ""
+	harness.OnHostNetwork(config)
 	config.Annotations = map[string]string{"note": strings.Repeat("x", 16<<10)} // fills a connection quickly
 	pod, err := b.RunPod(ctx, config)
 	if err != nil {
@@ -271,7 +266,7 @@ func (b bench) come(ctx context.Context, name string) error {
 func restart(t *testing.T, b bench) {
 	events := b.subscribe(t)
 	config := b.PodConfig("restart")
-	pod := b.pod(t, config)
+	pod := b.Pod(t, config)
 	id := b.run(t, pod, config, harness.ContainerConfig(config, "main", image.Busybox, "sleep", "1000"))
 	other := b.run(t, pod, config, harness.ContainerConfig(config, "other", image.Busybox, "sleep", "1000"))
 	for range 6 {
@@ -328,21 +323,6 @@ func (b bench) pid(t *testing.T, id string) int {
 		t.Fatalf("pid of container %s: %v in %s", id, err, answer.Info["info"])
 	}
 	return info.PID
-}
-
-// pod runs a pod that is removed when the test ends.
-func (b bench) pod(t *testing.T, config *runtimeapi.PodSandboxConfig) string {
-	t.Helper()
-	id, err := b.RunPod(t.Context(), config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := b.RemovePod(harness.After(t), id); err != nil {
-			t.Error(err)
-		}
-	})
-	return id
 }
 
 func (b bench) run(t *testing.T, pod string, podConfig *runtimeapi.PodSandboxConfig, config *runtimeapi.ContainerConfig) string {

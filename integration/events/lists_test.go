@@ -28,7 +28,7 @@ func lists(t *testing.T, b bench) {
 	var pods, want []string
 	for i := range 6 {
 		config := b.PodConfig(fmt.Sprintf("lists-%d", i))
-		pods = append(pods, b.pod(t, config))
+		pods = append(pods, b.Pod(t, config))
 		for j := range 6 {
 			want = append(want, b.heavy(t, pods[i], config, fmt.Sprintf("heavy-%d", j)))
 		}

@@ -49,16 +49,11 @@ func TestFields(t *testing.T) {
 	}
 }
 
-// bench is a bench with a client.
-type bench struct {
-	*harness.Bench
-	*harness.CRI
-}
+type bench struct{ harness.Session }
 
 func newBench(t *testing.T) bench {
 	t.Helper()
-	h := harness.Start(t)
-	return bench{h, h.Client(t, image.Busybox, image.Volume)}
+	return bench{harness.Open(t, image.Busybox, image.Volume)}
 }
 
 // pull pulls an image and returns its id.
@@ -78,25 +73,15 @@ type pod struct {
 	config *runtimeapi.PodSandboxConfig
 }
 
-// pod runs a pod on the host's network, which is quicker to make, after change.
+// pod runs a pod on the host's network, after change.
 func (b bench) pod(t *testing.T, name string, change func(*runtimeapi.PodSandboxConfig)) pod {
 	t.Helper()
 	config := b.PodConfig(name)
-	config.Hostname = ""
-	config.Linux.SecurityContext.NamespaceOptions.Network = runtimeapi.NamespaceMode_NODE
+	harness.OnHostNetwork(config)
 	if change != nil {
 		change(config)
 	}
-	id, err := b.RunPod(t.Context(), config)
-	if err != nil {
-		t.Fatalf("run the pod: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := b.RemovePod(harness.After(t), id); err != nil {
-			t.Errorf("remove the pod: %v", err)
-		}
-	})
-	return pod{b, id, config}
+	return pod{b, b.Pod(t, config), config}
 }
 
 // container is the config of a container that sleeps, after change.

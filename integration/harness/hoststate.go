@@ -101,9 +101,14 @@ func (b *Bench) owns(pid int) bool {
 
 // mountsState lists mounts; those of other benches are not ours to judge.
 func (b *Bench) mountsState(state State) error {
-	mounts, err := mountinfo.GetMounts(func(m *mountinfo.Info) (skip, stop bool) {
-		return strings.Contains(m.Mountpoint, benchPrefix) && !strings.HasPrefix(m.Mountpoint, b.Root), false
+	return mountsState(state, func(place string) bool {
+		return !strings.Contains(place, benchPrefix) || strings.HasPrefix(place, b.Root)
 	})
+}
+
+// mountsState lists the mounts at the places that count.
+func mountsState(state State, counts func(place string) bool) error {
+	mounts, err := mountinfo.GetMounts(func(m *mountinfo.Info) (skip, stop bool) { return !counts(m.Mountpoint), false })
 	for _, m := range mounts {
 		state["mount"] = append(state["mount"], m.Mountpoint+" "+m.FSType)
 	}
@@ -124,11 +129,15 @@ func (b *Bench) linksState(state State) error {
 	return err
 }
 
-// cgroupsState lists the cgroups of pods and containers; the parents they are made in are not the runtime's.
-// A cgroup that holds processes of somebody else is somebody else's.
+// cgroupsState lists cgroups; one that holds processes of somebody else is somebody else's.
 func (b *Bench) cgroupsState(state State) error {
+	return cgroupsState(state, func(path string) bool { return !b.foreign(path) })
+}
+
+// cgroupsState lists the cgroups of pods and containers that count; the parents they are made in are not the runtime's.
+func cgroupsState(state State, counts func(path string) bool) error {
 	return walk(cgroupRoot, func(path string, entry fs.DirEntry) {
-		if entry.IsDir() && named(entry.Name()) && !b.foreign(path) {
+		if entry.IsDir() && named(entry.Name()) && counts(path) {
 			state["cgroup"] = append(state["cgroup"], path)
 		}
 	})

@@ -5,12 +5,10 @@ package harness
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"slices"
 	"strings"
 
 	containerd "github.com/containerd/containerd/v2/client"
-	"github.com/moby/sys/mountinfo"
 )
 
 // nodeFolders are where a daemon has its files by default, and CNI plugins theirs, but for the contents of images and snapshots.
@@ -25,17 +23,12 @@ func NodeLook(client *containerd.Client) func(context.Context) (State, error) {
 		if err != nil {
 			return nil, err
 		}
-		mounts, err := mountinfo.GetMounts(func(m *mountinfo.Info) (skip, stop bool) {
-			return !slices.ContainsFunc(nodeFolders, func(folder string) bool { return strings.HasPrefix(m.Mountpoint, folder+"/") }), false
-		})
-		for _, m := range mounts {
-			state["mount"] = append(state["mount"], m.Mountpoint+" "+m.FSType)
-		}
-		cgroups := walk(cgroupRoot, func(path string, entry fs.DirEntry) {
-			if entry.IsDir() && named(entry.Name()) && !strings.HasSuffix(path, ".slice") {
-				state["cgroup"] = append(state["cgroup"], path)
-			}
-		})
-		return state, errors.Join(err, cgroups, filesState(state, "file", nodeFolders...), rulesState(state))
+		return state, errors.Join(
+			mountsState(state, func(place string) bool {
+				return slices.ContainsFunc(nodeFolders, func(folder string) bool { return strings.HasPrefix(place, folder+"/") })
+			}),
+			cgroupsState(state, func(path string) bool { return !strings.HasSuffix(path, ".slice") }),
+			filesState(state, "file", nodeFolders...),
+			rulesState(state))
 	}
 }

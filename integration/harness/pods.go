@@ -31,6 +31,12 @@ func (b *Bench) PodConfig(name string) *runtimeapi.PodSandboxConfig {
 	}
 }
 
+// OnHostNetwork puts a pod into the network of the host, whose name it has then, as kubelet does. Such pods are quicker to make.
+func OnHostNetwork(pod *runtimeapi.PodSandboxConfig) {
+	pod.Hostname = ""
+	pod.Linux.SecurityContext.NamespaceOptions.Network = runtimeapi.NamespaceMode_NODE
+}
+
 // labels are those by which crictl finds the pod of a container.
 func labels(pod string) map[string]string {
 	return map[string]string{

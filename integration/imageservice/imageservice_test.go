@@ -47,15 +47,11 @@ func TestImageService(t *testing.T) {
 }
 
 // bench is a bench with a client.
-type bench struct {
-	*harness.Bench
-	*harness.CRI
-}
+type bench struct{ harness.Session }
 
 func newBench(t *testing.T) bench {
 	t.Helper()
-	h := harness.Start(t)
-	return bench{h, h.Client(t)}
+	return bench{harness.Open(t)}
 }
 
 // moving is a name that the tests push images under.
@@ -100,18 +96,8 @@ func (b bench) image(t *testing.T, ref string) *runtimeapi.Image {
 func (b bench) pod(t *testing.T) (string, *runtimeapi.PodSandboxConfig) {
 	t.Helper()
 	config := b.PodConfig("images")
-	config.Hostname = ""
-	config.Linux.SecurityContext.NamespaceOptions.Network = runtimeapi.NamespaceMode_NODE
-	id, err := b.RunPod(t.Context(), config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := b.RemovePod(harness.After(t), id); err != nil {
-			t.Error(err)
-		}
-	})
-	return id, config
+	harness.OnHostNetwork(config)
+	return b.Pod(t, config), config
 }
 
 // run runs a container that sleeps.

@@ -22,19 +22,15 @@ import (
 )
 
 func TestLog(t *testing.T) {
-	h := harness.Start(t)
-	b := bench{h, h.Client(t, image.Busybox)}
-	h.NoLeaks(t, "10000 rotations", func(t *testing.T) { rotate(t, b) })
-	h.NoLeaks(t, "attached clients that do not read", func(t *testing.T) { lazyClients(t, b) })
-	h.NoLeaks(t, "full disk", func(t *testing.T) { fullDisk(t, b) })
-	h.NoLeaks(t, "no daemon", func(t *testing.T) { noDaemon(t, b) })
-	h.NoLeaks(t, "shim killed", func(t *testing.T) { shimKilled(t, b) })
+	b := bench{harness.Open(t, image.Busybox)}
+	b.NoLeaks(t, "10000 rotations", func(t *testing.T) { rotate(t, b) })
+	b.NoLeaks(t, "attached clients that do not read", func(t *testing.T) { lazyClients(t, b) })
+	b.NoLeaks(t, "full disk", func(t *testing.T) { fullDisk(t, b) })
+	b.NoLeaks(t, "no daemon", func(t *testing.T) { noDaemon(t, b) })
+	b.NoLeaks(t, "shim killed", func(t *testing.T) { shimKilled(t, b) })
 }
 
-type bench struct {
-	*harness.Bench
-	*harness.CRI
-}
+type bench struct{ harness.Session }
 
 // writer is a container that writes, and its log.
 type writer struct{ pod, container, log string }
@@ -46,15 +42,7 @@ func (b bench) start(t *testing.T, name, dir, script string) writer {
 	if dir != "" {
 		config.LogDirectory = dir
 	}
-	pod, err := b.RunPod(t.Context(), config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := b.RemovePod(harness.After(t), pod); err != nil {
-			t.Error(err)
-		}
-	})
+	pod := b.Pod(t, config)
 	c := harness.ContainerConfig(config, "main", image.Busybox, "sh", "-c", script)
 	id, err := b.Run(t.Context(), pod, config, c)
 	if err != nil {

@@ -25,24 +25,20 @@ const pods = 20
 const script = "i=0; while [ ! -e /go ]; do i=$((i+1)); echo line $i; sleep 0.2; done; exit 7"
 
 func TestRestart(t *testing.T) {
-	h := harness.Start(t)
-	b := bench{h, h.Client(t, image.Busybox)}
-	h.NoLeaks(t, "kill -9 with 20 pods", func(t *testing.T) { killWithPods(t, b) })
-	h.NoLeaks(t, "kill -9 while pods start", func(t *testing.T) { killWhileStarting(t, b) })
-	h.NoLeaks(t, "kill -9 while pods stop", func(t *testing.T) { killWhileStopping(t, b) })
-	h.NoLeaks(t, "files come back", func(t *testing.T) { filesComeBack(t, b) })
-	h.NoLeaks(t, "SIGTERM and start", func(t *testing.T) { orderly(t, b) })
-	h.NoLeaks(t, "resources of a pod", func(t *testing.T) { podResources(t, b) })
-	h.NoLeaks(t, "out of memory while no daemon runs", func(t *testing.T) { outOfMemory(t, b) })
-	h.NoLeaks(t, "the pod's task", func(t *testing.T) { podTask(t, b) })
-	h.NoLeaks(t, "shim killed", func(t *testing.T) { shimKilled(t, b) })
-	h.NoLeaks(t, "shim and daemon killed", func(t *testing.T) { shimAndDaemonKilled(t, b) })
+	b := bench{harness.Open(t, image.Busybox)}
+	b.NoLeaks(t, "kill -9 with 20 pods", func(t *testing.T) { killWithPods(t, b) })
+	b.NoLeaks(t, "kill -9 while pods start", func(t *testing.T) { killWhileStarting(t, b) })
+	b.NoLeaks(t, "kill -9 while pods stop", func(t *testing.T) { killWhileStopping(t, b) })
+	b.NoLeaks(t, "files come back", func(t *testing.T) { filesComeBack(t, b) })
+	b.NoLeaks(t, "SIGTERM and start", func(t *testing.T) { orderly(t, b) })
+	b.NoLeaks(t, "resources of a pod", func(t *testing.T) { podResources(t, b) })
+	b.NoLeaks(t, "out of memory while no daemon runs", func(t *testing.T) { outOfMemory(t, b) })
+	b.NoLeaks(t, "the pod's task", func(t *testing.T) { podTask(t, b) })
+	b.NoLeaks(t, "shim killed", func(t *testing.T) { shimKilled(t, b) })
+	b.NoLeaks(t, "shim and daemon killed", func(t *testing.T) { shimAndDaemonKilled(t, b) })
 }
 
-type bench struct {
-	*harness.Bench
-	*harness.CRI
-}
+type bench struct{ harness.Session }
 
 // pod is a pod with a container, and what is known of them.
 type pod struct {
@@ -56,12 +52,8 @@ type pod struct {
 func (b bench) start(t *testing.T, name string) pod {
 	t.Helper()
 	p := pod{config: b.PodConfig(name)}
+	p.id = b.Pod(t, p.config)
 	var err error
-	if p.id, err = b.RunPod(t.Context(), p.config); err != nil {
-		t.Fatalf("pod %s: %v", name, err)
-	}
-	// For a test that fails on its way: it does no harm twice.
-	t.Cleanup(func() { _ = b.RemovePod(harness.After(t), p.id) })
 	container := harness.ContainerConfig(p.config, "main", image.Busybox, "sh", "-c", script)
 	if p.container, err = b.Run(t.Context(), p.id, p.config, container); err != nil {
 		t.Fatalf("pod %s: container: %v", name, err)

@@ -90,8 +90,7 @@ func (s sharing) start(t *testing.T, name string, n int) []pod {
 
 func (s sharing) run(t *testing.T, name string) (p pod, err error) {
 	p.config = s.PodConfig(name)
-	p.config.Hostname = "" // that of the node, with its network
-	p.config.Linux.SecurityContext.NamespaceOptions.Network = runtimeapi.NamespaceMode_NODE
+	harness.OnHostNetwork(p.config)
 	if p.id, err = s.cri.RunPod(t.Context(), p.config); err != nil {
 		return p, err
 	}

@@ -63,7 +63,7 @@ func TestStats(t *testing.T) {
 		{"a stopped pod", true, stoppedPod},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if test.lite && b.Daemon == harness.Stock {
+			if test.lite && b.Options.Daemon == harness.Stock {
 				t.Skip("stock containerd does not have what is tested here")
 			}
 			test.run(t, b)
@@ -73,9 +73,7 @@ func TestStats(t *testing.T) {
 
 // bench is a bench with its pods.
 type bench struct {
-	*harness.CRI
-	*harness.Bench
-	Daemon string
+	harness.Session
 
 	web, host, stuck              pod
 	server, worker, ended, killed string // containers, the last one of host
@@ -89,28 +87,17 @@ type pod struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	h := harness.Start(t)
-	return &bench{CRI: h.Client(t, image.Busybox, image.Httpd), Bench: h, Daemon: h.Options.Daemon}
+	return &bench{Session: harness.Open(t, image.Busybox, image.Httpd)}
 }
 
-// pod runs a pod until the test ends.
-func (b *bench) pod(t *testing.T, name string, network runtimeapi.NamespaceMode) pod {
+// pod runs a pod until the test ends, after change.
+func (b *bench) pod(t *testing.T, name string, change func(*runtimeapi.PodSandboxConfig)) pod {
 	t.Helper()
-	p := pod{config: b.PodConfig(name)}
-	p.config.Linux.SecurityContext.NamespaceOptions.Network = network
-	if network == runtimeapi.NamespaceMode_NODE {
-		p.config.Hostname = ""
+	config := b.PodConfig(name)
+	if change != nil {
+		change(config)
 	}
-	var err error
-	if p.id, err = b.RunPod(t.Context(), p.config); err != nil {
-		t.Fatalf("pod %s: %v", name, err)
-	}
-	t.Cleanup(func() {
-		if err := b.RemovePod(harness.After(t), p.id); err != nil {
-			t.Error(err)
-		}
-	})
-	return p
+	return pod{id: b.Pod(t, config), config: config}
 }
 
 // container runs a container in a pod.
@@ -129,9 +116,9 @@ func (b *bench) container(t *testing.T, p pod, name, img, script string, limits 
 // run starts everything and waits until it has been used.
 func (b *bench) run(t *testing.T) {
 	t.Helper()
-	b.web = b.pod(t, "web", runtimeapi.NamespaceMode_POD)
-	b.host = b.pod(t, "host", runtimeapi.NamespaceMode_NODE)
-	b.stuck = b.pod(t, "stuck", runtimeapi.NamespaceMode_POD)
+	b.web = b.pod(t, "web", nil)
+	b.host = b.pod(t, "host", harness.OnHostNetwork)
+	b.stuck = b.pod(t, "stuck", nil)
 	b.server = b.container(t, b.web, "server", image.Httpd, web, nil)
 	b.worker = b.container(t, b.web, "worker", image.Busybox, worker, &runtimeapi.LinuxContainerResources{
 		CpuPeriod: 100000, CpuQuota: quota, CpuShares: 512, MemoryLimitInBytes: memoryLimit,

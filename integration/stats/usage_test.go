@@ -37,7 +37,7 @@ func oneContainer(t *testing.T, b *bench) {
 	s := b.stats(t, b.worker)
 	after := b.cpuUsed(t, b.web, b.worker)
 	within(t, "CPU time", s.Cpu.UsageCoreNanoSeconds, before, after)
-	if b.Daemon != harness.Stock { // whose sampler need not have been there yet
+	if b.Options.Daemon != harness.Stock { // whose sampler need not have been there yet
 		// The first request for it has a rate. The quota is 0.3 CPUs, give or take a period.
 		within(t, "CPU rate", s.Cpu.UsageNanoCores, 1, 45e7)
 	}
@@ -46,7 +46,7 @@ func oneContainer(t *testing.T, b *bench) {
 	within(t, "resident memory", s.Memory.RssBytes, held, memoryLimit)
 	within(t, "available memory", s.Memory.AvailableBytes, memoryLimit-s.Memory.WorkingSetBytes.GetValue(), memoryLimit-s.Memory.WorkingSetBytes.GetValue())
 	within(t, "page faults", s.Memory.PageFaults, held/uint64(os.Getpagesize())/512, 1<<40)
-	if b.Daemon != harness.Stock && s.Swap == nil {
+	if b.Options.Daemon != harness.Stock && s.Swap == nil {
 		t.Error("no swap")
 	}
 	if s.Attributes.Metadata.Name != "worker" || s.Attributes.Labels["role"] != "worker" || s.Attributes.Id != b.worker {
@@ -122,7 +122,7 @@ func onePod(t *testing.T, b *bench) {
 	within(t, "CPU time", s.Cpu.UsageCoreNanoSeconds, before, after)
 	within(t, "working set", s.Memory.WorkingSetBytes, held, 2*memoryLimit)
 	within(t, "processes", s.Process.ProcessCount, 4, 4) // the worker, httpd, and its two sleeps
-	if b.Daemon != harness.Stock {
+	if b.Options.Daemon != harness.Stock {
 		within(t, "CPU rate", s.Cpu.UsageNanoCores, 1, 2e9)
 	}
 	eth0 := s.Network.DefaultInterface

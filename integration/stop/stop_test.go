@@ -25,17 +25,13 @@ const (
 )
 
 func TestStop(t *testing.T) {
-	h := harness.Start(t)
-	b := bench{h, h.Client(t, image.Busybox)}
-	h.NoLeaks(t, "a shorter timeout wins", func(t *testing.T) { shorterTimeout(t, b) })
-	h.NoLeaks(t, "a pod with several deaf containers", func(t *testing.T) { deafContainers(t, b) })
-	h.NoLeaks(t, "a pod whose shim is stuck", func(t *testing.T) { stuckShim(t, b) })
+	b := bench{harness.Open(t, image.Busybox)}
+	b.NoLeaks(t, "a shorter timeout wins", func(t *testing.T) { shorterTimeout(t, b) })
+	b.NoLeaks(t, "a pod with several deaf containers", func(t *testing.T) { deafContainers(t, b) })
+	b.NoLeaks(t, "a pod whose shim is stuck", func(t *testing.T) { stuckShim(t, b) })
 }
 
-type bench struct {
-	*harness.Bench
-	*harness.CRI
-}
+type bench struct{ harness.Session }
 
 // pod is a pod with deaf containers.
 type pod struct {
@@ -48,12 +44,7 @@ type pod struct {
 func (b bench) start(t *testing.T, name string, count int) pod {
 	t.Helper()
 	p := pod{config: b.PodConfig(name)}
-	var err error
-	if p.id, err = b.RunPod(t.Context(), p.config); err != nil {
-		t.Fatalf("pod %s: %v", name, err)
-	}
-	// For a test that fails on its way: it does no harm twice.
-	t.Cleanup(func() { _ = b.RemovePod(harness.After(t), p.id) })
+	p.id = b.Pod(t, p.config)
 	for i := range count {
 		config := harness.ContainerConfig(p.config, fmt.Sprintf("deaf-%d", i), image.Busybox, "sh", "-c", deaf)
 		id, err := b.Run(t.Context(), p.id, p.config, config)
