@@ -42,6 +42,7 @@ func TestCgroups(t *testing.T) {
 		{"swap", swap},
 		{"control files of unified", unified},
 		{"update below what is in use", shrink},
+		{"first limits that are refused", refused},
 		{"place of a pod", podGroup},
 		{"pod without a parent", withoutParent},
 		{"cgroup namespace", namespace},

@@ -25,12 +25,20 @@ func limits(t *testing.T, b bench) {
 	if hugetlb {
 		want.HugepageLimits = []*runtimeapi.HugepageLimit{{PageSize: "2MB", Limit: 4 * mib}}
 	}
-	group := b.group(t, p.run(t, "main", sleep, withLimits(want)))
+	id := p.run(t, "main", sleep, withLimits(want))
+	group := b.group(t, id)
 	files(t, group, map[string]string{
 		"memory.max": "67108864", "cpu.max": "50000 100000", "cpuset.cpus": "0", "cpuset.mems": "0",
 	})
 	if hugetlb {
 		files(t, group, map[string]string{"hugetlb.2MB.max": "4194304"})
+		less := &runtimeapi.LinuxContainerResources{HugepageLimits: []*runtimeapi.HugepageLimit{{PageSize: "2MB", Limit: 2 * mib}}}
+		if err := b.update(t, id, less); err != nil {
+			t.Error(err)
+		}
+		if b.Handler == harness.HandlerLite { // runc update leaves them as they are
+			files(t, group, map[string]string{"hugetlb.2MB.max": "2097152"})
+		}
 	}
 	// As runc has it since 1.3.2: the default of the shares is the default of the weight.
 	if b.Runtime == "runc" {
@@ -82,6 +90,25 @@ func (b bench) update(t *testing.T, container string, l *runtimeapi.LinuxContain
 	t.Helper()
 	_, err := b.UpdateContainerResources(t.Context(), &runtimeapi.UpdateContainerResourcesRequest{ContainerId: container, Linux: l})
 	return err
+}
+
+// refused gives a container its first limits, of which the last is refused: it has none, as before.
+func refused(t *testing.T, b bench) {
+	p := b.pod(t, "refused", "", nil)
+	id := p.run(t, "main", sleep, nil)
+	group := b.group(t, id)
+	for name, l := range map[string]*runtimeapi.LinuxContainerResources{
+		"cpus":         {MemoryLimitInBytes: 64 * mib, CpuQuota: 50000, CpuPeriod: 100000, CpusetCpus: "999"},
+		"control file": {MemoryLimitInBytes: 64 * mib, Unified: map[string]string{"pids.max": "77", "memory.high": "1048576000", "memory.nonesuch": "1"}},
+	} {
+		if err := b.update(t, id, l); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+		files(t, group, map[string]string{"memory.max": "max", "memory.high": "max", "cpu.max": "max 100000"})
+		if got := file(t, group, "pids.max"); got == "77" { // systemd has a default of its own
+			t.Errorf("pids.max: %s", got)
+		}
+	}
 }
 
 // shrink lowers a limit below memory that cannot be had back, which is refused, and below page cache, which is not.

@@ -82,7 +82,7 @@ func (m *Manager) applyResources(ctx context.Context, r *Record, current, update
 		return nil
 	}
 	if err != nil {
-		m.putBack(ctx, r, task, current)
+		m.putBack(ctx, r, task, current, updated)
 	}
 	return err
 }
@@ -91,10 +91,14 @@ func (m *Manager) applyResources(ctx context.Context, r *Record, current, update
 // refused one in the order of the OCI runtime is set. runc means to take it back, but
 // has forgotten the old limits by then (update.go changes what Container.Set falls
 // back to), and crun does not.
-func (m *Manager) putBack(ctx context.Context, r *Record, task runtime.Task, limits *specs.LinuxResources) {
+func (m *Manager) putBack(ctx context.Context, r *Record, task runtime.Task, current, refused *specs.LinuxResources) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoLimit)
 	defer cancel()
-	if err := runtime.SetResources(ctx, task, limits); err != nil {
+	limits, err := spec.Restore(current, refused)
+	if err == nil {
+		err = runtime.SetResources(ctx, task, limits)
+	}
+	if err != nil {
 		log.G(ctx).WithError(err).WithField("container", r.ID).Error("some of the limits that were refused may hold")
 	}
 }

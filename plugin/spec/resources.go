@@ -77,6 +77,10 @@ func Resources(
 	if err := mergeHugepages(r, wanted.GetHugepageLimits(), facts, options); err != nil {
 		return nil, err
 	}
+	// An OCI runtime writes unified last: what an earlier request has there would win over the field.
+	for file := range controlFiles(wanted) {
+		delete(r.Unified, file)
+	}
 	if len(wanted.GetUnified()) > 0 {
 		if r.Unified == nil {
 			r.Unified = make(map[string]string)
@@ -202,6 +206,17 @@ func checkResources(r *runtimeapi.LinuxContainerResources, facts Facts) error {
 // checkTwice refuses a limit that a field and a control file of unified both set: nobody can say which was meant. A memory.swap.max
 // beside a memory limit is how the kubelet says how much a container may swap.
 func checkTwice(r *runtimeapi.LinuxContainerResources) error {
+	for file, field := range controlFiles(r) {
+		if _, unified := r.GetUnified()[file]; unified {
+			return invalid(resourceField+"unified", "%s is set by %s, too", file, field)
+		}
+	}
+	return nil
+}
+
+// controlFiles returns the control files of cgroup v2 that the fields of r set, each with a field.
+func controlFiles(r *runtimeapi.LinuxContainerResources) map[string]string {
+	files := map[string]string{}
 	for _, limit := range []struct {
 		file, field string
 		set         bool
@@ -213,11 +228,11 @@ func checkTwice(r *runtimeapi.LinuxContainerResources) error {
 		{"memory.max", "memory_limit_in_bytes", r.GetMemoryLimitInBytes() != notSpecified},
 		{"memory.swap.max", "memory_swap_limit_in_bytes", r.GetMemorySwapLimitInBytes() != notSpecified},
 	} {
-		if _, unified := r.GetUnified()[limit.file]; unified && limit.set {
-			return invalid(resourceField+"unified", "%s is set by %s, too", limit.file, limit.field)
+		if limit.set {
+			files[limit.file] = limit.field
 		}
 	}
-	return nil
+	return files
 }
 
 // checkCpuset takes the kernel's list format: 0-3,8.

@@ -49,6 +49,19 @@ func TestResourcesUpdate(t *testing.T) {
 	}
 }
 
+// A field takes the place of the control file that an earlier request had set: an OCI runtime would write that one last.
+func TestResourcesFieldAfterUnified(t *testing.T) {
+	current := currentResources()
+	current.Unified = map[string]string{"memory.max": "500", "memory.swap.max": "10", "cpu.weight": "7", "pids.max": "9"}
+	got, err := Resources(current, &runtimeapi.LinuxContainerResources{MemoryLimitInBytes: 2000, CpuShares: 2}, fixtureFacts(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]string{"memory.swap.max": "10", "pids.max": "9"}, got.Unified); diff != "" {
+		t.Errorf("unified (-want +got):\n%s", diff)
+	}
+}
+
 // An update of nothing changes nothing, and the same update twice is the same as once.
 func TestResourcesIdempotent(t *testing.T) {
 	unchanged, err := Resources(currentResources(), nil, fixtureFacts(), Options{})

@@ -310,26 +310,3 @@ func TestRemove(t *testing.T) {
 		t.Errorf("the group above is gone: %v", err)
 	}
 }
-
-func TestReclaim(t *testing.T) {
-	root := tree(t, map[string]string{"pod/web/memory.current": "104857600\n", "pod/web/memory.reclaim": ""})
-	group := unifiedGroup(root)
-	for _, limit := range []int64{0, -1, 128 << 20} {
-		if err := group.Reclaim(limit); err != nil || read(t, root, "pod/web/memory.reclaim") != "" {
-			t.Errorf("limit %d: %v, %q reclaimed, want nothing", limit, err, read(t, root, "pod/web/memory.reclaim"))
-		}
-	}
-	if err := group.Reclaim(64 << 20); err != nil {
-		t.Fatal(err)
-	}
-	// A sixteenth below the limit.
-	if got, want := read(t, root, "pod/web/memory.reclaim"), "41943040"; got != want {
-		t.Errorf("%s reclaimed, want %s", got, want)
-	}
-	if err := legacyGroup(t.TempDir()).Reclaim(1); err != nil {
-		t.Errorf("v1: %v", err)
-	}
-	if err := unifiedGroup(tree(t, map[string]string{"pod/web/memory.current": "9\n"})).Reclaim(1); err == nil {
-		t.Error("before Linux 5.19: no error")
-	}
-}

@@ -145,25 +145,6 @@ func (g *Group) writeFreezer(v2, v1 string) error {
 	return write(filepath.Join(dir, "freezer.state"), v1)
 }
 
-// Reclaim takes back page cache and, where there is swap, more, until the memory in
-// use of a v2 group is below a limit in bytes, as far as that can be had (memory.reclaim,
-// since Linux 5.19).
-func (g *Group) Reclaim(limit int64) error {
-	dir, ok := g.unified()
-	if !ok || limit <= 0 {
-		return nil
-	}
-	// Some less than the limit: those who run take more meanwhile.
-	used, room := number(dir, "memory.current"), uint64(limit-limit/16)
-	if used <= room {
-		return nil
-	}
-	if err := write(filepath.Join(dir, "memory.reclaim"), strconv.FormatUint(used-room, 10)); err != nil {
-		return fmt.Errorf("control group: reclaim memory: %w", err)
-	}
-	return nil
-}
-
 // Remove removes the group, and the groups below it, as far as they are empty.
 func (g *Group) Remove() {
 	for _, top := range g.dirs() {

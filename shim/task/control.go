@@ -4,7 +4,6 @@ package task
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,7 +12,6 @@ import (
 	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
 	"github.com/containerd/containerd/api/types/runc/options"
 	"github.com/containerd/errdefs"
-	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/types/known/emptypb"
 )
@@ -110,39 +108,6 @@ func (s *Service) Resume(ctx context.Context, r *taskapi.ResumeRequest) (*emptyp
 		return nil, err
 	}
 	return &emptypb.Empty{}, nil
-}
-
-// Update implements the task service.
-func (s *Service) Update(ctx context.Context, r *taskapi.UpdateTaskRequest) (*emptypb.Empty, error) {
-	c, err := s.tasks.get(r.ID)
-	if err != nil {
-		return nil, err
-	}
-	resources := &specs.LinuxResources{}
-	if err := json.Unmarshal(r.Resources.GetValue(), resources); err != nil {
-		return nil, fmt.Errorf("container %s: update: resources: %w: %w", c.id, errdefs.ErrInvalidArgument, err)
-	}
-	err = c.operate(ctx, update, func() error {
-		c.makeRoom(resources.Memory)
-		return c.runtime.Update(ctx, c.id, resources)
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &emptypb.Empty{}, nil
-}
-
-// makeRoom takes back page cache before the runtime compares a limit with the memory
-// in use, of which it is a part. Who uses less than the limit without it is not
-// refused then.
-func (c *container) makeRoom(m *specs.LinuxMemory) {
-	group := c.controlGroup()
-	if group == nil || m == nil || m.Limit == nil || m.CheckBeforeUpdate == nil || !*m.CheckBeforeUpdate {
-		return
-	}
-	if err := group.Reclaim(*m.Limit); err != nil {
-		c.log().WithError(err).Debug("memory not reclaimed before an update")
-	}
 }
 
 // Checkpoint implements the task service.

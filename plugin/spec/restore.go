@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package spec
+
+import (
+	"strings"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// Restore returns what takes the limits of a cgroup back from updated, which may be set in part, to current: current itself, and no
+// limit where it has none. Lists of CPUs and memory nodes that current does not have stay: an OCI runtime cannot take them away.
+func Restore(current, updated *specs.LinuxResources) (*specs.LinuxResources, error) {
+	if current == nil {
+		current = &specs.LinuxResources{}
+	}
+	r, err := clone(current)
+	if err != nil {
+		return nil, err
+	}
+	restoreCPU(r, updated.CPU)
+	restoreMemory(r, updated.Memory)
+	for file := range updated.Unified {
+		if _, found := r.Unified[file]; found {
+			continue
+		}
+		if value, known := noLimit(file); known {
+			if r.Unified == nil {
+				r.Unified = map[string]string{}
+			}
+			r.Unified[file] = value
+		}
+	}
+	return r, nil
+}
+
+func restoreCPU(r *specs.LinuxResources, updated *specs.LinuxCPU) {
+	if updated == nil {
+		return
+	}
+	if r.CPU == nil {
+		r.CPU = &specs.LinuxCPU{}
+	}
+	if value(r.CPU.Quota) == 0 && updated.Quota != nil {
+		r.CPU.Quota = new(int64(-1))
+	}
+	if value(r.CPU.Shares) == 0 && updated.Shares != nil {
+		r.CPU.Shares = new(uint64(1024))
+	}
+}
+
+func restoreMemory(r *specs.LinuxResources, updated *specs.LinuxMemory) {
+	if updated == nil {
+		return
+	}
+	if r.Memory == nil {
+		r.Memory = &specs.LinuxMemory{}
+	}
+	if value(r.Memory.Limit) == 0 && updated.Limit != nil {
+		r.Memory.Limit = new(int64(-1))
+	}
+	if value(r.Memory.Swap) == 0 && updated.Swap != nil {
+		r.Memory.Swap = new(int64(-1))
+	}
+}
+
+// noLimit returns what a control file of cgroup v2 has in a new cgroup, where that is known: cgroup-v2.rst of the kernel.
+func noLimit(file string) (value string, known bool) {
+	switch file {
+	case "cpu.weight":
+		return "100", true
+	case "memory.min", "memory.low", "memory.oom.group", "cpu.idle":
+		return "0", true
+	}
+	return "max", strings.HasSuffix(file, ".max") && file != "io.max" || file == "memory.high" || file == "memory.swap.high"
+}
