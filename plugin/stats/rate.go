@@ -50,7 +50,7 @@ type sample struct {
 // first is since the start of the counter, so that it is there from the first
 // call on: start is in Unix nanoseconds, or 0 for a counter that was not new. It
 // is nil where there is nothing to compare with, after a restart of the daemon or
-// of the counter.
+// of the counter, or when the clock was set back.
 func (r *rates) add(id string, start int64, cpu *runtimeapi.CpuUsage) num {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -62,7 +62,7 @@ func (r *rates) add(id string, start int64, cpu *runtimeapi.CpuUsage) num {
 	}
 	interval := next.at - last.at
 	switch {
-	case next.used < last.used || interval > r.retention:
+	case next.used < last.used || interval > r.retention || interval < 0:
 	case interval < r.period:
 		return last.rate
 	default:

@@ -29,7 +29,9 @@ func TestRate(t *testing.T) {
 		{"idle", 30 * time.Second, 26 * time.Second, value(0)},
 		{"counter started again", 40 * time.Second, time.Second, nil},
 		{"after that", 50 * time.Second, 2 * time.Second, value(1e8)},
-		{"after a long time", time.Hour, 3 * time.Second, nil},
+		{"the clock was set back", time.Second, 3 * time.Second, nil},
+		{"after that", 11 * time.Second, 8 * time.Second, value(5e8)},
+		{"after a long time", time.Hour, 9 * time.Second, nil},
 	}
 	for _, s := range steps {
 		got := r.add("a", began, &runtimeapi.CpuUsage{
