@@ -150,6 +150,8 @@ type Containerd interface {
 	SaveSpec(ctx context.Context, id string, spec *specs.Spec) error
 	DeleteContainer(ctx context.Context, id string) error
 	Containers(ctx context.Context, filter string) ([]runtime.Record, error)
+	// Knows tells whether anything in containerd has this id, ours or not.
+	Knows(ctx context.Context, id string) (bool, error)
 
 	// RenewLease ends what kept the snapshots that no container refers to.
 	RenewLease(ctx context.Context) error

@@ -429,20 +429,23 @@ func TestRecoverSkipsABrokenRecord(t *testing.T) {
 	}
 }
 
-// What a crash left in the directories goes at the next start.
+// What a crash left in the directories goes at the next start. The containers of the built-in CRI keep theirs.
 func TestRecoverRemovesStrayDirectories(t *testing.T) {
 	f, dir := newMachine(), t.TempDir()
 	before := newManager(t, f, dir)
 	kept := mustCreate(t, before, "app")
 	before.Close()
-	if err := before.Dirs.make("stray"); err != nil {
-		t.Fatal(err)
+	f.foreign = "foreign"
+	for _, id := range []string{"stray", f.foreign} {
+		if err := before.Dirs.make(id); err != nil {
+			t.Fatal(err)
+		}
 	}
 	after := newManager(t, f, dir)
 	if err := after.Recover(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for id, want := range map[string]bool{"stray": false, kept: true} {
+	for id, want := range map[string]bool{"stray": false, f.foreign: true, kept: true} {
 		if _, err := os.Stat(after.Dirs.root(id)); (err == nil) != want {
 			t.Errorf("directory of %s: %v", id, err)
 		}

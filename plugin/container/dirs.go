@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // Dirs are where the files of containers are: under Root what survives a
@@ -43,9 +44,9 @@ func (d Dirs) remove(id string) error {
 	return nil
 }
 
-// removeStray removes the directories of containers that are not known: a
-// crash left them in the middle of a create or a remove.
-func (d Dirs) removeStray(known map[string]bool) error {
+// ids returns the containers that have directories.
+func (d Dirs) ids() ([]string, error) {
+	var ids []string
 	var errs []error
 	for _, parent := range []string{d.Root, d.State} {
 		entries, err := os.ReadDir(filepath.Join(parent, containersDir))
@@ -54,10 +55,9 @@ func (d Dirs) removeStray(known map[string]bool) error {
 		}
 		errs = append(errs, err)
 		for _, entry := range entries {
-			if !known[entry.Name()] {
-				errs = append(errs, d.remove(entry.Name()))
-			}
+			ids = append(ids, entry.Name())
 		}
 	}
-	return errors.Join(errs...)
+	slices.Sort(ids)
+	return slices.Compact(ids), errors.Join(errs...)
 }

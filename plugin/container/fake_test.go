@@ -46,6 +46,8 @@ type machine struct {
 	oom   bool // the cgroups have counted a kill
 	gone  bool // the cgroups are removed
 	other bool // the shim is not ours
+	// foreign is a container of the built-in CRI.
+	foreign string
 	// metrics are what shims answer, nil for an error.
 	metrics proto.Message
 
@@ -137,6 +139,12 @@ func (f *machine) Containers(context.Context, string) (records []runtime.Record,
 		records = append(records, runtime.Record{ID: id, JSON: data})
 	}
 	return records, nil
+}
+
+func (f *machine) Knows(_ context.Context, id string) (bool, error) {
+	f.Lock()
+	defer f.Unlock()
+	return f.saved[id] != nil || f.foreign == id, nil
 }
 
 func (f *machine) RenewLease(context.Context) error { f.Lose("snapshot"); return nil }

@@ -44,11 +44,9 @@ func (m *Manager) Recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	known := make(map[string]bool, len(records))
 	var group errgroup.Group
 	group.SetLimit(recoverParallel)
 	for _, saved := range records {
-		known[saved.ID] = true
 		group.Go(func() error {
 			ctx, cancel := context.WithTimeout(ctx, recoverLimit)
 			defer cancel()
@@ -60,7 +58,7 @@ func (m *Manager) Recover(ctx context.Context) error {
 	}
 	_ = group.Wait()
 	// What is mounted goes before the snapshots under it do.
-	if err := errors.Join(m.Dirs.removeStray(known), m.Containerd.RenewLease(ctx)); err != nil {
+	if err := errors.Join(m.removeStray(ctx), m.Containerd.RenewLease(ctx)); err != nil {
 		log.G(ctx).WithError(err).Error("what a crash left of containers stays until the next start")
 	}
 	return nil
@@ -74,11 +72,7 @@ func (m *Manager) recover(ctx context.Context, saved runtime.Record) error {
 	if r.ID != saved.ID { // its folders would be another's
 		return fmt.Errorf("the record is that of container %q (ctr -n k8s.io containers rm removes it): %w", r.ID, errdefs.ErrDataLoss)
 	}
-	streams, err := m.openStreams(r)
-	if err != nil {
-		return fmt.Errorf("streams: %w", err)
-	}
-	r.live = newLive(streams)
+	r.live = newLive(m.openStreams(ctx, r))
 	if err := m.containers.Put(r); err != nil {
 		return err
 	}
@@ -132,15 +126,40 @@ func (m *Manager) findAgain(r *Record) error {
 
 // openStreams opens the streams of a recovered container: those of one that was
 // started go on, those of one that was not are as new, and one that has exited
-// has none.
-func (m *Manager) openStreams(r *Record) (stdio.Streams, error) {
+// has none. Nor has one whose streams cannot be opened: after a reboot the pipes are
+// gone, and the container has to be known to be removed.
+func (m *Manager) openStreams(ctx context.Context, r *Record) stdio.Streams {
+	var streams stdio.Streams
+	var err error
 	switch r.State() {
 	case runtimeapi.ContainerState_CONTAINER_RUNNING:
-		return stdio.Load(m.streamOptions(r))
+		streams, err = stdio.Load(m.streamOptions(r))
 	case runtimeapi.ContainerState_CONTAINER_CREATED:
-		return stdio.Open(m.streamOptions(r))
+		streams, err = stdio.Open(m.streamOptions(r))
+	default:
+		return stdio.Closed()
 	}
-	return stdio.Closed(), nil
+	if err != nil {
+		log.G(ctx).WithError(err).WithField("container", r.ID).Warn("streams are not opened; after a reboot there are none")
+		return stdio.Closed()
+	}
+	return streams
+}
+
+// removeStray removes the directories of which containerd has no container: a crash
+// left them in the middle of a create or a remove. Those of the built-in CRI, which
+// has its own in the same place, are its containers'.
+func (m *Manager) removeStray(ctx context.Context) error {
+	ids, err := m.Dirs.ids()
+	errs := []error{err}
+	for _, id := range ids {
+		known, err := m.Containerd.Knows(ctx, id)
+		if err == nil && !known {
+			err = m.Dirs.remove(id)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // findTask returns a container's task and its state; a nil task is none.

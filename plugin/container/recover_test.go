@@ -3,11 +3,13 @@
 package container
 
 import (
+	"os"
 	"testing"
 	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 )
@@ -80,4 +82,60 @@ func TestRecoveryStopsAskingForARemovedContainer(t *testing.T) {
 	m, r, _ := stuckShim(t, f)
 	m.containers.Forget(r.ID)
 	m.wait.Wait()
+}
+
+// A reboot takes the tasks and all that is below the state directory, the pipes among it. The containers are known all
+// the same, and go without a trace.
+func TestRecoverAfterAReboot(t *testing.T) {
+	f, dir := newMachine(), t.TempDir()
+	before := newManager(t, f, dir)
+	created, running := mustCreate(t, before, "created"), mustStart(t, before, "running")
+	before.Close()
+	if err := f.DeleteTask(t.Context(), running); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(before.Dirs.State); err != nil {
+		t.Fatal(err)
+	}
+	after := newManager(t, f, dir)
+	if err := after.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := stateName(record(t, after, created)); got != "created" {
+		t.Errorf("the container that was not started is %s", got)
+	}
+	r := record(t, after, running)
+	if diff := cmp.Diff(Exit{Code: unknownExitCode, Reason: ReasonUnknown}, r.Exit, cmpopts.IgnoreFields(Exit{}, "Message")); diff != "" {
+		t.Errorf("the one that ran: exit (-want +got):\n%s", diff)
+	}
+	for _, id := range []string{created, running} {
+		if err := after.Remove(t.Context(), id); err != nil {
+			t.Error(err)
+		}
+	}
+	checkLeft(t, f, after)
+}
+
+// The output of a container that cannot be read would be lost: it is not started.
+func TestNoStartWithoutStreams(t *testing.T) {
+	f, dir := newMachine(), t.TempDir()
+	before := newManager(t, f, dir)
+	id := mustCreate(t, before, "app")
+	before.Close()
+	if err := os.RemoveAll(before.Dirs.State); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(before.Dirs.State, nil, 0o600); err != nil { // no pipe can be made
+		t.Fatal(err)
+	}
+	after := newManager(t, f, dir)
+	if err := after.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := after.Start(t.Context(), id); !errdefs.IsFailedPrecondition(err) {
+		t.Errorf("Start = %v, want FailedPrecondition", err)
+	}
+	if got := record(t, after, id).Exit.Reason; got != ReasonStartError {
+		t.Errorf("reason %s", got)
+	}
 }

@@ -120,6 +120,8 @@ func (s savedContainers) Containers(context.Context, string) ([]runtime.Record, 
 	return s.list, nil
 }
 
+func (savedContainers) Knows(context.Context, string) (bool, error) { return true, nil }
+
 func (savedContainers) LoadTask(context.Context, string, cio.Attach) (runtime.Task, error) {
 	return nil, errdefs.ErrNotFound
 }

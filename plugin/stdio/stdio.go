@@ -22,10 +22,12 @@ package stdio
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 
 	"github.com/containerd/containerd/v2/pkg/cio"
+	"github.com/containerd/errdefs"
 )
 
 // Options say which streams a container has and where they go.
@@ -98,8 +100,17 @@ func open(opts Options, create bool) (Streams, error) {
 	return openPiped(opts, create)
 }
 
-// Closed returns the streams of a container that has ended.
-func Closed() Streams { return &piped{} }
+// Closed returns the streams of a container that has ended, or that could not be
+// opened. No task can be made with them: its output would be lost.
+func Closed() Streams { return closed{new(piped)} }
+
+type closed struct{ *piped }
+
+func (closed) Creator() cio.Creator {
+	return func(string) (cio.IO, error) {
+		return nil, fmt.Errorf("the container's streams are closed: %w", errdefs.ErrFailedPrecondition)
+	}
+}
 
 // names is a cio.IO that is nothing but the names of the streams.
 type names struct{ config cio.Config }
