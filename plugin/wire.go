@@ -90,6 +90,7 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 		Handlers:          settings,
 		Labels:            labels,
 		Events:            s.events,
+		BootID:            facts.BootID,
 		CheckShim:         checkShim,
 		NewID:             newID,
 		Now:               time.Now,
@@ -113,13 +114,11 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 			Shims:   runtime.Logs{Bundles: bundles(deps.StateDir)},
 			MaxLine: settings.MaxContainerLogLineSize,
 		},
-		ExecDrain: settings.DrainExecSyncIOTimeout.Or(0),
-		NewID:     newID,
-		Now:       time.Now,
-		OOMKilled: cgroups.OOMKilled,
-		Snapshotter: func(handler string) string {
-			return cmp.Or(snapshotters(deps.Config)[handler], deps.Config.Images.Snapshotter)
-		},
+		ExecDrain:   settings.DrainExecSyncIOTimeout.Or(0),
+		NewID:       newID,
+		Now:         time.Now,
+		OOMKilled:   cgroups.OOMKilled,
+		Snapshotter: snapshotter(deps.Config),
 	})
 	if s.streams, err = newStreams(deps.Config.Server, s.containers, s.pods); err != nil {
 		return err
@@ -155,30 +154,46 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 	group.Go(func() error { return s.streams.Serve(ctx) })
 	group.Go(func() error { return s.observe(ctx, s.containers) })
 	group.Go(func() error {
-		start := time.Now()
-		for _, dir := range s.bundles {
-			if err := runtime.CleanBundles(dir); err != nil {
-				log.G(ctx).WithError(err).Warn("what is left of removed bundles stays")
-			}
+		strays, err := s.recover(ctx)
+		if err != nil {
+			return err
 		}
-		s.network.FreeOrphans(ctx)
-		if err := s.pods.Recover(ctx); err != nil {
-			return fmt.Errorf("recover pods: %w", err)
-		}
-		if err := s.containers.Recover(ctx); err != nil {
-			return fmt.Errorf("recover containers: %w", err)
-		}
-		log.G(ctx).WithFields(log.Fields{
-			"pods":       len(s.pods.List()),
-			"containers": len(s.containers.List()),
-			"took":       time.Since(start).Round(time.Millisecond),
-		}).Info("CRI is ready")
 		s.server.SetReady()
 		ready()
+		// A CNI plugin may need a pod to take back an address, which the CRI has to start.
+		group.Go(func() error { s.pods.ReleaseStrays(ctx, strays); return nil })
 		s.images.Sample(ctx)
 		return nil
 	})
 	return group.Wait()
+}
+
+// recover loads the pods and containers of this machine, and returns the pods that
+// should have given back what they have.
+func (s *Service) recover(ctx context.Context) ([]*pod.Record, error) {
+	start := time.Now()
+	for _, dir := range s.bundles {
+		if err := runtime.CleanBundles(dir); err != nil {
+			log.G(ctx).WithError(err).Warn("what is left of removed bundles stays")
+		}
+	}
+	s.network.FreeOrphans(ctx)
+	if err := s.pods.Recover(ctx); err != nil {
+		return nil, fmt.Errorf("recover pods: %w", err)
+	}
+	if err := s.containers.Recover(ctx); err != nil {
+		return nil, fmt.Errorf("recover containers: %w", err)
+	}
+	strays, err := s.pods.Strays(ctx)
+	if err != nil {
+		log.G(ctx).WithError(err).Error("what came back of pods that were gone stays until the next start")
+	}
+	log.G(ctx).WithFields(log.Fields{
+		"pods":       len(s.pods.List()),
+		"containers": len(s.containers.List()),
+		"took":       time.Since(start).Round(time.Millisecond),
+	}).Info("CRI is ready")
+	return strays, nil
 }
 
 // Close ends what the service does in the background. Pods go on.
@@ -239,6 +254,12 @@ func snapshotters(c config.Config) map[string]string {
 		}
 	}
 	return names
+}
+
+// snapshotter tells the one of a runtime handler.
+func snapshotter(c config.Config) func(handler string) string {
+	own := snapshotters(c)
+	return func(handler string) string { return cmp.Or(own[handler], c.Images.Snapshotter) }
 }
 
 func imageOptions(deps Deps) image.Options {

@@ -3,6 +3,7 @@
 package restart
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -41,9 +42,15 @@ func filesComeBack(t *testing.T, b bench) {
 	if err := b.Daemon.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	// The daemon is ready before: CNI plugins may need it.
 	for path := range files {
-		if _, err := os.Lstat(path); err == nil {
-			t.Errorf("%s came back, and is still there", path)
+		if err := harness.Await(t.Context(), func() error {
+			if _, err := os.Lstat(path); err == nil {
+				return errors.New("came back, and is still there")
+			}
+			return nil
+		}); err != nil {
+			t.Errorf("%s: %v", path, err)
 		}
 	}
 	if err := b.RemovePod(t.Context(), stopped.id); err != nil {

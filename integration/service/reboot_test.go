@@ -52,12 +52,16 @@ spec:
 	oldFile = "/var/lib/old-pods.json"
 )
 
+// special is added to the manifests of pods whose end is less easily seen: one has no namespace that a reboot takes away,
+// the container of another a pipe that is gone.
+var special = map[int]string{0: "  hostNetwork: true\n  hostIPC: true\n", 1: "    stdin: true\n"}
+
 // beforeReboot runs pods as a kubelet does.
 func beforeReboot(t *testing.T, m machine) {
 	write(t, "/etc/kubelet.yaml", kubeletConfig)
 	for i := range count {
 		name := fmt.Sprintf("pod-%d", i)
-		write(t, filepath.Join(manifests, name+".yaml"), fmt.Sprintf(manifest, name))
+		write(t, filepath.Join(manifests, name+".yaml"), fmt.Sprintf(manifest, name)+special[i])
 	}
 	n := connect(t)
 	m.startKubelet(t)
@@ -161,8 +165,8 @@ func checkGone(t *testing.T, old map[string]string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(addresses) != count {
-		t.Errorf("%d addresses are taken, want %d: %v", len(addresses), count, addresses)
+	if want := count - 1; len(addresses) != want { // one pod is on the host's network
+		t.Errorf("%d addresses are taken, want %d: %v", len(addresses), want, addresses)
 	}
 	for _, file := range addresses {
 		if text := read(t, file); slices.ContainsFunc(ids, func(id string) bool { return strings.Contains(text, id) }) {

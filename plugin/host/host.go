@@ -38,6 +38,8 @@ type Facts struct {
 	spec.Facts
 	Cgroups Cgroups
 	SELinux bool
+	// BootID is a new one after each boot of the kernel; proc_sys_kernel(5).
+	BootID string
 	// kernelRRO is true where the kernel has mount_setattr(2), Linux 5.12.
 	kernelRRO bool
 }
@@ -75,6 +77,11 @@ func readFiles(root fs.FS) (f Facts, err error) {
 	f.CgroupMountOptions = f.Cgroups.mountOptions
 	f.SwapController = f.Cgroups.Swap
 	f.Hugetlb = f.Cgroups.Hugetlb
+	bootID, err := fs.ReadFile(root, "proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return Facts{}, err
+	}
+	f.BootID = strings.TrimSpace(string(bootID))
 	if f.OOMScoreAdj, err = readNumber(root, "proc/self/oom_score_adj"); err != nil {
 		return Facts{}, err
 	}

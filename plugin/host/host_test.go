@@ -18,7 +18,10 @@ import (
 
 // tree is a root filesystem with the files of name → content, and the daemon's OOM score.
 func tree(files map[string]string) fstest.MapFS {
-	root := fstest.MapFS{"proc/self/oom_score_adj": {Data: []byte("-999\n")}}
+	root := fstest.MapFS{
+		"proc/self/oom_score_adj":        {Data: []byte("-999\n")},
+		"proc/sys/kernel/random/boot_id": {Data: []byte("first\n")},
+	}
 	for name, content := range files {
 		root[name] = &fstest.MapFile{Data: []byte(content)}
 	}
@@ -79,6 +82,9 @@ func TestCgroups(t *testing.T) {
 			}
 			if diff := cmp.Diff(c.want, f.Cgroups, cmp.AllowUnexported(Cgroups{})); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
+			}
+			if f.BootID != "first" {
+				t.Errorf("boot id %q", f.BootID)
 			}
 			want := spec.Facts{
 				CgroupV2:           c.want.Mode == CgroupV2,

@@ -419,7 +419,7 @@ func TestDetachUsesTheNetNS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { p.Unpin(context.Background(), "pod1") })
+	t.Cleanup(func() { p.Unpin(context.Background(), "pod1", Namespaces{}) })
 	s := newSite(t, "bridge")
 	s.write("10-main.conflist", "main", "1.0.0", adding("bridge"))
 	pod := webPod

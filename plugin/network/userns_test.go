@@ -43,7 +43,7 @@ func TestPinUserNamespace(t *testing.T) {
 	if !p.Pinned(ns) {
 		t.Error("not pinned")
 	}
-	if err := p.Unpin(t.Context(), "web"); err != nil {
+	if err := p.Unpin(t.Context(), "web", Namespaces{}); err != nil {
 		t.Fatal(err)
 	}
 	if left := leftovers(t, stateDir); len(left) != 0 {
@@ -102,7 +102,7 @@ func TestPinUserNamespacesSideBySide(t *testing.T) {
 			if _, err := p.Pin(t.Context(), options); err != nil {
 				t.Error(err)
 			}
-			if err := p.Unpin(t.Context(), options.ID); err != nil {
+			if err := p.Unpin(t.Context(), options.ID, Namespaces{}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -123,7 +123,7 @@ func TestUserNamespaceCharge(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() {
-		if err := p.Unpin(context.WithoutCancel(t.Context()), "web"); err != nil {
+		if err := p.Unpin(context.WithoutCancel(t.Context()), "web", Namespaces{}); err != nil {
 			t.Error(err)
 		}
 	}()

@@ -238,7 +238,7 @@ func TestRealPlugins(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { p.Unpin(context.Background(), "real") })
+	t.Cleanup(func() { p.Unpin(context.Background(), "real", Namespaces{}) })
 	pod := Pod{ID: "real", Name: "web", Namespace: "default", UID: "u", NetNS: ns.Net}
 	result, err := open().Attach(t.Context(), pod)
 	if err != nil {
@@ -250,7 +250,7 @@ func TestRealPlugins(t *testing.T) {
 	if err := os.Remove(filepath.Join(confDir, "10-test.conflist")); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Unpin(t.Context(), "real"); err != nil {
+	if err := p.Unpin(t.Context(), "real", Namespaces{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := open().Detach(t.Context(), pod); err != nil {

@@ -136,7 +136,7 @@ func (f fakeNamespaces) Pinned(network.Namespaces) bool {
 	return f.Has("namespaces")
 }
 
-func (f fakeNamespaces) Unpin(context.Context, string) error {
+func (f fakeNamespaces) Unpin(context.Context, string, network.Namespaces) error {
 	err := f.Undoes("unpin", "namespaces")
 	f.unpinned = f.unpinned || err == nil
 	return err
@@ -231,6 +231,7 @@ func newManager(t *testing.T, f *machine) *Manager {
 		Labels:     fakeLabels{f},
 		Events:     f,
 		CheckShim:  func(config.Handler) error { return f.shim },
+		BootID:     "first",
 		NewID:      func() string { ids++; return fmt.Sprintf("pod%d", ids) },
 		Now:        func() time.Time { return time.Unix(100, 0) },
 	})

@@ -57,9 +57,10 @@ type Record struct {
 	ID         string                       `json:"id"`
 	Name       string                       `json:"name"`
 	Config     *runtimeapi.PodSandboxConfig `json:"config"`
-	Requested  string                       `json:"requested"`  // the handler as the caller named it, "" for the default
-	Handler    string                       `json:"handler"`    // the handler that runs it
-	CreatedAt  int64                        `json:"created_at"` // Unix nanoseconds
+	Requested  string                       `json:"requested"`         // the handler as the caller named it, "" for the default
+	Handler    string                       `json:"handler"`           // the handler that runs it
+	CreatedAt  int64                        `json:"created_at"`        // Unix nanoseconds
+	BootID     string                       `json:"boot_id,omitempty"` // of the boot of the machine that it runs in
 	State      State                        `json:"state"`
 	Namespaces network.Namespaces           `json:"namespaces"`
 	Network    network.Result               `json:"network"`
@@ -134,7 +135,8 @@ type Namespaces interface {
 	Plan(opts network.PinOptions) network.Namespaces
 	Pin(ctx context.Context, opts network.PinOptions) (network.Namespaces, error)
 	Pinned(ns network.Namespaces) bool
-	Unpin(ctx context.Context, id string) error
+	// Unpin removes the namespaces of a pod; see [network.Pinner.Unpin].
+	Unpin(ctx context.Context, id string, ns network.Namespaces) error
 }
 
 // Network attaches pods to their network.
@@ -199,6 +201,8 @@ type Deps struct {
 	// CheckShim tells why the shim of a handler cannot be started, if so.
 	CheckShim func(h config.Handler) error
 
+	// BootID differs from boot to boot; "" is not known.
+	BootID            string
 	NewID             func() string
 	Now               func() time.Time
 	UnprivilegedPorts bool // enable_unprivileged_ports

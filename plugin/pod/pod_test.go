@@ -251,11 +251,13 @@ func TestRecover(t *testing.T) {
 		config *runtimeapi.PodSandboxConfig
 		crash  string // the daemon dies in this step of Run
 		gone   string // gone when it comes back
+		boot   string // the boot id when it comes back
 		want   State  // "" for no pod
 	}{
 		{name: "ready", config: ownPID("web"), want: Ready},
 		{name: "ready with init", config: sharedPID("web"), want: Ready},
 		{name: "rebooted", config: ownPID("web"), gone: "namespaces", want: Stopping},
+		{name: "rebooted, none of its own", config: ownPID("web"), boot: "second", want: Stopping},
 		{name: "init has ended", config: sharedPID("web"), gone: "task", want: Stopping},
 		{name: "holder has ended", config: ownPID("web"), gone: "task", want: Ready},
 		{name: "crashed while creating", config: sharedPID("web"), crash: "start task", want: ""},
@@ -278,6 +280,9 @@ func TestRecover(t *testing.T) {
 			f.Forget()
 
 			after := newManager(t, f)
+			if tc.boot != "" {
+				after.BootID = tc.boot
+			}
 			if err := after.Recover(t.Context()); err != nil {
 				t.Fatal(err)
 			}

@@ -9,10 +9,15 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/containerd-lite/containerd-lite/internal/undo"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 )
+
+// recoverParallel is how many pods are recovered at a time: a CNI plugin that undoes one
+// may have to wait for what does not run yet.
+const recoverParallel = 16
 
 // Recover loads the pods that containerd knows and compares each with the
 // machine:
@@ -20,28 +25,31 @@ import (
 //	record    namespaces  task         → pod
 //	creating  any         any          → undone: its caller never got an id
 //	ready     there       alive        → goes on
-//	ready     gone        any          → stopping: the machine was rebooted
+//	ready     gone        any          → stopping: the machine was rebooted, as
+//	                                     the boot id says of a pod that has none
 //	ready     there       init gone    → stopping
 //	ready     there       holder gone  → goes on, with another holder
 //	stopping  any         any          → stopping, the next Stop resumes
 //	stopped                            → stopped
 //
-// One pod that cannot be recovered never keeps another from it. Then what pods have
-// given back is given back once more, should a loss of power have undone that.
+// One pod that cannot be recovered never keeps another from it, nor do the CNI plugins
+// that undo one.
 func (m *Manager) Recover(ctx context.Context) error {
 	records, err := m.Records.Sandboxes(ctx)
 	if err != nil {
 		return err
 	}
+	var group errgroup.Group
+	group.SetLimit(recoverParallel)
 	for _, saved := range records {
-		if err := m.recover(ctx, saved); err != nil {
-			log.G(ctx).WithError(err).WithField("pod", saved.ID).Error("pod is not recovered")
-		}
+		group.Go(func() error {
+			if err := m.recover(ctx, saved); err != nil {
+				log.G(ctx).WithError(err).WithField("pod", saved.ID).Error("pod is not recovered")
+			}
+			return nil
+		})
 	}
-	if err := m.releaseStrays(ctx); err != nil {
-		log.G(ctx).WithError(err).Error("what came back of pods that were gone stays until the next start")
-	}
-	return nil
+	return group.Wait()
 }
 
 func (m *Manager) recover(ctx context.Context, saved runtime.Record) error {
@@ -77,7 +85,8 @@ func (m *Manager) undoRun(ctx context.Context, r *Record) {
 
 // readopt goes on with a pod that was ready, if it still is.
 func (m *Manager) readopt(ctx context.Context, r *Record) error {
-	if !m.Namespaces.Pinned(r.Namespaces) {
+	rebooted := r.BootID != m.BootID && r.BootID != "" && m.BootID != ""
+	if rebooted || !m.Namespaces.Pinned(r.Namespaces) {
 		return m.markStopping(ctx, r.ID)
 	}
 	m.watch(r)

@@ -44,6 +44,7 @@ func (m *Manager) Run(ctx context.Context, c *runtimeapi.PodSandboxConfig, handl
 			Config:    c,
 			Requested: handler,
 			CreatedAt: m.Now().UnixNano(),
+			BootID:    m.BootID,
 			State:     Creating,
 		}
 		if err := m.run(ctx, r); err != nil {

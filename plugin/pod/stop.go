@@ -119,7 +119,7 @@ func (m *Manager) release(ctx context.Context, r *Record, membersStopped <-chan 
 	detached := <-networkDetached
 	step("network", detached)
 	if detached == nil {
-		step("namespaces", m.Namespaces.Unpin(ctx, r.ID))
+		step("namespaces", m.Namespaces.Unpin(ctx, r.ID, r.Namespaces))
 	}
 	if waiting {
 		step("stop containers", <-membersStopped)
@@ -136,7 +136,7 @@ func (m *Manager) disconnect(ctx context.Context, r *Record) error {
 	if err := m.detach(ctx, r); err != nil {
 		return err
 	}
-	if err := m.Namespaces.Unpin(ctx, r.ID); err != nil {
+	if err := m.Namespaces.Unpin(ctx, r.ID, r.Namespaces); err != nil {
 		return fmt.Errorf("namespaces: %w", err)
 	}
 	return nil

@@ -4,35 +4,41 @@ package pod
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/containerd/log"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/containerd-lite/containerd-lite/plugin/network"
 )
 
-// releaseStrays gives back what a loss of power has brought back of pods that had
+// ReleaseStrays gives back what a loss of power has brought back of pods that had
 // given it back. A record is on the disk when the call that changed it has returned; a
 // file that was removed before is back if the file system had not got around to
 // writing that down, which takes it seconds. The address of a pod that is gone would be
-// taken for ever.
-func (m *Manager) releaseStrays(ctx context.Context) error {
-	strays, err := m.strays(ctx)
+// taken for ever. What cannot be released stays until the next start.
+func (m *Manager) ReleaseStrays(ctx context.Context, strays []*Record) {
+	var group errgroup.Group
+	group.SetLimit(recoverParallel)
 	for _, r := range strays {
-		if failed := m.releaseStray(ctx, r); failed != nil {
-			err = errors.Join(err, fmt.Errorf("pod %s: %w", r.ID, failed))
-			continue
-		}
-		log.G(ctx).WithField("pod", r.ID).Warn("network or files of a pod that had given them back were there again, as after a loss of power, and are released")
+		group.Go(func() error {
+			logger := log.G(ctx).WithField("pod", r.ID)
+			if err := m.releaseStray(ctx, r); err != nil {
+				logger.WithError(err).Error("network or files of a pod that had given them back are there again and stay until the next start")
+				return nil
+			}
+			logger.Warn("network or files of a pod that had given them back were there again, as after a loss of power, and are released")
+			return nil
+		})
 	}
-	return err
+	_ = group.Wait()
 }
 
-// strays are the pods that should have nothing, and have files or a network: those
-// that are stopped, and those of which there is no record any more.
-func (m *Manager) strays(ctx context.Context) ([]*Record, error) {
+// Strays are the pods that should have nothing, and have files or a network: those
+// that are stopped, and those of which there is no record any more. It is for the time
+// after [Manager.Recover] in which pods neither come nor go.
+func (m *Manager) Strays(ctx context.Context) ([]*Record, error) {
 	ids, err := m.Files.IDs()
 	if err != nil {
 		return nil, fmt.Errorf("pod files: %w", err)

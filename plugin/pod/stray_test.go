@@ -54,9 +54,7 @@ func TestRecoverReleasesStrays(t *testing.T) {
 			}
 			left := f.World.Left()
 
-			if err := newManager(t, f).Recover(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			startWithStrays(t, f)
 			if tc.released {
 				left = slices.DeleteFunc(left, func(what string) bool { return what == "files" || what == "address" })
 			}
@@ -73,21 +71,31 @@ func TestRecoverReleasesStraysLater(t *testing.T) {
 		f := newMachine()
 		f.comesBack("gone", true, "")
 		f.Fail(step, errBroken)
-		if err := newManager(t, f).Recover(t.Context()); err != nil {
-			t.Errorf("%s: Recover = %v", step, err)
-		}
+		startWithStrays(t, f)
 		if !f.Has("files") {
 			t.Errorf("%s failed, and the files are removed", step)
 		}
 		f.Fail(step, nil)
 		f.unpinned = false
-		if err := newManager(t, f).Recover(t.Context()); err != nil {
-			t.Errorf("%s: the next Recover = %v", step, err)
-		}
+		startWithStrays(t, f)
 		if left := f.Left(); len(left) != 0 {
 			t.Errorf("%s: left after the next start: %q", step, left)
 		}
 	}
+}
+
+// startWithStrays is what the daemon does at start.
+func startWithStrays(t *testing.T, f *machine) {
+	t.Helper()
+	m := newManager(t, f)
+	if err := m.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	strays, err := m.Strays(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.ReleaseStrays(t.Context(), strays)
 }
 
 // comesBack is the machine after a loss of power.

@@ -179,7 +179,7 @@ func TestPodNetwork(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := pinner.Unpin(context.Background(), "p"); err != nil {
+		if err := pinner.Unpin(context.Background(), "p", network.Namespaces{}); err != nil {
 			t.Error(err)
 		}
 	})

@@ -218,7 +218,7 @@ func TestPortForwardNetNS(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := pinner.Unpin(context.Background(), "p"); err != nil {
+		if err := pinner.Unpin(context.Background(), "p", network.Namespaces{}); err != nil {
 			t.Error(err)
 		}
 	})
