@@ -39,10 +39,23 @@ func filesComeBack(t *testing.T, b bench) {
 			t.Fatal(err)
 		}
 	}
+	// A CNI plugin whose agent is a pod can take nothing back before the CRI is ready.
+	agent := b.Path("agent-runs")
+	restore, err := b.Network.Replace("tuning", `while [ ! -e `+agent+` ]; do sleep 0.1; done; exec $PLUGIN`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := restore(); err != nil {
+			t.Error(err)
+		}
+	})
 	if err := b.Daemon.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	// The daemon is ready before: CNI plugins may need it.
+	if err := os.WriteFile(agent, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for path := range files {
 		if err := harness.Await(t.Context(), func() error {
 			if _, err := os.Lstat(path); err == nil {
