@@ -195,6 +195,9 @@ func (n *node) startKubelet(ctx context.Context) error {
 	args := append([]string{
 		"--config", file, "--root-dir", n.Path("kubelet", "root"), "--cert-dir", n.Path("kubelet", "pki"),
 		"--hostname-override", nodeName,
+		// For its garbage collection a container that is created and not started yet is a dead one: with the default of one
+		// it removes, once in a while, the container that the new one takes the place of, and how that had ended.
+		"--maximum-dead-containers-per-container", "2",
 	}, n.config.Args...)
 	line := replaced(n.Bench, n.Tool("kubelet"), args...)
 	if err := n.kubelet.Run(line[0], line[1:]...); err != nil {
