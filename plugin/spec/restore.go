@@ -18,10 +18,16 @@ func Restore(current, updated *specs.LinuxResources) (*specs.LinuxResources, err
 	if err != nil {
 		return nil, err
 	}
-	restoreCPU(r, updated.CPU)
-	restoreMemory(r, updated.Memory)
+	if r.CPU == nil {
+		r.CPU = &specs.LinuxCPU{}
+	}
+	if r.Memory == nil {
+		r.Memory = &specs.LinuxMemory{}
+	}
+	restoreCPU(r.CPU, updated.CPU)
+	restoreMemory(r.Memory, updated.Memory)
 	for file := range updated.Unified {
-		if _, found := r.Unified[file]; found {
+		if _, found := r.Unified[file]; found || fieldSets(r, file) {
 			continue
 		}
 		if value, known := noLimit(file); known {
@@ -34,34 +40,45 @@ func Restore(current, updated *specs.LinuxResources) (*specs.LinuxResources, err
 	return r, nil
 }
 
-func restoreCPU(r *specs.LinuxResources, updated *specs.LinuxCPU) {
+func restoreCPU(r, updated *specs.LinuxCPU) {
 	if updated == nil {
 		return
 	}
-	if r.CPU == nil {
-		r.CPU = &specs.LinuxCPU{}
+	if value(r.Quota) == 0 && updated.Quota != nil {
+		r.Quota = new(int64(-1))
 	}
-	if value(r.CPU.Quota) == 0 && updated.Quota != nil {
-		r.CPU.Quota = new(int64(-1))
-	}
-	if value(r.CPU.Shares) == 0 && updated.Shares != nil {
-		r.CPU.Shares = new(uint64(1024))
+	if value(r.Shares) == 0 && updated.Shares != nil {
+		r.Shares = new(uint64(1024))
 	}
 }
 
-func restoreMemory(r *specs.LinuxResources, updated *specs.LinuxMemory) {
+func restoreMemory(r, updated *specs.LinuxMemory) {
 	if updated == nil {
 		return
 	}
-	if r.Memory == nil {
-		r.Memory = &specs.LinuxMemory{}
+	if value(r.Limit) == 0 && updated.Limit != nil {
+		r.Limit = new(int64(-1))
 	}
-	if value(r.Memory.Limit) == 0 && updated.Limit != nil {
-		r.Memory.Limit = new(int64(-1))
+	if value(r.Swap) == 0 && updated.Swap != nil {
+		r.Swap = new(int64(-1))
 	}
-	if value(r.Memory.Swap) == 0 && updated.Swap != nil {
-		r.Memory.Swap = new(int64(-1))
+}
+
+// fieldSets tells whether a field of r, whose CPU and Memory are there, sets a control file, which unified would overwrite.
+func fieldSets(r *specs.LinuxResources, file string) bool {
+	switch file {
+	case "cpu.max":
+		return value(r.CPU.Quota) != 0
+	case "cpu.weight":
+		return value(r.CPU.Shares) != 0
+	case "memory.max":
+		return value(r.Memory.Limit) != 0
+	case "memory.swap.max":
+		return value(r.Memory.Swap) != 0
+	case "pids.max":
+		return r.Pids != nil
 	}
+	return false
 }
 
 // noLimit returns what a control file of cgroup v2 has in a new cgroup, where that is known: cgroup-v2.rst of the kernel.

@@ -18,18 +18,26 @@ func TestRestore(t *testing.T) {
 	free := &specs.LinuxResources{
 		CPU:     &specs.LinuxCPU{Quota: new(int64(-1)), Shares: new(uint64(1024))},
 		Memory:  &specs.LinuxMemory{Limit: new(int64(-1)), Swap: new(int64(-1))},
-		Unified: map[string]string{"memory.high": "max", "memory.low": "0", "cpu.weight": "100", "pids.max": "max"},
+		Unified: map[string]string{"memory.high": "max", "memory.low": "0", "pids.max": "max"},
 	}
 	higher := &specs.LinuxResources{
 		CPU:     &specs.LinuxCPU{Quota: new(int64(2000)), Shares: new(uint64(3)), Cpus: "1"},
 		Memory:  &specs.LinuxMemory{Limit: new(int64(2000)), Swap: new(int64(3000))},
 		Unified: map[string]string{"memory.high": "1900"},
 	}
+	// A file that a field sets is not set by unified, too, which comes last.
+	swapping := &specs.LinuxResources{
+		CPU: &specs.LinuxCPU{}, Memory: limited.Memory,
+		Unified: map[string]string{"memory.swap.max": "10", "memory.max": "1000", "cpu.max": "1 2"},
+	}
+	fixed := &specs.LinuxResources{CPU: &specs.LinuxCPU{}, Memory: limited.Memory}
+	stillFixed := &specs.LinuxResources{CPU: &specs.LinuxCPU{}, Memory: limited.Memory, Unified: map[string]string{"cpu.max": "max"}}
 	for name, c := range map[string]struct{ current, updated, want *specs.LinuxResources }{
 		"from limits to others": {limited, higher, limited},
 		"from none at all":      {nil, limited, free},
 		"from none":             {&specs.LinuxResources{}, limited, free},
 		"to none":               {limited, &specs.LinuxResources{}, limited},
+		"from fields to files":  {fixed, swapping, stillFixed},
 	} {
 		got, err := Restore(c.current, c.updated)
 		if err != nil {

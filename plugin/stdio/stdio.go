@@ -108,7 +108,7 @@ type closed struct{ *piped }
 
 func (closed) Creator() cio.Creator {
 	return func(string) (cio.IO, error) {
-		return nil, fmt.Errorf("the container's streams are closed: %w", errdefs.ErrFailedPrecondition)
+		return nil, fmt.Errorf("the container's streams could not be opened when the daemon started (create it anew): %w", errdefs.ErrFailedPrecondition)
 	}
 }
 
