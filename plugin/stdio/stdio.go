@@ -108,7 +108,7 @@ type closed struct{ *piped }
 
 func (closed) Creator() cio.Creator {
 	return func(string) (cio.IO, error) {
-		return nil, fmt.Errorf("the container's streams could not be opened when the daemon started (create it anew): %w", errdefs.ErrFailedPrecondition)
+		return nil, fmt.Errorf("container streams: not there since the daemon was started again (create the container anew): %w", errdefs.ErrFailedPrecondition)
 	}
 }
 
