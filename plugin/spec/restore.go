@@ -8,6 +8,9 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
+// The kernel's, for a cgroup that nobody has limited; the period is in microseconds.
+const defaultCPUPeriod, defaultCPUShares = 100000, 1024
+
 // Restore returns what takes the limits of a cgroup back from updated, which may be set in part, to current: current itself, and no
 // limit where it has none. Lists of CPUs and memory nodes that current does not have stay: an OCI runtime cannot take them away.
 func Restore(current, updated *specs.LinuxResources) (*specs.LinuxResources, error) {
@@ -47,8 +50,12 @@ func restoreCPU(r, updated *specs.LinuxCPU) {
 	if value(r.Quota) == 0 && updated.Quota != nil {
 		r.Quota = new(int64(-1))
 	}
+	// crun takes no quota away without a period.
+	if value(r.Period) == 0 && (updated.Period != nil || updated.Quota != nil) {
+		r.Period = new(uint64(defaultCPUPeriod))
+	}
 	if value(r.Shares) == 0 && updated.Shares != nil {
-		r.Shares = new(uint64(1024))
+		r.Shares = new(uint64(defaultCPUShares))
 	}
 }
 

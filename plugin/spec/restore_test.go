@@ -11,12 +11,12 @@ import (
 
 func TestRestore(t *testing.T) {
 	limited := &specs.LinuxResources{
-		CPU:     &specs.LinuxCPU{Quota: new(int64(1000)), Shares: new(uint64(2)), Cpus: "0"},
+		CPU:     &specs.LinuxCPU{Quota: new(int64(1000)), Period: new(uint64(5000)), Shares: new(uint64(2)), Cpus: "0"},
 		Memory:  &specs.LinuxMemory{Limit: new(int64(1000)), Swap: new(int64(1000))},
 		Unified: map[string]string{"memory.high": "900", "memory.low": "1", "cpu.weight": "7", "io.max": "8:0 rbps=1", "pids.max": "5"},
 	}
 	free := &specs.LinuxResources{
-		CPU:     &specs.LinuxCPU{Quota: new(int64(-1)), Shares: new(uint64(1024))},
+		CPU:     &specs.LinuxCPU{Quota: new(int64(-1)), Period: new(uint64(100000)), Shares: new(uint64(1024))},
 		Memory:  &specs.LinuxMemory{Limit: new(int64(-1)), Swap: new(int64(-1))},
 		Unified: map[string]string{"memory.high": "max", "memory.low": "0", "pids.max": "max"},
 	}
