@@ -36,8 +36,10 @@ const (
 	initBinary = "containerd-shim-lite-v2"
 	// bundleRootfs is where a shim mounts a root file system, in the bundle.
 	bundleRootfs = "rootfs"
-	// featuresLimit bounds how long a shim may take to tell its features.
-	featuresLimit = 10 * time.Second
+	// featuresLimit bounds how long a shim may take to tell its features. It is for one
+	// that is stuck: while a node boots everything takes long, and features that are not
+	// known are refused by the kubelet until the daemon is started again.
+	featuresLimit = time.Minute
 )
 
 // machine is what this host and the runtimes of its handlers are, in the terms
