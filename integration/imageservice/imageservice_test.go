@@ -46,7 +46,6 @@ func TestImageService(t *testing.T) {
 	}
 }
 
-// bench is a bench with a client.
 type bench struct{ harness.Session }
 
 func newBench(t *testing.T) bench {

@@ -80,7 +80,7 @@ func (s sharing) execute(t *testing.T, p pod, rounds int) {
 	for range execsOnce {
 		running.Go(func() {
 			for range rounds / execsOnce {
-				_, err := s.cri.ExecSync(t.Context(), &runtimeapi.ExecSyncRequest{ContainerId: p.container, Cmd: []string{"true"}})
+				_, err := s.ExecSync(t.Context(), &runtimeapi.ExecSyncRequest{ContainerId: p.container, Cmd: []string{"true"}})
 				if err != nil {
 					t.Error(err)
 					return

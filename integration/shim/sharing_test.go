@@ -34,8 +34,7 @@ func TestSharing(t *testing.T) {
 			if mode.pods == 1000 {
 				options.Sharing = `"node"`
 			}
-			b := harness.StartWith(t, options)
-			s := sharing{b, b.Client(t, image.Busybox), mode.pods}
+			s := sharing{harness.OpenWith(t, options, image.Busybox), mode.pods}
 			for _, test := range []struct {
 				name string
 				run  func(*testing.T, sharing)
@@ -44,7 +43,7 @@ func TestSharing(t *testing.T) {
 				{"shared shim killed", sharedShimKilled},
 				{"many execs", manyExecs},
 			} {
-				b.NoLeaks(t, test.name, func(t *testing.T) { test.run(t, s) })
+				s.NoLeaks(t, test.name, func(t *testing.T) { test.run(t, s) })
 			}
 		})
 	}
@@ -52,8 +51,7 @@ func TestSharing(t *testing.T) {
 
 // sharing is a bench whose shims have a number of pods each.
 type sharing struct {
-	*harness.Bench
-	cri  *harness.CRI
+	harness.Session
 	pods int
 }
 
@@ -77,7 +75,7 @@ func (s sharing) start(t *testing.T, name string, n int) []pod {
 			if p.id == "" {
 				continue
 			}
-			if err := s.cri.RemovePod(harness.After(t), p.id); err != nil {
+			if err := s.RemovePod(harness.After(t), p.id); err != nil {
 				t.Error(err)
 			}
 		}
@@ -91,10 +89,10 @@ func (s sharing) start(t *testing.T, name string, n int) []pod {
 func (s sharing) run(t *testing.T, name string) (p pod, err error) {
 	p.config = s.PodConfig(name)
 	harness.OnHostNetwork(p.config)
-	if p.id, err = s.cri.RunPod(t.Context(), p.config); err != nil {
+	if p.id, err = s.RunPod(t.Context(), p.config); err != nil {
 		return p, err
 	}
-	p.container, err = s.cri.Run(t.Context(), p.id, p.config, harness.ContainerConfig(p.config, "sleep", image.Busybox, "sleep", "1000"))
+	p.container, err = s.Run(t.Context(), p.id, p.config, harness.ContainerConfig(p.config, "sleep", image.Busybox, "sleep", "1000"))
 	return p, err
 }
 
@@ -124,7 +122,7 @@ func podsAtOnce(t *testing.T, s sharing) {
 		t.Errorf("%d shims for %d pods, want %d", len(shims), len(pods), want)
 	}
 	for _, p := range pods {
-		answer, err := s.cri.ExecSync(t.Context(), &runtimeapi.ExecSyncRequest{ContainerId: p.container, Cmd: []string{"hostname"}})
+		answer, err := s.ExecSync(t.Context(), &runtimeapi.ExecSyncRequest{ContainerId: p.container, Cmd: []string{"hostname"}})
 		if err != nil || strings.TrimSpace(string(answer.GetStdout())) == "" {
 			t.Errorf("exec in %s: %v, %v", p.config.Metadata.Name, answer, err)
 		}
@@ -149,7 +147,7 @@ func sharedShimKilled(t *testing.T, s sharing) {
 				s.expectRunning(t, p)
 				continue
 			}
-			status, err := s.cri.AwaitState(t.Context(), p.container, runtimeapi.ContainerState_CONTAINER_EXITED)
+			status, err := s.AwaitState(t.Context(), p.container, runtimeapi.ContainerState_CONTAINER_EXITED)
 			if err != nil || status.ExitCode != s.killed() {
 				t.Errorf("%s: exit code %d, %v, want %d", p.config.Metadata.Name, status.GetExitCode(), err, s.killed())
 			}
@@ -170,7 +168,7 @@ func (s sharing) killed() int32 {
 
 func (s sharing) expectRunning(t *testing.T, p pod) {
 	t.Helper()
-	if _, err := s.cri.ExecSync(t.Context(), &runtimeapi.ExecSyncRequest{ContainerId: p.container, Cmd: []string{"true"}}); err != nil {
+	if _, err := s.ExecSync(t.Context(), &runtimeapi.ExecSyncRequest{ContainerId: p.container, Cmd: []string{"true"}}); err != nil {
 		t.Errorf("%s: %v", p.config.Metadata.Name, err)
 	}
 }

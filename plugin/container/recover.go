@@ -44,9 +44,11 @@ func (m *Manager) Recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	known := make(map[string]bool, len(records))
 	var group errgroup.Group
 	group.SetLimit(recoverParallel)
 	for _, saved := range records {
+		known[saved.ID] = true
 		group.Go(func() error {
 			ctx, cancel := context.WithTimeout(ctx, recoverLimit)
 			defer cancel()
@@ -58,7 +60,7 @@ func (m *Manager) Recover(ctx context.Context) error {
 	}
 	_ = group.Wait()
 	// What is mounted goes before the snapshots under it do.
-	if err := errors.Join(m.removeStray(ctx), m.Containerd.RenewLease(ctx)); err != nil {
+	if err := errors.Join(m.removeStray(ctx, known), m.Containerd.RenewLease(ctx)); err != nil {
 		log.G(ctx).WithError(err).Error("what a crash left of containers stays until the next start")
 	}
 	return nil
@@ -147,14 +149,17 @@ func (m *Manager) openStreams(ctx context.Context, r *Record) stdio.Streams {
 }
 
 // removeStray removes the directories of which containerd has no container: a crash
-// left them in the middle of a create or a remove. Those of the built-in CRI, which
-// has its own in the same place, are its containers'.
-func (m *Manager) removeStray(ctx context.Context) error {
+// left them in the middle of a create or a remove. The built-in CRI has its own in the
+// same place: those of its containers, which are not among the known, stay.
+func (m *Manager) removeStray(ctx context.Context, known map[string]bool) error {
 	ids, err := m.Dirs.ids()
 	errs := []error{err}
 	for _, id := range ids {
-		known, err := m.Containerd.Knows(ctx, id)
-		if err == nil && !known {
+		if known[id] {
+			continue
+		}
+		others, err := m.Containerd.Knows(ctx, id)
+		if err == nil && !others {
 			err = m.Dirs.remove(id)
 		}
 		errs = append(errs, err)

@@ -232,14 +232,15 @@ func (p *Pinner) Unpin(ctx context.Context, id string, known Namespaces) error {
 	if err := errors.Join(validID(id), ctx.Err()); err != nil {
 		return err
 	}
-	var errs []error
+	names := map[string]string{} // by path: mostly the same in both
 	for _, paths := range []Namespaces{known, p.Paths(id)} {
-		_ = paths.each(func(name, path string) error {
-			if err := unpin(path); err != nil {
-				errs = append(errs, fmt.Errorf("unpin %s namespace: %w", name, err))
-			}
-			return nil
-		})
+		_ = paths.each(func(name, path string) error { names[path] = name; return nil })
+	}
+	var errs []error
+	for path, name := range names {
+		if err := unpin(path); err != nil {
+			errs = append(errs, fmt.Errorf("unpin %s namespace: %w", name, err))
+		}
 	}
 	p.tidy(id)
 	return errors.Join(errs...)

@@ -201,7 +201,7 @@ type Deps struct {
 	// CheckShim tells why the shim of a handler cannot be started, if so.
 	CheckShim func(h config.Handler) error
 
-	// BootID differs from boot to boot; "" is not known.
+	// BootID differs from boot to boot.
 	BootID            string
 	NewID             func() string
 	Now               func() time.Time

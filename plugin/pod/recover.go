@@ -85,7 +85,7 @@ func (m *Manager) undoRun(ctx context.Context, r *Record) {
 
 // readopt goes on with a pod that was ready, if it still is.
 func (m *Manager) readopt(ctx context.Context, r *Record) error {
-	rebooted := r.BootID != m.BootID && r.BootID != "" && m.BootID != ""
+	rebooted := r.BootID != "" && r.BootID != m.BootID // older records have none
 	if rebooted || !m.Namespaces.Pinned(r.Namespaces) {
 		return m.markStopping(ctx, r.ID)
 	}
