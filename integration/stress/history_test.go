@@ -143,6 +143,9 @@ func (h *history) answer(what, id, pod string, since stages) {
 
 // ask takes down that somebody is about to remove a pod or container.
 func (h *history) ask(id string) {
+	if id == "" { // no pod is known, and no call made
+		return
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for other, o := range h.objects {
