@@ -23,6 +23,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/containerd/errdefs"
 )
 
 // Names of the streams, as they stand in the log.
@@ -108,12 +110,13 @@ func Open(dir, name string, opts Options) (*Writer, error) {
 // Reopen continues the log in a newly opened file, after the old one was
 // renamed by a log rotation. The new file is open before the old one is left,
 // so no record is lost or cut. On an error the old file stays in use and no
-// new one was made, as the CRI wants.
+// new one was made, as the CRI wants. A log that is closed is
+// errdefs.ErrFailedPrecondition.
 func (w *Writer) Reopen() error {
 	w.reopening.Lock()
 	defer w.reopening.Unlock()
 	if w.closed {
-		return fmt.Errorf("reopen log %s: %w", w.name, os.ErrClosed)
+		return fmt.Errorf("reopen log %s: it is closed: %w", w.name, errdefs.ErrFailedPrecondition)
 	}
 	f, err := openLog(w.dir, w.name)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/containerd/errdefs"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/containerd-lite/containerd-lite/internal/crilog"
@@ -253,8 +254,8 @@ func TestClosed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := w.Reopen(); !errors.Is(err, os.ErrClosed) {
-		t.Errorf("Reopen = %v, want os.ErrClosed", err)
+	if err := w.Reopen(); !errdefs.IsFailedPrecondition(err) {
+		t.Errorf("Reopen = %v, want a failed precondition", err)
 	}
 	write(t, s, "late\n")
 	if records := readRecords(t, path); len(records) != 0 {

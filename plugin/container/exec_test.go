@@ -22,6 +22,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
+	"github.com/containerd-lite/containerd-lite/plugin/stdio"
 )
 
 // Exec makes a process that ends by SIGKILL, or with code 0 when f.Left has no "exec".
@@ -142,6 +143,33 @@ func TestExecInAContainerThatEnds(t *testing.T) {
 	f.task(id).mu.Unlock()
 	if _, err := m.Exec(t.Context(), id, ExecOptions{Command: []string{"true"}}); errdefs.IsFailedPrecondition(err) {
 		t.Errorf("Exec in a container that runs on = %v", err)
+	}
+}
+
+// closedLog are streams whose log is closed.
+type closedLog struct{ stdio.Streams }
+
+func (closedLog) ReopenLog(context.Context) error { return errBroken }
+
+// The same holds for its log.
+func TestReopenLogOfAContainerThatEnds(t *testing.T) {
+	f := newMachine()
+	m := newManager(t, f, t.TempDir())
+	m.patience = 0
+	id := mustStart(t, m, "app")
+	r, err := m.containers.Get(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.live.streams = closedLog{r.live.streams}
+	if err := m.ReopenLog(t.Context(), id); !errors.Is(err, errBroken) || errdefs.IsFailedPrecondition(err) {
+		t.Errorf("log of a container that runs on = %v", err)
+	}
+	f.task(id).mu.Lock()
+	f.task(id).state = containerd.Stopped
+	f.task(id).mu.Unlock()
+	if err := m.ReopenLog(t.Context(), id); !errdefs.IsFailedPrecondition(err) {
+		t.Errorf("log of a container that ends = %v", err)
 	}
 }
 

@@ -5,6 +5,8 @@ package container
 import (
 	"context"
 	"fmt"
+
+	"github.com/containerd/errdefs"
 )
 
 // ReopenLog makes a running container write to a new log file, after the old
@@ -14,10 +16,15 @@ func (m *Manager) ReopenLog(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := r.runningTask(); err != nil {
+	task, err := r.runningTask()
+	if err != nil {
 		return fmt.Errorf("reopen log: %w", err)
 	}
-	if err := r.live.streams.ReopenLog(ctx); err != nil {
+	err = r.live.streams.ReopenLog(ctx)
+	if err != nil && m.hasEnded(ctx, r, task) {
+		err = fmt.Errorf("it has ended: %w (%w)", errdefs.ErrFailedPrecondition, err)
+	}
+	if err != nil {
 		return fmt.Errorf("%s: reopen log: %w", r, err)
 	}
 	return nil
