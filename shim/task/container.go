@@ -69,7 +69,7 @@ type container struct {
 	// Guarded by mu.
 	execs map[string]*process
 	live  int           // execs that are starting or running
-	down  bool          // the init has ended: no exec can start
+	down  bool          // the init has ended or is killed: no exec can start
 	quiet chan struct{} // set while the end of the init waits for live to be 0
 	group *cgroup.Group
 	oom   *cgroup.OOMWatch

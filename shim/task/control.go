@@ -39,6 +39,11 @@ func (c *container) signal(p *process, sig unix.Signal, all bool) error {
 		return err
 	case child == nil:
 		return fmt.Errorf("process not started: %w", errdefs.ErrFailedPrecondition)
+	}
+	if p.isInit() && sig == unix.SIGKILL {
+		c.shutDoor()
+	}
+	switch {
 	case !p.isInit() && sig == unix.SIGKILL:
 		// What an exec has started would hold its output open, and go on for ever.
 		return child.KillGroup()

@@ -17,6 +17,8 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"github.com/containerd-lite/containerd-lite/shim/stdio"
 )
 
 func TestExec(t *testing.T) {
@@ -128,6 +130,56 @@ func TestInitWaitsForStartingExec(t *testing.T) {
 	}
 	_, err = s.client.Exec(t.Context(), s.exec("web", "never", "true"))
 	wantClass(t, err, errdefs.IsFailedPrecondition, "failed precondition")
+}
+
+// An exec that cannot be started because the container ends says so, whatever the runtime says.
+func TestExecWhileInitEnds(t *testing.T) {
+	s := newShim(t)
+	s.run(s.request("web", true, "sleep", "1000"))
+	if _, err := s.client.Exec(t.Context(), s.exec("web", "late", "true")); err != nil {
+		t.Fatal(err)
+	}
+	entered, open := s.root.Gate("exec")
+	started := make(chan error)
+	go func() {
+		_, err := s.client.Start(context.Background(), &taskapi.StartRequest{ID: "web", ExecID: "late"})
+		started <- err
+	}()
+	entered()
+	if _, err := s.client.Kill(t.Context(), &taskapi.KillRequest{ID: "web", Signal: uint32(unix.SIGKILL)}); err != nil {
+		t.Fatal(err)
+	}
+	s.root.Fail("exec", "cannot exec in a paused container")
+	open()
+	err := <-started
+	wantClass(t, err, errdefs.IsFailedPrecondition, "failed precondition")
+	if !strings.Contains(err.Error(), "paused") {
+		t.Errorf("error = %v, want what the runtime said, too", err)
+	}
+	s.events.until(t, "/tasks/exit web 137")
+}
+
+// unkillable is a process whose end has not come yet.
+type unkillable struct{ child }
+
+func (unkillable) Signal(unix.Signal) error { return nil }
+
+// A container that is killed takes no more execs, although its init is still there: with cgroup v1 it may be frozen.
+func TestExecAfterKill(t *testing.T) {
+	c := &container{id: "web", init: newProcess("", stdio.Config{}), setup: setup{ownPids: true}}
+	c.init.state, c.init.child = running, unkillable{}
+	for sig, is := range map[unix.Signal]func(error) bool{
+		unix.SIGTERM: func(err error) bool { return err == nil },
+		unix.SIGKILL: errdefs.IsFailedPrecondition,
+	} {
+		c.down = false
+		if err := c.signal(c.init, sig, false); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.admitExec(newProcess("late", stdio.Config{})); !is(err) {
+			t.Errorf("exec after %s = %v", sig, err)
+		}
+	}
 }
 
 func TestPidsNameExecs(t *testing.T) {

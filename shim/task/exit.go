@@ -53,7 +53,8 @@ func (c *container) firstLook(exit reap.Exit) {
 	}
 }
 
-// shutDoor keeps execs from starting.
+// shutDoor keeps execs from starting. It comes before SIGKILL: who joins a control
+// group that is frozen meanwhile is told that somebody has paused the container.
 func (c *container) shutDoor() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -112,7 +112,7 @@ func (c *container) startExec(ctx context.Context, p *process) (int, error) {
 	child, err := c.launchExec(ctx, p)
 	if err != nil {
 		c.abandonExec(p)
-		return 0, fmt.Errorf("container %s: exec %s: %w", c.id, p.execID, err)
+		return 0, fmt.Errorf("container %s: exec %s: %w", c.id, p.execID, c.explain(err))
 	}
 	if err := c.adoptExec(p, child); err != nil {
 		return 0, err
@@ -128,7 +128,7 @@ func (c *container) admitExec(p *process) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.down {
-		return fmt.Errorf("the init process has ended: %w", errdefs.ErrFailedPrecondition)
+		return fmt.Errorf("the container has ended: %w", errdefs.ErrFailedPrecondition)
 	}
 	if _, err := c.init.state.after(exec); err != nil {
 		return err
@@ -170,6 +170,16 @@ func (c *container) abandonExec(p *process) {
 	p.exit = reap.Exit{Status: reap.StatusUnknown, At: time.Now()}
 	close(p.done)
 	c.leaveLocked()
+}
+
+// explain says of an exec that failed while the container was ending that this is why.
+func (c *container) explain(err error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.down {
+		return err
+	}
+	return fmt.Errorf("the container has ended: %w (%w)", errdefs.ErrFailedPrecondition, err)
 }
 
 // leaveLocked counts an exec as no longer live.

@@ -74,7 +74,7 @@ func beRuntime(args []string) int {
 	return 1
 }
 
-// obey records the command, and fails or waits as the test wants.
+// obey records the command, and waits or fails as the test wants.
 func (v *invocation) obey() error {
 	dir := filepath.Dir(v.root)
 	trace, err := os.OpenFile(filepath.Join(dir, traceFile), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
@@ -83,11 +83,11 @@ func (v *invocation) obey() error {
 	}
 	fmt.Fprintf(trace, "%s %s\n", v.command, v.id)
 	_ = trace.Close()
-	if message, err := os.ReadFile(filepath.Join(dir, "fail-"+v.command)); err == nil {
-		return errors.New(string(message))
-	}
 	if gate, err := os.Open(filepath.Join(dir, "gate-"+v.command)); err == nil {
 		_, _ = io.Copy(io.Discard, gate)
+	}
+	if message, err := os.ReadFile(filepath.Join(dir, "fail-"+v.command)); err == nil {
+		return errors.New(string(message))
 	}
 	return nil
 }
