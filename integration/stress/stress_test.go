@@ -130,9 +130,13 @@ func (r *run) do(duration time.Duration, seed uint64) {
 	group.Wait()
 }
 
-// removeAll removes what is left of the pods, as the kubelet would, and wants the lists to be empty.
+// removeAll removes what is left of the pods, as the kubelet would, and wants the lists to be empty. A run that was
+// given up goes on: it is taken over first.
 func (r *run) removeAll() {
 	c := &caller{run: r, random: rand.New(rand.NewPCG(0, 0)), patient: true}
+	for _, c.place = range r.places {
+		c.runPod()
+	}
 	for _, id := range c.podsOf(nil) {
 		c.stopPod(id)
 		c.removePod(id)
