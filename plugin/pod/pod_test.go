@@ -7,6 +7,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/containerd/errdefs"
 	"github.com/google/go-cmp/cmp"
@@ -182,6 +183,37 @@ func TestRemoveResumes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A removal joins the stop under way: a second DEL would meet a network namespace on its way out.
+func TestRemoveJoinsStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newMachine()
+		m := newManager(t, f)
+		id, err := m.Run(t.Context(), sharedPID("web"), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Forget()
+		goOn := f.Block("unpin")
+		results := make(chan error, 2)
+		go func() { results <- m.Stop(t.Context(), id, fakeMembers{f}) }()
+		synctest.Wait()
+		go func() { results <- m.Remove(t.Context(), id, fakeMembers{f}) }()
+		synctest.Wait()
+		if got := strings.Count(f.Trace(), "detach"); got != 1 {
+			t.Errorf("the network was detached %d times, want once:\n%s", got, f.Trace())
+		}
+		goOn()
+		for range 2 {
+			if err := <-results; err != nil {
+				t.Error(err)
+			}
+		}
+		if left := f.Left(); len(left) != 0 {
+			t.Errorf("left: %v", left)
+		}
+	})
 }
 
 func TestStopAndRemoveAreIdempotent(t *testing.T) {

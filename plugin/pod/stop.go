@@ -17,19 +17,20 @@ import (
 //
 // An equal call under way is joined. The work goes on when ctx ends.
 func (m *Manager) Stop(ctx context.Context, id string, members Members) error {
-	r, err := m.pods.Get(id)
-	if errdefs.IsNotFound(err) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return m.end(ctx, r, "stop", func(ctx context.Context) error { return m.stop(ctx, r.ID, members) })
+	return m.end(ctx, id, members, m.stop)
 }
 
 // Remove stops a pod and removes its containers and its record. A
 // pod that nobody knows is fine.
 func (m *Manager) Remove(ctx context.Context, id string, members Members) error {
+	return m.end(ctx, id, members, m.remove)
+}
+
+// ending is stop or remove.
+type ending func(ctx context.Context, id string, members Members) error
+
+// end ends a pod, if there is one.
+func (m *Manager) end(ctx context.Context, id string, members Members, how ending) error {
 	r, err := m.pods.Get(id)
 	if errdefs.IsNotFound(err) {
 		return nil
@@ -37,28 +38,37 @@ func (m *Manager) Remove(ctx context.Context, id string, members Members) error 
 	if err != nil {
 		return err
 	}
-	return m.end(ctx, r, "remove", func(ctx context.Context) error { return m.remove(ctx, r.ID, members) })
+	if err := how(ctx, r.ID, members); err != nil {
+		return fmt.Errorf("%s: %w", r, err)
+	}
+	return nil
 }
 
-// end runs work on a pod, or joins the same work under way, until ctx ends.
-func (m *Manager) end(ctx context.Context, r *Record, verb string, work func(context.Context) error) error {
-	result := m.ends.DoChan(verb+r.ID, func() (any, error) {
+// stop is joined by a removal, too: a CNI plugin that meets a namespace on its way out fails.
+func (m *Manager) stop(ctx context.Context, id string, members Members) error {
+	return m.join(ctx, "stop", id, func(ctx context.Context) error { return m.stopSteps(ctx, id, members) })
+}
+
+func (m *Manager) remove(ctx context.Context, id string, members Members) error {
+	return m.join(ctx, "remove", id, func(ctx context.Context) error { return m.removeSteps(ctx, id, members) })
+}
+
+// join does work on a pod, or joins the same work under way, until ctx ends.
+func (m *Manager) join(ctx context.Context, verb, id string, work func(context.Context) error) error {
+	result := m.ends.DoChan(verb+id, func() (any, error) {
 		detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopLimit)
 		defer cancel()
 		return nil, work(detached)
 	})
 	select {
 	case done := <-result:
-		if done.Err != nil {
-			return fmt.Errorf("%s: %w", r, done.Err)
-		}
-		return nil
+		return done.Err
 	case <-ctx.Done():
-		return fmt.Errorf("%s: %s goes on: %w", r, verb, ctx.Err())
+		return fmt.Errorf("%s goes on: %w", verb, ctx.Err())
 	}
 }
 
-func (m *Manager) stop(ctx context.Context, id string, members Members) error {
+func (m *Manager) stopSteps(ctx context.Context, id string, members Members) error {
 	r, err := m.pods.Update(ctx, id, func(r *Record) (*Record, error) {
 		if r.State == Stopped {
 			return r, nil
@@ -163,7 +173,7 @@ func (m *Manager) stopTask(ctx context.Context, id string) error {
 	return m.Tasks.Stop(ctx, id)
 }
 
-func (m *Manager) remove(ctx context.Context, id string, members Members) error {
+func (m *Manager) removeSteps(ctx context.Context, id string, members Members) error {
 	r, err := m.pods.Get(id)
 	if errdefs.IsNotFound(err) {
 		return nil // removed by somebody else since
