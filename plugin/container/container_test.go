@@ -77,7 +77,7 @@ func TestLife(t *testing.T) {
 	if diff := cmp.Diff("new task\nstart task\nsave running", f.Trace()); diff != "" {
 		t.Errorf("steps of start (-want +got):\n%s", diff)
 	}
-	if r := record(t, m, id); r.PID != 4242 || !r.running() {
+	if r := record(t, m, id); r.PID != uint32(os.Getpid()) || !r.running() {
 		t.Errorf("record = %+v", r)
 	}
 

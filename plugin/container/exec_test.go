@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os/exec"
 	"slices"
 	"syscall"
 	"testing"
@@ -17,6 +18,7 @@ import (
 	"github.com/containerd/errdefs/pkg/errgrpc"
 	"github.com/google/go-cmp/cmp"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -143,6 +145,39 @@ func TestExecInAContainerThatEnds(t *testing.T) {
 	f.task(id).mu.Unlock()
 	if _, err := m.Exec(t.Context(), id, ExecOptions{Command: []string{"true"}}); errdefs.IsFailedPrecondition(err) {
 		t.Errorf("Exec in a container that runs on = %v", err)
+	}
+}
+
+// The kernel knows of the end of a process before it is reaped, and long before its shim tells.
+func TestIsGone(t *testing.T) {
+	cmd := exec.Command("cat")
+	stdin, err := cmd.StdinPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid := uint32(cmd.Process.Pid)
+	if isGone(pid) {
+		t.Error("a process that runs is gone")
+	}
+	stdin.Close()
+	var info unix.Siginfo
+	if err := unix.Waitid(unix.P_PID, cmd.Process.Pid, &info, unix.WEXITED|unix.WNOWAIT, nil); err != nil {
+		t.Fatal(err)
+	}
+	if !isGone(pid) {
+		t.Error("a process that is not reaped is there")
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if !isGone(pid) {
+		t.Error("a process that is reaped is there")
+	}
+	if isGone(0) {
+		t.Error("what has no process is gone")
 	}
 }
 

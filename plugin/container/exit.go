@@ -4,10 +4,12 @@ package container
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
+	"golang.org/x/sys/unix"
 
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 )
@@ -85,7 +87,8 @@ func waitAgain(ctx context.Context, task runtime.Task) (<-chan runtime.ExitStatu
 func (m *Manager) hasEnded(ctx context.Context, r *Record, task runtime.Task) bool {
 	status, err := task.Status(ctx)
 	if err == nil {
-		return status.Status == runtime.Stopped
+		// A shim holds the news back until the log is complete.
+		return status.Status == runtime.Stopped || isGone(task.Pid())
 	}
 	if errdefs.IsNotFound(err) {
 		return true
@@ -100,6 +103,17 @@ func (m *Manager) hasEnded(ctx context.Context, r *Record, task runtime.Task) bo
 	case <-ctx.Done():
 	}
 	return false
+}
+
+// isGone tells whether a process has ended, reaped or not.
+func isGone(pid uint32) bool {
+	fd, err := unix.PidfdOpen(int(pid), 0)
+	if err != nil {
+		return errors.Is(err, unix.ESRCH)
+	}
+	defer unix.Close(fd)
+	ready, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+	return err == nil && ready > 0
 }
 
 // Announce takes down an exit that containerd has announced. It matters when

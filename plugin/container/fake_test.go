@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 	"syscall"
@@ -225,7 +226,8 @@ func (f *machine) stick(id string) (let func()) {
 	return func() { close(t.stuck) }
 }
 
-func (t *fakeTask) Pid() uint32 { return 4242 }
+// Pid is that of a process which runs.
+func (t *fakeTask) Pid() uint32 { return uint32(os.Getpid()) }
 
 func (t *fakeTask) Start(context.Context) error {
 	err := t.machine.Call("start task")
