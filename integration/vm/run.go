@@ -80,11 +80,15 @@ func (m machine) collect(c Command) (int, error) {
 	return code, nil
 }
 
+// consoleTail is how many lines of the console an error has. A kernel that panics names the reason first, and then
+// the registers and every function on its stack.
+const consoleTail = 80
+
 // fail adds to an error what the guest said last.
 func (m machine) fail(err error, stderr string) error {
 	console, readErr := os.ReadFile(filepath.Join(m.run, consoleFile))
 	if readErr != nil && !errors.Is(readErr, fs.ErrNotExist) {
 		err = errors.Join(err, readErr)
 	}
-	return fmt.Errorf("guest (%s): %w\n%s", m.accel, err, lastLines(stderr+string(console), 30))
+	return fmt.Errorf("guest (%s): %w\n%s", m.accel, err, lastLines(stderr+string(console), consoleTail))
 }
