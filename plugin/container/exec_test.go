@@ -130,9 +130,7 @@ func TestExecInAContainerThatEnds(t *testing.T) {
 	m := newManager(t, f, t.TempDir())
 	id := mustStart(t, m, "app")
 	f.Fail("start exec", errBroken)
-	f.task(id).mu.Lock()
-	f.task(id).state = containerd.Stopped
-	f.task(id).mu.Unlock()
+	f.setState(id, containerd.Stopped)
 	_, err := m.Exec(t.Context(), id, ExecOptions{Command: []string{"true"}})
 	if code := status.Code(errgrpc.ToGRPC(err)); code != codes.FailedPrecondition || !errors.Is(err, errBroken) {
 		t.Errorf("Exec = %v, code %s", err, code)
@@ -140,9 +138,7 @@ func TestExecInAContainerThatEnds(t *testing.T) {
 	if f.Has("exec") {
 		t.Errorf("the exec is left:\n%s", f.Trace())
 	}
-	f.task(id).mu.Lock()
-	f.task(id).state = containerd.Running
-	f.task(id).mu.Unlock()
+	f.setState(id, containerd.Running)
 	if _, err := m.Exec(t.Context(), id, ExecOptions{Command: []string{"true"}}); errdefs.IsFailedPrecondition(err) {
 		t.Errorf("Exec in a container that runs on = %v", err)
 	}
@@ -200,9 +196,7 @@ func TestReopenLogOfAContainerThatEnds(t *testing.T) {
 	if err := m.ReopenLog(t.Context(), id); !errors.Is(err, errBroken) || errdefs.IsFailedPrecondition(err) {
 		t.Errorf("log of a container that runs on = %v", err)
 	}
-	f.task(id).mu.Lock()
-	f.task(id).state = containerd.Stopped
-	f.task(id).mu.Unlock()
+	f.setState(id, containerd.Stopped)
 	if err := m.ReopenLog(t.Context(), id); !errdefs.IsFailedPrecondition(err) {
 		t.Errorf("log of a container that ends = %v", err)
 	}
@@ -219,9 +213,7 @@ func TestUpdateOfAContainerThatEnds(t *testing.T) {
 	if err := m.UpdateResources(t.Context(), id, resources); !errors.Is(err, errBroken) {
 		t.Errorf("update of a container that runs on = %v", err)
 	}
-	f.task(id).mu.Lock()
-	f.task(id).state = containerd.Stopped
-	f.task(id).mu.Unlock()
+	f.setState(id, containerd.Stopped)
 	if err := m.UpdateResources(t.Context(), id, resources); err != nil {
 		t.Errorf("update of a container that ends = %v", err)
 	}

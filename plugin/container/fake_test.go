@@ -226,6 +226,14 @@ func (f *machine) stick(id string) (let func()) {
 	return func() { close(t.stuck) }
 }
 
+// setState makes a task tell of a state that nobody hears of otherwise.
+func (f *machine) setState(id string, state containerd.ProcessStatus) {
+	t := f.task(id)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.state = state
+}
+
 // Pid is that of a process which runs.
 func (t *fakeTask) Pid() uint32 { return uint32(os.Getpid()) }
 

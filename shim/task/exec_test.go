@@ -97,20 +97,27 @@ func TestInitEndsLast(t *testing.T) {
 	}
 }
 
+// beginExec starts an exec and returns when the runtime does. It goes on when open is called, and tells then how it was.
+func (s *shim) beginExec(r *taskapi.ExecProcessRequest) (started <-chan error, open func()) {
+	s.t.Helper()
+	if _, err := s.client.Exec(s.t.Context(), r); err != nil {
+		s.t.Fatal(err)
+	}
+	entered, open := s.root.Gate("exec")
+	result := make(chan error)
+	go func() {
+		_, err := s.client.Start(context.Background(), &taskapi.StartRequest{ID: r.ID, ExecID: r.ExecID})
+		result <- err
+	}()
+	entered()
+	return result, open
+}
+
 // An exec that is being started when the init ends is waited for.
 func TestInitWaitsForStartingExec(t *testing.T) {
 	s := newShim(t)
 	s.run(s.request("web", true, "sleep", "1000"))
-	if _, err := s.client.Exec(t.Context(), s.exec("web", "late", "sh", "-c", "exit 5")); err != nil {
-		t.Fatal(err)
-	}
-	entered, open := s.root.Gate("exec")
-	started := make(chan error)
-	go func() {
-		_, err := s.client.Start(context.Background(), &taskapi.StartRequest{ID: "web", ExecID: "late"})
-		started <- err
-	}()
-	entered()
+	started, open := s.beginExec(s.exec("web", "late", "sh", "-c", "exit 5"))
 	if _, err := s.client.Kill(t.Context(), &taskapi.KillRequest{ID: "web", Signal: uint32(unix.SIGKILL)}); err != nil {
 		t.Fatal(err)
 	}
@@ -136,16 +143,7 @@ func TestInitWaitsForStartingExec(t *testing.T) {
 func TestExecWhileInitEnds(t *testing.T) {
 	s := newShim(t)
 	s.run(s.request("web", true, "sleep", "1000"))
-	if _, err := s.client.Exec(t.Context(), s.exec("web", "late", "true")); err != nil {
-		t.Fatal(err)
-	}
-	entered, open := s.root.Gate("exec")
-	started := make(chan error)
-	go func() {
-		_, err := s.client.Start(context.Background(), &taskapi.StartRequest{ID: "web", ExecID: "late"})
-		started <- err
-	}()
-	entered()
+	started, open := s.beginExec(s.exec("web", "late", "true"))
 	if _, err := s.client.Kill(t.Context(), &taskapi.KillRequest{ID: "web", Signal: uint32(unix.SIGKILL)}); err != nil {
 		t.Fatal(err)
 	}
