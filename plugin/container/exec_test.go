@@ -182,7 +182,7 @@ type closedLog struct{ stdio.Streams }
 
 func (closedLog) ReopenLog(context.Context) error { return errBroken }
 
-// The same holds for its log.
+// Nor is its log to be reopened: it may be closed by then.
 func TestReopenLogOfAContainerThatEnds(t *testing.T) {
 	f := newMachine()
 	m := newManager(t, f, t.TempDir())
