@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/log"
 	"golang.org/x/sync/errgroup"
@@ -42,7 +43,8 @@ type Service struct {
 	observe    func(ctx context.Context, o runtime.Observer) error
 	streams    *stream.Server
 	server     *cri.Server
-	bundles    []string // where containerd keeps them, and their work
+	bundles    []string         // where containerd keeps them, and their work
+	saved      containers.Store // of containerd
 	end        context.CancelFunc
 }
 
@@ -75,7 +77,7 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 	machine := newMachine(ctx, deps, door, facts)
 
 	s.bundles = []string{bundles(deps.StateDir), bundles(deps.RootDir)}
-	s.observe = door.Observe
+	s.observe, s.saved = door.Observe, deps.Client.ContainerService()
 	s.events = event.NewHub(time.Now)
 	s.network = network.New(networkOptions(settings))
 	if s.images, err = image.New(ctx, imageOptions(deps), image.FromClient(deps.Client)); err != nil {
@@ -176,6 +178,9 @@ func (s *Service) recover(ctx context.Context) ([]*pod.Record, error) {
 		if err := runtime.CleanBundles(dir); err != nil {
 			log.G(ctx).WithError(err).Warn("what is left of removed bundles stays")
 		}
+	}
+	if err := runtime.DropRestartLabels(ctx, s.saved); err != nil {
+		return nil, err
 	}
 	s.network.FreeOrphans(ctx)
 	if err := s.pods.Recover(ctx); err != nil {

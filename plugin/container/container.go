@@ -149,7 +149,7 @@ type Containerd interface {
 	Spec(ctx context.Context, id string) (*specs.Spec, error)
 	SaveSpec(ctx context.Context, id string, spec *specs.Spec) error
 	DeleteContainer(ctx context.Context, id string) error
-	Containers(ctx context.Context, filter string) ([]runtime.Record, error)
+	Containers(ctx context.Context) ([]runtime.Record, error)
 	// Knows tells whether anything in containerd has this id, ours or not.
 	Knows(ctx context.Context, id string) (bool, error)
 

@@ -5,7 +5,7 @@ package container
 import (
 	"context"
 	"fmt"
-	"strings"
+	"maps"
 
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/pkg/labels"
@@ -24,12 +24,9 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/stdio"
 )
 
-// Labels by which containerd's users tell our containers.
-const (
-	reservedLabels = "io.cri-containerd"
-	kindLabel      = reservedLabels + ".kind"
-	kindContainer  = "container"
-)
+// maxImageLabels bounds what an image's labels add to its containers, in bytes: `ctr containers ls` gets them in one
+// gRPC message of 16 MiB.
+const maxImageLabels = 64 << 10
 
 // request is a container to be made, with what was looked up for it.
 type request struct {
@@ -231,6 +228,7 @@ func (m *Manager) save(ctx context.Context, req *request, s *specs.Spec) error {
 	}
 	err = m.Containerd.CreateContainer(ctx, runtime.Container{
 		ID:          req.record.ID,
+		Kind:        runtime.KindContainer,
 		Labels:      containerLabels(req.record.Config.GetLabels(), req.image.Spec.Config.Labels),
 		Image:       req.image.Name(),
 		Runtime:     req.handler.Type,
@@ -308,19 +306,20 @@ func mustBeReady(p *pod.Record) error {
 	return nil
 }
 
-// containerLabels are the labels of the container in containerd: those of the
-// image, those of the request, and its kind. An image's label that containerd
-// would not take, or that pretends to be ours, is dropped.
+// containerLabels are the labels of an image that containerd can take, overridden by those of the request. More than
+// maxImageLabels of them are none.
 func containerLabels(asked, ofImage map[string]string) map[string]string {
-	all := make(map[string]string, len(asked)+len(ofImage)+1)
+	all := make(map[string]string, len(asked)+len(ofImage))
+	size := 0
 	for key, value := range ofImage {
-		if labels.Validate(key, value) == nil && !strings.HasPrefix(key, reservedLabels) {
+		if labels.Validate(key, value) == nil {
 			all[key] = value
+			size += len(key) + len(value)
 		}
 	}
-	for key, value := range asked {
-		all[key] = value
+	if size > maxImageLabels {
+		clear(all)
 	}
-	all[kindLabel] = kindContainer
+	maps.Copy(all, asked)
 	return all
 }

@@ -133,7 +133,7 @@ func (f *machine) DeleteContainer(_ context.Context, id string) error {
 	return nil
 }
 
-func (f *machine) Containers(context.Context, string) (records []runtime.Record, err error) {
+func (f *machine) Containers(context.Context) (records []runtime.Record, err error) {
 	f.Lock()
 	defer f.Unlock()
 	for id, data := range f.saved {

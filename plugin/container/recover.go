@@ -40,7 +40,7 @@ const (
 //
 // One container that cannot be recovered never keeps another from it.
 func (m *Manager) Recover(ctx context.Context) error {
-	records, err := m.Containerd.Containers(ctx, fmt.Sprintf("labels.%q==%s", kindLabel, kindContainer))
+	records, err := m.Containerd.Containers(ctx)
 	if err != nil {
 		return err
 	}

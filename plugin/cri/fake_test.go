@@ -116,7 +116,7 @@ type savedContainers struct {
 	list []runtime.Record
 }
 
-func (s savedContainers) Containers(context.Context, string) ([]runtime.Record, error) {
+func (s savedContainers) Containers(context.Context) ([]runtime.Record, error) {
 	return s.list, nil
 }
 

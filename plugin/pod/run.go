@@ -20,12 +20,6 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
 
-// Labels by which containerd's users tell our sandboxes and containers.
-const (
-	kindLabel   = "io.cri-containerd.kind"
-	kindSandbox = "sandbox"
-)
-
 // Run makes a pod and returns its id. An equal call joins or takes over one
 // whose caller has gone (see package retry); another pod with the same
 // metadata is AlreadyExists.
@@ -165,20 +159,12 @@ func needsInit(r *Record, h config.Handler) bool {
 
 // create saves a new record and lets the store know it.
 func (m *Manager) create(ctx context.Context, r *Record, runtimeType string) error {
-	err := m.Records.CreateSandbox(ctx, runtime.Sandbox{ID: r.ID, Labels: sandboxLabels(r), Runtime: runtimeType, Record: r})
+	err := m.Records.CreateSandbox(ctx, runtime.Sandbox{ID: r.ID, Labels: r.Config.GetLabels(), Runtime: runtimeType, Record: r})
 	if err != nil {
 		return fmt.Errorf("save record: %w", err)
 	}
 	created := *r
 	return m.pods.Put(&created)
-}
-
-// sandboxLabels are the labels of the pod in containerd.
-func sandboxLabels(r *Record) map[string]string {
-	labels := map[string]string{}
-	maps.Copy(labels, r.Config.GetLabels())
-	labels[kindLabel] = kindSandbox
-	return labels
 }
 
 // abandon undoes a failed run. What cannot be undone now stays in the record,

@@ -66,7 +66,8 @@ func (t Runner) Start(ctx context.Context, r *Record) (uint32, error) {
 	}
 	err = t.Containerd.CreateContainer(ctx, runtime.Container{
 		ID:      r.ID,
-		Labels:  sandboxLabels(r),
+		Kind:    runtime.KindPod,
+		Labels:  r.Config.GetLabels(),
 		Runtime: handler.Type,
 		Options: options,
 		Spec:    spec,

@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 
 	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/errdefs"
@@ -17,12 +16,13 @@ import (
 // Container is a container as containerd's metadata keeps it.
 type Container struct {
 	ID          string
-	Labels      map[string]string
-	Image       string   // name of the image in containerd; "" for none
-	Runtime     string   // runtime type
-	Options     any      // runtime options, nil for none
-	Snapshotter string   // with Snapshot; "" for a root that the spec names
-	Keeps       []string // keys of more snapshots that live as long as the container
+	Kind        Kind
+	Labels      map[string]string // of an image or a request; the reserved ones are dropped
+	Image       string            // name of the image in containerd; "" for none
+	Runtime     string            // runtime type
+	Options     any               // runtime options, nil for none
+	Snapshotter string            // with Snapshot; "" for a root that the spec names
+	Keeps       []string          // keys of more snapshots that live as long as the container
 	Spec        *specs.Spec
 	Record      any // saved as JSON; nil for none
 	// Sandbox is the pod whose running task's shim the task joins without a
@@ -65,7 +65,7 @@ func (c *Client) CreateContainer(ctx context.Context, ctr Container) error {
 // keeping returns the labels of a container with those by which containerd's
 // garbage collector finds the snapshots that it keeps.
 func keeping(ctr Container) map[string]string {
-	labels := maps.Clone(ctr.Labels)
+	labels := ctr.Kind.labels(ctr.Labels)
 	for i, key := range ctr.Keeps {
 		labels[fmt.Sprintf("containerd.io/gc.ref.snapshot.%s/%d", ctr.Snapshotter, i)] = key
 	}
@@ -141,10 +141,9 @@ func (c *Client) DeleteContainer(ctx context.Context, id string) error {
 	return nil
 }
 
-// Containers returns the records of the containers that match filter and are
-// ours.
-func (c *Client) Containers(ctx context.Context, filter string) ([]Record, error) {
-	list, err := c.containerd.ContainerService().List(ctx, filter)
+// Containers returns the records of the containers of pods that are ours.
+func (c *Client) Containers(ctx context.Context) ([]Record, error) {
+	list, err := c.containerd.ContainerService().List(ctx, KindContainer.filter())
 	if err != nil {
 		return nil, fmt.Errorf("list containers: %w", err)
 	}

@@ -106,12 +106,12 @@ func TestContainerRecordsAndSpecs(t *testing.T) {
 	c, ctx := newClient(t)
 	spec := &specs.Spec{Version: "1.3.0", Process: &specs.Process{Args: []string{"top"}}}
 	err := c.CreateContainer(ctx, Container{
-		ID: "c1", Labels: map[string]string{"kind": "container"}, Runtime: "io.containerd.lite.v2", Spec: spec, Record: note{"made"},
+		ID: "c1", Kind: KindContainer, Runtime: "io.containerd.lite.v2", Spec: spec, Record: note{"made"},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.CreateContainer(ctx, Container{ID: "init", Runtime: "io.containerd.lite.v2", Spec: spec}); err != nil {
+	if err := c.CreateContainer(ctx, Container{ID: "init", Kind: KindPod, Runtime: "io.containerd.lite.v2", Spec: spec}); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.SaveContainer(ctx, "c1", note{"running"}); err != nil {
@@ -128,7 +128,7 @@ func TestContainerRecordsAndSpecs(t *testing.T) {
 	if diff := cmp.Diff(spec, got); diff != "" {
 		t.Errorf("spec (-want +got):\n%s", diff)
 	}
-	records, err := c.Containers(ctx, `labels."kind"==container`)
+	records, err := c.Containers(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,9 +17,9 @@ const sandboxer = "lite"
 // Sandbox is a pod as containerd's sandbox store keeps it.
 type Sandbox struct {
 	ID      string
-	Labels  map[string]string
-	Runtime string // runtime type of the pod's handler
-	Record  any    // saved as JSON
+	Labels  map[string]string // of a request; the reserved ones are dropped
+	Runtime string            // runtime type of the pod's handler
+	Record  any               // saved as JSON
 }
 
 // CreateSandbox saves a new sandbox.
@@ -30,7 +30,7 @@ func (c *Client) CreateSandbox(ctx context.Context, s Sandbox) error {
 	}
 	_, err = c.containerd.SandboxStore().Create(ctx, sandbox.Sandbox{
 		ID:         s.ID,
-		Labels:     s.Labels,
+		Labels:     KindPod.labels(s.Labels),
 		Runtime:    sandbox.RuntimeOpts{Name: s.Runtime},
 		Sandboxer:  sandboxer,
 		Extensions: extensions,

@@ -9,6 +9,8 @@ import (
 	"strconv"
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/plugin/reserved"
 )
 
 // The annotations that runtimes and shims know pods and containers by; the built-in CRI and CRI-O write the same.
@@ -99,10 +101,11 @@ func sizeAnnotations(r *runtimeapi.LinuxContainerResources) map[string]string {
 	}
 }
 
-// allowed returns the annotations whose key matches one of the globs.
+// allowed returns the annotations whose key matches one of the globs and is not reserved: a shim takes
+// io.containerd.runc.v2.group for the tasks that the container may share a process with.
 func allowed(annotations map[string]string, globs []string) map[string]string {
 	passed := make(map[string]string)
-	for key, value := range annotations {
+	for key, value := range reserved.Drop(annotations) {
 		match := func(glob string) bool { ok, _ := path.Match(glob, key); return ok }
 		if slices.ContainsFunc(globs, match) {
 			passed[key] = value
