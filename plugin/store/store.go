@@ -7,13 +7,19 @@
 // for anybody; a writer changes it with [Store.Update], which holds the
 // record's own lock, saves the new value in its durable home first and shows it
 // to readers after. So List and Status never wait for the disk, and what a
-// reader has seen survives a crash. A [Watcher] is told of each change, after
-// readers see it and before the next change to the same record.
+// reader has seen survives a crash.
+//
+// A fact, such as the exit of a process, does not wait for the disk and cannot be
+// refused: [Store.Settle] shows it first and saves it as soon as the home takes it
+// (late.go). The caller must be able to establish the fact again after a crash.
+//
+// A [Watcher] is told of each change, after readers see it and before the next
+// change to the same record.
 //
 // Locking: Store.mu guards the indexes and is never held across I/O;
 // entry.write serialises the writers of one record and may be held while the
-// home writes and while the watcher is told. entry.write is taken before mu,
-// never after.
+// home writes and while the watcher is told. entry.write is taken before mu and
+// before late.mu, never after.
 package store
 
 import (
@@ -55,6 +61,8 @@ type Store[T Record] struct {
 	mu     sync.RWMutex
 	byID   map[string]*entry[T]
 	byName map[string]string // name → id, reserved names included
+
+	late late
 }
 
 // entry is the place of one record. The record is nil while only its name is
@@ -64,6 +72,9 @@ type entry[T Record] struct {
 	name   string
 	record atomic.Pointer[T]
 	gone   bool // set under write when the record was deleted
+	// unsaved is closed when the home has the record that readers see, or when the
+	// record is gone; nil while nothing is to be saved. write guards it.
+	unsaved chan struct{}
 }
 
 // New returns an empty store. kind ("pod", "container") names its records in
@@ -75,6 +86,7 @@ func New[T Record](kind string, saver Saver[T], changed Watcher[T]) *Store[T] {
 		changed: changed,
 		byID:    make(map[string]*entry[T]),
 		byName:  make(map[string]string),
+		late:    newLate(),
 	}
 }
 
@@ -176,45 +188,49 @@ func (s *Store[T]) Select(match func(T) bool) []T {
 // at a time; change must not block.
 func (s *Store[T]) Update(ctx context.Context, id string, change func(T) (T, error)) (T, error) {
 	var none T
-	e := s.entry(id)
-	if e == nil {
-		return none, fmt.Errorf("%s %q: %w", s.kind, id, errdefs.ErrNotFound)
-	}
-	e.write.Lock()
-	defer e.write.Unlock()
-	current := e.record.Load()
-	if current == nil || e.gone {
-		return none, fmt.Errorf("%s %q: %w", s.kind, id, errdefs.ErrNotFound)
-	}
-	next, err := change(*current)
+	e, current, err := s.lock(id)
 	if err != nil {
-		return *current, err
+		return none, err
 	}
-	if next == *current {
+	defer e.write.Unlock()
+	next, err := change(current)
+	if err != nil {
+		return current, err
+	}
+	if next == current {
 		return next, nil
 	}
 	if err := s.saver.Save(ctx, next); err != nil {
-		return *current, fmt.Errorf("%s %s: save record: %w", s.kind, id, err)
+		return current, fmt.Errorf("%s %s: save record: %w", s.kind, id, err)
 	}
+	s.settled(id, e)
 	e.record.Store(&next)
-	s.changed(*current, next)
+	s.changed(current, next)
 	return next, nil
+}
+
+// lock returns the entry of a record that readers see, with its write lock held, and
+// the record. It returns NotFound for an unknown id.
+func (s *Store[T]) lock(id string) (_ *entry[T], current T, err error) {
+	if e := s.entry(id); e != nil {
+		e.write.Lock()
+		if r := e.record.Load(); r != nil && !e.gone {
+			return e, *r, nil
+		}
+		e.write.Unlock()
+	}
+	return nil, current, fmt.Errorf("%s %q: %w", s.kind, id, errdefs.ErrNotFound)
 }
 
 // Hold calls do with a record, which stays as it is until do returns. do must not
 // block. It returns NotFound for an unknown id, else what do returns.
 func (s *Store[T]) Hold(id string, do func(T) error) error {
-	e := s.entry(id)
-	if e == nil {
-		return fmt.Errorf("%s %q: %w", s.kind, id, errdefs.ErrNotFound)
+	e, current, err := s.lock(id)
+	if err != nil {
+		return err
 	}
-	e.write.Lock()
 	defer e.write.Unlock()
-	current := e.record.Load()
-	if current == nil || e.gone {
-		return fmt.Errorf("%s %q: %w", s.kind, id, errdefs.ErrNotFound)
-	}
-	return do(*current)
+	return do(current)
 }
 
 // Forget removes a record, or a reservation, whose durable home is gone, and
@@ -230,6 +246,7 @@ func (s *Store[T]) Forget(id string) {
 		return
 	}
 	e.gone = true
+	s.settled(id, e)
 	s.mu.Lock()
 	delete(s.byID, id)
 	delete(s.byName, e.name)
