@@ -29,7 +29,7 @@ func (m *Manager) Stop(ctx context.Context, id string, grace time.Duration) erro
 	if err != nil {
 		return err
 	}
-	if err := r.live.waitStarted(ctx); err != nil {
+	if err := r.life.waitStarted(ctx); err != nil {
 		return fmt.Errorf("%s: %w", r, err)
 	}
 	if r, err = m.containers.Get(r.ID); errdefs.IsNotFound(err) {
@@ -39,12 +39,12 @@ func (m *Manager) Stop(ctx context.Context, id string, grace time.Duration) erro
 	if task == nil {
 		return m.mustNotRun(r.ID)
 	}
-	m.killAfter(r, task, grace) // before the signal, on which a stuck shim may sit
+	m.killAfter(r, task, grace) // before the signal, whose delivery a stuck shim may hold up
 	if grace > 0 {
-		sendSignal(ctx, r, task, r.StopSignal)
+		sendStopSignal(ctx, r, task)
 	}
 	select {
-	case <-r.live.ended:
+	case <-r.life.ended:
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("%s: wait for its end: %w", r, ctx.Err())
@@ -69,22 +69,34 @@ func (m *Manager) killAfter(r *Record, task runtime.Task, grace time.Duration) {
 		select {
 		case <-m.life.Done():
 			return
-		case <-r.live.ended:
+		case <-r.life.ended:
 			return
 		case <-timer.C:
 		}
-		sendSignal(m.life, r, task, "SIGKILL")
+		_ = sendSignal(m.life, r, task, "SIGKILL")
 	})
 }
 
-func sendSignal(ctx context.Context, r *Record, task runtime.Task, name string) {
+// sendStopSignal sends the container's stop signal, if no earlier call has.
+func sendStopSignal(ctx context.Context, r *Record, task runtime.Task) {
+	claimed, unclaim := r.life.claimSignal(r.StopSignal)
+	if claimed && sendSignal(ctx, r, task, r.StopSignal) != nil {
+		unclaim()
+	}
+}
+
+// sendSignal sends a signal to a container. An error is logged, and is for callers that try again;
+// a container that has ended needs no signal.
+func sendSignal(ctx context.Context, r *Record, task runtime.Task, name string) error {
 	sig, err := signal.ParseSignal(name)
 	if err != nil {
 		sig = syscall.SIGTERM // an image may ask for a signal that does not exist
 	}
 	if err := runtime.Kill(ctx, task, sig); err != nil && !errdefs.IsNotFound(err) {
 		log.G(ctx).WithError(err).WithField("container", r.ID).WithField("signal", name).Warn("signal is not delivered")
+		return err
 	}
+	return nil
 }
 
 // StopAll kills the containers of a pod, all at once, and waits for the last.

@@ -19,7 +19,7 @@ func TestStopSignalsThenKills(t *testing.T) {
 	if err := m.Stop(t.Context(), id, 200*time.Millisecond); err != nil {
 		t.Fatal(err)
 	}
-	<-record(t, m, id).live.reaped
+	<-record(t, m, id).life.reaped
 	if diff := cmp.Diff("kill 15\nkill 9\nsave exited\ndelete task", f.Trace()); diff != "" {
 		t.Errorf("steps (-want +got):\n%s", diff)
 	}
@@ -51,7 +51,7 @@ func TestKillOvertakesASignalThatHangs(t *testing.T) {
 	let := f.Block("kill 15")
 	stopped := make(chan error)
 	go func() { stopped <- m.Stop(context.Background(), id, time.Millisecond) }()
-	<-record(t, m, id).live.ended
+	<-record(t, m, id).life.ended
 	let()
 	if err := <-stopped; err != nil {
 		t.Error(err)
@@ -71,7 +71,7 @@ func TestPodMembersStopSideBySide(t *testing.T) {
 	stopped := make(chan error)
 	go func() { stopped <- m.StopAll(context.Background(), "pod1") }()
 	for _, id := range others {
-		<-record(t, m, id).live.reaped
+		<-record(t, m, id).life.reaped
 	}
 	if !record(t, m, stuck).running() {
 		t.Error("the container that cannot die has died")
@@ -92,5 +92,28 @@ func TestStopGoesOnWithoutItsCaller(t *testing.T) {
 	if err := m.Stop(ctx, id, time.Millisecond); !errors.Is(err, context.Canceled) {
 		t.Errorf("Stop = %v", err)
 	}
-	<-record(t, m, id).live.ended
+	<-record(t, m, id).life.ended
+}
+
+// The stop signal is sent once: programs take a second one as an order to end at once.
+func TestStopSignalIsSentOnce(t *testing.T) {
+	f := newMachine()
+	m := newManager(t, f, t.TempDir())
+	id := mustStart(t, m, "app")
+	f.Forget()
+	f.Fail("kill 15", errBroken)
+	impatient, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, want := range []string{"kill 15", "kill 15\nkill 15", "kill 15\nkill 15"} { // the first is not delivered
+		if err := m.Stop(impatient, id, time.Hour); !errors.Is(err, context.Canceled) {
+			t.Errorf("Stop = %v", err)
+		}
+		if diff := cmp.Diff(want, f.Trace()); diff != "" {
+			t.Errorf("signals (-want +got):\n%s", diff)
+		}
+		f.Fail("kill 15", nil)
+	}
+	if err := m.Stop(t.Context(), id, 0); err != nil {
+		t.Error(err)
+	}
 }
