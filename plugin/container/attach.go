@@ -34,7 +34,7 @@ func (m *Manager) Attach(ctx context.Context, id string, opts AttachOptions) err
 	resized, stopResizing := context.WithCancel(ctx)
 	defer stopResizing()
 	go resize(resized, task, opts.Resize)
-	err = r.live.streams.Attach(ctx, stdio.AttachOptions{
+	err = r.life.streams.Attach(ctx, stdio.AttachOptions{
 		Stdin:  opts.Stdin,
 		Stdout: opts.Stdout,
 		Stderr: opts.Stderr,

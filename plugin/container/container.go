@@ -9,9 +9,9 @@
 //
 // Locking: records change in the store, under the store's lock, which is held
 // for no longer than a write to containerd's metadata. What exists only while
-// the daemon runs (the task, the streams) is in live, guarded by live.mu, which
+// the daemon runs (the task, the streams) is in life, guarded by life.mu, which
 // is never held across a call to a shim. Start and Remove of one container
-// exclude each other through live.begin; Stop waits for a Start under way.
+// exclude each other through life.begin; Stop waits for a Start in progress.
 package container
 
 import (
@@ -54,7 +54,7 @@ type Record struct {
 	Exit       Exit                        `json:"exit"`
 	Applied
 
-	live *live
+	life *life
 }
 
 // Applied is what a container got of what it asked for.
@@ -252,7 +252,8 @@ type Manager struct {
 	patience   time.Duration   // for an exit on its way through containerd
 	life       context.Context // of the goroutines that wait for exits
 	close      context.CancelFunc
-	wait       sync.WaitGroup
+	wait       sync.WaitGroup // those goroutines
+	saver      sync.WaitGroup // the one that saves records late
 }
 
 // New returns a Manager with no containers. ctx is the life of what it does in
@@ -261,6 +262,7 @@ func New(ctx context.Context, deps Deps) *Manager {
 	m := &Manager{Deps: deps, creates: retry.New(createLimit), patience: announceLimit}
 	m.containers = store.New("container", m, m.announce)
 	m.life, m.close = context.WithCancel(ctx)
+	m.saver.Go(func() { m.containers.SaveLate(m.life) })
 	return m
 }
 
@@ -269,8 +271,9 @@ func New(ctx context.Context, deps Deps) *Manager {
 func (m *Manager) Close() {
 	m.close()
 	m.wait.Wait()
+	m.saver.Wait()
 	for _, r := range m.containers.List() {
-		r.live.streams.Release()
+		r.life.streams.Release()
 	}
 }
 
@@ -307,6 +310,14 @@ func uniqueName(c *runtimeapi.ContainerMetadata, p *runtimeapi.PodSandboxMetadat
 	}, "_")
 }
 
-func (m *Manager) update(ctx context.Context, id string, change func(*Record)) (*Record, error) {
-	return m.containers.Update(ctx, id, func(r *Record) (*Record, error) { return r.with(change), nil })
+// settle records a fact about a container, which readers see at once. saved is closed when it
+// would survive a crash. A container that was removed has no more facts.
+func (m *Manager) settle(ctx context.Context, id string, change func(*Record)) (saved <-chan struct{}) {
+	_, saved, err := m.containers.Settle(ctx, id, func(r *Record) *Record { return r.with(change) })
+	if err != nil {
+		removed := make(chan struct{})
+		close(removed)
+		return removed
+	}
+	return saved
 }

@@ -84,7 +84,7 @@ func TestLife(t *testing.T) {
 	f.Forget()
 	r := record(t, m, id)
 	f.task(id).end(7)
-	<-r.live.reaped
+	<-r.life.reaped
 	if diff := cmp.Diff("save exited\ndelete task", f.Trace()); diff != "" {
 		t.Errorf("steps of exit (-want +got):\n%s", diff)
 	}
@@ -221,7 +221,7 @@ func TestBadRequests(t *testing.T) {
 
 // A start that fails leaves an exited container that says why.
 func TestStartFailure(t *testing.T) {
-	for _, step := range []string{"new task", "start task", "save running"} {
+	for _, step := range []string{"new task", "start task"} {
 		t.Run(step, func(t *testing.T) {
 			f := newMachine()
 			m := newManager(t, f, t.TempDir())
@@ -263,7 +263,7 @@ func TestReasons(t *testing.T) {
 		id := mustStart(t, m, "app")
 		r := record(t, m, id)
 		f.task(id).end(tc.code)
-		<-r.live.ended
+		<-r.life.ended
 		if got := record(t, m, id).Exit.Reason; got != tc.want {
 			t.Errorf("code %d, oom %v: %s, want %s", tc.code, tc.oom, got, tc.want)
 		}
@@ -286,7 +286,7 @@ func TestLostShim(t *testing.T) {
 	r := record(t, m, id)
 	m.Announce(runtime.Exit{ID: id, Code: 137, At: time.Unix(200, 0)})
 	loseShim(f.task(id))
-	<-r.live.ended
+	<-r.life.ended
 	if got := record(t, m, id).Exit; got.Reason != ReasonError || got.Code != 137 {
 		t.Errorf("exit = %+v", got)
 	}
@@ -300,7 +300,7 @@ func TestLostShimAndExit(t *testing.T) {
 	id := mustStart(t, m, "app")
 	r := record(t, m, id)
 	loseShim(f.task(id))
-	<-r.live.ended
+	<-r.life.ended
 	if got := record(t, m, id).Exit; got.Reason != ReasonUnknown || got.Code != unknownExitCode {
 		t.Errorf("exit = %+v", got)
 	}

@@ -180,7 +180,7 @@ func (m *Manager) build(ctx context.Context, req *request, u *undo.Stack) (err e
 		return fmt.Errorf("streams: %w", err)
 	}
 	u.Push("streams", func(context.Context) error { return streams.Close() })
-	r.live = newLive(streams)
+	r.life = newLife(streams)
 	u.Push("container", func(ctx context.Context) error { return m.Containerd.DeleteContainer(ctx, r.ID) })
 	return m.save(ctx, req, made.Spec)
 }

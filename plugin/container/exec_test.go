@@ -192,7 +192,7 @@ func TestReopenLogOfAContainerThatEnds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.live.streams = closedLog{r.live.streams}
+	r.life.streams = closedLog{r.life.streams}
 	if err := m.ReopenLog(t.Context(), id); !errors.Is(err, errBroken) || errdefs.IsFailedPrecondition(err) {
 		t.Errorf("log of a container that runs on = %v", err)
 	}

@@ -17,13 +17,13 @@ import (
 // unknownExitCode is the exit code of a container whose real one is lost.
 const unknownExitCode = 255
 
-// watch waits for the exit of a task and takes it down in the record. There is
-// one watch for each running container.
+// watch waits for the exit of a task and records it. There is one watch for each running
+// container.
 func (m *Manager) watch(r *Record, task runtime.Task, exited <-chan runtime.ExitStatus) {
 	m.wait.Go(func() {
 		end := await(m.life, r, task, exited)
 		if end.lost {
-			end = r.live.waitAnnounced(m.life, m.patience)
+			end = r.life.waitAnnounced(m.life, m.patience)
 		}
 		if m.life.Err() == nil {
 			m.exited(m.life, r.ID, task, end)
@@ -97,7 +97,7 @@ func (m *Manager) hasEnded(ctx context.Context, r *Record, task runtime.Task) bo
 	timer := time.NewTimer(m.patience)
 	defer timer.Stop()
 	select {
-	case <-r.live.ended:
+	case <-r.life.ended:
 		return true
 	case <-timer.C:
 	case <-ctx.Done():
@@ -116,44 +116,50 @@ func isGone(pid uint32) bool {
 	return err == nil && ready > 0
 }
 
-// Announce takes down an exit that containerd has announced. It matters when
+// Announce notes an exit that containerd has announced. It matters when
 // the shim is lost: containerd has the exit from the shim's delete command then,
 // and nobody else does.
 func (m *Manager) Announce(e runtime.Exit) {
 	if r, err := m.containers.Get(e.ID); err == nil {
-		r.live.announce(exit{code: e.Code, at: e.At, announced: true})
+		r.life.announce(exit{code: e.Code, at: e.At, announced: true})
 	}
 }
 
-// AnnounceOOM takes down an out-of-memory kill that containerd has announced.
+// AnnounceOOM notes an out-of-memory kill that containerd has announced.
 func (m *Manager) AnnounceOOM(id string) {
 	if r, err := m.containers.Get(id); err == nil {
-		r.live.starved.Store(true)
+		r.life.oomKilled.Store(true)
 	}
 }
 
-// exited is the one path of every exit: the log is written to its end, the
-// record tells it, and the task is deleted.
+// exited is the one path of every exit: the log is written to its end, the exit is recorded, and
+// the task is deleted. The task stays until the exit is saved: until then its shim is the one that
+// knows the exit code after a crash of the daemon.
 func (m *Manager) exited(ctx context.Context, id string, task runtime.Task, end exit) {
 	r, err := m.containers.Get(id)
-	if err != nil || r.Times.Finished != 0 {
+	if err != nil || !r.life.claimExit() {
 		return
 	}
 	oom := m.outOfMemory(ctx, r, task, end)
 
 	drain, cancel := context.WithTimeout(ctx, drainLimit)
-	if err := r.live.streams.Drain(drain); err != nil {
+	if err := r.life.streams.Drain(drain); err != nil {
 		log.G(ctx).WithError(err).WithField("container", id).Warn("output is still open after the container's exit; the log may lack its end")
 	}
 	cancel()
 
-	m.recordExit(ctx, r, end, oom)
-	close(r.live.ended)
+	saved := m.recordExit(ctx, r, end, oom)
+	r.life.end()
+	select {
+	case <-saved:
+	case <-ctx.Done():
+		return
+	}
 	m.reap(ctx, r, task)
-	close(r.live.reaped)
+	r.life.reap()
 }
 
-func (m *Manager) recordExit(ctx context.Context, r *Record, end exit, oom bool) {
+func (m *Manager) recordExit(ctx context.Context, r *Record, end exit, oom bool) (saved <-chan struct{}) {
 	result := Exit{Code: int32(end.code)}
 	finished := end.at.UnixNano()
 	switch {
@@ -167,12 +173,9 @@ func (m *Manager) recordExit(ctx context.Context, r *Record, end exit, oom bool)
 	default:
 		result.Reason = ReasonError
 	}
-	_, err := m.update(ctx, r.ID, func(r *Record) {
+	return m.settle(ctx, r.ID, func(r *Record) {
 		r.PID, r.Times.Finished, r.Exit = 0, finished, result
 	})
-	if err != nil && !errdefs.IsNotFound(err) {
-		log.G(ctx).WithError(err).WithField("container", r.ID).Error("exit is not saved")
-	}
 }
 
 // reap deletes the task of an exited container. What is left is deleted when
@@ -181,12 +184,12 @@ func (m *Manager) reap(ctx context.Context, r *Record, task runtime.Task) {
 	ctx, cancel := context.WithTimeout(ctx, reapLimit)
 	defer cancel()
 	if task == nil {
-		r.live.streams.Close()
+		r.life.streams.Close()
 		return
 	}
 	if _, err := task.Delete(ctx); err != nil && !errdefs.IsNotFound(err) {
 		log.G(ctx).WithError(err).WithField("container", r.ID).Error("task of an exited container is left; removing the container deletes it")
 	}
-	r.live.setTask(nil)
-	r.live.streams.Close()
+	r.life.setTask(nil)
+	r.life.streams.Close()
 }

@@ -20,7 +20,7 @@ func (m *Manager) ReopenLog(ctx context.Context, id string) error {
 	if err != nil {
 		return fmt.Errorf("reopen log: %w", err)
 	}
-	err = r.live.streams.ReopenLog(ctx)
+	err = r.life.streams.ReopenLog(ctx)
 	if err != nil && m.hasEnded(ctx, r, task) {
 		err = fmt.Errorf("it has ended: %w (%w)", errdefs.ErrFailedPrecondition, err)
 	}

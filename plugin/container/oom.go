@@ -25,14 +25,14 @@ func (m *Manager) outOfMemory(ctx context.Context, r *Record, task runtime.Task,
 	if end.lost || end.code == 0 {
 		return false // and no reason to ask
 	}
-	if r.live.starved.Load() || m.askShim(ctx, r, task) {
+	if r.life.oomKilled.Load() || m.askShim(ctx, r, task) {
 		return true
 	}
 	if r.Runtime.OwnLog || end.code != killedCode || end.announced {
 		return false // the lite shim remembers
 	}
-	r.live.waitAnnounced(ctx, m.patience)
-	return r.live.starved.Load()
+	r.life.waitAnnounced(ctx, m.patience)
+	return r.life.oomKilled.Load()
 }
 
 func (m *Manager) askShim(ctx context.Context, r *Record, task runtime.Task) bool {

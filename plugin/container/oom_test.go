@@ -42,7 +42,7 @@ func TestOutOfMemoryWithoutCgroup(t *testing.T) {
 			}
 			r := record(t, m, id)
 			f.task(id).end(tc.code)
-			<-r.live.ended
+			<-r.life.ended
 			if got := record(t, m, id).Exit.Reason; got != tc.want {
 				t.Errorf("reason %s, want %s", got, tc.want)
 			}
@@ -65,7 +65,7 @@ func TestOutOfMemoryIsAwaited(t *testing.T) {
 			m.AnnounceOOM(id)
 		}
 		m.Announce(runtime.Exit{ID: id, Code: 137, At: time.Unix(200, 0)})
-		<-r.live.ended
+		<-r.life.ended
 		if got := record(t, m, id).Exit.Reason; got != want {
 			t.Errorf("reason %s, want %s", got, want)
 		}

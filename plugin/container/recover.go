@@ -74,14 +74,15 @@ func (m *Manager) recover(ctx context.Context, saved runtime.Record) error {
 	if r.ID != saved.ID { // its folders would be another's
 		return fmt.Errorf("the record is that of container %q (ctr -n k8s.io containers rm removes it): %w", r.ID, errdefs.ErrDataLoss)
 	}
-	r.live = newLive(m.openStreams(ctx, r))
+	r.life = newLife(m.openStreams(ctx, r))
 	if err := m.containers.Put(r); err != nil {
 		return err
 	}
 	m.Labels.Reserve(r.SELinux.Process)
 	if r.State() == runtimeapi.ContainerState_CONTAINER_EXITED {
-		close(r.live.ended)
-		close(r.live.reaped)
+		r.life.claimExit()
+		r.life.end()
+		r.life.reap()
 		return m.Containerd.DeleteTask(ctx, r.ID)
 	}
 	task, status, err := findTask(ctx, m.Containerd, r.ID)
@@ -186,8 +187,7 @@ func findTask(ctx context.Context, c Containerd, id string) (runtime.Task, runti
 	return task, status, nil
 }
 
-// reconcile brings the record and the live part of a container in line with
-// its task.
+// reconcile brings the record and the life of a container in line with its task.
 func (m *Manager) reconcile(ctx context.Context, r *Record, task runtime.Task, status runtime.Status) error {
 	ended := exit{code: status.ExitStatus, at: status.ExitTime}
 	if r.State() == runtimeapi.ContainerState_CONTAINER_CREATED {
@@ -198,18 +198,16 @@ func (m *Manager) reconcile(ctx context.Context, r *Record, task runtime.Task, s
 			return m.Containerd.DeleteTask(ctx, r.ID)
 		}
 		started := startedBefore(m.Now(), status)
-		if _, err := m.update(ctx, r.ID, func(r *Record) {
+		m.settle(ctx, r.ID, func(r *Record) {
 			r.PID, r.Times.Started = task.Pid(), started.UnixNano()
-		}); err != nil {
-			return err
-		}
-		r.live.streams.Connect()
+		})
+		r.life.streams.Connect()
 	}
 	if task == nil {
-		m.exited(m.life, r.ID, nil, r.live.heard())
+		m.exited(m.life, r.ID, nil, r.life.heard())
 		return nil
 	}
-	r.live.setTask(task)
+	r.life.setTask(task)
 	if status.Status == runtime.Stopped {
 		m.exited(m.life, r.ID, task, ended)
 		return nil

@@ -51,7 +51,7 @@ func TestRecoveryAsksUntilTheShimAnswers(t *testing.T) {
 	}
 	f.task(r.ID).end(7)
 	answer()
-	<-r.live.reaped
+	<-r.life.reaped
 	if diff := cmp.Diff(Exit{Code: 7, Reason: ReasonError}, record(t, m, r.ID).Exit); diff != "" {
 		t.Errorf("exit (-want +got):\n%s", diff)
 	}
@@ -69,7 +69,7 @@ func TestRecoveryHearsOfAnExitThatOnlyContainerdKnows(t *testing.T) {
 	if err := f.DeleteTask(t.Context(), r.ID); err != nil {
 		t.Fatal(err)
 	}
-	<-r.live.reaped
+	<-r.life.reaped
 	if diff := cmp.Diff(Exit{Code: 137, Reason: ReasonError}, record(t, m, r.ID).Exit); diff != "" {
 		t.Errorf("exit (-want +got):\n%s", diff)
 	}

@@ -46,8 +46,11 @@ func (m *Manager) remove(ctx context.Context, r *Record) error {
 	}
 	defer done()
 	if r.Times.Finished != 0 {
+		if err := m.containers.Flush(ctx, r.ID); err != nil {
+			return err
+		}
 		select {
-		case <-r.live.reaped: // the exit path deletes the task
+		case <-r.life.reaped: // the exit path deletes the task
 		case <-ctx.Done():
 			return fmt.Errorf("wait for its task to be deleted: %w", ctx.Err())
 		}
@@ -55,7 +58,7 @@ func (m *Manager) remove(ctx context.Context, r *Record) error {
 	if err := m.Containerd.DeleteTask(ctx, r.ID); err != nil {
 		return fmt.Errorf("delete task: %w", err)
 	}
-	r.live.streams.Close()
+	r.life.streams.Close()
 	if err := m.removeImageVolumes(ctx, r); err != nil {
 		return err
 	}
@@ -81,7 +84,7 @@ func (m *Manager) claim(ctx context.Context, r *Record) (_ *Record, done func(),
 		}
 		// A start may have come in between. It is waited for, and stopped, too;
 		// there is but one in the life of a container.
-		done, err := r.live.begin(verbRemove)
+		done, err := r.life.begin(verbRemove)
 		if err != nil {
 			continue
 		}

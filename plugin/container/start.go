@@ -25,7 +25,7 @@ func (m *Manager) Start(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	done, err := r.live.begin(verbStart)
+	done, err := r.life.begin(verbStart)
 	if err != nil {
 		return fmt.Errorf("%s: %w", r, err)
 	}
@@ -71,11 +71,11 @@ func (m *Manager) start(ctx context.Context, r *Record) error {
 	if err := m.Pods.AwaitTask(ctx, r.PodID); err != nil {
 		return err
 	}
-	task, err := m.Containerd.NewTask(ctx, r.ID, r.live.streams.Creator(), runtime.TaskOptions{ShimPath: r.Runtime.ShimPath})
+	task, err := m.Containerd.NewTask(ctx, r.ID, r.life.streams.Creator(), runtime.TaskOptions{ShimPath: r.Runtime.ShimPath})
 	if err != nil {
 		return fmt.Errorf("create task: %w", err)
 	}
-	r.live.streams.Connect() // the shim has opened its ends
+	r.life.streams.Connect() // the shim has opened its ends
 	// The wait is there before the start: a process may end before Start
 	// returns.
 	exited, err := task.Wait(m.life)
@@ -86,13 +86,9 @@ func (m *Manager) start(ctx context.Context, r *Record) error {
 	if err := task.Start(ctx); err != nil {
 		return fmt.Errorf("start task: %w", err)
 	}
-	r.live.setTask(task)
-	_, err = m.update(ctx, r.ID, func(r *Record) {
-		r.PID, r.Times.Started = task.Pid(), started
-	})
-	if err != nil {
-		return err
-	}
+	r.life.setTask(task)
+	// If this is not saved before a crash, Recover finds the task and concludes the same.
+	m.settle(ctx, r.ID, func(r *Record) { r.PID, r.Times.Started = task.Pid(), started })
 	m.watch(r, task, exited)
 	return nil
 }
@@ -104,18 +100,18 @@ func (m *Manager) startFailed(ctx context.Context, r *Record, cause error) {
 	if err := m.Containerd.DeleteTask(ctx, r.ID); err != nil {
 		log.G(ctx).WithError(err).WithField("container", r.ID).Error("task of a container that did not start is left; removing the container deletes it")
 	}
+	if !r.life.claimExit() {
+		return
+	}
 	now := m.Now().UnixNano()
-	_, err := m.update(ctx, r.ID, func(r *Record) {
+	m.settle(ctx, r.ID, func(r *Record) {
 		r.PID, r.Times.Started, r.Times.Finished = 0, now, now
 		r.Exit = Exit{Code: startErrorCode, Reason: ReasonStartError, Message: cause.Error()}
 	})
-	if err != nil {
-		log.G(ctx).WithError(err).WithField("container", r.ID).Error("failed start is not saved")
-	}
-	r.live.setTask(nil)
-	r.live.streams.Close()
-	close(r.live.ended)
-	close(r.live.reaped)
+	r.life.setTask(nil)
+	r.life.streams.Close()
+	r.life.end()
+	r.life.reap()
 }
 
 func stateName(r *Record) string {

@@ -31,7 +31,7 @@ func TestShortLifeHasItsTimesInOrder(t *testing.T) {
 	}
 	r := record(t, m, id)
 	f.task(id).end(0)
-	<-r.live.reaped
+	<-r.life.reaped
 	if r = record(t, m, id); r.Times.Started == 0 || r.Times.Finished < r.Times.Started {
 		t.Errorf("times %+v", r.Times)
 	}
@@ -64,7 +64,7 @@ func TestTargetEndsBeforeStart(t *testing.T) {
 	}
 	r := record(t, m, target)
 	f.task(target).end(0)
-	<-r.live.reaped
+	<-r.life.reaped
 	if err := m.Start(t.Context(), id); !errdefs.IsFailedPrecondition(err) {
 		t.Errorf("Start = %v, want FailedPrecondition", err)
 	}

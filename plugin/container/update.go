@@ -30,8 +30,8 @@ func (m *Manager) UpdateResources(ctx context.Context, id string, want *runtimea
 	if want == nil {
 		return fmt.Errorf("%s: update: linux resources are missing: %w", r, errdefs.ErrInvalidArgument)
 	}
-	r.live.updating.Lock()
-	defer r.live.updating.Unlock()
+	r.life.updating.Lock()
+	defer r.life.updating.Unlock()
 	if r, err = m.containers.Get(r.ID); err != nil {
 		return err
 	}
@@ -59,14 +59,14 @@ func (m *Manager) updateResources(ctx context.Context, r *Record, want *runtimea
 		}
 		return err
 	}
-	_, err = m.update(ctx, r.ID, func(r *Record) { r.Resources = spec.Effective(updated).GetLinux() })
-	return err
+	m.settle(ctx, r.ID, func(r *Record) { r.Resources = spec.Effective(updated).GetLinux() })
+	return nil
 }
 
 // applyResources changes the limits of the cgroup, if the container has one.
 func (m *Manager) applyResources(ctx context.Context, r *Record, current, updated *specs.LinuxResources) error {
 	// A start under way may have read the spec before it was changed.
-	if err := r.live.waitStarted(ctx); err != nil {
+	if err := r.life.waitStarted(ctx); err != nil {
 		return err
 	}
 	r, err := m.containers.Get(r.ID)

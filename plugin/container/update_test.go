@@ -49,7 +49,7 @@ func TestUpdateResourcesNotRunning(t *testing.T) {
 	created, exited := mustCreate(t, m, "created"), mustStart(t, m, "exited")
 	r := record(t, m, exited)
 	f.task(exited).end(0)
-	<-r.live.reaped
+	<-r.life.reaped
 	for _, id := range []string{created, exited} {
 		f.Forget()
 		if err := m.UpdateResources(t.Context(), id, &runtimeapi.LinuxContainerResources{CpuShares: 512}); err != nil {
