@@ -186,6 +186,12 @@ func (h Handler) pods() (pods sharing.Pods, err error) {
 	return pods, err
 }
 
+// SharesShim reports whether a shim of the handler may have more than one pod.
+func (h Handler) SharesShim() bool {
+	pods, err := h.pods()
+	return err == nil && pods.Shared()
+}
+
 func (h Handler) isSharing(option string) bool {
 	return h.Type == LiteRuntimeType && strings.EqualFold(option, sharing.Key)
 }
