@@ -31,6 +31,7 @@ type machine struct {
 	saved map[string][]byte
 	exit  chan runtime.ExitStatus
 	shim  error // why there is no shim
+	stuck bool  // the shim does not answer
 	// unpinned is true once the manager has given up the namespaces.
 	unpinned bool
 	// strayFiles and attached are what a loss of power has brought back, by the ids of pods.
@@ -38,6 +39,7 @@ type machine struct {
 	attached   map[string]string
 	labels     int      // how many pods the daemon that runs has given SELinux labels
 	events     []string // that were published, each with the state of the pod
+	published  func(*Record)
 }
 
 // Left is what nobody has given back.
@@ -106,6 +108,9 @@ func (f *machine) Knows(_ context.Context, id string) (bool, error) {
 }
 
 func (f *machine) PublishPod(kind runtimeapi.ContainerEventType, r *Record) {
+	if f.published != nil {
+		f.published(r)
+	}
 	f.Lock()
 	defer f.Unlock()
 	f.events = append(f.events, fmt.Sprintf("%s %s", kind, r.State))
@@ -190,7 +195,40 @@ func (f fakeTasks) Wait(ctx context.Context, _ string) (<-chan runtime.ExitStatu
 	return exited, nil
 }
 
-func (f fakeTasks) Stop(context.Context, string) error { return f.Undoes("stop task", "task") }
+func (f fakeTasks) Stop(ctx context.Context, _ string) error {
+	if f.isStuck() {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return f.Undoes("stop task", "task")
+}
+
+func (f fakeTasks) Answers(ctx context.Context, _ string) error {
+	if f.isStuck() {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return nil
+}
+
+func (f fakeTasks) KillShim(context.Context, string) error {
+	err := f.Undoes("kill shim", "task")
+	f.stick(err != nil)
+	return err
+}
+
+func (f *machine) isStuck() bool {
+	f.Lock()
+	defer f.Unlock()
+	return f.stuck
+}
+
+// stick makes the shim of the pod stuck, or not.
+func (f *machine) stick(stuck bool) {
+	f.Lock()
+	defer f.Unlock()
+	f.stuck = stuck
+}
 
 // loseTask ends the task of a pod, as when its shim is killed.
 func (f *machine) loseTask() {
@@ -200,7 +238,18 @@ func (f *machine) loseTask() {
 
 type fakeMembers struct{ *machine }
 
-func (f fakeMembers) StopAll(context.Context, string) error   { return f.Call("stop containers") }
+// StopAll ends when the shim has ended, if that is stuck.
+func (f fakeMembers) StopAll(ctx context.Context, _ string) error {
+	for f.isStuck() {
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return f.Call("stop containers")
+}
+
 func (f fakeMembers) RemoveAll(context.Context, string) error { return f.Call("remove containers") }
 
 type fakeHandlers struct{}
@@ -209,6 +258,8 @@ func (fakeHandlers) Handler(name string) (string, config.Handler, error) {
 	switch name {
 	case "", "lite":
 		return "lite", config.Handler{Type: "io.containerd.lite.v2"}, nil
+	case "shared":
+		return "shared", config.Handler{Type: "io.containerd.lite.v2", Options: map[string]any{"Sharing": "node"}}, nil
 	case "runc":
 		return "runc", config.Handler{Type: "io.containerd.runc.v2"}, nil
 	}

@@ -5,15 +5,15 @@
 // their containers see. Every pod has a task in containerd, which starts its
 // shim; only where it is an init is there a process behind it.
 //
-// Run is a list of steps with an undo each; Stop and Remove are idempotent and
-// resume whatever an earlier call, or a failed undo, left. The package calls
+// Run is a list of steps, and teardown.go the one list of steps back; Stop and
+// Remove are idempotent and resume whatever an earlier call, or a failed Run, left. The package calls
 // network, runtime and store. It knows nothing of containers: who stops a pod
 // hands in the [Members] to stop.
 //
 // Locking: records change in the store, under the store's lock. The steps of
-// one pod do not overlap: Run is alone because nobody else knows the id yet,
-// and Stop and Remove of one pod join a call under way (Manager.ends). The task
-// of a ready pod belongs to its watch, which Stop ends first. No lock is held
+// one pod do not overlap: Run is alone because its id is known to no caller yet,
+// and Stop and Remove of one pod join a call in progress (Manager.ends). The task
+// of a pod belongs to its watch until the teardown ends that. No lock is held
 // across a step.
 package pod
 
@@ -67,16 +67,17 @@ type Record struct {
 	HasInit    bool                         `json:"has_init,omitempty"` // whether its task is a process; see needsInit
 	PID        uint32                       `json:"init_pid,omitempty"` // of its task
 	SELinux    spec.Labels                  `json:"selinux,omitzero"`
-	Unfinished []string                     `json:"unfinished,omitempty"` // undo steps of a failed Run that failed too
+	Unfinished []string                     `json:"unfinished,omitempty"` // steps of the teardown of a failed Run that failed, too
 }
 
 // Key makes the pod's id and its unique name the keys of its record.
 func (r *Record) Key() (id, name string) { return r.ID, r.Name }
 
 // String is how errors and logs name the pod.
-func (r *Record) String() string {
-	m := r.Config.GetMetadata()
-	return "pod " + m.GetNamespace() + "/" + m.GetName()
+func (r *Record) String() string { return podName(r.Config) }
+
+func podName(c *runtimeapi.PodSandboxConfig) string {
+	return "pod " + c.GetMetadata().GetNamespace() + "/" + c.GetMetadata().GetName()
 }
 
 // SharesPID tells whether the pod's containers share one PID namespace.
@@ -164,6 +165,10 @@ type Tasks interface {
 	// ctx ends. It is NotFound when there is none.
 	Wait(ctx context.Context, id string) (<-chan runtime.ExitStatus, error)
 	Stop(ctx context.Context, id string) error
+	// Answers returns nil if the shim of the task answers before ctx ends, or if there is no task.
+	Answers(ctx context.Context, id string) error
+	// KillShim kills the shim that was started for the task; containerd cleans up after it.
+	KillShim(ctx context.Context, id string) error
 }
 
 // Labels hands out SELinux labels; package host has them.
@@ -211,16 +216,9 @@ type Deps struct {
 
 // Time limits. They bound work whose caller has gone.
 const (
-	runLimit  = 10 * time.Minute // CNI plugins and registries of slow nodes included
-	stopLimit = 5 * time.Minute
-	undoLimit = time.Minute
-
-	// membersGrace is how long the network outlives containers that do not
-	// end: they are killed at once, so one that needs longer is stuck.
-	membersGrace = 10 * time.Second
-	// taskLimit is how long the namespaces of a pod outlive a task that does
-	// not end: its shim is stuck.
-	taskLimit = 10 * time.Second
+	runTimeout  = 10 * time.Minute // CNI plugins and registries of slow nodes included
+	stopTimeout = 5 * time.Minute
+	undoTimeout = time.Minute
 )
 
 // Manager runs pods.
@@ -232,15 +230,18 @@ type Manager struct {
 	watches watches
 	life    context.Context // of the watches
 	close   context.CancelFunc
-	wait    sync.WaitGroup
+	wait    sync.WaitGroup // the watches
+	saver   sync.WaitGroup // what saves records late
+	undoing undoing
 }
 
 // New returns a Manager with no pods. ctx is the life of what it does in the
 // background, with containerd's namespace; [Manager.Close] ends it.
 func New(ctx context.Context, deps Deps) *Manager {
-	m := &Manager{Deps: deps, runs: retry.New(runLimit), watches: watches{byID: map[string]*watch{}}}
+	m := &Manager{Deps: deps, runs: retry.New(runTimeout), watches: watches{byID: map[string]*watch{}}}
 	m.pods = store.New("pod sandbox", m, m.announce)
 	m.life, m.close = context.WithCancel(ctx)
+	m.saver.Go(func() { m.pods.SaveLate(m.life) })
 	return m
 }
 
@@ -248,6 +249,7 @@ func New(ctx context.Context, deps Deps) *Manager {
 func (m *Manager) Close() {
 	m.close()
 	m.wait.Wait()
+	m.saver.Wait()
 }
 
 // Save writes a record to its durable home; package store calls it.

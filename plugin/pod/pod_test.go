@@ -122,7 +122,7 @@ func TestRunUndoesEveryStep(t *testing.T) {
 
 // An undo that fails, too, leaves a pod that can be stopped and removed.
 func TestStopResumesWhatUndoLeft(t *testing.T) {
-	for _, undo := range []string{"detach", "unpin", "remove files", "stop task", "delete record"} {
+	for _, undo := range []string{"detach", "unpin", "remove files", "stop task", "delete record"} { // each step of the teardown
 		t.Run(undo, func(t *testing.T) {
 			f := newMachine()
 			m := newManager(t, f)
@@ -137,9 +137,7 @@ func TestStopResumesWhatUndoLeft(t *testing.T) {
 			}
 			f.Fail(undo, nil)
 			after := newManager(t, f) // also after a restart of the daemon
-			if err := after.Recover(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			recoverAll(t, after)
 			if err := after.Remove(t.Context(), list[0].ID, fakeMembers{f}); err != nil {
 				t.Fatal(err)
 			}
@@ -154,7 +152,7 @@ func TestStopResumesWhatUndoLeft(t *testing.T) {
 // same, and a second call ends it.
 func TestRemoveResumes(t *testing.T) {
 	for _, step := range []string{
-		"stop containers", "detach", "stop task", "unpin", "save stopping", "save stopped",
+		"stop containers", "detach", "stop task", "unpin",
 		"remove containers", "remove files", "delete record",
 	} {
 		t.Run(step, func(t *testing.T) {
@@ -315,9 +313,7 @@ func TestRecover(t *testing.T) {
 			if tc.boot != "" {
 				after.BootID = tc.boot
 			}
-			if err := after.Recover(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			recoverAll(t, after)
 			if tc.gone == "task" {
 				f.Await(t, map[State]string{Stopping: "save stopping", Ready: "stop task\nstart task\nsave ready"}[tc.want])
 				after.Close() // its watch has shown what it saved, then

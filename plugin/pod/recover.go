@@ -11,19 +11,18 @@ import (
 	"github.com/containerd/log"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/containerd-lite/containerd-lite/internal/undo"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 )
 
-// recoverParallel is how many pods are recovered at a time: a CNI plugin that undoes one
-// may have to wait for what does not run yet.
+// recoverParallel is how many pods are recovered, or strays are released, at a time: a CNI plugin
+// may take long.
 const recoverParallel = 16
 
 // Recover loads the pods that containerd knows and compares each with the
 // machine:
 //
 //	record    namespaces  task         → pod
-//	creating  any         any          → undone: its caller never got an id
+//	creating  any         any          → a stray: its caller never got an id
 //	ready     there       alive        → goes on
 //	ready     gone        any          → stopping: the machine was rebooted, as
 //	                                     the boot id says of a pod that has none
@@ -32,8 +31,8 @@ const recoverParallel = 16
 //	stopping  any         any          → stopping, the next Stop resumes
 //	stopped                            → stopped
 //
-// One pod that cannot be recovered never keeps another from it, nor do the CNI plugins
-// that undo one.
+// One pod that cannot be recovered never keeps another from it. No CNI plugin is called: one may
+// need the CRI (see [Manager.ReleaseStrays]).
 func (m *Manager) Recover(ctx context.Context) error {
 	records, err := m.Records.Sandboxes(ctx)
 	if err != nil {
@@ -66,39 +65,29 @@ func (m *Manager) recover(ctx context.Context, saved runtime.Record) error {
 	m.Labels.Reserve(r.SELinux.Process)
 	switch r.State {
 	case Creating:
-		m.undoRun(ctx, r)
-		return nil
+		m.undoing.add(r.Name)
 	case Ready:
-		return m.readopt(ctx, r)
+		m.readopt(ctx, r)
 	}
 	return nil
-}
-
-// undoRun takes back a Run that a crash of the daemon ended.
-func (m *Manager) undoRun(ctx context.Context, r *Record) {
-	var u undo.Stack
-	u.Push("files", func(context.Context) error { return m.Files.Remove(r.ID) })
-	u.Push("network", func(ctx context.Context) error { return m.disconnect(ctx, r) })
-	u.Push("task", func(ctx context.Context) error { return m.Tasks.Stop(ctx, r.ID) })
-	m.abandon(ctx, r, &u)
 }
 
 // readopt goes on with a pod that was ready, if it still is.
-func (m *Manager) readopt(ctx context.Context, r *Record) error {
+func (m *Manager) readopt(ctx context.Context, r *Record) {
 	rebooted := r.BootID != "" && r.BootID != m.BootID // older records have none
 	if rebooted || !m.Namespaces.Pinned(r.Namespaces) {
-		return m.markStopping(ctx, r.ID)
+		m.markStopping(ctx, r.ID)
+		return
 	}
-	m.watch(r)
-	return nil
+	close(m.watch(r).shown)
 }
 
-func (m *Manager) markStopping(ctx context.Context, id string) error {
-	_, err := m.pods.Update(ctx, id, func(r *Record) (*Record, error) {
+// markStopping shows that a pod is not ready any more, unless it is further on its way, or gone.
+func (m *Manager) markStopping(ctx context.Context, id string) {
+	_, _, _ = m.pods.Settle(ctx, id, func(r *Record) *Record { // a pod that is gone needs no mark
 		if r.State != Ready {
-			return r, nil
+			return r
 		}
-		return r.with(func(r *Record) { r.State = Stopping }), nil
+		return r.with(func(r *Record) { r.State = Stopping })
 	})
-	return err
 }

@@ -13,7 +13,6 @@ import (
 	"google.golang.org/protobuf/proto"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
-	"github.com/containerd-lite/containerd-lite/internal/undo"
 	"github.com/containerd-lite/containerd-lite/plugin/config"
 	"github.com/containerd-lite/containerd-lite/plugin/network"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
@@ -32,123 +31,140 @@ func (m *Manager) Run(ctx context.Context, c *runtimeapi.PodSandboxConfig, handl
 		return "", fmt.Errorf("pod sandbox config: %w", err)
 	}
 	return m.runs.Do(ctx, handler+"\x00"+string(request), func(ctx context.Context) (string, error) {
-		r := &Record{
-			ID:        m.NewID(),
-			Name:      name(c.GetMetadata()),
-			Config:    c,
-			Requested: handler,
-			CreatedAt: m.Now().UnixNano(),
-			BootID:    m.BootID,
-			State:     Creating,
+		id, err := m.run(ctx, c, handler)
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", podName(c), err)
 		}
-		if err := m.run(ctx, r); err != nil {
-			return "", fmt.Errorf("%s: %w", r, err)
-		}
-		return r.ID, nil
+		return id, nil
 	})
 }
 
-// run is the list of steps that make a pod. Each step pushes its undo before it
-// is done: half a step is undone, too.
-func (m *Manager) run(ctx context.Context, r *Record) (err error) {
-	name, handler, err := m.Handlers.Handler(r.Requested)
+// run is the list of steps that make a pod. teardown is the way back from each. The record is
+// saved before anything is made, and says where it is going to be, so that nothing is lost track of
+// in a crash. From then on it is frozen: the results of the steps become part of the next record.
+func (m *Manager) run(ctx context.Context, c *runtimeapi.PodSandboxConfig, requested string) (string, error) {
+	r, handler, err := m.draft(c, requested)
 	if err != nil {
-		return err
+		return "", err
 	}
-	r.Handler = name
-	r.HasInit = needsInit(r, handler)
-	if err := m.CheckShim(handler); err != nil {
-		return fmt.Errorf("runtime handler %s: %w", name, err)
-	}
-	if err := network.Check(r.network(), m.pinOptions(r)); err != nil {
-		return err
+	if err := m.undoing.wait(ctx, r.Name); err != nil {
+		return "", err
 	}
 	if err := m.pods.Reserve(r.ID, r.Name); err != nil {
-		return err
+		return "", err
 	}
-	if r.SELinux, err = m.Labels.Labels(r.Config.GetLinux().GetSecurityContext().GetSelinuxOptions(), ""); err != nil {
+	if r.SELinux, err = m.Labels.Labels(c.GetLinux().GetSecurityContext().GetSelinuxOptions(), ""); err != nil {
 		m.pods.Forget(r.ID)
-		return err
+		return "", err
 	}
-	// The record is saved before anything is made, and says where it is going
-	// to be, so that a crash leaves nothing that nobody knows of.
-	r.Namespaces = m.Namespaces.Plan(m.pinOptions(r))
 	if err := m.create(ctx, r, handler.Type); err != nil {
 		m.forget(r)
-		return err
+		return "", err
 	}
-	var u undo.Stack
-	defer func() {
-		if err != nil {
-			m.abandon(ctx, r, &u)
-		}
-	}()
-	u.Push("network", func(ctx context.Context) error { return m.disconnect(ctx, r) })
-	if _, err = m.Namespaces.Pin(ctx, m.pinOptions(r)); err != nil {
-		return fmt.Errorf("namespaces: %w", err)
+	made, err := m.occupy(ctx, r)
+	if err == nil {
+		err = m.show(ctx, r, made)
 	}
-	u.Push("files", func(context.Context) error { return m.Files.Remove(r.ID) })
-	u.Push("task", func(ctx context.Context) error { return m.Tasks.Stop(ctx, r.ID) })
-	if err = m.occupy(ctx, r); err != nil {
-		return err
-	}
-	_, err = m.pods.Update(ctx, r.ID, func(*Record) (*Record, error) {
-		return r.with(func(r *Record) { r.State = Ready }), nil
-	})
 	if err != nil {
-		return err
+		m.abandon(ctx, r)
+		return "", err
 	}
-	u.Keep()
-	m.watch(r)
-	return nil
+	return r.ID, nil
 }
 
-// occupy makes the files of a pod, attaches its namespaces to the network and
-// starts its task. The files come first and go last: where there is anything of a
-// pod after a loss of power, there are they (see stray.go). A holder needs no more
-// than the namespaces: it starts beside the network. Who waits for an init may look at
-// the network in its start, as a virtual machine does.
-func (m *Manager) occupy(ctx context.Context, r *Record) error {
-	if err := m.makeFiles(r); err != nil {
-		return err
+// draft returns the record of a new pod, or why there can be no such pod. It makes nothing.
+func (m *Manager) draft(c *runtimeapi.PodSandboxConfig, requested string) (*Record, config.Handler, error) {
+	resolved, handler, err := m.Handlers.Handler(requested)
+	if err != nil {
+		return nil, handler, err
+	}
+	if err := m.CheckShim(handler); err != nil {
+		return nil, handler, fmt.Errorf("runtime handler %s: %w", resolved, err)
+	}
+	r := &Record{
+		ID:        m.NewID(),
+		Name:      name(c.GetMetadata()),
+		Config:    c,
+		Requested: requested,
+		Handler:   resolved,
+		CreatedAt: m.Now().UnixNano(),
+		BootID:    m.BootID,
+		State:     Creating,
+	}
+	r.HasInit = needsInit(r, handler)
+	r.Namespaces = m.Namespaces.Plan(m.pinOptions(r))
+	return r, handler, network.Check(r.network(), m.pinOptions(r))
+}
+
+// result is what the steps that make a pod found out.
+type result struct {
+	network network.Result
+	pid     uint32 // of the pod's task
+}
+
+// occupy pins the namespaces of a pod, makes its files, attaches it to the network and
+// starts its task. The files come before the network and go last: where anything of a
+// pod is back after a power failure, they are (see stray.go). A holder needs no more
+// than the namespaces: it starts beside the network. An init may look at
+// the network in its start, as a virtual machine does, and starts after it.
+func (m *Manager) occupy(ctx context.Context, r *Record) (made result, err error) {
+	if _, err := m.Namespaces.Pin(ctx, m.pinOptions(r)); err != nil {
+		return made, fmt.Errorf("namespaces: %w", err)
+	}
+	if err := m.Files.Create(r.ID, r.Config); err != nil {
+		return made, fmt.Errorf("pod files: %w", err)
 	}
 	if r.HasInit {
-		if err := m.attach(ctx, r); err != nil {
-			return err
+		if made.network, err = m.attach(ctx, r); err != nil {
+			return made, err
 		}
-		return m.startTask(ctx, r)
+		made.pid, err = m.startTask(ctx, r)
+		return made, err
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return m.attach(ctx, r) })
-	group.Go(func() error { return m.startTask(ctx, r) })
-	return group.Wait()
+	group.Go(func() (err error) { made.network, err = m.attach(ctx, r); return err })
+	group.Go(func() (err error) { made.pid, err = m.startTask(ctx, r); return err })
+	err = group.Wait()
+	return made, err
 }
 
-func (m *Manager) makeFiles(r *Record) error {
-	if err := m.Files.Create(r.ID, r.Config); err != nil {
-		return fmt.Errorf("pod files: %w", err)
-	}
-	return nil
-}
-
-func (m *Manager) attach(ctx context.Context, r *Record) (err error) {
+func (m *Manager) attach(ctx context.Context, r *Record) (network.Result, error) {
 	if r.HostNetwork() {
-		return nil
+		return network.Result{}, nil
 	}
-	if r.Network, err = m.Network.Attach(ctx, r.network()); err != nil {
-		return fmt.Errorf("attach network: %w", err)
+	attached, err := m.Network.Attach(ctx, r.network())
+	if err != nil {
+		return attached, fmt.Errorf("attach network: %w", err)
 	}
-	return nil
+	return attached, nil
 }
 
-func (m *Manager) startTask(ctx context.Context, r *Record) (err error) {
-	if r.PID, err = m.Tasks.Start(ctx, r); err != nil {
-		return fmt.Errorf("pod task: %w", err)
+func (m *Manager) startTask(ctx context.Context, r *Record) (uint32, error) {
+	pid, err := m.Tasks.Start(ctx, r)
+	if err != nil {
+		return 0, fmt.Errorf("pod task: %w", err)
 	}
-	return nil
+	return pid, nil
 }
 
-// needsInit tells whether the task of a pod is a process. One whose containers
+// show makes a pod ready. Its task is watched before any caller can see the pod, and stop it.
+func (m *Manager) show(ctx context.Context, r *Record, made result) error {
+	w := m.watch(r)
+	_, err := m.pods.Update(ctx, r.ID, func(r *Record) (*Record, error) {
+		return r.with(func(r *Record) {
+			r.State, r.Network = Ready, made.network
+			if r.PID == 0 { // else the watch has replaced the task
+				r.PID = made.pid
+			}
+		}), nil
+	})
+	if err == nil {
+		close(w.shown)
+	}
+	return err
+}
+
+// needsInit reports whether the task of a pod is a process. One whose containers
 // share a PID namespace does: the namespace ends with its first process. And so
 // does every pod of another shim than ours: shims expect the container of the
 // pod first, that of a virtual machine boots with it, and that of runc removes
@@ -163,29 +179,25 @@ func (m *Manager) create(ctx context.Context, r *Record, runtimeType string) err
 	if err != nil {
 		return fmt.Errorf("save record: %w", err)
 	}
-	created := *r
-	return m.pods.Put(&created)
+	return m.pods.Put(r)
 }
 
-// abandon undoes a failed run. What cannot be undone now stays in the record,
-// which Stop and Remove then take care of.
-func (m *Manager) abandon(ctx context.Context, r *Record, u *undo.Stack) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoLimit)
+// abandon gives back what a Run that failed has made. What cannot be given back now stays in the
+// record, for Stop and Remove.
+func (m *Manager) abandon(ctx context.Context, r *Record) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 	defer cancel()
-	left, err := u.Run(ctx)
+	left, err := m.tearDown(ctx, r, nil)
 	if err == nil {
 		if err = m.Records.DeleteSandbox(ctx, r.ID); err == nil {
 			m.forget(r)
 			return
 		}
 	}
-	log.G(ctx).WithError(err).WithField("pod", r.ID).Error("a pod that was not made left something behind; stop and remove it")
-	_, err = m.pods.Update(ctx, r.ID, func(*Record) (*Record, error) {
-		return r.with(func(r *Record) { r.State, r.Unfinished = Stopping, left }), nil
+	log.G(ctx).WithError(err).WithField("pod", r.ID).Error("rollback of a failed RunPodSandbox is incomplete; stop and remove the pod")
+	_, _, _ = m.pods.Settle(ctx, r.ID, func(r *Record) *Record { // the record is there: it was not forgotten
+		return r.with(func(r *Record) { r.State, r.Unfinished = Stopping, left })
 	})
-	if err != nil {
-		log.G(ctx).WithError(err).WithField("pod", r.ID).Error("unfinished pod is known only until the next restart")
-	}
 }
 
 // forget ends a record of which nothing is left.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/containerd/log"
 	"golang.org/x/sync/errgroup"
@@ -13,31 +14,32 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/network"
 )
 
-// ReleaseStrays gives back what a loss of power has brought back of pods that had
-// given it back. A record is on the disk when the call that changed it has returned; a
-// file that was removed before is back if the file system had not got around to
-// writing that down, which takes it seconds. The address of a pod that is gone would be
-// taken for ever. What cannot be released stays until the next start.
+// ReleaseStrays tears down pods that crashes left: those whose Run did not end, and removed pods
+// that reappeared after a power failure. A record is on the disk when the call that changed it has
+// returned; a file that was removed is back if the file system had not written that down, which
+// takes it seconds. The address of such a pod would be in use for ever.
+//
+// It is called when the CRI serves, as CNI plugins may need pods that the CRI has to start.
 func (m *Manager) ReleaseStrays(ctx context.Context, strays []*Record) {
 	var group errgroup.Group
 	group.SetLimit(recoverParallel)
 	for _, r := range strays {
 		group.Go(func() error {
-			logger := log.G(ctx).WithField("pod", r.ID)
-			if err := m.releaseStray(ctx, r); err != nil {
-				logger.WithError(err).Error("network or files of a pod that had given them back are there again and stay until the next start")
+			if r.State == Creating {
+				m.abandon(ctx, r)
+				m.undoing.done(r.Name)
 				return nil
 			}
-			logger.Warn("network or files of a pod that had given them back were there again, as after a loss of power, and are released")
+			m.releaseStray(ctx, r)
 			return nil
 		})
 	}
 	_ = group.Wait()
 }
 
-// Strays are the pods that should have nothing, and have files or a network: those
-// that are stopped, and those of which there is no record any more. It is for the time
-// after [Manager.Recover] in which pods neither come nor go.
+// Strays are the pods that should have nothing, and may have files or a network: those whose Run a
+// crash ended, those that are stopped, and those without a record. It is for the time after
+// [Manager.Recover] in which pods neither come nor go.
 func (m *Manager) Strays(ctx context.Context) ([]*Record, error) {
 	ids, err := m.Files.IDs()
 	if err != nil {
@@ -57,7 +59,7 @@ func (m *Manager) Strays(ctx context.Context) ([]*Record, error) {
 	for _, r := range m.pods.List() {
 		records[r.ID] = r
 	}
-	var strays []*Record
+	strays := m.pods.Select(func(r *Record) bool { return r.State == Creating })
 	for _, id := range slices.Compact(ids) {
 		if r, found := records[id]; found {
 			if r.State == Stopped {
@@ -82,11 +84,53 @@ func (m *Manager) planNetwork(id string) network.Namespaces {
 	return m.Namespaces.Plan(network.PinOptions{ID: id, Net: true})
 }
 
-func (m *Manager) releaseStray(ctx context.Context, r *Record) error {
-	ctx, cancel := context.WithTimeout(ctx, undoLimit)
+func (m *Manager) releaseStray(ctx context.Context, r *Record) {
+	ctx, cancel := context.WithTimeout(ctx, undoTimeout)
 	defer cancel()
-	if err := m.disconnect(ctx, r); err != nil {
-		return fmt.Errorf("network: %w", err)
+	logger := log.G(ctx).WithField("pod", r.ID)
+	if _, err := m.tearDown(ctx, r, nil); err != nil {
+		logger.WithError(err).Error("leftover network or files of a removed pod not cleaned up; will retry at next start")
+		return
 	}
-	return m.Files.Remove(r.ID)
+	logger.Warn("cleaned up network or files of a removed pod, which reappeared as after a power failure")
+}
+
+// undoing are the names of pods whose Run a crash ended, until they are torn down. A Run of the same
+// pod waits for that.
+type undoing struct {
+	mu     sync.Mutex
+	byName map[string]chan struct{} // closed when the pod is torn down
+}
+
+func (u *undoing) add(name string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.byName == nil {
+		u.byName = make(map[string]chan struct{})
+	}
+	u.byName[name] = make(chan struct{})
+}
+
+func (u *undoing) done(name string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if over, found := u.byName[name]; found {
+		close(over)
+		delete(u.byName, name)
+	}
+}
+
+func (u *undoing) wait(ctx context.Context, name string) error {
+	u.mu.Lock()
+	over, found := u.byName[name]
+	u.mu.Unlock()
+	if !found {
+		return nil
+	}
+	select {
+	case <-over:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the rollback of a run that a crash ended: %w", ctx.Err())
+	}
 }

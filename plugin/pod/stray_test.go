@@ -3,7 +3,10 @@
 package pod
 
 import (
+	"context"
+	"errors"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -84,10 +87,48 @@ func TestRecoverReleasesStraysLater(t *testing.T) {
 	}
 }
 
+// A pod whose Run a crash ended is torn down when the CRI serves, as CNI plugins may need it. The same
+// pod runs again after that, and not before.
+func TestHalfMadePodIsTornDownWhenTheCRIServes(t *testing.T) {
+	f := newMachine()
+	before := newManager(t, f)
+	t.Cleanup(f.Block("start task"))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, _ = before.Run(ctx, sharedPID("web"), "")
+	f.Await(t, "start task")
+	f.Forget()
+
+	after := newManager(t, f)
+	after.NewID = func() string { return "another" }
+	if err := after.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	strays, err := after.Strays(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if trace := f.Trace(); trace != "" || len(strays) != 1 {
+		t.Errorf("%d strays, and before the CRI serves:\n%s", len(strays), trace)
+	}
+	if _, err := after.Run(ctx, ownPID("web"), ""); !errors.Is(err, context.Canceled) {
+		t.Errorf("Run of the same pod = %v, want it to wait", err)
+	}
+	after.ReleaseStrays(t.Context(), strays)
+	if trace := f.Trace(); !strings.Contains(trace, "detach") {
+		t.Errorf("it is not torn down:\n%s", trace)
+	}
+}
+
 // startWithStrays is what the daemon does at start.
 func startWithStrays(t *testing.T, f *machine) {
 	t.Helper()
-	m := newManager(t, f)
+	recoverAll(t, newManager(t, f))
+}
+
+// recoverAll does with the pods what the daemon does at start.
+func recoverAll(t *testing.T, m *Manager) {
+	t.Helper()
 	if err := m.Recover(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/pkg/cio"
+	"github.com/containerd/errdefs"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/containerd-lite/containerd-lite/plugin/config"
@@ -126,6 +127,18 @@ func (t Runner) Stop(ctx context.Context, id string) error {
 	}
 	return os.RemoveAll(t.root(id))
 }
+
+// Answers returns nil if the shim of a pod's task answers before ctx ends, or if there is no task.
+func (t Runner) Answers(ctx context.Context, id string) error {
+	_, err := t.Containerd.LoadTask(ctx, id, nil)
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+// KillShim kills the shim that was started for a pod's task.
+func (t Runner) KillShim(ctx context.Context, id string) error { return runtime.KillShim(ctx, id) }
 
 func (t Runner) root(id string) string {
 	return filepath.Join(t.StateDir, "sandboxes", id, "init")

@@ -7,10 +7,48 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 )
 
+// The task of a pod is watched before anybody can stop the pod: a watch that came later would
+// restart the task of a pod that is stopped.
+func TestTaskIsWatchedBeforeThePodIsShown(t *testing.T) {
+	f := newMachine()
+	m := newManager(t, f)
+	watched := false
+	f.published = func(r *Record) { watched = m.watches.get(r.ID) != nil }
+	if _, err := m.Run(t.Context(), ownPID("web"), ""); err != nil {
+		t.Fatal(err)
+	}
+	if !watched {
+		t.Error("the pod is shown without a watch of its task")
+	}
+}
+
+// An init that ends before its pod is shown leaves a pod that is not ready.
+func TestInitEndsBeforeThePodIsShown(t *testing.T) {
+	f := newMachine()
+	m := newManager(t, f)
+	shown := f.Block("save ready")
+	ended := make(chan error)
+	go func() {
+		_, err := m.Run(context.Background(), sharedPID("web"), "")
+		ended <- err
+	}()
+	f.Await(t, "save ready")
+	f.loseTask()
+	shown()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	m.wait.Wait()
+	if r := m.List()[0]; r.State != Stopping {
+		t.Errorf("the pod is %s", r.State)
+	}
+}
+
 // A holder holds nothing: the pod goes on with another one.
-func TestHolderIsStartedAnew(t *testing.T) {
+func TestHolderIsRestarted(t *testing.T) {
 	f := newMachine()
 	m := newManager(t, f)
 	id, err := m.Run(t.Context(), ownPID("web"), "")
@@ -43,6 +81,23 @@ func TestHolderIsStartedAnew(t *testing.T) {
 	}
 	if left := f.Left(); len(left) != 0 {
 		t.Errorf("left: %v", left)
+	}
+}
+
+// A pod may live for years: only restarts that follow each other quickly count.
+func TestRestartsAreCountedByTheirRate(t *testing.T) {
+	w, now := &watch{}, time.Unix(100, 0)
+	for range 10 * restarts {
+		if !w.mayRestart(now) {
+			t.Fatal("a restart is refused")
+		}
+		now = now.Add(restartPeriod / restarts)
+	}
+	for range restarts - 1 {
+		w.mayRestart(now)
+	}
+	if w.mayRestart(now) {
+		t.Errorf("more than %d restarts in %s", restarts, restartPeriod)
 	}
 }
 
@@ -80,7 +135,7 @@ func TestHolderIsNotStartedForEver(t *testing.T) {
 	}
 }
 
-// Stop does not wait for a start that is under way, and nothing of it is left.
+// Stop does not wait for a restart in progress, and nothing of it is left.
 func TestStopEndsARestart(t *testing.T) {
 	f := newMachine()
 	m := newManager(t, f)

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pod
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// A shim that does not answer, as after SIGSTOP, is killed when its pod is to go. The pod goes within
+// ten seconds, and the network does not wait that long.
+func TestStuckShimIsKilled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newMachine()
+		m := newManager(t, f)
+		id, err := m.Run(t.Context(), ownPID("web"), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.stick(true)
+		f.Forget()
+		start := time.Now()
+		if err := m.Remove(t.Context(), id, fakeMembers{f}); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(start); took > 10*time.Second {
+			t.Errorf("the removal took %s", took)
+		}
+		if !strings.Contains(f.Trace(), "kill shim") {
+			t.Errorf("the shim was not killed:\n%s", f.Trace())
+		}
+		if left := f.Left(); len(left) != 0 {
+			t.Errorf("left: %v", left)
+		}
+		m.Close()
+	})
+}
+
+// So is that of a pod without containers.
+func TestStuckShimOfAnEmptyPodIsKilled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newMachine()
+		m := newManager(t, f)
+		id, err := m.Run(t.Context(), ownPID("web"), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.stick(true)
+		if err := m.stopTask(t.Context(), m.List()[0]); err != nil {
+			t.Errorf("stop of the task: %v", err)
+		}
+		f.Lose("task")
+		if err := m.Remove(t.Context(), id, fakeMembers{f}); err != nil {
+			t.Fatal(err)
+		}
+		m.Close()
+	})
+}
+
+// A shim that other pods may have is not killed: the pod stays, and what does not need the shim is
+// given back.
+func TestStuckSharedShimIsNotKilled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newMachine()
+		m := newManager(t, f)
+		id, err := m.Run(t.Context(), ownPID("web"), "shared")
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.stick(true)
+		f.Forget()
+		if err := m.Stop(t.Context(), id, fakeMembers{f}); err == nil {
+			t.Error("the stop of a pod whose shim is stuck succeeded")
+		}
+		if strings.Contains(f.Trace(), "kill shim") || f.Has("address") || f.Has("namespaces") || !f.Has("files") {
+			t.Errorf("left: %v\n%s", f.Left(), f.Trace())
+		}
+		f.stick(false)
+		if err := m.Remove(t.Context(), id, fakeMembers{f}); err != nil {
+			t.Fatal(err)
+		}
+		if left := f.Left(); len(left) != 0 {
+			t.Errorf("left: %v", left)
+		}
+		m.Close()
+	})
+}
+
+// The files of a pod go last, whoever tears it down: a pod that a power failure brings back is found
+// by them.
+func TestFilesGoLast(t *testing.T) {
+	for _, step := range []string{"detach", "unpin", "stop task"} {
+		for name, tearDown := range map[string]func(*Manager, *machine){
+			"failed run": func(m *Manager, f *machine) { f.Fail("save ready", errBroken) },
+			"stop":       func(*Manager, *machine) {},
+		} {
+			f := newMachine()
+			m := newManager(t, f)
+			f.Fail(step, errBroken)
+			tearDown(m, f)
+			if id, err := m.Run(t.Context(), sharedPID("web"), ""); err == nil {
+				if err := m.Stop(t.Context(), id, fakeMembers{f}); !errors.Is(err, errBroken) {
+					t.Errorf("Stop = %v", err)
+				}
+			}
+			if !f.Has("files") {
+				t.Errorf("%s: %s failed, and the files are removed:\n%s", name, step, f.Trace())
+			}
+		}
+	}
+}
+
+// A failed ADD is undone once.
+func TestFailedAttachIsDetachedOnce(t *testing.T) {
+	f := newMachine()
+	m := newManager(t, f)
+	f.Fail("attach /ns/net", errBroken)
+	if _, err := m.Run(t.Context(), sharedPID("web"), ""); !errors.Is(err, errBroken) {
+		t.Fatalf("Run = %v", err)
+	}
+	want := "create record\npin ipc net uts\nmake files\nattach /ns/net\ndetach\nunpin\nremove files\ndelete record"
+	got := strings.Replace(f.Trace(), "stop task\n", "", 1) // beside the network
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("steps (-want +got):\n%s", diff)
+	}
+}
+
+// While the records of pods cannot be saved, a pod is stopped all the same.
+func TestStopWhileNothingCanBeSaved(t *testing.T) {
+	f := newMachine()
+	m := newManager(t, f)
+	id, err := m.Run(t.Context(), ownPID("web"), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	unsavable := []string{"save stopping", "save stopped", "delete record"}
+	for _, step := range unsavable {
+		f.Fail(step, errBroken)
+	}
+	if err := m.Stop(t.Context(), id, fakeMembers{f}); err != nil {
+		t.Errorf("Stop: %v", err)
+	}
+	if r, err := m.Get(id); err != nil || r.State != Stopped {
+		t.Errorf("pod = %+v, %v, want one that is stopped", r, err)
+	}
+	if err := m.Remove(t.Context(), id, fakeMembers{f}); !errors.Is(err, errBroken) {
+		t.Errorf("Remove = %v, want the cause", err)
+	}
+	for _, step := range unsavable {
+		f.Fail(step, nil)
+	}
+	if err := m.pods.Flush(t.Context(), id); err != nil {
+		t.Errorf("the state is still not saved: %v", err)
+	}
+	if err := m.Remove(t.Context(), id, fakeMembers{f}); err != nil {
+		t.Fatal(err)
+	}
+	if left := f.Left(); len(left) != 0 {
+		t.Errorf("left: %v", left)
+	}
+}
