@@ -249,6 +249,7 @@ type Manager struct {
 	containers *store.Store[*Record]
 	creates    *retry.Group
 	removes    singleflight.Group
+	outputs    *outputPool     // of ExecSync calls
 	patience   time.Duration   // for an exit on its way through containerd
 	life       context.Context // of the goroutines that wait for exits
 	close      context.CancelFunc
@@ -259,7 +260,7 @@ type Manager struct {
 // New returns a Manager with no containers. ctx is the life of what it does in
 // the background, with containerd's namespace; [Manager.Close] ends it.
 func New(ctx context.Context, deps Deps) *Manager {
-	m := &Manager{Deps: deps, creates: retry.New(createLimit), patience: announceLimit}
+	m := &Manager{Deps: deps, creates: retry.New(createLimit), outputs: newOutputPool(), patience: announceLimit}
 	m.containers = store.New("container", m, m.announce)
 	m.life, m.close = context.WithCancel(ctx)
 	m.saver.Go(func() { m.containers.SaveLate(m.life) })

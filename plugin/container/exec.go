@@ -19,16 +19,14 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
 
-// maxExecOutput bounds what ExecSync keeps of both streams, in bytes; the rest is
-// read and dropped. A probe that prints for ever must not take the node's memory
-// (CVE-2022-31030). The CRI says 16 MB for each; the kubelet takes no message
-// above 16 MiB, and would get an error instead of the exit code.
-const maxExecOutput = 16_000_000
-
 // execDrain is how long an exec's streams are read on without result after its
 // process has ended, where drain_exec_sync_io_timeout does not say: a child that it
 // left behind can hold them open for ever.
 const execDrain = 2 * time.Second
+
+// maxExecDrain bounds how long the streams of an ExecSync are read after its process has ended, also
+// when a child that it left behind goes on writing (CVE-2026-53495).
+const maxExecDrain = 10 * time.Second
 
 // execStart bounds the start of a command.
 const execStart = time.Minute
@@ -57,44 +55,46 @@ type Result struct {
 }
 
 // ExecSync runs a command and returns its result. timeout 0 is none; a command
-// that takes longer is killed and the error is DeadlineExceeded.
-func (m *Manager) ExecSync(ctx context.Context, id string, command []string, timeout time.Duration) (Result, error) {
+// that takes longer is killed and the error is DeadlineExceeded. Of a command that ended in time the
+// result is what has come of its output by the timeout. Processes that it left behind go on.
+func (m *Manager) ExecSync(ctx context.Context, id string, args []string, timeout time.Duration) (Result, error) {
 	if timeout > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, timeout, fmt.Errorf("command %q took longer than %s: %w", command[:min(1, len(command))], timeout, context.DeadlineExceeded))
+		ctx, cancel = context.WithTimeoutCause(ctx, timeout, fmt.Errorf("command %q took longer than %s: %w", args[:min(1, len(args))], timeout, context.DeadlineExceeded))
 		defer cancel()
 	}
-	var out, errOut limitedBuffer
-	code, err := m.Exec(ctx, id, ExecOptions{Command: command, Stdout: &out, Stderr: &errOut})
+	output := newExecOutput(m.outputs)
+	defer output.release()
+	code, err := m.run(ctx, id, command{
+		ExecOptions: ExecOptions{Command: args, Stdout: output.stdout, Stderr: output.stderr},
+		maxDrain:    maxExecDrain,
+	})
 	if err != nil {
 		return Result{}, err
 	}
-	stdout, stderr := fit(out.bytes(), errOut.bytes())
+	stdout, stderr := output.result()
 	return Result{Stdout: stdout, Stderr: stderr, Code: code}, nil
-}
-
-// fit cuts two streams to what fits into one answer.
-func fit(stdout, stderr []byte) ([]byte, []byte) {
-	forStderr := max(maxExecOutput/2, maxExecOutput-len(stdout))
-	stderr = stderr[:min(len(stderr), forStderr)]
-	return stdout[:min(len(stdout), maxExecOutput-len(stderr))], stderr
 }
 
 // Exec runs a command in a running container, connected to the streams of opts,
 // and returns its exit code. When ctx ends first the command is killed.
 func (m *Manager) Exec(ctx context.Context, id string, opts ExecOptions) (uint32, error) {
+	return m.run(ctx, id, command{ExecOptions: opts})
+}
+
+func (m *Manager) run(ctx context.Context, id string, c command) (uint32, error) {
 	r, err := m.containers.Get(id)
 	if err != nil {
 		return 0, err
 	}
-	if err := spec.CheckCommand(opts.Command); err != nil {
+	if err := spec.CheckCommand(c.Command); err != nil {
 		return 0, fmt.Errorf("%s: exec: %w", r, err)
 	}
 	task, err := r.runningTask()
 	if err != nil {
 		return 0, fmt.Errorf("exec: %w", err)
 	}
-	c := command{ExecOptions: opts, containerd: m.Containerd, record: r, pipes: m.Dirs.io(r.ID), drain: cmp.Or(m.ExecDrain, execDrain)}
+	c.containerd, c.record, c.pipes, c.idle = m.Containerd, r, m.Dirs.io(r.ID), cmp.Or(m.ExecDrain, execDrain)
 	code, err := m.exec(ctx, c, task)
 	if err != nil && ctx.Err() == nil && m.hasEnded(ctx, r, task) {
 		err = fmt.Errorf("it has ended: %w (%w)", errdefs.ErrFailedPrecondition, err)
@@ -141,15 +141,17 @@ type command struct {
 	ExecOptions
 	containerd Containerd
 	record     *Record
-	pipes      string // directory
-	drain      time.Duration
+	pipes      string        // directory
+	idle       time.Duration // for the streams, after the exit
+	maxDrain   time.Duration // for them, in all; 0 is no limit
 }
 
 // process is a command that runs.
 type process struct {
 	runtime.Process
-	exited <-chan runtime.ExitStatus
-	stdin  *closingReader
+	exited  <-chan runtime.ExitStatus
+	stdin   *closingReader
+	streams *execIO
 }
 
 // begin starts the command. life is that of the wait for its exit.
@@ -161,7 +163,7 @@ func (c command) begin(life context.Context, task runtime.Task, execID string) (
 		return process{}, err
 	}
 	p := process{stdin: &closingReader{Reader: c.Stdin}}
-	if p.Process, err = task.Exec(ctx, execID, spec, c.io(p.stdin)); err != nil {
+	if p.Process, err = task.Exec(ctx, execID, spec, c.io(&p)); err != nil {
 		return process{}, err
 	}
 	if p.exited, err = p.Wait(life); err != nil {
@@ -193,12 +195,23 @@ func (c command) attend(ctx context.Context, p process) (uint32, error) {
 	select {
 	case status := <-p.exited:
 		code, _, err := status.Result()
-		p.IO().Wait()
+		c.drain(ctx, p)
 		return code, err
 	case <-ctx.Done():
+		p.streams.Close()
 		c.kill(owned, p)
 		return 0, context.Cause(ctx)
 	}
+}
+
+// drain reads the streams of a process that has ended to their end, or as long as they may take.
+func (c command) drain(ctx context.Context, p process) {
+	if c.maxDrain > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.maxDrain)
+		defer cancel()
+	}
+	p.streams.drain(ctx, c.idle)
 }
 
 // spec is the process of the container's spec, with another command.
@@ -216,9 +229,11 @@ func (c command) spec(ctx context.Context) (*specs.Process, error) {
 	return process, nil
 }
 
-func (c command) io(stdin io.Reader) cio.Creator {
-	if c.Stdin == nil {
-		stdin = nil
+// io makes the streams of a process.
+func (c command) io(p *process) cio.Creator {
+	var stdin io.Reader
+	if c.Stdin != nil {
+		stdin = p.stdin
 	}
 	stdout, stderr := c.Stdout, c.Stderr
 	if stdout == nil {
@@ -239,7 +254,8 @@ func (c command) io(stdin io.Reader) cio.Creator {
 		if err != nil {
 			return nil, err
 		}
-		return &boundedIO{IO: made, flow: flow, limit: c.drain, drained: make(chan struct{})}, nil
+		p.streams = newExecIO(made, flow)
+		return p.streams, nil
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
-	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -219,37 +218,11 @@ func TestUpdateOfAContainerThatEnds(t *testing.T) {
 	}
 }
 
-// What a command prints fits into one message, and both streams are heard.
-func TestExecSyncOutputIsBounded(t *testing.T) {
-	const all, half = maxExecOutput, maxExecOutput / 2
-	for _, tt := range []struct{ stdout, stderr, wantOut, wantErr int }{
-		{3, 2, 3, 2},
-		{all + 5, 0, all, 0},
-		{0, all + 5, 0, all},
-		{all + 5, 7, all - 7, 7},
-		{7, all + 5, 7, all - 7},
-		{all, all, half, half},
-	} {
-		var out, errOut limitedBuffer
-		for buffer, size := range map[*limitedBuffer]int{&out: tt.stdout, &errOut: tt.stderr} {
-			for piece := range slices.Chunk(make([]byte, size), 1<<20) {
-				if n, err := buffer.Write(piece); err != nil || n != len(piece) {
-					t.Fatalf("Write = %d, %v", n, err)
-				}
-			}
-		}
-		stdout, stderr := fit(out.bytes(), errOut.bytes())
-		if len(stdout) != tt.wantOut || len(stderr) != tt.wantErr {
-			t.Errorf("%d and %d bytes become %d and %d, want %d and %d", tt.stdout, tt.stderr, len(stdout), len(stderr), tt.wantOut, tt.wantErr)
-		}
-	}
-}
-
 // TestExecStreams wants a stdout and a stderr whoever reads them: the shim of runc starts no process with one of both.
 func TestExecStreams(t *testing.T) {
 	for _, terminal := range []bool{false, true} {
 		c := command{ExecOptions: ExecOptions{Terminal: terminal}, pipes: t.TempDir()}
-		streams, err := c.io(nil)("exec")
+		streams, err := c.io(&process{})("exec")
 		if err != nil {
 			t.Fatal(err)
 		}

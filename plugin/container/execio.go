@@ -3,7 +3,7 @@
 package container
 
 import (
-	"bytes"
+	"context"
 	"io"
 	"sync"
 	"time"
@@ -11,37 +11,57 @@ import (
 	"github.com/containerd/containerd/v2/pkg/cio"
 )
 
-// boundedIO is an exec's streams whose Wait gives up when nothing has come for
-// limit and closes them, so that nobody waits for a child that the command left
-// behind.
-type boundedIO struct {
+// execIO are the streams of an exec. A child that the command left behind may hold them open, and
+// write to them, for as long as the container lives: whoever waits for their end gives up in time and
+// closes them.
+type execIO struct {
 	cio.IO
-	flow    *flow
-	limit   time.Duration
-	once    sync.Once
-	drained chan struct{}
+	flow   *flow
+	ended  chan struct{} // closed when the streams are read to their end
+	closed chan struct{} // closed by Close
+	close  func() error
 }
 
-// Wait waits until the streams are read to their end, or nothing has come for limit.
-// What has come and waits for a slow client is not given up.
-func (b *boundedIO) Wait() {
-	b.once.Do(func() {
-		go func() {
-			defer close(b.drained)
-			b.IO.Wait()
-		}()
+func newExecIO(streams cio.IO, flow *flow) *execIO {
+	e := &execIO{IO: streams, flow: flow, ended: make(chan struct{}), closed: make(chan struct{})}
+	e.close = sync.OnceValue(func() error {
+		close(e.closed)
+		return streams.Close()
 	})
+	go func() {
+		defer close(e.ended)
+		streams.Wait()
+	}()
+	return e
+}
+
+// Close ends the streams, and the reads in progress.
+func (e *execIO) Close() error { return e.close() }
+
+// Wait waits until the streams are read to their end, or closed.
+func (e *execIO) Wait() {
+	select {
+	case <-e.ended:
+	case <-e.closed:
+	}
+}
+
+// drain waits until the streams are read to their end. It closes them when nothing has come for idle, or
+// when ctx ends. Output that a slow client has not taken yet does not count as idle.
+func (e *execIO) drain(ctx context.Context, idle time.Duration) {
 	begun := time.Now()
-	timer := time.NewTimer(b.limit)
+	timer := time.NewTimer(idle)
 	defer timer.Stop()
+	defer e.Close()
 	for {
 		select {
-		case <-b.drained:
+		case <-e.ended:
+			return
+		case <-ctx.Done():
 			return
 		case <-timer.C:
-			left := b.limit - min(b.flow.idle(), time.Since(begun))
+			left := idle - min(e.flow.idle(), time.Since(begun))
 			if left <= 0 {
-				_ = b.Close() // ends the reads under way
 				return
 			}
 			timer.Reset(left)
@@ -132,27 +152,4 @@ func (c *closingReader) afterEOF(then func()) {
 	if c.ended {
 		go then()
 	}
-}
-
-// limitedBuffer keeps the first maxExecOutput bytes written to it. It may be
-// read while a stuck stream still writes.
-type limitedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-// Write keeps what there is room for and claims to have written it all.
-func (b *limitedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if room := maxExecOutput - b.buf.Len(); room > 0 {
-		b.buf.Write(p[:min(room, len(p))])
-	}
-	return len(p), nil
-}
-
-func (b *limitedBuffer) bytes() []byte {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return bytes.Clone(b.buf.Bytes())
 }

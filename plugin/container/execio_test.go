@@ -3,6 +3,7 @@
 package container
 
 import (
+	"context"
 	"io"
 	"testing"
 	"testing/synctest"
@@ -20,7 +21,12 @@ type copied struct {
 
 func (c copied) Wait() { <-c.done }
 
-func (c copied) Close() error { return c.from.Close() }
+func (c copied) Close() error {
+	if c.from == nil {
+		return nil
+	}
+	return c.from.Close()
+}
 
 // slowWriter takes a second for each byte.
 type slowWriter struct{ got int }
@@ -67,13 +73,59 @@ func TestExecOutputForSlowClient(t *testing.T) {
 					}
 				}()
 				begun := time.Now()
-				b := &boundedIO{IO: streams, flow: flow, limit: execDrain, drained: make(chan struct{})}
-				b.Wait()
+				b := newExecIO(streams, flow)
+				b.drain(t.Context(), execDrain)
 				if took := time.Since(begun); client.got != c.want || took != c.took {
 					t.Errorf("the client got %d bytes in %s, want %d in %s", client.got, took, c.want, c.took)
 				}
-				<-b.drained
+				<-b.ended
 			})
 		})
 	}
+}
+
+// A child that a command left behind and that writes for ever holds up nobody: neither the drain, which ends with its
+// context, nor what waits for the streams after that.
+func TestDrainEndsWhoeverWrites(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		from, to := io.Pipe()
+		flow := newFlow()
+		streams := copied{from: from, done: make(chan struct{})}
+		go func() {
+			defer close(streams.done)
+			_, _ = io.Copy(flow.through(io.Discard), from)
+		}()
+		killed := make(chan struct{}) // by SIGPIPE
+		go func() {
+			defer close(killed)
+			for {
+				if _, err := to.Write([]byte("x")); err != nil {
+					return
+				}
+				time.Sleep(execDrain / 4)
+			}
+		}()
+		ctx, cancel := context.WithTimeout(t.Context(), 3*execDrain)
+		defer cancel()
+		begun := time.Now()
+		e := newExecIO(streams, flow)
+		e.drain(ctx, execDrain)
+		e.Wait()
+		if took := time.Since(begun); took != 3*execDrain {
+			t.Errorf("the drain took %s, want %s", took, 3*execDrain)
+		}
+		<-e.ended
+		<-killed
+	})
+}
+
+// A client that takes nothing holds up nobody, either.
+func TestClosedStreamsAreNotWaitedFor(t *testing.T) {
+	never := copied{done: make(chan struct{})}
+	e := newExecIO(never, newFlow())
+	if err := e.Close(); err != nil {
+		t.Error(err)
+	}
+	e.Wait()
+	close(never.done)
 }
