@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/containerd/containerd/v2/core/containers"
+	"github.com/containerd/containerd/v2/core/sandbox"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/log"
 	"golang.org/x/sync/errgroup"
@@ -45,6 +46,7 @@ type Service struct {
 	server     *cri.Server
 	bundles    []string         // where containerd keeps them, and their work
 	saved      containers.Store // of containerd
+	sandboxes  sandbox.Store    // of containerd
 	end        context.CancelFunc
 }
 
@@ -77,7 +79,8 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 	machine := newMachine(ctx, deps, door, facts)
 
 	s.bundles = []string{bundles(deps.StateDir), bundles(deps.RootDir)}
-	s.observe, s.saved = door.Observe, deps.Client.ContainerService()
+	s.observe = door.Observe
+	s.saved, s.sandboxes = deps.Client.ContainerService(), deps.Client.SandboxStore()
 	s.events = event.NewHub(time.Now)
 	s.network = network.New(networkOptions(settings))
 	if s.images, err = image.New(ctx, imageOptions(deps), image.FromClient(deps.Client)); err != nil {
@@ -189,6 +192,7 @@ func (s *Service) recover(ctx context.Context) ([]*pod.Record, error) {
 	if err := s.containers.Recover(ctx); err != nil {
 		return nil, fmt.Errorf("recover containers: %w", err)
 	}
+	warnOfForeign(ctx, s.sandboxes, s.saved)
 	strays, err := s.pods.Strays(ctx)
 	if err != nil {
 		log.G(ctx).WithError(err).Error("what came back of pods that were gone stays until the next start")
