@@ -47,6 +47,8 @@ type Deps struct {
 	RootDir, StateDir string
 	// SnapshotterRoots are the directories of the snapshotters that loaded, by name.
 	SnapshotterRoots map[string]string
+	// RemoteSnapshotters are those of them whose plugin asks for the labels by which they find a layer in its registry.
+	RemoteSnapshotters []string
 }
 
 func init() {
@@ -169,9 +171,10 @@ func (s tcpService) RegisterTCP(g *grpc.Server) error { return s.Register(g) }
 func collect(ic *plugin.InitContext) (Deps, error) {
 	root := ic.Properties[plugins.PropertyRootDir]
 	deps := Deps{
-		RootDir:          root,
-		StateDir:         ic.Properties[plugins.PropertyStateDir],
-		SnapshotterRoots: snapshotterRoots(ic.Plugins(), root),
+		RootDir:            root,
+		StateDir:           ic.Properties[plugins.PropertyStateDir],
+		SnapshotterRoots:   snapshotterRoots(ic.Plugins(), root),
+		RemoteSnapshotters: remoteSnapshotters(ic.Plugins()),
 	}
 	if err := deps.readConfig(ic); err != nil {
 		return Deps{}, err
@@ -256,10 +259,7 @@ func (d *Deps) checkSnapshotters(loaded *plugin.Set) error {
 // proxy, has the directory that containerd would give it beside root.
 func snapshotterRoots(loaded *plugin.Set, root string) map[string]string {
 	roots := map[string]string{}
-	for _, p := range loaded.GetAll() {
-		if p.Registration.Type != plugins.SnapshotPlugin || p.Err() != nil {
-			continue
-		}
+	for _, p := range loadedSnapshotters(loaded) {
 		dir := p.Meta.Exports[plugins.SnapshotterRootDir]
 		if dir == "" {
 			dir = filepath.Join(filepath.Dir(root), p.Registration.URI())
@@ -267,4 +267,21 @@ func snapshotterRoots(loaded *plugin.Set, root string) map[string]string {
 		roots[p.Registration.ID] = dir
 	}
 	return roots
+}
+
+// remoteSnapshotters returns the snapshotters that ask for labels by the export that the transfer service knows, too.
+func remoteSnapshotters(loaded *plugin.Set) []string {
+	var names []string
+	for _, p := range loadedSnapshotters(loaded) {
+		if p.Meta.Exports["enable_remote_snapshot_annotations"] == "true" {
+			names = append(names, p.Registration.ID)
+		}
+	}
+	return names
+}
+
+func loadedSnapshotters(loaded *plugin.Set) []*plugin.Plugin {
+	return slices.DeleteFunc(slices.Clone(loaded.GetAll()), func(p *plugin.Plugin) bool {
+		return p.Registration.Type != plugins.SnapshotPlugin || p.Err() != nil
+	})
 }

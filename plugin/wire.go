@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/containerd/containerd/v2/core/containers"
@@ -284,21 +285,27 @@ func imageOptions(deps Deps) image.Options {
 		}
 	}
 	return image.Options{
+		Registries: image.Registries{
+			HostsDirs:   images.Registry.ConfigDirs(),
+			Mirrors:     images.Registry.MirrorEndpoints(),
+			Headers:     images.Registry.Headers,
+			Credentials: credentials,
+		},
 		Snapshotter:            images.Snapshotter,
 		Handlers:               deps.Config.Runtime.HandlerNames(),
 		HandlerSnapshotters:    snapshotters(deps.Config),
 		SnapshotRoots:          deps.SnapshotterRoots,
 		ContentRoot:            filepath.Join(filepath.Dir(deps.RootDir), "io.containerd.content.v1.content"),
-		HostsDirs:              images.Registry.ConfigDirs(),
-		Headers:                images.Registry.Headers,
-		Credentials:            credentials,
 		Pinned:                 pinned,
 		ProgressTimeout:        images.ImagePullProgressTimeout.Or(0),
 		MaxConcurrentDownloads: images.MaxConcurrentDownloads,
 		LayerFetchBuffer:       images.ConcurrentLayerFetchBuffer,
 		DiscardLayers:          images.DiscardUnpackedLayers,
 		SyncLayers:             images.ImagePullWithSyncFs,
-		StatsPeriod:            time.Duration(images.StatsCollectPeriod) * time.Second,
+		Annotated: func(snapshotter string) bool {
+			return !images.DisableSnapshotAnnotations || slices.Contains(deps.RemoteSnapshotters, snapshotter)
+		},
+		StatsPeriod: time.Duration(images.StatsCollectPeriod) * time.Second,
 	}
 }
 

@@ -19,6 +19,10 @@ func TestRegistryOptions(t *testing.T) {
 	if diff := cmp.Diff(dirs, imageOptions(Deps{Config: c}).HostsDirs); diff != "" {
 		t.Errorf("directories by default (-want +got):\n%s", diff)
 	}
+	c.Images.Registry.Mirrors = map[string]config.Mirror{"docker.io": {Endpoints: []string{"https://mirror.test"}}}
+	if diff := cmp.Diff(map[string][]string{"docker.io": {"https://mirror.test"}}, imageOptions(Deps{Config: c}).Mirrors); diff != "" {
+		t.Errorf("mirrors (-want +got):\n%s", diff)
+	}
 	c.Images.Registry = config.Registry{
 		ConfigPath: "/a:/b",
 		Configs: map[string]config.RegistryConfig{
@@ -42,5 +46,17 @@ func TestRegistryOptions(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got.Credentials, protocmp.Transform()); diff != "" {
 		t.Errorf("credentials (-want +got):\n%s", diff)
+	}
+}
+
+// TestSnapshottersWithLabels says which snapshotters get the labels that say where a layer is.
+func TestSnapshottersWithLabels(t *testing.T) {
+	deps := Deps{Config: config.Config{Images: config.DefaultImages()}, RemoteSnapshotters: []string{"stargz"}}
+	for _, disabled := range []bool{true, false} {
+		deps.Config.Images.DisableSnapshotAnnotations = disabled
+		annotated := imageOptions(deps).Annotated
+		if !annotated("stargz") || annotated("overlayfs") == disabled {
+			t.Errorf("disabled %v: stargz %v, overlayfs %v", disabled, annotated("stargz"), annotated("overlayfs"))
+		}
 	}
 }

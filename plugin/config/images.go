@@ -11,7 +11,8 @@ import (
 type Images struct {
 	// Snapshotter unpacks images and makes the root file systems of containers, unless a handler names another one.
 	Snapshotter string `toml:"snapshotter"`
-	// DisableSnapshotAnnotations withholds image and layer references from remote snapshotters (stargz, nydus).
+	// DisableSnapshotAnnotations withholds image and layer references from remote snapshotters (stargz, SOCI, nydus), which
+	// fetch layers as containers read them; one whose proxy_plugins table exports enable_remote_snapshot_annotations gets them.
 	DisableSnapshotAnnotations bool `toml:"disable_snapshot_annotations"`
 	// DiscardUnpackedLayers lets garbage collection remove a layer's blob once it is unpacked.
 	DiscardUnpackedLayers bool `toml:"discard_unpacked_layers"`
@@ -27,7 +28,8 @@ type Images struct {
 	ImagePullWithSyncFs bool `toml:"image_pull_with_sync_fs"`
 	// StatsCollectPeriod is the number of seconds between two looks at the disk usage of snapshots.
 	StatsCollectPeriod int `toml:"stats_collect_period"`
-	// UseLocalImagePull pulls with the client instead of the transfer service.
+	// UseLocalImagePull has no effect: images are pulled by the transfer service, which does what the client of the
+	// built-in CRI does, too.
 	UseLocalImagePull bool `toml:"use_local_image_pull"`
 	// PinnedImages are never removed by the kubelet's garbage collection; "sandbox" is the pause image of runtimes that
 	// want one. The values are full references with domain and tag.
@@ -42,7 +44,7 @@ type Images struct {
 
 // ImagePlatform is one entry of runtime_platforms.
 type ImagePlatform struct {
-	// Platform is os[/arch[/variant]]; empty means this machine's.
+	// Platform is os[/arch[/variant]], which has no effect yet; empty means this machine's.
 	Platform string `toml:"platform"`
 	// Snapshotter replaces the default snapshotter for the handler's images.
 	Snapshotter string `toml:"snapshotter"`
@@ -54,7 +56,8 @@ type Registry struct {
 	ConfigPath string `toml:"config_path"`
 	// Headers are sent with every request to any registry.
 	Headers map[string][]string `toml:"headers"`
-	// Mirrors is the old form of hosts.toml.
+	// Mirrors is the old form of hosts.toml: the URLs to ask before a registry, by its host; "*" is any that is not named.
+	// With mirrors there is no config_path, and no hosts.toml is read.
 	Mirrors map[string]Mirror `toml:"mirrors"`
 	// Configs is the old place of credentials by host, for pulls without imagePullSecrets.
 	Configs map[string]RegistryConfig `toml:"configs"`
@@ -119,6 +122,15 @@ func (r Registry) Credentials() map[string]Auth {
 		found[endpoint] = auth
 	}
 	return found
+}
+
+// MirrorEndpoints returns the URLs of the mirrors by registry.
+func (r Registry) MirrorEndpoints() map[string][]string {
+	endpoints := make(map[string][]string, len(r.Mirrors))
+	for host, mirror := range r.Mirrors {
+		endpoints[host] = mirror.Endpoints
+	}
+	return endpoints
 }
 
 // ConfigDirs returns the directories to look for hosts.toml in. Without a config_path these are containerd's and

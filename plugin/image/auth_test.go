@@ -214,7 +214,7 @@ func TestPullWithCredentialsOfTheConfig(t *testing.T) {
 			if tc.elsewhere {
 				host = "other.test"
 			}
-			m := n.start(t, Options{Credentials: map[string]*runtimeapi.AuthConfig{host: tc.ofHost}})
+			m := n.start(t, Options{Registries: Registries{Credentials: map[string]*runtimeapi.AuthConfig{host: tc.ofHost}}})
 			ref := reg.ref("app:v1")
 			reg.push(t, ref, newImage(t, 1, nil))
 			reg.breakWith(guarded(`Basic realm="x"`, func(header string) bool { return header == "Basic "+b64("user:secret") }))

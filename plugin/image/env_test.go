@@ -73,6 +73,8 @@ type node struct {
 	deps    Deps
 	// verifiers are asked about each pull.
 	verifiers map[string]imageverifier.ImageVerifier
+	// remotes are the snapshotters.
+	remotes map[string]*remoteSnapshotter
 }
 
 func newNode(t *testing.T) *node {
@@ -81,6 +83,7 @@ func newNode(t *testing.T) *node {
 		ctx:       namespaces.WithNamespace(t.Context(), namespace),
 		dir:       t.TempDir(),
 		verifiers: map[string]imageverifier.ImageVerifier{},
+		remotes:   map[string]*remoteSnapshotter{},
 	}
 	blobs, err := contentlocal.NewStore(filepath.Join(n.dir, "content"))
 	must(t, err)
@@ -92,7 +95,8 @@ func newNode(t *testing.T) *node {
 		sn, err := native.NewSnapshotter(filepath.Join(n.dir, name))
 		must(t, err)
 		t.Cleanup(func() { sn.Close() })
-		snapshotters[name] = sn
+		n.remotes[name] = &remoteSnapshotter{Snapshotter: sn}
+		snapshotters[name] = n.remotes[name]
 	}
 	bus := exchange.NewExchange()
 	n.db = metadata.NewDB(bdb, blobs, snapshotters, metadata.WithEventsPublisher(bus))

@@ -180,7 +180,7 @@ func TestPullOfAnImageThatAVerifierRefuses(t *testing.T) {
 
 func TestPullFromUntrustedRegistry(t *testing.T) {
 	n := newNode(t)
-	m := n.start(t, Options{HostsDirs: []string{t.TempDir()}})
+	m := n.start(t, Options{Registries: Registries{HostsDirs: []string{t.TempDir()}}})
 	server := httptest.NewUnstartedServer(http.NotFoundHandler())
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	server.StartTLS()

@@ -263,7 +263,7 @@ func TestNewRefusesSettings(t *testing.T) {
 	_, err = New(t.Context(), Options{
 		Snapshotter: defaultSnapshotter,
 		StatsPeriod: 1,
-		Credentials: map[string]*runtimeapi.AuthConfig{"registry.test": {Auth: "!"}},
+		Registries:  Registries{Credentials: map[string]*runtimeapi.AuthConfig{"registry.test": {Auth: "!"}}},
 	}, n.deps)
 	checkClass(t, err, errdefs.ErrInvalidArgument)
 	if !strings.Contains(fmt.Sprint(err), "registry.test") {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/diff"
 	"github.com/containerd/containerd/v2/core/events"
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/leases"
@@ -29,8 +30,23 @@ import (
 // namespace is where Kubernetes' images live in containerd.
 const namespace = "k8s.io"
 
+// Registries says how registries are reached.
+type Registries struct {
+	// HostsDirs are the directories with a hosts.toml per registry. The first that
+	// knows a registry counts.
+	HostsDirs []string
+	// Mirrors are the URLs to ask for a registry before itself; "*" stands for each
+	// that has none. With any, HostsDirs are not looked into.
+	Mirrors map[string][]string
+	// Headers are sent with every request to a registry.
+	Headers http.Header
+	// Credentials are for pulls that bring none, by the host that may see them.
+	Credentials map[string]*runtimeapi.AuthConfig
+}
+
 // Options are the settings of a Manager, from containerd's images table.
 type Options struct {
+	Registries
 	// Snapshotter unpacks images and holds containers' root file systems.
 	Snapshotter string
 	// Handlers are the names of the runtime handlers: pulls for another one are
@@ -44,13 +60,6 @@ type Options struct {
 	SnapshotRoots map[string]string
 	// ContentRoot is the directory of containerd's content store.
 	ContentRoot string
-	// HostsDirs are the directories with a hosts.toml per registry. The first that
-	// knows a registry counts.
-	HostsDirs []string
-	// Headers are sent with every request to a registry.
-	Headers http.Header
-	// Credentials are for pulls that bring none, by the host that may see them.
-	Credentials map[string]*runtimeapi.AuthConfig
 	// Pinned are the references of images to be kept from garbage collection.
 	Pinned []string
 	// ProgressTimeout ends a pull that waits this long for a registry without
@@ -66,8 +75,11 @@ type Options struct {
 	// once they are unpacked. Another snapshotter cannot unpack the image then.
 	DiscardLayers bool
 	// SyncLayers writes each layer to the disk before it counts as unpacked, so that
-	// none loses files with the power. Layers are unpacked after the download then.
+	// none loses files with the power.
 	SyncLayers bool
+	// Annotated reports whether a snapshotter gets the labels by which a remote one
+	// finds a layer in its registry; nil: none does.
+	Annotated func(snapshotter string) bool
 	// StatsPeriod is the time from one sample of disk usage to the next.
 	StatsPeriod time.Duration
 }
@@ -79,6 +91,9 @@ type Deps struct {
 	Leases   LeaseStore
 	Events   events.Subscriber
 	Transfer transfer.Transferrer
+	// Applier unpacks layers for snapshotters that the transfer service does not
+	// unpack for.
+	Applier diff.Applier
 	// Snapshotter returns nil for a snapshotter that is not loaded.
 	Snapshotter func(name string) snapshots.Snapshotter
 	// Handle makes the client's view of an image record.
@@ -108,6 +123,7 @@ func FromClient(c *client.Client) Deps {
 		Leases:      c.LeasesService(),
 		Events:      c.EventService(),
 		Transfer:    c.TransferService(),
+		Applier:     c.DiffService(),
 		Snapshotter: c.SnapshotService,
 		Handle: func(i images.Image) client.Image {
 			return client.NewImageWithPlatform(c, i, platforms.Default())
@@ -128,6 +144,8 @@ type Manager struct {
 	abandoned abandoned
 	sampler   *sampler
 	downloads *semaphore.Weighted
+	// ownUnpack has the snapshotters that the transfer service does not unpack for.
+	ownUnpack sync.Map
 
 	cancel  context.CancelFunc
 	workers sync.WaitGroup
@@ -150,6 +168,9 @@ func New(ctx context.Context, opts Options, deps Deps) (*Manager, error) {
 	creds, err := parseHostAuths(opts.Credentials)
 	if err != nil {
 		return nil, err
+	}
+	if opts.Annotated == nil {
+		opts.Annotated = func(string) bool { return false }
 	}
 	opts.ContentRoot = existing(opts.ContentRoot)
 	opts.SnapshotRoots = maps.Clone(opts.SnapshotRoots)

@@ -127,17 +127,16 @@ func (p *pull) transfer(ctx context.Context, traffic *meter) (ocispec.Descriptor
 		watcher.Go(func() { cancel(traffic.watch(ctx, timeout)) })
 	}
 	source := p.m.source(ctx, p.name, p.creds, traffic)
-	snapshotter := p.snapshotter
-	if p.m.opts.SyncLayers {
-		snapshotter = "" // the transfer service cannot do that
-	}
-	store := newStoreTarget(p.name, snapshotter, p.m.opts.DiscardLayers)
+	_, own := p.m.ownUnpack.Load(p.snapshotter)
+	store := newStoreTarget(p, source, own || p.m.opts.SyncLayers)
 	err := p.m.deps.Transfer.Transfer(ctx, source, store)
-	if errdefs.IsInvalidArgument(err) && source.admitted.Load() && !source.fetched.Load() {
+	if !store.own && errdefs.IsInvalidArgument(err) && source.admitted.Load() && !source.fetched.Load() {
 		// The transfer service refuses, before it fetches anything, to unpack into
-		// a snapshotter that its unpack_config lacks. Then unpacking comes later.
-		store = newStoreTarget(p.name, "", p.m.opts.DiscardLayers)
-		err = p.m.deps.Transfer.Transfer(ctx, source, store)
+		// a snapshotter that its unpack_config lacks.
+		store = newStoreTarget(p, source, true)
+		if err = p.m.deps.Transfer.Transfer(ctx, source, store); err == nil {
+			p.m.ownUnpack.Store(p.snapshotter, true)
+		}
 	}
 	if err != nil {
 		return ocispec.Descriptor{}, p.explain(ctx, source, err)

@@ -222,7 +222,7 @@ func TestPullFromMirror(t *testing.T) {
 	toml := "server = \"http://127.0.0.1:1\"\n[host.\"" + mirror.URL + "\"]\n"
 	writeHosts(t, first, "quay.io", toml)
 	writeHosts(t, second, "docker.io", toml)
-	m := n.start(t, Options{HostsDirs: []string{first, filepath.Join(first, "missing"), second}})
+	m := n.start(t, Options{Registries: Registries{HostsDirs: []string{first, filepath.Join(first, "missing"), second}}})
 	id, err := m.Pull(t.Context(), spec("app"), nil, nil)
 	must(t, err)
 	resp, err := m.Status(t.Context(), spec("docker.io/library/app:latest"), false)
@@ -243,7 +243,7 @@ func TestPullSendsHeaders(t *testing.T) {
 		}
 		next.ServeHTTP(w, r)
 	})
-	_, err := n.start(t, Options{Headers: http.Header{"X-Site": {"lab"}}}).Pull(t.Context(), spec(ref), nil, nil)
+	_, err := n.start(t, Options{Registries: Registries{Headers: http.Header{"X-Site": {"lab"}}}}).Pull(t.Context(), spec(ref), nil, nil)
 	must(t, err)
 }
 

@@ -113,6 +113,8 @@ func writeHosts(t *testing.T, root, host, toml string) {
 
 func thisArchitecture() string { return platforms.DefaultSpec().Architecture }
 
+func emptyImage() v1.Image { return empty.Image }
+
 func emptyIndex() v1.ImageIndex { return mutate.IndexMediaType(empty.Index, types.OCIImageIndex) }
 
 func addend(img v1.Image, arch string) mutate.IndexAddendum {

@@ -6,18 +6,13 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net/http"
 	"sync/atomic"
 
-	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/remotes"
 	"github.com/containerd/containerd/v2/core/remotes/docker"
-	"github.com/containerd/containerd/v2/core/remotes/docker/config"
 	"github.com/containerd/containerd/v2/core/transfer"
-	transferimage "github.com/containerd/containerd/v2/core/transfer/image"
 	"github.com/containerd/errdefs"
-	"github.com/containerd/platforms"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -29,9 +24,10 @@ type registrySource struct {
 	resolver remotes.Resolver
 	limit    []transfer.ImageResolverOption
 
-	resolved atomic.Bool // whether the registry said what the name stands for
-	admitted atomic.Bool // whether a fetcher was asked for
-	fetched  atomic.Bool // whether any content was asked for
+	resolved atomic.Bool      // whether the registry said what the name stands for
+	admitted atomic.Bool      // whether a fetcher was asked for
+	fetched  atomic.Bool      // whether any content was asked for
+	fetcher  transfer.Fetcher // the one that was asked for
 }
 
 var (
@@ -58,44 +54,6 @@ func (m *Manager) source(ctx context.Context, name string, creds credentials, tr
 		s.limit = append(s.limit, transfer.WithConcurrentLayerFetchBuffer(size))
 	}
 	return s
-}
-
-// registryHosts returns the function that finds the hosts to ask for a registry,
-// by hosts.toml. The files are read for each pull: a change needs no restart.
-func (m *Manager) registryHosts(ctx context.Context, creds credentials, traffic *meter) docker.RegistryHosts {
-	hosts := config.ConfigureHosts(ctx, config.HostOptions{
-		HostDir:        hostDir(m.opts.HostsDirs),
-		Credentials:    m.hostCredentials(creds),
-		AuthorizerOpts: []docker.AuthorizerOpt{docker.WithAuthHeader(m.opts.Headers)},
-		UpdateClient: func(client *http.Client) error {
-			client.Transport = traffic.wrap(client.Transport)
-			return nil
-		},
-	})
-	if creds.registryToken == "" {
-		return hosts
-	}
-	return func(name string) ([]docker.RegistryHost, error) {
-		found, err := hosts(name)
-		for i := range found {
-			found[i].Authorizer = &tokenAuthorizer{creds: creds}
-		}
-		return found, err
-	}
-}
-
-// hostDir returns the function that finds the directory of a registry in a list
-// of roots.
-func hostDir(roots []string) func(host string) (string, error) {
-	return func(host string) (string, error) {
-		for _, root := range roots {
-			dir, err := config.HostDirFromRoot(root)(host)
-			if !errdefs.IsNotFound(err) {
-				return dir, err
-			}
-		}
-		return "", errdefs.ErrNotFound
-	}
 }
 
 // String names the source in the progress of the transfer service.
@@ -131,10 +89,12 @@ func (s *registrySource) Fetcher(ctx context.Context, name string) (transfer.Fet
 	if err != nil {
 		return nil, err
 	}
-	return boundedFetcher{source: s, next: fetcher}, nil
+	s.fetcher = boundedFetcher{source: s, next: fetcher}
+	return s.fetcher, nil
 }
 
-// boundedFetcher refuses content that will be read into memory and declares to be large.
+// boundedFetcher refuses content that will be read into memory and declares to be large. containerd's fetcher ends a
+// body that is longer than its content declares to be.
 type boundedFetcher struct {
 	source *registrySource
 	next   transfer.Fetcher
@@ -147,45 +107,5 @@ func (f boundedFetcher) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.
 	if inMemory && desc.Size > maxMetadata {
 		return nil, oversized(desc, desc.Size)
 	}
-	return f.next.Fetch(ctx, desc)
-}
-
-// storeTarget is where the transfer service puts an image: content and snapshots
-// as containerd's image store would have it, but no image record. The pull makes
-// the records when all else is well, and so leaves none if it is not.
-type storeTarget struct {
-	*imageStore
-	discard bool // whether garbage collection may take the layers
-	target  ocispec.Descriptor
-}
-
-// imageStore gives the embedded store a name other than that of its method.
-type imageStore = transferimage.Store
-
-// newStoreTarget unpacks into the snapshotter; with none it only fetches. With
-// discard the image does not keep its layers.
-func newStoreTarget(name, snapshotter string, discard bool) *storeTarget {
-	platform := platforms.DefaultSpec()
-	opts := []transferimage.StoreOpt{transferimage.WithPlatforms(platform), transferimage.WithManifestLimit(1)}
-	if snapshotter != "" {
-		opts = append(opts, transferimage.WithUnpack(platform, snapshotter))
-	}
-	return &storeTarget{imageStore: transferimage.NewStore(name, opts...), discard: discard}
-}
-
-// ImageFilter lists what to fetch of an image, and labels each part with what it
-// keeps from garbage collection.
-func (s *storeTarget) ImageFilter(children images.HandlerFunc, store content.Store) images.HandlerFunc {
-	if !s.discard {
-		return s.imageStore.ImageFilter(children, store)
-	}
-	platform := platforms.Default()
-	labelled := images.SetChildrenMappedLabels(store, children, images.ChildGCLabelsFilterLayers)
-	return images.LimitManifests(images.FilterPlatforms(labelled, platform), platform, 1)
-}
-
-// Store remembers what was fetched.
-func (s *storeTarget) Store(_ context.Context, target ocispec.Descriptor, _ images.Store) ([]images.Image, error) {
-	s.target = target
-	return nil, nil
+	return f.next.Fetch(ofContent(ctx), desc)
 }

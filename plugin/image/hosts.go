@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package image
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/containerd/containerd/v2/core/remotes/docker"
+	"github.com/containerd/containerd/v2/core/remotes/docker/config"
+	"github.com/containerd/errdefs"
+)
+
+// registryHosts returns the function that finds the hosts to ask for a registry: by hosts.toml, or by the mirrors of
+// config.toml where it has some. hosts.toml is read for each pull: a change needs no restart.
+func (m *Manager) registryHosts(ctx context.Context, creds credentials, traffic *meter) docker.RegistryHosts {
+	watched := func(client *http.Client) error {
+		if _, done := client.Transport.(meteredTransport); !done {
+			client.Transport = traffic.wrap(boundAnswers(client.Transport))
+		}
+		return nil
+	}
+	find := config.ConfigureHosts(ctx, config.HostOptions{HostDir: hostDir(m.opts.HostsDirs), UpdateClient: watched})
+	if len(m.opts.Mirrors) > 0 {
+		client := &http.Client{Transport: docker.DefaultHTTPTransport(nil)}
+		_ = watched(client) // never fails
+		find = func(registry string) ([]docker.RegistryHost, error) { return m.opts.mirrorHosts(registry, client) }
+	}
+	return func(registry string) ([]docker.RegistryHost, error) {
+		found, err := find(registry)
+		for i := range found {
+			found[i].Authorizer = m.authorizer(creds, found[i])
+		}
+		return found, err
+	}
+}
+
+// authorizer answers the challenges of a host. It asks token servers, which the host names, with a client of its own:
+// their answers are read into memory, so none is content.
+func (m *Manager) authorizer(creds credentials, host docker.RegistryHost) docker.Authorizer {
+	if creds.registryToken != "" {
+		return &tokenAuthorizer{creds: creds}
+	}
+	client := *host.Client
+	client.Transport = boundTokens(client.Transport)
+	return docker.NewDockerAuthorizer(
+		docker.WithAuthClient(&client),
+		docker.WithAuthCreds(m.hostCredentials(creds)),
+		docker.WithAuthHeader(m.opts.Headers),
+		docker.WithAuthHeader(host.Header))
+}
+
+// hostDir returns the function that finds the directory of a registry in a list
+// of roots.
+func hostDir(roots []string) func(host string) (string, error) {
+	return func(host string) (string, error) {
+		for _, root := range roots {
+			dir, err := config.HostDirFromRoot(root)(host)
+			if !errdefs.IsNotFound(err) {
+				return dir, err
+			}
+		}
+		return "", errdefs.ErrNotFound
+	}
+}
+
+// mirrorHosts returns the mirrors of a registry and, after them, the registry itself, unless it is one of them. Those
+// of "*" are for registries that have none of their own.
+func (r *Registries) mirrorHosts(registry string, client *http.Client) ([]docker.RegistryHost, error) {
+	endpoints, ok := r.Mirrors[registry]
+	if !ok {
+		endpoints = r.Mirrors["*"]
+	}
+	var hosts []docker.RegistryHost
+	own := false
+	for _, endpoint := range endpoints {
+		u, err := endpointURL(endpoint)
+		if err != nil {
+			return nil, fmt.Errorf("registry.mirrors of %s: %w", registry, err)
+		}
+		own = own || u.Host == registry
+		hosts = append(hosts, mirrorHost(u, client))
+	}
+	if own {
+		return hosts, nil
+	}
+	host, err := docker.DefaultHost(registry)
+	if err != nil {
+		return nil, err
+	}
+	u, err := endpointURL(host)
+	if err != nil {
+		return nil, fmt.Errorf("registry %s: %w", registry, err)
+	}
+	return append(hosts, mirrorHost(u, client)), nil
+}
+
+func mirrorHost(u *url.URL, client *http.Client) docker.RegistryHost {
+	path := u.Path
+	if path == "" {
+		path = "/v2"
+	}
+	return docker.RegistryHost{
+		Client: client, Scheme: u.Scheme, Host: u.Host, Path: path,
+		Capabilities: docker.HostCapabilityResolve | docker.HostCapabilityPull | docker.HostCapabilityReferrers,
+	}
+}
+
+// endpointURL understands an endpoint, which may lack the scheme: that of a registry on this machine is http then, and
+// https else.
+func endpointURL(endpoint string) (*url.URL, error) {
+	if !strings.Contains(endpoint, "://") {
+		host, _, _ := strings.Cut(endpoint, "/")
+		scheme := "https"
+		if docker.IsLocalhost(host) {
+			scheme = "http"
+		}
+		endpoint = scheme + "://" + endpoint
+	}
+	u, err := url.Parse(endpoint)
+	if err != nil || u.Host == "" {
+		return nil, fmt.Errorf("an endpoint is no URL with a host: %w", errdefs.ErrInvalidArgument)
+	}
+	return u, nil
+}
