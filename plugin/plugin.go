@@ -117,6 +117,9 @@ func initRuntime(ic *plugin.InitContext) (any, error) {
 		log.G(ic.Context).Infof("handler %s takes over the settings of %s, which config.toml configures",
 			config.LiteHandler, config.RuncHandler)
 	}
+	for _, note := range runtime.Notes() {
+		log.G(ic.Context).Info(note)
+	}
 	warnPending(ic.Context, runtime.Pending())
 	if systemd, _, others := runtime.CgroupDriver(); len(others) > 0 {
 		log.G(ic.Context).Warnf("the kubelet is told SystemdCgroup = %v, which handlers %s set otherwise: "+

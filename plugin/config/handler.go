@@ -57,11 +57,11 @@ type Handler struct {
 	CNIMaxConfNum int `toml:"cni_max_conf_num"`
 	// Snapshotter replaces the images table's snapshotter.
 	Snapshotter string `toml:"snapshotter"`
-	// Sandboxer is podsandbox (also when empty), or names the controller that makes the pod itself.
+	// Sandboxer is podsandbox (also when empty), or names the controller that makes the pod itself, which has no effect yet.
 	Sandboxer string `toml:"sandboxer"`
-	// DisablePauseImagePull leaves the pause image to the shim.
+	// DisablePauseImagePull has no effect: no pause image is pulled for any handler.
 	DisablePauseImagePull bool `toml:"disable_pause_image_pull"`
-	// IOType is how a shim gets stdio: fifo (also when empty) or streaming.
+	// IOType is how a shim gets stdio: fifo (also when empty) or streaming, which has no effect yet.
 	IOType string `toml:"io_type"`
 	// Options are the shim's own; see [Handler.RuntimeOptions].
 	Options map[string]any `toml:"options"`

@@ -109,7 +109,9 @@ func TestRealFiles(t *testing.T) {
 			c.Runtime.Containerd.Runtimes["runhcs-wcow-process"] = Handler{
 				Type: "io.containerd.runhcs.v1", Sandboxer: sandboxerPod, IOType: ioFIFO,
 			}
-		}, pending: []string{"images'.use_local_image_pull "}},
+		}, pending: []string{"images'.use_local_image_pull: "}},
+		{file: "mirrors-v1", want: mirrored},
+		{file: "mirrors-v2", want: mirrored},
 		{file: "nvidia-v3", want: func(c *Config) {
 			c.Runtime.Containerd.DefaultRuntimeName = "nvidia"
 			c.Runtime.Containerd.Runtimes[RuncHandler].Options["SystemdCgroup"] = true
@@ -171,6 +173,18 @@ func k3s(c *Config) {
 	c.Runtime.CNI.ConfDir = "/var/lib/rancher/k3s/agent/etc/cni/net.d"
 	c.Runtime.Containerd.Runtimes[RuncHandler].Options["SystemdCgroup"] = true
 	c.inherit()
+}
+
+// mirrored is what the files with mirrors have in common.
+func mirrored(c *Config) {
+	c.Images.Registry.Mirrors = map[string]Mirror{
+		"docker.io":      {Endpoints: []string{"https://mirror.example.com", "https://registry-1.docker.io"}},
+		"localhost:5000": {Endpoints: []string{"http://registry:5000"}},
+		"*":              {Endpoints: []string{"https://mirror.example.com/v2/all"}},
+	}
+	c.Images.Registry.Configs = map[string]RegistryConfig{
+		"mirror.example.com": {Auth: &Auth{Username: "bob", Password: "secret"}},
+	}
 }
 
 // tables returns a config as config.toml has it, where no value and an empty one are the same.

@@ -11,47 +11,53 @@ import (
 	"github.com/pelletier/go-toml/v2"
 )
 
-// pendingKey is a key that is read but not acted on yet.
+// pendingKey is a key that is read but not acted on, or not for each value.
 type pendingKey struct {
 	// path is the key's path in its table; * stands for any name.
 	path []string
-	// fine are the values that ask for nothing we lack. A value that is empty never does.
-	fine []any
-	// effect says what happens instead.
+	// lacks reports whether a value asks for what we lack. One that is empty never does.
+	lacks func(value any) bool
+	// effect says what happens instead, and what to do.
 	effect string
 }
 
-// pendingImages and pendingRuntime are the keys of their tables that are not acted on yet. Acting on one means to
-// remove its line.
+// pendingImages and pendingRuntime are the keys of their tables that are not acted on. Acting on one means to remove
+// its line.
 var (
 	pendingImages = []pendingKey{
-		{[]string{"image_decryption", "key_model"}, []any{"node"}, "encrypted images cannot be unpacked"},
-		{[]string{"use_local_image_pull"}, nil, "images are pulled the same way for every value"},
-		{[]string{"runtime_platforms", "*", "platform"}, nil, "images are pulled for this machine's platform"},
-		{[]string{"registry", "mirrors"}, nil, "write <config_path>/<host>/hosts.toml instead"},
+		{[]string{"snapshotter"}, is(erofs), noMountManager},
+		{[]string{"image_decryption", "key_model"}, isNot("node"), `encrypted images cannot be unpacked; write "node"`},
+		{[]string{"use_local_image_pull"}, isNot(), "has no effect, images are pulled by the transfer service; remove the key"},
+		{[]string{"runtime_platforms", "*", "platform"}, isNot(),
+			"has no effect, images are pulled for the platform of this machine; remove the key, or keep such pods off this node"},
+		{[]string{"runtime_platforms", "*", "snapshotter"}, is(erofs), noMountManager},
 	}
 	pendingRuntime = []pendingKey{
-		{[]string{"containerd", "runtimes", "*", "sandboxer"}, []any{sandboxerPod}, "pods of the handler are made as with podsandbox"},
-		{[]string{"containerd", "runtimes", "*", "io_type"}, []any{ioFIFO}, "the shim gets FIFOs"},
+		{[]string{"containerd", "runtimes", "*", "sandboxer"}, isNot(sandboxerPod),
+			`has no effect, pods of the handler are made as with "podsandbox"; write that, or keep such pods off this node`},
+		{[]string{"containerd", "runtimes", "*", "io_type"}, isNot(ioFIFO), `has no effect, the shim gets FIFOs; write "fifo"`},
+		{[]string{"containerd", "runtimes", "*", "disable_pause_image_pull"}, isNot(),
+			"has no effect, no pause image is pulled for any handler; remove the key"},
+		{[]string{"containerd", "runtimes", "*", "snapshotter"}, is(erofs), noMountManager},
 	}
 )
 
-// Pending names each key of the table that is set but not acted on yet, with what happens instead: one line per key, in a
-// fixed order, for a warning at start. No value is printed, since some are secrets.
-func (i Images) Pending() []string {
-	lines := pendingIn(ImagesTable, i, pendingImages)
-	// The only pending key whose zero value asks for something.
-	if !i.DisableSnapshotAnnotations {
-		lines = append(lines, KeyPath(ImagesTable, "disable_snapshot_annotations")+
-			" is not acted on yet: remote snapshotters get no annotations")
-	}
-	return lines
-}
+// A snapshotter whose mounts only containerd's mount manager understands.
+const (
+	erofs          = "erofs"
+	noMountManager = `containers cannot be made, their mounts need containerd's mount manager, which is not used yet; write "overlayfs"`
+)
+
+// is makes a test for one value, isNot one for all others.
+func is(lacked any) func(any) bool     { return func(v any) bool { return v == lacked } }
+func isNot(fine ...any) func(any) bool { return func(v any) bool { return !slices.Contains(fine, v) } }
+
+// Pending names each key of the table that is set but not acted on, with what happens instead and what to do: one line per
+// key, in a fixed order, for a warning at start. No value is printed, since some are secrets.
+func (i Images) Pending() []string { return pendingIn(ImagesTable, i, pendingImages) }
 
 // Pending is [Images.Pending] for this table.
-func (r Runtime) Pending() []string {
-	return pendingIn(RuntimeTable, r, pendingRuntime)
-}
+func (r Runtime) Pending() []string { return pendingIn(RuntimeTable, r, pendingRuntime) }
 
 func pendingIn(table string, config any, keys []pendingKey) []string {
 	data, err := toml.Marshal(config)
@@ -65,8 +71,8 @@ func pendingIn(table string, config any, keys []pendingKey) []string {
 	var lines []string
 	for _, key := range keys {
 		for _, path := range expand(tree, key.path) {
-			if v := lookup(tree, path); !isEmpty(v) && !slices.Contains(key.fine, v) {
-				lines = append(lines, KeyPath(table, path...)+" is not acted on yet: "+key.effect)
+			if v := lookup(tree, path); !isEmpty(v) && key.lacks(v) {
+				lines = append(lines, KeyPath(table, path...)+": "+key.effect)
 			}
 		}
 	}

@@ -26,7 +26,7 @@ type Runtime struct {
 	StatsCollectPeriod Duration `toml:"stats_collect_period"`
 	// StatsRetentionPeriod is the longest time, and how long CPU samples are kept; unset means 10m.
 	StatsRetentionPeriod Duration `toml:"stats_retention_period"`
-	// EnableCRIU allows checkpoint and restore.
+	// EnableCRIU has no effect: there is no checkpoint and restore, and CheckpointContainer answers Unimplemented.
 	EnableCRIU bool `toml:"enable_criu"`
 	// Containerd names the runtime handlers.
 	Containerd Containerd `toml:"containerd"`

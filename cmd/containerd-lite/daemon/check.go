@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"os"
 	"path/filepath"
@@ -31,15 +32,26 @@ type file struct {
 	lines lines
 }
 
+// checked is a config that the daemon starts with.
+type checked struct {
+	*srvconfig.Config
+	cri *criConfig
+}
+
+// noFile is the config without a file.
+func noFile() *checked {
+	return &checked{&srvconfig.Config{}, &criConfig{config.DefaultImages(), config.DefaultRuntime(), config.DefaultServer()}}
+}
+
 // checkQuietly is [checkConfig] without its log lines, which the daemon writes again when it reads the config itself.
-func checkQuietly(ctx context.Context, path string) (*srvconfig.Config, error) {
+func checkQuietly(ctx context.Context, path string) (*checked, error) {
 	defer quiet()()
 	return checkConfig(ctx, path)
 }
 
 // checkConfig finds what is wrong with the config, and all of it in the CRI's part, and returns the config. containerd
 // would find most of it too, but only while its plugins load, and without saying where it is.
-func checkConfig(ctx context.Context, path string) (*srvconfig.Config, error) {
+func checkConfig(ctx context.Context, path string) (*checked, error) {
 	files, err := readFiles(path)
 	if err != nil {
 		return nil, err
@@ -54,9 +66,23 @@ func checkConfig(ctx context.Context, path string) (*srvconfig.Config, error) {
 		return nil, locate(files, err)
 	}
 	if slices.Contains(merged.DisabledPlugins, config.ServerTable) {
-		return merged, nil
+		return &checked{merged, cri}, nil
 	}
-	return merged, locate(files, cri.validate())
+	return &checked{merged, cri}, locate(files, cri.validate())
+}
+
+// print writes what the daemon says at its start of a config that is right: what has no effect, and what to know.
+func (c *checked) print(out io.Writer) {
+	if slices.Contains(c.DisabledPlugins, config.ServerTable) {
+		return
+	}
+	c.cri.runtime.Complete()
+	for _, line := range slices.Concat(c.cri.images.Pending(), c.cri.runtime.Pending(), warnings(c.Config)) {
+		fmt.Fprintln(out, "warning:", line)
+	}
+	for _, line := range c.cri.runtime.Notes() {
+		fmt.Fprintln(out, "note:", line)
+	}
 }
 
 // locate puts in front of each problem where it is.
@@ -167,7 +193,7 @@ var criTables = []string{config.ImagesTable, config.RuntimeTable, config.ServerT
 // decodeCRI returns the CRI's config, or the first problem of each of its tables' types. containerd warns of each unknown
 // key that it decodes: these tables are decoded here alone.
 func decodeCRI(ctx context.Context, merged *srvconfig.Config) (*criConfig, error) {
-	c := &criConfig{config.DefaultImages(), config.DefaultRuntime(), config.DefaultServer()}
+	c := noFile().cri
 	return c, errors.Join(
 		decode(ctx, merged, config.ImagesTable, &c.images),
 		decode(ctx, merged, config.RuntimeTable, &c.runtime),

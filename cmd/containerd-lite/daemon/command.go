@@ -63,7 +63,7 @@ func serve(run cli.ActionFunc) cli.ActionFunc {
 		if cmd.Args().Present() {
 			return fmt.Errorf("%q is not a command (see containerd-lite --help)", cmd.Args().First())
 		}
-		merged := &srvconfig.Config{}
+		merged := noFile()
 		if path, ok := configPath(cmd); ok {
 			var err error
 			if merged, err = checkQuietly(ctx, path); err != nil {
@@ -73,8 +73,11 @@ func serve(run cli.ActionFunc) cli.ActionFunc {
 				log.G(ctx).Warnf("the CRI is off, so Kubernetes cannot use this node: disabled_plugins of %s names %s", path, config.ServerTable)
 			}
 		}
+		for _, line := range warnings(merged.Config) {
+			log.G(ctx).Warn(line)
+		}
 		defer reloadAtHangup(ctx, cmd)()
-		defer feedWatchdog(ctx, address(cmd, merged))()
+		defer feedWatchdog(ctx, address(cmd, merged.Config))()
 		return run(ctx, cmd)
 	}
 }
@@ -99,14 +102,17 @@ func configCommand(theirs *cli.Command) *cli.Command {
 	}
 	ours.Commands = append(ours.Commands, &cli.Command{
 		Name:  "check",
-		Usage: "Say what is wrong in the config files, and fail if anything is",
+		Usage: "Say what is wrong in the config files, and fail if anything is; else what has no effect and which shims run pods",
 		Action: func(ctx context.Context, cmd *cli.Command) error {
-			path, ok := configPath(cmd)
-			if !ok {
-				return nil // The defaults are right.
+			found := noFile() // They are right.
+			if path, ok := configPath(cmd); ok {
+				var err error
+				if found, err = checkConfig(ctx, path); err != nil {
+					return err
+				}
 			}
-			_, err := checkConfig(ctx, path)
-			return err
+			found.print(cmd.Root().Writer)
+			return nil
 		},
 	})
 	return ours
