@@ -21,6 +21,9 @@ export LITE_OOM ?= 20
 # How long the stress suite goes on.
 export LITE_STRESS ?= 30s
 
+# How long the faults of the disk last in the suite restart: durations, with spaces between.
+export LITE_OUTAGES ?= 5s
+
 # How many pods the soak runs.
 export LITE_SOAK ?= 100
 
@@ -41,7 +44,7 @@ UNIT    = $$(go list ./... | grep -v /integration)
 FUZZFOR ?= 10s
 
 .DEFAULT_GOAL := help
-.PHONY: help build race man install uninstall deb tools test unit integration critest kubelet-test stress soak vm vm-test power vm-shell vm-image lint fuzz demo dev bench bench-raw clean
+.PHONY: help build race man install uninstall deb tools test unit integration critest kubelet-test stress faults soak vm vm-test power vm-shell vm-image lint fuzz demo dev bench bench-raw clean
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -86,6 +89,9 @@ kubelet-test: build tools ## a real kubelet v1.37 with static pods: what users d
 
 stress: build tools race ## 100 callers of all lifecycle calls for two minutes, under the race detector
 	LITE_STRESS=2m go run ./integration/count stress -count 1 -timeout 60m ./integration/stress
+
+faults: build tools ## an unwritable database and a full disk under 20 pods, for 5, 30 and 120 seconds
+	LITE_OUTAGES='5s 30s 120s' go run ./integration/count faults -v -count 1 -timeout 60m -run 'TestUnwritableDatabase|TestFullDisk' ./integration/restart
 
 soak: build tools ## 2 000 pods, ten at once: nothing grows and nothing is left
 	LITE_SOAK=2000 go run ./integration/count soak -count 1 -timeout 60m -run TestSoak ./integration/stress

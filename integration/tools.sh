@@ -25,8 +25,9 @@ golangci=v2.15.0
 nfpm=v2.45.2
 
 # gcc, libc6-dev and libseccomp-dev build runc, pause and the race detector's tests; iptables, iproute2, mount
-# and util-linux are what CNI plugins, critest and the leak check call on the host; strace counts for the bench.
-debian="ca-certificates gcc libc6-dev pkg-config libseccomp-dev iptables iproute2 mount util-linux procps kmod strace"
+# and util-linux are what CNI plugins, critest and the leak check call on the host; strace counts for the bench;
+# e2fsprogs makes the disk that a test fills.
+debian="ca-certificates gcc libc6-dev pkg-config libseccomp-dev iptables iproute2 mount util-linux procps kmod strace e2fsprogs"
 
 vm="debootstrap e2fsprogs qemu-system-x86 qemu-utils"
 

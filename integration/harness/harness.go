@@ -55,6 +55,8 @@ type Options struct {
 	Runtime string
 	// RefuseMissingHostPath sets missing_host_path = "error", which containerd-lite alone knows.
 	RefuseMissingHostPath bool
+	// DiskMiB makes the root of the bench a file system of its own of this size, which a test may fill; 0 does not.
+	DiskMiB int
 	// Trace runs the daemon under strace, which writes the programs that it and its descendants start, and the files that
 	// they sync, to [Daemon.TraceFile].
 	Trace bool
@@ -143,16 +145,19 @@ func New(ctx context.Context, o Options) (*Bench, error) {
 }
 
 func (b *Bench) start(ctx context.Context) error {
-	// A container in a user namespace reaches its rootfs as somebody else.
-	if err := os.Chmod(b.Root, 0o711); err != nil {
-		return err
-	}
 	var err error
 	if b.cgroups, err = containerCgroups(); err != nil {
 		return err
 	}
 	if b.before, err = b.hostState(); err != nil {
 		return fmt.Errorf("look at the machine: %w", err)
+	}
+	if err := b.mountDisk(ctx); err != nil {
+		return fmt.Errorf("disk: %w", err)
+	}
+	// A container in a user namespace reaches its rootfs as somebody else.
+	if err := os.Chmod(b.Root, 0o711); err != nil {
+		return err
 	}
 	if b.Registry, err = newRegistry(ctx, b.repo, b.Path("certs.d")); err != nil {
 		return fmt.Errorf("registry: %w", err)

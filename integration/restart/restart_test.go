@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package restart kills the daemon with kill -9 under running pods and starts it again: nothing that runs may
-// notice, nothing that ended meanwhile may be forgotten, and everything can still be removed.
+// Package restart kills the daemon with kill -9 under running pods and starts it again, or takes the disk from it for a
+// while: nothing that runs may notice, nothing that ended meanwhile may be forgotten, and everything can still be removed.
 package restart
 
 import (

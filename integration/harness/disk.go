@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// mountDisk mounts the disk that [Options.DiskMiB] asks for at the bench's root: ext4 on a loop device, whose file
+// goes when it is unmounted.
+func (b *Bench) mountDisk(ctx context.Context) error {
+	if b.DiskMiB == 0 {
+		return nil
+	}
+	image := b.Root + ".img"
+	defer os.Remove(image)
+	if err := os.WriteFile(image, nil, 0o600); err != nil {
+		return err
+	}
+	for _, command := range [][]string{
+		{"mke2fs", "-q", "-t", "ext4", "-m", "0", image, strconv.Itoa(b.DiskMiB) + "M"},
+		{"mount", "-o", "loop", image, b.Root},
+	} {
+		if out, err := exec.CommandContext(ctx, command[0], command[1:]...).CombinedOutput(); err != nil {
+			return fmt.Errorf("%s: %w: %s", command[0], err, out)
+		}
+	}
+	return nil
+}
+
+// FillDisk takes the room that is left on the disk of the bench, to the last block. free gives it back.
+func FillDisk(b *Bench) (free func() error, err error) {
+	name := b.Path("ballast")
+	ballast, err := os.Create(name)
+	if err != nil {
+		return nil, err
+	}
+	defer ballast.Close()
+	if _, err := io.Copy(ballast, zeros{}); !errors.Is(err, unix.ENOSPC) {
+		return nil, fmt.Errorf("fill the disk: %w", err)
+	}
+	return func() error { return os.Remove(name) }, nil
+}
+
+// zeros reads as zeros without end.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+// FreezeDatabase makes containerd's metadata unwritable: each write to the file fails, also of those who have it open.
+// thaw makes it writable again.
+func FreezeDatabase(b *Bench) (thaw func() error, err error) {
+	db, err := os.Open(b.Path("root", "io.containerd.metadata.v1.bolt", "meta.db"))
+	if err != nil {
+		return nil, err
+	}
+	flags, err := unix.IoctlGetInt(int(db.Fd()), unix.FS_IOC_GETFLAGS)
+	if err != nil {
+		return nil, fmt.Errorf("flags of %s: %w", db.Name(), err)
+	}
+	const immutable = 0x10 // FS_IMMUTABLE_FL, ioctl_iflags(2)
+	set := func(flags int) error { return unix.IoctlSetPointerInt(int(db.Fd()), unix.FS_IOC_SETFLAGS, flags) }
+	if err := set(flags | immutable); err != nil {
+		return nil, fmt.Errorf("make %s immutable: %w", db.Name(), err)
+	}
+	return func() error { return errors.Join(set(flags), db.Close()) }, nil
+}
