@@ -5,6 +5,7 @@ package oci
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	runc "github.com/containerd/go-runc"
@@ -17,15 +18,27 @@ const receiveTimeout = 10 * time.Second
 // Console receives the terminal of a process from the runtime.
 type Console struct {
 	socket *runc.Socket
+	dir    *os.File
 }
 
-// NewConsole makes a socket in a directory that only this user can enter.
-func NewConsole() (*Console, error) {
-	socket, err := runc.NewTempConsoleSocket()
+// NewConsole makes a socket in a directory of its own, which only this user can enter, in the
+// directory of a bundle. The path of a bundle can be longer than that of a socket may be: the socket
+// is named by the open directory (unix(7), sun_path).
+func NewConsole(bundle string) (*Console, error) {
+	path, err := os.MkdirTemp(bundle, "terminal-")
 	if err != nil {
+		return nil, fmt.Errorf("terminal: make directory: %w", err)
+	}
+	c := &Console{}
+	if c.dir, err = os.Open(path); err != nil {
+		_ = os.Remove(path)
+		return nil, fmt.Errorf("terminal: %w", err)
+	}
+	if c.socket, err = runc.NewConsoleSocket(filepath.Join(fdPath(c.dir), "socket")); err != nil {
+		c.Close()
 		return nil, fmt.Errorf("terminal: make socket: %w", err)
 	}
-	return &Console{socket: socket}, nil
+	return c, nil
 }
 
 // Receive returns the master side, non-blocking. It is called after the
@@ -47,7 +60,11 @@ func (c *Console) Receive() (*os.File, error) {
 	return os.NewFile(uintptr(fd), "ptmx"), nil
 }
 
-// Close removes the socket.
+// Close removes the socket. It may be called more than once.
 func (c *Console) Close() {
-	_ = c.socket.Close()
+	if c.socket != nil {
+		_ = c.socket.Close()
+	}
+	_ = os.RemoveAll(c.dir.Name())
+	_ = c.dir.Close()
 }

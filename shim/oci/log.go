@@ -5,12 +5,8 @@ package oci
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"io"
-	"os"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // maxLog is how much of the end of a log is read, and maxMessage how much of
@@ -20,22 +16,12 @@ const (
 	maxMessage = 4 << 10
 )
 
-// memoryLog is a log file of one command that needs no removing.
-type memoryLog struct {
-	*os.File
-}
+// memoryLog is the log file of one command.
+type memoryLog struct{ memory }
 
 func newLog() (memoryLog, error) {
-	fd, err := unix.MemfdCreate("oci-runtime-log", unix.MFD_CLOEXEC)
-	if err != nil {
-		return memoryLog{}, fmt.Errorf("OCI runtime log: %w", err)
-	}
-	return memoryLog{os.NewFile(uintptr(fd), "oci-runtime-log")}, nil
-}
-
-// path is valid in other processes while the log is open.
-func (l memoryLog) path() string {
-	return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), l.Fd())
+	file, err := newMemory("oci-runtime-log")
+	return memoryLog{file}, err
 }
 
 // lastError returns the message of the last entry of level error, or "".

@@ -98,18 +98,6 @@ func (r *Runtime) Start(ctx context.Context, id string) error {
 	return r.call(ctx, "start", func(cli *runc.Runc) error { return cli.Start(ctx, id) })
 }
 
-// Exec starts another process in a container.
-func (r *Runtime) Exec(ctx context.Context, id string, spec *specs.Process, p *Process) error {
-	return r.call(ctx, "exec", func(cli *runc.Runc) error {
-		return cli.Exec(ctx, id, *spec, &runc.ExecOpts{
-			IO:            p.IO,
-			PidFile:       p.PidFile,
-			ConsoleSocket: p.socket(),
-			Detach:        true,
-		})
-	})
-}
-
 // Pause freezes a container.
 func (r *Runtime) Pause(ctx context.Context, id string) error {
 	return r.call(ctx, "pause", func(cli *runc.Runc) error { return cli.Pause(ctx, id) })

@@ -153,7 +153,7 @@ func (c *container) launch(p *process, pidFile string, run func(*oci.Process) er
 	defer c.host.Children.Hold()()
 	target := &oci.Process{PidFile: pidFile}
 	if p.streams.Config().Terminal {
-		console, err := oci.NewConsole()
+		console, err := oci.NewConsole(string(c.bundle))
 		if err != nil {
 			return nil, err
 		}

@@ -74,6 +74,38 @@ func TestExecRefused(t *testing.T) {
 	}
 }
 
+// fullDisk returns a directory in which nothing can be made.
+func fullDisk(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := unix.Mount("full", dir, "tmpfs", 0, "nr_inodes=1"); err != nil {
+		t.Skipf("mount: %s", err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	return dir
+}
+
+// A probe does not fail because the disk is full, and what it is given in its environment is never on it.
+func TestProcessesWithFullDisk(t *testing.T) {
+	s := newShim(t)
+	s.run(s.request("web", true, "sleep", "1000"))
+	shell, plain, terminal := s.request("shell", true, "true"), s.exec("web", "plain", "true"), s.exec("web", "terminal", "true")
+	shell.Terminal, terminal.Terminal = true, true
+	t.Setenv("TMPDIR", fullDisk(t))
+	t.Setenv("XDG_RUNTIME_DIR", "")
+	s.run(shell)
+	for _, r := range []*taskapi.ExecProcessRequest{plain, terminal} {
+		s.runExec(r)
+		waited, err := s.client.Wait(t.Context(), &taskapi.WaitRequest{ID: "web", ExecID: r.ExecID})
+		if err != nil || waited.ExitStatus != 0 {
+			t.Errorf("Wait for exec %s = %v, %v, want status 0", r.ExecID, waited, err)
+		}
+	}
+	if left, err := filepath.Glob(filepath.Join(shell.Bundle, "terminal-*")); err != nil || len(left) > 0 {
+		t.Errorf("left in the bundle: %q, %v", left, err)
+	}
+}
+
 // The end of the init is the last one, and execs that would outlive it do not.
 func TestInitEndsLast(t *testing.T) {
 	s := newShim(t)
