@@ -42,6 +42,10 @@ func (r *Reaper) Watch(pid int) (*Child, error) {
 	if err != nil {
 		return nil, err
 	}
+	return r.watch(pid, pidfd), nil
+}
+
+func (r *Reaper) watch(pid int, pidfd *os.File) *Child {
 	c := &Child{
 		pid:    pid,
 		reaper: r,
@@ -52,7 +56,7 @@ func (r *Reaper) Watch(pid int) (*Child, error) {
 	r.known[pid] = struct{}{}
 	r.mu.Unlock()
 	go c.wait()
-	return c, nil
+	return c
 }
 
 func openPidfd(pid int) (*os.File, error) {
@@ -145,18 +149,22 @@ func (c *Child) wait() {
 
 // collect waits for the end of the process, and reaps it.
 func (c *Child) collect() Exit {
-	err := awaitReadable(c.pidfd)
+	polled := awaitReadable(c.pidfd)
 	at := time.Now()
-	if err != nil {
-		return Exit{Status: StatusUnknown, At: at}
-	}
-	var status unix.WaitStatus
+	var (
+		status unix.WaitStatus
+		err    error
+	)
 	for {
-		// Blocks only while a tracer holds on to the zombie.
+		// Blocks while a tracer holds on to the zombie, and until the end of a process whose pidfd
+		// Go's poller refuses (epoll_ctl(2), ENOSPC and ENOMEM): it costs a thread, but no status.
 		_, err = unix.Wait4(c.pid, &status, 0, nil)
 		if !errors.Is(err, unix.EINTR) {
 			break
 		}
+	}
+	if polled != nil {
+		at = time.Now()
 	}
 	switch {
 	case err != nil:

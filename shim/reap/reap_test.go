@@ -141,6 +141,34 @@ func TestEarlyEnd(t *testing.T) {
 	}
 }
 
+// A process whose pidfd the poller does not take runs on, and has its status.
+func TestNoPoller(t *testing.T) {
+	r := newReaper(t)
+	cmd := exec.Command("sh", "-c", "read x; exit 7")
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	fd, err := unix.PidfdOpen(cmd.Process.Pid, 0) // blocking, and so not for the poller
+	if err != nil {
+		t.Fatal(err)
+	}
+	child := r.watch(cmd.Process.Pid, os.NewFile(uintptr(fd), "pidfd"))
+	if err := child.Signal(0); err != nil {
+		t.Error(err)
+	}
+	if err := stdin.Close(); err != nil {
+		t.Fatal(err)
+	}
+	<-child.Done()
+	if got := child.Exit().Status; got != 7 {
+		t.Errorf("status = %d, want 7", got)
+	}
+}
+
 // orphan returns a process that runs a script after its parent has ended.
 func orphan(t *testing.T, script string) int {
 	t.Helper()

@@ -116,12 +116,18 @@ func (s *Streams) openTerminalLocked(sink io.WriteCloser) (err error) {
 }
 
 func (s *Streams) openPipesLocked(owner Owner, sinks [2]io.WriteCloser) (err error) {
+	// All of them first: what Close does not know of stays open when a pipe cannot be made.
+	outputs := [2]*pump{}
 	for i, sink := range sinks {
-		if sink == nil {
+		if sink != nil {
+			outputs[i] = &pump{dst: sink, output: true}
+			s.pumps = append(s.pumps, outputs[i])
+		}
+	}
+	for i, p := range outputs {
+		if p == nil {
 			continue
 		}
-		p := &pump{dst: sink, output: true}
-		s.pumps = append(s.pumps, p)
 		if p.src, s.inside[i+1], err = newOutputPipe(owner); err != nil {
 			return err
 		}

@@ -176,6 +176,7 @@ func (c *container) launch(p *process, pidFile string, run func(*oci.Process) er
 	}
 	child, err := c.host.Children.Watch(pid)
 	if err != nil {
+		c.host.Children.KillOrphan(pid)
 		return nil, err
 	}
 	if err := connect(p.streams, target.Console); err != nil {

@@ -116,8 +116,9 @@ func (c *container) neverStarted(p *process) (child, error) {
 	case p.child != nil:
 		return p.child, nil
 	}
+	// Nothing has failed, and so the status is 0, as that of containerd-shim-runc-v2.
 	p.state = stopped
-	p.exit = reap.Exit{Status: reap.StatusUnknown, At: time.Now()}
+	p.exit = reap.Exit{At: time.Now()}
 	close(p.done)
 	return nil, nil
 }

@@ -54,8 +54,9 @@ func TestExecRefused(t *testing.T) {
 	wantClass(t, err, errdefs.IsInvalidArgument, "invalid argument")
 	_, err = s.client.Kill(ctx, &taskapi.KillRequest{ID: "web", ExecID: "a", Signal: 9})
 	wantClass(t, err, errdefs.IsFailedPrecondition, "failed precondition")
-	if _, err := s.client.Delete(ctx, &taskapi.DeleteRequest{ID: "web", ExecID: "a"}); err != nil {
-		t.Error(err)
+	// It was never started, and so has not failed.
+	if deleted, err := s.client.Delete(ctx, &taskapi.DeleteRequest{ID: "web", ExecID: "a"}); err != nil || deleted.ExitStatus != 0 {
+		t.Errorf("Delete of an exec that was not started = %v, %v, want status 0", deleted, err)
 	}
 	mend := s.root.Fail("exec", "no such user")
 	if _, err := s.client.Exec(ctx, s.exec("web", "b", "true")); err != nil {
