@@ -45,6 +45,7 @@ type host struct {
 	sockets string
 	options string // of the runtime, in TOML
 	binary  string // "" for that of the test
+	events  string // address of containerd's events service, "" for that in the environment
 }
 
 func newHost(t *testing.T) *host {
@@ -96,7 +97,7 @@ func (h *host) command(dir, id string, args ...string) *exec.Cmd {
 
 // start runs the start command as containerd does and returns its answer.
 func (h *host) start(dir, id string) (*bootapi.BootstrapResult, error) {
-	params := &bootapi.BootstrapParams{InstanceID: id, Namespace: "ns", SocketDir: &h.sockets}
+	params := &bootapi.BootstrapParams{InstanceID: id, Namespace: "ns", SocketDir: &h.sockets, ContainerdTtrpcAddress: h.events}
 	if err := params.AddExtension(&runtimeoptions.Options{ConfigBody: []byte(h.options)}); err != nil {
 		return nil, err
 	}

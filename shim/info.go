@@ -41,7 +41,7 @@ func info(ctx context.Context, stdin io.Reader, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	runtime := oci.New(opts.Options, "", func() func() { return func() {} })
+	runtime := oci.New(opts.Options, "", "", func() func() { return func() {} })
 	if err := runtime.Available(); err != nil {
 		return err
 	}

@@ -3,9 +3,11 @@
 package shim
 
 import (
+	"bufio"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
@@ -54,4 +56,40 @@ func TestLogMovesOn(t *testing.T) {
 	expect("a")
 	remove("a")
 	expect("c")
+}
+
+// A shim that hangs is asked for its stacks, as containerd's own: by SIGUSR1, which does not end it.
+func TestStacks(t *testing.T) {
+	h := newHost(t)
+	dir := h.bundleOf("pod", "true")
+	fifo := filepath.Join(dir, "log")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	shimLog, err := os.OpenFile(fifo, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer shimLog.Close()
+	client, _ := h.client(h.mustStart(dir, "a"))
+	connected, err := client.Connect(t.Context(), &taskapi.ConnectRequest{ID: "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Kill(int(connected.ShimPid), unix.SIGUSR1); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(shimLog)
+	lines.Buffer(nil, 2*maxStacks)
+	for lines.Scan() {
+		if line := lines.Text(); strings.Contains(line, "END goroutine stack dump") {
+			if !strings.Contains(line, "logStacks") {
+				t.Errorf("the stack of logStacks is missing: %s", line)
+			}
+			break
+		}
+	}
+	if _, err := client.Connect(t.Context(), &taskapi.ConnectRequest{ID: "a"}); err != nil {
+		t.Errorf("after the signal: %v", err)
+	}
 }

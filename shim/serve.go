@@ -49,7 +49,7 @@ var foreign = [...]string{
 
 // serve is the shim: it runs until its last task is gone.
 func (r *request) serve(ctx context.Context) error {
-	address := os.Getenv(ttrpcAddress)
+	address, stacks := os.Getenv(ttrpcAddress), stackSignals()
 	if err := r.prepare(); err != nil {
 		return err
 	}
@@ -72,6 +72,7 @@ func (r *request) serve(ctx context.Context) error {
 	running.Go(func() { host.Children.Run(ctx) })
 	running.Go(func() { host.Events.Run(ctx) })
 	running.Go(func() { keepMemory(ctx) })
+	running.Go(func() { logStacks(ctx, stacks) })
 
 	end := make(chan struct{})
 	service := task.NewService(host, sharing.Pods(r.pods), func() { close(end) })

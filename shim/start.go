@@ -23,7 +23,6 @@ import (
 	"github.com/containerd-lite/containerd-lite/shim/bundle"
 	"github.com/containerd-lite/containerd-lite/shim/cgroup"
 	"github.com/containerd-lite/containerd-lite/shim/group"
-	"github.com/containerd-lite/containerd-lite/shim/option"
 )
 
 // start answers with the address of a shim for the task: one that runs, or else
@@ -75,7 +74,7 @@ func (r *request) claim(ctx context.Context, dir bundle.Dir, params *bootstrap.P
 		}
 	}
 	slot, err := tasks.Claim(ctx, r.id, func(slot group.Slot, socket *os.File) error {
-		return r.launch(slot, socket, params.Options)
+		return r.launch(slot, socket, params)
 	})
 	if err != nil {
 		return slot, err
@@ -123,15 +122,20 @@ const oneProcessor = "GOMAXPROCS=1"
 
 // launch starts the shim. Its socket is listening already, so it need not be
 // waited for.
-func (r *request) launch(slot group.Slot, socket *os.File, opts option.Options) error {
-	self, err := os.Executable()
+func (r *request) launch(slot group.Slot, socket *os.File, params *bootstrap.Params) error {
+	opts := params.Options
+	self, err := program()
 	if err != nil {
 		return fmt.Errorf("start shim: %w", err)
 	}
 	cmd := exec.Command(self, "-namespace", r.namespace, "-id", r.id, "-address", r.address,
 		"-bundle", r.bundle, "-socket", slot.Path(), "-pods", strconv.Itoa(int(opts.Sharing)),
 		"-debug="+strconv.FormatBool(r.debug))
+	cmd.Args[0] = os.Args[0]
 	cmd.Env = append(os.Environ(), oneProcessor)
+	if params.Events != "" {
+		cmd.Env = append(cmd.Env, ttrpcAddress+"="+params.Events)
+	}
 	cmd.ExtraFiles = []*os.File{socket}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if log, err := openLog(bundle.Dir(r.bundle)); err == nil {
@@ -148,6 +152,24 @@ func (r *request) launch(slot group.Slot, socket *os.File, opts option.Options) 
 		return fmt.Errorf("start shim: %w", err)
 	}
 	return cmd.Process.Release()
+}
+
+// program returns a path of the file that this process runs. The usual one may be that of another
+// program by now, or of none: an upgrade can come between the start of a process and this.
+func program() (string, error) {
+	const running = "/proc/self/exe"
+	self, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	ours, err := os.Stat(running)
+	if err != nil {
+		return "", err
+	}
+	if there, err := os.Stat(self); err != nil || !os.SameFile(ours, there) {
+		return running, nil
+	}
+	return self, nil
 }
 
 // startIsolated starts a command, with a core scheduling cookie of its own if

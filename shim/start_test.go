@@ -5,6 +5,7 @@ package shim
 import (
 	"bytes"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -128,6 +129,80 @@ func TestStartReplacesLostShim(t *testing.T) {
 	client, _ = h.client(address)
 	if now, err := client.Connect(t.Context(), &taskapi.ConnectRequest{ID: "b"}); err != nil || now.ShimPid == lost.ShimPid {
 		t.Errorf("shim = %v, %v, want a new one", now, err)
+	}
+}
+
+// An upgrade can come between the start of a process and that of the shim: the shim is what start was, and is not
+// started from what is now in its place.
+func TestProgramReplaced(t *testing.T) {
+	h := newHost(t)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.binary = filepath.Join(h.sockets, "containerd-shim-lite-v2")
+	if err := os.Link(self, h.binary); err != nil {
+		if output, err := exec.Command("cp", self, h.binary).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %s", err, output)
+		}
+	}
+	input, parameters, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer parameters.Close()
+	cmd := h.command(h.bundleOf("pod", "true"), "a", "start")
+	cmd.Stdin = input
+	var output bytes.Buffer
+	cmd.Stdout = &output
+	if err := cmd.Start(); err != nil { // and it waits for the rest of its parameters
+		t.Fatal(err)
+	}
+	input.Close()
+	if err := os.Remove(h.binary); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(h.binary, []byte("#!/bin/sh\nexit 1\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	params, err := proto.Marshal(&bootapi.BootstrapParams{InstanceID: "a", Namespace: "ns", SocketDir: &h.sockets})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := parameters.Write(params); err != nil {
+		t.Fatal(err)
+	}
+	parameters.Close()
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	result := &bootapi.BootstrapResult{}
+	if err := proto.Unmarshal(output.Bytes(), result); err != nil {
+		t.Fatal(err)
+	}
+	h.client(result.Address) // answers
+}
+
+// Events go where the parameters say; what containerd has in its environment may be of another one.
+func TestAddressOfEvents(t *testing.T) {
+	h := newHost(t)
+	address := filepath.Join(h.sockets, "events")
+	listener, err := net.Listen("unix", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	h.events = address
+	dir := h.bundleOf("pod", "sleep", "1000")
+	client, _ := h.client(h.mustStart(dir, "a"))
+	h.create(client, dir, "a")
+	conn, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	if _, err := client.Kill(t.Context(), &taskapi.KillRequest{ID: "a", Signal: uint32(unix.SIGKILL)}); err != nil {
+		t.Error(err)
 	}
 }
 

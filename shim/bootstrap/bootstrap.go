@@ -36,8 +36,10 @@ const (
 // Params is what a start is told, whichever containerd tells it.
 type Params struct {
 	SocketDir string
-	Debug     bool
-	Options   option.Options
+	// Events is the address to which events go, "" if it is in the environment only.
+	Events  string
+	Debug   bool
+	Options option.Options
 	// Legacy is true for a containerd that expects the bare address.
 	Legacy bool
 }
@@ -63,6 +65,7 @@ func parse(input []byte, id, namespace string) (*Params, error) {
 	}
 	params := &Params{
 		SocketDir: defaultSocketDir,
+		Events:    p.GetContainerdTtrpcAddress(),
 		Options:   option.Default(),
 		Debug:     p.GetLogLevel() <= bootapi.LogLevel_LOG_LEVEL_DEBUG,
 	}

@@ -59,6 +59,7 @@ func TestRead(t *testing.T) {
 			"modern with everything",
 			modern(t, func(p *bootapi.BootstrapParams) {
 				p.SocketDir = &dir
+				p.ContainerdTtrpcAddress = "/run/other/c.ttrpc"
 				p.LogLevel = bootapi.LogLevel_LOG_LEVEL_TRACE
 				if err := p.AddExtension(&types.MountCapabilities{}); err != nil {
 					t.Fatal(err)
@@ -67,7 +68,7 @@ func TestRead(t *testing.T) {
 					t.Fatal(err)
 				}
 			}),
-			&Params{SocketDir: dir, Debug: true, Options: shims},
+			&Params{SocketDir: dir, Events: "/run/other/c.ttrpc", Debug: true, Options: shims},
 		},
 		{
 			"shared shim",

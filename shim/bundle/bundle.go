@@ -4,7 +4,7 @@
 // directory, so that the delete command, or a shim of containerd's own, finds
 // everything it needs when the shim that made them is gone.
 //
-// The names options.json, runtime, init.pid and exit.json and their contents
+// The names options.json, runtime, init.pid, exit.json and log.json and their contents
 // are those of containerd-shim-runc-v2 2.4. The package has no state and no
 // locks: one shim writes a bundle, and delete runs after it.
 package bundle
@@ -43,6 +43,9 @@ func (d Dir) Work() string { return d.path("work") }
 
 // Log is the FIFO that containerd copies to its own log.
 func (d Dir) Log() string { return d.path("log") }
+
+// RuntimeLog is where the log of the runtime is kept.
+func (d Dir) RuntimeLog() string { return d.path("log.json") }
 
 // Crash is where the Go runtime of a dying shim writes its last words.
 func (d Dir) Crash() string { return d.path("shim-crash.log") }

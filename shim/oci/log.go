@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"os"
 	"strings"
 )
 
@@ -24,20 +25,38 @@ func newLog() (memoryLog, error) {
 	return memoryLog{file}, err
 }
 
-// lastError returns the message of the last entry of level error, or "".
-func (l memoryLog) lastError() string {
+// tail returns the end of the log.
+func (l memoryLog) tail() []byte {
 	info, err := l.Stat()
 	if err != nil {
-		return ""
+		return nil
 	}
 	start := max(0, info.Size()-maxLog)
 	data, err := io.ReadAll(io.NewSectionReader(l, start, maxLog))
 	if err != nil {
-		return ""
+		return nil
 	}
-	return lastError(data)
+	return data
 }
 
+// keep adds what a command logged to a file for users and their tools. The file is bounded, as a
+// probe can fail for as long as a node runs: a full one begins again.
+func keep(path string, logged []byte) {
+	if path == "" || len(logged) == 0 {
+		return
+	}
+	flags := os.O_WRONLY | os.O_CREATE | os.O_APPEND
+	if info, err := os.Lstat(path); err == nil && info.Size() >= maxLog {
+		flags |= os.O_TRUNC
+	}
+	// What cannot be kept is missing here only: the error has its message.
+	if f, err := os.OpenFile(path, flags, 0o600); err == nil {
+		_, _ = f.Write(logged)
+		_ = f.Close()
+	}
+}
+
+// lastError returns the message of the last entry of level error, or "".
 func lastError(data []byte) string {
 	var last string
 	for line := range bytes.Lines(data) {

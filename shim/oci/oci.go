@@ -4,8 +4,8 @@
 // It is the only package that uses go-runc.
 //
 // Each call gets a log of its own in memory, so that calls never mix up their
-// errors and none of them fills the bundle, and holds off the reaper while it
-// runs. A Runtime is immutable and safe for concurrent use; who must not run
+// errors, and holds off the reaper while it runs. What a runtime logs is kept in the
+// bundle, where containerd-shim-runc-v2 has it, but bounded. A Runtime is immutable and safe for concurrent use; who must not run
 // two commands for one container at once is up to the caller.
 package oci
 
@@ -34,12 +34,13 @@ const defaultRoot = "/run/containerd/runc"
 type Runtime struct {
 	cli  runc.Runc
 	opts *options.Options
+	log  string
 	hold func() func()
 }
 
-// New returns the runtime that the options name. hold is called around each
-// command, see reap.Reaper.Hold.
-func New(opts *options.Options, namespace string, hold func() (release func())) *Runtime {
+// New returns the runtime that the options name. What its commands log is kept in the file log, "" for
+// none. hold is called around each command, see reap.Reaper.Hold.
+func New(opts *options.Options, namespace, log string, hold func() (release func())) *Runtime {
 	root := opts.GetRoot()
 	if root == "" {
 		root = defaultRoot
@@ -53,6 +54,7 @@ func New(opts *options.Options, namespace string, hold func() (release func())) 
 			SystemdCgroup: opts.GetSystemdCgroup(),
 		},
 		opts: opts,
+		log:  log,
 		hold: hold,
 	}
 }
@@ -165,8 +167,11 @@ func (r *Runtime) call(ctx context.Context, command string, run func(*runc.Runc)
 	defer log.Close()
 	cli := r.cli
 	cli.Log = log.path()
-	if err := run(&cli); err != nil {
-		return r.explain(ctx, command, err, log.lastError())
+	err = run(&cli)
+	logged := log.tail()
+	keep(r.log, logged)
+	if err != nil {
+		return r.explain(ctx, command, err, lastError(logged))
 	}
 	return nil
 }

@@ -25,7 +25,7 @@ func theRuntime(t *testing.T, script string) *Runtime {
 	if err := os.WriteFile(path, []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	return New(&options.Options{BinaryName: path, Root: t.TempDir(), SystemdCgroup: true}, "ns", noHold)
+	return New(&options.Options{BinaryName: path, Root: t.TempDir(), SystemdCgroup: true}, "ns", "", noHold)
 }
 
 func TestCommandLine(t *testing.T) {
@@ -57,6 +57,31 @@ exit 1`)
 	err := r.Start(t.Context(), "web")
 	if err == nil || err.Error() != "OCI runtime start failed: no space left" {
 		t.Errorf("error = %v", err)
+	}
+}
+
+// What a runtime logs is in the bundle for those who look for it there, and a probe that fails for ever
+// does not fill it.
+func TestLogIsKept(t *testing.T) {
+	r := theRuntime(t, `printf '{"level":"error","msg":"%1000s"}\n' "$prev" >>$log; exit 1`)
+	r.log = filepath.Join(t.TempDir(), "log.json")
+	for range 2 * maxLog / 1000 {
+		if err := r.Start(t.Context(), "web"); err == nil {
+			t.Fatal("no error")
+		}
+	}
+	if err := r.Start(t.Context(), "last"); err == nil {
+		t.Fatal("no error")
+	}
+	kept, err := os.ReadFile(r.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.TrimSpace(lastError(kept)); got != "last" {
+		t.Errorf("last entry = %q, want that of the last command", got)
+	}
+	if len(kept) > 2*maxLog {
+		t.Errorf("%d bytes are kept, want at most %d", len(kept), 2*maxLog)
 	}
 }
 
@@ -102,7 +127,7 @@ func TestErrorWithoutLog(t *testing.T) {
 
 func TestMissingRuntime(t *testing.T) {
 	for _, name := range []string{"no-such-runtime", "/no/such/runtime"} {
-		r := New(&options.Options{BinaryName: name, Root: t.TempDir()}, "ns", noHold)
+		r := New(&options.Options{BinaryName: name, Root: t.TempDir()}, "ns", "", noHold)
 		for call, err := range map[string]error{"available": r.Available(), "start": r.Start(t.Context(), "web")} {
 			if !errdefs.IsFailedPrecondition(err) || !strings.Contains(err.Error(), "BinaryName") {
 				t.Errorf("%s of %s: %v, want failed precondition and what to do", call, name, err)

@@ -18,7 +18,7 @@ import (
 // wait at the FIFO.
 func created(t *testing.T) (r *Runtime, fifo string) {
 	t.Helper()
-	r = New(&options.Options{Root: t.TempDir()}, "ns", noHold)
+	r = New(&options.Options{Root: t.TempDir()}, "ns", "", noHold)
 	dir := filepath.Join(r.cli.Root, "web")
 	fifo = filepath.Join(dir, execFifo)
 	if err := os.MkdirAll(dir, 0o700); err != nil {

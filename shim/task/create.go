@@ -42,7 +42,7 @@ func newContainer(host *Host, r *taskapi.CreateTaskRequest) (*container, error) 
 		host:   host,
 		setup: setup{
 			opts:    opts.Options,
-			runtime: oci.New(opts.Options, host.Namespace, host.Children.Hold),
+			runtime: oci.New(opts.Options, host.Namespace, bundle.Dir(r.Bundle).RuntimeLog(), host.Children.Hold),
 			mounted: len(r.Rootfs) > 0,
 			pod:     r.ID,
 		},
