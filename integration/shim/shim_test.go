@@ -53,6 +53,7 @@ func TestShim(t *testing.T) {
 		{"stdin", stdin},
 		{"exec", execute},
 		{"exec exit code", executeExitCode},
+		{"out of memory in an exec", outOfMemory},
 		{"kill", kill},
 		{"kill by signal name", terminate},
 		{"pause and resume", pause},

@@ -4,6 +4,7 @@ package shim
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -37,6 +38,56 @@ func executeExitCode(t *testing.T, c ctr) {
 		t.Error("exec of a program that is not there: no error")
 	}
 	c.awaitStatus(t, "execcode", "RUNNING")
+}
+
+// outOfMemory finds that an exec which the kernel has killed for want of memory is told of before its end, although
+// the container goes on. Docker learns of it by the event only.
+func outOfMemory(t *testing.T, c ctr) {
+	const rounds = 3
+	c.run(t, c.args("-d --memory-limit 33554432", "hungry", "sleep", "1000")...)
+	t.Cleanup(func() { c.remove(t, "hungry") })
+	events := c.Ctr(t.Context(), "events")
+	out, err := events.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := events.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = events.Process.Kill()
+		_ = events.Wait()
+	}()
+	lines := bufio.NewScanner(out)
+	// Nothing says that ctr is listening but an event.
+	subscribed := make(chan struct{})
+	go func() {
+		defer close(subscribed)
+		lines.Scan()
+	}()
+	if err := harness.Await(t.Context(), func() error {
+		c.run(t, "task", "pause", "hungry")
+		c.run(t, "task", "resume", "hungry")
+		select {
+		case <-subscribed:
+			return nil
+		default:
+			return errors.New("ctr events is not listening")
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for range rounds {
+		_, err := c.try(t, "task", "exec", "--exec-id", "one", "hungry", "sh", "-c", "x=a; while :; do x=$x$x; done")
+		wantCode(t, err, 128+int(syscall.SIGKILL))
+		told := false
+		for lines.Scan() && !strings.Contains(lines.Text(), "/tasks/exit") {
+			told = told || strings.Contains(lines.Text(), "/tasks/oom")
+		}
+		if !told {
+			t.Error("there is no event of the kill before that of the end of the exec")
+		}
+	}
 }
 
 func kill(t *testing.T, c ctr) {

@@ -3,11 +3,13 @@
 package cgroup
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 )
 
 // OOMWatch reports the out-of-memory kills in a group, each once, and those of v2
@@ -181,13 +183,32 @@ func (w *OOMWatch) announced() {
 	}
 }
 
+// The kernel announces on v1 that memory has run out before it chooses a process, kills it and counts
+// it (mm/memcontrol.c): the counter is looked at for two seconds, at growing intervals.
+const (
+	firstLook = time.Millisecond
+	lastLook  = time.Second
+)
+
 // listen reads the eventfd of a group of v1 until it is closed.
 func (w *OOMWatch) listen(events *os.File) {
 	var count [8]byte
+	pause := firstLook
 	for {
-		if _, err := events.Read(count[:]); err != nil {
+		_, err := events.Read(count[:])
+		switch {
+		case err == nil:
+			pause = firstLook
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			pause *= 2
+		default:
 			return
 		}
 		w.announced()
+		next := time.Time{} // the next announcement
+		if pause <= lastLook {
+			next = time.Now().Add(pause)
+		}
+		_ = events.SetReadDeadline(next)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	v1 "github.com/containerd/cgroups/v3/cgroup1/stats"
 	v2 "github.com/containerd/cgroups/v3/cgroup2/stats"
@@ -45,29 +46,62 @@ func TestWatchOOM(t *testing.T) {
 	}
 }
 
-func TestWatchOOMLegacy(t *testing.T) {
+// legacyWatch watches a group of v1. announce is what the kernel does when memory has run out.
+func legacyWatch(t *testing.T) (w *OOMWatch, told chan struct{}, announce func()) {
+	t.Helper()
 	root := tree(t, map[string]string{
 		"memory/pod/web/memory.oom_control":   "oom_kill_disable 0\nunder_oom 0\noom_kill 0\n",
 		"memory/pod/web/cgroup.event_control": "",
 	})
-	told := make(chan struct{}, 10)
+	told = make(chan struct{}, 10)
 	w, err := legacyGroup(root).WatchOOM(&Announcer{}, func() { told <- struct{}{} })
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer w.Close()
-	// The kernel's part: count, and signal the eventfd that was registered.
+	t.Cleanup(w.Close)
 	var eventfd, control int
 	if _, err := fmt.Sscan(read(t, root, "memory/pod/web/cgroup.event_control"), &eventfd, &control); err != nil {
+		t.Fatal(err)
+	}
+	return w, told, func() {
+		if _, err := unix.Write(eventfd, []byte{1, 0, 0, 0, 0, 0, 0, 0}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestWatchOOMLegacy(t *testing.T) {
+	w, told, announce := legacyWatch(t)
+	if err := write(w.counter, "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n"); err != nil {
+		t.Fatal(err)
+	}
+	announce()
+	<-told
+}
+
+// The kernel counts a kill after it has announced it, and announces it once.
+func TestOOMIsCountedLate(t *testing.T) {
+	w, told, announce := legacyWatch(t)
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if _, err := unix.InotifyAddWatch(fd, w.counter, unix.IN_CLOSE_NOWRITE); err != nil {
+		t.Fatal(err)
+	}
+	announce()
+	if _, err := unix.Read(fd, make([]byte, unix.SizeofInotifyEvent)); err != nil { // until it is looked at in vain
 		t.Fatal(err)
 	}
 	if err := write(w.counter, "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := unix.Write(eventfd, []byte{1, 0, 0, 0, 0, 0, 0, 0}); err != nil {
-		t.Fatal(err)
+	select {
+	case <-told:
+	case <-time.After(time.Minute):
+		t.Error("the kill was missed")
 	}
-	<-told
 }
 
 func TestWatchOOMWithoutMemory(t *testing.T) {

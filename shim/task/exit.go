@@ -15,6 +15,7 @@ import (
 func (c *container) awaitExec(p *process) {
 	<-p.child.Done()
 	p.streams.Exited()
+	c.lookForKills() // what has ended it is told before its end
 	c.end(p)
 	c.mu.Lock()
 	c.leaveLocked()
@@ -40,6 +41,16 @@ func (c *container) awaitInit() {
 		c.log().WithError(err).Error("exit status not on record")
 	}
 	c.end(p)
+}
+
+// lookForKills looks for an out-of-memory kill that is not announced yet.
+func (c *container) lookForKills() {
+	c.mu.Lock()
+	watch := c.oom
+	c.mu.Unlock()
+	if watch != nil {
+		watch.Check()
+	}
 }
 
 // firstLook looks for an out-of-memory kill while the control group may still be
