@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 
@@ -46,19 +47,7 @@ func outOfMemory(t *testing.T, c ctr) {
 	const rounds = 3
 	c.run(t, c.args("-d --memory-limit 33554432", "hungry", "sleep", "1000")...)
 	t.Cleanup(func() { c.remove(t, "hungry") })
-	events := c.Ctr(t.Context(), "events")
-	out, err := events.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := events.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		_ = events.Process.Kill()
-		_ = events.Wait()
-	}()
-	lines := bufio.NewScanner(out)
+	lines := c.events(t)
 	// Nothing says that ctr is listening but an event.
 	subscribed := make(chan struct{})
 	go func() {
@@ -88,6 +77,24 @@ func outOfMemory(t *testing.T, c ctr) {
 			t.Error("there is no event of the kill before that of the end of the exec")
 		}
 	}
+}
+
+// events returns what `ctr events` says until the test ends.
+func (c ctr) events(t *testing.T) *bufio.Scanner {
+	t.Helper()
+	cmd := c.Ctr(t.Context(), "events")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	return bufio.NewScanner(out)
 }
 
 func kill(t *testing.T, c ctr) {
@@ -175,8 +182,8 @@ func shimKilled(t *testing.T, c ctr) {
 	}
 }
 
-// daemonKilled kills containerd with kill -9: a container that ends meanwhile is stopped with its exit code,
-// one that runs goes on.
+// daemonKilled kills containerd with kill -9: a container that ends meanwhile is stopped with its exit code, which is
+// told when subscribers can be back, and one that runs goes on.
 func daemonKilled(t *testing.T, c ctr) {
 	if c.Handler == harness.HandlerRunc {
 		t.Skip("containerd takes the task of containerd-shim-runc-v2 that ended meanwhile for leaked")
@@ -199,6 +206,7 @@ func daemonKilled(t *testing.T, c ctr) {
 	if err := c.Daemon.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	c.awaitExit(t, "survivor")
 	c.awaitStatus(t, "survivor", "STOPPED")
 	c.awaitStatus(t, "witness", "RUNNING")
 	if code := c.exitStatus(t, "survivor"); code != 7 {
@@ -207,6 +215,27 @@ func daemonKilled(t *testing.T, c ctr) {
 	c.remove(t, "survivor")
 	c.run(t, "task", "exec", "--exec-id", "one", "witness", "true")
 	c.detached(t, "next", "sleep", "1000")
+}
+
+// awaitExit waits for the event of the end of a task.
+func (c ctr) awaitExit(t *testing.T, id string) {
+	t.Helper()
+	lines, told := c.events(t), make(chan bool, 1)
+	go func() {
+		found := false
+		for !found && lines.Scan() {
+			found = strings.Contains(lines.Text(), "/tasks/exit") && strings.Contains(lines.Text(), id)
+		}
+		told <- found
+	}()
+	select {
+	case found := <-told:
+		if !found {
+			t.Error("ctr events has ended")
+		}
+	case <-time.After(time.Minute):
+		t.Errorf("there is no event of the end of %s", id)
+	}
 }
 
 // exitStatus asks containerd for the exit status of a stopped task, which ctr does not show.

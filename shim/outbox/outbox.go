@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package outbox delivers the events of tasks to containerd: each once it can,
-// in the order in which they happened, and never on the path of a call.
+// in the order in which they happened, and never on the path of a call. After a restart
+// of containerd its subscribers are waited for, see settle.go.
 //
 // Put appends to a bounded queue and returns. One goroutine, Run, sends the
 // head of the queue until containerd has taken it, so a restart of containerd
@@ -47,12 +48,17 @@ type Outbox struct {
 	namespace string
 	sender    sender // used by Run only
 
+	minSettle time.Duration
+
 	mu      sync.Mutex
 	queue   []*types.Envelope
 	dropped int
+	away    time.Time // since when nobody is connected, see Disconnected
 
-	ready chan struct{}
-	empty chan struct{} // closed and replaced whenever the queue runs empty
+	hurry    chan struct{} // closed by the first Flush
+	hurrying sync.Once
+	ready    chan struct{}
+	empty    chan struct{} // closed and replaced whenever the queue runs empty
 }
 
 // New returns an empty Outbox for the ttrpc socket of containerd, which need
@@ -61,6 +67,8 @@ func New(namespace, address string) *Outbox {
 	return &Outbox{
 		namespace: namespace,
 		sender:    sender{path: strings.TrimPrefix(address, "unix://")},
+		minSettle: minSettle,
+		hurry:     make(chan struct{}),
 		ready:     make(chan struct{}, 1),
 		empty:     make(chan struct{}),
 	}
@@ -100,8 +108,10 @@ func (o *Outbox) Len() int {
 	return len(o.queue)
 }
 
-// Flush waits until everything is sent or ctx ends.
+// Flush waits until everything is sent or ctx ends. From then on no event is kept back for
+// subscribers.
 func (o *Outbox) Flush(ctx context.Context) error {
+	o.hurrying.Do(func() { close(o.hurry) })
 	o.mu.Lock()
 	n, empty := len(o.queue), o.empty
 	o.mu.Unlock()
@@ -145,6 +155,9 @@ func (o *Outbox) Run(ctx context.Context) {
 func (o *Outbox) deliver(ctx context.Context, e *types.Envelope) bool {
 	pause := minPause
 	for refusals := 0; refusals < maxRefusals; {
+		if !o.settle(ctx) {
+			return false
+		}
 		sendCtx, cancel := context.WithTimeout(ctx, sendTimeout)
 		err := o.sender.send(sendCtx, e)
 		cancel()

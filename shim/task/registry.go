@@ -36,6 +36,8 @@ type registry struct {
 	pods sharing.Pods // that the shim may have
 	// retire is called once, in a goroutine of its own.
 	retire func()
+	// alone, if set, is called when the last connection was closed.
+	alone func()
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -269,6 +271,9 @@ func (g *registry) count(n int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.conns += n
+	if g.conns == 0 && g.alone != nil {
+		g.alone()
+	}
 	g.checkIdleLocked()
 }
 

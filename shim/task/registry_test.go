@@ -110,6 +110,24 @@ func TestShutdownThatComesOnce(t *testing.T) {
 	})
 }
 
+// That containerd has ended is seen by its last connection.
+func TestAlone(t *testing.T) {
+	g := newRegistry(sharing.Pod, func() {})
+	defer g.stopTimers()
+	alone := 0
+	g.alone = func() { alone++ }
+	g.count(1)
+	g.count(1)
+	g.count(-1)
+	if alone != 0 {
+		t.Error("with one connection left")
+	}
+	g.count(-1)
+	if alone != 1 {
+		t.Errorf("told %d times, want once", alone)
+	}
+}
+
 func TestIdleNeedsNobody(t *testing.T) {
 	g := newRegistry(sharing.Pod, func() {})
 	defer g.stopTimers()

@@ -30,7 +30,9 @@ type Service struct {
 // called when the last task is gone and nobody else is expected; no task is
 // accepted from then on.
 func NewService(host *Host, pods sharing.Pods, retire func()) *Service {
-	return &Service{host: host, tasks: newRegistry(pods, retire)}
+	s := &Service{host: host, tasks: newRegistry(pods, retire)}
+	s.tasks.alone = host.Events.Disconnected
+	return s
 }
 
 // Expect keeps the shim from ending before a task has come, or some time has
