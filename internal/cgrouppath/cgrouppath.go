@@ -30,6 +30,13 @@ func Expand(cgroupsPath string) string {
 	return cgroupsPath
 }
 
+// Scope reports whether the cgroupsPath of an OCI spec names a scope of systemd, slice:prefix:name.
+// A runtime that does not ask systemd for it makes a group whose name has the colons.
+func Scope(cgroupsPath string) bool {
+	parts := strings.Split(cgroupsPath, ":")
+	return len(parts) == 3 && parts[2] != "" && (parts[0] == "" || strings.HasSuffix(parts[0], ".slice"))
+}
+
 // expandSlice returns the path of a slice. Its name spells out the slices that it
 // is in (systemd.slice(5)): a-b.slice is /a.slice/a-b.slice, and -.slice is the root.
 func expandSlice(slice string) string {

@@ -24,3 +24,22 @@ func TestExpand(t *testing.T) {
 		}
 	}
 }
+
+func TestScope(t *testing.T) {
+	for path, want := range map[string]bool{
+		"system.slice:docker:abc":                true,
+		"kubepods-pod1.slice:cri-containerd:abc": true,
+		":nerdctl:abc":                           true,
+		"/docker/abc":                            false,
+		"/kubepods.slice/kubepods-pod1.slice":    false,
+		"a:b:c":                                  false,
+		"system.slice:docker":                    false,
+		"system.slice:docker:":                   false,
+		"system.slice:docker:abc:def":            false,
+		"":                                       false,
+	} {
+		if got := Scope(path); got != want {
+			t.Errorf("Scope(%q) = %t, want %t", path, got, want)
+		}
+	}
+}

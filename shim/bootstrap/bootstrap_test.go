@@ -77,7 +77,7 @@ func TestRead(t *testing.T) {
 					t.Fatal(err)
 				}
 			}),
-			&Params{SocketDir: defaultSocketDir, Options: option.Options{Options: &options.Options{}, Sharing: 16}},
+			&Params{SocketDir: defaultSocketDir, Options: option.Options{Options: &options.Options{}, Sharing: 16, AnyDriver: true}},
 		},
 		{
 			"options that Create refuses",

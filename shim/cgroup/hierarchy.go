@@ -22,6 +22,12 @@ func isUnified() bool {
 	return unix.Statfs(mountpoint, &fs) == nil && fs.Type == unix.CGROUP2_SUPER_MAGIC
 }
 
+// SystemdRuns reports whether systemd is the init of the machine, see sd_booted(3).
+func SystemdRuns() bool {
+	info, err := os.Lstat("/run/systemd/system")
+	return err == nil && info.IsDir()
+}
+
 // pathsOf returns where a process is, by controller; on v2 under "".
 func pathsOf(pid int) (map[string]string, error) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))

@@ -23,6 +23,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 
+	"github.com/containerd-lite/containerd-lite/internal/cgrouppath"
 	"github.com/containerd-lite/containerd-lite/internal/sharing"
 )
 
@@ -34,6 +35,16 @@ type Options struct {
 	*options.Options
 	// Sharing is [sharing.Pod] if not set.
 	Sharing sharing.Pods
+	// AnyDriver is true if the options do not say which cgroup driver is used.
+	AnyDriver bool
+}
+
+// ChooseDriver uses systemd, where it runs, for a cgroupsPath that names a scope of it, unless the
+// options say which driver is used. Docker and nerdctl give options to the shim of runc only.
+func (o Options) ChooseDriver(cgroupsPath string, systemd bool) {
+	if o.AnyDriver && systemd && cgrouppath.Scope(cgroupsPath) {
+		o.SystemdCgroup = true
+	}
 }
 
 // Key is equal for equal options.
@@ -47,7 +58,7 @@ func (o Options) Key() (string, error) {
 
 // Default returns the options of a task for which none are given.
 func Default() Options {
-	return Options{Options: &options.Options{}, Sharing: sharing.Pod}
+	return Options{Options: &options.Options{}, Sharing: sharing.Pod, AnyDriver: true}
 }
 
 // Parse returns the options in msg; none at all are the defaults. What cannot
@@ -109,7 +120,7 @@ func readFile(path string) ([]byte, error) {
 type table struct {
 	BinaryName    string
 	Root          string
-	SystemdCgroup bool
+	SystemdCgroup *bool
 	NoPivotRoot   bool
 	NoNewKeyring  bool
 	ShimCgroup    string
@@ -138,10 +149,10 @@ func parseTable(body []byte) (Options, error) {
 	if err != nil {
 		return Options{}, fmt.Errorf("runtime options: %s: %w", sharing.Key, err)
 	}
-	return Options{Sharing: pods, Options: &options.Options{
+	return Options{Sharing: pods, AnyDriver: t.SystemdCgroup == nil, Options: &options.Options{
 		BinaryName:    t.BinaryName,
 		Root:          t.Root,
-		SystemdCgroup: t.SystemdCgroup,
+		SystemdCgroup: t.SystemdCgroup != nil && *t.SystemdCgroup,
 		NoPivotRoot:   t.NoPivotRoot,
 		NoNewKeyring:  t.NoNewKeyring,
 		ShimCgroup:    t.ShimCgroup,

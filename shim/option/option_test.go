@@ -58,22 +58,25 @@ SystemdCgroup = true
 TypeUrl = "any"
 `
 	tests := []struct {
-		name string
-		msg  *anypb.Any
-		want *options.Options
+		name      string
+		msg       *anypb.Any
+		want      *options.Options
+		anyDriver bool
 	}{
-		{"none", nil, &options.Options{}},
-		{"empty", &anypb.Any{}, &options.Options{}},
-		{"runc", pack(t, full), full},
-		{"runc, bare name", bare(pack(t, full)), full},
-		{"table", pack(t, &runtimeoptions.Options{ConfigBody: []byte(body)}), full},
-		{"table, bare name", bare(pack(t, &runtimeoptions.Options{ConfigBody: []byte(body)})), full},
+		{"none", nil, &options.Options{}, true},
+		{"empty", &anypb.Any{}, &options.Options{}, true},
+		{"runc", pack(t, full), full, false},
+		{"runc, bare name", bare(pack(t, full)), full, false},
+		{"table", pack(t, &runtimeoptions.Options{ConfigBody: []byte(body)}), full, false},
+		{"table, bare name", bare(pack(t, &runtimeoptions.Options{ConfigBody: []byte(body)})), full, false},
 		{
 			"file before table",
 			pack(t, &runtimeoptions.Options{ConfigPath: file, ConfigBody: []byte("BinaryName = 'x'")}),
 			&options.Options{SystemdCgroup: true},
+			false,
 		},
-		{"only a type", pack(t, &runtimeoptions.Options{TypeUrl: "any"}), &options.Options{}},
+		{"only a type", pack(t, &runtimeoptions.Options{TypeUrl: "any"}), &options.Options{}, true},
+		{"cgroupfs", pack(t, &runtimeoptions.Options{ConfigBody: []byte("SystemdCgroup = false")}), &options.Options{}, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -81,10 +84,38 @@ TypeUrl = "any"
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(Options{Options: tt.want, Sharing: sharing.Pod}, got, protocmp.Transform()); diff != "" {
+			if diff := cmp.Diff(Options{Options: tt.want, Sharing: sharing.Pod, AnyDriver: tt.anyDriver}, got, protocmp.Transform()); diff != "" {
 				t.Errorf("options (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// The path of a scope is one for systemd, unless somebody says otherwise or there is none.
+func TestChooseDriver(t *testing.T) {
+	const scope, plain = "system.slice:docker:abc", "/docker/abc"
+	for _, tt := range []struct {
+		msg     *anypb.Any
+		path    string
+		systemd bool
+		want    bool
+	}{
+		{nil, scope, true, true},
+		{nil, scope, false, false},
+		{nil, plain, true, false},
+		{pack(t, &runtimeoptions.Options{ConfigBody: []byte("BinaryName = 'crun'")}), scope, true, true},
+		{pack(t, &runtimeoptions.Options{ConfigBody: []byte("SystemdCgroup = false")}), scope, true, false},
+		{pack(t, &runtimeoptions.Options{ConfigBody: []byte("SystemdCgroup = true")}), plain, false, true},
+		{pack(t, &options.Options{BinaryName: "crun"}), scope, true, false},
+	} {
+		opts, err := Parse(tt.msg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		opts.ChooseDriver(tt.path, tt.systemd)
+		if opts.SystemdCgroup != tt.want {
+			t.Errorf("%v, %s, systemd %t: systemd's driver %t, want %t", tt.msg, tt.path, tt.systemd, opts.SystemdCgroup, tt.want)
+		}
 	}
 }
 

@@ -42,7 +42,6 @@ func newContainer(host *Host, r *taskapi.CreateTaskRequest) (*container, error) 
 		host:   host,
 		setup: setup{
 			opts:    opts.Options,
-			runtime: oci.New(opts.Options, host.Namespace, bundle.Dir(r.Bundle).RuntimeLog(), host.Children.Hold),
 			mounted: len(r.Rootfs) > 0,
 			pod:     r.ID,
 		},
@@ -60,12 +59,14 @@ func newContainer(host *Host, r *taskapi.CreateTaskRequest) (*container, error) 
 	// Without a readable config.json there is no certainty, and processes
 	// that might outlive the init are ended with it.
 	if spec, err := c.bundle.Spec(); err == nil {
+		opts.ChooseDriver(spec.Linux.CgroupsPath, cgroup.SystemdRuns())
 		c.ownPids, c.pod = spec.PrivatePids(), spec.Group(c.id)
 		c.plain = !spec.Poststart()
 		if c.holder, err = newHolder(spec); err != nil {
 			return nil, fmt.Errorf("container %s: %w", c.id, err)
 		}
 	}
+	c.runtime = oci.New(opts.Options, host.Namespace, c.bundle.RuntimeLog(), host.Children.Hold)
 	return c, nil
 }
 
