@@ -97,12 +97,12 @@ func (c *container) create(ctx context.Context, mounts []*types.Mount) (err erro
 			return err
 		}
 	}
+	if c.images.Path != "" {
+		return nil
+	}
 	back.Push("close streams", func(context.Context) error { return c.init.streams.Close() })
 	if err := c.init.streams.Open(ctx, c.owner(c.id), c.host.Children); err != nil {
 		return err
-	}
-	if c.images.Path != "" {
-		return nil
 	}
 	// Before the command: one that is interrupted leaves half a container.
 	back.Push("delete container", func(ctx context.Context) error { return c.runtime.Delete(ctx, c.id, true) })

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -68,6 +69,13 @@ func (p *process) advanceLocked(v verb) error {
 		p.state = next
 	}
 	return err
+}
+
+// abandonLocked ends a process that could not be started. There was none, so there is no exit event.
+func (p *process) abandonLocked() {
+	p.state = stopped
+	p.exit = reap.Exit{Status: reap.StatusUnknown, At: time.Now()}
+	close(p.done)
 }
 
 // exitedAtLocked is nil for a process that has not ended.

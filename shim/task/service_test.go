@@ -19,6 +19,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/containerd-lite/containerd-lite/shim/reap"
 )
 
 func TestLife(t *testing.T) {
@@ -347,5 +349,40 @@ func TestRestore(t *testing.T) {
 	want := []string{"/tasks/create", "/tasks/start", "/tasks/exit web 4"}
 	if diff := cmp.Diff(want, s.events.until(t, "/tasks/exit web 4")); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
+	}
+}
+
+// A client opens its ends of the streams in the background and, should the restore fail, waits for them to end before
+// it deletes the task.
+func TestRestoreFails(t *testing.T) {
+	s := newShim(t)
+	r := s.request("web", true, "true")
+	r.Checkpoint, r.Stdout = t.TempDir(), filepath.Join(t.TempDir(), "out")
+	if err := unix.Mkfifo(r.Stdout, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx := t.Context()
+	if _, err := s.client.Create(ctx, r); err != nil { // which no reader has to wait for
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		_, err := os.ReadFile(r.Stdout)
+		ended <- err
+	}()
+	mend := s.root.Fail("restore", "images are damaged")
+	defer mend()
+	_, err := s.client.Start(ctx, &taskapi.StartRequest{ID: "web"})
+	if err == nil || !strings.Contains(err.Error(), "images are damaged") {
+		t.Errorf("error = %v, want what the runtime said", err)
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("output: %v", err)
+	}
+	if waited, err := s.client.Wait(ctx, &taskapi.WaitRequest{ID: "web"}); err != nil || waited.ExitStatus != reap.StatusUnknown {
+		t.Errorf("Wait = %v, %v, want status %d", waited, err, reap.StatusUnknown)
+	}
+	if _, err := s.client.Delete(ctx, &taskapi.DeleteRequest{ID: "web"}); err != nil {
+		t.Error(err)
 	}
 }

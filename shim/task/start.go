@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
-	"time"
 
 	"github.com/containerd/containerd/api/events"
 	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
@@ -55,8 +54,21 @@ func (c *container) release(ctx context.Context) error {
 	return c.runtime.Start(ctx, c.id)
 }
 
-// restore makes the container from its checkpoint and starts it.
-func (c *container) restore(ctx context.Context) error {
+// restore makes the container from its checkpoint and starts it. Only then are its streams opened: a
+// client that gives up a task without a process waits for the streams that are open to end, and deletes
+// the task after that. For the same reason a task that was not restored has ended.
+func (c *container) restore(ctx context.Context) (err error) {
+	defer func() {
+		if err != nil {
+			_ = c.init.streams.Close()
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.init.abandonLocked()
+		}
+	}()
+	if err := c.init.streams.Open(ctx, c.owner(c.id), c.host.Children); err != nil {
+		return err
+	}
 	child, err := c.launch(c.init, c.bundle.InitPidFile(), func(p *oci.Process) error {
 		return c.runtime.Restore(ctx, c.id, string(c.bundle), c.images, p)
 	})
@@ -161,14 +173,11 @@ func (c *container) launchExec(ctx context.Context, p *process) (child *reap.Chi
 	})
 }
 
-// abandonExec ends an exec that could not be started. There was no process,
-// so there is no exit event.
+// abandonExec ends an exec that could not be started.
 func (c *container) abandonExec(p *process) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	p.state = stopped
-	p.exit = reap.Exit{Status: reap.StatusUnknown, At: time.Now()}
-	close(p.done)
+	p.abandonLocked()
 	c.leaveLocked()
 }
 
