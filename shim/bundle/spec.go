@@ -34,6 +34,8 @@ type Spec struct {
 	Linux struct {
 		CgroupsPath string                 `json:"cgroupsPath"`
 		Namespaces  []specs.LinuxNamespace `json:"namespaces"`
+		UIDMappings []specs.LinuxIDMapping `json:"uidMappings"`
+		GIDMappings []specs.LinuxIDMapping `json:"gidMappings"`
 	} `json:"linux"`
 	Hooks struct {
 		Poststart []specs.Hook `json:"poststart"`
@@ -90,6 +92,21 @@ func (s *Spec) PrivatePids() bool {
 		}
 	}
 	return false
+}
+
+// Root returns the user and the group that the container's root is on the host.
+func (s *Spec) Root() (uid, gid uint32) {
+	return root(s.Linux.UIDMappings), root(s.Linux.GIDMappings)
+}
+
+// root returns the id on the host to which 0 is mapped, 0 without a mapping.
+func root(mappings []specs.LinuxIDMapping) uint32 {
+	for _, m := range mappings {
+		if m.ContainerID == 0 && m.Size > 0 {
+			return m.HostID
+		}
+	}
+	return 0
 }
 
 // Poststart tells whether hooks run after the start (OCI runtime specification,

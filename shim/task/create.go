@@ -62,6 +62,10 @@ func newContainer(host *Host, r *taskapi.CreateTaskRequest) (*container, error) 
 		opts.ChooseDriver(spec.Linux.CgroupsPath, cgroup.SystemdRuns())
 		c.ownPids, c.pod = spec.PrivatePids(), spec.Group(c.id)
 		c.plain = !spec.Poststart()
+		if opts.GetIoUid() == 0 && opts.GetIoGid() == 0 {
+			// Docker says it to the shim of runc only: /dev/stdout is to be opened by name, too.
+			opts.IoUid, opts.IoGid = spec.Root()
+		}
 		if c.holder, err = newHolder(spec); err != nil {
 			return nil, fmt.Errorf("container %s: %w", c.id, err)
 		}

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
+	"github.com/containerd/containerd/api/types/runc/options"
 	apitask "github.com/containerd/containerd/api/types/task"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
@@ -349,6 +350,36 @@ func TestRestore(t *testing.T) {
 	want := []string{"/tasks/create", "/tasks/start", "/tasks/exit web 4"}
 	if diff := cmp.Diff(want, s.events.until(t, "/tasks/exit web 4")); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
+	}
+}
+
+// The streams belong to the root of the container, which opens /dev/stdout by name, unless the options say to whom.
+func TestOwnerOfStreams(t *testing.T) {
+	for _, tt := range []struct {
+		opts     *options.Options
+		uid, gid int
+	}{
+		{&options.Options{}, 100000, 200000},
+		{&options.Options{IoUid: 7, IoGid: 8}, 7, 8},
+		{&options.Options{IoGid: 8}, 0, 8},
+	} {
+		bundle := t.TempDir()
+		config := `{"linux": {"uidMappings": [{"containerID": 1, "hostID": 5, "size": 1}, {"containerID": 0, "hostID": 100000, "size": 1}],
+			"gidMappings": [{"containerID": 0, "hostID": 200000, "size": 65536}]}}`
+		if err := os.WriteFile(filepath.Join(bundle, "config.json"), []byte(config), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		opts, err := anypb.New(tt.opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := newContainer(&Host{Children: reap.New()}, &taskapi.CreateTaskRequest{ID: "web", Bundle: bundle, Options: opts})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.owner("web"); got.UID != tt.uid || got.GID != tt.gid {
+			t.Errorf("with %v: %d:%d, want %d:%d", tt.opts, got.UID, got.GID, tt.uid, tt.gid)
+		}
 	}
 }
 
