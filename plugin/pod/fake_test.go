@@ -179,20 +179,12 @@ func (f fakeTasks) Start(context.Context, *Record) (uint32, error) {
 	return 42, f.Makes("start task", "task")
 }
 
-func (f fakeTasks) Wait(ctx context.Context, _ string) (<-chan runtime.ExitStatus, error) {
+// Wait goes on when ctx has ended, as that of Runner.
+func (f fakeTasks) Wait(context.Context, string) (<-chan runtime.ExitStatus, error) {
 	if !f.Has("task") {
 		return nil, errdefs.ErrNotFound
 	}
-	exited := make(chan runtime.ExitStatus, 1)
-	go func() {
-		select {
-		case status := <-f.exit:
-			exited <- status
-		case <-ctx.Done():
-			exited <- runtime.ExitStatus{}
-		}
-	}()
-	return exited, nil
+	return f.exit, nil
 }
 
 func (f fakeTasks) Stop(ctx context.Context, _ string) error {

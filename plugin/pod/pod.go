@@ -161,8 +161,8 @@ type Files interface {
 // Tasks runs the tasks of pods: an init, or a holder, which has no process.
 type Tasks interface {
 	Start(ctx context.Context, r *Record) (pid uint32, err error)
-	// Wait returns a channel that gets one value when the task has ended or
-	// ctx ends. It is NotFound when there is none.
+	// Wait returns a channel that gets one value when the task has ended, also after ctx has.
+	// It is NotFound when there is none.
 	Wait(ctx context.Context, id string) (<-chan runtime.ExitStatus, error)
 	Stop(ctx context.Context, id string) error
 	// Answers returns nil if the shim of the task answers before ctx ends, or if there is no task.

@@ -173,7 +173,10 @@ func (m *Manager) awaitEnd(ctx context.Context, w *watch, id string) {
 		exited, err := m.Tasks.Wait(ctx, id)
 		if err == nil {
 			w.present()
-			<-exited
+			select {
+			case <-exited:
+			case <-ctx.Done():
+			}
 			w.absent()
 			return
 		}
