@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 
 	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
@@ -78,7 +79,7 @@ func (r *request) killRemains(ctx context.Context, dir bundle.Dir, warn func(err
 	}
 	ctx, cancel := context.WithTimeout(ctx, runtimeTimeout)
 	defer cancel()
-	runtime := oci.New(opts, r.namespace, dir.RuntimeLog(), func() func() { return func() {} })
+	runtime := oci.New(opts, r.namespace, filepath.Join(string(dir), bundle.RuntimeLog), func() func() { return func() {} })
 	// runc takes 0.1 s longer if it is to look for processes first.
 	if runtime.Delete(ctx, r.id, false) != nil {
 		warn(runtime.Delete(ctx, r.id, true))

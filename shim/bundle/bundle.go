@@ -32,6 +32,9 @@ const (
 	socketLink  = "socket"
 )
 
+// RuntimeLog is the name of the file in which the log of the runtime is kept.
+const RuntimeLog = "log.json"
+
 // Dir is the path of a bundle directory.
 type Dir string
 
@@ -43,9 +46,6 @@ func (d Dir) Work() string { return d.path("work") }
 
 // Log is the FIFO that containerd copies to its own log.
 func (d Dir) Log() string { return d.path("log") }
-
-// RuntimeLog is where the log of the runtime is kept.
-func (d Dir) RuntimeLog() string { return d.path("log.json") }
 
 // Crash is where the Go runtime of a dying shim writes its last words.
 func (d Dir) Crash() string { return d.path("shim-crash.log") }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/containerd/containerd/api/events"
@@ -70,7 +71,7 @@ func newContainer(host *Host, r *taskapi.CreateTaskRequest) (*container, error) 
 			return nil, fmt.Errorf("container %s: %w", c.id, err)
 		}
 	}
-	c.runtime = oci.New(opts.Options, host.Namespace, c.bundle.RuntimeLog(), host.Children.Hold)
+	c.runtime = oci.New(opts.Options, host.Namespace, filepath.Join(r.Bundle, bundle.RuntimeLog), host.Children.Hold)
 	return c, nil
 }
 
