@@ -64,8 +64,16 @@ func oneContainer(t *testing.T, b *bench) {
 	})
 }
 
+// endedContainer wants an error for itself, and what is left in a list.
 func endedContainer(t *testing.T, b *bench) {
-	s := b.stats(t, b.ended)
+	if answer, err := b.ContainerStats(t.Context(), &runtimeapi.ContainerStatsRequest{ContainerId: b.ended}); err == nil {
+		t.Errorf("stats %v of a container that has ended, want an error", answer)
+	}
+	list, err := b.ListContainerStats(t.Context(), &runtimeapi.ListContainerStatsRequest{Filter: &runtimeapi.ContainerStatsFilter{Id: b.ended}})
+	if err != nil || len(list.Stats) != 1 {
+		t.Fatalf("list: %v, %v", list, err)
+	}
+	s := list.Stats[0]
 	if s.Attributes.Id != b.ended || s.WritableLayer == nil {
 		t.Errorf("stats %v, want attributes and a writable layer", s)
 	}

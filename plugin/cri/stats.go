@@ -4,8 +4,10 @@ package cri
 
 import (
 	"context"
+	"fmt"
 	"runtime"
 
+	"github.com/containerd/errdefs"
 	"golang.org/x/sync/errgroup"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
@@ -24,11 +26,14 @@ type Stats interface {
 	MetricDescriptors() []*runtimeapi.MetricDescriptor
 }
 
-// ContainerStats measures a container.
+// ContainerStats measures a container that runs. Of others, lists have the writable layer.
 func (s *Server) ContainerStats(_ context.Context, req *runtimeapi.ContainerStatsRequest) (*runtimeapi.ContainerStatsResponse, error) {
 	r, err := s.Containers.Get(req.GetContainerId())
 	if err != nil {
 		return nil, err
+	}
+	if r.State() != runtimeapi.ContainerState_CONTAINER_RUNNING {
+		return nil, fmt.Errorf("%s: no statistics, it does not run (ListContainerStats has its writable layer): %w", r, errdefs.ErrFailedPrecondition)
 	}
 	return &runtimeapi.ContainerStatsResponse{Stats: s.Stats.ContainerStats(r)}, nil
 }

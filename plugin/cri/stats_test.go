@@ -5,7 +5,26 @@ package cri
 import (
 	"slices"
 	"testing"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
+
+// TestStatsOfAContainerThatDoesNotRun wants an error for it alone, and the container in lists.
+func TestStatsOfAContainerThatDoesNotRun(t *testing.T) {
+	c := dial(t, withSomePods(t))
+	for _, id := range []string{"cca1", "ccb2"} { // created, exited
+		_, err := c.ContainerStats(t.Context(), &runtimeapi.ContainerStatsRequest{ContainerId: id})
+		if status.Code(err) != codes.FailedPrecondition {
+			t.Errorf("ContainerStats of %s: %v", id, err)
+		}
+		list, err := c.ListContainerStats(t.Context(), &runtimeapi.ListContainerStatsRequest{Filter: &runtimeapi.ContainerStatsFilter{Id: id}})
+		if err != nil || len(list.Stats) != 1 {
+			t.Errorf("ListContainerStats of %s: %v, %v", id, list, err)
+		}
+	}
+}
 
 func TestMeasureEach(t *testing.T) {
 	var records, want []int

@@ -81,7 +81,8 @@ func (c *Collector) addRate(id string, start int64, u Usage) {
 }
 
 func (c *Collector) writableLayer(r *container.Record) *runtimeapi.FilesystemUsage {
-	layer := &runtimeapi.FilesystemUsage{Timestamp: time.Now().UnixNano()}
+	// A layer that is newer than the last sample is at least a directory.
+	layer := &runtimeapi.FilesystemUsage{Timestamp: time.Now().UnixNano(), UsedBytes: value(0), InodesUsed: value(1)}
 	// The kubelet lists no pods at all if it cannot look at a mount point.
 	if root := c.layers.SnapshotsRoot(r.Runtime.Snapshotter); root != "" {
 		layer.FsId = &runtimeapi.FilesystemIdentifier{Mountpoint: root}

@@ -64,11 +64,17 @@ func attributes(id string) *runtimeapi.ContainerAttributes {
 }
 
 func layer(sizes ...uint64) *runtimeapi.FilesystemUsage {
-	u := &runtimeapi.FilesystemUsage{FsId: &runtimeapi.FilesystemIdentifier{Mountpoint: "/snapshots"}}
+	u := unmeasured()
+	u.FsId = &runtimeapi.FilesystemIdentifier{Mountpoint: "/snapshots"}
 	if len(sizes) == 2 {
 		u.UsedBytes, u.InodesUsed = value(sizes[0]), value(sizes[1])
 	}
 	return u
+}
+
+// unmeasured is a layer that is newer than the last sample.
+func unmeasured() *runtimeapi.FilesystemUsage {
+	return &runtimeapi.FilesystemUsage{UsedBytes: value(0), InodesUsed: value(1)}
 }
 
 func TestContainerStats(t *testing.T) {
@@ -88,7 +94,7 @@ func TestContainerStats(t *testing.T) {
 		{"exited", newContainer("abc", func(r *container.Record) { r.Times.Finished = 3 }),
 			&runtimeapi.ContainerStats{Attributes: attributes("abc"), WritableLayer: layer(4096, 2)}},
 		{"in a snapshotter that is not known", newContainer("other", func(r *container.Record) { r.Runtime.Snapshotter = "gone" }),
-			&runtimeapi.ContainerStats{Attributes: attributes("other"), WritableLayer: &runtimeapi.FilesystemUsage{}}},
+			&runtimeapi.ContainerStats{Attributes: attributes("other"), WritableLayer: unmeasured()}},
 		{"cgroup gone, layer not measured", newContainer("other", nil),
 			&runtimeapi.ContainerStats{Attributes: attributes("other"), WritableLayer: layer()}},
 	}
