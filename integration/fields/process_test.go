@@ -35,9 +35,7 @@ func process(t *testing.T, b bench) {
 	contains(t, "terminal", b.sh(t, id, "readlink /proc/1/fd/0"), "/dev/pts/0")
 
 	s := b.status(t, id)
-	config := b.pull(t, image.Busybox)
-	equal(t, "image_ref", s.ImageRef, config)
-	equal(t, "image_id", s.ImageId, config)
+	equal(t, "image_id", s.ImageId, b.pull(t, image.Busybox))
 	equal(t, "annotation", s.Annotations["note"], "1")
 	equal(t, "log_path", s.LogPath, filepath.Join(p.config.LogDirectory, "main.log"))
 }

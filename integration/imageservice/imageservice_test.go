@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -30,7 +31,7 @@ func TestImageService(t *testing.T) {
 		stock string // why stock containerd does not pass
 		run   func(*testing.T, bench)
 	}{
-		{"one image has one id everywhere", "", oneID},
+		{"one image has one id and one digest", "", oneImage},
 		{"a tag that moves", "", movedTag},
 		{"lists and their filter", "it ignores the filter", lists},
 		{"a removed image of a running container", "", removedImage},
@@ -111,8 +112,9 @@ func (b bench) run(t *testing.T, pod string, config *runtimeapi.PodSandboxConfig
 	return id
 }
 
-// checkImageOf wants that a container says of its image that it is this one.
-func (b bench) checkImageOf(t *testing.T, container, want string) {
+// checkImageOf wants that a container says of its image that it is this one: its status also has a digest of it, of an
+// image that is not here its id.
+func (b bench) checkImageOf(t *testing.T, container, want, digest string) {
 	t.Helper()
 	answer, err := b.ContainerStatus(t.Context(), &runtimeapi.ContainerStatusRequest{ContainerId: container})
 	if err != nil {
@@ -123,17 +125,20 @@ func (b bench) checkImageOf(t *testing.T, container, want string) {
 		t.Fatalf("list: %v, %v", list, err)
 	}
 	for field, got := range map[string]string{
-		"ContainerStatus.image_id": answer.Status.ImageId, "ContainerStatus.image_ref": answer.Status.ImageRef,
-		"Container.image_id": list.Containers[0].ImageId, "Container.image_ref": list.Containers[0].ImageRef,
+		"ContainerStatus.image_id": answer.Status.ImageId,
+		"Container.image_id":       list.Containers[0].ImageId,
+		"Container.image_ref":      list.Containers[0].ImageRef,
 	} {
-		// Stock containerd has a name with a digest in image_ref.
-		if got != want && (b.Options.Daemon == harness.Lite || strings.HasSuffix(field, "image_id")) {
+		if got != want {
 			t.Errorf("%s is %q, want %q", field, got, want)
 		}
 	}
+	if got := answer.Status.ImageRef; got != digest {
+		t.Errorf("ContainerStatus.image_ref is %q, want %q", got, digest)
+	}
 }
 
-func oneID(t *testing.T, b bench) {
+func oneImage(t *testing.T, b bench) {
 	id := b.pull(t, image.Busybox)
 	found := b.image(t, image.Busybox)
 	digests := found.GetRepoDigests()
@@ -142,7 +147,7 @@ func oneID(t *testing.T, b bench) {
 	}
 	pod, config := b.pod(t)
 	for i, ref := range []string{image.Busybox, digests[0], id, strings.TrimPrefix(id, "sha256:")[:12]} {
-		b.checkImageOf(t, b.run(t, pod, config, fmt.Sprint("c", i), ref), id)
+		b.checkImageOf(t, b.run(t, pod, config, fmt.Sprint("c", i), ref), id, digests[0])
 	}
 	again := b.pull(t, digests[0])
 	if again != id {
@@ -156,14 +161,15 @@ func movedTag(t *testing.T, b bench) {
 	pod, config := b.pod(t)
 	before := b.run(t, pod, config, "before", moving)
 	b.push(t, moving, image.Httpd)
+	old := b.image(t, first).GetRepoDigests()
 	second := b.pull(t, moving)
 	if first == second {
 		t.Fatal("the tag has not moved")
 	}
-	b.checkImageOf(t, before, first)
-	b.checkImageOf(t, b.run(t, pod, config, "after", moving), second)
-	if old := b.image(t, first); len(old.GetRepoTags()) != 0 || len(old.GetRepoDigests()) != 1 {
-		t.Errorf("the first image: %v, want it without a tag and with its digest", old)
+	b.checkImageOf(t, before, first, old[0])
+	b.checkImageOf(t, b.run(t, pod, config, "after", moving), second, b.image(t, second).GetRepoDigests()[0])
+	if left := b.image(t, first); len(left.GetRepoTags()) != 0 || !slices.Equal(left.GetRepoDigests(), old) {
+		t.Errorf("the first image: %v, want it without a tag and with its digest", left)
 	}
 }
 
@@ -234,12 +240,13 @@ func removedImage(t *testing.T, b bench) {
 		if left := b.image(t, id); left != nil {
 			t.Errorf("after the removal of %s: %v", ref, left)
 		}
-		b.checkImageOf(t, container, id)
+		b.checkImageOf(t, container, id, id)
 		answer, err := b.ExecSync(t.Context(), &runtimeapi.ExecSyncRequest{ContainerId: container, Cmd: []string{"cat", "/bin/busybox"}})
 		if err != nil || len(answer.Stdout) == 0 {
 			t.Errorf("a file of the image: %d bytes, %v", len(answer.GetStdout()), err)
 		}
 		b.pull(t, image.Busybox)
+		b.checkImageOf(t, container, id, digest)
 	}
 }
 

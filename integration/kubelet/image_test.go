@@ -15,6 +15,20 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
+// imageNames wants the kubelet to publish the image by its tag and by its repo digest, as with the built-in CRI.
+func imageNames(t *testing.T, n *node) {
+	p := n.run(t, id(t), `containers: [{name: main, command: [sleep, "1000"]}]`)
+	digest, err := n.Registry.Image(image.Busybox).Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	repository, _, _ := strings.Cut(image.Busybox, ":")
+	status := container(p.running(), "main")
+	if want := repository + "@" + digest.String(); status.ImageID != want || status.Image != image.Busybox {
+		t.Errorf("image %q, imageID %q, want %q and %q", status.Image, status.ImageID, image.Busybox, want)
+	}
+}
+
 // policy is an image verifier that refuses one image.
 const policy = `#!/bin/sh
 case "$*" in *unsigned*) echo "not signed by us"; exit 1;; esac

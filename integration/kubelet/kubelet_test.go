@@ -57,6 +57,7 @@ var pods = []scenario{
 	{"sub path", subPath},
 	{"downward API volume", downwardVolume},
 	{"image volume", imageVolume},
+	{"image names", imageNames},
 	{"images that cannot be pulled", refusedImages},
 	{"resources", resources},
 	{"exec", execStreams},

@@ -107,12 +107,7 @@ func knownProcess() []difference {
 
 func knownStatus() []difference {
 	const images = "the id of a mounted image is in the status (KEP-5365), and no path of the host"
-	const asked = "we report the image as it was asked for; the built-in reports the first of its tags"
 	return []difference{
-		{"*", "status.imageRef", "*@sha256:<digest>", "sha256:<digest>", "image_ref is the id of the image, as PullImage answers it"},
-		{"process/image as the user named it", "status.image.image", "registry.k8s.io/e2e-test-images/busybox:1.29-2", "busybox", asked},
-		{"process/image as the user named it", "status.image.userSpecifiedImage", absent, "busybox", asked},
-		{"process/image as the user named it", "status.image.annotations.a", absent, "b", asked},
 		{"mounts/image*", "status.mounts[/mnt].image.imageRef", absent, "sha256:<digest>", images},
 		{"mounts/image*", "status.mounts[/mnt].hostPath", "<root>/state/io.containerd.grpc.v1.cri/image-volumes/*", absent, images},
 		{"process/image with named user", "status.stopSignal", absent, "SIGNAL_SIGINT", "an image may give the number of its stop signal"},

@@ -71,7 +71,7 @@ func (s *Server) ContainerStatus(ctx context.Context, req *runtimeapi.ContainerS
 	if err != nil {
 		return nil, err
 	}
-	answer := &runtimeapi.ContainerStatusResponse{Status: containerStatus(r)}
+	answer := &runtimeapi.ContainerStatusResponse{Status: s.containerStatus(r)}
 	if req.GetVerbose() {
 		spec, err := s.Containers.Spec(ctx, r.ID)
 		if err != nil {
@@ -106,12 +106,14 @@ func containerMatches(r *container.Record, f *runtimeapi.ContainerFilter) bool {
 		hasLabels(r.Config.GetLabels(), f.GetLabelSelector())
 }
 
+// containerItem looks up no image, as in the built-in CRI: a list has the image as the caller named it, and its id
+// twice.
 func containerItem(r *container.Record) *runtimeapi.Container {
 	return &runtimeapi.Container{
 		Id:           r.ID,
 		PodSandboxId: r.PodID,
 		Metadata:     r.Config.GetMetadata(),
-		Image:        containerImage(r),
+		Image:        r.Config.GetImage(),
 		ImageRef:     r.Image.ID,
 		ImageId:      r.Image.ID,
 		State:        r.State(),
@@ -121,18 +123,23 @@ func containerItem(r *container.Record) *runtimeapi.Container {
 	}
 }
 
-// containerImage is the image as the user named it.
-func containerImage(r *container.Record) *runtimeapi.ImageSpec {
-	asked := r.Config.GetImage()
-	return &runtimeapi.ImageSpec{
-		Image:              r.Image.Name,
-		Annotations:        asked.GetAnnotations(),
-		UserSpecifiedImage: asked.GetUserSpecifiedImage(),
-		RuntimeHandler:     asked.GetRuntimeHandler(),
+// imageOf returns what a status says of a container's image: its first tag, and its first repo digest, which the kubelet
+// publishes as imageID. An image without a tag is what the caller named, one without a digest is its id; so is each
+// image that was removed meanwhile.
+func (s *Server) imageOf(r *container.Record) (spec *runtimeapi.ImageSpec, ref string) {
+	spec, ref = r.Config.GetImage(), r.Image.ID
+	img, _ := s.Images.ByID(r.Image.ID)
+	if len(img.Tags) > 0 {
+		spec = &runtimeapi.ImageSpec{Image: img.Tags[0]}
 	}
+	if len(img.Digests) > 0 {
+		ref = img.Digests[0]
+	}
+	return spec, ref
 }
 
-func containerStatus(r *container.Record) *runtimeapi.ContainerStatus {
+func (s *Server) containerStatus(r *container.Record) *runtimeapi.ContainerStatus {
+	image, ref := s.imageOf(r)
 	status := &runtimeapi.ContainerStatus{
 		Id:          r.ID,
 		Metadata:    r.Config.GetMetadata(),
@@ -141,8 +148,8 @@ func containerStatus(r *container.Record) *runtimeapi.ContainerStatus {
 		StartedAt:   r.Times.Started,
 		FinishedAt:  r.Times.Finished,
 		ExitCode:    r.Exit.Code,
-		Image:       containerImage(r),
-		ImageRef:    r.Image.ID,
+		Image:       image,
+		ImageRef:    ref,
 		ImageId:     r.Image.ID,
 		Reason:      r.Exit.Reason,
 		Message:     r.Exit.Message,

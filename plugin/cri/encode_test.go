@@ -10,6 +10,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/containerd-lite/containerd-lite/plugin/container"
+	"github.com/containerd-lite/containerd-lite/plugin/image"
 	"github.com/containerd-lite/containerd-lite/plugin/network"
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
 )
@@ -81,15 +82,48 @@ func TestContainerStatus(t *testing.T) {
 		FinishedAt: 3,
 		ExitCode:   7,
 		Reason:     "Error",
-		Image:      &runtimeapi.ImageSpec{Image: "busybox"},
-		ImageRef:   "sha256:1",
+		Image:      &runtimeapi.ImageSpec{Image: "docker.io/library/busybox:1"},
+		ImageRef:   "docker.io/library/busybox@sha256:2",
 		ImageId:    "sha256:1",
 		Labels:     map[string]string{"app": "web"},
 		LogPath:    "/var/log/pods/web/app/0.log",
 		StopSignal: runtimeapi.Signal_SIGNAL_SIGTERM,
 	}
-	if diff := cmp.Diff(want, containerStatus(testContainer()), protocmp.Transform()); diff != "" {
+	s := New(Deps{Images: imageNames([]string{"docker.io/library/busybox:1"}, []string{"docker.io/library/busybox@sha256:2"})})
+	if diff := cmp.Diff(want, s.containerStatus(testContainer()), protocmp.Transform()); diff != "" {
 		t.Errorf("status (-want +got):\n%s", diff)
+	}
+}
+
+// imageNames has the image of testContainer with these names.
+func imageNames(tags, digests []string) Images {
+	return tagged{byID: map[string]image.Image{"sha256:1": {ID: "sha256:1", Tags: tags, Digests: digests}}}
+}
+
+// TestImageOfAContainer compares with what the built-in CRI says of an image with each kind of names.
+func TestImageOfAContainer(t *testing.T) {
+	const tag, tag2, digest = "docker.io/library/app:1", "docker.io/library/app:2", "docker.io/library/app@sha256:2"
+	asked := &runtimeapi.ImageSpec{Image: "sha256:1", UserSpecifiedImage: "app", Annotations: map[string]string{"a": "b"}}
+	for name, tc := range map[string]struct {
+		images Images
+		spec   *runtimeapi.ImageSpec
+		ref    string
+	}{
+		"tag and digest":           {imageNames([]string{tag, tag2}, []string{digest}), &runtimeapi.ImageSpec{Image: tag}, digest},
+		"pulled by digest":         {imageNames(nil, []string{digest}), asked, digest},
+		"imported, without digest": {imageNames([]string{tag}, nil), &runtimeapi.ImageSpec{Image: tag}, "sha256:1"},
+		"removed":                  {tagged{}, asked, "sha256:1"},
+	} {
+		r := testContainer()
+		r.Config.Image = asked
+		spec, ref := New(Deps{Images: tc.images}).imageOf(r)
+		if diff := cmp.Diff(tc.spec, spec, protocmp.Transform()); diff != "" || ref != tc.ref {
+			t.Errorf("%s: image_ref %q, want %q; image (-want +got):\n%s", name, ref, tc.ref, diff)
+		}
+		item := containerItem(r)
+		if diff := cmp.Diff(asked, item.Image, protocmp.Transform()); diff != "" || item.ImageRef != "sha256:1" || item.ImageId != "sha256:1" {
+			t.Errorf("%s: in a list: %v", name, item)
+		}
 	}
 }
 

@@ -28,7 +28,7 @@ func (s *Server) GetContainerEvents(_ *runtimeapi.GetEventsRequest, stream grpc.
 	for {
 		e, err := subscription.Next(ctx)
 		if err == nil {
-			err = stream.Send(containerEvent(e))
+			err = stream.Send(s.containerEvent(e))
 		}
 		if ctx.Err() != nil {
 			return nil // nobody listens any more, which is how a subscription ends
@@ -39,12 +39,12 @@ func (s *Server) GetContainerEvents(_ *runtimeapi.GetEventsRequest, stream grpc.
 	}
 }
 
-func containerEvent(e event.Event) *runtimeapi.ContainerEventResponse {
+func (s *Server) containerEvent(e event.Event) *runtimeapi.ContainerEventResponse {
 	answer := &runtimeapi.ContainerEventResponse{
 		ContainerId:        e.ID,
 		ContainerEventType: e.Kind,
 		CreatedAt:          e.CreatedAt,
-		ContainersStatuses: containerStatuses(e.State.Containers),
+		ContainersStatuses: s.containerStatuses(e.State.Containers),
 	}
 	if e.State.Pod != nil {
 		answer.PodSandboxStatus = podStatus(e.State.Pod)
@@ -54,13 +54,13 @@ func containerEvent(e event.Event) *runtimeapi.ContainerEventResponse {
 
 // containerStatuses are the statuses of a pod's containers, newest first: of several
 // attempts of one container the kubelet takes the first for the current one.
-func containerStatuses(records []*container.Record) []*runtimeapi.ContainerStatus {
+func (s *Server) containerStatuses(records []*container.Record) []*runtimeapi.ContainerStatus {
 	newest := slices.SortedStableFunc(slices.Values(records), func(a, b *container.Record) int {
 		return cmp.Compare(b.Times.Created, a.Times.Created)
 	})
 	var statuses []*runtimeapi.ContainerStatus
 	for _, r := range newest {
-		statuses = append(statuses, containerStatus(r))
+		statuses = append(statuses, s.containerStatus(r))
 	}
 	return statuses
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/containerd-lite/containerd-lite/plugin/container"
 	"github.com/containerd-lite/containerd-lite/plugin/event"
+	"github.com/containerd-lite/containerd-lite/plugin/image"
 	"github.com/containerd-lite/containerd-lite/plugin/network"
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
@@ -51,7 +52,7 @@ func recovered(t *testing.T, pods []*pod.Record, containers []*container.Record)
 	if err := containerManager.Recover(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	s := New(Deps{Pods: podManager, Containers: containerManager, Events: hub, Stats: idle{}})
+	s := New(Deps{Pods: podManager, Containers: containerManager, Images: tagged{}, Events: hub, Stats: idle{}})
 	s.SetReady()
 	return s
 }
@@ -134,6 +135,17 @@ func (savedContainers) Spec(context.Context, string) (*specs.Spec, error) {
 func (savedContainers) RenewLease(context.Context) error { return nil }
 
 func (savedContainers) DeleteTask(context.Context, string) error { return nil }
+
+// tagged has images with these names, by their ids.
+type tagged struct {
+	Images
+	byID map[string]image.Image
+}
+
+func (t tagged) ByID(id string) (image.Image, bool) {
+	img, ok := t.byID[id]
+	return img, ok
+}
 
 // idle measures that nothing was used.
 type idle struct{}

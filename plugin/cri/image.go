@@ -6,7 +6,20 @@ import (
 	"context"
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/plugin/image"
 )
+
+// Images is the image service.
+type Images interface {
+	List(ctx context.Context, filter *runtimeapi.ImageFilter) ([]*runtimeapi.Image, error)
+	Status(ctx context.Context, spec *runtimeapi.ImageSpec, verbose bool) (*runtimeapi.ImageStatusResponse, error)
+	Pull(ctx context.Context, spec *runtimeapi.ImageSpec, auth *runtimeapi.AuthConfig, pod *runtimeapi.PodSandboxConfig) (id string, err error)
+	Remove(ctx context.Context, spec *runtimeapi.ImageSpec) error
+	FsInfo(ctx context.Context) (*runtimeapi.ImageFsInfoResponse, error)
+	// ByID returns an image that is on this node now, from memory.
+	ByID(id string) (image.Image, bool)
+}
 
 // ListImages lists the images that match a filter.
 func (s *Server) ListImages(ctx context.Context, req *runtimeapi.ListImagesRequest) (*runtimeapi.ListImagesResponse, error) {

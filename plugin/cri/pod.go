@@ -63,7 +63,7 @@ func (s *Server) PodSandboxStatus(_ context.Context, req *runtimeapi.PodSandboxS
 	}
 	answer := &runtimeapi.PodSandboxStatusResponse{
 		Status:             podStatus(state.Pod),
-		ContainersStatuses: containerStatuses(state.Containers),
+		ContainersStatuses: s.containerStatuses(state.Containers),
 	}
 	if req.GetVerbose() {
 		if answer.Info, err = verbose(podInfo(state.Pod)); err != nil {

@@ -17,7 +17,6 @@ import (
 
 	"github.com/containerd-lite/containerd-lite/plugin/container"
 	"github.com/containerd-lite/containerd-lite/plugin/event"
-	"github.com/containerd-lite/containerd-lite/plugin/image"
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
 	"github.com/containerd-lite/containerd-lite/plugin/stream"
 )
@@ -26,7 +25,7 @@ import (
 type Deps struct {
 	Pods       *pod.Manager
 	Containers *container.Manager
-	Images     *image.Manager
+	Images     Images
 	Streams    *stream.Server
 	Events     *event.Hub
 	Stats      Stats

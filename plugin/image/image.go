@@ -11,7 +11,7 @@
 // take over the other's: every image has a record for its id (the digest of its
 // config), one for each tag and one for each repo@digest.
 //
-// Locking: readers (List, Status, Resolve, FsInfo, SnapshotUsage) take no lock,
+// Locking: readers (List, Status, Resolve, ByID, FsInfo, SnapshotUsage) take no lock,
 // they load an immutable value behind an atomic pointer. The index has one lock
 // for its writers, held while the truth is read from containerd, so that of two
 // updates of one name the later one always wins. Pulls have a lock for the
@@ -32,7 +32,7 @@ import (
 // Image is what is known of one image. It is shared: nobody may change it or
 // what it points to.
 type Image struct {
-	// ID is the digest of the image's config: the image_ref of every CRI message.
+	// ID is the digest of the image's config: the image_id of containers, and what PullImage answers.
 	ID string
 	// Target is the manifest or index that the image's names point to.
 	Target ocispec.Descriptor

@@ -31,6 +31,12 @@ func TestStatusByAllKindsOfReferences(t *testing.T) {
 		RepoDigests: []string{byDigest},
 		Spec:        &runtimeapi.ImageSpec{Image: id, Annotations: map[string]string{"seed": "app"}},
 	}
+	if img, ok := m.ByID(id); !ok || !slices.Equal(img.Tags, want.RepoTags) || !slices.Equal(img.Digests, want.RepoDigests) {
+		t.Errorf("by id: %+v, %v", img, ok)
+	}
+	if img, ok := m.ByID("sha256:gone"); ok {
+		t.Errorf("by an id that nothing has: %+v", img)
+	}
 	hex := strings.TrimPrefix(id, "sha256:")
 	for _, ref := range []string{
 		"app", "app:latest", "library/app", "docker.io/app", "docker.io/library/app:latest", "quay.io/team/app:v1",

@@ -27,6 +27,15 @@ func (m *Manager) Resolve(ctx context.Context, ref string) (Image, error) {
 	return resolved, nil
 }
 
+// ByID returns the image with this id; false for one that was removed. It reads memory only.
+func (m *Manager) ByID(id string) (Image, bool) {
+	img, ok := m.index.view.Load().byID[id]
+	if !ok {
+		return Image{}, false
+	}
+	return *img, true
+}
+
 // handle returns the image as containerd's client knows it.
 func (m *Manager) handle(img *Image) client.Image {
 	return m.deps.Handle(images.Image{Name: img.Name(), Target: img.Target})
