@@ -231,7 +231,7 @@ func TestStartFailure(t *testing.T) {
 				t.Fatalf("Start = %v", err)
 			}
 			r := record(t, m, id)
-			if r.State() != runtimeapi.ContainerState_CONTAINER_EXITED || r.Exit.Reason != ReasonStartError || r.Exit.Code != startErrorCode {
+			if r.State() != runtimeapi.ContainerState_CONTAINER_EXITED || r.Exit.Reason != ReasonStartError || r.Exit.Code != startErrorCode || r.Times.Started != 0 {
 				t.Errorf("record = %+v", r)
 			}
 			if err := m.Start(t.Context(), id); !errdefs.IsFailedPrecondition(err) {

@@ -105,7 +105,7 @@ func (m *Manager) startFailed(ctx context.Context, r *Record, cause error) {
 	}
 	now := m.Now().UnixNano()
 	m.settle(ctx, r.ID, func(r *Record) {
-		r.PID, r.Times.Started, r.Times.Finished = 0, now, now
+		r.PID, r.Times.Started, r.Times.Finished = 0, 0, now
 		r.Exit = Exit{Code: startErrorCode, Reason: ReasonStartError, Message: cause.Error()}
 	})
 	r.life.setTask(nil)
