@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -222,14 +223,14 @@ func isProgram(path string) bool {
 	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
 }
 
-// handlers are the runtime handlers as Status reports them.
+// handlers are the runtime handlers as Status reports them, by name: the default one is the first.
 func (m machine) handlers(r config.Runtime) []*runtimeapi.RuntimeHandler {
 	var list []*runtimeapi.RuntimeHandler
 	for _, name := range r.HandlerNames() {
 		f := m.facts.Features(m.features[name])
 		list = append(list, &runtimeapi.RuntimeHandler{Name: name, Features: f})
 		if name == r.Containerd.DefaultRuntimeName {
-			list = append(list, &runtimeapi.RuntimeHandler{Name: "", Features: f})
+			list = slices.Insert(list, 0, &runtimeapi.RuntimeHandler{Name: "", Features: f})
 		}
 	}
 	return list

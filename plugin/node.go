@@ -5,9 +5,14 @@ package plugin
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
+	"path/filepath"
 	goruntime "runtime"
+	"slices"
 
+	gocni "github.com/containerd/go-cni"
+	"github.com/containernetworking/cni/pkg/types"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/containerd-lite/containerd-lite/plugin/config"
@@ -20,13 +25,18 @@ type node struct {
 	network  *network.Network
 	machine  machine
 	config   config.Config
+	dirs     dirs
 	warnings func(context.Context) (map[string]string, error) // of containerd
 }
 
 var _ cri.Node = node{}
 
-// NetworkStatus tells why pods of the default handler get no network, if so.
+// NetworkStatus tells why pods of the default handler get no network, if so: where there is no usable configuration, in the
+// words that the built-in CRI made known.
 func (n node) NetworkStatus() error {
+	if _, err := n.network.Info(n.config.Runtime.Containerd.DefaultRuntimeName); err != nil {
+		return fmt.Errorf("cni plugin not initialized: %w", err)
+	}
 	return n.network.Status(n.config.Runtime.Containerd.DefaultRuntimeName)
 }
 
@@ -57,11 +67,35 @@ func (n node) Deprecations(ctx context.Context) (map[string]string, error) {
 	return messages, err
 }
 
+// shownConfig is the configuration as `crictl info` shows it: the built-in CRI's, and beside it the tables that it does
+// not show. Credentials of registries are in neither (see [config.Registry]).
+type shownConfig struct {
+	config.Runtime
+	dirs
+	Images config.Images `json:"images"`
+	Server config.Server `json:"server"`
+}
+
+// dirs are where containerd is.
+type dirs struct {
+	ContainerdRootDir  string `json:"containerdRootDir"`
+	ContainerdEndpoint string `json:"containerdEndpoint"`
+	RootDir            string `json:"rootDir"`
+	StateDir           string `json:"stateDir"`
+}
+
+func newDirs(deps Deps) dirs {
+	return dirs{
+		ContainerdRootDir:  filepath.Dir(deps.RootDir),
+		ContainerdEndpoint: deps.Endpoint,
+		RootDir:            deps.RootDir,
+		StateDir:           deps.StateDir,
+	}
+}
+
 // Info is the configuration, the CNI configuration and what came of loading it, for
-// each handler that has its own. Registry credentials stay out of it.
+// each handler that has its own.
 func (n node) Info(context.Context) (map[string]string, error) {
-	shown := n.config
-	shown.Images.Registry.Auths, shown.Images.Registry.Configs, shown.Images.Registry.Headers = nil, nil, nil
 	info := map[string]string{"lastCNILoadStatus": n.loadStatus("")}
 	info["lastCNILoadStatus.default"] = info["lastCNILoadStatus"]
 	for name, h := range n.config.Runtime.Containerd.Runtimes {
@@ -70,6 +104,10 @@ func (n node) Info(context.Context) (map[string]string, error) {
 		}
 	}
 	cni, _ := n.network.Info("") // the error is the load status
+	if !n.config.Runtime.CNI.UseInternalLoopback {
+		cni.Networks = slices.Insert(cni.Networks, 0, loopback())
+	}
+	shown := shownConfig{Runtime: n.config.Runtime, dirs: n.dirs, Images: n.config.Images, Server: n.config.Server}
 	for key, value := range map[string]any{"config": shown, "cniconfig": cni, "golang": goruntime.Version()} {
 		text, err := json.Marshal(value)
 		if err != nil {
@@ -78,6 +116,17 @@ func (n node) Info(context.Context) (map[string]string, error) {
 		info[key] = string(text)
 	}
 	return info, nil
+}
+
+// loopback is the first network of the built-in CRI: who reads `crictl info` counts from the second. Here lo is up without
+// a plugin.
+func loopback() *gocni.ConfNetwork {
+	return &gocni.ConfNetwork{IFName: "lo", Config: &gocni.NetworkConfList{
+		Name:       "cni-loopback",
+		CNIVersion: "0.3.1",
+		Plugins:    []*gocni.NetworkConf{{Network: &types.PluginConf{Type: "loopback"}, Source: `{"type":"loopback"}`}},
+		Source:     `{"cniVersion":"0.3.1","name":"cni-loopback","plugins":[{"type":"loopback"}]}`,
+	}}
 }
 
 func (n node) loadStatus(handler string) string {

@@ -45,6 +45,8 @@ type Deps struct {
 	Client *client.Client
 	// RootDir keeps what survives a reboot, StateDir what does not. Both exist, for root only.
 	RootDir, StateDir string
+	// Endpoint is the socket that containerd listens on.
+	Endpoint string
 	// SnapshotterRoots are the directories of the snapshotters that loaded, by name.
 	SnapshotterRoots map[string]string
 	// RemoteSnapshotters are those of them whose plugin asks for the labels by which they find a layer in its registry.
@@ -176,6 +178,7 @@ func collect(ic *plugin.InitContext) (Deps, error) {
 	deps := Deps{
 		RootDir:            root,
 		StateDir:           ic.Properties[plugins.PropertyStateDir],
+		Endpoint:           ic.Properties[plugins.PropertyGRPCAddress],
 		SnapshotterRoots:   snapshotterRoots(ic.Plugins(), root),
 		RemoteSnapshotters: remoteSnapshotters(ic.Plugins()),
 	}

@@ -135,11 +135,11 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 		Images:     s.images,
 		Streams:    s.streams,
 		Events:     s.events,
-		Stats: stats.NewCollector(cgroups, s.images, stats.Rates{
-			Period:    settings.StatsCollectPeriod.Or(0),
-			Retention: settings.StatsRetentionPeriod.Or(0),
-		}),
-		Node: node{network: s.network, machine: machine, config: deps.Config, warnings: door.Deprecations},
+		Stats:      stats.NewCollector(cgroups, s.images, rates(settings)),
+		Node:       node{network: s.network, machine: machine, config: deps.Config, dirs: newDirs(deps), warnings: door.Deprecations},
+
+		Containerd:    runtime.Inspector{Containers: s.saved, Sandboxes: deps.Client.SandboxStore()},
+		ShowEnvValues: settings.Lite.InspectEnvValues,
 	})
 	return nil
 }
@@ -314,6 +314,10 @@ func newLabels(ctx context.Context, r config.Runtime, facts host.Facts) (*host.S
 		log.G(ctx).Warn("enable_selinux is set, but this machine has SELinux off: containers run without labels")
 	}
 	return host.NewSELinux(r.EnableSelinux, r.SelinuxCategoryRange)
+}
+
+func rates(r config.Runtime) stats.Rates {
+	return stats.Rates{Period: r.StatsCollectPeriod.Or(0), Retention: r.StatsRetentionPeriod.Or(0)}
 }
 
 func newStreams(s config.Server, containers *container.Manager, pods *pod.Manager) (*stream.Server, error) {

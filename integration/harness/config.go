@@ -57,9 +57,12 @@ imports = []
   disable_hugetlb_controller = false
   cdi_spec_dirs = ["{{.Root}}/cdi"]
 
-{{if .Options.RefuseMissingHostPath}}[plugins."io.containerd.cri.v1.runtime".lite]
+[plugins."io.containerd.cri.v1.runtime".lite]
+{{- if .Options.RefuseMissingHostPath}}
   missing_host_path = "error"
-{{end}}
+{{- end}}
+  inspect_env_values = {{.Options.InspectEnvValues}}
+
 [plugins."io.containerd.cri.v1.runtime".cni]
   bin_dirs = ["{{.Network.BinDir}}"]
   conf_dir = "{{.Network.ConfDir}}"

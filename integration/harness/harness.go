@@ -57,6 +57,8 @@ type Options struct {
 	RefuseMissingHostPath bool
 	// DiskMiB makes the root of the bench a file system of its own of this size, which a test may fill; 0 does not.
 	DiskMiB int
+	// InspectEnvValues sets inspect_env_values, which containerd-lite alone knows.
+	InspectEnvValues bool
 	// Trace runs the daemon under strace, which writes the programs that it and its descendants start, and the files that
 	// they sync, to [Daemon.TraceFile].
 	Trace bool

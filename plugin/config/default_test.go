@@ -39,7 +39,7 @@ func TestDefaults(t *testing.T) {
 	containerd["runtimes"].(map[string]any)["lite"] = lite
 
 	runtime := lookup(stock.Plugins, []string{RuntimeTable}).(map[string]any)
-	runtime["lite"] = map[string]any{"missing_host_path": "create"}
+	runtime["lite"] = map[string]any{"missing_host_path": "create", "inspect_env_values": false}
 
 	ours := tables(t, Config{DefaultImages(), DefaultRuntime(), DefaultServer()})
 	if diff := cmp.Diff(stock.Plugins, ours); diff != "" {

@@ -36,35 +36,35 @@ const (
 // Handler is one table of containerd.runtimes: a way to run pods, which a RuntimeClass chooses by its name.
 type Handler struct {
 	// Type is the runtime type, from which containerd derives the name of the shim binary.
-	Type string `toml:"runtime_type"`
+	Type string `toml:"runtime_type" json:"runtimeType"`
 	// Path is an absolute path of the shim binary, instead of the one that the type means.
-	Path string `toml:"runtime_path"`
+	Path string `toml:"runtime_path" json:"runtimePath"`
 	// PodAnnotations are patterns (path.Match) of pod annotations to pass on to the OCI spec.
-	PodAnnotations []string `toml:"pod_annotations"`
+	PodAnnotations []string `toml:"pod_annotations" json:"PodAnnotations"`
 	// ContainerAnnotations are patterns (path.Match) of container annotations to pass on to the OCI spec.
-	ContainerAnnotations []string `toml:"container_annotations"`
+	ContainerAnnotations []string `toml:"container_annotations" json:"ContainerAnnotations"`
 	// PrivilegedWithoutHostDevices gives privileged containers no host devices.
-	PrivilegedWithoutHostDevices bool `toml:"privileged_without_host_devices"`
+	PrivilegedWithoutHostDevices bool `toml:"privileged_without_host_devices" json:"privileged_without_host_devices"`
 	// PrivilegedWithoutHostDevicesAllDevicesAllowed lets such containers use any device that they make.
-	PrivilegedWithoutHostDevicesAllDevicesAllowed bool `toml:"privileged_without_host_devices_all_devices_allowed"`
+	PrivilegedWithoutHostDevicesAllDevicesAllowed bool `toml:"privileged_without_host_devices_all_devices_allowed" json:"privileged_without_host_devices_all_devices_allowed"`
 	// CgroupWritable mounts the cgroup file system read-write in unprivileged containers; cgroup v2 only.
-	CgroupWritable bool `toml:"cgroup_writable"`
+	CgroupWritable bool `toml:"cgroup_writable" json:"cgroupWritable"`
 	// BaseRuntimeSpec is a JSON file with the OCI spec that containers start from; see [Runtime.BaseSpecs].
-	BaseRuntimeSpec string `toml:"base_runtime_spec"`
+	BaseRuntimeSpec string `toml:"base_runtime_spec" json:"baseRuntimeSpec"`
 	// CNIConfDir replaces cni.conf_dir.
-	CNIConfDir string `toml:"cni_conf_dir"`
+	CNIConfDir string `toml:"cni_conf_dir" json:"cniConfDir"`
 	// CNIMaxConfNum replaces cni.max_conf_num where CNIConfDir is set.
-	CNIMaxConfNum int `toml:"cni_max_conf_num"`
+	CNIMaxConfNum int `toml:"cni_max_conf_num" json:"cniMaxConfNum"`
 	// Snapshotter replaces the images table's snapshotter.
-	Snapshotter string `toml:"snapshotter"`
+	Snapshotter string `toml:"snapshotter" json:"snapshotter"`
 	// Sandboxer is podsandbox (also when empty), or names the controller that makes the pod itself, which has no effect yet.
-	Sandboxer string `toml:"sandboxer"`
+	Sandboxer string `toml:"sandboxer" json:"sandboxer"`
 	// DisablePauseImagePull has no effect: no pause image is pulled for any handler.
-	DisablePauseImagePull bool `toml:"disable_pause_image_pull"`
+	DisablePauseImagePull bool `toml:"disable_pause_image_pull" json:"disablePauseImagePull"`
 	// IOType is how a shim gets stdio: fifo (also when empty) or streaming, which has no effect yet.
-	IOType string `toml:"io_type"`
+	IOType string `toml:"io_type" json:"io_type"`
 	// Options are the shim's own; see [Handler.RuntimeOptions].
-	Options map[string]any `toml:"options"`
+	Options map[string]any `toml:"options" json:"options"`
 }
 
 // defaultHandler returns the handler of a runc shim, with every option spelled out for who reads "config default".

@@ -14,33 +14,36 @@ type Runtime struct {
 	Security
 	Resources
 	// MaxContainerLogLineSize is the length in bytes at which a line of a container log is split; ≤ 0 never splits.
-	MaxContainerLogLineSize int `toml:"max_container_log_line_size"`
+	MaxContainerLogLineSize int `toml:"max_container_log_line_size" json:"maxContainerLogLineSize"`
 	// NetNSMountsUnderStateDir pins network namespaces in the plugin's state directory instead of /var/run/netns.
-	NetNSMountsUnderStateDir bool `toml:"netns_mounts_under_state_dir"`
+	NetNSMountsUnderStateDir bool `toml:"netns_mounts_under_state_dir" json:"netnsMountsUnderStateDir"`
 	// DrainExecSyncIOTimeout is how long an exec that has ended waits for more output of children it has left; "0s" is 2 seconds.
-	DrainExecSyncIOTimeout Duration `toml:"drain_exec_sync_io_timeout"`
+	DrainExecSyncIOTimeout Duration `toml:"drain_exec_sync_io_timeout" json:"drainExecSyncIOTimeout"`
 	// IgnoreDeprecationWarnings are ids of deprecations that the Status condition does not report.
-	IgnoreDeprecationWarnings []string `toml:"ignore_deprecation_warnings"`
+	IgnoreDeprecationWarnings []string `toml:"ignore_deprecation_warnings" json:"ignoreDeprecationWarnings"`
 	// StatsCollectPeriod is the shortest time that UsageNanoCores is measured over; unset means 1s. Samples are taken when
 	// somebody asks, not in the background.
-	StatsCollectPeriod Duration `toml:"stats_collect_period"`
+	StatsCollectPeriod Duration `toml:"stats_collect_period" json:"statsCollectPeriod"`
 	// StatsRetentionPeriod is the longest time, and how long CPU samples are kept; unset means 10m.
-	StatsRetentionPeriod Duration `toml:"stats_retention_period"`
+	StatsRetentionPeriod Duration `toml:"stats_retention_period" json:"statsRetentionPeriod"`
 	// EnableCRIU has no effect: there is no checkpoint and restore, and CheckpointContainer answers Unimplemented.
-	EnableCRIU bool `toml:"enable_criu"`
+	EnableCRIU bool `toml:"enable_criu" json:"enableCRIU"`
 	// Containerd names the runtime handlers.
-	Containerd Containerd `toml:"containerd"`
+	Containerd Containerd `toml:"containerd" json:"containerd"`
 	// CNI says how pods get their network.
-	CNI CNI `toml:"cni"`
+	CNI CNI `toml:"cni" json:"cni"`
 	// Lite are the keys that the built-in CRI does not have.
-	Lite Lite `toml:"lite"`
+	Lite Lite `toml:"lite" json:"lite"`
 }
 
 // Lite is the table lite of [Runtime]: what containerd's own CRI has no key for, and ignores.
 type Lite struct {
 	// MissingHostPath says what becomes of a mount whose host_path does not exist: "create" makes it a directory, as the
 	// built-in CRI does; "error" refuses the container, as the CRI asks for.
-	MissingHostPath string `toml:"missing_host_path"`
+	MissingHostPath string `toml:"missing_host_path" json:"missingHostPath"`
+	// InspectEnvValues shows the values of environment variables in verbose statuses (crictl inspect), as the built-in CRI
+	// does. They are often secrets, and what inspect prints ends up in tickets and logs: else the names are shown.
+	InspectEnvValues bool `toml:"inspect_env_values" json:"inspectEnvValues"`
 }
 
 // The values of missing_host_path.
@@ -52,69 +55,69 @@ const (
 // Security are the keys of [Runtime] about confinement.
 type Security struct {
 	// EnableSelinux labels containers for SELinux.
-	EnableSelinux bool `toml:"enable_selinux"`
+	EnableSelinux bool `toml:"enable_selinux" json:"enableSelinux"`
 	// SelinuxCategoryRange is the number of MCS categories to draw from; 0 means 1024.
-	SelinuxCategoryRange int `toml:"selinux_category_range"`
+	SelinuxCategoryRange int `toml:"selinux_category_range" json:"selinuxCategoryRange"`
 	// DisableApparmor applies no AppArmor profile.
-	DisableApparmor bool `toml:"disable_apparmor"`
+	DisableApparmor bool `toml:"disable_apparmor" json:"disableApparmor"`
 	// DisableProcMount ignores the masked and read-only paths of a container's security context.
-	DisableProcMount bool `toml:"disable_proc_mount"`
+	DisableProcMount bool `toml:"disable_proc_mount" json:"disableProcMount"`
 	// UnsetSeccompProfile is the profile of containers that name none: unconfined (also when empty), runtime/default or
 	// localhost/<path>.
-	UnsetSeccompProfile string `toml:"unset_seccomp_profile"`
+	UnsetSeccompProfile string `toml:"unset_seccomp_profile" json:"unsetSeccompProfile"`
 	// DeviceOwnershipFromSecurityContext gives devices the container's user and group instead of the host's.
-	DeviceOwnershipFromSecurityContext bool `toml:"device_ownership_from_security_context"`
+	DeviceOwnershipFromSecurityContext bool `toml:"device_ownership_from_security_context" json:"device_ownership_from_security_context"`
 	// EnableUnprivilegedPorts sets net.ipv4.ip_unprivileged_port_start=0 in pods with their own network.
-	EnableUnprivilegedPorts bool `toml:"enable_unprivileged_ports"`
+	EnableUnprivilegedPorts bool `toml:"enable_unprivileged_ports" json:"enableUnprivilegedPorts"`
 	// EnableUnprivilegedICMP sets net.ipv4.ping_group_range="0 2147483647" in pods with their own network and no user
 	// namespace.
-	EnableUnprivilegedICMP bool `toml:"enable_unprivileged_icmp"`
+	EnableUnprivilegedICMP bool `toml:"enable_unprivileged_icmp" json:"enableUnprivilegedICMP"`
 }
 
 // Resources are the keys of [Runtime] about what containers may use.
 type Resources struct {
 	// RestrictOOMScoreAdj raises a container's oom_score_adj to the daemon's own where it would be lower, for daemons
 	// that may not lower it.
-	RestrictOOMScoreAdj bool `toml:"restrict_oom_score_adj"`
+	RestrictOOMScoreAdj bool `toml:"restrict_oom_score_adj" json:"restrictOOMScoreAdj"`
 	// TolerateMissingHugetlbController ignores huge page limits where the cgroup controller is missing.
-	TolerateMissingHugetlbController bool `toml:"tolerate_missing_hugetlb_controller"`
+	TolerateMissingHugetlbController bool `toml:"tolerate_missing_hugetlb_controller" json:"tolerateMissingHugetlbController"`
 	// DisableHugetlbController ignores huge page limits everywhere.
-	DisableHugetlbController bool `toml:"disable_hugetlb_controller"`
+	DisableHugetlbController bool `toml:"disable_hugetlb_controller" json:"disableHugetlbController"`
 	// IgnoreImageDefinedVolumes makes no volumes for an image's VOLUME entries.
-	IgnoreImageDefinedVolumes bool `toml:"ignore_image_defined_volumes"`
+	IgnoreImageDefinedVolumes bool `toml:"ignore_image_defined_volumes" json:"ignoreImageDefinedVolumes"`
 	// CDISpecDirs are searched for Container Device Interface specs; later ones win.
-	CDISpecDirs []string `toml:"cdi_spec_dirs"`
+	CDISpecDirs []string `toml:"cdi_spec_dirs" json:"cdiSpecDirs"`
 }
 
 // Containerd is the table containerd of [Runtime].
 type Containerd struct {
 	// DefaultRuntimeName is the handler of pods that name none.
-	DefaultRuntimeName string `toml:"default_runtime_name"`
+	DefaultRuntimeName string `toml:"default_runtime_name" json:"defaultRuntimeName"`
 	// IgnoreBlockIONotEnabledErrors runs a container whose blockio class cannot be applied.
-	IgnoreBlockIONotEnabledErrors bool `toml:"ignore_blockio_not_enabled_errors"`
+	IgnoreBlockIONotEnabledErrors bool `toml:"ignore_blockio_not_enabled_errors" json:"ignoreBlockIONotEnabledErrors"`
 	// IgnoreRdtNotEnabledErrors runs a container whose RDT class cannot be applied.
-	IgnoreRdtNotEnabledErrors bool `toml:"ignore_rdt_not_enabled_errors"`
+	IgnoreRdtNotEnabledErrors bool `toml:"ignore_rdt_not_enabled_errors" json:"ignoreRdtNotEnabledErrors"`
 	// Runtimes are the handlers by name, as a Kubernetes RuntimeClass names them.
-	Runtimes map[string]Handler `toml:"runtimes"`
+	Runtimes map[string]Handler `toml:"runtimes" json:"runtimes"`
 }
 
 // CNI is the table cni of [Runtime].
 type CNI struct {
 	// BinDirs are searched for CNI plugins.
-	BinDirs []string `toml:"bin_dirs"`
+	BinDirs []string `toml:"bin_dirs" json:"binDirs"`
 	// ConfDir holds the network configurations, taken in the order of their names.
-	ConfDir string `toml:"conf_dir"`
+	ConfDir string `toml:"conf_dir" json:"confDir"`
 	// MaxConfNum is how many of them are used; 0 means all.
-	MaxConfNum int `toml:"max_conf_num"`
+	MaxConfNum int `toml:"max_conf_num" json:"maxConfNum"`
 	// SetupSerially attaches one network after the other.
-	SetupSerially bool `toml:"setup_serially"`
+	SetupSerially bool `toml:"setup_serially" json:"setupSerially"`
 	// ConfTemplate is a Go template from which the network configuration is written when the kubelet tells the pod CIDR.
-	ConfTemplate string `toml:"conf_template"`
+	ConfTemplate string `toml:"conf_template" json:"confTemplate"`
 	// IPPref chooses a pod's main address: ipv4 (also when empty), ipv6, or cni for the order of the CNI result.
-	IPPref string `toml:"ip_pref"`
+	IPPref string `toml:"ip_pref" json:"ipPref"`
 	// UseInternalLoopback is always so: lo is up from the start of a pod's network
 	// namespace, and the CNI plugin loopback is not run.
-	UseInternalLoopback bool `toml:"use_internal_loopback"`
+	UseInternalLoopback bool `toml:"use_internal_loopback" json:"useInternalLoopback"`
 }
 
 // DefaultRuntime returns the table as it is when config.toml does not mention it.

@@ -5,25 +5,25 @@ package config
 // Server is the table plugins.'io.containerd.grpc.v1.cri': where exec, attach and port-forward streams are served.
 type Server struct {
 	// DisableTCPService keeps the CRI off containerd's TCP address (plugins.'io.containerd.server.v1.grpc-tcp').
-	DisableTCPService bool `toml:"disable_tcp_service"`
+	DisableTCPService bool `toml:"disable_tcp_service" json:"disableTCPService"`
 	// StreamServerAddress is the address of the streaming server; empty means the machine's default address.
-	StreamServerAddress string `toml:"stream_server_address"`
+	StreamServerAddress string `toml:"stream_server_address" json:"streamServerAddress"`
 	// StreamServerPort is its port; "0" lets the kernel choose.
-	StreamServerPort string `toml:"stream_server_port"`
+	StreamServerPort string `toml:"stream_server_port" json:"streamServerPort"`
 	// StreamIdleTimeout closes a stream on which nothing moved for so long.
-	StreamIdleTimeout Duration `toml:"stream_idle_timeout"`
+	StreamIdleTimeout Duration `toml:"stream_idle_timeout" json:"streamIdleTimeout"`
 	// EnableTLSStreaming serves streams over TLS: with the key pair, or with a self-signed certificate without one.
-	EnableTLSStreaming bool `toml:"enable_tls_streaming"`
+	EnableTLSStreaming bool `toml:"enable_tls_streaming" json:"enableTLSStreaming"`
 	// X509KeyPairStreaming is the key pair of the streaming server.
-	X509KeyPairStreaming X509KeyPair `toml:"x509_key_pair_streaming"`
+	X509KeyPairStreaming X509KeyPair `toml:"x509_key_pair_streaming" json:"x509KeyPairStreaming"`
 }
 
 // X509KeyPair is the table x509_key_pair_streaming of [Server].
 type X509KeyPair struct {
 	// TLSCertFile is the path of the certificate in PEM.
-	TLSCertFile string `toml:"tls_cert_file"`
+	TLSCertFile string `toml:"tls_cert_file" json:"tlsCertFile"`
 	// TLSKeyFile is the path of its private key in PEM.
-	TLSKeyFile string `toml:"tls_key_file"`
+	TLSKeyFile string `toml:"tls_key_file" json:"tlsKeyFile"`
 }
 
 // DefaultServer returns the table as it is when config.toml does not mention it.

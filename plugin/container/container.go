@@ -16,7 +16,6 @@ package container
 
 import (
 	"context"
-	"fmt"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -285,15 +284,6 @@ func (m *Manager) Save(ctx context.Context, r *Record) error {
 
 // Get returns the container with this id or unique prefix of an id.
 func (m *Manager) Get(id string) (*Record, error) { return m.containers.Get(id) }
-
-// Spec returns the OCI spec of a container, which its runtime was given, or will be.
-func (m *Manager) Spec(ctx context.Context, id string) (*specs.Spec, error) {
-	spec, err := m.Containerd.Spec(ctx, id)
-	if err != nil {
-		return nil, fmt.Errorf("container %s: spec: %w", id, err)
-	}
-	return spec, nil
-}
 
 // List returns all containers.
 func (m *Manager) List() []*Record { return m.containers.List() }

@@ -73,11 +73,11 @@ func (s *Server) ContainerStatus(ctx context.Context, req *runtimeapi.ContainerS
 	}
 	answer := &runtimeapi.ContainerStatusResponse{Status: s.containerStatus(r)}
 	if req.GetVerbose() {
-		spec, err := s.Containers.Spec(ctx, r.ID)
+		made, err := s.Containerd.Inspect(ctx, r.ID)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%s: spec: %w", r, err)
 		}
-		if answer.Info, err = verbose(containerInfo(r, spec)); err != nil {
+		if answer.Info, err = verbose(containerInfo(r, made, s.ShowEnvValues)); err != nil {
 			return nil, fmt.Errorf("%s: %w", r, err)
 		}
 	}

@@ -29,7 +29,7 @@ func recovered(t *testing.T, pods []*pod.Record, containers []*container.Record)
 	hub := event.NewHub(time.Now)
 	podManager := pod.New(t.Context(), pod.Deps{
 		Records:    savedPods{list: saved(t, pods, func(r *pod.Record) string { return r.ID })},
-		Namespaces: pinned{},
+		Namespaces: attached{},
 		Network:    detached{},
 		Files:      gone{},
 		Tasks:      running{},
@@ -78,10 +78,10 @@ type savedPods struct {
 
 func (s savedPods) Sandboxes(context.Context) ([]runtime.Record, error) { return s.list, nil }
 
-// pinned has the namespaces of every pod.
-type pinned struct{ pod.Namespaces }
+// attached has the namespaces of every pod.
+type attached struct{ pod.Namespaces }
 
-func (pinned) Pinned(network.Namespaces) bool { return true }
+func (attached) Pinned(network.Namespaces) bool { return true }
 
 // detached has nobody's network.
 type detached struct{ pod.Network }

@@ -52,7 +52,7 @@ func (s *Server) UpdatePodSandboxResources(ctx context.Context, req *runtimeapi.
 // containers from here and then knows none of them for active: it runs init
 // containers again and again. Without a time it asks for each container. See
 // docs/decisions/0006-events.md.
-func (s *Server) PodSandboxStatus(_ context.Context, req *runtimeapi.PodSandboxStatusRequest) (*runtimeapi.PodSandboxStatusResponse, error) {
+func (s *Server) PodSandboxStatus(ctx context.Context, req *runtimeapi.PodSandboxStatusRequest) (*runtimeapi.PodSandboxStatusResponse, error) {
 	r, err := s.Pods.Get(req.GetPodSandboxId())
 	if err != nil {
 		return nil, err
@@ -66,7 +66,11 @@ func (s *Server) PodSandboxStatus(_ context.Context, req *runtimeapi.PodSandboxS
 		ContainersStatuses: s.containerStatuses(state.Containers),
 	}
 	if req.GetVerbose() {
-		if answer.Info, err = verbose(podInfo(state.Pod)); err != nil {
+		made, err := s.Containerd.Inspect(ctx, r.ID)
+		if err != nil {
+			return nil, fmt.Errorf("%s: task: %w", r, err)
+		}
+		if answer.Info, err = verbose(podInfo(state.Pod, made)); err != nil {
 			return nil, fmt.Errorf("%s: %w", r, err)
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/container"
 	"github.com/containerd-lite/containerd-lite/plugin/event"
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
+	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 	"github.com/containerd-lite/containerd-lite/plugin/stream"
 )
 
@@ -30,6 +31,14 @@ type Deps struct {
 	Events     *event.Hub
 	Stats      Stats
 	Node       Node
+	Containerd Containerd
+	// ShowEnvValues shows the values of environment variables in verbose statuses.
+	ShowEnvValues bool
+}
+
+// Containerd has the containers that stand for containers and for pods, by their ids.
+type Containerd interface {
+	Inspect(ctx context.Context, id string) (runtime.Container, error)
 }
 
 // Node answers what is asked of the runtime as a whole.

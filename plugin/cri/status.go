@@ -36,7 +36,7 @@ func (s *Server) Status(ctx context.Context, req *runtimeapi.StatusRequest) (*ru
 	if err := s.Node.NetworkStatus(); err != nil {
 		network.Status = false
 		network.Reason = "NetworkPluginNotReady"
-		network.Message = err.Error()
+		network.Message = "Network plugin returns error: " + err.Error() // the words of the built-in CRI, which the node's Ready condition repeats
 	}
 	upToDate, err := s.upToDate(ctx)
 	if err != nil {

@@ -59,7 +59,7 @@ func TestStatusConditions(t *testing.T) {
 		}},
 		"nothing is": {&aNode{network: errors.New("no CNI config"), warnings: map[string]string{"io.x": "use y"}}, []*runtimeapi.RuntimeCondition{
 			ready,
-			{Type: "NetworkReady", Reason: "NetworkPluginNotReady", Message: "no CNI config"},
+			{Type: "NetworkReady", Reason: "NetworkPluginNotReady", Message: "Network plugin returns error: no CNI config"},
 			{Type: "ContainerdHasNoDeprecationWarnings", Reason: "ContainerdHasDeprecationWarnings", Message: `{"io.x":"use y"}`},
 		}},
 	} {

@@ -7,15 +7,18 @@ import (
 	"strings"
 	"testing"
 
+	runcoptions "github.com/containerd/containerd/api/types/runc/options"
 	"github.com/google/go-cmp/cmp"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/containerd-lite/containerd-lite/plugin/network"
+	"github.com/containerd-lite/containerd-lite/plugin/pod"
+	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 )
 
 // shown decodes what a verbose status has.
-func shown(t *testing.T, info map[string]any, into any) (text string) {
+func shown(t *testing.T, info, into any) (text string) {
 	t.Helper()
 	answer, err := verbose(info)
 	if err == nil {
@@ -38,7 +41,7 @@ func TestContainerInfoHasNoEnvironment(t *testing.T) {
 			Process struct{ Args, Env []string }
 		}
 	}
-	if text := shown(t, containerInfo(r, spec), &info); strings.Contains(text, "hunter2") || strings.Contains(text, "aHVudGVyMg") {
+	if text := shown(t, containerInfo(r, runtime.Container{Spec: spec}, false), &info); strings.Contains(text, "hunter2") || strings.Contains(text, "aHVudGVyMg") {
 		t.Errorf("the secret is in %s", text)
 	}
 	if diff := cmp.Diff([]string{"PATH", "PASSWORD"}, info.RuntimeSpec.Process.Env); diff != "" {
@@ -53,6 +56,84 @@ func TestContainerInfoHasNoEnvironment(t *testing.T) {
 	if string(r.Config.Envs[0].Value) != "hunter2" || spec.Process.Env[1] != "PASSWORD=hunter2" {
 		t.Error("the record itself has lost its environment")
 	}
+	if text := shown(t, containerInfo(r, runtime.Container{Spec: spec}, true), &info); strings.Count(text, "hunter2") != 2 {
+		t.Errorf("with inspect_env_values the values are not in %s", text)
+	}
+}
+
+// builtIn are the keys of the built-in CRI, of containers and of pods; integration/dropin compares what is in them.
+var builtIn = map[string]any{
+	"sandboxID pid removing snapshotKey snapshotter runtimeType runtimeOptions config runtimeSpec":                                               containerInfo(testContainer(), runtime.Container{}, false),
+	"pid processStatus netNamespaceClosed image snapshotKey snapshotter runtimeType runtimeOptions config runtimeSpec cniResult sandboxMetadata": podInfo(testPod(), runtime.Container{}),
+}
+
+func TestInfoHasTheKeysOfTheBuiltInCRI(t *testing.T) {
+	for keys, info := range builtIn {
+		found := map[string]any{}
+		shown(t, info, &found)
+		for key := range strings.FieldsSeq(keys) {
+			if _, ok := found[key]; !ok {
+				t.Errorf("%T: %s is missing", info, key)
+			}
+		}
+	}
+}
+
+func TestInfoOfWhatContainerdHas(t *testing.T) {
+	made := runtime.Container{ID: "c1234", Runtime: "io.containerd.lite.v2", Options: &runcoptions.Options{SystemdCgroup: true}, Snapshotter: "overlayfs"}
+	want := map[string]any{
+		"snapshotKey": "c1234", "snapshotter": "overlayfs", "runtimeType": "io.containerd.lite.v2",
+		"runtimeOptions": map[string]any{"systemd_cgroup": true},
+	}
+	found := map[string]any{}
+	shown(t, containerInfo(testContainer(), made, false), &found)
+	for key, value := range want {
+		if diff := cmp.Diff(value, found[key]); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", key, diff)
+		}
+	}
+}
+
+func TestInfoOfAPod(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change func(*pod.Record)
+		status string
+		closed bool
+	}{
+		"ready":                        {func(*pod.Record) {}, "running", false},
+		"stopped":                      {func(r *pod.Record) { r.State = pod.Stopped }, "deleted", true},
+		"stopped, on the host network": {func(r *pod.Record) { r.State = pod.Stopped; onHostNetwork(r) }, "deleted", false},
+	} {
+		r := testPod()
+		tc.change(r)
+		var info struct {
+			ProcessStatus      string
+			NetNamespaceClosed bool
+			SandboxMetadata    struct {
+				Version  string
+				Metadata struct {
+					ID, IP         string
+					AdditionalIPs  []string
+					RuntimeHandler string
+					Config         struct{ Metadata struct{ Name string } }
+				}
+			}
+		}
+		text := shown(t, podInfo(r, runtime.Container{}), &info)
+		if info.ProcessStatus != tc.status || info.NetNamespaceClosed != tc.closed {
+			t.Errorf("%s: %s", name, text)
+		}
+		m := info.SandboxMetadata.Metadata
+		if info.SandboxMetadata.Version != "v1" || m.ID != "p1234" || m.IP != "10.0.0.2" || len(m.AdditionalIPs) != 1 || m.RuntimeHandler != "lite" || m.Config.Metadata.Name != "web" {
+			t.Errorf("%s: sandboxMetadata in %s", name, text)
+		}
+	}
+}
+
+func onHostNetwork(r *pod.Record) {
+	r.Config.Linux = &runtimeapi.LinuxPodSandboxConfig{SecurityContext: &runtimeapi.LinuxSandboxSecurityContext{
+		NamespaceOptions: &runtimeapi.NamespaceOption{Network: runtimeapi.NamespaceMode_NODE},
+	}}
 }
 
 // jq '.info.runtimeSpec.linux.namespaces[] | select(.type == "network").path'
@@ -69,7 +150,7 @@ func TestPodInfoHasTheNamespaces(t *testing.T) {
 			}
 		}
 	}
-	shown(t, podInfo(r), &info)
+	shown(t, podInfo(r, runtime.Container{}), &info)
 	want := []struct{ Type, Path string }{{"network", "/run/netns/x"}, {"uts", "/run/uts/x"}}
 	if diff := cmp.Diff(want, info.RuntimeSpec.Linux.Namespaces); diff != "" {
 		t.Errorf("namespaces (-want +got):\n%s", diff)

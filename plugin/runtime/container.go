@@ -100,6 +100,10 @@ func (c *Client) Spec(ctx context.Context, id string) (*specs.Spec, error) {
 	if err != nil {
 		return nil, err
 	}
+	return decodeSpec(info)
+}
+
+func decodeSpec(info containers.Container) (*specs.Spec, error) {
 	spec := new(specs.Spec)
 	if err := json.Unmarshal(info.Spec.GetValue(), spec); err != nil {
 		return nil, fmt.Errorf("decode spec: %w", err)

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plugin
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/containerd-lite/containerd-lite/plugin/config"
+	"github.com/containerd-lite/containerd-lite/plugin/network"
+)
+
+// infoOf returns what `crictl info` shows of a configuration.
+func infoOf(t *testing.T, c config.Config) map[string]string {
+	t.Helper()
+	n := node{network: network.New(networkOptions(c.Runtime)), config: c, dirs: newDirs(Deps{RootDir: "/r/cri", StateDir: "/s/cri", Endpoint: "/s/sock"})}
+	info, err := n.Info(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info
+}
+
+// The names of the built-in CRI, as they are in its structs; integration/dropin compares with what it answers.
+const (
+	builtInConfig = `cdiSpecDirs cni containerd containerdEndpoint containerdRootDir device_ownership_from_security_context disableApparmor
+		disableHugetlbController disableProcMount drainExecSyncIOTimeout enableCRIU enableSelinux enableUnprivilegedICMP
+		enableUnprivilegedPorts ignoreDeprecationWarnings ignoreImageDefinedVolumes maxContainerLogLineSize netnsMountsUnderStateDir
+		restrictOOMScoreAdj rootDir selinuxCategoryRange stateDir statsCollectPeriod statsRetentionPeriod
+		tolerateMissingHugetlbController unsetSeccompProfile`
+	builtInContainerd = `defaultRuntimeName ignoreBlockIONotEnabledErrors ignoreRdtNotEnabledErrors runtimes`
+	builtInCNI        = `binDirs confDir confTemplate ipPref maxConfNum setupSerially useInternalLoopback`
+	builtInHandler    = `ContainerAnnotations PodAnnotations baseRuntimeSpec cgroupWritable cniConfDir cniMaxConfNum disablePauseImagePull io_type options
+		privileged_without_host_devices privileged_without_host_devices_all_devices_allowed runtimePath runtimeType sandboxer snapshotter`
+)
+
+func TestInfoHasTheConfigOfTheBuiltInCRI(t *testing.T) {
+	c := config.Config{Images: config.DefaultImages(), Runtime: config.DefaultRuntime(), Server: config.DefaultServer()}
+	var shown map[string]any
+	if err := json.Unmarshal([]byte(infoOf(t, c)["config"]), &shown); err != nil {
+		t.Fatal(err)
+	}
+	containerd := shown["containerd"].(map[string]any)
+	for _, table := range []struct {
+		names string
+		ours  []string
+		got   any
+	}{
+		{builtInConfig, []string{"images", "lite", "server"}, shown},
+		{builtInContainerd, nil, containerd},
+		{builtInCNI, nil, shown["cni"]},
+		{builtInHandler, nil, containerd["runtimes"].(map[string]any)["runc"]},
+	} {
+		want := slices.Sorted(slices.Values(append(strings.Fields(table.names), table.ours...)))
+		if got := slices.Sorted(maps.Keys(table.got.(map[string]any))); !slices.Equal(got, want) {
+			t.Errorf("keys %q\nwant %q", got, want)
+		}
+	}
+	for key, want := range map[string]string{"rootDir": "/r/cri", "stateDir": "/s/cri", "containerdRootDir": "/r", "containerdEndpoint": "/s/sock"} {
+		if shown[key] != want {
+			t.Errorf("%s = %v, want %s", key, shown[key], want)
+		}
+	}
+}
+
+// TestInfoKeepsCredentials puts a secret wherever a registry's credentials may be.
+func TestInfoKeepsCredentials(t *testing.T) {
+	const secret = "hunter2"
+	c := config.Config{Images: config.DefaultImages(), Runtime: config.DefaultRuntime()}
+	auth := config.Auth{Username: "bob", Password: secret, Auth: secret, IdentityToken: secret}
+	c.Images.Registry = config.Registry{
+		Headers: map[string][]string{"Authorization": {secret}},
+		Mirrors: map[string]config.Mirror{"a.test": {Endpoints: []string{"https://bob:" + secret + "@b.test"}}},
+		Configs: map[string]config.RegistryConfig{"a.test": {Auth: &auth}},
+		Auths:   map[string]config.Auth{"a.test": auth},
+	}
+	for key, text := range infoOf(t, c) {
+		if strings.Contains(text, secret) {
+			t.Errorf("%s has the secret: %s", key, text)
+		}
+	}
+}
+
+// TestInfoCountsNetworksFromLoopback: scripts read the pods' network as the second.
+func TestInfoCountsNetworksFromLoopback(t *testing.T) {
+	c := config.Config{Runtime: config.DefaultRuntime()}
+	for internal, want := range map[bool]int{false: 1, true: 0} {
+		c.Runtime.CNI.UseInternalLoopback = internal
+		var shown struct{ Networks []struct{ IFName string } }
+		if err := json.Unmarshal([]byte(infoOf(t, c)["cniconfig"]), &shown); err != nil {
+			t.Fatal(err)
+		}
+		if len(shown.Networks) != want || want == 1 && shown.Networks[0].IFName != "lo" {
+			t.Errorf("use_internal_loopback = %v: networks %v", internal, shown.Networks)
+		}
+	}
+}
