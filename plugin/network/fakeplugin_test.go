@@ -20,7 +20,7 @@ type fakeConf struct {
 	Type         string            `json:"type"`
 	Capabilities map[string]bool   `json:"capabilities,omitempty"`
 	Trace        string            `json:"trace"`            // file to append "COMMAND type ifname netns" to
-	Do           map[string]string `json:"do,omitempty"`     // by command: fail, unknown, crash, hang, mute
+	Do           map[string]string `json:"do,omitempty"`     // by command: fail, unknown, crash, ramble, complain, hang, mute
 	Result       json.RawMessage   `json:"result,omitempty"` // of ADD
 
 	Name          string          `json:"name,omitempty"`
@@ -58,6 +58,13 @@ func fakePlugin() int {
 	case "crash":
 		fmt.Fprintln(os.Stderr, "segmentation violation")
 		return 2
+	case "ramble":
+		fmt.Fprintln(os.Stderr, strings.Repeat("a", 2*maxPluginOutput))
+		return 2
+	case "complain":
+		text := strings.Repeat("a", maxPluginOutput/4)
+		fmt.Printf(`{"cniVersion": %q, "code": 11, "msg": %q, "details": %q}`, c.CNIVersion, text, text)
+		return 1
 	case "hang":
 		return hang(c.Trace)
 	case "mute":

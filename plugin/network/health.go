@@ -10,6 +10,8 @@ import (
 
 	"github.com/containernetworking/cni/libcni"
 	"github.com/containernetworking/cni/pkg/version"
+
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
 const (
@@ -69,7 +71,8 @@ func (h *health) ask(ctx context.Context, cni *libcni.CNIConfig) {
 	defer cancel()
 	a := &answer{}
 	for _, list := range h.lists {
-		if err := cni.GetStatusNetworkList(ctx, list); err != nil {
+		err := guard.Call(ctx, "CNI STATUS", func() error { return cni.GetStatusNetworkList(ctx, list) })
+		if err != nil {
 			a.err = fmt.Errorf("CNI network %q: status: %w", list.Name, err)
 			break
 		}

@@ -14,6 +14,8 @@ import (
 	"github.com/containernetworking/cni/libcni"
 	"github.com/containernetworking/cni/pkg/types"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
+
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
 // ErrStillAttached marks the error of an Attach that could not take back what
@@ -145,13 +147,16 @@ func (n *Network) add(ctx context.Context, networks []network, rt libcni.Runtime
 	errs := make([]error, len(networks))
 	addOne := func(i int) {
 		network := networks[i]
-		r, err := n.cni.AddNetworkList(ctx, network.list, network.on(rt))
-		if err == nil {
-			results[i], err = types100.NewResultFromResult(r)
-		}
-		if err != nil {
-			errs[i] = fmt.Errorf("CNI network %q: %w", network.list.Name, err)
-		}
+		errs[i] = guard.Call(ctx, fmt.Sprintf("CNI network %q", network.list.Name), func() error {
+			r, err := n.cni.AddNetworkList(ctx, network.list, network.on(rt))
+			if err == nil {
+				results[i], err = types100.NewResultFromResult(r)
+			}
+			if err != nil {
+				return fmt.Errorf("CNI network %q: %w", network.list.Name, err)
+			}
+			return nil
+		})
 	}
 	var wg sync.WaitGroup
 	for i := range networks {
@@ -238,7 +243,8 @@ func (n *Network) del(ctx context.Context, networks []network, rt libcni.Runtime
 	var errs []error
 	for i := len(networks) - 1; i >= 0; i-- {
 		network := networks[i]
-		err := n.cni.DelNetworkList(ctx, network.list, network.on(rt))
+		// The result of an older ADD, which libcni has kept, may be worse than those that Attach takes.
+		err := guard.Call(ctx, "CNI DEL", func() error { return n.cni.DelNetworkList(ctx, network.list, network.on(rt)) })
 		var cniErr *types.Error
 		if errors.As(err, &cniErr) && cniErr.Code == types.ErrUnknownContainer {
 			continue // the plugin knows nothing of the pod

@@ -142,6 +142,7 @@ func TestAttachSeveralNetworks(t *testing.T) {
 }
 
 func TestAttachFailure(t *testing.T) {
+	answering := func(result string) fakeConf { return fakeConf{Type: "tuning", Result: json.RawMessage(result)} }
 	failing := func(do map[string]string) fakeConf {
 		c := adding("tuning")
 		c.Do = do
@@ -155,6 +156,8 @@ func TestAttachFailure(t *testing.T) {
 	}{
 		{"plugin error", failing(map[string]string{"ADD": "fail"}), []string{"main", "tuning is out of order"}, false},
 		{"plugin crash", failing(map[string]string{"ADD": "crash"}), []string{"tuning", "segmentation violation", "exit status 2"}, false},
+		{"long complaint", failing(map[string]string{"ADD": "ramble"}), []string{"tuning", "exit status 2"}, false},
+		{"long error", failing(map[string]string{"ADD": "complain"}), []string{"tuning", "aaaa"}, false},
 		{"no result", failing(map[string]string{"ADD": "mute"}), []string{"tuning"}, false},
 		{"DEL fails too", failing(map[string]string{"ADD": "fail", "DEL": "crash"}), []string{"out of order", "segmentation"}, true},
 		{"DEL knows nothing", failing(map[string]string{"ADD": "fail", "DEL": "unknown"}), []string{"out of order"}, false},
@@ -162,6 +165,26 @@ func TestAttachFailure(t *testing.T) {
 			"no address", fakeConf{Type: "tuning", Result: json.RawMessage(`{"cniVersion": "1.0.0", "ips": []}`)},
 			[]string{"eth0", "no address"}, false,
 		},
+		{"null interface", answering(`{"cniVersion": "1.0.0", "interfaces": [null]}`), []string{"bin/tuning", "interfaces[0] is null"}, false},
+		{
+			"null interface of an old version", answering(`{"cniVersion": "0.4.0", "interfaces": [{"name": "eth0"}, null]}`),
+			[]string{"bin/tuning", "interfaces[1] is null"}, false,
+		},
+		{"null address", answering(`{"cniVersion": "1.0.0", "ips": [null]}`), []string{"bin/tuning", "ips[0] is null"}, false},
+		{"no address in an entry", answering(`{"cniVersion": "1.0.0", "ips": [{"interface": 0}]}`), []string{"bin/tuning", "ips[0]"}, false},
+		{"null route", answering(`{"cniVersion": "1.0.0", "routes": [null]}`), []string{"bin/tuning", "routes[0] is null"}, false},
+		{"null in DNS", answering(`{"cniVersion": "1.0.0", "dns": {"search": [null]}}`), []string{"bin/tuning", "dns.search[0] is null"}, false},
+		{"a list that is none", answering(`{"cniVersion": "1.0.0", "interfaces": {"name": "eth0"}}`), []string{"bin/tuning", "interfaces"}, false},
+		{
+			"too many routes", answering(`{"cniVersion": "1.0.0", "routes": [` + strings.Repeat(`{"dst": "10.0.0.0/8"},`, 1000) + `{"dst": "10.0.0.0/8"}]}`),
+			[]string{"bin/tuning", "1001 entries"}, false,
+		},
+		{"too long", answering(`{"cniVersion": "` + strings.Repeat("1", 1<<20) + `"}`), []string{"bin/tuning", "1048576 bytes"}, false},
+		{"a version that is none", answering(`{"cniVersion": "eleven"}`), []string{"tuning", "eleven"}, false},
+		{"a version to come", answering(`{"cniVersion": "9.0.0"}`), []string{"tuning", "9.0.0"}, false},
+		{"not a result", answering(`[null]`), []string{"bin/tuning"}, false},
+		{"null", answering(`null`), []string{"bin/tuning", "null"}, false},
+		{"a long version", answering(`{"cniVersion": "` + strings.Repeat("1", 33) + `"}`), []string{"bin/tuning", "33 bytes"}, false},
 		{
 			"impossible interface",
 			fakeConf{Type: "tuning", Result: json.RawMessage(`{"cniVersion": "1.0.0", "ips": [{"address": "10.0.0.2/24", "interface": 7}]}`)},
@@ -178,8 +201,11 @@ func TestAttachFailure(t *testing.T) {
 			}
 			for _, want := range tt.want {
 				if !strings.Contains(err.Error(), want) {
-					t.Errorf("error %q does not tell %q", err, want)
+					t.Errorf("error %.1000q does not tell %q", err, want)
 				}
+			}
+			if len(err.Error()) > 3*maxErrorText {
+				t.Errorf("an error of %d bytes", len(err.Error()))
 			}
 			if errors.Is(err, ErrStillAttached) != tt.attached {
 				t.Errorf("error %q: still attached = %v, want %v", err, !tt.attached, tt.attached)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -27,6 +28,7 @@ const (
 	// its end: a child that it left behind may hold it open.
 	pluginWaitDelay = time.Second
 	maxPluginOutput = 1 << 20 // bytes
+	maxErrorText    = 4 << 10 // bytes
 )
 
 // pluginExec runs CNI plugins for libcni. Other than libcni's own it kills all
@@ -71,14 +73,19 @@ func (*pluginExec) ExecPlugin(ctx context.Context, path string, stdin []byte, en
 		// The cause says "signal: killed" at best.
 		return nil, fmt.Errorf("%s: %w", path, ctx.Err())
 	case err != nil && !errors.Is(err, exec.ErrWaitDelay):
-		return nil, pluginError(err, stdout.Bytes(), stderr.Bytes())
+		return nil, pluginError(err, stdout.kept, stderr.kept)
 	case stdout.exceeded:
 		return nil, fmt.Errorf("%s: output of more than %d bytes: %w", path, maxPluginOutput, errdefs.ErrResourceExhausted)
 	}
-	if stderr.Len() > 0 {
-		log.G(ctx).WithField("plugin", path).Debugf("CNI plugin: %s", stderr.String())
+	if len(stderr.kept) > 0 {
+		log.G(ctx).WithField("plugin", path).Debugf("CNI plugin: %s", stderr.kept)
 	}
-	return stdout.Bytes(), nil
+	if slices.Contains(environ, "CNI_COMMAND=ADD") {
+		if err := checkAnswer(stdout.kept); err != nil {
+			return nil, fmt.Errorf("%s: result: %w", path, err)
+		}
+	}
+	return stdout.kept, nil
 }
 
 // pluginError returns the error that a plugin printed as JSON, as the CNI
@@ -86,27 +93,38 @@ func (*pluginExec) ExecPlugin(ctx context.Context, path string, stdin []byte, en
 func pluginError(err error, stdout, stderr []byte) error {
 	var told types.Error
 	if json.Unmarshal(stdout, &told) == nil && told.Msg != "" {
+		told.Msg, told.Details = clip(told.Msg), clip(told.Details)
 		return &told
 	}
-	text := bytes.TrimSpace(append(stderr, stdout...))
-	if len(text) == 0 {
+	text := clip(string(bytes.TrimSpace(append(stderr, stdout...))))
+	if text == "" {
 		return fmt.Errorf("no error message: %w", err)
 	}
 	return fmt.Errorf("%q: %w", text, err)
 }
 
+// clip returns the first maxErrorText bytes of the text of a plugin's error, which reaches logs and events.
+func clip(text string) string {
+	if len(text) <= maxErrorText {
+		return text
+	}
+	return text[:maxErrorText] + "…"
+}
+
 // limitedBuffer keeps the beginning of what is written and takes all of it.
+// It has no method ReadFrom, which io.Copy would prefer to Write.
 type limitedBuffer struct {
-	bytes.Buffer
+	kept     []byte
 	exceeded bool
 }
 
+// Write implements io.Writer.
 func (b *limitedBuffer) Write(p []byte) (int, error) {
 	keep := p
-	if room := maxPluginOutput - b.Len(); len(keep) > room {
+	if room := maxPluginOutput - len(b.kept); len(keep) > room {
 		keep = keep[:room]
 		b.exceeded = true
 	}
-	b.Buffer.Write(keep)
+	b.kept = append(b.kept, keep...)
 	return len(p), nil
 }

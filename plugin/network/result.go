@@ -3,6 +3,8 @@
 package network
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -19,6 +21,68 @@ type Result struct {
 	// CNI holds the interfaces, routes and DNS of all networks, in the form
 	// known from "crictl inspectp".
 	CNI *gocni.Result `json:"cniResult,omitempty"`
+}
+
+const (
+	// maxAnswerEntries bounds each list in the answer of a CNI plugin. The lists are saved in the pod's record.
+	maxAnswerEntries = 1000
+	// maxVersion bounds the text of a version, which is part of libcni's errors.
+	maxVersion = 32 // bytes
+)
+
+// cniAnswer is the part of a CNI plugin's answer to ADD that is checked here. It is the same since CNI 0.3.0; older answers have
+// nothing that can be null.
+type cniAnswer struct {
+	CNIVersion string `json:"cniVersion"`
+
+	Interfaces []*struct{} `json:"interfaces"`
+	Routes     []*struct{} `json:"routes"`
+	IPs        []*struct {
+		Address string `json:"address"`
+	} `json:"ips"`
+	DNS struct {
+		Nameservers []*string `json:"nameservers"`
+		Search      []*string `json:"search"`
+		Options     []*string `json:"options"`
+	} `json:"dns"`
+}
+
+// checkAnswer refuses the answer of a CNI plugin to ADD that libcni, or the next plugin, would follow a nil pointer in, or that
+// is too long. libcni checks the rest.
+func checkAnswer(output []byte) error {
+	var a *cniAnswer
+	if err := json.Unmarshal(output, &a); err != nil {
+		return fmt.Errorf("%w: %w", err, errdefs.ErrFailedPrecondition)
+	}
+	if a == nil {
+		return fmt.Errorf("is null: %w", errdefs.ErrFailedPrecondition)
+	}
+	if len(a.CNIVersion) > maxVersion {
+		return fmt.Errorf("cniVersion has %d bytes: %w", len(a.CNIVersion), errdefs.ErrFailedPrecondition)
+	}
+	for i, ip := range a.IPs {
+		if ip != nil && ip.Address == "" {
+			return fmt.Errorf("ips[%d] has no address: %w", i, errdefs.ErrFailedPrecondition)
+		}
+	}
+	return errors.Join(
+		checkAnswerList("interfaces", a.Interfaces),
+		checkAnswerList("ips", a.IPs),
+		checkAnswerList("routes", a.Routes),
+		checkAnswerList("dns.nameservers", a.DNS.Nameservers),
+		checkAnswerList("dns.search", a.DNS.Search),
+		checkAnswerList("dns.options", a.DNS.Options),
+	)
+}
+
+func checkAnswerList[T any](name string, list []*T) error {
+	if len(list) > maxAnswerEntries {
+		return fmt.Errorf("%s has %d entries, more than %d: %w", name, len(list), maxAnswerEntries, errdefs.ErrResourceExhausted)
+	}
+	if i := slices.Index(list, nil); i >= 0 {
+		return fmt.Errorf("%s[%d] is null: %w", name, i, errdefs.ErrFailedPrecondition)
+	}
+	return nil
 }
 
 // newResult merges the results of all networks. The first must have given the
