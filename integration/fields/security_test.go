@@ -156,10 +156,13 @@ func sysctls(t *testing.T, b bench) {
 	p := b.pod(t, "sysctls", func(c *runtimeapi.PodSandboxConfig) {
 		c.Hostname = "sysctls"
 		c.Linux.SecurityContext.NamespaceOptions.Network = runtimeapi.NamespaceMode_POD
-		c.Linux.Sysctls = map[string]string{"kernel.shm_rmid_forced": "1", "net.ipv4.ip_local_port_range": "1024 60000"}
+		c.Linux.Sysctls = map[string]string{
+			"kernel.shm_rmid_forced": "1", "net.ipv4.ip_local_port_range": "1024 60000", "net.ipv4.conf.eth0.arp_announce": "1",
+		}
 	})
 	id := p.run(t, "main", nil)
 	equal(t, "sysctls", b.sh(t, id, "cat /proc/sys/kernel/shm_rmid_forced /proc/sys/net/ipv4/ip_local_port_range"), "1\n1024\t60000")
+	equal(t, "sysctl of an interface", b.sh(t, id, "cat /proc/sys/net/ipv4/conf/eth0/arp_announce"), "1")
 
 	for name, c := range map[string]struct {
 		network runtimeapi.NamespaceMode
@@ -168,6 +171,8 @@ func sysctls(t *testing.T, b bench) {
 		"of the host's network": {runtimeapi.NamespaceMode_NODE, "net.ipv4.ip_forward"},
 		"of the kernel":         {runtimeapi.NamespaceMode_POD, "vm.swappiness"},
 		"upwards":               {runtimeapi.NamespaceMode_POD, "net/../vm/swappiness"},
+		"of no interface":       {runtimeapi.NamespaceMode_POD, "net.ipv4.conf.eth7.arp_announce"},
+		"unknown":               {runtimeapi.NamespaceMode_POD, "net.ipv4.no_such"},
 	} {
 		config := b.PodConfig("bad-sysctl")
 		config.Linux.SecurityContext.NamespaceOptions.Network = c.network

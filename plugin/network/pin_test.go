@@ -227,7 +227,7 @@ func TestPinFailureLeavesNothing(t *testing.T) {
 		{"hostname too long", PinOptions{ID: "a", UTS: true, Hostname: strings.Repeat("x", 65)}, "xxx"},
 		{"sysctl of the node", PinOptions{ID: "a", Net: true, Sysctls: map[string]string{"kernel.panic": "1"}}, "kernel.panic"},
 		{"sysctl of a shared namespace", PinOptions{ID: "a", IPC: true, Sysctls: map[string]string{"net.ipv4.ip_forward": "1"}}, "net.ipv4.ip_forward"},
-		{"unknown sysctl", PinOptions{ID: "a", Net: true, IPC: true, UTS: true, Sysctls: map[string]string{"net.ipv4.no_such": "1"}}, "net.ipv4.no_such"},
+		{"unknown sysctl", PinOptions{ID: "a", Net: true, IPC: true, UTS: true, Sysctls: map[string]string{"kernel.shm_no_such": "1"}}, "kernel.shm_no_such"},
 		{"bad value", PinOptions{ID: "a", Net: true, Sysctls: map[string]string{"net.ipv4.ip_forward": "many"}}, "many"},
 	}
 	for _, tt := range tests {

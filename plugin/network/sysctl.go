@@ -3,6 +3,7 @@
 package network
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -23,9 +24,12 @@ type sysctl struct {
 	owner       int    // uid, on the node, of the root of the pod's user namespace; 0 without one
 }
 
+// errNoSysctl marks the error of a parameter that does not exist.
+var errNoSysctl = errors.New("it is unknown to this kernel, or of an interface that the pod does not have")
+
 // parseSysctls checks that every parameter belongs to a namespace among
 // those in flags: any other would change the node or another pod. They are
-// returned in the order of their names.
+// returned in the order in which they have to be set.
 func parseSysctls(values map[string]string, flags int) ([]sysctl, error) {
 	var list []sysctl
 	seen := make(map[string]string)
@@ -44,7 +48,56 @@ func parseSysctls(values map[string]string, flags int) ([]sysctl, error) {
 		seen[s.path] = name
 		list = append(list, s)
 	}
+	slices.SortStableFunc(list, func(x, y sysctl) int { return cmp.Compare(x.scope(), y.scope()) })
 	return list, nil
+}
+
+// scope orders parameters from the general to the particular: to set net.ipv4.ip_forward sets net.ipv4.conf.*.forwarding, and
+// to set net.ipv6.conf.all.disable_ipv6 sets that of default and of each interface.
+func (s sysctl) scope() int {
+	parts := strings.Split(s.path, "/") // net/ipv4/conf/eth0/rp_filter
+	switch {
+	case len(parts) != 5 || parts[2] != "conf" && parts[2] != "neigh":
+		return 0
+	case parts[3] == "all":
+		return 1
+	case parts[3] == "default":
+		return 2
+	}
+	return 3
+}
+
+// setEarly sets the parameters for the namespaces of the current thread as far as they exist. Interfaces get their initial
+// values from them, and have none of their own yet.
+func setEarly(sysctls []sysctl) error {
+	for _, s := range sysctls {
+		if err := s.set(); err != nil && !(errors.Is(err, errNoSysctl) && s.clone == unix.CLONE_NEWNET) {
+			return err
+		}
+	}
+	return nil
+}
+
+// Tune sets the parameters of a pod's network namespace once more, after CNI plugins have made its interfaces: Pin could not set
+// those of the interfaces, and a plugin may have changed others. A parameter that still does not exist is
+// errdefs.ErrInvalidArgument.
+func (p *Pinner) Tune(o PinOptions) error {
+	sysctls, err := parseSysctls(o.Sysctls, o.cloneFlags())
+	if err != nil {
+		return err
+	}
+	sysctls = slices.DeleteFunc(sysctls, func(s sysctl) bool { return s.clone != unix.CLONE_NEWNET })
+	if len(sysctls) == 0 {
+		return nil
+	}
+	return InNetNS(p.Paths(o.ID).Net, func() error {
+		for _, s := range sysctls {
+			if err := s.set(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // sysctlPath turns a name into its path below /proc/sys. As in sysctl(8), the
@@ -122,7 +175,7 @@ func withEUID(uid int, fn func() error) error {
 func (s sysctl) write() error {
 	fd, err := unix.Open("/proc/sys/"+s.path, unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err == unix.ENOENT {
-		return fmt.Errorf("sysctl %q is unknown to this kernel: %w", s.name, errdefs.ErrInvalidArgument)
+		return fmt.Errorf("sysctl %q: %w: %w", s.name, errNoSysctl, errdefs.ErrInvalidArgument)
 	}
 	if err != nil {
 		return fmt.Errorf("sysctl %q: open: %w", s.name, err)

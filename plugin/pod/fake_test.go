@@ -137,6 +137,8 @@ func (f fakeNamespaces) Pin(_ context.Context, o network.PinOptions) (network.Na
 	return f.Plan(o), f.Makes("pin "+strings.Join(kinds, " "), "namespaces")
 }
 
+func (f fakeNamespaces) Tune(network.PinOptions) error { return f.Call("tune") }
+
 func (f fakeNamespaces) Pinned(network.Namespaces) bool {
 	return f.Has("namespaces")
 }

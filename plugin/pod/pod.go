@@ -135,6 +135,8 @@ type Records interface {
 type Namespaces interface {
 	Plan(opts network.PinOptions) network.Namespaces
 	Pin(ctx context.Context, opts network.PinOptions) (network.Namespaces, error)
+	// Tune sets the kernel parameters that CNI plugins may have made or changed.
+	Tune(opts network.PinOptions) error
 	Pinned(ns network.Namespaces) bool
 	// Unpin removes the namespaces of a pod; see [network.Pinner.Unpin].
 	Unpin(ctx context.Context, id string, ns network.Namespaces) error

@@ -23,7 +23,7 @@ func TestRunStopRemove(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "create record\npin ipc net uts\nmake files\nattach /ns/net\nstart task\nsave ready"
+	want := "create record\npin ipc net uts\nmake files\nattach /ns/net\ntune\nstart task\nsave ready"
 	if diff := cmp.Diff(want, f.Trace()); diff != "" {
 		t.Errorf("steps of run (-want +got):\n%s", diff)
 	}
@@ -98,7 +98,7 @@ func TestHostNetworkPodHasNoNetwork(t *testing.T) {
 // Each step of Run fails in turn: the error is the step's, nothing is left, and
 // the name is free again.
 func TestRunUndoesEveryStep(t *testing.T) {
-	for _, step := range []string{"create record", "make files", "pin ipc net uts", "attach /ns/net", "start task", "save ready"} {
+	for _, step := range []string{"create record", "make files", "pin ipc net uts", "attach /ns/net", "tune", "start task", "save ready"} {
 		t.Run(step, func(t *testing.T) {
 			f := newMachine()
 			m := newManager(t, f)
@@ -392,7 +392,7 @@ func TestPodOfAnotherShimHasAnInit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "create record\npin ipc net uts\nmake files\nattach /ns/net\nstart task\nsave ready"
+	want := "create record\npin ipc net uts\nmake files\nattach /ns/net\ntune\nstart task\nsave ready"
 	if diff := cmp.Diff(want, f.Trace()); diff != "" {
 		t.Errorf("steps (-want +got):\n%s", diff)
 	}

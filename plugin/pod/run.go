@@ -136,6 +136,9 @@ func (m *Manager) attach(ctx context.Context, r *Record) (network.Result, error)
 	if err != nil {
 		return attached, fmt.Errorf("attach network: %w", err)
 	}
+	if err := m.Namespaces.Tune(m.pinOptions(r)); err != nil {
+		return attached, fmt.Errorf("namespaces: %w", err)
+	}
 	return attached, nil
 }
 
