@@ -37,13 +37,22 @@ func (d *Daemon) Launch() error {
 	if err := os.WriteFile(d.Config, []byte(d.bench.configTOML()), 0o600); err != nil {
 		return err
 	}
-	command := []string{d.bench.program(), "--config", d.Config}
-	if d.bench.Trace {
-		// The daemon stays our child (-D), and other system calls are not slower for it (--seccomp-bpf).
-		command = append([]string{"strace", "-D", "-f", "-qq", "--seccomp-bpf", "-y", "-s", "300", "-e", "signal=none",
-			"-e", "trace=execve,fsync,fdatasync", "-o", d.TraceFile(), "--"}, command...)
-	}
+	command := append(d.strace(), d.bench.program(), "--config", d.Config)
 	return d.Run(command[0], command[1:]...)
+}
+
+// strace is the command that the daemon runs under; none without an option that asks for it. The daemon stays our child (-D), and
+// other system calls are not slower for it (--seccomp-bpf).
+func (d *Daemon) strace() []string {
+	command := []string{"strace", "-D", "-f", "-qq", "--seccomp-bpf", "-y", "-s", "300", "-e", "signal=none"}
+	switch o := d.bench.Options; {
+	case o.Trace:
+		return append(command, "-e", "trace=execve,fsync,fdatasync", "-o", d.TraceFile(), "--")
+	case o.Inject != "":
+		call, _, _ := strings.Cut(o.Inject, ":")
+		return append(command, "-e", "trace="+call, "-e", "inject="+o.Inject, "-o", os.DevNull, "--")
+	}
+	return nil
 }
 
 // Start starts the daemon and returns when its CRI answers Version and says that it is ready.

@@ -62,6 +62,9 @@ type Options struct {
 	// Trace runs the daemon under strace, which writes the programs that it and its descendants start, and the files that
 	// they sync, to [Daemon.TraceFile].
 	Trace bool
+	// Inject makes a system call of the daemon and its descendants fail, in the form of strace's option inject:
+	// "inotify_init1:error=EMFILE". It excludes Trace.
+	Inject string
 	// Race runs the containerd-lite of bin/race, which `make race` builds with the race detector; Close reports
 	// what that has found.
 	Race bool

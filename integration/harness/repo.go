@@ -66,7 +66,7 @@ func (r Repo) Missing(o Options) []string {
 	if o.Runtime != "runc" {
 		commands = append(commands, o.Runtime)
 	}
-	if o.Trace {
+	if o.Trace || o.Inject != "" {
 		commands = append(commands, "strace")
 	}
 	for _, name := range commands {

@@ -8,11 +8,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 
 	"github.com/containerd/errdefs"
 	gocni "github.com/containerd/go-cni"
 	"github.com/containernetworking/cni/libcni"
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -36,6 +38,7 @@ type conf struct {
 // changes: a reload makes a new one, and calls under way keep theirs.
 type loaded struct {
 	networks []network
+	seen     string  // what look returned before it was read
 	err      error   // why there are no networks
 	health   *health // nil if no plugin can be asked
 }
@@ -67,12 +70,27 @@ func (n network) info() *gocni.ConfNetwork {
 
 // load reads the directory.
 func (c *conf) load() {
-	l := &loaded{}
+	l := &loaded{seen: look(c.dir)}
 	l.networks, l.err = readConfDir(c.dir, c.max)
 	if l.err == nil {
 		l.health = newHealth(l.networks)
 	}
 	c.current.Store(l)
+}
+
+// look describes the configuration files of a directory: another file, or another content, is another description.
+func look(dir string) string {
+	files, err := libcni.ConfFiles(dir, confExtensions)
+	if err != nil {
+		return err.Error()
+	}
+	var all strings.Builder
+	for _, file := range files {
+		var st unix.Stat_t
+		err := unix.Stat(file, &st)
+		fmt.Fprintln(&all, file, err, st.Dev, st.Ino, st.Size, st.Mtim, st.Ctim)
+	}
+	return all.String()
 }
 
 // readConfDir reads the first files of the directory, in the order of their

@@ -14,6 +14,7 @@ import (
 	"github.com/containernetworking/cni/libcni"
 	"github.com/containernetworking/cni/pkg/types"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
+	"github.com/fsnotify/fsnotify"
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
@@ -55,6 +56,9 @@ type Network struct {
 	exec     *pluginExec
 	confs    map[string]*conf // by handler; "" is the default; the map never changes
 	outdated chan *health     // to be asked again by Run
+
+	pollInterval time.Duration
+	newInotify   func() (*fsnotify.Watcher, error)
 }
 
 // New loads the CNI configurations. What is wrong with them is told by Status
@@ -67,6 +71,9 @@ func New(opts Options) *Network {
 		exec:     exec,
 		confs:    map[string]*conf{"": {dir: opts.ConfDir, max: opts.MaxConfNum}},
 		outdated: make(chan *health, 2*(1+len(opts.Handlers))),
+
+		pollInterval: pollInterval,
+		newInotify:   fsnotify.NewWatcher,
 	}
 	for name, h := range opts.Handlers {
 		c := &conf{dir: h.ConfDir, max: h.MaxConfNum}

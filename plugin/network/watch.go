@@ -5,7 +5,6 @@ package network
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -17,21 +16,22 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// settleTime gathers the events of one change: a file is made, then written.
-const settleTime = 50 * time.Millisecond
+const (
+	// settleTime gathers the events of one change: a file is made, then written.
+	settleTime = 50 * time.Millisecond
+	// pollInterval is how often the directories are looked at for changes that the kernel does not announce: a mount over a
+	// directory, an overlay's lower layer, the target of a symbolic link.
+	pollInterval = 5 * time.Second
+)
 
 // Run follows the CNI configuration directories, also while they do not exist
-// yet, and asks the plugins for their status, until ctx ends. It returns an
-// error when the directories cannot be watched.
+// yet, and asks the plugins for their status, until ctx ends. Where they cannot be
+// watched they are polled.
 func (n *Network) Run(ctx context.Context) error {
-	watcher, err := fsnotify.NewWatcher()
-	if err != nil {
-		return fmt.Errorf("watch CNI config: %w", err)
-	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		defer watcher.Close()
-		return n.watch(ctx, watcher)
+		n.watch(ctx)
+		return nil
 	})
 	g.Go(func() error {
 		for {
@@ -46,30 +46,84 @@ func (n *Network) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-func (n *Network) watch(ctx context.Context, w *fsnotify.Watcher) error {
-	// Changes since New are told by no event.
-	if err := n.reload(ctx, w); err != nil {
-		return err
+// watcher announces changes of directories, as far as it can.
+type watcher struct {
+	inotify *fsnotify.Watcher // nil if there is none
+	events  <-chan fsnotify.Event
+	errors  <-chan error
+	failing bool // the last follow did not succeed
+}
+
+// openWatcher returns a watcher that announces nothing when the user has no inotify instance left.
+func (n *Network) openWatcher(ctx context.Context) *watcher {
+	inotify, err := n.newInotify()
+	if err != nil {
+		log.G(ctx).WithError(err).Warnf("CNI config directories cannot be watched and are polled every %v; "+
+			"raise fs.inotify.max_user_instances and restart to have changes at once", n.pollInterval)
+		return &watcher{}
 	}
+	return &watcher{inotify: inotify, events: inotify.Events, errors: inotify.Errors}
+}
+
+func (w *watcher) close() {
+	if w.inotify != nil {
+		_ = w.inotify.Close()
+	}
+}
+
+// follow makes sure that the next change of the directories is announced. To follow a
+// directory again does nothing.
+func (w *watcher) follow(ctx context.Context, dirs []string) {
+	if w.inotify == nil {
+		return
+	}
+	var err error
+	for _, dir := range dirs {
+		err = errors.Join(err, watchNearest(w.inotify, dir))
+	}
+	if err != nil && !w.failing {
+		log.G(ctx).WithError(err).Warn("CNI config directories are polled, since not all can be watched; see fs.inotify.max_user_watches")
+	}
+	w.failing = err != nil
+}
+
+func (n *Network) watch(ctx context.Context) {
+	w := n.openWatcher(ctx)
+	defer w.close()
+	poll := time.NewTicker(n.pollInterval)
+	defer poll.Stop()
 	settled := time.NewTimer(0)
 	settled.Stop()
+	n.reload(ctx, w) // changes since New are announced by no event
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
-		case e := <-w.Events:
+			return
+		case e := <-w.events:
 			if n.isAffected(e) {
 				settled.Reset(settleTime)
 			}
-		case err := <-w.Errors: // events were lost
+		case err := <-w.errors: // events were lost
 			log.G(ctx).WithError(err).Warn("CNI config watch")
 			settled.Reset(settleTime)
 		case <-settled.C:
-			if err := n.reload(ctx, w); err != nil {
-				return err
+			n.reload(ctx, w)
+		case <-poll.C:
+			if n.isOutdated() {
+				n.reload(ctx, w)
 			}
 		}
 	}
+}
+
+// isOutdated reports whether a directory is not what it was when it was loaded.
+func (n *Network) isOutdated() bool {
+	for _, c := range n.confs {
+		if look(c.dir) != c.current.Load().seen {
+			return true
+		}
+	}
+	return false
 }
 
 func (n *Network) isAffected(e fsnotify.Event) bool {
@@ -88,12 +142,14 @@ func (n *Network) isAffected(e fsnotify.Event) bool {
 }
 
 // reload reads all directories, after it made sure that their next change is
-// seen. To watch a directory again does nothing.
-func (n *Network) reload(ctx context.Context, w *fsnotify.Watcher) error {
+// seen.
+func (n *Network) reload(ctx context.Context, w *watcher) {
+	var dirs []string
 	for _, c := range n.confs {
-		if err := watchNearest(w, filepath.Clean(c.dir)); err != nil {
-			return fmt.Errorf("watch CNI config: %w", err)
-		}
+		dirs = append(dirs, filepath.Clean(c.dir))
+	}
+	w.follow(ctx, dirs)
+	for _, c := range n.confs {
 		c.load()
 		if err := c.current.Load().err; err != nil {
 			log.G(ctx).WithError(err).Warn("pods cannot be attached to a network")
@@ -101,7 +157,6 @@ func (n *Network) reload(ctx context.Context, w *fsnotify.Watcher) error {
 			log.G(ctx).WithField("dir", c.dir).Info("CNI config loaded")
 		}
 	}
-	return nil
 }
 
 // watchNearest watches a directory, or the nearest one above it while it does
