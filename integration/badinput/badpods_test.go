@@ -41,6 +41,9 @@ func badDescriptions() []badPod {
 		{"annotation of bandwidth, negative", func(c *podConfig) {
 			c.Annotations = map[string]string{"kubernetes.io/egress-bandwidth": "-1M"}
 		}},
+		{"annotation of an untrusted workload, without a handler for it", func(c *podConfig) {
+			c.Annotations = map[string]string{"io.kubernetes.cri.untrusted-workload": "true"}
+		}},
 		{"windows", func(c *podConfig) { c.Windows = &runtimeapi.WindowsPodSandboxConfig{} }},
 	}
 }

@@ -74,7 +74,7 @@ func (m *Manager) run(ctx context.Context, c *runtimeapi.PodSandboxConfig, reque
 
 // draft returns the record of a new pod, or why there can be no such pod. It makes nothing.
 func (m *Manager) draft(c *runtimeapi.PodSandboxConfig, requested string) (*Record, config.Handler, error) {
-	resolved, handler, err := m.Handlers.Handler(requested)
+	resolved, handler, err := m.handler(c, requested)
 	if err != nil {
 		return nil, handler, err
 	}

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pod
+
+import (
+	"fmt"
+
+	"github.com/containerd/errdefs"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/plugin/config"
+)
+
+const (
+	// untrustedAnnotation, set to "true", marks a pod that is to be isolated from the host. The built-in CRI defines it.
+	untrustedAnnotation = "io.kubernetes.cri.untrusted-workload"
+	// untrustedHandler is the runtime handler of such pods.
+	untrustedHandler = "untrusted"
+)
+
+// handler returns the runtime handler of a pod. A pod that is marked untrusted runs in the handler for such pods or not at all:
+// it may neither ask for another one nor share a namespace with the host.
+func (m *Manager) handler(c *runtimeapi.PodSandboxConfig, requested string) (string, config.Handler, error) {
+	if c.GetAnnotations()[untrustedAnnotation] != "true" {
+		return m.Handlers.Handler(requested)
+	}
+	if requested != "" && requested != untrustedHandler {
+		return "", config.Handler{}, untrusted("it cannot have the runtime handler %q", requested)
+	}
+	if sharesHost(c.GetLinux().GetSecurityContext().GetNamespaceOptions()) {
+		return "", config.Handler{}, untrusted("it cannot share a namespace with the host")
+	}
+	name, h, err := m.Handlers.Handler(untrustedHandler)
+	if err != nil {
+		return "", config.Handler{}, fmt.Errorf("annotation %s: %w", untrustedAnnotation, err)
+	}
+	return name, h, nil
+}
+
+func sharesHost(modes *runtimeapi.NamespaceOption) bool {
+	const node = runtimeapi.NamespaceMode_NODE
+	return modes.GetNetwork() == node || modes.GetPid() == node || modes.GetIpc() == node
+}
+
+func untrusted(format string, args ...any) error {
+	return fmt.Errorf("annotation %s: %s: %w", untrustedAnnotation, fmt.Sprintf(format, args...), errdefs.ErrInvalidArgument)
+}
