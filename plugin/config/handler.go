@@ -33,6 +33,12 @@ const (
 	ioStreaming  = "streaming"
 )
 
+// Options of the shims of runc: the owner of the pipes of a container's stdio.
+const (
+	ioUID = "IoUid"
+	ioGID = "IoGid"
+)
+
 // Handler is one table of containerd.runtimes: a way to run pods, which a RuntimeClass chooses by its name.
 type Handler struct {
 	// Type is the runtime type, from which containerd derives the name of the shim binary.
@@ -76,8 +82,8 @@ func defaultHandler(runtimeType string) Handler {
 			"BinaryName":    "",
 			"CriuImagePath": "",
 			"CriuWorkPath":  "",
-			"IoGid":         int64(0),
-			"IoUid":         int64(0),
+			ioGID:           int64(0),
+			ioUID:           int64(0),
 			"NoNewKeyring":  false,
 			"Root":          "",
 			"ShimCgroup":    "",
@@ -114,6 +120,24 @@ func (r Runtime) HandlerNames() []string {
 // IsRunc tells whether the handler's shim is driven by containerd.runc.v1.Options, that is runc or one of its kind.
 func (h Handler) IsRunc() bool {
 	return h.Type == RuncRuntimeType || h.Type == LiteRuntimeType
+}
+
+// WithIOOwner returns the handler with the ids that own the pipes of a container's stdio, for shims of runc. Without them, the
+// pipes are root's, and a container in a user namespace cannot open /dev/stdout.
+func (h Handler) WithIOOwner(uid, gid uint32) Handler {
+	if !h.IsRunc() {
+		return h
+	}
+	options := maps.Clone(h.Options)
+	maps.DeleteFunc(options, func(name string, _ any) bool {
+		return strings.EqualFold(name, ioUID) || strings.EqualFold(name, ioGID)
+	})
+	if options == nil {
+		options = make(map[string]any)
+	}
+	options[ioUID], options[ioGID] = int64(uid), int64(gid)
+	h.Options = options
+	return h
 }
 
 // RuntimeOptions returns the options message that the handler's shim expects, or nil where the handler has no options

@@ -72,6 +72,41 @@ func TestRuntimeOptions(t *testing.T) {
 	}
 }
 
+func TestIOOwner(t *testing.T) {
+	for name, test := range map[string]struct {
+		handler Handler
+		want    proto.Message
+	}{
+		"no options": {Handler{Type: RuncRuntimeType}, &runcoptions.Options{IoUid: 65536, IoGid: 65537}},
+		"default":    {defaultHandler(LiteRuntimeType), &runcoptions.Options{IoUid: 65536, IoGid: 65537}},
+		"in other letters": {
+			Handler{Type: LiteRuntimeType, Options: map[string]any{"iouid": int64(1), "IOGID": int64(2), "Root": "/r"}},
+			&runcoptions.Options{IoUid: 65536, IoGid: 65537, Root: "/r"},
+		},
+		"a shim per node": {
+			Handler{Type: LiteRuntimeType, Options: map[string]any{"Sharing": "node"}},
+			&runtimeoptions.Options{ConfigBody: []byte("IoGid = 65537\nIoUid = 65536\nSharing = 'node'\n")},
+		},
+		"another shim": {
+			Handler{Type: "io.containerd.kata.v2", Options: map[string]any{"Debug": true}},
+			&runtimeoptions.Options{ConfigBody: []byte("Debug = true\n")},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := test.handler.WithIOOwner(65536, 65537).RuntimeOptions()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if message, ok := got.(proto.Message); !ok || !proto.Equal(message, test.want) {
+				t.Errorf("options %v, want %v", got, test.want)
+			}
+		})
+	}
+	if got, err := (Handler{Type: "io.containerd.kata.v2"}).WithIOOwner(1, 2).RuntimeOptions(); got != nil || err != nil {
+		t.Errorf("another shim without options: %v, %v", got, err)
+	}
+}
+
 func TestRuntimeOptionsUnknown(t *testing.T) {
 	h := Handler{Type: LiteRuntimeType, Options: map[string]any{"SystemdCgroup": true, "SystemCgroup": true}}
 	_, err := h.RuntimeOptions()

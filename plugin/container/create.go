@@ -222,7 +222,11 @@ func (m *Manager) abandon(ctx context.Context, id string, u *undo.Stack) {
 
 // save makes the container in containerd, with its record.
 func (m *Manager) save(ctx context.Context, req *request, s *specs.Spec) error {
-	options, err := req.handler.RuntimeOptions()
+	handler := req.handler
+	if uid, gid, ok := spec.ProcessOwner(s); ok {
+		handler = handler.WithIOOwner(uid, gid)
+	}
+	options, err := handler.RuntimeOptions()
 	if err != nil {
 		return fmt.Errorf("runtime handler %s: %w", req.record.Runtime.Handler, err)
 	}

@@ -101,6 +101,26 @@ func mapped(list []specs.LinuxIDMapping, id uint32) bool {
 	})
 }
 
+// ProcessOwner returns the ids, on the host, of the process of a container in a user namespace; ok is false without one.
+func ProcessOwner(s *specs.Spec) (uid, gid uint32, ok bool) {
+	if len(s.Linux.UIDMappings) == 0 {
+		return 0, 0, false
+	}
+	user := s.Process.User
+	uid, uidMapped := onHost(s.Linux.UIDMappings, user.UID)
+	gid, gidMapped := onHost(s.Linux.GIDMappings, user.GID)
+	return uid, gid, uidMapped && gidMapped
+}
+
+func onHost(list []specs.LinuxIDMapping, id uint32) (uint32, bool) {
+	for _, m := range list {
+		if mapped([]specs.LinuxIDMapping{m}, id) {
+			return m.HostID + id - m.ContainerID, true
+		}
+	}
+	return 0, false
+}
+
 // userNamespace joins the container to its pod's user namespace. The CRI says the options twice, once for the pod and once for the
 // container; they must agree.
 func (b *builder) userNamespace() error {
