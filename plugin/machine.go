@@ -249,8 +249,8 @@ func (f podFiles) dir(id string) host.PodDir {
 func (f podFiles) of(r *pod.Record) spec.PodFiles { return f.dir(r.ID).Files(r.Config) }
 
 // Create makes the files of a pod.
-func (f podFiles) Create(id string, c *runtimeapi.PodSandboxConfig) error {
-	_, err := f.dir(id).Create(c)
+func (f podFiles) Create(id, hostname string, c *runtimeapi.PodSandboxConfig) error {
+	_, err := f.dir(id).Create(hostname, c)
 	return err
 }
 

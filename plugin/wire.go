@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -99,6 +100,7 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 		BootID:            facts.BootID,
 		CheckShim:         checkShim,
 		NewID:             newID,
+		Hostname:          os.Hostname,
 		Now:               time.Now,
 		UnprivilegedPorts: settings.EnableUnprivilegedPorts,
 		UnprivilegedICMP:  settings.EnableUnprivilegedICMP,

@@ -53,9 +53,6 @@ func Read() (Facts, error) {
 	if f.Capabilities, err = cap.Current(); err != nil {
 		return Facts{}, fmt.Errorf("host facts: capabilities: %w", err)
 	}
-	if f.Hostname, err = os.Hostname(); err != nil {
-		return Facts{}, fmt.Errorf("host facts: hostname: %w", err)
-	}
 	if f.MaskedPaths, f.ReadonlyPaths, err = defaultPaths(); err != nil {
 		return Facts{}, fmt.Errorf("host facts: paths to mask: %w", err)
 	}

@@ -51,15 +51,15 @@ func (d PodDir) Files(config *runtimeapi.PodSandboxConfig) spec.PodFiles {
 
 func (d PodDir) shm() string { return filepath.Join(d.State, "shm") }
 
-// Create makes the pod's files: hostname, a copy of the host's hosts, resolv.conf from the DNS config or else a copy of the host's, and
+// Create makes the files of a pod of that hostname: hostname, a copy of the host's hosts, resolv.conf from the DNS config or else a copy of the host's, and
 // a tmpfs of 64 MiB for /dev/shm unless the pod uses the host's IPC namespace. What a call that was cut short left is completed; files
 // are rewritten in place, never replaced, since containers mount them. On error, [PodDir.Remove] cleans up.
-func (d PodDir) Create(config *runtimeapi.PodSandboxConfig) (spec.PodFiles, error) {
+func (d PodDir) Create(hostname string, config *runtimeapi.PodSandboxConfig) (spec.PodFiles, error) {
 	if err := spec.CheckPod(config); err != nil {
 		return spec.PodFiles{}, err
 	}
 	files := d.Files(config)
-	contents, err := d.contents(config)
+	contents, err := d.contents(hostname, config)
 	if err != nil {
 		return spec.PodFiles{}, fmt.Errorf("pod files: %w", err)
 	}
@@ -90,14 +90,8 @@ type contents struct {
 	hostname, hosts, resolvConf []byte
 }
 
-func (d PodDir) contents(config *runtimeapi.PodSandboxConfig) (c contents, err error) {
-	name := config.GetHostname()
-	if name == "" {
-		if name, err = os.Hostname(); err != nil {
-			return c, err
-		}
-	}
-	c.hostname = []byte(name + "\n")
+func (d PodDir) contents(hostname string, config *runtimeapi.PodSandboxConfig) (c contents, err error) {
+	c.hostname = []byte(hostname + "\n")
 	etc := d.etc
 	if etc == "" {
 		etc = "/etc"

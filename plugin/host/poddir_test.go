@@ -57,7 +57,7 @@ func TestPodFilesHostIPC(t *testing.T) {
 	}
 	d, config := podDir(t), podConfig(runtimeapi.NamespaceMode_NODE)
 	for range 2 { // the second call is that of a retry
-		files, err := d.Create(config)
+		files, err := d.Create("shop", config)
 		must(t, err)
 		if diff := cmp.Diff(d.Files(config), files); diff != "" || files.Shm != hostShm {
 			t.Errorf("shm %s, files -want +got:\n%s", files.Shm, diff)
@@ -78,11 +78,9 @@ func TestPodFilesFromConfig(t *testing.T) {
 	config.DnsConfig = &runtimeapi.DNSConfig{
 		Servers: []string{"192.0.2.1", "fe80::1%eth0"}, Searches: []string{"a.example", "b.example"}, Options: []string{"ndots:5"},
 	}
-	files, err := d.Create(config)
+	files, err := d.Create("node-1", config)
 	must(t, err)
-	name, err := os.Hostname()
-	must(t, err)
-	wantFile(t, files.Hostname, name+"\n")
+	wantFile(t, files.Hostname, "node-1\n")
 	wantFile(t, files.Hosts, "")
 	wantFile(t, files.ResolvConf, "search a.example b.example\nnameserver 192.0.2.1\nnameserver fe80::1%eth0\noptions ndots:5\n")
 }
@@ -98,7 +96,7 @@ func TestPodFilesInvalid(t *testing.T) {
 	} {
 		d, config := podDir(t), podConfig(runtimeapi.NamespaceMode_NODE)
 		change(config)
-		if _, err := d.Create(config); !errdefs.IsInvalidArgument(err) {
+		if _, err := d.Create("shop", config); !errdefs.IsInvalidArgument(err) {
 			t.Errorf("%s: error %v, want class InvalidArgument", name, err)
 		}
 		if _, err := os.Stat(d.Root); err == nil {
@@ -116,7 +114,7 @@ func TestPodFilesPlantedLink(t *testing.T) {
 		os.MkdirAll(d.Root, 0o755),
 		os.Symlink(canary, filepath.Join(d.Root, "hosts")),
 	)
-	if _, err := d.Create(podConfig(runtimeapi.NamespaceMode_NODE)); err == nil {
+	if _, err := d.Create("shop", podConfig(runtimeapi.NamespaceMode_NODE)); err == nil {
 		t.Error("no error")
 	}
 	if data, err := os.ReadFile(canary); err != nil || string(data) != "alive" {
@@ -131,7 +129,7 @@ func TestPodFilesShm(t *testing.T) {
 	var files spec.PodFiles
 	for range 2 {
 		var err error
-		files, err = d.Create(config)
+		files, err = d.Create("shop", config)
 		must(t, err)
 	}
 	mounts, err := mountinfo.GetMounts(mountinfo.SingleEntryFilter(files.Shm))
@@ -160,7 +158,7 @@ func TestPodFilesRemove(t *testing.T) {
 	needRoot(t)
 	d, config := podDir(t), podConfig(runtimeapi.NamespaceMode_POD)
 	must(t, d.Remove()) // nothing there yet
-	files, err := d.Create(config)
+	files, err := d.Create("shop", config)
 	must(t, err, unix.Mount("shm", files.Shm, "tmpfs", 0, "")) // and a second mount over the first
 	for range 2 {
 		must(t, d.Remove())
@@ -179,7 +177,7 @@ func TestPodFilesRemove(t *testing.T) {
 func TestPodFilesRemoveLeavesOthers(t *testing.T) {
 	needRoot(t)
 	d := podDir(t)
-	_, err := d.Create(podConfig(runtimeapi.NamespaceMode_POD))
+	_, err := d.Create("shop", podConfig(runtimeapi.NamespaceMode_POD))
 	other := filepath.Join(d.State, "netns")
 	must(t, err, os.WriteFile(other, nil, 0o600), d.Remove())
 	if _, err := os.Stat(other); err != nil {

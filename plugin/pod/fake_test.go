@@ -37,8 +37,10 @@ type machine struct {
 	// strayFiles and attached are what a loss of power has brought back, by the ids of pods.
 	strayFiles []string
 	attached   map[string]string
-	labels     int      // how many pods the daemon that runs has given SELinux labels
-	events     []string // that were published, each with the state of the pod
+	hostname   string            // of the host
+	hostnames  map[string]string // in the files of pods, by id
+	labels     int               // how many pods the daemon that runs has given SELinux labels
+	events     []string          // that were published, each with the state of the pod
 	published  func(*Record)
 }
 
@@ -52,7 +54,7 @@ func (f *machine) Left() []string {
 }
 
 func newMachine() *machine {
-	return &machine{World: fault.NewWorld(), saved: map[string][]byte{}, exit: make(chan runtime.ExitStatus, 1)}
+	return &machine{World: fault.NewWorld(), saved: map[string][]byte{}, exit: make(chan runtime.ExitStatus, 1), hostnames: map[string]string{}}
 }
 
 func (f *machine) CreateSandbox(_ context.Context, s runtime.Sandbox) error {
@@ -167,7 +169,10 @@ func (f fakeNetwork) Attached() (map[string]string, error) { return f.attached, 
 
 type fakeFiles struct{ *machine }
 
-func (f fakeFiles) Create(string, *runtimeapi.PodSandboxConfig) error {
+func (f fakeFiles) Create(id, hostname string, _ *runtimeapi.PodSandboxConfig) error {
+	f.Lock()
+	f.hostnames[id] = hostname
+	f.Unlock()
 	return f.Makes("make files", "files")
 }
 
@@ -277,6 +282,7 @@ func newManager(t *testing.T, f *machine) *Manager {
 		Events:     f,
 		CheckShim:  func(config.Handler) error { return f.shim },
 		BootID:     "first",
+		Hostname:   func() (string, error) { return f.hostname, nil },
 		NewID:      func() string { ids++; return fmt.Sprintf("pod%d", ids) },
 		Now:        func() time.Time { return time.Unix(100, 0) },
 	})

@@ -57,10 +57,11 @@ type Record struct {
 	ID         string                       `json:"id"`
 	Name       string                       `json:"name"`
 	Config     *runtimeapi.PodSandboxConfig `json:"config"`
-	Requested  string                       `json:"requested"`         // the handler as the caller named it, "" for the default
-	Handler    string                       `json:"handler"`           // the handler that runs it
-	CreatedAt  int64                        `json:"created_at"`        // Unix nanoseconds
-	BootID     string                       `json:"boot_id,omitempty"` // of the boot of the machine that it runs in
+	Hostname   string                       `json:"hostname,omitempty"` // the one in Config, or else the host's when the pod was made
+	Requested  string                       `json:"requested"`          // the handler as the caller named it, "" for the default
+	Handler    string                       `json:"handler"`            // the handler that runs it
+	CreatedAt  int64                        `json:"created_at"`         // Unix nanoseconds
+	BootID     string                       `json:"boot_id,omitempty"`  // of the boot of the machine that it runs in
 	State      State                        `json:"state"`
 	Namespaces network.Namespaces           `json:"namespaces"`
 	Network    network.Result               `json:"network"`
@@ -97,8 +98,9 @@ func (r *Record) namespaceOptions() *runtimeapi.NamespaceOption {
 // SpecPod is what the spec of a container of the pod depends on.
 func (r *Record) SpecPod(files spec.PodFiles) spec.Pod {
 	p := spec.Pod{
-		ID:     r.ID,
-		Config: r.Config,
+		ID:       r.ID,
+		Config:   r.Config,
+		Hostname: r.Hostname,
 		Namespaces: spec.Namespaces{
 			Net: r.Namespaces.Net,
 			IPC: r.Namespaces.IPC,
@@ -154,7 +156,7 @@ type Network interface {
 // Files makes what every container of a pod sees of it: hostname, hosts,
 // resolv.conf and shared memory.
 type Files interface {
-	Create(id string, config *runtimeapi.PodSandboxConfig) error
+	Create(id, hostname string, config *runtimeapi.PodSandboxConfig) error
 	Remove(id string) error
 	// IDs returns the pods that have files.
 	IDs() ([]string, error)
@@ -211,6 +213,7 @@ type Deps struct {
 	// BootID differs from boot to boot.
 	BootID            string
 	NewID             func() string
+	Hostname          func() (string, error) // of the host, now
 	Now               func() time.Time
 	UnprivilegedPorts bool // enable_unprivileged_ports
 	UnprivilegedICMP  bool // enable_unprivileged_icmp

@@ -59,6 +59,13 @@ func (m *Manager) recover(ctx context.Context, saved runtime.Record) error {
 	if r.ID != saved.ID { // its folders would be another's
 		return fmt.Errorf("the record is that of pod sandbox %q: %w", r.ID, errdefs.ErrDataLoss)
 	}
+	if r.Hostname == "" { // the record is of an older release
+		hostname, err := m.hostname(r.Config)
+		if err != nil {
+			return err
+		}
+		r.Hostname = hostname
+	}
 	if err := m.pods.Put(r); err != nil {
 		return err
 	}

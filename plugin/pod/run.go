@@ -81,8 +81,13 @@ func (m *Manager) draft(c *runtimeapi.PodSandboxConfig, requested string) (*Reco
 	if err := m.CheckShim(handler); err != nil {
 		return nil, handler, fmt.Errorf("runtime handler %s: %w", resolved, err)
 	}
+	hostname, err := m.hostname(c)
+	if err != nil {
+		return nil, handler, err
+	}
 	r := &Record{
 		ID:        m.NewID(),
+		Hostname:  hostname,
 		Name:      name(c.GetMetadata()),
 		Config:    c,
 		Requested: requested,
@@ -94,6 +99,14 @@ func (m *Manager) draft(c *runtimeapi.PodSandboxConfig, requested string) (*Reco
 	r.HasInit = needsInit(r, handler)
 	r.Namespaces = m.Namespaces.Plan(m.pinOptions(r))
 	return r, handler, network.Check(r.network(), m.pinOptions(r))
+}
+
+// hostname is the name of a pod on its own machine. It is read once: after the host was renamed, the pod still has one name.
+func (m *Manager) hostname(c *runtimeapi.PodSandboxConfig) (string, error) {
+	if name := c.GetHostname(); name != "" {
+		return name, nil
+	}
+	return m.Hostname()
 }
 
 // result is what the steps that make a pod found out.
@@ -111,7 +124,7 @@ func (m *Manager) occupy(ctx context.Context, r *Record) (made result, err error
 	if _, err := m.Namespaces.Pin(ctx, m.pinOptions(r)); err != nil {
 		return made, fmt.Errorf("namespaces: %w", err)
 	}
-	if err := m.Files.Create(r.ID, r.Config); err != nil {
+	if err := m.Files.Create(r.ID, r.Hostname, r.Config); err != nil {
 		return made, fmt.Errorf("pod files: %w", err)
 	}
 	if r.HasInit {
@@ -216,7 +229,7 @@ func (m *Manager) pinOptions(r *Record) network.PinOptions {
 		Net:      !r.HostNetwork(),
 		IPC:      ns.GetIpc() != runtimeapi.NamespaceMode_NODE,
 		UTS:      !r.HostNetwork(), // a pod on the host's network has the host's name
-		Hostname: r.Config.GetHostname(),
+		Hostname: r.Hostname,
 		Sysctls:  maps.Clone(r.Config.GetLinux().GetSysctls()),
 	}
 	if opts.Sysctls == nil {

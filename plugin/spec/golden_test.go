@@ -42,6 +42,7 @@ func fixture() Input {
 				},
 				LogDirectory: "/var/log/pods/shop",
 			},
+			Hostname:   "shop",
 			Namespaces: Namespaces{Net: "/run/ns/p1/net", IPC: "/run/ns/p1/ipc", UTS: "/run/ns/p1/uts"},
 			Files: PodFiles{
 				Hostname:   "/root/sandboxes/p1/hostname",
@@ -74,7 +75,6 @@ func fixtureFacts() Facts {
 		Capabilities:       []string{"CAP_CHOWN", "CAP_NET_ADMIN", "CAP_SYS_ADMIN"},
 		MaskedPaths:        []string{"/proc/kcore", "/sys/firmware"},
 		ReadonlyPaths:      []string{"/proc/sys"},
-		Hostname:           "node-1",
 		OCIVersion:         specs.Version,
 	}
 }

@@ -37,8 +37,10 @@ type Input struct {
 
 // Pod is the pod of a container: what was asked for it and what was made for it.
 type Pod struct {
-	ID         string
-	Config     *runtimeapi.PodSandboxConfig
+	ID     string
+	Config *runtimeapi.PodSandboxConfig
+	// Hostname is the name that the pod was made with: the one in Config, or else the host's at that time.
+	Hostname   string
 	Namespaces Namespaces
 	Files      PodFiles
 }
@@ -131,8 +133,6 @@ type Facts struct {
 	Capabilities []string
 	// MaskedPaths and ReadonlyPaths are the defaults for /proc and /sys.
 	MaskedPaths, ReadonlyPaths []string
-	// Hostname is the host's.
-	Hostname string
 	// OCIVersion is the newest ociVersion that the runtime accepts; empty when it does not say, as old runtimes cannot.
 	OCIVersion string
 }

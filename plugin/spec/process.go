@@ -80,11 +80,7 @@ func (b *builder) environment() ([]string, error) {
 	if b.in.Config.GetTty() {
 		env.add("TERM=xterm")
 	}
-	hostname := b.in.Pod.Config.GetHostname()
-	if hostname == "" {
-		hostname = b.in.Facts.Hostname
-	}
-	env.add("HOSTNAME=" + hostname)
+	env.add("HOSTNAME=" + b.in.Pod.Hostname)
 	for i, v := range b.in.Image.Config.Env {
 		name, value, ok := strings.Cut(v, "=")
 		if !ok {

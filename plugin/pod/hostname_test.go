@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pod
+
+import (
+	"encoding/json"
+	"testing"
+
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/plugin/spec"
+)
+
+// TestHostname renames the host: a pod has one name, in its UTS namespace, its files and the environment of its containers.
+func TestHostname(t *testing.T) {
+	f := newMachine()
+	m := newManager(t, f)
+	wantName := func(id, want string) {
+		t.Helper()
+		r, err := m.Get(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for place, got := range map[string]string{
+			"record":                    r.Hostname,
+			"UTS namespace":             m.pinOptions(r).Hostname,
+			"environment of containers": r.SpecPod(spec.PodFiles{}).Hostname,
+			"files":                     f.hostnames[id],
+		} {
+			if got != want {
+				t.Errorf("%s: hostname %q, want %q", place, got, want)
+			}
+		}
+	}
+	run := func(name, hostname string) string {
+		t.Helper()
+		c := ownPID(name)
+		c.Hostname = hostname
+		if hostname == "" {
+			c.Linux.SecurityContext.NamespaceOptions.Network = runtimeapi.NamespaceMode_NODE
+		}
+		id, err := m.Run(t.Context(), c, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	f.hostname = "before"
+	first := run("first", "")
+	f.hostname = "after"
+	wantName(first, "before")
+	wantName(run("second", ""), "after")
+	wantName(run("third", "own"), "own")
+}
+
+func TestHostnameOfOlderRecord(t *testing.T) {
+	f := newMachine()
+	f.hostname = "node"
+	m := newManager(t, f)
+	c := ownPID("web")
+	c.Linux.SecurityContext.NamespaceOptions.Network = runtimeapi.NamespaceMode_NODE
+	id, err := m.Run(t.Context(), c, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var record map[string]any
+	if err := json.Unmarshal(f.saved[id], &record); err != nil {
+		t.Fatal(err)
+	}
+	delete(record, "hostname")
+	if f.saved[id], err = json.Marshal(record); err != nil {
+		t.Fatal(err)
+	}
+	m.Close()
+	m = newManager(t, f)
+	if err := m.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := m.Get(id); err != nil || r.Hostname != "node" {
+		t.Errorf("hostname %q, %v; want that of the host", r.Hostname, err)
+	}
+}
