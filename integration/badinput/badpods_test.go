@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/integration/harness"
 )
 
 type podConfig = runtimeapi.PodSandboxConfig
@@ -22,6 +24,10 @@ func badDescriptions() []badPod {
 		{"hostname too long", func(c *podConfig) { c.Hostname = strings.Repeat("a", 65) }},
 		{"hostname with newline", func(c *podConfig) { c.Hostname = "a\n127.0.0.1 example.org" }},
 		{"hostname that is a path", func(c *podConfig) { c.Hostname = "../etc" }},
+		{"hostname on the host's network", func(c *podConfig) {
+			c.Hostname = "own"
+			c.Linux.SecurityContext.NamespaceOptions.Network = runtimeapi.NamespaceMode_NODE
+		}},
 		{"log directory relative", func(c *podConfig) { c.LogDirectory = "logs" }},
 		{"log directory with NUL", func(c *podConfig) { c.LogDirectory = "/var/log/\x00" }},
 		{"label without key", func(c *podConfig) { c.Labels[""] = "a" }},
@@ -80,7 +86,7 @@ func badNetworks() []badPod {
 			c.Linux.Sysctls = map[string]string{"net.ipv4.ip_forward": "1", "net/ipv4/ip_forward": "0"}
 		}},
 		{"sysctl of the host's network", func(c *podConfig) {
-			c.Linux.SecurityContext.NamespaceOptions.Network = runtimeapi.NamespaceMode_NODE
+			harness.OnHostNetwork(c)
 			c.Linux.Sysctls = map[string]string{"net.ipv4.ip_forward": "1"}
 		}},
 		{"sysctl of the host's ipc", func(c *podConfig) {

@@ -175,7 +175,9 @@ func sysctls(t *testing.T, b bench) {
 		"unknown":               {runtimeapi.NamespaceMode_POD, "net.ipv4.no_such"},
 	} {
 		config := b.PodConfig("bad-sysctl")
-		config.Linux.SecurityContext.NamespaceOptions.Network = c.network
+		if c.network == runtimeapi.NamespaceMode_NODE {
+			harness.OnHostNetwork(config)
+		}
 		config.Linux.Sysctls = map[string]string{c.sysctl: "1"}
 		id, err := b.RunPod(t.Context(), config)
 		if status.Code(err) != codes.InvalidArgument {

@@ -118,8 +118,7 @@ func knownStatus() []difference {
 func knownRefusals() []difference {
 	const class = "the built-in gives such errors no class"
 	list := []difference{
-		{"hostname on the host's network", refused, "Unknown", absent,
-			"a pod on the host's network has the host's name; the built-in's runc cannot set another"},
+		{"hostname on the host's network", refused, "Unknown", "InvalidArgument", class},
 		{"security/privileged in a plain pod", refused, "Unknown", "InvalidArgument", class},
 		{"mounts/recursively read-only and writable", refused, "Unknown", "InvalidArgument", class},
 		{"devices/CDI, unknown", refused, "Unknown", "NotFound", class},

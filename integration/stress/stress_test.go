@@ -102,7 +102,7 @@ func podConfig(bench *harness.Bench, i int) *runtimeapi.PodSandboxConfig {
 	options := config.Linux.SecurityContext.NamespaceOptions
 	switch i % 6 {
 	case 0, 1, 2:
-		options.Network = runtimeapi.NamespaceMode_NODE
+		harness.OnHostNetwork(config)
 	case 3:
 		options.Pid = runtimeapi.NamespaceMode_POD
 	case 4:

@@ -35,6 +35,7 @@ func recovered(t *testing.T, pods []*pod.Record, containers []*container.Record)
 		Tasks:      running{},
 		Labels:     unlabelled{},
 		Events:     hub,
+		Hostname:   func() (string, error) { return "node", nil },
 	})
 	t.Cleanup(podManager.Close)
 	if err := podManager.Recover(t.Context()); err != nil {

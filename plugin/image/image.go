@@ -72,7 +72,8 @@ func (i *Image) Name() string {
 
 // User splits the user of the image's config for the kubelet, which compares
 // uid with 0 to enforce runAsNonRoot. Only a plain decimal uid that a process
-// can have is one; everything else ("+0", "4294967296") is handed on as a name,
+// can have is one, also with zeros before it as long as it is not 0; everything
+// else ("+0", "00", "4294967296") is handed on as a name,
 // of which the kubelet cannot be persuaded that it is not root (CVE-2024-40635,
 // CVE-2026-46680).
 func (i *Image) User() (uid *int64, username string) {
@@ -81,7 +82,11 @@ func (i *Image) User() (uid *int64, username string) {
 		return nil, ""
 	}
 	n, err := strconv.ParseInt(user, 10, 64)
-	if err != nil || n < 0 || n > math.MaxInt32 || strconv.FormatInt(n, 10) != user {
+	digits := user
+	if n != 0 {
+		digits = strings.TrimLeft(user, "0")
+	}
+	if err != nil || n < 0 || n > math.MaxInt32 || strconv.FormatInt(n, 10) != digits {
 		return nil, user
 	}
 	return &n, ""

@@ -25,7 +25,7 @@ const (
 //
 // A number needs no entry in /etc/passwd. Without a group the user gets the one of its entry, or 0 if it has none. The groups that list
 // the user in /etc/group are added under the supplemental groups policy Merge only (KEP-3619). All this is what the built-in CRI does,
-// except that lines with ids that are no numbers do not count, and that a USER such as "+1000" or "0x0" is refused.
+// except that lines with ids that are no numbers do not count, and that a USER such as "+1000", "0x0" or "00" is refused.
 //
 // Errors are InvalidArgument where the request or USER is malformed, FailedPrecondition where the image lacks the user or group or has
 // no usable /etc/passwd or /etc/group.
@@ -158,7 +158,7 @@ func parseID(s string) (id uint32, isNumber bool, err error) {
 	return 0, false, nil
 }
 
-// isPlain reports whether s is a decimal number without anything before it.
+// isPlain reports whether s is a decimal number with nothing but zeros before it. Root is "0" only.
 func isPlain(s string) bool {
-	return s == "0" || s != "" && s[0] != '0' && strings.Trim(s, "0123456789") == ""
+	return s == "0" || strings.Trim(s, "0") != "" && strings.Trim(s, "0123456789") == ""
 }

@@ -233,12 +233,28 @@ func TestResolveUserWithoutFiles(t *testing.T) {
 	}
 }
 
+// As for the built-in CRI, zeros before a number are nothing, and no part of a name.
+func TestNumberAfterZeros(t *testing.T) {
+	const trap = "01000:x:0:0::/:/bin/sh\n"
+	root := files(t, map[string]string{"etc/passwd": trap, "etc/group": trap})
+	want := spec.User{UID: 1000, GID: 7}
+	for _, image := range []string{"01000:007", "0001000:7"} {
+		got, err := ResolveUser(root, nil, image)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("user %q (-want +got): %s", image, diff)
+		}
+	}
+}
+
 // Looked up as names, these would let an image's /etc/passwd decide that a user is root whom others take for somebody else by number, or
 // the other way round (CVE-2026-46680).
 func TestNumbersAreNoNames(t *testing.T) {
 	numbers := []string{
-		"2147483648", "4294967295", "4294967296", strings.Repeat("9", 36), "-1", "+0", "+1000", "0x0", "0X1f", "0b1", "0o7", "00", "01000",
-		"1000 ", " 1000", "1_000", "1.0", "１０００", "٣", "-", " ", "$",
+		"2147483648", "4294967295", "4294967296", strings.Repeat("9", 36), "-1", "+0", "+1000", "0x0", "0X1f", "0b1", "0o7", "00", "02147483648",
+		"0+1000", "1000 ", " 1000", "1_000", "1.0", "１０００", "٣", "-", " ", "$",
 	}
 	var entries strings.Builder
 	for _, n := range numbers {

@@ -69,6 +69,9 @@ func badConfigs() []bad {
 		{"stop signal", "stop_signal", func(in *Input) { in.Config.StopSignal = 99 }},
 		{"hostname with newline", "hostname", func(in *Input) { in.Pod.Config.Hostname = "a\nb" }},
 		{"hostname with space", "hostname", func(in *Input) { in.Pod.Config.Hostname = "a b" }},
+		{"hostname on the host's network", "hostname", func(in *Input) {
+			in.Pod.Config.Linux.SecurityContext.NamespaceOptions.Network = modeNode
+		}},
 		{"hostname too long", "hostname", func(in *Input) { in.Pod.Config.Hostname = strings.Repeat("a", 65) }},
 		{"cgroup parent ..", "linux.cgroup_parent", func(in *Input) { in.Pod.Config.Linux.CgroupParent = "/a/../../b" }},
 		{"cgroup parent colon", "linux.cgroup_parent", func(in *Input) { in.Pod.Config.Linux.CgroupParent = "a:b:c.slice" }},
@@ -301,6 +304,16 @@ func TestInvalid(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestPrivilegedInPlainPod has the words of the built-in CRI, which the kubelet's tests look for.
+func TestPrivilegedInPlainPod(t *testing.T) {
+	in := fixture()
+	security(func(sc *runtimeapi.LinuxContainerSecurityContext) { sc.Privileged = true })(&in)
+	resolve(&in)
+	if _, err := Container(in); err == nil || !strings.Contains(err.Error(), "no privileged container allowed in sandbox") {
+		t.Errorf("error %v", err)
 	}
 }
 

@@ -115,6 +115,15 @@ func checkHostname(name string) error {
 	return checkText("hostname", name)
 }
 
+// checkOwnHostname refuses a hostname for a pod that has no UTS namespace of its own.
+func checkOwnHostname(config *runtimeapi.PodSandboxConfig) error {
+	network := config.GetLinux().GetSecurityContext().GetNamespaceOptions().GetNetwork()
+	if config.GetHostname() != "" && network == modeNode {
+		return invalid("hostname", "a pod on the host's network has the host's name; leave it empty")
+	}
+	return nil
+}
+
 // checkText refuses control characters: a newline or NUL must not reach files, annotations and logs that are read line by line.
 func checkText(field, s string) error {
 	if i := strings.IndexFunc(s, isControl); i >= 0 {

@@ -22,6 +22,7 @@ func checkPodFields(config *runtimeapi.PodSandboxConfig) error {
 	}
 	return errors.Join(
 		checkHostname(config.GetHostname()),
+		checkOwnHostname(config),
 		checkLogDirectory(config.GetLogDirectory()),
 		checkDescription(config),
 		checkDNS(config.GetDnsConfig()),

@@ -85,7 +85,7 @@ func (b *builder) podSecurity() *runtimeapi.LinuxSandboxSecurityContext {
 // privilege checks the promise of LinuxSandboxSecurityContext.privileged: without it no container of the pod is privileged.
 func (b *builder) privilege() error {
 	if b.sc.GetPrivileged() && !b.podSecurity().GetPrivileged() {
-		return invalid("linux.security_context.privileged", "the pod was not made for privileged containers")
+		return invalid("linux.security_context.privileged", "no privileged container allowed in sandbox, which is not privileged itself")
 	}
 	return nil
 }
