@@ -12,9 +12,11 @@ import (
 	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/ttrpc"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/containerd-lite/containerd-lite/internal/sharing"
 	"github.com/containerd-lite/containerd-lite/shim/bundle"
+	"github.com/containerd-lite/containerd-lite/shim/reap"
 )
 
 const (
@@ -160,7 +162,22 @@ func (g *registry) release(id string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	delete(g.tasks, id)
+	g.refuseLocked(id)
 	g.checkIdleLocked()
+}
+
+// refuse records that a task was not created. containerd deletes it all the same, and logs an error when there is nothing to
+// delete.
+func (g *registry) refuse(id string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.refuseLocked(id)
+}
+
+func (g *registry) refuseLocked(id string) {
+	if _, exists := g.tasks[id]; !exists {
+		g.past.add(id, "", &taskapi.DeleteResponse{ExitStatus: reap.StatusUnknown, ExitedAt: timestamppb.Now()})
+	}
 }
 
 // forget ends the service for a process, or with execID "" for a task, and

@@ -163,6 +163,7 @@ func (s *Service) find(id, execID string) (*container, *process, error) {
 func (s *Service) Create(ctx context.Context, r *taskapi.CreateTaskRequest) (*taskapi.CreateTaskResponse, error) {
 	c, err := newContainer(s.host, r)
 	if err != nil {
+		s.tasks.refuse(r.ID)
 		return nil, err
 	}
 	if err := s.tasks.reserve(c.id, c.pod); err != nil {

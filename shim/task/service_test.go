@@ -230,6 +230,10 @@ func TestCreateRefused(t *testing.T) {
 			if s.root.Knows(testNamespace, "web") {
 				t.Error("the runtime still has the container")
 			}
+			// containerd deletes what it could not create, and logs an error of that.
+			if _, err = s.client.Delete(t.Context(), &taskapi.DeleteRequest{ID: "web"}); err != nil {
+				t.Errorf("Delete after that: %v", err)
+			}
 		})
 	}
 }
