@@ -43,6 +43,7 @@ func TestBadInput(t *testing.T) {
 		{"OCI runtime not installed", noRuntime},
 		{"shim not installed", noShim},
 		{"CNI plugin fails at ADD", cniAddFails},
+		{"CNI plugin answers null", cniAnswersNull},
 		{"CNI plugin fails once at DEL", cniDelFails},
 		{"CNI config missing", cniMissing},
 		{"pulls", pulls},

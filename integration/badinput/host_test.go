@@ -79,6 +79,27 @@ echo '{"cniVersion": "1.0.0", "code": 100, "msg": "no more tunes"}'; exit 1`
 	}
 }
 
+// cniAnswersNull has a plugin whose answer to ADD ended the daemon.
+func cniAnswersNull(t *testing.T, b bench) {
+	if b.Options.Daemon == harness.Stock {
+		t.Skip("stock containerd ends")
+	}
+	for _, answer := range []string{`{"cniVersion": "1.0.0", "interfaces": [null]}`, `{"cniVersion": "1.0.0", "ips": [null]}`, `null`} {
+		restore, err := b.Network.Replace("tuning", `[ "$CNI_COMMAND" != ADD ] && exec $PLUGIN
+echo '`+answer+`'`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = b.refused(t, answer, &runtimeapi.RunPodSandboxRequest{Config: b.PodConfig("null")}, codes.FailedPrecondition)
+		if message := status.Convert(err).Message(); !strings.Contains(message, "bin/tuning") {
+			t.Errorf("the error does not name the plugin: %s", message)
+		}
+		if err := restore(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // cniDelFails has a plugin that fails at the first DEL: the pod's network is given back by the second stop.
 func cniDelFails(t *testing.T, b bench) {
 	pod, err := b.RunPod(t.Context(), b.PodConfig("del"))
