@@ -56,7 +56,12 @@ type Service struct {
 // this machine.
 func New(ctx context.Context, deps Deps) (*Service, error) {
 	ctx, end := context.WithCancel(namespaces.WithNamespace(context.WithoutCancel(ctx), namespace))
-	s := &Service{end: end}
+	s := &Service{
+		end:       end,
+		bundles:   []string{bundles(deps.StateDir), bundles(deps.RootDir)},
+		saved:     deps.Client.ContainerService(),
+		sandboxes: deps.Client.SandboxStore(),
+	}
 	if err := s.build(ctx, deps); err != nil {
 		end()
 		return nil, err
@@ -80,9 +85,7 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 	door := runtime.New(deps.Client)
 	machine := newMachine(ctx, deps, door, facts)
 
-	s.bundles = []string{bundles(deps.StateDir), bundles(deps.RootDir)}
 	s.observe = door.Observe
-	s.saved, s.sandboxes = deps.Client.ContainerService(), deps.Client.SandboxStore()
 	s.events = event.NewHub(time.Now)
 	s.network = network.New(networkOptions(settings))
 	if s.images, err = image.New(ctx, imageOptions(deps), image.FromClient(deps.Client)); err != nil {
@@ -140,7 +143,7 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 		Stats:      stats.NewCollector(cgroups, s.images, rates(settings)),
 		Node:       node{network: s.network, machine: machine, config: deps.Config, dirs: newDirs(deps), warnings: door.Deprecations},
 
-		Containerd:    runtime.Inspector{Containers: s.saved, Sandboxes: deps.Client.SandboxStore()},
+		Containerd:    runtime.Inspector{Containers: s.saved, Sandboxes: s.sandboxes},
 		ShowEnvValues: settings.Lite.InspectEnvValues,
 	})
 	return nil

@@ -19,13 +19,6 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
-// ErrStillAttached marks the error of an Attach that could not take back what
-// it did: call Detach until it succeeds.
-var ErrStillAttached = errors.New("network is still attached")
-
-// detachTimeout bounds the CNI DEL after a failed ADD.
-const detachTimeout = 30 * time.Second
-
 // Options of a Network: the keys of the table cni in the configuration.
 type Options struct {
 	BinDirs    []string // where CNI plugins are looked for, in this order
@@ -106,9 +99,8 @@ func Check(pod Pod, pin PinOptions) error {
 }
 
 // Attach runs CNI ADD for every network of the pod's handler and returns the
-// addresses the pod got. It ends with ctx, which kills running plugins. When
-// one network fails all are detached again; should that fail too, the error
-// is also ErrStillAttached.
+// addresses the pod got. It ends with ctx, which kills running plugins. Plugins may have done part of
+// their work when it fails: the caller runs Detach.
 //
 // A missing or broken configuration and a missing plugin are
 // errdefs.ErrFailedPrecondition, bad values of the pod ErrInvalidArgument.
@@ -121,16 +113,7 @@ func (n *Network) Attach(ctx context.Context, pod Pod) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	result, err := n.add(ctx, networks, rt)
-	if err == nil {
-		return result, nil
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), detachTimeout)
-	defer cancel()
-	if delErr := n.del(ctx, networks, rt); delErr != nil {
-		err = fmt.Errorf("%w; %w: %w", err, ErrStillAttached, delErr)
-	}
-	return Result{}, err
+	return n.add(ctx, networks, rt)
 }
 
 // ready returns the networks of the handler if pods can be attached to them.
