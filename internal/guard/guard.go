@@ -50,3 +50,17 @@ func Call(ctx context.Context, what string, fn func() error) (err error) {
 	}()
 	return fn()
 }
+
+// Value is [Call] for a function that returns a value, too. With an error of a panic it is the zero value.
+func Value[T any](ctx context.Context, what string, fn func() (T, error)) (value T, err error) {
+	err = Call(ctx, what, func() (err error) {
+		value, err = fn()
+		return err
+	})
+	return value, err
+}
+
+// Func returns fn guarded by [Call], for an errgroup.
+func Func(ctx context.Context, what string, fn func() error) func() error {
+	return func() error { return Call(ctx, what, fn) }
+}
