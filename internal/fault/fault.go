@@ -1,17 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package fault is what tests put around a manager that works in steps: it
-// takes down each step as a line, keeps what was made and not undone, and fails
-// or blocks where a test says so. It is for tests only.
+// takes down each step as a line, keeps what was made and not undone, and fails,
+// panics or blocks where a test says so. It is for tests only.
 package fault
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 )
+
+// Panic as the error of [World.Fail] makes a step panic.
+var Panic = errors.New("the step panics")
 
 // World is everything around a manager. Its methods may be called concurrently;
 // embedded in a fake, it is the fake's lock, too.
@@ -40,6 +44,9 @@ func (w *World) Call(line string) error {
 	w.Unlock()
 	if gate != nil {
 		<-gate
+	}
+	if errors.Is(err, Panic) {
+		panic(line)
 	}
 	return err
 }
