@@ -20,6 +20,7 @@ import (
 	"github.com/containerd/errdefs"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/plugin/container"
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
 )
@@ -78,7 +79,13 @@ func (h *Hub) publish(e Event, podID string) {
 	e.CreatedAt = h.last
 	deleted := e.State.Pod
 	for s := range h.subscribers {
-		if e.State = s.read(podID); e.State.Pod == nil {
+		// A panic ends the subscription, not what happened.
+		state, err := guard.Value(context.Background(), "state of pod "+podID, func() (State, error) { return s.read(podID), nil })
+		if err != nil {
+			s.end(err)
+			continue
+		}
+		if e.State = state; e.State.Pod == nil {
 			e.State.Pod = deleted
 		}
 		s.add(e)

@@ -180,3 +180,21 @@ func TestManyPublishersAndSubscribers(t *testing.T) {
 	}
 	all.Wait()
 }
+
+// A subscriber whose state cannot be read is cut off, and keeps nothing from the others or from what has happened.
+func TestPanicEndsOneSubscription(t *testing.T) {
+	h := NewHub(stuck)
+	bad := h.Subscribe(func(string) State { panic("boom") })
+	good := h.Subscribe(nothing)
+	defer good.Close()
+	h.PublishContainer(created, aContainer("c1"))
+	if _, err := bad.Next(t.Context()); !errdefs.IsInternal(err) {
+		t.Errorf("Next = %v, want Internal", err)
+	}
+	for _, id := range []string{"c1", "c2"} {
+		if e := next(t, good); e.ID != id {
+			t.Errorf("an event of %s, want %s", e.ID, id)
+		}
+		h.PublishContainer(created, aContainer("c2"))
+	}
+}
