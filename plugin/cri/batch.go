@@ -34,21 +34,33 @@ func (s *Server) StreamContainers(req *runtimeapi.StreamContainersRequest, strea
 
 // StreamContainerStats measures the containers that match a filter.
 func (s *Server) StreamContainerStats(req *runtimeapi.StreamContainerStatsRequest, stream grpc.ServerStreamingServer[runtimeapi.StreamContainerStatsResponse]) error {
-	return sendBatches(stream.Context(), s.containerStats(req.GetFilter()), func(batch []*runtimeapi.ContainerStats) error {
+	stats, err := s.containerStats(stream.Context(), req.GetFilter())
+	if err != nil {
+		return err
+	}
+	return sendBatches(stream.Context(), stats, func(batch []*runtimeapi.ContainerStats) error {
 		return stream.Send(&runtimeapi.StreamContainerStatsResponse{ContainerStats: batch})
 	})
 }
 
 // StreamPodSandboxStats measures the pods that match a filter and may use something.
 func (s *Server) StreamPodSandboxStats(req *runtimeapi.StreamPodSandboxStatsRequest, stream grpc.ServerStreamingServer[runtimeapi.StreamPodSandboxStatsResponse]) error {
-	return sendBatches(stream.Context(), s.podStats(req.GetFilter()), func(batch []*runtimeapi.PodSandboxStats) error {
+	stats, err := s.podStats(stream.Context(), req.GetFilter())
+	if err != nil {
+		return err
+	}
+	return sendBatches(stream.Context(), stats, func(batch []*runtimeapi.PodSandboxStats) error {
 		return stream.Send(&runtimeapi.StreamPodSandboxStatsResponse{PodSandboxStats: batch})
 	})
 }
 
 // StreamPodSandboxMetrics returns the metrics of the pods that may use something.
 func (s *Server) StreamPodSandboxMetrics(_ *runtimeapi.StreamPodSandboxMetricsRequest, stream grpc.ServerStreamingServer[runtimeapi.StreamPodSandboxMetricsResponse]) error {
-	return sendBatches(stream.Context(), s.podMetrics(), func(batch []*runtimeapi.PodSandboxMetrics) error {
+	metrics, err := s.podMetrics(stream.Context())
+	if err != nil {
+		return err
+	}
+	return sendBatches(stream.Context(), metrics, func(batch []*runtimeapi.PodSandboxMetrics) error {
 		return stream.Send(&runtimeapi.StreamPodSandboxMetricsResponse{PodSandboxMetrics: batch})
 	})
 }

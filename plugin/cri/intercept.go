@@ -16,6 +16,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
 // namespace is containerd's namespace of everything that Kubernetes runs.
@@ -81,7 +83,8 @@ type contextStream struct {
 func (s contextStream) Context() context.Context { return s.ctx }
 
 // around is around every RPC: nothing before the records are loaded, containerd's
-// namespace, one line in the log, and the gRPC code of the error's class.
+// namespace, one line in the log, and the gRPC code of the error's class, which is
+// Internal for a panic.
 func (s *Server) around(ctx context.Context, method string, named log.Fields, do func(context.Context) error) error {
 	if !s.ready.Load() {
 		return status.Error(codes.Unavailable, "the CRI is loading its pods and containers, try again")
@@ -89,7 +92,7 @@ func (s *Server) around(ctx context.Context, method string, named log.Fields, do
 	ctx = namespaces.WithNamespace(ctx, namespace)
 	ctx = log.WithLogger(ctx, log.G(ctx).WithFields(named))
 	start := time.Now()
-	err := do(ctx)
+	err := guard.Call(ctx, method, func() error { return do(ctx) })
 	logCall(ctx, method, time.Since(start), err)
 	return errgrpc.ToGRPC(err)
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/plugin/container"
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
 )
@@ -39,18 +40,19 @@ func (s *Server) ContainerStats(_ context.Context, req *runtimeapi.ContainerStat
 }
 
 // ListContainerStats measures the containers that match a filter.
-func (s *Server) ListContainerStats(_ context.Context, req *runtimeapi.ListContainerStatsRequest) (*runtimeapi.ListContainerStatsResponse, error) {
-	return &runtimeapi.ListContainerStatsResponse{Stats: s.containerStats(req.GetFilter())}, nil
+func (s *Server) ListContainerStats(ctx context.Context, req *runtimeapi.ListContainerStatsRequest) (*runtimeapi.ListContainerStatsResponse, error) {
+	stats, err := s.containerStats(ctx, req.GetFilter())
+	return &runtimeapi.ListContainerStatsResponse{Stats: stats}, err
 }
 
-func (s *Server) containerStats(f *runtimeapi.ContainerStatsFilter) []*runtimeapi.ContainerStats {
+func (s *Server) containerStats(ctx context.Context, f *runtimeapi.ContainerStatsFilter) ([]*runtimeapi.ContainerStats, error) {
 	var wanted []*container.Record
 	for _, r := range s.Containers.List() {
 		if hasIDPrefix(r.ID, f.GetId()) && hasIDPrefix(r.PodID, f.GetPodSandboxId()) && hasLabels(r.Config.GetLabels(), f.GetLabelSelector()) {
 			wanted = append(wanted, r)
 		}
 	}
-	return measureEach(wanted, s.Stats.ContainerStats)
+	return measureEach(ctx, wanted, s.Stats.ContainerStats)
 }
 
 // PodSandboxStats measures a pod. Of a stopped one its containers have a writable
@@ -64,11 +66,12 @@ func (s *Server) PodSandboxStats(_ context.Context, req *runtimeapi.PodSandboxSt
 }
 
 // ListPodSandboxStats measures the pods that match a filter and may use something.
-func (s *Server) ListPodSandboxStats(_ context.Context, req *runtimeapi.ListPodSandboxStatsRequest) (*runtimeapi.ListPodSandboxStatsResponse, error) {
-	return &runtimeapi.ListPodSandboxStatsResponse{Stats: s.podStats(req.GetFilter())}, nil
+func (s *Server) ListPodSandboxStats(ctx context.Context, req *runtimeapi.ListPodSandboxStatsRequest) (*runtimeapi.ListPodSandboxStatsResponse, error) {
+	stats, err := s.podStats(ctx, req.GetFilter())
+	return &runtimeapi.ListPodSandboxStatsResponse{Stats: stats}, err
 }
 
-func (s *Server) podStats(f *runtimeapi.PodSandboxStatsFilter) []*runtimeapi.PodSandboxStats {
+func (s *Server) podStats(ctx context.Context, f *runtimeapi.PodSandboxStatsFilter) ([]*runtimeapi.PodSandboxStats, error) {
 	var wanted []*pod.Record
 	for _, r := range s.Pods.List() {
 		if measured(r) && hasIDPrefix(r.ID, f.GetId()) && hasLabels(r.Config.GetLabels(), f.GetLabelSelector()) {
@@ -76,7 +79,7 @@ func (s *Server) podStats(f *runtimeapi.PodSandboxStatsFilter) []*runtimeapi.Pod
 		}
 	}
 	members := s.members()
-	return measureEach(wanted, func(r *pod.Record) *runtimeapi.PodSandboxStats {
+	return measureEach(ctx, wanted, func(r *pod.Record) *runtimeapi.PodSandboxStats {
 		return s.Stats.PodStats(r, members[r.ID])
 	})
 }
@@ -89,11 +92,12 @@ func (s *Server) ListMetricDescriptors(context.Context, *runtimeapi.ListMetricDe
 
 // ListPodSandboxMetrics returns the metrics of the pods that may use something,
 // and of their containers.
-func (s *Server) ListPodSandboxMetrics(context.Context, *runtimeapi.ListPodSandboxMetricsRequest) (*runtimeapi.ListPodSandboxMetricsResponse, error) {
-	return &runtimeapi.ListPodSandboxMetricsResponse{PodMetrics: s.podMetrics()}, nil
+func (s *Server) ListPodSandboxMetrics(ctx context.Context, _ *runtimeapi.ListPodSandboxMetricsRequest) (*runtimeapi.ListPodSandboxMetricsResponse, error) {
+	metrics, err := s.podMetrics(ctx)
+	return &runtimeapi.ListPodSandboxMetricsResponse{PodMetrics: metrics}, err
 }
 
-func (s *Server) podMetrics() []*runtimeapi.PodSandboxMetrics {
+func (s *Server) podMetrics(ctx context.Context) ([]*runtimeapi.PodSandboxMetrics, error) {
 	var wanted []*pod.Record
 	for _, r := range s.Pods.List() {
 		if measured(r) {
@@ -101,7 +105,7 @@ func (s *Server) podMetrics() []*runtimeapi.PodSandboxMetrics {
 		}
 	}
 	members := s.members()
-	return measureEach(wanted, func(r *pod.Record) *runtimeapi.PodSandboxMetrics {
+	return measureEach(ctx, wanted, func(r *pod.Record) *runtimeapi.PodSandboxMetrics {
 		return s.Stats.PodMetrics(r, members[r.ID])
 	})
 }
@@ -110,19 +114,18 @@ func (s *Server) podMetrics() []*runtimeapi.PodSandboxMetrics {
 // the kernel's lock on the statistics of cgroups.
 const measuring = 4
 
-// measureEach returns what measure finds for each record, in their order.
-func measureEach[R, M any](records []R, measure func(R) M) []M {
+// measureEach returns what measure finds for each record, in their order. The only error is a panic.
+func measureEach[R, M any](ctx context.Context, records []R, measure func(R) M) ([]M, error) {
 	all := make([]M, len(records))
 	var group errgroup.Group
 	group.SetLimit(min(measuring, runtime.GOMAXPROCS(0)))
 	for i, r := range records {
-		group.Go(func() error {
+		group.Go(guard.Func(ctx, "measure", func() error {
 			all[i] = measure(r)
 			return nil
-		})
+		}))
 	}
-	_ = group.Wait() // there are no errors
-	return all
+	return all, group.Wait()
 }
 
 // measured tells whether lists have this pod: of a stopped one there is nothing

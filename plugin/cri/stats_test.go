@@ -31,8 +31,8 @@ func TestMeasureEach(t *testing.T) {
 	for i := range 100 * measuring {
 		records, want = append(records, i), append(want, -i)
 	}
-	got := measureEach(records, func(i int) int { return -i })
-	if !slices.Equal(got, want) {
-		t.Errorf("%v is not in the order of the records", got)
+	got, err := measureEach(t.Context(), records, func(i int) int { return -i })
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("%v, %v: not in the order of the records", got, err)
 	}
 }
