@@ -13,6 +13,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
 // Stack is the list of undo functions of the steps done so far.
@@ -38,7 +40,7 @@ func (s *Stack) Keep() {
 }
 
 // Run undoes all steps, the latest first, and leaves the Stack empty. It goes
-// on after a failed undo. left holds the names of the steps that are still to
+// on after an undo that fails or panics. left holds the names of the steps that are still to
 // be undone, in the order to undo them, and err joins their errors.
 //
 // The context of the failed change has often ended already: pass one that is
@@ -48,7 +50,7 @@ func (s *Stack) Run(ctx context.Context) (left []string, err error) {
 	s.steps = nil
 	var errs []error
 	for _, st := range slices.Backward(steps) {
-		if err := st.fn(ctx); err != nil {
+		if err := guard.Call(ctx, st.name, func() error { return st.fn(ctx) }); err != nil {
 			left = append(left, st.name)
 			errs = append(errs, fmt.Errorf("undo %s: %w", st.name, err))
 		}

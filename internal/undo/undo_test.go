@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/containerd/errdefs"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/containerd-lite/containerd-lite/internal/undo"
@@ -122,4 +123,19 @@ func Example() {
 	// pin namespaces
 	// unpin namespaces
 	// attach network: no CNI config
+}
+
+// A step that panics keeps no other from being undone, and is left.
+func TestPanicInAnUndo(t *testing.T) {
+	var s undo.Stack
+	undone := false
+	s.Push("name", func(context.Context) error { undone = true; return nil })
+	s.Push("network", func(context.Context) error { panic("boom") })
+	left, err := s.Run(t.Context())
+	if diff := cmp.Diff([]string{"network"}, left); diff != "" {
+		t.Errorf("left (-want +got):\n%s", diff)
+	}
+	if !undone || !errdefs.IsInternal(err) {
+		t.Errorf("Run = %v, the other step undone: %v; want Internal and true", err, undone)
+	}
 }

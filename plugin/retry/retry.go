@@ -18,6 +18,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
 // Group runs work under keys. The zero value is not usable; see [New].
@@ -81,12 +83,12 @@ func (g *Group) join(ctx context.Context, key string, work func(context.Context)
 	}
 	c := &call{done: make(chan struct{})}
 	g.calls[key] = c
-	go func() {
-		detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.limit)
+	detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.limit)
+	guard.Go(detached, nil, "call that is taken over by its repetition", func() {
 		defer cancel()
-		c.id, c.err = work(detached)
+		c.id, c.err = guard.Value(detached, "call", func() (string, error) { return work(detached) })
 		g.finish(key, c)
-	}()
+	})
 	return c
 }
 

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"go.uber.org/goleak"
 )
 
@@ -123,5 +124,33 @@ func TestForgottenWhileUnderWay(t *testing.T) {
 	id, err := g.Do(t.Context(), "web", func(context.Context) (string, error) { return "id2", nil })
 	if id != "id2" || err != nil {
 		t.Errorf("after the removal: %q, %v; want new work", id, err)
+	}
+}
+
+// Work that panics is an error of all who wait for it, and the next equal call is a new one.
+func TestPanicIsTheErrorOfTheCall(t *testing.T) {
+	g := New(never)
+	started, panicked := make(chan struct{}), make(chan struct{})
+	errs := make(chan error, 2)
+	call := func() {
+		_, err := g.Do(t.Context(), "web", func(context.Context) (string, error) {
+			close(started)
+			<-panicked
+			panic("boom")
+		})
+		errs <- err
+	}
+	go call()
+	<-started
+	go call()
+	close(panicked)
+	for range 2 {
+		if err := <-errs; !errdefs.IsInternal(err) {
+			t.Errorf("Do = %v, want Internal", err)
+		}
+	}
+	id, err := g.Do(t.Context(), "web", func(context.Context) (string, error) { return "id1", nil })
+	if id != "id1" || err != nil {
+		t.Errorf("the next call: %q, %v", id, err)
 	}
 }

@@ -69,9 +69,9 @@ func (s *Store[T]) Settle(ctx context.Context, id string, change func(T) T) (nex
 	}
 	if next != current {
 		e.record.Store(&next)
-		s.changed(current, next)
+		s.tell(current, next)
 	}
-	if err := s.saver.Save(ctx, next); err != nil {
+	if err := s.save(ctx, next); err != nil {
 		return next, s.postpone(ctx, id, e, err), nil
 	}
 	s.settled(id, e)
@@ -90,7 +90,7 @@ func (s *Store[T]) Flush(ctx context.Context, id string) error {
 	if e.unsaved == nil {
 		return nil
 	}
-	if err := s.saver.Save(ctx, current); err != nil {
+	if err := s.save(ctx, current); err != nil {
 		return fmt.Errorf("%s %s: save record: %w", s.kind, id, err)
 	}
 	log.G(ctx).WithField(s.kind, id).Info("record is saved, which failed before")
@@ -118,9 +118,11 @@ func (s *Store[T]) settled(id string, e *entry[T]) {
 	}
 }
 
-// SaveLate saves records that Settle could not save, until ctx ends, and once more then.
+// SaveLate saves records that Settle could not save, until ctx ends, and once more then. It may be
+// called again.
 func (s *Store[T]) SaveLate(ctx context.Context) {
 	for {
+		s.saveLate(ctx)
 		select {
 		case <-s.late.some:
 		case <-ctx.Done():
@@ -129,7 +131,6 @@ func (s *Store[T]) SaveLate(ctx context.Context) {
 			s.flushAll(last)
 			return
 		}
-		s.saveLate(ctx)
 	}
 }
 

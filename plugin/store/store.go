@@ -31,6 +31,8 @@ import (
 	"sync/atomic"
 
 	"github.com/containerd/errdefs"
+
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
 // Record is what a Store keeps. Implementations are immutable: a change makes
@@ -121,7 +123,7 @@ func (s *Store[T]) Put(record T) error {
 	defer e.write.Unlock()
 	before := e.current()
 	e.record.Store(&record)
-	s.changed(before, record)
+	s.tell(before, record)
 	return nil
 }
 
@@ -169,11 +171,12 @@ func (s *Store[T]) Select(match func(T) bool) []T {
 	list := []T{}
 	s.mu.RLock()
 	for _, e := range s.byID {
-		if r := e.record.Load(); r != nil && match(*r) {
+		if r := e.record.Load(); r != nil {
 			list = append(list, *r)
 		}
 	}
 	s.mu.RUnlock()
+	list = slices.DeleteFunc(list, func(r T) bool { return !match(r) })
 	slices.SortFunc(list, func(a, b T) int {
 		idA, _ := a.Key()
 		idB, _ := b.Key()
@@ -200,13 +203,23 @@ func (s *Store[T]) Update(ctx context.Context, id string, change func(T) (T, err
 	if next == current {
 		return next, nil
 	}
-	if err := s.saver.Save(ctx, next); err != nil {
+	if err := s.save(ctx, next); err != nil {
 		return current, fmt.Errorf("%s %s: save record: %w", s.kind, id, err)
 	}
 	s.settled(id, e)
 	e.record.Store(&next)
-	s.changed(current, next)
+	s.tell(current, next)
 	return next, nil
+}
+
+// save writes a record to its home. Settled facts are saved late if it panics, as after an error.
+func (s *Store[T]) save(ctx context.Context, record T) error {
+	return guard.Call(ctx, "save "+s.kind, func() error { return s.saver.Save(ctx, record) })
+}
+
+// tell tells the watcher of a change. It is done, even if the watcher panics.
+func (s *Store[T]) tell(before, after T) {
+	_ = guard.Call(context.Background(), "announce "+s.kind, func() error { s.changed(before, after); return nil })
 }
 
 // lock returns the entry of a record that readers see, with its write lock held, and
@@ -253,7 +266,7 @@ func (s *Store[T]) Forget(id string) {
 	s.mu.Unlock()
 	var none T
 	if last := e.current(); last != none {
-		s.changed(last, none)
+		s.tell(last, none)
 	}
 }
 
