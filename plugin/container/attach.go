@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 	"github.com/containerd-lite/containerd-lite/plugin/stdio"
 )
@@ -33,7 +34,7 @@ func (m *Manager) Attach(ctx context.Context, id string, opts AttachOptions) err
 	}
 	resized, stopResizing := context.WithCancel(ctx)
 	defer stopResizing()
-	go resize(resized, task, opts.Resize)
+	guard.Go(resized, nil, "resize terminal", func() { resize(resized, task, opts.Resize) })
 	err = r.life.streams.Attach(ctx, stdio.AttachOptions{
 		Stdin:  opts.Stdin,
 		Stdout: opts.Stdout,

@@ -28,6 +28,7 @@ import (
 	"golang.org/x/sync/singleflight"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/plugin/config"
 	"github.com/containerd-lite/containerd-lite/plugin/image"
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
@@ -262,7 +263,9 @@ func New(ctx context.Context, deps Deps) *Manager {
 	m := &Manager{Deps: deps, creates: retry.New(createLimit), outputs: newOutputPool(), patience: announceLimit}
 	m.containers = store.New("container", m, m.announce)
 	m.life, m.close = context.WithCancel(ctx)
-	m.saver.Go(func() { m.containers.SaveLate(m.life) })
+	guard.Go(m.life, &m.saver, "save containers late", func() {
+		_ = guard.Keep(m.life, "save containers late", func() error { m.containers.SaveLate(m.life); return nil })
+	})
 	return m
 }
 

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/internal/undo"
 	"github.com/containerd-lite/containerd-lite/plugin/config"
 	"github.com/containerd-lite/containerd-lite/plugin/image"
@@ -56,7 +57,7 @@ func (m *Manager) Create(ctx context.Context, podID string, config *runtimeapi.C
 		return "", fmt.Errorf("container config: %w", err)
 	}
 	return m.creates.Do(ctx, p.ID+"\x00"+string(key), func(ctx context.Context) (string, error) {
-		id, err := m.create(ctx, p, config)
+		id, err := guard.Value(ctx, "create", func() (string, error) { return m.create(ctx, p, config) })
 		if err != nil {
 			return "", kubeletError(fmt.Errorf("%s: container %s: %w", p, config.GetMetadata().GetName(), err))
 		}

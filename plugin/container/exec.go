@@ -5,6 +5,7 @@ package container
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"syscall"
@@ -15,6 +16,7 @@ import (
 	"github.com/containerd/log"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
@@ -114,8 +116,8 @@ func (m *Manager) exec(ctx context.Context, c command, task runtime.Task) (uint3
 		err     error
 	}
 	handed := make(chan begun)
-	m.wait.Go(func() {
-		p, err := c.begin(m.life, task, m.NewID())
+	guard.Go(m.life, &m.wait, "exec", func() {
+		p, err := guard.Value(m.life, "begin", func() (process, error) { return c.begin(m.life, task, m.NewID()) })
 		select {
 		case handed <- begun{p, err}:
 		case <-ctx.Done():
@@ -166,18 +168,24 @@ func (c command) begin(life context.Context, task runtime.Task, execID string) (
 	if p.Process, err = task.Exec(ctx, execID, spec, c.io(&p)); err != nil {
 		return process{}, err
 	}
+	err = guard.Call(ctx, "start", func() error { return p.start(ctx, life) })
+	if err == nil {
+		return p, nil
+	}
+	_, panicked := errors.AsType[*guard.Panic](err)
+	if p.exited != nil && (ctx.Err() != nil || panicked) {
+		c.kill(life, p) // the shim has not answered: it may run
+	}
+	c.delete(life, p)
+	return process{}, err
+}
+
+// start starts a process that is made. The wait for its end is there before.
+func (p *process) start(ctx, life context.Context) (err error) {
 	if p.exited, err = p.Wait(life); err != nil {
-		c.delete(life, p)
-		return process{}, fmt.Errorf("wait for process: %w", err)
+		return fmt.Errorf("wait for process: %w", err)
 	}
-	if err := p.Start(ctx); err != nil {
-		if ctx.Err() != nil {
-			c.kill(life, p) // the shim has not answered: it may run
-		}
-		c.delete(life, p)
-		return process{}, err
-	}
-	return p, nil
+	return p.Start(ctx)
 }
 
 // attend connects a process with its client and returns its exit code. When ctx
@@ -190,7 +198,7 @@ func (c command) attend(ctx context.Context, p process) (uint32, error) {
 	})
 	resized, stopResizing := context.WithCancel(ctx)
 	defer stopResizing()
-	go resize(resized, p, c.Resize)
+	guard.Go(resized, nil, "resize terminal", func() { resize(resized, p, c.Resize) })
 
 	select {
 	case status := <-p.exited:

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/containerd/containerd/v2/pkg/cio"
+
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
 // execIO are the streams of an exec. A child that the command left behind may hold them open, and
@@ -28,10 +30,10 @@ func newExecIO(streams cio.IO, flow *flow) *execIO {
 		close(e.closed)
 		return streams.Close()
 	})
-	go func() {
+	guard.Go(context.Background(), nil, "read exec streams", func() {
 		defer close(e.ended)
 		streams.Wait()
-	}()
+	})
 	return e
 }
 
@@ -109,12 +111,14 @@ type flowWriter struct {
 	flow *flow
 }
 
-// Write writes to the writer behind it.
+// Write writes to the writer behind it. A panic ends the stream: the goroutine is not ours.
 func (w flowWriter) Write(p []byte) (int, error) {
 	w.flow.note(1)
 	defer w.flow.note(-1)
-	return w.Writer.Write(p)
+	return guard.Value(context.Background(), "write exec output", func() (int, error) { return w.Writer.Write(p) })
 }
+
+const closeStdin = "close stdin of exec"
 
 // closingReader tells when its reader has come to its end, so that the shim's
 // side of stdin can be closed as well.
@@ -126,9 +130,9 @@ type closingReader struct {
 	then  func()
 }
 
-// Read reads from the reader behind it.
+// Read reads from the reader behind it. A panic ends the stream: the goroutine is not ours.
 func (c *closingReader) Read(p []byte) (int, error) {
-	n, err := c.Reader.Read(p)
+	n, err := guard.Value(context.Background(), "read exec input", func() (int, error) { return c.Reader.Read(p) })
 	if err != nil {
 		c.end()
 	}
@@ -139,7 +143,7 @@ func (c *closingReader) end() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.ended && c.then != nil {
-		go c.then()
+		guard.Go(context.Background(), nil, closeStdin, c.then)
 	}
 	c.ended = true
 }
@@ -150,6 +154,6 @@ func (c *closingReader) afterEOF(then func()) {
 	defer c.mu.Unlock()
 	c.then = then
 	if c.ended {
-		go then()
+		guard.Go(context.Background(), nil, closeStdin, then)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/containerd/log"
 	"golang.org/x/sys/unix"
 
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 )
 
@@ -18,15 +19,21 @@ import (
 const unknownExitCode = 255
 
 // watch waits for the exit of a task and records it. There is one watch for each running
-// container.
+// container: after a panic the task is looked for again.
 func (m *Manager) watch(r *Record, task runtime.Task, exited <-chan runtime.ExitStatus) {
-	m.wait.Go(func() {
-		end := await(m.life, r, task, exited)
-		if end.lost {
-			end = r.life.waitAnnounced(m.life, m.patience)
-		}
-		if m.life.Err() == nil {
-			m.exited(m.life, r.ID, task, end)
+	guard.Go(m.life, &m.wait, "watch", func() {
+		err := guard.Call(m.life, "wait for "+r.String(), func() error {
+			end := await(m.life, r, task, exited)
+			if end.lost {
+				end = r.life.waitAnnounced(m.life, m.patience)
+			}
+			if m.life.Err() == nil {
+				m.exited(m.life, r.ID, task, end)
+			}
+			return nil
+		})
+		if err != nil {
+			m.findLater(r)
 		}
 	})
 }
@@ -140,14 +147,13 @@ func (m *Manager) exited(ctx context.Context, id string, task runtime.Task, end 
 	if err != nil || !r.life.claimExit() {
 		return
 	}
-	oom := m.outOfMemory(ctx, r, task, end)
-
-	drain, cancel := context.WithTimeout(ctx, drainLimit)
-	if err := r.life.streams.Drain(drain); err != nil {
+	// What is asked and done on the way cannot keep the exit from the record, not even by a panic.
+	oom, _ := guard.Value(ctx, "ask whether memory ran out", func() (bool, error) {
+		return m.outOfMemory(ctx, r, task, end), nil
+	})
+	if err := guard.Call(ctx, "drain", func() error { return m.drainLog(ctx, r) }); err != nil {
 		log.G(ctx).WithError(err).WithField("container", id).Warn("output is still open after the container's exit; the log may lack its end")
 	}
-	cancel()
-
 	saved := m.recordExit(ctx, r, end, oom)
 	r.life.end()
 	select {
@@ -155,8 +161,14 @@ func (m *Manager) exited(ctx context.Context, id string, task runtime.Task, end 
 	case <-ctx.Done():
 		return
 	}
-	m.reap(ctx, r, task)
+	_ = guard.Call(ctx, "reap", func() error { m.reap(ctx, r, task); return nil })
 	r.life.reap()
+}
+
+func (m *Manager) drainLog(ctx context.Context, r *Record) error {
+	ctx, cancel := context.WithTimeout(ctx, drainLimit)
+	defer cancel()
+	return r.life.streams.Drain(ctx)
 }
 
 func (m *Manager) recordExit(ctx context.Context, r *Record, end exit, oom bool) (saved <-chan struct{}) {

@@ -213,8 +213,15 @@ type fakeTask struct {
 	mu     sync.Mutex
 	state  containerd.ProcessStatus
 	status containerd.Status
-	lost   error         // the shim's connection is gone: Wait and Status fail
+	lost   error         // the shim's connection is gone: Wait and Status fail, or Status panics
 	stuck  chan struct{} // while it is open, signals do not arrive; nil for never
+}
+
+// say makes a task answer with an error, or panic, until it is nil.
+func (t *fakeTask) say(err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.lost = err
 }
 
 // stick keeps signals from a task until let is called.
@@ -263,6 +270,9 @@ func (t *fakeTask) end(code uint32) {
 func (t *fakeTask) Status(context.Context) (containerd.Status, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if errors.Is(t.lost, fault.Panic) {
+		panic("status of " + t.id)
+	}
 	if t.lost != nil {
 		return containerd.Status{}, t.lost
 	}

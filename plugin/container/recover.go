@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 	"github.com/containerd-lite/containerd-lite/plugin/stdio"
 )
@@ -49,16 +50,16 @@ func (m *Manager) Recover(ctx context.Context) error {
 	group.SetLimit(recoverParallel)
 	for _, saved := range records {
 		known[saved.ID] = true
-		group.Go(func() error {
+		group.Go(guard.Func(ctx, "recover container "+saved.ID, func() error {
 			ctx, cancel := context.WithTimeout(ctx, recoverLimit)
 			defer cancel()
 			if err := m.recover(ctx, saved); err != nil {
 				log.G(ctx).WithError(err).WithField("container", saved.ID).Error("container is not recovered")
 			}
 			return nil
-		})
+		}))
 	}
-	_ = group.Wait()
+	_ = group.Wait() // a panic, which is logged
 	// What is mounted goes before the snapshots under it do.
 	if err := errors.Join(m.removeStray(ctx, known), m.Containerd.RenewLease(ctx)); err != nil {
 		log.G(ctx).WithError(err).Error("what a crash left of containers stays until the next start")
@@ -85,20 +86,28 @@ func (m *Manager) recover(ctx context.Context, saved runtime.Record) error {
 		r.life.reap()
 		return m.Containerd.DeleteTask(ctx, r.ID)
 	}
-	task, status, err := findTask(ctx, m.Containerd, r.ID)
-	if err != nil {
-		if r.running() {
-			m.findLater(r)
-		}
-		return err
+	err := m.find(ctx, r)
+	if now, gone := m.containers.Get(r.ID); err != nil && gone == nil && now.running() {
+		m.findLater(now)
 	}
-	return m.reconcile(ctx, r, task, status)
+	return err
+}
+
+// find looks for the task of a container and brings the container in line with it.
+func (m *Manager) find(ctx context.Context, r *Record) error {
+	return guard.Call(ctx, "find task", func() error {
+		task, status, err := findTask(ctx, m.Containerd, r.ID)
+		if err != nil {
+			return err
+		}
+		return m.reconcile(ctx, r, task, status)
+	})
 }
 
 // findLater asks the shim of a container that should run until it answers: nobody
 // would see the exit otherwise.
 func (m *Manager) findLater(r *Record) {
-	m.wait.Go(func() {
+	guard.Go(m.life, &m.wait, "look for the task of "+r.String(), func() {
 		retry := time.NewTicker(max(m.patience, time.Millisecond))
 		defer retry.Stop()
 		for {
@@ -120,11 +129,7 @@ func (m *Manager) findAgain(r *Record) error {
 	}
 	ctx, cancel := context.WithTimeout(m.life, recoverLimit)
 	defer cancel()
-	task, status, err := findTask(ctx, m.Containerd, r.ID)
-	if err == nil {
-		err = m.reconcile(ctx, r, task, status)
-	}
-	return err
+	return m.find(ctx, r)
 }
 
 // openStreams opens the streams of a recovered container: those of one that was

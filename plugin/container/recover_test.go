@@ -23,19 +23,14 @@ func stuckShim(t *testing.T, f *machine) (m *Manager, r *Record, answer func()) 
 	id := mustStart(t, m, "app")
 	m.Close()
 	task := f.task(id)
-	say := func(err error) {
-		task.mu.Lock()
-		defer task.mu.Unlock()
-		task.lost = err
-	}
-	say(errdefs.ErrUnavailable)
+	task.say(errdefs.ErrUnavailable)
 	f.events = nil
 	m = newManager(t, f, dir)
 	m.patience = time.Millisecond
 	if err := m.Recover(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return m, record(t, m, id), func() { say(nil) }
+	return m, record(t, m, id), func() { task.say(nil) }
 }
 
 // A shim that does not answer when the daemon starts is asked again: the exit is seen,

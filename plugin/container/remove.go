@@ -7,6 +7,8 @@ import (
 	"fmt"
 
 	"github.com/containerd/errdefs"
+
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
 // Remove removes a container with everything it has but its log, killing it
@@ -23,7 +25,7 @@ func (m *Manager) Remove(ctx context.Context, id string) error {
 	result := m.removes.DoChan(r.ID, func() (any, error) {
 		detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeLimit)
 		defer cancel()
-		return nil, m.remove(detached, r)
+		return nil, guard.Call(detached, "remove", func() error { return m.remove(detached, r) })
 	})
 	select {
 	case done := <-result:

@@ -11,6 +11,7 @@ import (
 	"github.com/containerd/log"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 )
 
@@ -40,7 +41,7 @@ func (m *Manager) Start(ctx context.Context, id string) error {
 	// one that the caller finds done.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), startLimit)
 	defer cancel()
-	if err := m.start(ctx, r); err != nil {
+	if err := guard.Call(ctx, "start", func() error { return m.start(ctx, r) }); err != nil {
 		m.startFailed(ctx, r, err)
 		return fmt.Errorf("%s: %w", r, err)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/moby/sys/signal"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 )
 
@@ -63,7 +64,7 @@ func (m *Manager) mustNotRun(id string) error {
 
 // killAfter kills the container when it has not ended after grace.
 func (m *Manager) killAfter(r *Record, task runtime.Task, grace time.Duration) {
-	m.wait.Go(func() {
+	guard.Go(m.life, &m.wait, "kill "+r.String(), func() {
 		timer := time.NewTimer(grace)
 		defer timer.Stop()
 		select {
@@ -92,7 +93,9 @@ func sendSignal(ctx context.Context, r *Record, task runtime.Task, name string) 
 	if err != nil {
 		sig = syscall.SIGTERM // an image may ask for a signal that does not exist
 	}
-	if err := runtime.Kill(ctx, task, sig); err != nil && !errdefs.IsNotFound(err) {
+	// A signal that ends in a panic is not delivered, and can be sent again.
+	err = guard.Call(ctx, "kill", func() error { return runtime.Kill(ctx, task, sig) })
+	if err != nil && !errdefs.IsNotFound(err) {
 		log.G(ctx).WithError(err).WithField("container", r.ID).WithField("signal", name).Warn("signal is not delivered")
 		return err
 	}
@@ -101,22 +104,22 @@ func sendSignal(ctx context.Context, r *Record, task runtime.Task, name string) 
 
 // StopAll kills the containers of a pod, all at once, and waits for the last.
 func (m *Manager) StopAll(ctx context.Context, podID string) error {
-	return each(m.OfPod(podID), func(r *Record) error { return m.Stop(ctx, r.ID, 0) })
+	return each(ctx, m.OfPod(podID), func(r *Record) error { return m.Stop(ctx, r.ID, 0) })
 }
 
 // RemoveAll removes the containers of a pod.
 func (m *Manager) RemoveAll(ctx context.Context, podID string) error {
-	return each(m.OfPod(podID), func(r *Record) error { return m.Remove(ctx, r.ID) })
+	return each(ctx, m.OfPod(podID), func(r *Record) error { return m.Remove(ctx, r.ID) })
 }
 
 // each calls do for each container, side by side, and joins the errors: one that
 // fails does not keep the others.
-func each(members []*Record, do func(*Record) error) error {
+func each(ctx context.Context, members []*Record, do func(*Record) error) error {
 	errs := make([]error, len(members))
 	var group errgroup.Group
 	for i, r := range members {
-		group.Go(func() error { errs[i] = do(r); return nil })
+		group.Go(guard.Func(ctx, r.String(), func() error { errs[i] = do(r); return nil }))
 	}
-	_ = group.Wait()
-	return errors.Join(errs...)
+	panicked := group.Wait()
+	return errors.Join(append(errs, panicked)...)
 }

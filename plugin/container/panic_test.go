@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package container
+
+import (
+	"context"
+	"errors"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/google/go-cmp/cmp"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/internal/fault"
+	"github.com/containerd-lite/containerd-lite/internal/guard"
+	"github.com/containerd-lite/containerd-lite/plugin/stdio"
+)
+
+// Each step of Create panics in turn: that is an error as any.
+func TestPanicInCreate(t *testing.T) {
+	for _, step := range []string{"check spec", "unpack", "snapshot", "make spec", "create container"} {
+		t.Run(step, func(t *testing.T) {
+			f := newMachine()
+			m := newManager(t, f, t.TempDir())
+			f.Fail(step, fault.Panic)
+			if _, err := m.Create(t.Context(), "pod1", containerConfig("app")); !errdefs.IsInternal(err) {
+				t.Fatalf("Create = %v, want Internal", err)
+			}
+			checkLeft(t, f, m)
+			f.Fail(step, nil)
+			mustCreate(t, m, "app")
+		})
+	}
+}
+
+// The undo of a failed create panics: the rest is undone, and the name is free.
+func TestPanicInAnUndoOfCreate(t *testing.T) {
+	f := newMachine()
+	m := newManager(t, f, t.TempDir())
+	f.Fail("make spec", errBroken)
+	f.Fail("remove snapshot", fault.Panic)
+	if _, err := m.Create(t.Context(), "pod1", containerConfig("app")); !errors.Is(err, errBroken) {
+		t.Fatalf("Create = %v", err)
+	}
+	if diff := cmp.Diff([]string{"snapshot"}, f.Left()); diff != "" {
+		t.Errorf("left (-want +got):\n%s", diff)
+	}
+	f.Fail("make spec", nil)
+	mustCreate(t, m, "app")
+}
+
+func TestPanicInStart(t *testing.T) {
+	for _, step := range []string{"new task", "start task"} {
+		t.Run(step, func(t *testing.T) {
+			f := newMachine()
+			m := newManager(t, f, t.TempDir())
+			id := mustCreate(t, m, "app")
+			f.Fail(step, fault.Panic)
+			if err := m.Start(t.Context(), id); !errdefs.IsInternal(err) {
+				t.Fatalf("Start = %v, want Internal", err)
+			}
+			if step == "new task" {
+				f.Lose("task") // the fake has none yet
+			}
+			if r := record(t, m, id); r.Exit.Reason != ReasonStartError {
+				t.Errorf("reason %q, want %s", r.Exit.Reason, ReasonStartError)
+			}
+			if err := m.Remove(t.Context(), id); err != nil {
+				t.Fatal(err)
+			}
+			checkLeft(t, f, m)
+		})
+	}
+}
+
+// The removals that wait for one that panics get its error; the next ends it.
+func TestPanicInRemove(t *testing.T) {
+	f := newMachine()
+	m := newManager(t, f, t.TempDir())
+	id := mustStart(t, m, "app")
+	f.Fail("delete container", fault.Panic)
+	if err := m.Remove(t.Context(), id); !errdefs.IsInternal(err) {
+		t.Errorf("Remove = %v, want Internal", err)
+	}
+	if err := m.RemoveAll(t.Context(), "pod1"); !errdefs.IsInternal(err) {
+		t.Errorf("RemoveAll = %v, want Internal", err)
+	}
+	f.Fail("delete container", nil)
+	if err := m.RemoveAll(t.Context(), "pod1"); err != nil {
+		t.Fatal(err)
+	}
+	checkLeft(t, f, m)
+}
+
+// A panic for one container of a pod is an error beside those of the others.
+func TestPanicForOneOfSeveral(t *testing.T) {
+	members := []*Record{{ID: "a"}, {ID: "b"}, {ID: "c"}}
+	err := each(t.Context(), members, func(r *Record) error {
+		switch r.ID {
+		case "a":
+			panic("boom")
+		case "b":
+			return errBroken
+		}
+		return nil
+	})
+	if !errdefs.IsInternal(err) || !errors.Is(err, errBroken) {
+		t.Errorf("each = %v, want both errors", err)
+	}
+}
+
+// Signals whose delivery panics are sent again by the next Stop.
+func TestPanicInStop(t *testing.T) {
+	f := newMachine()
+	m := newManager(t, f, t.TempDir())
+	id := mustStart(t, m, "app")
+	f.Forget()
+	f.Fail("kill 15", fault.Panic)
+	f.Fail("kill 9", fault.Panic)
+	ctx, cancel := context.WithCancel(t.Context())
+	stopped := make(chan error)
+	go func() { stopped <- m.Stop(ctx, id, time.Millisecond) }()
+	f.Await(t, "kill 9")
+	cancel()
+	if err := <-stopped; !errors.Is(err, context.Canceled) {
+		t.Errorf("Stop = %v", err)
+	}
+	f.Fail("kill 15", nil)
+	f.Fail("kill 9", nil)
+	f.Forget()
+	if err := m.Stop(t.Context(), id, time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+	<-record(t, m, id).life.reaped
+	if diff := cmp.Diff("kill 15\nkill 9\nsave exited\ndelete task", f.Trace()); diff != "" {
+		t.Errorf("steps of the next stop (-want +got):\n%s", diff)
+	}
+}
+
+// drained are streams that panic where an exit is recorded.
+type drained struct{ stdio.Streams }
+
+func (drained) Drain(context.Context) error { panic("drain") }
+
+// badEvents panics whatever is published.
+type badEvents struct{}
+
+func (badEvents) PublishContainer(runtimeapi.ContainerEventType, *Record) { panic("event") }
+
+// What panics after the end of a container keeps neither its exit from the record nor the container from its removal.
+func TestPanicOnTheWayOfAnExit(t *testing.T) {
+	for name, arrange := range map[string]func(f *machine, m *Manager, r *Record){
+		"the cgroup is asked": func(_ *machine, m *Manager, _ *Record) {
+			m.OOMKilled = func(string) (bool, bool) { panic("cgroup") }
+		},
+		"the log is drained":   func(_ *machine, _ *Manager, r *Record) { r.life.streams = drained{r.life.streams} },
+		"the exit is saved":    func(f *machine, _ *Manager, _ *Record) { f.Fail("save exited", fault.Panic) },
+		"the task is deleted":  func(f *machine, _ *Manager, _ *Record) { f.Fail("delete task", fault.Panic) },
+		"events are published": func(_ *machine, m *Manager, _ *Record) { m.Events = badEvents{} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newMachine()
+			m := newManager(t, f, t.TempDir())
+			id := mustStart(t, m, "app")
+			r := record(t, m, id)
+			arrange(f, m, r)
+			f.task(id).end(7)
+			<-r.life.ended
+			if diff := cmp.Diff(Exit{Code: 7, Reason: ReasonError}, record(t, m, id).Exit); diff != "" {
+				t.Errorf("exit (-want +got):\n%s", diff)
+			}
+			f.Fail("save exited", nil)
+			<-r.life.reaped
+			if err := m.Remove(t.Context(), id); err != nil {
+				t.Fatal(err)
+			}
+			checkLeft(t, f, m)
+		})
+	}
+}
+
+// awaitPanic waits for another panic than those before.
+func awaitPanic(t *testing.T, before int64) {
+	t.Helper()
+	for guard.Count() == before {
+		if t.Context().Err() != nil {
+			t.Fatal("nothing has panicked")
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// A wait for an exit that panics is not the last: the task is looked for until it can be told how it ended.
+func TestPanicInTheWaitForAnExit(t *testing.T) {
+	f := newMachine()
+	m := newManager(t, f, t.TempDir())
+	m.patience = time.Millisecond
+	id := mustStart(t, m, "app")
+	r, task, before := record(t, m, id), f.task(id), guard.Count()
+	task.say(fault.Panic)
+	task.end(7) // those who wait are told of an error, and ask for the state
+	awaitPanic(t, before)
+	task.say(nil)
+	<-r.life.reaped
+	if diff := cmp.Diff(Exit{Code: 7, Reason: ReasonError}, record(t, m, id).Exit); diff != "" {
+		t.Errorf("exit (-want +got):\n%s", diff)
+	}
+}
+
+// A container whose recovery panics is asked for again, as one whose shim does not answer.
+func TestPanicInRecovery(t *testing.T) {
+	f, dir := newMachine(), t.TempDir()
+	m := newManager(t, f, dir)
+	bad, good := mustStart(t, m, "bad"), mustStart(t, m, "good")
+	m.Close()
+	task := f.task(bad)
+	task.say(fault.Panic)
+	m = newManager(t, f, dir)
+	m.patience = time.Millisecond
+	if err := m.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if record(t, m, good).task() == nil {
+		t.Error("the other container is not recovered")
+	}
+	r := record(t, m, bad)
+	task.end(7)
+	task.say(nil)
+	<-r.life.reaped
+	if got := record(t, m, bad).Exit.Code; got != 7 {
+		t.Errorf("exit code %d", got)
+	}
+}
+
+// An exec whose start panics is an error, and is ended, as it may run.
+func TestPanicInExec(t *testing.T) {
+	f := newMachine()
+	m := newManager(t, f, t.TempDir())
+	id := mustStart(t, m, "app")
+	for _, step := range []string{"exec", "wait exec", "start exec"} {
+		f.Fail(step, fault.Panic)
+		if _, err := m.ExecSync(t.Context(), id, []string{"true"}, 0); !errdefs.IsInternal(err) {
+			t.Errorf("%s: ExecSync = %v, want Internal", step, err)
+		}
+		f.Fail(step, nil)
+		f.Lose("exec")
+	}
+	f.Fail("start exec", errBroken)
+	if _, err := m.ExecSync(t.Context(), id, []string{"true"}, 0); !errors.Is(err, errBroken) {
+		t.Errorf("the next ExecSync = %v", err)
+	}
+	if f.Has("exec") {
+		t.Errorf("an exec is left:\n%s", f.Trace())
+	}
+}
+
+// badClient is the client of an exec whose streams panic.
+type badClient struct{}
+
+func (badClient) Read([]byte) (int, error)  { panic("read") }
+func (badClient) Write([]byte) (int, error) { panic("write") }
+
+// containerd reads and writes the streams of an exec in its own goroutines.
+func TestPanicInTheStreamsOfAnExec(t *testing.T) {
+	if _, err := newFlow().through(badClient{}).Write([]byte("a")); !errdefs.IsInternal(err) {
+		t.Errorf("Write = %v, want Internal", err)
+	}
+	ended := make(chan struct{})
+	in := &closingReader{Reader: badClient{}}
+	in.afterEOF(func() { close(ended); panic("close stdin") })
+	if _, err := io.ReadAll(in); !errdefs.IsInternal(err) {
+		t.Errorf("Read = %v, want Internal", err)
+	}
+	<-ended
+}
+
+// waiting are streams to which a client is attached until it goes.
+type waiting struct{ stdio.Streams }
+
+func (waiting) Attach(ctx context.Context, _ stdio.AttachOptions) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// Resize of a fake task panics, as it has none: the client stays attached.
+func TestPanicInResize(t *testing.T) {
+	f := newMachine()
+	m := newManager(t, f, t.TempDir())
+	id := mustStart(t, m, "app")
+	r := record(t, m, id)
+	r.life.streams = waiting{r.life.streams}
+	sizes, attached, before := make(chan Size), make(chan error), guard.Count()
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { attached <- m.Attach(ctx, id, AttachOptions{Stdout: io.Discard, Resize: sizes}) }()
+	sizes <- Size{80, 25}
+	awaitPanic(t, before)
+	cancel()
+	if err := <-attached; !errors.Is(err, context.Canceled) {
+		t.Errorf("Attach = %v, want the end of its client", err)
+	}
+}
