@@ -40,6 +40,13 @@ func NewWorld() *World {
 func (w *World) Call(line string) error {
 	w.Lock()
 	w.trace = append(w.trace, line)
+	w.Unlock()
+	return w.Ask(line)
+}
+
+// Ask is a step that is not taken down.
+func (w *World) Ask(line string) error {
+	w.Lock()
 	err, gate := w.fail[line], w.gates[line]
 	w.Unlock()
 	if gate != nil {

@@ -188,6 +188,9 @@ func (f fakeTasks) Start(context.Context, *Record) (uint32, error) {
 
 // Wait goes on when ctx has ended, as that of Runner.
 func (f fakeTasks) Wait(context.Context, string) (<-chan runtime.ExitStatus, error) {
+	if err := f.Ask("wait"); err != nil {
+		return nil, err
+	}
 	if !f.Has("task") {
 		return nil, errdefs.ErrNotFound
 	}

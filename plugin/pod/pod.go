@@ -29,6 +29,7 @@ import (
 	"golang.org/x/sync/singleflight"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/plugin/config"
 	"github.com/containerd-lite/containerd-lite/plugin/network"
 	"github.com/containerd-lite/containerd-lite/plugin/retry"
@@ -246,7 +247,9 @@ func New(ctx context.Context, deps Deps) *Manager {
 	m := &Manager{Deps: deps, runs: retry.New(runTimeout), watches: watches{byID: map[string]*watch{}}}
 	m.pods = store.New("pod sandbox", m, m.announce)
 	m.life, m.close = context.WithCancel(ctx)
-	m.saver.Go(func() { m.pods.SaveLate(m.life) })
+	guard.Go(m.life, &m.saver, "save pods late", func() {
+		_ = guard.Keep(m.life, "save pods late", func() error { m.pods.SaveLate(m.life); return nil })
+	})
 	return m
 }
 

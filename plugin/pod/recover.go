@@ -11,6 +11,7 @@ import (
 	"github.com/containerd/log"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 )
 
@@ -41,14 +42,15 @@ func (m *Manager) Recover(ctx context.Context) error {
 	var group errgroup.Group
 	group.SetLimit(recoverParallel)
 	for _, saved := range records {
-		group.Go(func() error {
+		group.Go(guard.Func(ctx, "recover pod "+saved.ID, func() error {
 			if err := m.recover(ctx, saved); err != nil {
 				log.G(ctx).WithError(err).WithField("pod", saved.ID).Error("pod is not recovered")
 			}
 			return nil
-		})
+		}))
 	}
-	return group.Wait()
+	_ = group.Wait() // a panic, which is logged
+	return nil
 }
 
 func (m *Manager) recover(ctx context.Context, saved runtime.Record) error {

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/plugin/config"
 	"github.com/containerd-lite/containerd-lite/plugin/network"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
@@ -31,7 +32,7 @@ func (m *Manager) Run(ctx context.Context, c *runtimeapi.PodSandboxConfig, handl
 		return "", fmt.Errorf("pod sandbox config: %w", err)
 	}
 	return m.runs.Do(ctx, handler+"\x00"+string(request), func(ctx context.Context) (string, error) {
-		id, err := m.run(ctx, c, handler)
+		id, err := guard.Value(ctx, "run", func() (string, error) { return m.run(ctx, c, handler) })
 		if err != nil {
 			return "", fmt.Errorf("%s: %w", podName(c), err)
 		}
@@ -53,15 +54,18 @@ func (m *Manager) run(ctx context.Context, c *runtimeapi.PodSandboxConfig, reque
 	if err := m.pods.Reserve(r.ID, r.Name); err != nil {
 		return "", err
 	}
-	if r.SELinux, err = m.Labels.Labels(c.GetLinux().GetSecurityContext().GetSelinuxOptions(), ""); err != nil {
+	r.SELinux, err = guard.Value(ctx, "labels", func() (spec.Labels, error) {
+		return m.Labels.Labels(c.GetLinux().GetSecurityContext().GetSelinuxOptions(), "")
+	})
+	if err != nil {
 		m.pods.Forget(r.ID)
 		return "", err
 	}
-	if err := m.create(ctx, r, handler.Type); err != nil {
+	if err := guard.Call(ctx, "save", func() error { return m.create(ctx, r, handler.Type) }); err != nil {
 		m.forget(r)
 		return "", err
 	}
-	made, err := m.occupy(ctx, r)
+	made, err := guard.Value(ctx, "make", func() (result, error) { return m.occupy(ctx, r) })
 	if err == nil {
 		err = m.show(ctx, r, made)
 	}
@@ -135,8 +139,8 @@ func (m *Manager) occupy(ctx context.Context, r *Record) (made result, err error
 		return made, err
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() (err error) { made.network, err = m.attach(ctx, r); return err })
-	group.Go(func() (err error) { made.pid, err = m.startTask(ctx, r); return err })
+	group.Go(guard.Func(ctx, "attach", func() (err error) { made.network, err = m.attach(ctx, r); return err }))
+	group.Go(guard.Func(ctx, "start", func() (err error) { made.pid, err = m.startTask(ctx, r); return err }))
 	err = group.Wait()
 	return made, err
 }
@@ -205,7 +209,8 @@ func (m *Manager) abandon(ctx context.Context, r *Record) {
 	defer cancel()
 	left, err := m.tearDown(ctx, r, nil)
 	if err == nil {
-		if err = m.Records.DeleteSandbox(ctx, r.ID); err == nil {
+		err = guard.Call(ctx, "delete record", func() error { return m.Records.DeleteSandbox(ctx, r.ID) })
+		if err == nil {
 			m.forget(r)
 			return
 		}

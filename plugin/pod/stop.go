@@ -7,6 +7,8 @@ import (
 	"fmt"
 
 	"github.com/containerd/errdefs"
+
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
 // Stop ends a pod: it takes no more containers, those it has are stopped, and its network,
@@ -54,7 +56,7 @@ func (m *Manager) join(ctx context.Context, verb, id string, work func(context.C
 	result := m.ends.DoChan(verb+id, func() (any, error) {
 		detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 		defer cancel()
-		return nil, work(detached)
+		return nil, guard.Call(detached, verb, func() error { return work(detached) })
 	})
 	select {
 	case done := <-result:
@@ -80,8 +82,7 @@ func (m *Manager) stopSteps(ctx context.Context, id string, members Members) err
 	if r.State == Stopped {
 		return nil
 	}
-	membersStopped := make(chan error, 1)
-	go func() { membersStopped <- members.StopAll(ctx, id) }()
+	membersStopped := guard.Start(ctx, "stop containers", func() error { return members.StopAll(ctx, id) })
 	if _, err := m.tearDown(ctx, r, membersStopped); err != nil {
 		return err
 	}

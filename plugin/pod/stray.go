@@ -11,6 +11,7 @@ import (
 	"github.com/containerd/log"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/plugin/network"
 )
 
@@ -24,17 +25,17 @@ func (m *Manager) ReleaseStrays(ctx context.Context, strays []*Record) {
 	var group errgroup.Group
 	group.SetLimit(recoverParallel)
 	for _, r := range strays {
-		group.Go(func() error {
+		group.Go(guard.Func(ctx, "release pod "+r.ID, func() error {
 			if r.State == Creating {
+				defer m.undoing.done(r.Name)
 				m.abandon(ctx, r)
-				m.undoing.done(r.Name)
 				return nil
 			}
 			m.releaseStray(ctx, r)
 			return nil
-		})
+		}))
 	}
-	_ = group.Wait()
+	_ = group.Wait() // a panic, which is logged
 }
 
 // Strays are the pods that should have nothing, and may have files or a network: those whose Run a

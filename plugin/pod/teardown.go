@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/containerd/log"
+
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
 const (
@@ -61,24 +63,28 @@ func (t *teardown) run(ctx context.Context, members <-chan error) {
 	if ended {
 		t.step("containers", err)
 	} else {
-		t.m.killStuckShim(ctx, t.r)
+		_ = guard.Call(ctx, "kill stuck shim", func() error { t.m.killStuckShim(ctx, t.r); return nil })
 	}
-	network := make(chan error, 1)
-	go func() { network <- t.m.detach(ctx, t.r) }()
+	network := guard.Start(ctx, "detach", func() error { return t.m.detach(ctx, t.r) })
 	if ended {
-		t.step("task", t.m.stopTask(ctx, t.r))
+		t.do(ctx, "task", func() error { return t.m.stopTask(ctx, t.r) })
 	}
 	if t.step("network", <-network) {
-		t.step("namespaces", t.m.Namespaces.Unpin(ctx, t.r.ID, t.r.Namespaces))
+		t.do(ctx, "namespaces", func() error { return t.m.Namespaces.Unpin(ctx, t.r.ID, t.r.Namespaces) })
 	}
 	if !ended {
 		_, err := await(ctx, members)
 		t.step("containers", err)
-		t.step("task", t.m.stopTask(ctx, t.r))
+		t.do(ctx, "task", func() error { return t.m.stopTask(ctx, t.r) })
 	}
 	if len(t.left) == 0 {
-		t.step("files", t.m.Files.Remove(t.r.ID))
+		t.do(ctx, "files", func() error { return t.m.Files.Remove(t.r.ID) })
 	}
+}
+
+// do does a step, and reports whether it succeeded. A step that panics is one that fails.
+func (t *teardown) do(ctx context.Context, name string, fn func() error) bool {
+	return t.step(name, guard.Call(ctx, name, fn))
 }
 
 // step notes the result of a step, and reports whether it succeeded.

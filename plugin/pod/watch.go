@@ -11,6 +11,8 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
+
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
 const (
@@ -96,10 +98,10 @@ func (m *Manager) watch(r *Record) *watch {
 	ctx, cancel := context.WithCancel(m.life)
 	w := &watch{cancel: cancel, done: make(chan struct{}), shown: make(chan struct{}), there: make(chan struct{})}
 	m.watches.add(r.ID, w)
-	m.wait.Go(func() {
+	guard.Go(ctx, &m.wait, "watch", func() {
 		defer cancel()
 		defer close(w.done)
-		m.follow(ctx, w, r)
+		_ = guard.Keep(ctx, "watch "+r.String(), func() error { m.follow(ctx, w, r); return nil })
 	})
 	return w
 }
@@ -173,11 +175,11 @@ func (m *Manager) awaitEnd(ctx context.Context, w *watch, id string) {
 		exited, err := m.Tasks.Wait(ctx, id)
 		if err == nil {
 			w.present()
+			defer w.absent()
 			select {
 			case <-exited:
 			case <-ctx.Done():
 			}
-			w.absent()
 			return
 		}
 		if errdefs.IsNotFound(err) {
