@@ -113,7 +113,7 @@ func (n *Network) Attach(ctx context.Context, pod Pod) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	return n.add(ctx, networks, rt)
+	return guard.Value(ctx, "CNI ADD", func() (Result, error) { return n.add(ctx, networks, rt) })
 }
 
 // ready returns the networks of the handler if pods can be attached to them.

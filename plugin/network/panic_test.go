@@ -5,33 +5,89 @@ package network
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/containerd/errdefs"
 	"github.com/containernetworking/cni/libcni"
 )
 
-// panickingExec stands for an answer that libcni panics on.
-type panickingExec struct{ *pluginExec }
-
-func (panickingExec) ExecPlugin(context.Context, string, []byte, []string) ([]byte, error) {
-	panic("unexpected answer")
+// badExec runs plugins, and panics while it is told to.
+type badExec struct {
+	*pluginExec
+	panics atomic.Bool
 }
 
-func TestPanicEndsTheCallOnly(t *testing.T) {
+func (b *badExec) ExecPlugin(ctx context.Context, path string, stdin []byte, environ []string) ([]byte, error) {
+	if b.panics.Load() {
+		panic(path)
+	}
+	return b.pluginExec.ExecPlugin(ctx, path, stdin, environ)
+}
+
+// openBad is open with a libcni that panics until heal is called.
+func (s *site) openBad() (n *Network, heal func()) {
+	bad := &badExec{pluginExec: new(pluginExec)}
+	bad.panics.Store(true)
+	n = s.open()
+	n.cni = libcni.NewCNIConfigWithCacheDir(s.opts.BinDirs, s.cache, bad)
+	return n, func() { bad.panics.Store(false) }
+}
+
+// A panic over what a plugin does ends the call, with the network in its error.
+func TestPanicInAttachAndDetach(t *testing.T) {
+	for _, serially := range []bool{true, false} {
+		s := newSite(t, "bridge")
+		s.opts.SetupSerially = serially
+		s.write("10-main.conflist", "main", "1.0.0", adding("bridge"))
+		n, heal := s.openBad()
+		pod := Pod{ID: "p", NetNS: "/proc/self/ns/net"}
+		if _, err := n.Attach(t.Context(), pod); !errdefs.IsInternal(err) || !strings.Contains(err.Error(), "main") {
+			t.Errorf("Attach = %v, want Internal, of network main", err)
+		}
+		if err := n.Detach(t.Context(), pod); !errdefs.IsInternal(err) {
+			t.Errorf("Detach = %v, want Internal", err)
+		}
+		heal()
+		if _, err := n.Attach(t.Context(), pod); err != nil {
+			t.Errorf("the next Attach: %v", err)
+		}
+		if err := n.Detach(t.Context(), pod); err != nil {
+			t.Errorf("the next Detach: %v", err)
+		}
+	}
+}
+
+// A panic in the result of a plugin, whatever it has found there, is one of the pod's Attach.
+func TestPanicInAResult(t *testing.T) {
+	s := newSite(t, "bridge")
+	bad := adding("bridge")
+	bad.Result = []byte(`{"cniVersion": "1.0.0", "interfaces": [null], "ips": [{"address": "10.1.0.2/24", "interface": 0}]}`)
+	s.write("10-main.conflist", "main", "1.0.0", bad)
+	if _, err := s.open().Attach(t.Context(), Pod{ID: "p", NetNS: "/proc/self/ns/net"}); err == nil {
+		t.Error("a result with an interface that is null is taken")
+	}
+}
+
+// The status of the plugins is told after a panic, and asked for again.
+func TestPanicInTheStatus(t *testing.T) {
 	s := newSite(t, "bridge")
 	s.write("10-main.conflist", "main", "1.1.0", adding("bridge"))
-	n := s.open()
-	n.cni = libcni.NewCNIConfigWithCacheDir(n.opts.BinDirs, s.cache, panickingExec{n.exec})
+	n, heal := s.openBad()
 	run(t, n)
-	_, attachErr := n.Attach(t.Context(), webPod)
-	for name, err := range map[string]error{
-		"Attach": attachErr,
-		"Detach": n.Detach(t.Context(), webPod),
-		"Status": n.Status(""),
-	} {
-		if !errdefs.IsInternal(err) || !strings.Contains(err.Error(), `"main"`) {
-			t.Errorf("%s: %v, want an internal error that names the network", name, err)
-		}
+	if err := n.Status(""); !errdefs.IsInternal(err) {
+		t.Errorf("Status = %v, want Internal", err)
+	}
+	heal()
+	eventually(t, "the answer of the plugin", func() bool { return n.Status("") == nil })
+}
+
+// A panic on a thread that is thrown away is the error of who waits for it.
+func TestPanicOnAThread(t *testing.T) {
+	if err := onThrowawayThread(func() error { panic("boom") }); !errdefs.IsInternal(err) {
+		t.Errorf("%v, want Internal", err)
+	}
+	if err := onThrowawayThread(func() error { return nil }); err != nil {
+		t.Errorf("the next: %v", err)
 	}
 }

@@ -3,6 +3,7 @@
 package network
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,24 +12,23 @@ import (
 
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
+
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
 // onThrowawayThread runs fn on an OS thread that ends with it, so that fn may
 // change the thread's namespaces and need not change them back.
 func onThrowawayThread(fn func() error) error {
-	done := make(chan error, 1)
-	go func() {
+	return <-guard.Start(context.Background(), "work in a namespace", func() error {
 		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 		if unix.Gettid() == unix.Getpid() {
 			// The main thread cannot end, and /proc/self shows its namespaces.
 			// Occupied by this goroutine it cannot be picked a second time.
-			done <- onThrowawayThread(fn)
-			runtime.UnlockOSThread()
-			return
+			defer runtime.UnlockOSThread()
+			return onThrowawayThread(fn)
 		}
-		done <- fn()
-	}()
-	return <-done
+		return fn()
+	})
 }
 
 // InNetNS runs fn on a thread in the network namespace pinned at path. Sockets

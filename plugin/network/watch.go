@@ -14,6 +14,8 @@ import (
 	"github.com/containerd/log"
 	"github.com/fsnotify/fsnotify"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
 const (
@@ -30,20 +32,24 @@ const (
 func (n *Network) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		n.watch(ctx)
-		return nil
+		return guard.Keep(ctx, "watch CNI config", func() error { n.watch(ctx); return nil })
 	})
 	g.Go(func() error {
-		for {
-			select {
-			case <-ctx.Done():
-				return nil
-			case h := <-n.outdated:
-				h.ask(ctx, n.cni)
-			}
-		}
+		return guard.Keep(ctx, "ask CNI plugins", func() error { n.askAll(ctx); return nil })
 	})
 	return g.Wait()
+}
+
+// askAll asks the plugins of each configuration that is handed in.
+func (n *Network) askAll(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case h := <-n.outdated:
+			h.ask(ctx, n.cni)
+		}
+	}
 }
 
 // watcher announces changes of directories, as far as it can.

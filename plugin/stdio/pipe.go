@@ -3,6 +3,7 @@
 package stdio
 
 import (
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -10,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/internal/output"
 )
 
@@ -59,13 +61,20 @@ func (o *outputPipe) start() {
 		if o.keeper != nil {
 			o.keeper.Close()
 		}
-		go o.read()
+		guard.Go(context.Background(), nil, "read", o.read)
 	})
 }
 
+// read reads the output to its end, also after a panic on its way to the log: the container must not
+// wait for a reader.
 func (o *outputPipe) read() {
 	defer close(o.done)
 	defer o.end()
+	_ = guard.Keep(context.Background(), "read "+o.path, func() error { o.copy(); return nil })
+}
+
+// copy returns at the end of the output, or when the pipe is closed.
+func (o *outputPipe) copy() {
 	buf := make([]byte, readSize)
 	for {
 		n, err := o.reader.Read(buf)
@@ -73,7 +82,7 @@ func (o *outputPipe) read() {
 			_, _ = o.Write(buf[:n]) // takes everything
 		}
 		if err != nil {
-			return // the end, or close
+			return
 		}
 	}
 }

@@ -15,6 +15,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/containerd-lite/containerd-lite/internal/crilog"
+
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
 const (
@@ -113,7 +115,7 @@ func (s *piped) Attach(ctx context.Context, opts AttachOptions) error {
 		}
 		connected = true
 		c := o.Attach() // now: what the client causes must not be missed
-		group.Go(func() error {
+		group.Go(guard.Func(ctx, "attach "+o.name, func() error {
 			defer c.Detach()
 			return c.CopyTo(ctx, func(chunk []byte) error {
 				if _, err := w.Write(chunk); err != nil {
@@ -121,13 +123,13 @@ func (s *piped) Attach(ctx context.Context, opts AttachOptions) error {
 				}
 				return nil
 			})
-		})
+		}))
 	}
 	if s.stdin.file != nil && opts.Stdin != nil {
 		ended := s.outputs[0].done
-		group.Go(func() error { return s.stdin.connect(ctx, opts, ended) })
+		group.Go(guard.Func(ctx, "attach stdin", func() error { return s.stdin.connect(ctx, opts, ended) }))
 		if !connected {
-			group.Go(func() error { return s.untilEnd(ctx) })
+			group.Go(guard.Func(ctx, "attach", func() error { return s.untilEnd(ctx) }))
 		}
 	}
 	return attached(group.Wait())

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/containerd-lite/containerd-lite/internal/crilog"
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/internal/logapi"
 )
 
@@ -87,18 +88,18 @@ func (s *byShim) Attach(ctx context.Context, opts AttachOptions) error {
 	var open sync.WaitGroup
 	for _, f := range followers {
 		open.Add(1)
-		group.Go(func() error {
+		group.Go(guard.Func(ctx, "attach "+f.output, func() error {
 			defer open.Done()
 			return f.run()
-		})
+		}))
 	}
 	if s.stdin.file != nil && opts.Stdin != nil {
 		ended := make(chan struct{})
-		go func() {
+		guard.Go(ctx, nil, "attach", func() {
 			open.Wait()
 			close(ended)
-		}()
-		group.Go(func() error { return s.stdin.connect(ctx, opts, ended) })
+		})
+		group.Go(guard.Func(ctx, "attach stdin", func() error { return s.stdin.connect(ctx, opts, ended) }))
 	}
 	return attached(group.Wait())
 }

@@ -9,6 +9,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
 // stdinPipe is the named pipe that clients write to and the shim reads. The
@@ -44,7 +46,7 @@ func (p *stdinPipe) close() {
 // output is to go on.
 func (p *stdinPipe) connect(ctx context.Context, opts AttachOptions, ended <-chan struct{}) error {
 	select {
-	case err := <-p.feed(opts):
+	case err := <-guard.Start(ctx, "feed stdin", func() error { return p.feed(opts) }):
 		return err
 	case <-ended:
 		return nil
@@ -53,23 +55,18 @@ func (p *stdinPipe) connect(ctx context.Context, opts AttachOptions, ended <-cha
 	}
 }
 
-// feed copies in a goroutine that ends with the client's stream.
-func (p *stdinPipe) feed(opts AttachOptions) <-chan error {
-	result := make(chan error, 1)
-	go func() {
-		_, err := io.Copy(p.file, opts.Stdin)
-		switch {
-		case err != nil && !errors.Is(err, os.ErrClosed):
-			result <- fmt.Errorf("stdin: %w", err)
-		case p.once:
-			p.close()
-			if opts.CloseStdin != nil {
-				opts.CloseStdin()
-			}
-			result <- nil
-		default:
-			result <- errStdinEnded
+// feed copies until the end of the client's stream.
+func (p *stdinPipe) feed(opts AttachOptions) error {
+	_, err := io.Copy(p.file, opts.Stdin)
+	switch {
+	case err != nil && !errors.Is(err, os.ErrClosed):
+		return fmt.Errorf("stdin: %w", err)
+	case p.once:
+		p.close()
+		if opts.CloseStdin != nil {
+			opts.CloseStdin()
 		}
-	}()
-	return result
+		return nil
+	}
+	return errStdinEnded
 }
