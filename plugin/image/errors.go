@@ -19,6 +19,8 @@ import (
 	remoteerrors "github.com/containerd/containerd/v2/core/remotes/errors"
 	"github.com/containerd/errdefs"
 	crierrors "k8s.io/cri-api/pkg/errors"
+
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
 // maxErrorText bounds the text of a pull error in bytes; much of it is the
@@ -91,7 +93,10 @@ func diagnose(err error) diagnosis {
 	_, badCert := errors.AsType[*tls.CertificateVerificationError](err)
 	_, request := errors.AsType[*url.Error](err)
 	_, connection := errors.AsType[*net.OpError](err) // in the middle of an answer
+	_, panicked := errors.AsType[*guard.Panic](err)   // while a request was answered, perhaps
 	switch {
+	case panicked:
+		return diagnosis{class: errdefs.ErrInternal}
 	case errors.Is(err, docker.ErrInvalidAuthorization):
 		return diagnoseStatus(http.StatusUnauthorized)
 	case badCert:

@@ -5,6 +5,8 @@ package image
 import (
 	"context"
 	"sync"
+
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
 // flights runs each piece of work once for all who ask for it at the same time.
@@ -73,10 +75,10 @@ func (f *flights) startLocked(ctx context.Context, key string, work func(context
 	unlink := context.AfterFunc(f.ctx, cancel)
 	fl := &flight{cancel: cancel, done: make(chan struct{})}
 	f.running[key] = fl
-	f.workers.Go(func() {
+	guard.Go(ctx, &f.workers, "pull", func() {
 		defer unlink()
 		defer cancel()
-		fl.result, fl.err = work(ctx)
+		fl.result, fl.err = guard.Value(ctx, "pull", func() (string, error) { return work(ctx) })
 		f.mu.Lock()
 		f.removeLocked(key, fl)
 		f.mu.Unlock()

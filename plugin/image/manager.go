@@ -25,6 +25,8 @@ import (
 	"github.com/containerd/platforms"
 	"golang.org/x/sync/semaphore"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
 // namespace is where Kubernetes' images live in containerd.
@@ -196,7 +198,7 @@ func New(ctx context.Context, opts Options, deps Deps) (*Manager, error) {
 		cancel()
 		return nil, err
 	}
-	m.workers.Go(func() { m.watch(ctx, feed) })
+	guard.Go(ctx, &m.workers, "watch images", func() { m.watch(ctx, feed) })
 	return m, nil
 }
 

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
 // meter watches the HTTP traffic of one pull. It counts at the transport rather
@@ -67,11 +69,12 @@ type meteredTransport struct {
 	next  http.RoundTripper
 }
 
-// RoundTrip sends a request and meters its response until the body ends.
+// RoundTrip sends a request and meters its response until the body ends. A panic there, or in
+// the body, fails the pull: containerd fetches in goroutines of its own.
 func (t meteredTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	t.meter.touch()
 	t.meter.open.Add(1)
-	resp, err := t.next.RoundTrip(req)
+	resp, err := guard.Value(req.Context(), "ask registry", func() (*http.Response, error) { return t.next.RoundTrip(req) })
 	if err != nil {
 		t.meter.open.Add(-1)
 		return nil, err
@@ -90,7 +93,7 @@ type meteredBody struct {
 // Read counts what it reads; the end of the body, and any error, is the end of
 // the request.
 func (b *meteredBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
+	n, err := guard.Value(context.Background(), "read from registry", func() (int, error) { return b.ReadCloser.Read(p) })
 	if n > 0 {
 		b.meter.bytes.Add(uint64(n))
 		b.meter.touch()

@@ -17,6 +17,8 @@ import (
 	"github.com/distribution/reference"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
 // annotationHandler names the runtime handler of a pod for kubelets that do not put
@@ -124,7 +126,7 @@ func (p *pull) transfer(ctx context.Context, traffic *meter) (ocispec.Descriptor
 	defer watcher.Wait()
 	defer cancel(nil)
 	if timeout := p.m.opts.ProgressTimeout; timeout > 0 {
-		watcher.Go(func() { cancel(traffic.watch(ctx, timeout)) })
+		guard.Go(ctx, &watcher, "watch the traffic of a pull", func() { cancel(traffic.watch(ctx, timeout)) })
 	}
 	source := p.m.source(ctx, p.name, p.creds, traffic)
 	_, own := p.m.ownUnpack.Load(p.snapshotter)

@@ -14,6 +14,8 @@ import (
 	"github.com/containerd/containerd/v2/core/transfer"
 	"github.com/containerd/errdefs"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
 // registrySource is where the transfer service takes an image from. containerd's
@@ -100,8 +102,12 @@ type boundedFetcher struct {
 	next   transfer.Fetcher
 }
 
-// Fetch opens content at the registry.
+// Fetch opens content at the registry. containerd calls it in goroutines of its own.
 func (f boundedFetcher) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
+	return guard.Value(ctx, "fetch", func() (io.ReadCloser, error) { return f.open(ctx, desc) })
+}
+
+func (f boundedFetcher) open(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
 	f.source.fetched.Store(true)
 	inMemory := images.IsManifestType(desc.MediaType) || images.IsIndexType(desc.MediaType) || images.IsConfigType(desc.MediaType)
 	if inMemory && desc.Size > maxMetadata {

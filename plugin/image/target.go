@@ -20,6 +20,8 @@ import (
 	"github.com/containerd/containerd/v2/pkg/snapshotters"
 	"github.com/containerd/platforms"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
 // storeTarget is where the transfer service puts an image: content and snapshots
@@ -64,7 +66,7 @@ func (s *storeTarget) ImageFilter(children images.HandlerFunc, store content.Sto
 	}
 	platform := platforms.Ordered(platforms.DefaultSpec())
 	children = images.SetChildrenMappedLabels(store, children, keeps)
-	children = images.LimitManifests(images.FilterPlatforms(children, platform), platform, 1)
+	children = withGuard(images.LimitManifests(images.FilterPlatforms(children, platform), platform, 1))
 	s.content, s.children = store, children
 	if s.own {
 		return withoutLayers(children)
@@ -135,6 +137,14 @@ func isTrustedLabel(key string) bool {
 		return true
 	}
 	return strings.HasPrefix(key, criLabels)
+}
+
+// withGuard makes a panic over what a registry has answered an error of the pull: containerd calls handlers in goroutines
+// of its own.
+func withGuard(children images.HandlerFunc) images.HandlerFunc {
+	return func(ctx context.Context, desc ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+		return guard.Value(ctx, "read manifest", func() ([]ocispec.Descriptor, error) { return children(ctx, desc) })
+	}
 }
 
 func withoutLayers(children images.HandlerFunc) images.HandlerFunc {

@@ -15,6 +15,8 @@ import (
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
+
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
 // Usage is what something takes on disk.
@@ -82,7 +84,7 @@ func (s *sampler) run(ctx context.Context) {
 	period := s.opts.StatsPeriod
 	for {
 		start := time.Now()
-		s.take(ctx)
+		_ = guard.Call(ctx, "measure disk usage", func() error { s.take(ctx); return nil }) // it is logged
 		select {
 		case <-ctx.Done():
 			return

@@ -13,6 +13,8 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
 	"github.com/containerd/typeurl/v2"
+
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
 const (
@@ -26,12 +28,14 @@ const (
 type feed struct {
 	events <-chan *events.Envelope
 	errs   <-chan error
+	end    context.CancelFunc
 }
 
 // subscribe asks for the events of all images. It comes before the images are
 // read, so that no change falls between the two.
 func (m *Manager) subscribe(ctx context.Context) feed {
 	var f feed
+	ctx, f.end = context.WithCancel(ctx)
 	f.events, f.errs = m.deps.Events.Subscribe(ctx, `namespace==`+namespace+`,topic~="^/images/"`)
 	return f
 }
@@ -47,11 +51,13 @@ func (m *Manager) reload(ctx context.Context) error {
 	return nil
 }
 
-// watch keeps the index up to date until ctx ends. A subscription that breaks is
-// made anew and the images are read again.
+// watch keeps the index up to date until ctx ends. A subscription that breaks, or an
+// event that causes a panic, is followed by another subscription, and the images are
+// read again.
 func (m *Manager) watch(ctx context.Context, f feed) {
 	for {
-		err := m.follow(ctx, f)
+		err := guard.Call(ctx, "image events", func() error { return m.follow(ctx, f) })
+		f.end()
 		if ctx.Err() != nil {
 			return
 		}
@@ -62,7 +68,7 @@ func (m *Manager) watch(ctx context.Context, f feed) {
 		case <-time.After(resubscribeDelay):
 		}
 		f = m.subscribe(ctx)
-		if err := m.reload(ctx); err != nil {
+		if err := guard.Call(ctx, "read images", func() error { return m.reload(ctx) }); err != nil {
 			log.G(ctx).WithError(err).Warn("images could not be read again, the list may be late")
 		}
 	}
