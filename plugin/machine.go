@@ -23,6 +23,7 @@ import (
 	"golang.org/x/sync/singleflight"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/plugin/config"
 	"github.com/containerd-lite/containerd-lite/plugin/container"
 	"github.com/containerd-lite/containerd-lite/plugin/host"
@@ -86,9 +87,11 @@ func readFeatures(ctx context.Context, r config.Runtime, ask askFeatures) map[st
 		if err != nil {
 			continue
 		}
-		all.Go(func() {
+		guard.Go(ctx, &all, "ask for features", func() {
 			key := fmt.Sprint(handler.Type, " ", handler.Path, " ", handler.Options)
-			answer, err, _ := equal.Do(key, func() (any, error) { return ask(ctx, handler) })
+			answer, err, _ := equal.Do(key, func() (any, error) {
+				return guard.Value(ctx, "features", func() (*features.Features, error) { return ask(ctx, handler) })
+			})
 			if err != nil {
 				log.G(ctx).WithError(err).WithField("handler", name).Warn("features of the runtime handler are not known")
 				return

@@ -29,6 +29,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"google.golang.org/grpc"
 
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/plugin/config"
 )
 
@@ -150,11 +151,12 @@ func initServer(ic *plugin.InitContext) (any, error) {
 	if err != nil {
 		return nil, refuse(err)
 	}
-	go func() {
-		if err := service.Run(ic.Context, ready); err != nil && ic.Context.Err() == nil {
+	guard.Go(ic.Context, nil, "CRI", func() {
+		err := guard.Call(ic.Context, "CRI", func() error { return service.Run(ic.Context, ready) })
+		if err != nil && ic.Context.Err() == nil {
 			log.G(ic.Context).WithError(err).Fatal("the CRI cannot serve")
 		}
-	}()
+	})
 	if deps.Config.Server.DisableTCPService {
 		return service, nil
 	}

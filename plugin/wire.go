@@ -22,6 +22,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 	"tags.cncf.io/container-device-interface/pkg/cdi"
 
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/plugin/config"
 	"github.com/containerd-lite/containerd-lite/plugin/container"
 	"github.com/containerd-lite/containerd-lite/plugin/cri"
@@ -161,10 +162,10 @@ func (s *Service) Register(g *grpc.Server) error {
 func (s *Service) Run(ctx context.Context, ready func()) error {
 	ctx = namespaces.WithNamespace(ctx, namespace)
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return s.network.Run(ctx) })
-	group.Go(func() error { return s.streams.Serve(ctx) })
-	group.Go(func() error { return s.observe(ctx, s.containers) })
-	group.Go(func() error {
+	group.Go(guard.Func(ctx, "networks", func() error { return s.network.Run(ctx) }))
+	group.Go(guard.Func(ctx, "streams", func() error { return s.streams.Serve(ctx) }))
+	group.Go(guard.Func(ctx, "task events", func() error { return s.observe(ctx, s.containers) }))
+	group.Go(guard.Func(ctx, "recovery", func() error {
 		strays, err := s.recover(ctx)
 		if err != nil {
 			return err
@@ -172,10 +173,10 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 		s.server.SetReady()
 		ready()
 		// A CNI plugin may need a pod to take back an address, which the CRI has to start.
-		group.Go(func() error { s.pods.ReleaseStrays(ctx, strays); return nil })
+		group.Go(guard.Func(ctx, "strays", func() error { s.pods.ReleaseStrays(ctx, strays); return nil }))
 		s.images.Sample(ctx)
 		return nil
-	})
+	}))
 	return group.Wait()
 }
 

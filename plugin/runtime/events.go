@@ -7,8 +7,12 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/containerd/containerd/api/events"
+	eventtypes "github.com/containerd/containerd/api/events"
+	"github.com/containerd/containerd/v2/core/events"
+	"github.com/containerd/log"
 	"github.com/containerd/typeurl/v2"
+
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
 // Exit is the end of a container's init process as containerd announces it.
@@ -35,11 +39,11 @@ func (c *Client) Observe(ctx context.Context, o Observer) error {
 	for {
 		select {
 		case envelope := <-envelopes:
-			event, err := typeurl.UnmarshalAny(envelope.Event)
+			// Shims write events, and so does anybody who is root: a bad one is not the end of the others.
+			err := guard.Call(ctx, "task event", func() error { return tell(o, envelope) })
 			if err != nil {
-				return fmt.Errorf("task events: %w", err)
+				log.G(ctx).WithError(err).WithField("topic", envelope.Topic).Warn("task event is not understood; the exit of a container whose shim has died may be unknown")
 			}
-			tell(o, event)
 		case err := <-failed:
 			if err == nil { // ctx has ended
 				return nil
@@ -49,13 +53,18 @@ func (c *Client) Observe(ctx context.Context, o Observer) error {
 	}
 }
 
-func tell(o Observer, event any) {
+func tell(o Observer, envelope *events.Envelope) error {
+	event, err := typeurl.UnmarshalAny(envelope.Event)
+	if err != nil {
+		return err
+	}
 	switch e := event.(type) {
-	case *events.TaskOOM:
+	case *eventtypes.TaskOOM:
 		o.AnnounceOOM(e.GetContainerID())
-	case *events.TaskExit:
+	case *eventtypes.TaskExit:
 		if e.GetID() == e.GetContainerID() {
 			o.Announce(Exit{ID: e.GetContainerID(), Code: e.GetExitStatus(), At: e.GetExitedAt().AsTime()})
 		}
 	}
+	return nil
 }

@@ -11,6 +11,8 @@ import (
 	"github.com/containerd/log"
 	"github.com/urfave/cli/v3"
 	"golang.org/x/sys/unix"
+
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
 // reloadAtHangup reads config.toml again at each SIGHUP, which would end the daemon by default; `systemctl reload` and
@@ -19,11 +21,11 @@ import (
 func reloadAtHangup(ctx context.Context, cmd *cli.Command) (stop func()) {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, unix.SIGHUP)
-	go func() {
+	guard.Go(ctx, nil, "reload at hang-up", func() {
 		for range hangups {
-			reload(ctx, cmd)
+			_ = guard.Call(ctx, "reload config.toml", func() error { reload(ctx, cmd); return nil })
 		}
-	}()
+	})
 	return func() {
 		signal.Stop(hangups)
 		close(hangups)

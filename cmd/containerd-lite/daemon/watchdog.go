@@ -16,6 +16,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
 // feedWatchdog tells systemd that the daemon is alive, where the unit has WatchdogSec: whenever the CRI has answered at
@@ -32,7 +34,9 @@ func feedWatchdog(ctx context.Context, address string) (stop func()) {
 	w := watchdog{address: address, period: period}
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
-	running.Go(func() { w.run(ctx) })
+	guard.Go(ctx, &running, "watchdog", func() {
+		_ = guard.Keep(ctx, "feed the watchdog", func() error { w.run(ctx); return nil })
+	})
 	return func() {
 		cancel()
 		running.Wait()
