@@ -14,6 +14,7 @@ import (
 	"k8s.io/cri-streaming/pkg/streaming/remotecommand"
 	utilexec "k8s.io/utils/exec"
 
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/plugin/container"
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
@@ -155,7 +156,7 @@ func sizes(ctx context.Context, from <-chan remotecommand.TerminalSize) <-chan c
 		return nil
 	}
 	to := make(chan container.Size, 1)
-	go func() {
+	guard.Go(ctx, nil, "sizes of terminal", func() {
 		defer close(to)
 		for {
 			select {
@@ -175,7 +176,7 @@ func sizes(ctx context.Context, from <-chan remotecommand.TerminalSize) <-chan c
 				return
 			}
 		}
-	}()
+	})
 	return to
 }
 
@@ -199,10 +200,11 @@ func (c command) ExecInContainer(ctx context.Context, name, uid, id string, _ []
 }
 
 // AttachContainer attaches. Over WebSocket all streams exist, over SPDY those
-// that the client made: only those that were promised count.
+// that the client made: only those that were promised count. The client is told of a
+// panic as of any error.
 //
 //nolint:revive // the arguments are the library's
-func (c command) AttachContainer(_ context.Context, _, _, _ string, in io.Reader, out, err io.WriteCloser,
+func (c command) AttachContainer(ctx context.Context, _, _, _ string, in io.Reader, out, err io.WriteCloser,
 	tty bool, resize <-chan remotecommand.TerminalSize) error {
 	client := streams{terminal: tty, resize: resize}
 	if c.want.Stdin {
@@ -214,5 +216,5 @@ func (c command) AttachContainer(_ context.Context, _, _, _ string, in io.Reader
 	if c.want.Stderr {
 		client.err = err
 	}
-	return c.run(client)
+	return guard.Call(ctx, "stream", func() error { return c.run(client) })
 }

@@ -21,6 +21,7 @@ import (
 	"k8s.io/cri-streaming/pkg/streaming/portforward"
 	"k8s.io/streaming/pkg/httpstream"
 
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/plugin/network"
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
 )
@@ -49,7 +50,8 @@ func (s *Server) PortForward(req *runtimeapi.PortForwardRequest) (*runtimeapi.Po
 	url, err := s.promise("portforward", func(w http.ResponseWriter, hr *http.Request) {
 		ctx := hr.Context()
 		forward := func(port int32, stream io.ReadWriteCloser) error {
-			err := s.forward(ctx, r.ID, port, stream)
+			// The goroutine is the library's, which has no guard.
+			err := guard.Call(ctx, "forward", func() error { return s.forward(ctx, r.ID, port, stream) })
 			if err != nil && ctx.Err() == nil {
 				awaitReply(stream)
 			}
@@ -166,13 +168,16 @@ func splice(ctx context.Context, stream io.ReadWriteCloser, conn *net.TCPConn) e
 
 	toPod := &countingWriter{Writer: conn}
 	sent := make(chan struct{})
-	var sendErr error
-	go func() {
+	result := guard.Start(ctx, "send", func() error {
 		defer close(sent)
-		_, sendErr = io.Copy(toPod, stream)
-		_ = conn.CloseWrite() // the other way notices if the connection broke
-	}()
-	_, receiveErr := io.Copy(stream, conn)
+		defer func() { _ = conn.CloseWrite() }() // the other way notices if the connection broke
+		_, err := io.Copy(toPod, stream)
+		return err
+	})
+	receiveErr := guard.Call(ctx, "receive", func() error {
+		_, err := io.Copy(stream, conn)
+		return err
+	})
 	stream.Close()
 	if receiveErr == nil {
 		awaitSilence(ctx, sent, toPod)
@@ -182,8 +187,7 @@ func splice(ctx context.Context, stream io.ReadWriteCloser, conn *net.TCPConn) e
 	if spdy, ok := stream.(httpstream.Stream); ok {
 		_ = spdy.Reset() // it may have gone with its connection
 	}
-	<-sent
-	return errors.Join(receiveErr, sendErr)
+	return errors.Join(receiveErr, <-result)
 }
 
 // awaitSilence returns when the client is done, or when it has sent nothing to the

@@ -29,6 +29,7 @@ import (
 	"github.com/containerd/errdefs"
 	"k8s.io/cri-streaming/pkg/streaming/remotecommand"
 
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/plugin/container"
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
 )
@@ -174,7 +175,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// Slow clients, for which linger waits, do not keep the server from ending.
 	stopAbort := context.AfterFunc(s.life, c.abort)
 	defer stopAbort()
-	serve(w, r)
+	// The HTTP server would catch a panic, too, but leave the connection open.
+	err := guard.Call(r.Context(), "serve stream", func() error { serve(w, r); return nil })
+	if err != nil && !c.hijacked.Load() {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+	}
 	stop()
 	if c.hijacked.Load() {
 		c.Close()

@@ -22,6 +22,8 @@ import (
 	"k8s.io/streaming/pkg/httpstream/spdy"
 	"k8s.io/streaming/pkg/httpstream/wsstream"
 	utilexec "k8s.io/utils/exec"
+
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
 // The WebSocket protocols that today's clients speak (KEP-4006). They speak no
@@ -64,7 +66,7 @@ func (s *Server) serveV5(w http.ResponseWriter, r *http.Request, c command) {
 	}
 	defer conn.Close()
 	resize := make(chan remotecommand.TerminalSize)
-	go readSizes(r.Context(), channels[channelResize], resize)
+	guard.Go(r.Context(), nil, "read sizes of terminal", func() { readSizes(r.Context(), channels[channelResize], resize) })
 	err = c.AttachContainer(r.Context(), "", "", "", channels[channelStdin], channels[channelStdout], channels[channelStderr], c.want.TTY, resize)
 	if err := json.NewEncoder(channels[channelStatus]).Encode(statusOf(err)); err != nil {
 		log.G(r.Context()).WithError(err).Debug("client has gone before it was told how its command ended")
