@@ -44,3 +44,21 @@ func TestReadFeatures(t *testing.T) {
 		t.Errorf("features (-want +got):\n%s", diff)
 	}
 }
+
+// A shim whose answer causes a panic has no features, and keeps no other from its own. Equal handlers share the panic.
+func TestReadFeaturesGoesOnAfterAPanic(t *testing.T) {
+	r := config.DefaultRuntime()
+	r.Containerd.Runtimes = map[string]config.Handler{
+		"bad": {Type: "io.containerd.bad.v1"}, "worse": {Type: "io.containerd.bad.v1"}, "good": {Type: "io.containerd.good.v1"},
+	}
+	got := readFeatures(t.Context(), r, func(_ context.Context, h config.Handler) (*features.Features, error) {
+		if h.Type == "io.containerd.bad.v1" {
+			panic(h.Type)
+		}
+		return &features.Features{OCIVersionMin: h.Type}, nil
+	})
+	want := map[string]*features.Features{"bad": nil, "worse": nil, "good": {OCIVersionMin: "io.containerd.good.v1"}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("features (-want +got):\n%s", diff)
+	}
+}

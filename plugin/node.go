@@ -15,6 +15,7 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/plugin/config"
 	"github.com/containerd-lite/containerd-lite/plugin/cri"
 	"github.com/containerd-lite/containerd-lite/plugin/network"
@@ -94,7 +95,8 @@ func newDirs(deps Deps) dirs {
 }
 
 // Info is the configuration, the CNI configuration and what came of loading it, for
-// each handler that has its own.
+// each handler that has its own, and the number of panics that were caught: each is a
+// bug to report, and its stack is in the log.
 func (n node) Info(context.Context) (map[string]string, error) {
 	info := map[string]string{"lastCNILoadStatus": n.loadStatus("")}
 	info["lastCNILoadStatus.default"] = info["lastCNILoadStatus"]
@@ -108,7 +110,8 @@ func (n node) Info(context.Context) (map[string]string, error) {
 		cni.Networks = slices.Insert(cni.Networks, 0, loopback())
 	}
 	shown := shownConfig{Runtime: n.config.Runtime, dirs: n.dirs, Images: n.config.Images, Server: n.config.Server}
-	for key, value := range map[string]any{"config": shown, "cniconfig": cni, "golang": goruntime.Version()} {
+	parts := map[string]any{"config": shown, "cniconfig": cni, "golang": goruntime.Version(), "panics": guard.Count()}
+	for key, value := range parts {
 		text, err := json.Marshal(value)
 		if err != nil {
 			return nil, err

@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/plugin/config"
 	"github.com/containerd-lite/containerd-lite/plugin/network"
 )
@@ -96,5 +98,14 @@ func TestInfoCountsNetworksFromLoopback(t *testing.T) {
 		if len(shown.Networks) != want || want == 1 && shown.Networks[0].IFName != "lo" {
 			t.Errorf("use_internal_loopback = %v: networks %v", internal, shown.Networks)
 		}
+	}
+}
+
+// `crictl info` shows how many panics were caught.
+func TestInfoCountsPanics(t *testing.T) {
+	_ = guard.Call(t.Context(), "test", func() error { panic("boom") })
+	info := infoOf(t, config.Config{Runtime: config.DefaultRuntime()})
+	if want := strconv.FormatInt(guard.Count(), 10); info["panics"] != want || want == "0" {
+		t.Errorf("panics = %s, want %s and some", info["panics"], want)
 	}
 }

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package runtime
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	eventtypes "github.com/containerd/containerd/api/events"
+	containerd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/events"
+	"github.com/containerd/containerd/v2/core/events/exchange"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/containerd-lite/containerd-lite/internal/guard"
+)
+
+// hearer hears of exits, and panics over that of "bad".
+type hearer chan string
+
+func (h hearer) Announce(e Exit) {
+	if e.ID == "bad" {
+		panic(e.ID)
+	}
+	h <- e.ID
+}
+
+func (hearer) AnnounceOOM(string) {}
+
+// What comes after an event that causes a panic, or that cannot be decoded, is told.
+func TestObserveGoesOnAfterABadEvent(t *testing.T) {
+	bus := exchange.NewExchange()
+	client, err := containerd.New("", containerd.WithServices(containerd.WithEventService(bus)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(namespaces.WithNamespace(t.Context(), "k8s.io"))
+	heard := make(hearer, 10)
+	ended := guard.Start(ctx, "observe", func() error { return New(client).Observe(ctx, heard) })
+	exit := func(id string) {
+		if err := bus.Publish(ctx, "/tasks/exit", &eventtypes.TaskExit{ContainerID: id, ID: id}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for len(heard) == 0 { // until it listens
+		exit("first")
+	}
+	exit("bad")
+	unknown := &events.Envelope{Topic: "/tasks/exit", Namespace: "k8s.io", Timestamp: time.Now(), Event: &anypb.Any{TypeUrl: "no.such.type"}}
+	if err := bus.Forward(ctx, unknown); err != nil {
+		t.Fatal(err)
+	}
+	exit("last")
+	for id := <-heard; id != "last"; {
+		id = <-heard
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Errorf("Observe = %v", err)
+	}
+}
