@@ -67,7 +67,7 @@ func (m *Manager) run(ctx context.Context, c *runtimeapi.PodSandboxConfig, reque
 	}
 	made, err := guard.Value(ctx, "make", func() (result, error) { return m.occupy(ctx, r) })
 	if err == nil {
-		err = m.show(ctx, r, made)
+		err = guard.Call(ctx, "show", func() error { return m.show(ctx, r, made) })
 	}
 	if err != nil {
 		m.abandon(ctx, r)
