@@ -136,22 +136,15 @@ func (n *Network) add(ctx context.Context, networks []network, rt libcni.Runtime
 	results := make([]*types100.Result, len(networks))
 	errs := make([]error, len(networks))
 	addOne := func(i int) {
-		network := networks[i]
-		errs[i] = guard.Call(ctx, fmt.Sprintf("CNI network %q", network.list.Name), func() error {
-			r, err := n.cni.AddNetworkList(ctx, network.list, network.on(rt))
-			if err == nil {
-				results[i], err = types100.NewResultFromResult(r)
-			}
-			if err != nil {
-				return fmt.Errorf("CNI network %q: %w", network.list.Name, err)
-			}
-			return nil
-		})
+		var err error
+		if results[i], err = n.addOne(ctx, networks[i], rt); err != nil {
+			errs[i] = fmt.Errorf("CNI network %q: %w", networks[i].list.Name, err)
+		}
 	}
 	var wg sync.WaitGroup
 	for i := range networks {
 		if !n.opts.SetupSerially {
-			wg.Go(func() { addOne(i) })
+			guard.Go(ctx, &wg, "CNI ADD", func() { addOne(i) })
 			continue
 		}
 		if addOne(i); errs[i] != nil {
@@ -163,6 +156,17 @@ func (n *Network) add(ctx context.Context, networks []network, rt libcni.Runtime
 		return Result{}, err
 	}
 	return newResult(results, n.opts.IPPref)
+}
+
+// addOne runs CNI ADD for one network. The answer of a plugin that libcni panics on is an error.
+func (n *Network) addOne(ctx context.Context, network network, rt libcni.RuntimeConf) (*types100.Result, error) {
+	return guard.Value(ctx, "CNI ADD", func() (*types100.Result, error) {
+		r, err := n.cni.AddNetworkList(ctx, network.list, network.on(rt))
+		if err != nil {
+			return nil, err
+		}
+		return types100.NewResultFromResult(r)
+	})
 }
 
 // Detach runs CNI DEL for every network the pod is attached to, and takes a
