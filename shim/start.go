@@ -166,10 +166,10 @@ func program() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if there, err := os.Stat(self); err != nil || !os.SameFile(ours, there) {
-		return running, nil
+	if there, err := os.Stat(self); err == nil && os.SameFile(ours, there) {
+		return self, nil
 	}
-	return self, nil
+	return running, nil
 }
 
 // startIsolated starts a command, with a core scheduling cookie of its own if

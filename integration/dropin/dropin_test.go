@@ -50,7 +50,7 @@ func TestDropIn(t *testing.T) {
 // swap starts another daemon on the same root.
 func (b bench) swap(t *testing.T, daemon string) {
 	t.Helper()
-	b.Bench.Options.Daemon = daemon
+	b.Options.Daemon = daemon
 	if err := b.Daemon.Restart(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// Panic as the error of [World.Fail] makes a step panic.
-var Panic = errors.New("the step panics")
+// ErrPanic as the error of [World.Fail] makes a step panic.
+var ErrPanic = errors.New("the step panics")
 
 // World is everything around a manager. Its methods may be called concurrently;
 // embedded in a fake, it is the fake's lock, too.
@@ -52,7 +52,7 @@ func (w *World) Ask(line string) error {
 	if gate != nil {
 		<-gate
 	}
-	if errors.Is(err, Panic) {
+	if errors.Is(err, ErrPanic) {
 		panic(line)
 	}
 	return err

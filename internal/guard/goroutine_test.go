@@ -61,7 +61,7 @@ func TestKeep(t *testing.T) {
 			}
 			return cause
 		})
-		if err != cause {
+		if !errors.Is(err, cause) {
 			t.Errorf("Keep = %v, want the error of the run that did not panic", err)
 		}
 		const ms = time.Millisecond

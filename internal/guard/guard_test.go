@@ -40,7 +40,7 @@ func TestCallWithoutPanic(t *testing.T) {
 		if err := guard.Call(t.Context(), "work", func() error { return nil }); err != nil {
 			t.Errorf("Call = %v, want nil", err)
 		}
-		if err := guard.Call(t.Context(), "work", func() error { return cause }); err != cause {
+		if err := guard.Call(t.Context(), "work", func() error { return cause }); !errors.Is(err, cause) {
 			t.Errorf("Call = %v, want the error of fn itself", err)
 		}
 	})

@@ -270,7 +270,7 @@ func (t *fakeTask) end(code uint32) {
 func (t *fakeTask) Status(context.Context) (containerd.Status, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if errors.Is(t.lost, fault.Panic) {
+	if errors.Is(t.lost, fault.ErrPanic) {
 		panic("status of " + t.id)
 	}
 	if t.lost != nil {

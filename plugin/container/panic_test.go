@@ -24,7 +24,7 @@ func TestPanicInCreate(t *testing.T) {
 		t.Run(step, func(t *testing.T) {
 			f := newMachine()
 			m := newManager(t, f, t.TempDir())
-			f.Fail(step, fault.Panic)
+			f.Fail(step, fault.ErrPanic)
 			if _, err := m.Create(t.Context(), "pod1", containerConfig("app")); !errdefs.IsInternal(err) {
 				t.Fatalf("Create = %v, want Internal", err)
 			}
@@ -40,7 +40,7 @@ func TestPanicInAnUndoOfCreate(t *testing.T) {
 	f := newMachine()
 	m := newManager(t, f, t.TempDir())
 	f.Fail("make spec", errBroken)
-	f.Fail("remove snapshot", fault.Panic)
+	f.Fail("remove snapshot", fault.ErrPanic)
 	if _, err := m.Create(t.Context(), "pod1", containerConfig("app")); !errors.Is(err, errBroken) {
 		t.Fatalf("Create = %v", err)
 	}
@@ -57,7 +57,7 @@ func TestPanicInStart(t *testing.T) {
 			f := newMachine()
 			m := newManager(t, f, t.TempDir())
 			id := mustCreate(t, m, "app")
-			f.Fail(step, fault.Panic)
+			f.Fail(step, fault.ErrPanic)
 			if err := m.Start(t.Context(), id); !errdefs.IsInternal(err) {
 				t.Fatalf("Start = %v, want Internal", err)
 			}
@@ -80,7 +80,7 @@ func TestPanicInRemove(t *testing.T) {
 	f := newMachine()
 	m := newManager(t, f, t.TempDir())
 	id := mustStart(t, m, "app")
-	f.Fail("delete container", fault.Panic)
+	f.Fail("delete container", fault.ErrPanic)
 	if err := m.Remove(t.Context(), id); !errdefs.IsInternal(err) {
 		t.Errorf("Remove = %v, want Internal", err)
 	}
@@ -117,8 +117,8 @@ func TestPanicInStop(t *testing.T) {
 	m := newManager(t, f, t.TempDir())
 	id := mustStart(t, m, "app")
 	f.Forget()
-	f.Fail("kill 15", fault.Panic)
-	f.Fail("kill 9", fault.Panic)
+	f.Fail("kill 15", fault.ErrPanic)
+	f.Fail("kill 9", fault.ErrPanic)
 	ctx, cancel := context.WithCancel(t.Context())
 	stopped := make(chan error)
 	go func() { stopped <- m.Stop(ctx, id, time.Millisecond) }()
@@ -156,8 +156,8 @@ func TestPanicOnTheWayOfAnExit(t *testing.T) {
 			m.OOMKilled = func(string) (bool, bool) { panic("cgroup") }
 		},
 		"the log is drained":   func(_ *machine, _ *Manager, r *Record) { r.life.streams = drained{r.life.streams} },
-		"the exit is saved":    func(f *machine, _ *Manager, _ *Record) { f.Fail("save exited", fault.Panic) },
-		"the task is deleted":  func(f *machine, _ *Manager, _ *Record) { f.Fail("delete task", fault.Panic) },
+		"the exit is saved":    func(f *machine, _ *Manager, _ *Record) { f.Fail("save exited", fault.ErrPanic) },
+		"the task is deleted":  func(f *machine, _ *Manager, _ *Record) { f.Fail("delete task", fault.ErrPanic) },
 		"events are published": func(_ *machine, m *Manager, _ *Record) { m.Events = badEvents{} },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -199,7 +199,7 @@ func TestPanicInTheWaitForAnExit(t *testing.T) {
 	m.patience = time.Millisecond
 	id := mustStart(t, m, "app")
 	r, task, before := record(t, m, id), f.task(id), guard.Count()
-	task.say(fault.Panic)
+	task.say(fault.ErrPanic)
 	task.end(7) // those who wait are told of an error, and ask for the state
 	awaitPanic(t, before)
 	task.say(nil)
@@ -216,7 +216,7 @@ func TestPanicInRecovery(t *testing.T) {
 	bad, good := mustStart(t, m, "bad"), mustStart(t, m, "good")
 	m.Close()
 	task := f.task(bad)
-	task.say(fault.Panic)
+	task.say(fault.ErrPanic)
 	m = newManager(t, f, dir)
 	m.patience = time.Millisecond
 	if err := m.Recover(t.Context()); err != nil {
@@ -240,7 +240,7 @@ func TestPanicInExec(t *testing.T) {
 	m := newManager(t, f, t.TempDir())
 	id := mustStart(t, m, "app")
 	for _, step := range []string{"exec", "wait exec", "start exec"} {
-		f.Fail(step, fault.Panic)
+		f.Fail(step, fault.ErrPanic)
 		if _, err := m.ExecSync(t.Context(), id, []string{"true"}, 0); !errdefs.IsInternal(err) {
 			t.Errorf("%s: ExecSync = %v, want Internal", step, err)
 		}

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	containerd "github.com/containerd/containerd/v2/client"
 	gocni "github.com/containerd/go-cni"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"google.golang.org/protobuf/proto"
@@ -158,7 +157,7 @@ func podInfo(r *pod.Record, made runtime.Container) verbosePod {
 // processStatus is the state of the pod's task. It follows from the record, as no status waits for a shim.
 func processStatus(r *pod.Record) string {
 	if r.State == pod.Ready {
-		return string(containerd.Running)
+		return string(runtime.Running)
 	}
 	return "deleted"
 }

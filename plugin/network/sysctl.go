@@ -71,7 +71,11 @@ func (s sysctl) scope() int {
 // values from them, and have none of their own yet.
 func setEarly(sysctls []sysctl) error {
 	for _, s := range sysctls {
-		if err := s.set(); err != nil && !(errors.Is(err, errNoSysctl) && s.clone == unix.CLONE_NEWNET) {
+		err := s.set()
+		if errors.Is(err, errNoSysctl) && s.clone == unix.CLONE_NEWNET {
+			continue // of an interface that is not there yet
+		}
+		if err != nil {
 			return err
 		}
 	}

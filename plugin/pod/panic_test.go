@@ -18,7 +18,7 @@ func TestPanicInRun(t *testing.T) {
 		t.Run(step, func(t *testing.T) {
 			f := newMachine()
 			m := newManager(t, f)
-			f.Fail(step, fault.Panic)
+			f.Fail(step, fault.ErrPanic)
 			if _, err := m.Run(t.Context(), ownPID("web"), ""); !errdefs.IsInternal(err) {
 				t.Fatalf("Run = %v, want Internal", err)
 			}
@@ -46,7 +46,7 @@ func TestPanicInTeardown(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			f.Fail(step, fault.Panic)
+			f.Fail(step, fault.ErrPanic)
 			if err := m.Stop(t.Context(), id, fakeMembers{f}); !errdefs.IsInternal(err) {
 				t.Errorf("Stop = %v, want Internal", err)
 			}
@@ -70,7 +70,7 @@ func TestPanicInARollback(t *testing.T) {
 		f := newMachine()
 		m := newManager(t, f)
 		f.Fail("save ready", errBroken)
-		f.Fail(step, fault.Panic)
+		f.Fail(step, fault.ErrPanic)
 		if _, err := m.Run(t.Context(), sharedPID("web"), ""); err == nil {
 			t.Fatal("Run succeeded")
 		}
@@ -96,7 +96,7 @@ func TestPanicInRemove(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.Fail("remove containers", fault.Panic)
+	f.Fail("remove containers", fault.ErrPanic)
 	for range 2 {
 		if err := m.Remove(t.Context(), id, fakeMembers{f}); !errdefs.IsInternal(err) {
 			t.Errorf("Remove = %v, want Internal", err)
@@ -113,7 +113,7 @@ func TestPanicInAWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newMachine()
 		m := newManager(t, f)
-		f.Fail("wait", fault.Panic)
+		f.Fail("wait", fault.ErrPanic)
 		before := guard.Count()
 		id, err := m.Run(t.Context(), sharedPID("web"), "")
 		if err != nil {
@@ -146,7 +146,7 @@ func TestPanicInARestart(t *testing.T) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		f.Fail("start task", fault.Panic)
+		f.Fail("start task", fault.ErrPanic)
 		before := guard.Count()
 		f.loseTask()
 		synctest.Wait()
@@ -205,7 +205,7 @@ func TestPanicWhileStraysAreReleased(t *testing.T) {
 	stray := &Record{ID: "pod9", Name: name(podConfig("web").GetMetadata()), Config: podConfig("web"), State: Creating}
 	m.undoing.add(stray.Name)
 	f.published = func(*Record) { panic("event") }
-	f.Fail("detach", fault.Panic)
+	f.Fail("detach", fault.ErrPanic)
 	m.ReleaseStrays(t.Context(), []*Record{stray, {ID: "pod8"}})
 	f.published = nil
 	f.Fail("detach", nil)

@@ -82,9 +82,9 @@ func (t *teardown) run(ctx context.Context, members <-chan error) {
 	}
 }
 
-// do does a step, and reports whether it succeeded. A step that panics is one that fails.
-func (t *teardown) do(ctx context.Context, name string, fn func() error) bool {
-	return t.step(name, guard.Call(ctx, name, fn))
+// do does a step. A step that panics is one that fails.
+func (t *teardown) do(ctx context.Context, name string, fn func() error) {
+	t.step(name, guard.Call(ctx, name, fn))
 }
 
 // step notes the result of a step, and reports whether it succeeded.

@@ -32,6 +32,7 @@ type (
 // The states of a task that decide something.
 const (
 	Created = containerd.Created // made, not started
+	Running = containerd.Running
 	Stopped = containerd.Stopped // its process has ended
 )
 

@@ -101,7 +101,7 @@ func isDefault(uri string, table any) bool {
 
 // metricsWarning is for nodes whose metrics are collected.
 func metricsWarning(merged *srvconfig.Config) string {
-	address := merged.Metrics.Address
+	address := merged.Metrics.Address //nolint:staticcheck // files of version 3 and before have it here
 	if table, ok := merged.Plugins[metricsTable].(map[string]any); ok {
 		moved, _ := table["address"].(string)
 		address = cmp.Or(moved, address)
