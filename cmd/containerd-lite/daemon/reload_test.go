@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package daemon
+
+import (
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/containerd-lite/containerd-lite/internal/guard"
+)
+
+// A reload that panics, as one without a command does, is not the last.
+func TestPanicInAReload(t *testing.T) {
+	stop := reloadAtHangup(t.Context(), nil)
+	defer stop()
+	for range 2 {
+		before := guard.Count()
+		if err := unix.Kill(unix.Getpid(), unix.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		for guard.Count() == before {
+			if t.Context().Err() != nil {
+				t.Fatal("the config is not read again")
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
+}
