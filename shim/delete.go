@@ -66,7 +66,7 @@ func (r *request) killRemains(ctx context.Context, dir bundle.Dir, warn func(err
 	grouped, err := dir.ReadCgroup(processes)
 	warn(err)
 	if grouped {
-		warn(processes.Kill())
+		warn(processes.Kill(false))
 		defer processes.Remove()
 	}
 	opts, err := dir.Options()

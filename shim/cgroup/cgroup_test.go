@@ -190,13 +190,13 @@ func TestPids(t *testing.T) {
 
 func TestKill(t *testing.T) {
 	root := tree(t, map[string]string{"pod/web/cgroup.kill": ""})
-	if err := unifiedGroup(root).Kill(); err != nil {
+	if err := unifiedGroup(root).Kill(false); err != nil {
 		t.Fatal(err)
 	}
 	if got := read(t, root, "pod/web/cgroup.kill"); got != "1" {
 		t.Errorf("cgroup.kill = %q, want 1", got)
 	}
-	if err := unifiedGroup(t.TempDir()).Kill(); err != nil {
+	if err := unifiedGroup(t.TempDir()).Kill(false); err != nil {
 		t.Errorf("group that is gone: %v", err)
 	}
 }
@@ -226,7 +226,7 @@ func TestKillEach(t *testing.T) {
 				t.Fatal(err)
 			}
 			// The reading of freezer.state finds what was written to it.
-			if err := g.Kill(); err != nil {
+			if err := g.Kill(false); err != nil {
 				t.Fatal(err)
 			}
 			if err := cmd.Wait(); err == nil {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,11 +18,18 @@ import (
 )
 
 const (
-	// freezeTries and killPasses bound the work on a group that does not
-	// settle; pause is the time between two looks at it.
-	freezeTries = 100
-	killPasses  = 20
-	pause       = 5 * time.Millisecond
+	// freezeTries, killPasses and signalPasses bound the work on a group that does
+	// not settle; pause is the time between two looks at it.
+	freezeTries  = 100
+	killPasses   = 20
+	signalPasses = 20
+	pause        = 5 * time.Millisecond
+
+	// freezePass is the pass from which a group is frozen to be killed.
+	freezePass = 10
+
+	// batchSize is how many pidfds are open at a time.
+	batchSize = 64
 )
 
 // Pids returns the processes of the group and of the groups below it. A group
@@ -55,9 +63,15 @@ func (g *Group) Pids() ([]int, error) {
 	return pids, nil
 }
 
-// Kill ends every process of the group.
-func (g *Group) Kill() error {
+// Kill ends every process of the group. With dying the kernel does so already, as
+// the init of their PID namespace was killed: on v1 they only have to run to their
+// end then, and the group is not frozen.
+func (g *Group) Kill(dying bool) error {
 	dir, ok := g.unified()
+	if !ok && dying {
+		g.thawAll()
+		return nil
+	}
 	if !ok {
 		return g.killEach()
 	}
@@ -71,15 +85,20 @@ func (g *Group) Kill() error {
 	return g.killEach() // before Linux 5.14
 }
 
-// killEach goes on until no process is left: one that was not frozen in time
-// may have forked behind our back.
+// killEach goes on until no process is left. A freeze takes up to half a second on
+// v1: only a group that forks faster than it is killed is frozen.
 func (g *Group) killEach() error {
-	for range killPasses {
+	for pass := range killPasses {
 		pids, err := g.Pids()
 		if err != nil || len(pids) == 0 {
 			return err
 		}
-		if err := g.Signal(unix.SIGKILL); err != nil {
+		if pass >= freezePass {
+			g.freeze()
+		}
+		err = g.send(pids, unix.SIGKILL)
+		g.thawAll() // on v1 a frozen process does not die
+		if err != nil {
 			return err
 		}
 		time.Sleep(pause)
@@ -87,22 +106,80 @@ func (g *Group) killEach() error {
 	return nil
 }
 
-// Signal sends a signal to every process of the group. The group is frozen
-// meanwhile, so that none can fork, or end and leave its number to a stranger.
+// Signal sends a signal to every process of the group, once to each. The group is
+// not frozen for that: it may be paused, and must stay so. A process that was forked
+// by one that had no signal yet is found by a later look.
 func (g *Group) Signal(sig unix.Signal) error {
-	g.freeze()
-	defer g.Thaw()
-	pids, err := g.Pids()
+	signalled := map[int]bool{}
+	for range signalPasses {
+		pids, err := g.Pids()
+		if err != nil {
+			return err
+		}
+		pids = slices.DeleteFunc(pids, func(pid int) bool { return signalled[pid] })
+		if len(pids) == 0 {
+			return nil
+		}
+		if err := g.send(pids, sig); err != nil {
+			return err
+		}
+		for _, pid := range pids {
+			signalled[pid] = true
+		}
+	}
+	return nil
+}
+
+// send sends a signal to those of the processes that are still in the group. Their
+// numbers may pass to strangers at any time. The process of a pidfd that was open
+// while its number was read in the group, and that takes a signal later, is the one
+// that was there.
+func (g *Group) send(pids []int, sig unix.Signal) error {
+	var errs []error
+	for batch := range slices.Chunk(pids, batchSize) {
+		opened, err := openAll(batch)
+		if err == nil {
+			err = g.sendOpened(opened, sig)
+		}
+		errs = append(errs, err)
+		for _, pidfd := range opened {
+			_ = unix.Close(pidfd)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (g *Group) sendOpened(opened map[int]int, sig unix.Signal) error {
+	members, err := g.Pids()
 	if err != nil {
 		return err
 	}
 	var errs []error
-	for _, pid := range pids {
-		if err := unix.Kill(pid, sig); err != nil && err != unix.ESRCH {
+	for _, pid := range members {
+		pidfd, ok := opened[pid]
+		if !ok {
+			continue
+		}
+		if err := unix.PidfdSendSignal(pidfd, sig, nil, 0); err != nil && err != unix.ESRCH {
 			errs = append(errs, fmt.Errorf("signal process %d: %w", pid, err))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// openAll returns pidfds by number, of the processes that are there.
+func openAll(pids []int) (map[int]int, error) {
+	opened := make(map[int]int, len(pids))
+	for _, pid := range pids {
+		pidfd, err := unix.PidfdOpen(pid, 0)
+		if err != nil && err != unix.ESRCH {
+			return opened, fmt.Errorf("process %d: open pidfd: %w", pid, err)
+		}
+		if err == nil {
+			opened[pid] = pidfd
+		}
+	}
+	return opened, nil
 }
 
 // freeze is best effort: not every host has a freezer.
@@ -132,6 +209,26 @@ func (g *Group) frozen() bool {
 // without the group, there is nothing to do.
 func (g *Group) Thaw() {
 	_ = g.writeFreezer("0", "THAWED")
+}
+
+// thawAll is Thaw for the groups below, too. A process that froze in one of them, as
+// that of a container in the container, does not die on v1, and holds up the end of
+// its PID namespace.
+func (g *Group) thawAll() {
+	g.Thaw()
+	if _, ok := g.unified(); ok {
+		return // there a frozen process dies
+	}
+	top, err := g.dir("freezer")
+	if err != nil {
+		return
+	}
+	_ = filepath.WalkDir(top, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.IsDir() && path != top {
+			_ = write(filepath.Join(path, "freezer.state"), "THAWED")
+		}
+		return nil // one that is gone needs no thaw
+	})
 }
 
 func (g *Group) writeFreezer(v2, v1 string) error {

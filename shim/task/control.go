@@ -4,6 +4,7 @@ package task
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -14,6 +15,8 @@ import (
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/types/known/emptypb"
+
+	"github.com/containerd-lite/containerd-lite/shim/cgroup"
 )
 
 // Kill implements the task service. It does not wait for the operation under
@@ -40,27 +43,28 @@ func (c *container) signal(p *process, sig unix.Signal, all bool) error {
 	case child == nil:
 		return fmt.Errorf("process not started: %w", errdefs.ErrFailedPrecondition)
 	}
-	if p.isInit() && sig == unix.SIGKILL {
-		c.shutDoor()
-	}
 	switch {
-	case !p.isInit() && sig == unix.SIGKILL:
+	case p.isInit() && sig == unix.SIGKILL:
+		return c.kill(child, group)
+	case sig == unix.SIGKILL:
 		// What an exec has started would hold its output open, and go on for ever.
 		return child.KillGroup()
-	case !p.isInit() || group == nil:
-		return child.Signal(sig)
-	case sig == unix.SIGKILL && (all || !c.ownPids):
-		return group.Kill()
-	case all:
+	case p.isInit() && all && group != nil:
 		return group.Signal(sig)
+	default:
+		return child.Signal(sig)
 	}
-	if err := child.Signal(sig); err != nil {
+}
+
+// kill ends the init, wherever it is: it may have left its control group, as a kubelet
+// or a container engine in a container does. Its group is killed in addition.
+func (c *container) kill(init child, group *cgroup.Group) error {
+	c.shutDoor()
+	err := init.Signal(unix.SIGKILL)
+	if group == nil {
 		return err
 	}
-	if sig == unix.SIGKILL {
-		group.Thaw() // on v1 a frozen process does not die
-	}
-	return nil
+	return errors.Join(err, group.Kill(c.ownPids))
 }
 
 // Pause implements the task service.

@@ -79,7 +79,7 @@ func (c *container) endOthers() {
 	if group := c.controlGroup(); group != nil {
 		group.Thaw()
 		if !c.ownPids {
-			if err := group.Kill(); err != nil {
+			if err := group.Kill(false); err != nil {
 				c.log().WithError(err).Error("processes may have outlived the init")
 			}
 		}
