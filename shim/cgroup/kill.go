@@ -64,16 +64,11 @@ func (g *Group) Pids() ([]int, error) {
 }
 
 // Kill ends every process of the group. With dying the kernel does so already, as
-// the init of their PID namespace was killed: on v1 they only have to run to their
-// end then, and the group is not frozen.
+// the init of their PID namespace was killed.
 func (g *Group) Kill(dying bool) error {
 	dir, ok := g.unified()
-	if !ok && dying {
-		g.thawAll()
-		return nil
-	}
 	if !ok {
-		return g.killEach()
+		return g.killEach(dying)
 	}
 	err := write(filepath.Join(dir, "cgroup.kill"), "1")
 	if err == nil {
@@ -82,12 +77,14 @@ func (g *Group) Kill(dying bool) error {
 	if _, gone := os.Stat(dir); errors.Is(gone, fs.ErrNotExist) {
 		return nil
 	}
-	return g.killEach() // before Linux 5.14
+	return g.killEach(dying) // before Linux 5.14
 }
 
 // killEach goes on until no process is left. A freeze takes up to half a second on
-// v1: only a group that forks faster than it is killed is frozen.
-func (g *Group) killEach() error {
+// v1: only a group that forks faster than it is killed is frozen. One look is enough
+// for a group that is dying, and helps: its init must run to kill the others, which
+// may have used up the group's time.
+func (g *Group) killEach(dying bool) error {
 	for pass := range killPasses {
 		pids, err := g.Pids()
 		if err != nil || len(pids) == 0 {
@@ -98,7 +95,7 @@ func (g *Group) killEach() error {
 		}
 		err = g.send(pids, unix.SIGKILL)
 		g.thawAll() // on v1 a frozen process does not die
-		if err != nil {
+		if err != nil || dying {
 			return err
 		}
 		time.Sleep(pause)

@@ -114,7 +114,7 @@ func TestKillOfAGroupThatForks(t *testing.T) {
 		for i in 1 2 3; do (while :; do sleep 1000 & sleep 0.001; done) & done
 		echo ready; wait`)
 	line(t, out)
-	if err := g.killEach(); err != nil {
+	if err := g.killEach(false); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := io.Copy(io.Discard, out); err != nil { // ends with the last of them
@@ -156,10 +156,14 @@ func TestKillThawsGroupsBelow(t *testing.T) {
 }
 
 // TestKillDoesNotFreeze counts what is written to the freezer of a v1 group whose processes the kernel ends: a thaw and nothing
-// else. The process in it is there until the kernel takes it away.
+// else. The process in the group stays until the kernel takes it away.
 func TestKillDoesNotFreeze(t *testing.T) {
+	cmd := exec.Command("sleep", "1000")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
 	root := tree(t, map[string]string{
-		"freezer/pod/web/cgroup.procs":  strconv.Itoa(os.Getpid()),
+		"freezer/pod/web/cgroup.procs":  strconv.Itoa(cmd.Process.Pid),
 		"freezer/pod/web/freezer.state": "",
 	})
 	writes := countWrites(t, filepath.Join(root, "freezer/pod/web/freezer.state"))
@@ -168,6 +172,9 @@ func TestKillDoesNotFreeze(t *testing.T) {
 	}
 	if n, state := writes(), read(t, root, "freezer/pod/web/freezer.state"); n != 1 || state != "THAWED" {
 		t.Errorf("%d writes to the freezer, the last %q, want a thaw", n, state)
+	}
+	if err := cmd.Wait(); err == nil {
+		t.Error("process was not killed")
 	}
 }
 
