@@ -64,3 +64,14 @@ func Value[T any](ctx context.Context, what string, fn func() (T, error)) (value
 func Func(ctx context.Context, what string, fn func() error) func() error {
 	return func() error { return Call(ctx, what, fn) }
 }
+
+// Catch returns fn for a go statement, a WaitGroup or a timer. A panic in it is handled as by Call; failed, if it is not nil, is
+// then called with it, to give up what the goroutine was for.
+func Catch(ctx context.Context, what string, fn func(), failed func(error)) func() {
+	return func() {
+		err := Call(ctx, what, func() error { fn(); return nil })
+		if err != nil && failed != nil {
+			_ = Call(ctx, what+": after a panic", func() error { failed(err); return nil })
+		}
+	}
+}

@@ -83,6 +83,23 @@ func TestPanicBecomesAnError(t *testing.T) {
 	}
 }
 
+func TestCatch(t *testing.T) {
+	var failed []error
+	fail := func(err error) { failed = append(failed, err); panic("and again") }
+	before := guard.Count()
+	_ = logged(t, func() {
+		guard.Catch(t.Context(), "work", func() {}, fail)()
+		guard.Catch(t.Context(), "work", func() { panic("text") }, nil)()
+		guard.Catch(t.Context(), "work", func() { panic("text") }, fail)()
+	})
+	if len(failed) != 1 || !errdefs.IsInternal(failed[0]) {
+		t.Errorf("failed with %v, want once and with the panic", failed)
+	}
+	if n := guard.Count() - before; n != 3 {
+		t.Errorf("%d counted, want 3", n)
+	}
+}
+
 // TestGoexitIsNoPanic lets runtime.Goexit, and so t.Fatal, through.
 func TestGoexitIsNoPanic(t *testing.T) {
 	before := guard.Count()
