@@ -14,6 +14,8 @@ import (
 
 	runc "github.com/containerd/go-runc"
 	"golang.org/x/sys/unix"
+
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
 // Files of runc's state directory (libcontainer, factory_linux.go). A container
@@ -37,31 +39,28 @@ func (r *Runtime) Release(ctx context.Context, id string, ended <-chan struct{})
 		return false, nil // the command says what is wrong
 	}
 	defer fifo.Close()
-	interrupted, cancel := context.WithCancel(ctx)
-	defer cancel()
-	go func() {
+	stop := make(chan struct{})
+	defer close(stop)
+	go guard.Catch(ctx, "stop waiting for the init", func() {
 		select {
 		case <-ended:
-			cancel()
-		case <-interrupted.Done():
+		case <-ctx.Done():
+		case <-stop:
+			return
 		}
-	}()
-	stop := context.AfterFunc(interrupted, func() { _ = fifo.SetReadDeadline(time.Now()) })
-	defer stop()
+		_ = fifo.SetReadDeadline(time.Now())
+	}, nil)()
 	data, err := read(fifo)
-	if errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil {
-		// The init has ended: what it wrote before is there, and no more comes.
-		_ = fifo.SetReadDeadline(time.Time{})
-		var rest []byte
-		rest, err = io.ReadAll(fifo)
-		data = append(data, rest...)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		data, err = append(data, readNow(fifo)...), nil
 	}
 	switch {
+	case len(data) > 0: // it runs, whatever else has happened meanwhile
 	case ctx.Err() != nil:
 		return true, fmt.Errorf("OCI runtime start interrupted: %w", context.Cause(ctx))
 	case err != nil:
 		return true, fmt.Errorf("OCI runtime start: %w", err)
-	case len(data) == 0:
+	default:
 		return true, errors.New("OCI runtime start failed: container process is already dead")
 	}
 	if err := os.Remove(fifo.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -99,4 +98,14 @@ func read(fifo *os.File) ([]byte, error) {
 		return nil, err
 	}
 	return io.ReadAll(fifo)
+}
+
+// readNow reads what is there when no more is waited for.
+func readNow(fifo *os.File) []byte {
+	data := make([]byte, 1)
+	n := 0
+	if conn, err := fifo.SyscallConn(); err == nil {
+		_ = conn.Control(func(fd uintptr) { n, _ = unix.Read(int(fd), data) })
+	}
+	return data[:max(n, 0)]
 }

@@ -99,6 +99,27 @@ func TestReleaseIsInterrupted(t *testing.T) {
 	}
 }
 
+// An init that has written its byte runs, and a start that is interrupted only then has happened.
+func TestReleaseInterruptedTooLate(t *testing.T) {
+	r, fifo := created(t)
+	init, err := os.OpenFile(fifo, os.O_RDWR, 0) // stays open, so that there is no end to be read
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer init.Close()
+	if _, err := init.WriteString("0"); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if ok, err := r.Release(ctx, "web", make(chan struct{})); !ok || err != nil {
+		t.Errorf("release = %v, %v, want done", ok, err)
+	}
+	if _, err := os.Lstat(fifo); !os.IsNotExist(err) {
+		t.Errorf("the container still counts as created: %v", err)
+	}
+}
+
 // Everything that is not a container that runc has created is left to the
 // command of the runtime.
 func TestReleaseIsLeftToTheCommand(t *testing.T) {
