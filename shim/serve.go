@@ -17,6 +17,7 @@ import (
 	"github.com/containerd/ttrpc"
 	"golang.org/x/sys/unix"
 
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/internal/sharing"
 	"github.com/containerd-lite/containerd-lite/shim/bundle"
 	"github.com/containerd-lite/containerd-lite/shim/group"
@@ -69,10 +70,10 @@ func (r *request) serve(ctx context.Context) error {
 	defer stop()
 	var running sync.WaitGroup
 	host := &task.Host{Namespace: r.namespace, Children: reap.New(), Events: outbox.New(r.namespace, address), Deleted: home.follow}
-	running.Go(func() { host.Children.Run(ctx) })
-	running.Go(func() { host.Events.Run(ctx) })
-	running.Go(func() { keepMemory(ctx) })
-	running.Go(func() { logStacks(ctx, stacks) })
+	running.Go(guard.Catch(ctx, "reap", func() { host.Children.Run(ctx) }, nil))
+	running.Go(guard.Catch(ctx, "events", func() { host.Events.Run(ctx) }, nil))
+	running.Go(guard.Catch(ctx, "keep memory", func() { keepMemory(ctx) }, nil))
+	running.Go(guard.Catch(ctx, "log stacks", func() { logStacks(ctx, stacks) }, nil))
 
 	end := make(chan struct{})
 	service := task.NewService(host, sharing.Pods(r.pods), func() { close(end) })
@@ -84,7 +85,7 @@ func (r *request) serve(ctx context.Context) error {
 		return err
 	}
 	failed := make(chan error, 1)
-	running.Go(func() { failed <- server.Serve(ctx, listener) })
+	running.Go(guard.Catch(ctx, "serve", func() { failed <- server.Serve(ctx, listener) }, func(err error) { failed <- err }))
 
 	err = await(end, failed)
 	leave(ctx, slot, own, server, host.Events)

@@ -3,6 +3,7 @@
 package cgroup
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -13,6 +14,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
 // Announcer tells watches of v2 that their counters have changed. It has one
@@ -69,8 +72,19 @@ func (a *Announcer) openLocked() error {
 		return fmt.Errorf("inotify: %w", err)
 	}
 	a.events, a.files = os.NewFile(uintptr(fd), "inotify"), map[int32][]*OOMWatch{}
-	go a.run(a.events)
+	events := a.events
+	go guard.Catch(context.Background(), "announcements of out-of-memory kills", func() { a.run(events) }, func(error) { a.giveUp(events) })()
 	return nil
+}
+
+// giveUp ends an instance. Its watches hear nothing more; those to come get another.
+func (a *Announcer) giveUp(events *os.File) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	_ = events.Close()
+	if a.events == events {
+		a.events, a.files = nil, nil
+	}
 }
 
 func (a *Announcer) closeUnusedLocked() {

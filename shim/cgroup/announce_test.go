@@ -40,7 +40,7 @@ func TestAnnouncer(t *testing.T) {
 	told := make(chan int, 2*count)
 	var watches []*OOMWatch
 	for i := range count {
-		w, err := (&Group{Paths: map[string]string{"": "/" + name(i)}, root: root}).WatchOOM(&a, func() { told <- i })
+		w, err := (&Group{Paths: map[string]string{"": "/" + name(i)}, root: root}).WatchOOM(t.Context(), &a, func() { told <- i })
 		if err != nil || w.Deaf() != nil {
 			t.Fatal(err, w.Deaf())
 		}
@@ -77,7 +77,7 @@ func TestAnnouncer(t *testing.T) {
 		t.Errorf("%d instances of inotify are left", now-before)
 	}
 	// The next watch has a new one.
-	w, err := (&Group{Paths: map[string]string{"": "/" + name(1)}, root: root}).WatchOOM(&a, func() { told <- 1 })
+	w, err := (&Group{Paths: map[string]string{"": "/" + name(1)}, root: root}).WatchOOM(t.Context(), &a, func() { told <- 1 })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@
 package cgroup
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
 // OOMWatch reports the out-of-memory kills in a group, each once, and those of v2
@@ -23,8 +26,9 @@ import (
 // slice above is watched, too, which counts the kills of all groups in it and stays:
 // see CheckEnd.
 type OOMWatch struct {
-	counter string // a file of "key number" lines with the key oom_kill
-	above   string // that of the slice, "" for a group that nobody takes away early
+	ctx     context.Context // of what is logged
+	counter string          // a file of "key number" lines with the key oom_kill
+	above   string          // that of the slice, "" for a group that nobody takes away early
 	notify  func()
 	stop    func() // ends the announcements
 	deaf    error  // why there are none
@@ -39,13 +43,14 @@ type OOMWatch struct {
 // WatchOOM calls notify, which must not block, once the kernel has killed a
 // process of the group for want of memory. Kills before the call do not count.
 // Without announcements, see Deaf, it does so in the calls of Check and CheckEnd
-// only. The error is errdefs.ErrNotFound without a memory controller.
-func (g *Group) WatchOOM(a *Announcer, notify func()) (*OOMWatch, error) {
+// only. ctx is for what is logged. The error is errdefs.ErrNotFound without a memory
+// controller.
+func (g *Group) WatchOOM(ctx context.Context, a *Announcer, notify func()) (*OOMWatch, error) {
 	dir, err := g.dir("memory")
 	if err != nil {
 		return nil, err
 	}
-	w := &OOMWatch{notify: notify, stop: func() {}}
+	w := &OOMWatch{ctx: context.WithoutCancel(ctx), notify: notify, stop: func() {}}
 	w.mu.Lock() // announcements wait until it is known what to compare with
 	defer w.mu.Unlock()
 	if _, v2 := g.unified(); v2 {
@@ -74,7 +79,7 @@ func (w *OOMWatch) followLegacy() {
 		return
 	}
 	w.stop = func() { _ = events.Close() }
-	go w.listen(events)
+	go guard.Catch(w.ctx, "out-of-memory watch", func() { w.listen(events) }, nil)()
 }
 
 // followLocked hears of the counter, and of that of the slice that the group's scope is in.
@@ -174,13 +179,16 @@ func (w *OOMWatch) Close() {
 	w.closed = true
 }
 
-// announced is Check for the kernel's announcements, which may come late.
+// announced is Check for the kernel's announcements, which may come late. A panic ends
+// the announcements of this watch only.
 func (w *OOMWatch) announced() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !w.closed {
-		w.checkLocked()
-	}
+	guard.Catch(w.ctx, "announced out-of-memory kill", func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if !w.closed {
+			w.checkLocked()
+		}
+	}, func(error) { w.Close() })()
 }
 
 // The kernel announces on v1 that memory has run out before it chooses a process, kills it and counts

@@ -19,7 +19,7 @@ import (
 func TestWatchOOM(t *testing.T) {
 	root := tree(t, map[string]string{"pod/web/memory.events": "oom 4\noom_kill 3\n"})
 	told := make(chan struct{}, 10)
-	w, err := unifiedGroup(root).WatchOOM(&Announcer{}, func() { told <- struct{}{} })
+	w, err := unifiedGroup(root).WatchOOM(t.Context(), &Announcer{}, func() { told <- struct{}{} })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +54,7 @@ func legacyWatch(t *testing.T) (w *OOMWatch, told chan struct{}, announce func()
 		"memory/pod/web/cgroup.event_control": "",
 	})
 	told = make(chan struct{}, 10)
-	w, err := legacyGroup(root).WatchOOM(&Announcer{}, func() { told <- struct{}{} })
+	w, err := legacyGroup(root).WatchOOM(t.Context(), &Announcer{}, func() { told <- struct{}{} })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +106,7 @@ func TestOOMIsCountedLate(t *testing.T) {
 
 func TestWatchOOMWithoutMemory(t *testing.T) {
 	g := &Group{Paths: map[string]string{"pids": "/pod/web"}, root: t.TempDir()}
-	if _, err := g.WatchOOM(&Announcer{}, func() {}); !errdefs.IsNotFound(err) {
+	if _, err := g.WatchOOM(t.Context(), &Announcer{}, func() {}); !errdefs.IsNotFound(err) {
 		t.Errorf("error = %v, want not found", err)
 	}
 }
@@ -137,7 +137,7 @@ func newScope(t *testing.T, group string) *scope {
 	}
 	g := &Group{Paths: map[string]string{"": "/" + group}, root: s.root}
 	var err error
-	if s.watch, err = g.WatchOOM(&Announcer{}, func() { s.told <- struct{}{} }); err != nil {
+	if s.watch, err = g.WatchOOM(t.Context(), &Announcer{}, func() { s.told <- struct{}{} }); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.watch.Close)
@@ -230,7 +230,7 @@ func TestOOMIsSeenInSlice(t *testing.T) {
 func TestOOMWithoutAnnouncements(t *testing.T) {
 	root := tree(t, map[string]string{"memory/pod/web/memory.oom_control": "under_oom 0\noom_kill 0\n"})
 	told := make(chan struct{}, 10)
-	w, err := legacyGroup(root).WatchOOM(&Announcer{}, func() { told <- struct{}{} })
+	w, err := legacyGroup(root).WatchOOM(t.Context(), &Announcer{}, func() { told <- struct{}{} })
 	if err != nil {
 		t.Fatal(err)
 	}

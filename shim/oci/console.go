@@ -3,6 +3,7 @@
 package oci
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,6 +11,8 @@ import (
 
 	runc "github.com/containerd/go-runc"
 	"golang.org/x/sys/unix"
+
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
 // receiveTimeout bounds the wait for a runtime that has sent no terminal.
@@ -44,7 +47,7 @@ func NewConsole(bundle string) (*Console, error) {
 // Receive returns the master side, non-blocking. It is called after the
 // runtime's command has succeeded and so has sent it.
 func (c *Console) Receive() (*os.File, error) {
-	defer time.AfterFunc(receiveTimeout, c.Close).Stop()
+	defer time.AfterFunc(receiveTimeout, guard.Catch(context.Background(), "close the socket of a terminal", c.Close, nil)).Stop()
 	master, err := c.socket.ReceiveMaster()
 	if err != nil {
 		return nil, fmt.Errorf("terminal: receive: %w", err)

@@ -3,13 +3,16 @@
 package oci
 
 import (
+	"context"
 	"errors"
 	"os/exec"
 	"runtime"
+	"strings"
 	"time"
 
 	runc "github.com/containerd/go-runc"
 
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/shim/reap"
 )
 
@@ -17,43 +20,56 @@ import (
 // wait in a system call, as go-runc does by itself, takes the one processor of
 // the shim away from everything else until the Go runtime notices, after up to
 // 10 ms.
-type monitor struct{}
+type monitor struct {
+	await func(*exec.Cmd) runc.Exit
+}
 
 var _ runc.ProcessMonitor = monitor{}
 
 // WaitInPoller makes go-runc use the poller. It is called once, before any
 // command.
-func WaitInPoller() { runc.Monitor = monitor{} }
+func WaitInPoller() { runc.Monitor = monitor{await} }
 
 // Start implements runc.ProcessMonitor.
-func (monitor) Start(cmd *exec.Cmd) (chan runc.Exit, error) {
+func (m monitor) Start(cmd *exec.Cmd) (chan runc.Exit, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
 	ended := make(chan runc.Exit, 1)
-	go func() { ended <- await(cmd) }()
+	go guard.Catch(context.Background(), name(cmd), func() { ended <- m.await(cmd) }, giveUp(cmd, ended))()
 	return ended, nil
 }
 
 // StartLocked implements runc.ProcessMonitor. The thread that starts a command
 // lives as long as the command: its end would be taken for that of the shim
 // (prctl(2), PR_SET_PDEATHSIG).
-func (monitor) StartLocked(cmd *exec.Cmd) (chan runc.Exit, error) {
+func (m monitor) StartLocked(cmd *exec.Cmd) (chan runc.Exit, error) {
 	started := make(chan error, 1)
 	ended := make(chan runc.Exit, 1)
-	go func() {
+	go guard.Catch(context.Background(), name(cmd), func() {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := cmd.Start()
 		started <- err
 		if err == nil {
-			ended <- await(cmd)
+			ended <- m.await(cmd)
 		}
-	}()
+	}, giveUp(cmd, ended))()
 	if err := <-started; err != nil {
 		return nil, err
 	}
 	return ended, nil
+}
+
+// name is how a command is called in the log: its arguments name the container.
+func name(cmd *exec.Cmd) string { return "wait for " + strings.Join(cmd.Args, " ") }
+
+// giveUp ends a command that is not waited for any more.
+func giveUp(cmd *exec.Cmd, ended chan<- runc.Exit) func(error) {
+	return func(error) {
+		_ = cmd.Process.Kill()
+		ended <- runc.Exit{Timestamp: time.Now(), Pid: cmd.Process.Pid, Status: reap.StatusUnknown}
+	}
 }
 
 // Wait implements runc.ProcessMonitor.

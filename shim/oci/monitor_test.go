@@ -8,23 +8,45 @@ import (
 	"io/fs"
 	"os/exec"
 	"testing"
+
+	runc "github.com/containerd/go-runc"
+
+	"github.com/containerd-lite/containerd-lite/shim/reap"
 )
+
+// TestPanicWhileWaiting ends the command, and the call with an error.
+func TestPanicWhileWaiting(t *testing.T) {
+	m := monitor{func(*exec.Cmd) runc.Exit { panic("boom") }}
+	for name, start := range map[string]func(*exec.Cmd) (chan runc.Exit, error){"unlocked": m.Start, "locked": m.StartLocked} {
+		cmd := exec.Command("sleep", "1000")
+		ended, err := start(cmd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if status, err := m.Wait(cmd, ended); err != nil || status != reap.StatusUnknown {
+			t.Errorf("%s: status %d, %v, want unknown", name, status, err)
+		}
+		if err := cmd.Wait(); err == nil {
+			t.Errorf("%s: the command was not ended", name)
+		}
+	}
+}
 
 func TestMonitor(t *testing.T) {
 	start := map[string]func(*exec.Cmd) (int, error){
 		"unlocked": func(cmd *exec.Cmd) (int, error) {
-			ended, err := monitor{}.Start(cmd)
+			ended, err := monitor{await}.Start(cmd)
 			if err != nil {
 				return 0, err
 			}
-			return monitor{}.Wait(cmd, ended)
+			return monitor{await}.Wait(cmd, ended)
 		},
 		"locked": func(cmd *exec.Cmd) (int, error) {
-			ended, err := monitor{}.StartLocked(cmd)
+			ended, err := monitor{await}.StartLocked(cmd)
 			if err != nil {
 				return 0, err
 			}
-			return monitor{}.Wait(cmd, ended)
+			return monitor{await}.Wait(cmd, ended)
 		},
 	}
 	for name, run := range start {

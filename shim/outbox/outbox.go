@@ -89,16 +89,20 @@ func (o *Outbox) Put(event proto.Message) {
 		// The bare name, without a host: what typeurl writes and reads.
 		Event: &anypb.Any{TypeUrl: string(event.ProtoReflect().Descriptor().FullName()), Value: value},
 	}
-	o.mu.Lock()
-	if len(o.queue) >= capacity {
-		o.dropOneLocked()
-	}
-	o.queue = append(o.queue, envelope)
-	o.mu.Unlock()
+	o.enqueue(envelope)
 	select {
 	case o.ready <- struct{}{}:
 	default:
 	}
+}
+
+func (o *Outbox) enqueue(e *types.Envelope) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.queue) >= capacity {
+		o.dropOneLocked()
+	}
+	o.queue = append(o.queue, e)
 }
 
 // Len returns the number of events that wait.

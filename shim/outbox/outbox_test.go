@@ -21,6 +21,8 @@ import (
 	"go.uber.org/goleak"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/emptypb"
+
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -204,5 +206,26 @@ func TestTopics(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("topics (-want +got):\n%s", diff)
+	}
+}
+
+// A connection that ends in a panic is given up, and the event is sent over another.
+func TestPanicWhileSending(t *testing.T) {
+	c := &containerd{path: socket(t), got: make(chan string, 100)}
+	c.start(t)
+	o := New("ns", "unix://"+c.path)
+	o.sender.client = &ttrpc.Client{}
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { o.Run(ctx) })
+	t.Cleanup(func() {
+		cancel()
+		running.Wait()
+	})
+	count := guard.Count()
+	put(o, 0, 2)
+	expect(t, c.got, 0, 2)
+	if n := guard.Count() - count; n != 1 {
+		t.Errorf("%d panics, want 1", n)
 	}
 }

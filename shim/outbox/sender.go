@@ -13,9 +13,12 @@ import (
 	"github.com/containerd/ttrpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
-// errRefused says that containerd was reached and answered with an error.
+// errRefused says that containerd was reached and answered with an error, or that there is something
+// in the event or the connection that ends in a panic.
 var errRefused = errors.New("refused by containerd")
 
 // sender is a client of containerd's events service. It connects when there
@@ -26,6 +29,15 @@ type sender struct {
 }
 
 func (s *sender) send(ctx context.Context, e *types.Envelope) error {
+	err := guard.Call(ctx, "send event "+e.GetTopic(), func() error { return s.forward(ctx, e) })
+	if caught := (*guard.Panic)(nil); errors.As(err, &caught) {
+		s.client = nil // whatever is wrong with it
+		return fmt.Errorf("%w: %w", errRefused, err)
+	}
+	return err
+}
+
+func (s *sender) forward(ctx context.Context, e *types.Envelope) error {
 	if err := s.connect(ctx); err != nil {
 		return err
 	}

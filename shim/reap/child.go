@@ -3,6 +3,7 @@
 package reap
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -10,6 +11,8 @@ import (
 
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
+
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
 const (
@@ -36,16 +39,17 @@ type Child struct {
 }
 
 // Watch waits for the process in the background. The process must not have
-// been reaped: call it under a Hold that began before the process did.
-func (r *Reaper) Watch(pid int) (*Child, error) {
+// been reaped: call it under a Hold that began before the process did. ctx is for what is
+// logged; its end does not end the wait.
+func (r *Reaper) Watch(ctx context.Context, pid int) (*Child, error) {
 	pidfd, err := openPidfd(pid)
 	if err != nil {
 		return nil, err
 	}
-	return r.watch(pid, pidfd), nil
+	return r.watch(ctx, pid, pidfd), nil
 }
 
-func (r *Reaper) watch(pid int, pidfd *os.File) *Child {
+func (r *Reaper) watch(ctx context.Context, pid int, pidfd *os.File) *Child {
 	c := &Child{
 		pid:    pid,
 		reaper: r,
@@ -55,8 +59,12 @@ func (r *Reaper) watch(pid int, pidfd *os.File) *Child {
 	r.mu.Lock()
 	r.known[pid] = struct{}{}
 	r.mu.Unlock()
-	go c.wait()
+	c.follow(ctx, c.wait)
 	return c
+}
+
+func (c *Child) follow(ctx context.Context, wait func()) {
+	go guard.Catch(ctx, fmt.Sprintf("wait for process %d", c.pid), wait, c.giveUp)()
 }
 
 func openPidfd(pid int) (*os.File, error) {
@@ -140,8 +148,16 @@ func (c *Child) send(sig unix.Signal, signal func(pidfd int) error) error {
 	}
 }
 
-func (c *Child) wait() {
-	c.exit = c.collect()
+func (c *Child) wait() { c.finish(c.collect()) }
+
+// giveUp ends a process that cannot be waited for: nobody would learn of its end.
+func (c *Child) giveUp(error) {
+	_ = c.Signal(unix.SIGKILL)
+	c.finish(Exit{Status: StatusUnknown, At: time.Now()})
+}
+
+func (c *Child) finish(exit Exit) {
+	c.exit = exit
 	close(c.done)
 	_ = c.pidfd.Close()
 	c.reaper.forget(c.pid)

@@ -23,6 +23,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
 // BecomeSubreaper makes orphans among the descendants of this process its
@@ -53,7 +55,7 @@ func (r *Reaper) Run(ctx context.Context) {
 	signal.Notify(signals, unix.SIGCHLD)
 	defer signal.Stop(signals)
 	for {
-		r.sweep()
+		guard.Catch(ctx, "reap orphans", r.sweep, nil)()
 		select {
 		case <-signals:
 		case <-r.swept:
@@ -79,13 +81,13 @@ func (r *Reaper) Hold() (release func()) {
 }
 
 // Start starts a command that outlives the call, such as a logging program.
-// cmd.Wait must not be called: the Child replaces it.
-func (r *Reaper) Start(cmd *exec.Cmd) (*Child, error) {
+// cmd.Wait must not be called: the Child replaces it. ctx is that of Watch.
+func (r *Reaper) Start(ctx context.Context, cmd *exec.Cmd) (*Child, error) {
 	defer r.Hold()()
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	child, err := r.Watch(cmd.Process.Pid)
+	child, err := r.Watch(ctx, cmd.Process.Pid)
 	if err != nil {
 		_ = cmd.Process.Kill()
 		return nil, err

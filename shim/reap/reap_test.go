@@ -50,7 +50,7 @@ func TestExitStatus(t *testing.T) {
 	}
 	r := newReaper(t)
 	for _, tt := range tests {
-		child, err := r.Start(exec.Command("sh", "-c", tt.script))
+		child, err := r.Start(t.Context(), exec.Command("sh", "-c", tt.script))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,7 +76,7 @@ func TestKillGroup(t *testing.T) {
 	cmd := exec.Command("sh", "-c", "sleep 1000 & sleep 1000")
 	cmd.Stdout = in
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	leader, err := r.Start(cmd)
+	leader, err := r.Start(t.Context(), cmd)
 	in.Close()
 	if err != nil {
 		t.Fatal(err)
@@ -92,7 +92,7 @@ func TestKillGroup(t *testing.T) {
 		t.Errorf("after the end: %v, want not found", err)
 	}
 
-	member, err := r.Start(exec.Command("sleep", "1000")) // in the group of this test
+	member, err := r.Start(t.Context(), exec.Command("sleep", "1000")) // in the group of this test
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +104,7 @@ func TestKillGroup(t *testing.T) {
 
 func TestSignal(t *testing.T) {
 	r := newReaper(t)
-	child, err := r.Start(exec.Command("sleep", "1000"))
+	child, err := r.Start(t.Context(), exec.Command("sleep", "1000"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +130,7 @@ func TestEarlyEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.sweep()
-	child, err := r.Watch(pid)
+	child, err := r.Watch(t.Context(), pid)
 	release()
 	if err != nil {
 		t.Fatal(err)
@@ -156,7 +156,7 @@ func TestNoPoller(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	child := r.watch(cmd.Process.Pid, os.NewFile(uintptr(fd), "pidfd"))
+	child := r.watch(t.Context(), cmd.Process.Pid, os.NewFile(uintptr(fd), "pidfd"))
 	if err := child.Signal(0); err != nil {
 		t.Error(err)
 	}
@@ -166,6 +166,27 @@ func TestNoPoller(t *testing.T) {
 	<-child.Done()
 	if got := child.Exit().Status; got != 7 {
 		t.Errorf("status = %d, want 7", got)
+	}
+}
+
+// A process that cannot be waited for any more is ended, and has an end.
+func TestPanicWhileWaiting(t *testing.T) {
+	cmd := exec.Command("sleep", "1000")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	pidfd, err := openPidfd(cmd.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &Child{pid: cmd.Process.Pid, pidfd: pidfd, reaper: New(), done: make(chan struct{})}
+	c.follow(t.Context(), func() { panic("boom") })
+	<-c.Done()
+	if got := c.Exit().Status; got != StatusUnknown {
+		t.Errorf("status = %d, want unknown", got)
+	}
+	if err := cmd.Wait(); err == nil {
+		t.Error("the process was not ended")
 	}
 }
 
@@ -238,7 +259,7 @@ func TestManyAtOnce(t *testing.T) {
 	children := make([]*Child, n)
 	for i := range n {
 		var err error
-		if children[i], err = r.Start(exec.Command("sh", "-c", fmt.Sprintf("exit %d", i))); err != nil {
+		if children[i], err = r.Start(t.Context(), exec.Command("sh", "-c", fmt.Sprintf("exit %d", i))); err != nil {
 			t.Fatal(err)
 		}
 	}

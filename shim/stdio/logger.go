@@ -16,6 +16,7 @@ import (
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
 
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/shim/reap"
 )
 
@@ -78,7 +79,7 @@ func startLogger(ctx context.Context, cfg Config, owner Owner, children *reap.Re
 	defer ready.Close()
 	given = append(given, readyWriter)
 	cmd.ExtraFiles = given
-	if l.child, err = children.Start(cmd); err != nil {
+	if l.child, err = children.Start(ctx, cmd); err != nil {
 		l.stop()
 		return nil, fmt.Errorf("stdio: start logging program: %w", err)
 	}
@@ -117,7 +118,7 @@ func loggerCommand(uri string, owner Owner) (*exec.Cmd, error) {
 
 func awaitReady(ctx context.Context, ready *os.File, strict bool) error {
 	_ = ready.SetReadDeadline(time.Now().Add(readyTimeout))
-	stop := context.AfterFunc(ctx, func() { _ = ready.SetReadDeadline(time.Now()) })
+	stop := context.AfterFunc(ctx, guard.Catch(ctx, "stop waiting", func() { _ = ready.SetReadDeadline(time.Now()) }, nil))
 	defer stop()
 	n, err := ready.Read(make([]byte, 1))
 	switch {

@@ -23,6 +23,7 @@ import (
 
 	"github.com/containerd/errdefs"
 
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/shim/reap"
 )
 
@@ -50,6 +51,9 @@ type Owner struct {
 	Namespace string
 	UID       int // of the pipes, as Options.io_uid
 	GID       int
+	// Broken is called when a stream cannot be carried on because of a panic. It ends the process,
+	// and may be nil.
+	Broken func()
 }
 
 // Streams are the open streams of one process.
@@ -57,6 +61,8 @@ type Streams struct {
 	cfg     Config
 	outputs sync.WaitGroup
 	inputs  sync.WaitGroup
+	ctx     context.Context // of what is logged; set by Open with broken
+	broken  func()
 
 	mu       sync.Mutex
 	inside   [3]*os.File // the container's ends: stdin, stdout, stderr
@@ -70,7 +76,7 @@ type Streams struct {
 }
 
 // New returns the streams of a process. None is open yet.
-func New(cfg Config) *Streams { return &Streams{cfg: cfg} }
+func New(cfg Config) *Streams { return &Streams{cfg: cfg, ctx: context.Background()} }
 
 // Config returns the names of the streams.
 func (s *Streams) Config() Config { return s.cfg }
@@ -91,6 +97,7 @@ func (s *Streams) Open(ctx context.Context, owner Owner, children *reap.Reaper) 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.logger, s.log = logger, log
+	s.ctx, s.broken = context.WithoutCancel(ctx), owner.Broken
 	if err != nil {
 		return err
 	}
@@ -211,12 +218,18 @@ func (s *Streams) Run(master *os.File) error {
 	}
 	for _, p := range s.pumps {
 		if p.output {
-			s.outputs.Go(p.run)
+			s.outputs.Go(guard.Catch(s.ctx, "copy output", p.run, s.breakDown))
 		} else {
-			s.inputs.Go(p.run)
+			s.inputs.Go(guard.Catch(s.ctx, "copy stdin", p.run, s.breakDown))
 		}
 	}
 	return nil
+}
+
+func (s *Streams) breakDown(error) {
+	if s.broken != nil {
+		s.broken()
+	}
 }
 
 // attachLocked connects the terminal.
@@ -315,10 +328,10 @@ func (s *Streams) Finish() {
 // delivered returns a channel that is closed when all outputs have ended.
 func (s *Streams) delivered() <-chan struct{} {
 	done := make(chan struct{})
-	go func() {
+	go guard.Catch(s.ctx, "wait for the output", func() {
 		s.outputs.Wait()
 		close(done)
-	}()
+	}, nil)()
 	return done
 }
 
@@ -334,18 +347,18 @@ func waitFor(done <-chan struct{}, limit time.Duration) {
 // Close closes everything at once and stops the logging program. It may be
 // called more than once. The error is that of io.Closer, always nil.
 func (s *Streams) Close() error {
-	s.mu.Lock()
-	logger := s.logger
-	s.logger = nil
-	s.closeLocked()
-	s.mu.Unlock()
-	if logger != nil {
+	if logger := s.closeStreams(); logger != nil {
 		logger.stop()
 	}
 	return nil
 }
 
-func (s *Streams) closeLocked() {
+// closeStreams closes everything but the logging program, which it returns if there is one.
+func (s *Streams) closeStreams() *logger {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	logger := s.logger
+	s.logger = nil
 	s.closeInsideLocked()
 	s.closeStdinLocked()
 	for _, p := range s.pumps {
@@ -357,4 +370,5 @@ func (s *Streams) closeLocked() {
 	if s.log != nil {
 		s.log.close()
 	}
+	return logger
 }

@@ -72,17 +72,23 @@ func runUnder(t *testing.T, children *reap.Reaper, cfg Config, script string) *p
 	if err := p.streams.Open(t.Context(), Owner{ID: "web", Namespace: "ns"}, children); err != nil {
 		t.Fatal(err)
 	}
+	p.start(children, script)
+	return p
+}
+
+// start runs the command once the streams are open.
+func (p *process) start(children *reap.Reaper, script string) {
+	p.t.Helper()
 	cmd := exec.Command("sh", "-c", script)
 	p.streams.Set(cmd)
 	var err error
-	if p.child, err = children.Start(cmd); err != nil {
-		t.Fatal(err)
+	if p.child, err = children.Start(p.t.Context(), cmd); err != nil {
+		p.t.Fatal(err)
 	}
 	_ = p.streams.CloseAfterStart()
 	if err := p.streams.Run(nil); err != nil {
-		t.Fatal(err)
+		p.t.Fatal(err)
 	}
-	return p
 }
 
 func (p *process) finish() {

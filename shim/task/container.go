@@ -37,6 +37,7 @@ import (
 	"github.com/containerd/log"
 	"google.golang.org/protobuf/types/known/anypb"
 
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/shim/bundle"
 	"github.com/containerd-lite/containerd-lite/shim/cgroup"
 	"github.com/containerd-lite/containerd-lite/shim/oci"
@@ -136,7 +137,7 @@ func (c *container) operate(ctx context.Context, v verb, run func() error) error
 	if err := c.allows(c.init, v); err != nil {
 		return err
 	}
-	if err := run(); err != nil {
+	if err := guard.Call(c.context(), string(v), run); err != nil {
 		return fmt.Errorf("container %s: %w", c.id, err)
 	}
 	return nil
@@ -156,16 +157,24 @@ func (c *container) controlGroup() *cgroup.Group {
 	return c.group
 }
 
-func (c *container) owner(id string) stdio.Owner {
+func (c *container) owner(p *process) stdio.Owner {
+	id := c.id
+	if !p.isInit() {
+		id = p.execID
+	}
 	return stdio.Owner{
 		ID:        id,
 		Namespace: c.host.Namespace,
 		UID:       int(c.opts.GetIoUid()),
 		GID:       int(c.opts.GetIoGid()),
+		Broken:    func() { c.abort(p) },
 	}
 }
 
 func (c *container) log() *log.Entry { return log.L.WithField("container", c.id) }
+
+// context returns a context for what no call waits for. What is logged with it names the container.
+func (c *container) context() context.Context { return log.WithLogger(context.Background(), c.log()) }
 
 // detached returns a context for work that must end although the call that
 // caused it has, or will not wait for it.

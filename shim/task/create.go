@@ -19,6 +19,7 @@ import (
 	"github.com/containerd/log"
 	"golang.org/x/sys/unix"
 
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/internal/undo"
 	"github.com/containerd-lite/containerd-lite/shim/bundle"
 	"github.com/containerd-lite/containerd-lite/shim/cgroup"
@@ -77,22 +78,27 @@ func newContainer(host *Host, r *taskapi.CreateTaskRequest) (*container, error) 
 
 // create makes the container, with its init waiting for start, or leaves
 // nothing behind. A checkpoint is only restored by start.
-func (c *container) create(ctx context.Context, mounts []*types.Mount) (err error) {
+func (c *container) create(ctx context.Context, mounts []*types.Mount) error {
 	var back undo.Stack
-	defer func() {
-		if err == nil {
-			return
+	err := guard.Call(c.context(), "create", func() error {
+		if c.holder != nil {
+			return c.hold(&back)
 		}
-		err = fmt.Errorf("container %s: %w", c.id, err)
-		ctx, cancel := detached(ctx, undoTimeout)
-		defer cancel()
-		if _, undone := back.Run(ctx); undone != nil {
-			c.log().WithError(undone).Warn("container not created: remains")
-		}
-	}()
-	if c.holder != nil {
-		return c.hold(&back)
+		return c.prepare(ctx, mounts, &back)
+	})
+	if err == nil {
+		return nil
 	}
+	ctx, cancel := detached(ctx, undoTimeout)
+	defer cancel()
+	if _, undone := back.Run(ctx); undone != nil {
+		c.log().WithError(undone).Warn("container not created: remains")
+	}
+	return fmt.Errorf("container %s: %w", c.id, err)
+}
+
+// prepare makes a container with a process, in steps that back undoes.
+func (c *container) prepare(ctx context.Context, mounts []*types.Mount, back *undo.Stack) error {
 	if err := c.bundle.WriteOptions(c.opts); err != nil {
 		return err
 	}
@@ -106,7 +112,7 @@ func (c *container) create(ctx context.Context, mounts []*types.Mount) (err erro
 		return nil
 	}
 	back.Push("close streams", func(context.Context) error { return c.init.streams.Close() })
-	if err := c.init.streams.Open(ctx, c.owner(c.id), c.host.Children); err != nil {
+	if err := c.init.streams.Open(ctx, c.owner(c.init), c.host.Children); err != nil {
 		return err
 	}
 	// Before the command: one that is interrupted leaves half a container.
@@ -117,7 +123,7 @@ func (c *container) create(ctx context.Context, mounts []*types.Mount) (err erro
 	if err != nil {
 		return err
 	}
-	c.init.child = child
+	c.adopt(c.init, child)
 	c.findGroup()
 	return nil
 }
@@ -180,15 +186,21 @@ func (c *container) launch(p *process, pidFile string, run func(*oci.Process) er
 	if err != nil {
 		return nil, fmt.Errorf("OCI runtime wrote no process number: %w", err)
 	}
-	child, err := c.host.Children.Watch(pid)
+	child, err := c.host.Children.Watch(c.context(), pid)
 	if err != nil {
 		c.host.Children.KillOrphan(pid)
 		return nil, err
 	}
+	connected := false
+	defer func() {
+		if !connected {
+			_ = child.Signal(unix.SIGKILL)
+		}
+	}()
 	if err := connect(p.streams, target.Console); err != nil {
-		_ = child.Signal(unix.SIGKILL)
 		return nil, err
 	}
+	connected = true
 	return child, nil
 }
 
@@ -229,6 +241,9 @@ func (c *container) findGroup() {
 // announceCreated publishes the container. Its end can only be published
 // after that.
 func (c *container) announceCreated(r *taskapi.CreateTaskRequest) {
+	if c.init.child != nil {
+		defer c.watchInit()
+	}
 	c.host.Events.Put(&events.TaskCreate{
 		ContainerID: c.id,
 		Bundle:      r.Bundle,
@@ -237,30 +252,33 @@ func (c *container) announceCreated(r *taskapi.CreateTaskRequest) {
 		Checkpoint:  r.Checkpoint,
 		Pid:         uint32(c.initPid()),
 	})
-	if c.init.child != nil {
-		c.watchInit()
-	}
 }
 
 // watchInit follows the init until its end. Out-of-memory kills count from
 // now on, as the first can come before the start has returned.
 func (c *container) watchInit() {
-	if group := c.controlGroup(); group != nil {
-		watch, err := group.WatchOOM(&c.host.Kills, func() {
-			c.host.Events.Put(&events.TaskOOM{ContainerID: c.id})
-		})
-		if err != nil {
-			c.log().WithError(err).Debug("no out-of-memory events")
-		} else {
-			if err := watch.Deaf(); err != nil {
-				c.log().WithError(err).Warn("an out-of-memory kill is told when the container ends, not before")
-			}
-			c.mu.Lock()
-			c.oom = watch
-			c.mu.Unlock()
-		}
+	guard.Catch(c.context(), "watch for out-of-memory kills", c.watchKills, nil)()
+	go guard.Catch(c.context(), "end of the init", c.awaitInit, nil)()
+}
+
+func (c *container) watchKills() {
+	group := c.controlGroup()
+	if group == nil {
+		return
 	}
-	go c.awaitInit()
+	watch, err := group.WatchOOM(c.context(), &c.host.Kills, func() {
+		c.host.Events.Put(&events.TaskOOM{ContainerID: c.id})
+	})
+	if err != nil {
+		c.log().WithError(err).Debug("no out-of-memory events")
+		return
+	}
+	if err := watch.Deaf(); err != nil {
+		c.log().WithError(err).Warn("an out-of-memory kill is told when the container ends, not before")
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.oom = watch
 }
 
 func (c *container) initPid() int {

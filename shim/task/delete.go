@@ -14,6 +14,7 @@ import (
 	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
 	"golang.org/x/sys/unix"
 
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/shim/reap"
 )
 
@@ -33,15 +34,18 @@ type removal struct {
 // anybody learns of it.
 func (c *container) delete(ctx context.Context, p *process, gone func(*taskapi.DeleteResponse)) (*taskapi.DeleteResponse, error) {
 	r, err := c.joinRemoval(p, func(r *removal) {
-		r.response, r.err = c.remove(context.WithoutCancel(ctx), p)
+		defer close(r.done)
+		r.err = guard.Call(c.context(), "delete", func() (err error) {
+			if r.response, err = c.remove(context.WithoutCancel(ctx), p); err == nil {
+				gone(r.response)
+			}
+			return err
+		})
 		if r.err != nil {
 			c.mu.Lock()
+			defer c.mu.Unlock()
 			p.removal = nil
-			c.mu.Unlock()
-		} else {
-			gone(r.response)
 		}
-		close(r.done)
 	})
 	if err != nil {
 		return nil, err
@@ -61,8 +65,9 @@ func (c *container) joinRemoval(p *process, run func(*removal)) (*removal, error
 		if _, err := p.state.after(remove); err != nil {
 			return nil, fmt.Errorf("container %s: %w", c.id, err)
 		}
-		p.removal = &removal{done: make(chan struct{})}
-		go run(p.removal)
+		r := &removal{done: make(chan struct{})}
+		p.removal = r
+		go guard.Catch(c.context(), "delete", func() { run(r) }, nil)()
 	}
 	return p.removal, nil
 }
@@ -169,11 +174,11 @@ func (c *container) removeFromRuntime(ctx context.Context) error {
 func (c *container) closeExecs() {
 	var closing sync.WaitGroup
 	for _, p := range c.allExecs() {
-		closing.Go(func() {
+		closing.Go(guard.Catch(c.context(), "end of exec "+p.execID, func() {
 			if err := c.discard(p); err == nil {
 				p.streams.Finish()
 			}
-		})
+		}, nil))
 	}
 	closing.Wait()
 }

@@ -4,22 +4,55 @@ package task
 
 import (
 	"github.com/containerd/containerd/api/events"
+	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/shim/bundle"
 	"github.com/containerd-lite/containerd-lite/shim/reap"
 )
 
+// watchExec follows an exec in a goroutine of its own.
+func (c *container) watchExec(p *process) {
+	go guard.Catch(c.context(), "end of exec "+p.execID, func() { c.awaitExec(p) }, nil)()
+}
+
 // awaitExec follows an exec to its end.
 func (c *container) awaitExec(p *process) {
 	<-p.child.Done()
-	p.streams.Exited()
-	c.lookForKills() // what has ended it is told before its end
-	c.end(p)
+	c.each("end of exec "+p.execID,
+		p.streams.Exited,
+		c.lookForKills, // what has ended it is told before its end
+		func() { c.end(p) },
+		c.leave)
+}
+
+// each takes the steps of an end. A panic in one costs what that was for; those after it
+// are taken all the same, so that the end is on record, published and told.
+func (c *container) each(what string, steps ...func()) {
+	for _, step := range steps {
+		guard.Catch(c.context(), what, step, nil)()
+	}
+}
+
+// abort ends a process whose streams cannot be carried on; the container with its init.
+func (c *container) abort(p *process) {
+	c.log().WithField("exec", p.execID).Error("streams broken: the process is killed")
+	if !c.breakChild(p) {
+		return // it will be when it is there
+	}
+	if err := c.signal(p, unix.SIGKILL, true); err != nil && !errdefs.IsNotFound(err) {
+		c.log().WithError(err).Error("process with broken streams not killed")
+	}
+}
+
+// breakChild marks a process as broken, and reports whether it is there to be killed.
+func (c *container) breakChild(p *process) bool {
 	c.mu.Lock()
-	c.leaveLocked()
-	c.mu.Unlock()
+	defer c.mu.Unlock()
+	p.broken = true
+	return p.child != nil
 }
 
 // awaitInit follows the init to its end, which is the last one of the
@@ -27,20 +60,26 @@ func (c *container) awaitExec(p *process) {
 func (c *container) awaitInit() {
 	p := c.init
 	<-p.child.Done()
-	c.firstLook(p.child.Exit())
-	c.shutDoor()
+	const what = "end of the init"
+	c.each(what, c.firstLook, c.shutDoor)
 	// A start under way publishes first: an end never precedes its start.
 	p.announce.Lock()
 	defer p.announce.Unlock()
-	p.streams.Exited()
-	c.endOthers()
-	c.lastWords()
-	p.streams.Logged() // who hears of the exit finds the log complete
-	exit := p.child.Exit()
-	if err := c.bundle.WriteExit(bundle.Exit{Timestamp: exit.At, Pid: p.child.Pid(), Status: exit.Status}); err != nil {
+	c.each(what,
+		p.streams.Exited,
+		c.endOthers,
+		c.lastWords,
+		p.streams.Logged, // who hears of the exit finds the log complete
+		c.writeExit,
+		func() { c.end(p) })
+}
+
+func (c *container) writeExit() {
+	child := c.init.child
+	exit := child.Exit()
+	if err := c.bundle.WriteExit(bundle.Exit{Timestamp: exit.At, Pid: child.Pid(), Status: exit.Status}); err != nil {
 		c.log().WithError(err).Error("exit status not on record")
 	}
-	c.end(p)
 }
 
 // lookForKills looks for an out-of-memory kill that is not announced yet.
@@ -55,12 +94,12 @@ func (c *container) lookForKills() {
 
 // firstLook looks for an out-of-memory kill while the control group may still be
 // there: systemd takes a scope away when its last process has ended.
-func (c *container) firstLook(exit reap.Exit) {
+func (c *container) firstLook() {
 	c.mu.Lock()
 	watch := c.oom
 	c.mu.Unlock()
 	if watch != nil {
-		watch.CheckEnd(exit.Status == reap.StatusKilled)
+		watch.CheckEnd(c.init.child.Exit().Status == reap.StatusKilled)
 	}
 }
 
@@ -124,6 +163,7 @@ func (c *container) end(p *process) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	defer close(p.done)
 	p.exit = exit
 	p.state = stopped
 	c.host.Events.Put(&events.TaskExit{
@@ -133,7 +173,6 @@ func (c *container) end(p *process) {
 		ExitStatus:  uint32(exit.Status),
 		ExitedAt:    timestamppb.New(exit.At),
 	})
-	close(p.done)
 }
 
 // killExecs ends the execs of a container whose control group is not known.

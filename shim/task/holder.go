@@ -12,6 +12,7 @@ import (
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
 
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/internal/undo"
 	"github.com/containerd-lite/containerd-lite/shim/bundle"
 	"github.com/containerd-lite/containerd-lite/shim/cgroup"
@@ -92,8 +93,19 @@ func (h *holder) park() error {
 		defer ns.Close()
 	}
 	parked := make(chan error, 1)
-	go h.stay(ns, parked)
+	h.launch(ns, parked)
 	return <-parked
+}
+
+// launch starts the thread, which says in parked that it is there, or why not.
+func (h *holder) launch(ns *os.File, parked chan error) {
+	go guard.Catch(context.Background(), "pod without a process", func() { h.stay(ns, parked) }, func(err error) {
+		if h.tid == 0 {
+			parked <- err
+			return
+		}
+		h.finish(reap.StatusUnknown)
+	})()
 }
 
 // stay is the life of the thread.
@@ -103,7 +115,7 @@ func (h *holder) stay(ns *os.File, parked chan<- error) {
 		// The main thread cannot end. Occupied by this goroutine it is not
 		// picked a second time.
 		again := make(chan error, 1)
-		go h.stay(ns, again)
+		h.launch(ns, again)
 		parked <- <-again
 		runtime.UnlockOSThread()
 		return
@@ -117,7 +129,11 @@ func (h *holder) stay(ns *os.File, parked chan<- error) {
 	h.tid = unix.Gettid()
 	parked <- nil
 	sig := <-h.last
-	h.exit = reap.Exit{Status: 128 + int(sig), At: time.Now()}
+	h.finish(128 + int(sig))
+}
+
+func (h *holder) finish(status int) {
+	h.exit = reap.Exit{Status: status, At: time.Now()}
 	close(h.done)
 }
 

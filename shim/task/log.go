@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/containerd-lite/containerd-lite/internal/crilog"
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/internal/logapi"
 )
 
@@ -42,20 +43,20 @@ func (s *Service) reopenLog(_ context.Context, r *taskapi.ConnectRequest) (*empt
 func (s *Service) follow(name string) ttrpc.Stream {
 	return ttrpc.Stream{
 		StreamingServer: true,
-		Handler: func(ctx context.Context, stream ttrpc.StreamServer) (_ any, err error) {
-			defer func() { err = toGRPC(err) }()
-			defer rescue(ctx, name, &err)
+		Handler: func(ctx context.Context, stream ttrpc.StreamServer) (any, error) {
 			r := new(taskapi.ConnectRequest)
-			if err := stream.RecvMsg(r); err != nil {
-				return nil, err
+			if err := guard.Call(ctx, "decode a request", func() error { return stream.RecvMsg(r) }); err != nil {
+				return nil, toGRPC(err)
 			}
-			c, err := s.tasks.get(r.ID)
-			if err != nil {
-				return nil, err
-			}
-			return nil, c.init.streams.Follow(ctx, name, func(chunk []byte) error {
-				return stream.SendMsg(wrapperspb.Bytes(chunk))
-			})
+			return nil, toGRPC(guard.Call(naming(ctx, r), "follow "+name, func() error {
+				c, err := s.tasks.get(r.ID)
+				if err != nil {
+					return err
+				}
+				return c.init.streams.Follow(ctx, name, func(chunk []byte) error {
+					return stream.SendMsg(wrapperspb.Bytes(chunk))
+				})
+			}))
 		},
 	}
 }

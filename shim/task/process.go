@@ -36,6 +36,7 @@ type process struct {
 	child   child // nil until there is a process
 	exit    reap.Exit
 	removal *removal
+	broken  bool // its streams are, and it must end
 }
 
 // child is what stands behind a process of the task API: a process of this

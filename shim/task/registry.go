@@ -14,6 +14,7 @@ import (
 	"github.com/containerd/ttrpc"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/internal/sharing"
 	"github.com/containerd-lite/containerd-lite/shim/bundle"
 	"github.com/containerd-lite/containerd-lite/shim/reap"
@@ -69,6 +70,15 @@ func newRegistry(pods sharing.Pods, retire func()) *registry {
 	}
 }
 
+// after calls fn, with the registry locked, when some time has passed.
+func (g *registry) after(limit time.Duration, fn func()) *time.Timer {
+	return time.AfterFunc(limit, guard.Catch(context.Background(), "tasks that come and go", func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		fn()
+	}, nil))
+}
+
 // get returns a task.
 func (g *registry) get(id string) (*container, error) {
 	g.mu.Lock()
@@ -117,9 +127,7 @@ func (g *registry) expectLocked(id string) error {
 		return errRetired()
 	}
 	g.dismissLocked(id)
-	g.guests[id] = time.AfterFunc(guestTimeout, func() {
-		g.mu.Lock()
-		defer g.mu.Unlock()
+	g.guests[id] = g.after(guestTimeout, func() {
 		delete(g.guests, id)
 		g.checkIdleLocked()
 	})
@@ -198,9 +206,7 @@ func (g *registry) forget(id, execID string, response *taskapi.DeleteResponse) {
 // word of another task may come in between, and ttrpc closes a connection on
 // which an answer is being made.
 func (g *registry) partLocked(id string) {
-	g.leaving[id] = time.AfterFunc(answerTimeout, func() {
-		g.mu.Lock()
-		defer g.mu.Unlock()
+	g.leaving[id] = g.after(answerTimeout, func() {
 		delete(g.leaving, id)
 		if g.told {
 			g.leaveLocked()
@@ -244,7 +250,7 @@ func (g *registry) leave(id string) {
 func (g *registry) leaveLocked() {
 	if !g.retired && g.unusedLocked() {
 		g.retired = true
-		go g.retire()
+		go guard.Catch(context.Background(), "retire", g.retire, nil)()
 	}
 }
 
@@ -260,9 +266,7 @@ func (g *registry) checkIdleLocked() {
 	if g.idle != nil {
 		g.idle.Stop()
 	}
-	g.idle = time.AfterFunc(idleTimeout, func() {
-		g.mu.Lock()
-		defer g.mu.Unlock()
+	g.idle = g.after(idleTimeout, func() {
 		if g.conns == 0 {
 			g.leaveLocked()
 		}
@@ -276,7 +280,12 @@ func errRetired() error {
 // Handshake implements ttrpc.Handshaker. It accepts the user of the shim
 // only, and counts connections.
 func (g *registry) Handshake(ctx context.Context, conn net.Conn) (net.Conn, any, error) {
-	accepted, info, err := ttrpc.UnixSocketRequireSameUser().Handshake(ctx, conn)
+	var accepted net.Conn
+	var info any
+	err := guard.Call(ctx, "accept a connection", func() (err error) {
+		accepted, info, err = ttrpc.UnixSocketRequireSameUser().Handshake(ctx, conn)
+		return err
+	})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"runtime/debug"
 
 	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
 	"github.com/containerd/errdefs"
@@ -15,6 +14,7 @@ import (
 	"github.com/containerd/ttrpc"
 	"google.golang.org/protobuf/types/known/emptypb"
 
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/internal/logapi"
 	"github.com/containerd-lite/containerd-lite/internal/sharing"
 	"github.com/containerd-lite/containerd-lite/shim/group"
@@ -104,28 +104,32 @@ var _ taskapi.TTRPCTaskService = (*Service)(nil)
 func method[Request, Response any](call func(context.Context, *Request) (*Response, error)) ttrpc.Method {
 	return func(ctx context.Context, unmarshal func(any) error) (any, error) {
 		r := new(Request)
-		if err := unmarshal(r); err != nil {
+		if err := guard.Call(ctx, "decode a request", func() error { return unmarshal(r) }); err != nil {
 			return nil, err
 		}
-		return call(ctx, r)
+		var response *Response
+		ctx = naming(ctx, r)
+		err := guard.Call(ctx, fmt.Sprintf("%T", r), func() (err error) {
+			response, err = call(ctx, r)
+			return err
+		})
+		return response, err
 	}
 }
 
-// intercept gives every error its code, and turns a panic into an error of
-// the one call that met it.
-func intercept(ctx context.Context, unmarshal ttrpc.Unmarshaler, info *ttrpc.UnaryServerInfo, call ttrpc.Method) (response any, err error) {
-	defer func() { err = toGRPC(err) }()
-	defer rescue(ctx, info.FullMethod, &err)
-	return call(ctx, unmarshal)
+// naming returns a context for a request. What is logged with it names the container.
+func naming(ctx context.Context, request any) context.Context {
+	if r, ok := request.(interface{ GetID() string }); ok {
+		return log.WithLogger(ctx, log.G(ctx).WithField("container", r.GetID()))
+	}
+	return ctx
 }
 
-// rescue, deferred, turns a panic into an error: what meets one call must not end
-// the containers of all.
-func rescue(ctx context.Context, call string, err *error) {
-	if cause := recover(); cause != nil {
-		log.G(ctx).WithField("method", call).Errorf("panic: %v\n%s", cause, debug.Stack())
-		*err = fmt.Errorf("%s: panic: %v: %w", call, cause, errdefs.ErrInternal)
-	}
+// intercept gives every error its code.
+func intercept(ctx context.Context, unmarshal ttrpc.Unmarshaler, info *ttrpc.UnaryServerInfo, call ttrpc.Method) (any, error) {
+	ctx = log.WithLogger(ctx, log.G(ctx).WithField("method", info.FullMethod))
+	response, err := call(ctx, unmarshal)
+	return response, toGRPC(err)
 }
 
 // toGRPC gives an error its code.
@@ -225,8 +229,12 @@ func (s *Service) Delete(ctx context.Context, r *taskapi.DeleteRequest) (*taskap
 		}
 		return nil, err
 	}
+	return s.delete(ctx, c, p)
+}
+
+func (s *Service) delete(ctx context.Context, c *container, p *process) (*taskapi.DeleteResponse, error) {
 	return c.delete(ctx, p, func(response *taskapi.DeleteResponse) {
-		s.tasks.forget(r.ID, r.ExecID, response)
+		s.tasks.forget(c.id, p.execID, response)
 		if p.isInit() && s.host.Deleted != nil {
 			s.host.Deleted(s.tasks.bundles)
 		}

@@ -286,9 +286,13 @@ func TestQuestionsDoNotWait(t *testing.T) {
 }
 
 func TestPanicIsInternal(t *testing.T) {
-	call := func(context.Context, func(any) error) (any, error) { panic("boom") }
-	_, err := intercept(t.Context(), nil, &ttrpc.UnaryServerInfo{FullMethod: "/x/y"}, call)
-	wantClass(t, err, errdefs.IsInternal, "internal")
+	call := method(func(context.Context, *taskapi.StateRequest) (*taskapi.StateResponse, error) { panic("boom") })
+	request := func(r any) error { r.(*taskapi.StateRequest).ID = "web"; return nil }
+	broken := func(any) error { panic("boom") }
+	for _, unmarshal := range []ttrpc.Unmarshaler{request, broken} {
+		_, err := intercept(t.Context(), unmarshal, &ttrpc.UnaryServerInfo{FullMethod: "/x/y"}, call)
+		wantClass(t, err, errdefs.IsInternal, "internal")
+	}
 }
 
 func TestRuntimeOperations(t *testing.T) {
@@ -381,7 +385,7 @@ func TestOwnerOfStreams(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := c.owner("web"); got.UID != tt.uid || got.GID != tt.gid {
+		if got := c.owner(c.init); got.UID != tt.uid || got.GID != tt.gid {
 			t.Errorf("with %v: %d:%d, want %d:%d", tt.opts, got.UID, got.GID, tt.uid, tt.gid)
 		}
 	}

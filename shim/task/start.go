@@ -13,6 +13,7 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/shim/oci"
 	"github.com/containerd-lite/containerd-lite/shim/reap"
 	"github.com/containerd-lite/containerd-lite/shim/stdio"
@@ -57,29 +58,19 @@ func (c *container) release(ctx context.Context) error {
 // restore makes the container from its checkpoint and starts it. Only then are its streams opened: a
 // client that gives up a task without a process waits for the streams that are open to end, and deletes
 // the task after that. For the same reason a task that was not restored has ended.
-func (c *container) restore(ctx context.Context) (err error) {
-	defer func() {
-		if err != nil {
-			_ = c.init.streams.Close()
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			c.init.abandonLocked()
-		}
-	}()
-	if err := c.init.streams.Open(ctx, c.owner(c.id), c.host.Children); err != nil {
-		return err
-	}
-	child, err := c.launch(c.init, c.bundle.InitPidFile(), func(p *oci.Process) error {
+func (c *container) restore(ctx context.Context) error {
+	child, err := c.open(ctx, c.init, c.bundle.InitPidFile(), func(p *oci.Process) error {
 		return c.runtime.Restore(ctx, c.id, string(c.bundle), c.images, p)
 	})
 	if err != nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.init.abandonLocked()
 		return err
 	}
-	c.mu.Lock()
-	c.init.child = child
-	c.mu.Unlock()
+	defer c.watchInit() // which waits for announce
+	c.adopt(c.init, child)
 	c.findGroup()
-	c.watchInit() // which waits for announce
 	return nil
 }
 
@@ -121,7 +112,9 @@ func (c *container) startExec(ctx context.Context, p *process) (int, error) {
 	if err := c.admitExec(p); err != nil {
 		return 0, fmt.Errorf("container %s: exec %s: %w", c.id, p.execID, err)
 	}
-	child, err := c.launchExec(ctx, p)
+	child, err := c.open(ctx, p, c.bundle.ExecPidFile(p.execID), func(target *oci.Process) error {
+		return c.runtime.Exec(ctx, c.id, p.spec, target)
+	})
 	if err != nil {
 		c.abandonExec(p)
 		return 0, fmt.Errorf("container %s: exec %s: %w", c.id, p.execID, c.explain(err))
@@ -129,8 +122,8 @@ func (c *container) startExec(ctx context.Context, p *process) (int, error) {
 	if err := c.adoptExec(p, child); err != nil {
 		return 0, err
 	}
+	defer c.watchExec(p)
 	c.host.Events.Put(&events.TaskExecStarted{ContainerID: c.id, ExecID: p.execID, Pid: uint32(child.Pid())})
-	go c.awaitExec(p)
 	return child.Pid(), nil
 }
 
@@ -152,25 +145,42 @@ func (c *container) admitExec(p *process) error {
 	return nil
 }
 
+// adopt lets a process be found. One whose streams broke meanwhile is ended.
+func (c *container) adopt(p *process, child *reap.Child) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.adoptLocked(p, child)
+}
+
+func (c *container) adoptLocked(p *process, child *reap.Child) {
+	p.child = child
+	if p.broken {
+		_ = child.KillGroup()
+	}
+}
+
 func (c *container) adoptExec(p *process, child *reap.Child) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	p.child = child
+	c.adoptLocked(p, child)
 	return p.advanceLocked(start)
 }
 
-func (c *container) launchExec(ctx context.Context, p *process) (child *reap.Child, err error) {
-	defer func() {
-		if err != nil {
-			_ = p.streams.Close()
+// open opens the streams of a process and launches it. They are closed after an error.
+func (c *container) open(ctx context.Context, p *process, pidFile string, run func(*oci.Process) error) (child *reap.Child, err error) {
+	const what = "start of a process"
+	err = guard.Call(c.context(), what, func() (err error) {
+		if err := p.streams.Open(ctx, c.owner(p), c.host.Children); err != nil {
+			return err
 		}
-	}()
-	if err := p.streams.Open(ctx, c.owner(p.execID), c.host.Children); err != nil {
+		child, err = c.launch(p, pidFile, run)
+		return err
+	})
+	if err != nil {
+		guard.Catch(c.context(), what, func() { _ = p.streams.Close() }, nil)()
 		return nil, err
 	}
-	return c.launch(p, c.bundle.ExecPidFile(p.execID), func(target *oci.Process) error {
-		return c.runtime.Exec(ctx, c.id, p.spec, target)
-	})
+	return child, nil
 }
 
 // abandonExec ends an exec that could not be started.
@@ -191,7 +201,13 @@ func (c *container) explain(err error) error {
 	return fmt.Errorf("the container has ended: %w (%w)", errdefs.ErrFailedPrecondition, err)
 }
 
-// leaveLocked counts an exec as no longer live.
+// leave counts an exec as no longer live.
+func (c *container) leave() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.leaveLocked()
+}
+
 func (c *container) leaveLocked() {
 	c.live--
 	if c.live == 0 && c.quiet != nil {

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stdio
+
+import (
+	"io"
+	"testing"
+)
+
+// broken is a destination that panics.
+type broken struct{ io.WriteCloser }
+
+func (broken) Write([]byte) (int, error) { panic("boom") }
+
+// TestPanicInAStream breaks one output of a process: its owner is called to end it, and the other output arrives.
+func TestPanicInAStream(t *testing.T) {
+	children := newReaper(t)
+	out, _ := fifo(t)
+	errPath, stderr := fifo(t)
+	called := make(chan struct{})
+	p := &process{t: t, streams: New(Config{Stdout: out, Stderr: errPath})}
+	owner := Owner{ID: "web", Namespace: "ns", Broken: func() { close(called) }}
+	if err := p.streams.Open(t.Context(), owner, children); err != nil {
+		t.Fatal(err)
+	}
+	p.streams.pumps[0].dst = broken{p.streams.pumps[0].dst}
+	p.start(children, "echo one; echo two >&2")
+	<-called
+	p.finish()
+	if got := readAll(t, stderr); got != "two\n" {
+		t.Errorf("stderr = %q, want what was written there", got)
+	}
+}
