@@ -111,10 +111,21 @@ func (c *container) shutDoor() {
 	c.down = true
 }
 
-// endOthers ends what outlived the init and waits for the execs among it. In
-// a PID namespace of its own the kernel has ended everything already; a pause
-// does not stop it from doing so, but would keep the rest alive here.
+// endOthers ends what outlived the init and waits for the execs among it. Those that
+// are being started are called off, see whileAlive; the runtime may have got as far as
+// the process.
 func (c *container) endOthers() {
+	c.killOthers()
+	if quiet := c.awaitQuiet(); quiet != nil {
+		<-quiet
+		c.killOthers()
+	}
+}
+
+// killOthers kills what is left of a container without an init. In a PID namespace of
+// its own the kernel has ended everything already; a pause does not stop it from doing
+// so, but would keep the rest alive here.
+func (c *container) killOthers() {
 	if group := c.controlGroup(); group != nil {
 		group.Thaw()
 		if !c.ownPids {
@@ -125,16 +136,17 @@ func (c *container) endOthers() {
 	} else if !c.ownPids {
 		c.killExecs()
 	}
+}
+
+// awaitQuiet returns a channel that is closed when no exec is live, nil if none is.
+func (c *container) awaitQuiet() <-chan struct{} {
 	c.mu.Lock()
-	var quiet chan struct{}
-	if c.live > 0 {
-		quiet = make(chan struct{})
-		c.quiet = quiet
+	defer c.mu.Unlock()
+	if c.live == 0 {
+		return nil
 	}
-	c.mu.Unlock()
-	if quiet != nil {
-		<-quiet
-	}
+	c.quiet = make(chan struct{})
+	return c.quiet
 }
 
 // lastWords takes what the control group tells before it can go.

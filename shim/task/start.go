@@ -5,6 +5,7 @@ package task
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -18,6 +19,9 @@ import (
 	"github.com/containerd-lite/containerd-lite/shim/reap"
 	"github.com/containerd-lite/containerd-lite/shim/stdio"
 )
+
+// errEnded is why no exec can start.
+var errEnded = fmt.Errorf("the container has ended: %w", errdefs.ErrFailedPrecondition)
 
 // start lets the init run and returns its process number.
 func (c *container) start(ctx context.Context) (pid int, err error) {
@@ -112,6 +116,8 @@ func (c *container) startExec(ctx context.Context, p *process) (int, error) {
 	if err := c.admitExec(p); err != nil {
 		return 0, fmt.Errorf("container %s: exec %s: %w", c.id, p.execID, err)
 	}
+	ctx, cancel := c.whileAlive(ctx)
+	defer cancel()
 	child, err := c.open(ctx, p, c.bundle.ExecPidFile(p.execID), func(target *oci.Process) error {
 		return c.runtime.Exec(ctx, c.id, p.spec, target)
 	})
@@ -127,13 +133,33 @@ func (c *container) startExec(ctx context.Context, p *process) (int, error) {
 	return child.Pid(), nil
 }
 
+// whileAlive returns a context that ends with the init, which waits for execs that are
+// being started: for a client that opens its end of a stream, or for the runtime.
+func (c *container) whileAlive(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	c.mu.Lock()
+	init := c.init.child
+	c.mu.Unlock()
+	if init != nil {
+		go guard.Catch(ctx, "stop starting an exec", func() {
+			select {
+			case <-init.Done():
+				c.shutDoor() // so that the error says why
+				cancel(errors.New("the init has ended"))
+			case <-ctx.Done():
+			}
+		}, nil)()
+	}
+	return ctx, func() { cancel(nil) }
+}
+
 // admitExec counts an exec as live, before the runtime runs: from here on the
 // end of the init waits for it.
 func (c *container) admitExec(p *process) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.down {
-		return fmt.Errorf("the container has ended: %w", errdefs.ErrFailedPrecondition)
+		return errEnded
 	}
 	if _, err := c.init.state.after(exec); err != nil {
 		return err
@@ -198,7 +224,7 @@ func (c *container) explain(err error) error {
 	if !c.down {
 		return err
 	}
-	return fmt.Errorf("the container has ended: %w (%w)", errdefs.ErrFailedPrecondition, err)
+	return fmt.Errorf("%w (%w)", errEnded, err)
 }
 
 // leave counts an exec as no longer live.
