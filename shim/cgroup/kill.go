@@ -18,9 +18,8 @@ import (
 )
 
 const (
-	// freezeTries, killPasses and signalPasses bound the work on a group that does
-	// not settle; pause is the time between two looks at it.
-	freezeTries  = 100
+	// killPasses and signalPasses bound the work on a group that does not settle;
+	// pause is the time between two looks at it.
 	killPasses   = 20
 	signalPasses = 20
 	pause        = 5 * time.Millisecond
@@ -177,66 +176,6 @@ func openAll(pids []int) (map[int]int, error) {
 		}
 	}
 	return opened, nil
-}
-
-// freeze is best effort: not every host has a freezer.
-func (g *Group) freeze() {
-	for range freezeTries {
-		if g.writeFreezer("1", "FROZEN") != nil || g.frozen() {
-			return
-		}
-		time.Sleep(pause)
-	}
-}
-
-func (g *Group) frozen() bool {
-	if dir, ok := g.unified(); ok {
-		n, err := readKey(filepath.Join(dir, "cgroup.events"), "frozen")
-		return err == nil && n == 1
-	}
-	dir, err := g.dir("freezer")
-	if err != nil {
-		return false
-	}
-	state, err := os.ReadFile(filepath.Join(dir, "freezer.state"))
-	return err == nil && strings.TrimSpace(string(state)) == "FROZEN"
-}
-
-// Thaw lets the processes of a frozen group run on. Without a freezer, or
-// without the group, there is nothing to do.
-func (g *Group) Thaw() {
-	_ = g.writeFreezer("0", "THAWED")
-}
-
-// thawAll is Thaw for the groups below, too. A process that froze in one of them, as
-// that of a container in the container, does not die on v1, and holds up the end of
-// its PID namespace.
-func (g *Group) thawAll() {
-	g.Thaw()
-	if _, ok := g.unified(); ok {
-		return // there a frozen process dies
-	}
-	top, err := g.dir("freezer")
-	if err != nil {
-		return
-	}
-	_ = filepath.WalkDir(top, func(path string, entry fs.DirEntry, err error) error {
-		if err == nil && entry.IsDir() && path != top {
-			_ = write(filepath.Join(path, "freezer.state"), "THAWED")
-		}
-		return nil // one that is gone needs no thaw
-	})
-}
-
-func (g *Group) writeFreezer(v2, v1 string) error {
-	if dir, ok := g.unified(); ok {
-		return write(filepath.Join(dir, "cgroup.freeze"), v2)
-	}
-	dir, err := g.dir("freezer")
-	if err != nil {
-		return err
-	}
-	return write(filepath.Join(dir, "freezer.state"), v1)
 }
 
 // Remove removes the group, and the groups below it, as far as they are empty.

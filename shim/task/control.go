@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/types/known/emptypb"
 
+	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/shim/cgroup"
 )
 
@@ -73,28 +74,30 @@ func (s *Service) Pause(ctx context.Context, r *taskapi.PauseRequest) (*emptypb.
 	if err != nil {
 		return nil, err
 	}
-	err = c.operate(ctx, pause, func() error {
-		if err := c.advance(c.init, pause); err != nil {
-			return err
-		}
-		if err := c.runtime.Pause(ctx, c.id); err != nil {
-			// A command that was interrupted may have got as far as freezing.
-			if group := c.controlGroup(); group != nil {
-				group.Thaw()
-			}
-			_ = c.advance(c.init, pauseUndo) // refused if it has ended meanwhile
-			return err
-		}
-		if err := c.advance(c.init, pauseDone); err != nil {
-			return err
-		}
-		s.host.Events.Put(&events.TaskPaused{ContainerID: c.id})
-		return nil
-	})
-	if err != nil {
+	if err := c.operate(ctx, pause, func() error { return c.pause(ctx) }); err != nil {
 		return nil, err
 	}
 	return &emptypb.Empty{}, nil
+}
+
+func (c *container) pause(ctx context.Context) error {
+	if err := c.advance(c.init, pause); err != nil {
+		return err
+	}
+	err := guard.Call(c.context(), "pause", func() error { return c.runtime.Pause(ctx, c.id) })
+	if err != nil {
+		// A command that was interrupted may have got as far as freezing.
+		if group := c.controlGroup(); group != nil {
+			group.Thaw()
+		}
+		_ = c.advance(c.init, pauseUndo) // refused if it has ended meanwhile
+		return err
+	}
+	if err := c.advance(c.init, pauseDone); err != nil {
+		return err
+	}
+	c.host.Events.Put(&events.TaskPaused{ContainerID: c.id})
+	return nil
 }
 
 // Resume implements the task service.
@@ -104,7 +107,8 @@ func (s *Service) Resume(ctx context.Context, r *taskapi.ResumeRequest) (*emptyp
 		return nil, err
 	}
 	err = c.operate(ctx, resume, func() error {
-		if err := c.runtime.Resume(ctx, c.id); err != nil {
+		// A command that was interrupted may have got as far as thawing.
+		if err := c.runtime.Resume(ctx, c.id); err != nil && !c.thawed() {
 			return err
 		}
 		if err := c.advance(c.init, resume); err != nil {
@@ -117,6 +121,16 @@ func (s *Service) Resume(ctx context.Context, r *taskapi.ResumeRequest) (*emptyp
 		return nil, err
 	}
 	return &emptypb.Empty{}, nil
+}
+
+// thawed reports whether the kernel says that the container is not paused.
+func (c *container) thawed() bool {
+	group := c.controlGroup()
+	if group == nil {
+		return false
+	}
+	paused, err := group.Paused()
+	return err == nil && !paused
 }
 
 // Checkpoint implements the task service.

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
+	apitask "github.com/containerd/containerd/api/types/task"
 	"golang.org/x/sys/unix"
 
 	"github.com/containerd-lite/containerd-lite/shim/cgroup"
@@ -44,4 +45,41 @@ func TestKillOutsideItsGroup(t *testing.T) {
 			s.events.until(t, fmt.Sprintf("/tasks/exit %s 137", id))
 		}
 	}
+}
+
+// TestResumeAsksTheKernel has the command fail before and after it has thawed the container.
+func TestResumeAsksTheKernel(t *testing.T) {
+	s := newShim(t)
+	s.run(s.request("web", true, "sleep", "1000"))
+	group := s.in("web")
+	if err := group.Make(); err != nil {
+		t.Skipf("control groups cannot be made: %v", err)
+	}
+	t.Cleanup(group.Remove)
+	if _, err := s.client.Pause(t.Context(), &taskapi.PauseRequest{ID: "web"}); err != nil {
+		t.Fatal(err)
+	}
+	file, state := "/sys/fs/cgroup/freezer"+group.Paths["freezer"]+"/freezer.state", "FROZEN"
+	if path, v2 := group.Paths[""]; v2 {
+		file, state = "/sys/fs/cgroup"+path+"/cgroup.freeze", "1"
+	}
+	if err := os.WriteFile(file, []byte(state), 0); err != nil { // as the command does
+		t.Skipf("no freezer: %v", err)
+	}
+	mend := s.root.Fail("resume", "interrupted")
+	if _, err := s.client.Resume(t.Context(), &taskapi.ResumeRequest{ID: "web"}); err == nil {
+		t.Error("Resume has succeeded, and the container is frozen")
+	}
+	if got := s.status("web", ""); got != apitask.Status_PAUSED {
+		t.Errorf("status = %v, want PAUSED", got)
+	}
+	group.Thaw()
+	if _, err := s.client.Resume(t.Context(), &taskapi.ResumeRequest{ID: "web"}); err != nil {
+		t.Errorf("resume of what has been thawed: %v", err)
+	}
+	mend()
+	if got := s.status("web", ""); got != apitask.Status_RUNNING {
+		t.Errorf("status = %v, want RUNNING", got)
+	}
+	s.events.until(t, "/tasks/resumed")
 }
