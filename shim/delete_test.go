@@ -10,7 +10,9 @@ import (
 	"testing"
 
 	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
+	apitask "github.com/containerd/containerd/api/types/task"
 	"github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
@@ -66,6 +68,36 @@ func TestDeleteOfATaskThatNeverCame(t *testing.T) {
 	if left, err := os.ReadDir(h.sockets); err != nil || len(left) != 0 {
 		t.Errorf("left in the socket directory: %v, %v", left, err)
 	}
+}
+
+// containerd runs the delete command also for a task whose shim it could not talk to. The shim is rid of the task then, and
+// ends with its last one.
+func TestDeleteUnderALiveShim(t *testing.T) {
+	h := newHost(t)
+	dirs := map[string]string{"a": h.bundleOf("pod", "sleep", "1000"), "b": h.bundleOf("pod", "sleep", "1000")}
+	client, conn := h.client(h.mustStart(dirs["a"], "a"))
+	h.create(client, dirs["a"], "a")
+	h.mustStart(dirs["b"], "b")
+	h.create(client, dirs["b"], "b")
+	connected, err := client.Connect(t.Context(), &taskapi.ConnectRequest{ID: "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := watch(t, connected.ShimPid)
+	if got, warnings := h.delete(dirs["a"], "a"); got.ExitStatus != 137 || warnings != "" {
+		t.Errorf("delete = %v, %q, want status 137", got, warnings)
+	}
+	if _, err := client.State(t.Context(), &taskapi.StateRequest{ID: "a"}); !errdefs.IsNotFound(errgrpc.ToNative(err)) {
+		t.Errorf("state of the deleted task: %v, want not found", err)
+	}
+	if state, err := client.State(t.Context(), &taskapi.StateRequest{ID: "b"}); err != nil || state.Status != apitask.Status_RUNNING {
+		t.Errorf("state of the other task: %v, %v, want running", state, err)
+	}
+	conn.Close()
+	if got, warnings := h.delete(dirs["b"], "b"); got.ExitStatus != 137 || warnings != "" {
+		t.Errorf("delete = %v, %q, want status 137", got, warnings)
+	}
+	gone()
 }
 
 // The delete command finds the exit status, and after a complete deletion does

@@ -68,6 +68,18 @@ func (c *container) kill(init child, group *cgroup.Group) error {
 	return errors.Join(err, group.Kill(c.ownPids))
 }
 
+// endInit kills the init, if it was started and is still there, and waits for its end.
+func (c *container) endInit() error {
+	if c.allows(c.init, remove) == nil {
+		return nil
+	}
+	if err := c.signal(c.init, unix.SIGKILL, true); err != nil && !errdefs.IsNotFound(err) {
+		return fmt.Errorf("container %s: kill: %w", c.id, err)
+	}
+	<-c.init.done
+	return nil
+}
+
 // Pause implements the task service.
 func (s *Service) Pause(ctx context.Context, r *taskapi.PauseRequest) (*emptypb.Empty, error) {
 	c, err := s.tasks.get(r.ID)

@@ -16,6 +16,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/testing/protocmp"
+
+	"github.com/containerd-lite/containerd-lite/shim/group"
 )
 
 func (s *shim) runToEnd(id string, args ...string) {
@@ -116,6 +118,37 @@ func TestDeleteWithoutState(t *testing.T) {
 	}
 	if _, err := s.client.Delete(t.Context(), &taskapi.DeleteRequest{ID: "web"}); err != nil {
 		t.Error(err)
+	}
+}
+
+// The delete command of a task whose shim is there ends the task and, if it was the last one, the shim.
+func TestLeaveEndsATask(t *testing.T) {
+	for name, prepare := range map[string]func(s *shim, r *taskapi.CreateTaskRequest){
+		"created": func(s *shim, r *taskapi.CreateTaskRequest) { s.create(r) },
+		"running": func(s *shim, r *taskapi.CreateTaskRequest) {
+			s.run(r)
+			s.runExec(s.exec(r.ID, "probe", "sleep", "1000"))
+		},
+		"stopped": func(s *shim, r *taskapi.CreateTaskRequest) {
+			s.run(r)
+			s.kill(r.ID)
+			s.events.until(s.t, "/tasks/exit web 137")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newShim(t)
+			prepare(s, s.request("web", false, "sleep", "1000"))
+			client := s.dial()
+			defer client.Close()
+			err := client.Call(t.Context(), group.Service, group.Leave, &taskapi.ConnectRequest{ID: "web"}, &taskapi.ConnectResponse{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = s.client.State(t.Context(), &taskapi.StateRequest{ID: "web"})
+			wantClass(t, err, errdefs.IsNotFound, "not found")
+			s.events.until(t, "/tasks/delete")
+			<-s.retired
+		})
 	}
 }
 

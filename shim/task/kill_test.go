@@ -31,6 +31,14 @@ func (s *shim) in(id string) *cgroup.Group {
 	return group
 }
 
+// kill sends SIGKILL to the init of a task.
+func (s *shim) kill(id string) {
+	s.t.Helper()
+	if _, err := s.client.Kill(s.t.Context(), &taskapi.KillRequest{ID: id, Signal: uint32(unix.SIGKILL)}); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
 // TestKillOutsideItsGroup kills inits that have left the control group in which they were created, or taken it away.
 func TestKillOutsideItsGroup(t *testing.T) {
 	s := newShim(t)

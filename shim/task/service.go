@@ -93,7 +93,14 @@ func (s *Service) joinPod(_ context.Context, r *taskapi.ConnectRequest) (*taskap
 	return &taskapi.ConnectResponse{ShimPid: uint32(os.Getpid())}, nil
 }
 
-func (s *Service) leave(_ context.Context, r *taskapi.ConnectRequest) (*taskapi.ConnectResponse, error) {
+// leave gives up a task: it does not come or, should it be there, its delete command has cleaned up
+// after it, and containerd does not know it any more.
+func (s *Service) leave(ctx context.Context, r *taskapi.ConnectRequest) (*taskapi.ConnectResponse, error) {
+	if c, err := s.tasks.get(r.ID); err == nil {
+		if err := s.discard(ctx, c); err != nil {
+			return nil, err
+		}
+	}
 	s.tasks.leave(r.ID)
 	return &taskapi.ConnectResponse{ShimPid: uint32(os.Getpid())}, nil
 }
@@ -230,6 +237,29 @@ func (s *Service) Delete(ctx context.Context, r *taskapi.DeleteRequest) (*taskap
 		return nil, err
 	}
 	return s.delete(ctx, c, p)
+}
+
+// discard ends and deletes a task in whatever state it is. The work goes on if the caller gives up
+// waiting, and then frees the shim, too.
+func (s *Service) discard(ctx context.Context, c *container) error {
+	c.log().Warn("task discarded: its delete command was run although its shim is there")
+	result := make(chan error, 1)
+	go guard.Catch(c.context(), "discard", func() {
+		err := c.endInit()
+		if err == nil {
+			_, err = s.delete(c.context(), c, c.init)
+		}
+		if err == nil {
+			s.tasks.leave(c.id)
+		}
+		result <- err
+	}, func(err error) { result <- err })()
+	select {
+	case err := <-result:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("container %s: discard: %w", c.id, ctx.Err())
+	}
 }
 
 func (s *Service) delete(ctx context.Context, c *container, p *process) (*taskapi.DeleteResponse, error) {
