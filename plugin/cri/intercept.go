@@ -18,6 +18,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
+	"github.com/containerd-lite/containerd-lite/plugin/image"
 )
 
 // namespace is containerd's namespace of everything that Kubernetes runs.
@@ -153,12 +154,12 @@ func addConfigFields(req any, add func(key, value string)) {
 		add("pod", meta.GetNamespace()+"/"+meta.GetName())
 	case *runtimeapi.CreateContainerRequest:
 		add("container", r.GetConfig().GetMetadata().GetName())
-		add("image", r.GetConfig().GetImage().GetImage())
+		add("image", image.WithoutPassword(r.GetConfig().GetImage().GetImage()))
 	case *runtimeapi.PullImageRequest:
-		add("image", r.GetImage().GetImage())
+		add("image", image.WithoutPassword(r.GetImage().GetImage()))
 	case *runtimeapi.RemoveImageRequest:
-		add("image", r.GetImage().GetImage())
+		add("image", image.WithoutPassword(r.GetImage().GetImage()))
 	case *runtimeapi.ImageStatusRequest:
-		add("image", r.GetImage().GetImage())
+		add("image", image.WithoutPassword(r.GetImage().GetImage()))
 	}
 }

@@ -73,7 +73,7 @@ func parseHostAuths(auths map[string]*runtimeapi.AuthConfig) (map[string]credent
 
 // hostCredentials returns the function that says what to answer the challenge of a host
 // with: the credentials of the pull, or without any those of the configuration.
-func (m *Manager) hostCredentials(ofPull credentials) func(host string) (username, secret string, err error) {
+func (m *Manager) hostCredentials(ofPull credentials) findCredentials {
 	if ofPull != (credentials{}) {
 		return ofPull.forHost
 	}
@@ -167,7 +167,8 @@ func (c credentials) secrets() []string {
 // tokenAuthorizer answers challenges with a registry token. containerd's own
 // authorizer only knows how to trade credentials for one.
 type tokenAuthorizer struct {
-	creds credentials
+	creds  credentials
+	origin string // the only host that gets the token
 
 	mu         sync.Mutex
 	challenged map[string]bool // hosts that asked for it; guarded by mu
@@ -190,7 +191,7 @@ func (a *tokenAuthorizer) Authorize(_ context.Context, req *http.Request) error 
 func (a *tokenAuthorizer) AddResponses(_ context.Context, responses []*http.Response) error {
 	last := responses[len(responses)-1].Request
 	host := last.URL.Host
-	if !a.creds.covers(host) {
+	if host != a.origin || !a.creds.covers(host) {
 		return fmt.Errorf("registry token is not for %s: %w", host, errdefs.ErrNotImplemented)
 	}
 	if last.Header.Get("Authorization") != "" {

@@ -337,7 +337,7 @@ func TestCleanText(t *testing.T) {
 }
 
 func TestTokenAuthorizer(t *testing.T) {
-	a := &tokenAuthorizer{creds: credentials{server: "reg.test", registryToken: "token"}}
+	a := &tokenAuthorizer{creds: credentials{registryToken: "token"}, origin: "reg.test"}
 	send := func(host string) *http.Request {
 		req := httptest.NewRequest(http.MethodGet, "https://"+host+"/v2/", nil)
 		must(t, a.Authorize(t.Context(), req))

@@ -32,23 +32,36 @@ func (m *Manager) registryHosts(ctx context.Context, creds credentials, traffic 
 	return func(registry string) ([]docker.RegistryHost, error) {
 		found, err := find(registry)
 		for i := range found {
-			found[i].Authorizer = m.authorizer(creds, found[i])
+			found[i] = m.authorized(creds, found[i])
 		}
 		return found, err
 	}
+}
+
+// authorized returns a host that gets the credentials that are for it, and none that follow a redirect.
+func (m *Manager) authorized(creds credentials, host docker.RegistryHost) docker.RegistryHost {
+	host.Authorizer = m.authorizer(creds, host)
+	client := *host.Client
+	client.CheckRedirect = followRedirects(host.Authorizer)
+	host.Client = &client
+	return host
 }
 
 // authorizer answers the challenges of a host. It asks token servers, which the host names, with a client of its own:
 // their answers are read into memory, so none is content.
 func (m *Manager) authorizer(creds credentials, host docker.RegistryHost) docker.Authorizer {
 	if creds.registryToken != "" {
-		return &tokenAuthorizer{creds: creds}
+		return &tokenAuthorizer{creds: creds, origin: host.Host}
 	}
 	client := *host.Client
 	client.Transport = boundTokens(client.Transport)
+	// That of a registry on this machine can mean either: containerd tries it with TLS first.
+	if host.Scheme == "https" && !docker.IsLocalhost(host.Host) {
+		client.Transport = requireTLS(client.Transport)
+	}
 	return docker.NewDockerAuthorizer(
 		docker.WithAuthClient(&client),
-		docker.WithAuthCreds(m.hostCredentials(creds)),
+		docker.WithAuthCreds(m.hostCredentials(creds).of(host.Host)),
 		docker.WithAuthHeader(m.opts.Headers),
 		docker.WithAuthHeader(host.Header))
 }

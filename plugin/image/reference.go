@@ -20,9 +20,19 @@ func parsePullable(ref string) (reference.Named, error) {
 	}
 	named, err := reference.ParseDockerRef(ref)
 	if err != nil {
-		return nil, fmt.Errorf("image %q: reference: %w: %w", ref, err, errdefs.ErrInvalidArgument)
+		return nil, fmt.Errorf("image %q: reference: %w: %w", WithoutPassword(ref), err, errdefs.ErrInvalidArgument)
 	}
 	return named, nil
+}
+
+// WithoutPassword returns a reference as it can be shown: what stands before an @ may be a password
+// (https://user:password@host/name), unless a digest follows.
+func WithoutPassword(ref string) string {
+	at := strings.LastIndexByte(ref, '@')
+	if at < 0 || !strings.Contains(ref[:at], ":") || strings.HasPrefix(ref[at:], "@sha") {
+		return ref
+	}
+	return "…" + ref[at:]
 }
 
 // recordNames returns the names under which a pulled image is recorded, its id

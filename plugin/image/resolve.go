@@ -55,7 +55,7 @@ func (m *Manager) find(ctx context.Context, ref string) (*Image, error) {
 			return m.index.view.Load().find(ref)
 		}
 		if ctx.Err() != nil {
-			return nil, fmt.Errorf("image %q: look-up: %w", ref, ctx.Err())
+			return nil, fmt.Errorf("image %q: look-up: %w", WithoutPassword(ref), ctx.Err())
 		}
 	}
 	return nil, err
@@ -79,9 +79,9 @@ func (v *imageView) find(ref string) (*Image, error) {
 		}
 	}
 	if !isReference && !isID {
-		return nil, fmt.Errorf("image %q: neither a reference nor an id: %w", ref, errdefs.ErrInvalidArgument)
+		return nil, fmt.Errorf("image %q: neither a reference nor an id: %w", WithoutPassword(ref), errdefs.ErrInvalidArgument)
 	}
-	return nil, fmt.Errorf("image %q: %w", ref, errdefs.ErrNotFound)
+	return nil, fmt.Errorf("image %q: %w", WithoutPassword(ref), errdefs.ErrNotFound)
 }
 
 // spellings returns the names that a reference may be recorded under: as it is

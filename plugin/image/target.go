@@ -18,6 +18,7 @@ import (
 	transferimage "github.com/containerd/containerd/v2/core/transfer/image"
 	"github.com/containerd/containerd/v2/core/unpack"
 	"github.com/containerd/containerd/v2/pkg/snapshotters"
+	"github.com/containerd/errdefs"
 	"github.com/containerd/platforms"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -56,7 +57,7 @@ func newStoreTarget(p *pull, source *registrySource, own bool) *storeTarget {
 // ImageFilter lists what to fetch of an image, labels each part with what it keeps from garbage collection, and
 // annotates layers with the labels that the snapshotter gets.
 func (s *storeTarget) ImageFilter(children images.HandlerFunc, store content.Store) images.HandlerFunc {
-	children = withTrustedLabels(children)
+	children = withTrustedLabels(withBoundedLayers(children))
 	if s.p.m.opts.Annotated(s.p.snapshotter) {
 		children = snapshotters.AppendInfoHandlerWrapper(s.p.name)(children).Handle
 	}
@@ -72,6 +73,20 @@ func (s *storeTarget) ImageFilter(children images.HandlerFunc, store content.Sto
 		return withoutLayers(children)
 	}
 	return children
+}
+
+// maxLayers bounds the layers of an image: overlayfs takes no more of them for one mount.
+const maxLayers = 500
+
+// withBoundedLayers refuses a manifest of more layers than can be mounted, before they are fetched.
+func withBoundedLayers(children images.HandlerFunc) images.HandlerFunc {
+	return func(ctx context.Context, desc ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+		found, err := children(ctx, desc)
+		if err == nil && images.IsManifestType(desc.MediaType) && len(found) > maxLayers+1 {
+			err = fmt.Errorf("manifest %s: has more than %d layers: %w", desc.Digest, maxLayers, errdefs.ErrInvalidArgument)
+		}
+		return found, err
+	}
 }
 
 // Store remembers what was fetched, and fetches and unpacks the layers that the transfer service has left.
