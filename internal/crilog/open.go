@@ -25,7 +25,7 @@ func openLog(dir, name string) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	root, err := os.OpenRoot(dir)
+	root, err := openRoot(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -44,6 +44,26 @@ func openLog(dir, name string) (*os.File, error) {
 	}
 	defer parent.Close()
 	return openRegular(parent, base)
+}
+
+// openRoot opens the log directory. Links may lead to its parent, which the node's administrator
+// chooses, but the directory itself must be one: a pod that has mounted the parent could put a link
+// to any directory of the host in its place.
+func openRoot(dir string) (*os.Root, error) {
+	parent, err := os.Open(filepath.Dir(filepath.Clean(dir)))
+	if err != nil {
+		return nil, err
+	}
+	defer parent.Close()
+	fd, err := openat(parent, filepath.Base(dir), unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if errors.Is(err, unix.ENOTDIR) {
+		return nil, fmt.Errorf("log directory %s is a link, make it a directory: %w", dir, errdefs.ErrFailedPrecondition)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	return os.OpenRoot(fmt.Sprintf("/proc/self/fd/%d", fd))
 }
 
 // openRegular opens or creates a regular file in parent. The file may vanish

@@ -48,6 +48,10 @@ func TestOpenRefuses(t *testing.T) {
 			plant: func(dir, outside string) error { return os.Symlink(outside, filepath.Join(dir, "web")) },
 		},
 		{
+			name: "symbolic link in the place of the directory", log: "0.log", class: errdefs.IsFailedPrecondition,
+			plant: func(dir, outside string) error { return errors.Join(os.Remove(dir), os.Symlink(outside, dir)) },
+		},
+		{
 			name: "FIFO", log: "0.log", class: errdefs.IsFailedPrecondition,
 			plant: func(dir, _ string) error { return unix.Mkfifo(filepath.Join(dir, "0.log"), 0o600) },
 		},
