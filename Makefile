@@ -44,7 +44,7 @@ UNIT    = $$(go list ./... | grep -v /integration)
 FUZZFOR ?= 10s
 
 .DEFAULT_GOAL := help
-.PHONY: help build race man install uninstall deb tools test unit integration critest kubelet-test stress faults soak vm vm-test power vm-shell vm-image lint fuzz demo dev bench bench-raw clean
+.PHONY: help build race man install uninstall deb tools test unit integration critest security kubelet-test stress faults soak vm vm-test power vm-shell vm-image lint fuzz demo dev bench bench-raw clean
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,6 +83,9 @@ integration: deb tools race ## every suite of integration/ against a running dae
 
 critest: build tools ## critest v1.36.0 alone: prints its numbers per group
 	go run ./integration/count critest -count 1 -timeout 60m ./integration/critest
+
+security: build tools ## attack a daemon with the published holes of the field; DAEMON=stock is the control
+	go run ./integration/count security -tags no_cri -count 1 -timeout 60m ./integration/security
 
 kubelet-test: build tools ## a real kubelet v1.37 with static pods: what users do with pods
 	go run ./integration/count kubelet -count 1 -timeout 60m ./integration/kubelet

@@ -128,5 +128,5 @@ func (b *Bench) configTOML() string {
 	if err := configTemplate.Execute(&text, data); err != nil {
 		panic(err) // the template and its fields are both in this package
 	}
-	return text.String()
+	return text.String() + "\n" + b.Config
 }

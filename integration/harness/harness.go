@@ -65,6 +65,8 @@ type Options struct {
 	// Inject makes a system call of the daemon and its descendants fail, in the form of strace's option inject:
 	// "inotify_init1:error=EMFILE". It excludes Trace.
 	Inject string
+	// Config is TOML that goes to the end of config.toml.
+	Config string
 	// Race runs the containerd-lite of bin/race, which `make race` builds with the race detector; Close reports
 	// what that has found.
 	Race bool

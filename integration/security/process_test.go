@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package security
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/integration/image"
+	"github.com/containerd-lite/containerd-lite/integration/security/evilimg"
+)
+
+// The attacks of this file are what processes of containers, and those who start them, can do.
+
+// c03 creates containers of one image at once, each with a secret of its own.
+func c03(a *attack) {
+	p := a.pod(quick)
+	const count = 32
+	ids := make([]string, count)
+	errs := make([]error, count)
+	configs := make([]*containerConfig, count)
+	for i := range count {
+		configs[i] = p.container(image.Busybox, "true", func(c *containerConfig) {
+			c.Envs = []*runtimeapi.KeyValue{{Key: fmt.Sprint("SECRET_", i), Value: []byte("x")}}
+		})
+	}
+	var group sync.WaitGroup
+	for i := range count {
+		group.Go(func() { ids[i], errs[i] = p.create(configs[i]) })
+	}
+	group.Wait()
+	for i, id := range ids {
+		if errs[i] != nil {
+			a.Fatal(errs[i])
+		}
+		_, spec := a.stored(id)
+		secrets := slices.DeleteFunc(spec.Process.Env, func(s string) bool { return !strings.HasPrefix(s, "SECRET_") })
+		if !slices.Equal(secrets, []string{fmt.Sprintf("SECRET_%d=x", i)}) {
+			a.Errorf("container %d has the secrets %v", i, secrets)
+		}
+	}
+}
+
+// c09 looks at the capabilities of processes that are started in each way.
+func c09(a *attack) {
+	p := a.pod(quick)
+	const script = "grep Cap /proc/self/status"
+	asUser := func(c *containerConfig) { c.Linux.SecurityContext.RunAsUser = &runtimeapi.Int64Value{Value: 1000} }
+	more := func(c *containerConfig) {
+		c.Linux.SecurityContext.Capabilities = &runtimeapi.Capability{AddCapabilities: []string{"SYS_ADMIN", "NET_ADMIN"}}
+	}
+	for name, changes := range map[string][]func(*containerConfig){
+		"root": nil, "user": {asUser}, "root with more": {more}, "user with more": {more, asUser},
+	} {
+		look := func(how, out string) {
+			zero := []string{"CapInh", "CapAmb"}
+			if strings.HasPrefix(name, "user") {
+				zero = append(zero, "CapEff", "CapPrm")
+			}
+			for _, set := range zero {
+				if !strings.Contains(out, set+":\t0000000000000000\n") {
+					a.Errorf("%s, by %s: %s is not empty:\n%s", name, how, set, out)
+				}
+			}
+		}
+		look("start", p.output(p.container(image.Busybox, script, changes...)))
+		look("exec", a.exec(p.sleeper(changes...), "sh", "-c", script))
+	}
+}
+
+// c10 has many commands write without end.
+func c10(a *attack) {
+	p := a.pod(quick)
+	id := p.sleeper()
+	large := grpc.MaxCallRecvMsgSize(64 << 20)
+	answer, err := a.ExecSync(a.ctx, &runtimeapi.ExecSyncRequest{
+		ContainerId: id, Cmd: []string{"sh", "-c", "head -c 100000000 /dev/zero; head -c 100000000 /dev/zero >&2"},
+	}, large)
+	if err == nil && len(answer.Stdout)+len(answer.Stderr) > 32<<20 {
+		a.Errorf("ExecSync answered %d and %d bytes", len(answer.Stdout), len(answer.Stderr))
+	}
+	// The state of the daemon must not grow either: O04.
+	before := a.sizeOf(a.Path("state")) + a.sizeOf(a.Path("root", "io.containerd.grpc.v1.cri"))
+	const callers, limit = 64, 64 + 128 // the budget of all output, and what the runtime needs for the callers
+	a.growth(limit, func() {
+		var group sync.WaitGroup
+		for range callers {
+			group.Go(func() {
+				// No answer comes: the command has to be killed at its timeout.
+				_, _ = a.ExecSync(a.ctx, &runtimeapi.ExecSyncRequest{ContainerId: id, Cmd: []string{"yes"}, Timeout: 3}, large)
+			})
+		}
+		group.Wait()
+		if grown := a.sizeOf(a.Path("state")) + a.sizeOf(a.Path("root", "io.containerd.grpc.v1.cri")) - before; grown > 1<<20 {
+			a.Errorf("the files of the daemon grew by %d bytes", grown)
+		}
+	})
+}
+
+// c13 runs commands whose children keep the streams open.
+func c13(a *attack) {
+	p := a.pod(quick)
+	id := p.sleeper()
+	a.settled(10, func() {
+		var group sync.WaitGroup
+		for i := range 50 {
+			group.Go(func() {
+				ctx, cancel := context.WithTimeout(a.ctx, 30*time.Second)
+				defer cancel()
+				request := &runtimeapi.ExecSyncRequest{ContainerId: id, Cmd: []string{"sh", "-c", "sleep 86400 & exit 0"}}
+				if i%2 == 0 {
+					request.Timeout = 2
+				}
+				if _, err := a.ExecSync(ctx, request); ctx.Err() != nil {
+					a.Errorf("ExecSync waits for the child of a command that has ended: %v", err)
+				}
+			})
+		}
+		group.Wait()
+		if _, err := a.StopContainer(a.ctx, &runtimeapi.StopContainerRequest{ContainerId: id}); err != nil {
+			a.Fatal(err)
+		}
+	})
+}
+
+// c15 looks at the groups of processes, by what they may not read.
+func c15(a *attack) {
+	owned := evilimg.File("secret", "group's", 0o604)
+	owned.Gid = 2000
+	img := a.with(owned)
+	img.Config = command("true")
+	ref := a.image(img)
+	p := a.pod(quick)
+	for _, policy := range []runtimeapi.SupplementalGroupsPolicy{
+		runtimeapi.SupplementalGroupsPolicy_Merge, runtimeapi.SupplementalGroupsPolicy_Strict,
+	} {
+		as := func(c *containerConfig) {
+			sc := c.Linux.SecurityContext
+			sc.RunAsUser, sc.RunAsGroup = &runtimeapi.Int64Value{Value: 1000}, &runtimeapi.Int64Value{Value: 2000}
+			sc.SupplementalGroups, sc.SupplementalGroupsPolicy = []int64{3000}, policy
+		}
+		const script = "id -G; cat /secret 2>&1"
+		look := func(how, out string) {
+			if !strings.HasPrefix(out, "2000 3000\n") || strings.Contains(out, "group's") {
+				a.Errorf("%s, %s: the groups, and a file that group 2000 may not read: %q", policy, how, out)
+			}
+		}
+		look("start", p.output(p.container(ref, script, as)))
+		id := p.start(p.container(ref, "exec sleep 1000", as))
+		look("exec", a.exec(id, "sh", "-c", script))
+	}
+}
+
+// c16 reads what tells containers apart from one another, or the host's secrets.
+func c16(a *attack) {
+	p := a.pod(quick)
+	const script = `for f in /proc/acpi /proc/asound /proc/kcore /proc/keys /proc/latency_stats /proc/timer_list /proc/timer_stats \
+		/proc/sched_debug /proc/scsi /proc/interrupts /sys/firmware /sys/devices/virtual/powercap \
+		/sys/devices/system/cpu/cpu*/thermal_throttle; do
+		if [ -d $f ]; then out=$(ls -A $f 2>/dev/null); else out=$(head -c 16 $f 2>/dev/null); fi
+		[ -z "$out" ] || echo $f
+	done
+	for f in /proc/bus /proc/fs /proc/irq /proc/sys /proc/sysrq-trigger; do
+		[ ! -e $f ] || grep -q " $f ro," /proc/self/mountinfo || echo $f is writable
+	done`
+	if got := p.output(p.container(image.Busybox, script)); got != "" {
+		a.Errorf("a container sees %q", got)
+	}
+	// What the request names takes the place of the defaults, and nothing else does.
+	named := p.container(image.Busybox, "cat /etc/passwd", func(c *containerConfig) {
+		c.Linux.SecurityContext.MaskedPaths = []string{"/etc/passwd"}
+		c.Linux.SecurityContext.ReadonlyPaths = []string{"/etc"}
+	})
+	if got := p.output(named); got != "" {
+		a.Errorf("a path that the request masks has %q", got)
+	}
+}
+
+// cve202531133 asks for a container without masks, which only a user namespace makes harmless.
+func cve202531133(a *attack) {
+	p := a.pod(quick)
+	id, err := p.create(p.container(image.Busybox, "true", func(c *containerConfig) {
+		c.Linux.SecurityContext.MaskedPaths, c.Linux.SecurityContext.ReadonlyPaths = []string{}, []string{}
+	}))
+	if err != nil {
+		a.Fatal(err)
+	}
+	if _, spec := a.stored(id); len(spec.Linux.MaskedPaths) < 10 || len(spec.Linux.ReadonlyPaths) < 5 {
+		a.Errorf("masked are %v, read-only %v", spec.Linux.MaskedPaths, spec.Linux.ReadonlyPaths)
+	}
+}
+
+// c20 looks where the processes of a pod with a user namespace are accounted for.
+func c20(a *attack) {
+	p := a.pod(inUserNamespace)
+	id := p.sleeper(func(c *containerConfig) {
+		c.Linux.Resources = &runtimeapi.LinuxContainerResources{MemoryLimitInBytes: 32 << 20}
+	})
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", a.initPID(id)))
+	if err != nil {
+		a.Fatal(err)
+	}
+	for line := range strings.Lines(string(data)) {
+		fields := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		counts := fields[1] == "" || strings.Contains(fields[1], "memory") || strings.Contains(fields[1], "pids")
+		if counts && !strings.HasPrefix(fields[2], p.config.Linux.CgroupParent) {
+			a.Errorf("the container is in %s, want below %s", strings.TrimSpace(line), p.config.Linux.CgroupParent)
+		}
+	}
+	out := p.start(p.container(image.Busybox, "x=a; while :; do x=$x$x; done", func(c *containerConfig) {
+		c.Linux.Resources = &runtimeapi.LinuxContainerResources{MemoryLimitInBytes: 32 << 20}
+	}))
+	status, err := a.AwaitState(a.ctx, out, runtimeapi.ContainerState_CONTAINER_EXITED)
+	if err != nil || status.ExitCode != 137 {
+		a.Errorf("a container above its limit: exit code %d, %v", status.GetExitCode(), err)
+	}
+}
+
+// cve202325809 looks at the cgroups that a pod with a user namespace sees.
+func cve202325809(a *attack) {
+	p := a.pod(inUserNamespace)
+	const script = `grep ' - cgroup' /proc/self/mountinfo | awk '{print $6}' | grep -v '^ro'; mkdir /sys/fs/cgroup/memory/x 2>/dev/null && echo made`
+	if got := p.output(p.container(image.Busybox, script)); got != "" {
+		a.Errorf("cgroups are writable: %q", got)
+	}
+	id := p.sleeper()
+	if _, spec := a.stored(id); !slices.ContainsFunc(spec.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == "cgroup" }) && unified() {
+		a.Errorf("no cgroup namespace")
+	}
+}
+
+func unified() bool {
+	_, err := os.Stat("/sys/fs/cgroup/cgroup.controllers")
+	return err == nil
+}
+
+// o01 has containers use up their memory, and looks at what watches them.
+func o01(a *attack) {
+	p := a.pod()
+	id := p.sleeper()
+	shims, err := a.Processes("containerd-shim")
+	if err != nil || len(shims) == 0 {
+		a.Fatalf("shims %v, %v", shims, err)
+	}
+	for _, shim := range shims {
+		cgroup, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", shim))
+		if err != nil || bytes.Contains(cgroup, []byte(id)) || bytes.Contains(cgroup, []byte(p.id)) {
+			a.Errorf("the shim is in the cgroup of what it watches: %s, %v", cgroup, err)
+		}
+	}
+	for range 5 {
+		id := p.start(p.container(image.Busybox, "x=a; while :; do x=$x$x; done", func(c *containerConfig) {
+			c.Linux.Resources = &runtimeapi.LinuxContainerResources{MemoryLimitInBytes: 16 << 20}
+		}))
+		status, err := a.AwaitState(a.ctx, id, runtimeapi.ContainerState_CONTAINER_EXITED)
+		if err != nil || status.ExitCode != 137 || status.Reason != "OOMKilled" {
+			a.Errorf("a container above its limit: exit code %d, reason %q, %v", status.GetExitCode(), status.GetReason(), err)
+		}
+	}
+	now, err := a.Processes("containerd-shim")
+	if err != nil || !slices.Equal(now, shims) {
+		a.Errorf("the shims were %v and are %v, %v", shims, now, err)
+	}
+}
+
+// o07 writes lines into files of the pod, by what they are made of.
+func o07(a *attack) {
+	p := a.pod(quick)
+	for _, home := range []string{"/\nintruder::0:0::/:/bin/sh", "/\rintruder", "/:0:0:/"} {
+		c := p.container(image.Busybox, "cat /etc/passwd", func(c *containerConfig) {
+			c.Envs = []*runtimeapi.KeyValue{{Key: "HOME", Value: []byte(home)}}
+			c.Linux.SecurityContext.RunAsUser = &runtimeapi.Int64Value{Value: 4321}
+		})
+		if got := p.output(c); strings.Contains(got, "intruder") || strings.Contains(got, "4321") || strings.Count(got, "\n") != 3 {
+			a.Errorf("/etc/passwd of a container with the home %q: %s", home, got)
+		}
+	}
+	for name, change := range map[string]func(*containerConfig){
+		"user with a newline":      func(c *containerConfig) { c.Linux.SecurityContext.RunAsUsername = "root\nintruder" },
+		"directory with a NUL":     func(c *containerConfig) { c.WorkingDir = "/\x00" },
+		"directory not absolute":   func(c *containerConfig) { c.WorkingDir = "tmp" },
+		"variable with =":          func(c *containerConfig) { c.Envs = variable("A=B", "x") },
+		"variable with a newline":  func(c *containerConfig) { c.Envs = variable("A\nB", "x") },
+		"value with a NUL":         func(c *containerConfig) { c.Envs = variable("A", "x\x00LD_PRELOAD=x") },
+		"variable without a name":  func(c *containerConfig) { c.Envs = variable("", "x") },
+		"argument with a NUL":      func(c *containerConfig) { c.Command = []string{"true", "a\x00b"} },
+		"container path with NUL":  func(c *containerConfig) { c.Mounts = []*runtimeapi.Mount{{HostPath: "/tmp", ContainerPath: "/a\x00b"}} },
+		"container path with line": func(c *containerConfig) { c.Mounts = []*runtimeapi.Mount{{HostPath: "/tmp", ContainerPath: "/a\nb"}} },
+	} {
+		_, err := p.create(p.container(image.Busybox, "true", change))
+		a.wantCode(name, err, codes.InvalidArgument, codes.FailedPrecondition)
+	}
+	for name, change := range map[string]func(*podConfig){
+		"hostname": func(c *podConfig) { c.Hostname = "a\n127.0.0.1 evil" },
+		"dns server": func(c *podConfig) {
+			c.DnsConfig = &runtimeapi.DNSConfig{Servers: []string{"192.0.2.1\nnameserver 192.0.2.2"}}
+		},
+		"dns search": func(c *podConfig) { c.DnsConfig = &runtimeapi.DNSConfig{Searches: []string{"a\nnameserver 192.0.2.2"}} },
+		"dns option": func(c *podConfig) { c.DnsConfig = &runtimeapi.DNSConfig{Options: []string{"a\nnameserver 192.0.2.2"}} },
+	} {
+		_, err := a.tryPod(a.podConfig(change))
+		a.wantCode(name+" with a newline", err, codes.InvalidArgument)
+	}
+}
+
+func variable(key, value string) []*runtimeapi.KeyValue {
+	return []*runtimeapi.KeyValue{{Key: key, Value: []byte(value)}}
+}
+
+// m12 gives variables twice, and bytes that are no text.
+func m12(a *attack) {
+	p := a.pod(quick)
+	c := p.container(image.Busybox, "printf %s \"$A\"; printf %s \"$B\" | wc -c", func(c *containerConfig) {
+		c.Envs = append(variable("A", "first"), variable("A", "last")...)
+		c.Envs = append(c.Envs, variable("B", "\xff\xfe")...)
+	})
+	// The spec of a container is JSON: bytes that are no text arrive as U+FFFD, as with other runtimes.
+	if got := p.output(c); got != "last2\n" && got != "last6\n" {
+		a.Errorf("a variable given twice, and the bytes of one that is no UTF-8: %q, want last and their number", got)
+	}
+}
+
+// hookEnvironment has a hook of the node's CDI device write down its environment: CVE-2024-0132 and
+// CVE-2025-23266.
+func hookEnvironment(a *attack) {
+	file := filepath.Join(a.T.TempDir(), "environ")
+	a.cdi(`"containerEdits": {"hooks": [{"hookName": "createRuntime", "path": "/bin/sh",
+		"args": ["sh", "-c", "tr '\\0' '\\n' </proc/self/environ >` + file + `; env >>` + file + `"]}]}`)
+	p := a.pod(quick)
+	c := p.container(image.Busybox, "true", func(c *containerConfig) {
+		c.Envs = append(variable("LD_PRELOAD", "/evil.so"), variable("PATH", "/evil:/bin")...)
+		c.CDIDevices = []*runtimeapi.CDIDevice{{Name: "evil.test/c=all"}}
+	})
+	p.output(c)
+	data, err := os.ReadFile(file)
+	if err != nil {
+		a.Fatalf("the hook has not run: %v", err)
+	}
+	if bytes.Contains(data, []byte("evil")) {
+		a.Errorf("a hook on the host runs with the environment of the container: %s", data)
+	}
+}
