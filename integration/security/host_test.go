@@ -37,24 +37,28 @@ func c02(a *attack) {
 	a.ownSockets()
 }
 
+func (a *attack) ownSocket(path string) {
+	a.Helper()
+	var s, dir unix.Stat_t
+	if unix.Lstat(path, &s) != nil || unix.Lstat(filepath.Dir(path), &dir) != nil {
+		return // it is gone
+	}
+	if s.Uid != 0 || s.Gid != 0 || s.Mode&0o007 != 0 {
+		a.Errorf("socket %s: mode %o, owner %d:%d", path, s.Mode&0o777, s.Uid, s.Gid)
+	}
+	if dir.Uid != 0 || dir.Mode&0o022 != 0 {
+		a.Errorf("socket %s: others can replace it: its directory has mode %o", path, dir.Mode&0o777)
+	}
+}
+
 // ownSockets wants each socket below the bench's directory to be root's alone.
 func (a *attack) ownSockets() {
 	a.Helper()
 	found := 0
 	err := filepath.WalkDir(a.Root, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.Type()&fs.ModeSocket == 0 {
-			return nil // what has gone meanwhile
-		}
-		found++
-		var s, dir unix.Stat_t
-		if unix.Lstat(path, &s) != nil || unix.Lstat(filepath.Dir(path), &dir) != nil {
-			return nil
-		}
-		if s.Uid != 0 || s.Gid != 0 || s.Mode&0o007 != 0 {
-			a.Errorf("socket %s: mode %o, owner %d:%d", path, s.Mode&0o777, s.Uid, s.Gid)
-		}
-		if dir.Uid != 0 || dir.Mode&0o022 != 0 {
-			a.Errorf("socket %s: others can replace it: its directory has mode %o", path, dir.Mode&0o777)
+		if err == nil && entry.Type()&fs.ModeSocket != 0 { // else it may be gone
+			found++
+			a.ownSocket(path)
 		}
 		return nil
 	})

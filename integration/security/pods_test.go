@@ -252,7 +252,7 @@ func m09(a *attack) {
 			c.Linux.SecurityContext.Seccomp = &runtimeapi.SecurityProfile{ProfileType: kind, LocalhostRef: ref}
 		}
 	}
-	fifo := filepath.Join(a.T.TempDir(), "fifo")
+	fifo := filepath.Join(a.TempDir(), "fifo")
 	if err := unix.Mkfifo(fifo, 0o600); err != nil {
 		a.Fatal(err)
 	}
@@ -300,7 +300,7 @@ func cve20232431(a *attack) {
 
 // m13 asks for devices that are none.
 func m13(a *attack) {
-	fifo := filepath.Join(a.T.TempDir(), "fifo")
+	fifo := filepath.Join(a.TempDir(), "fifo")
 	if err := unix.Mkfifo(fifo, 0o600); err != nil {
 		a.Fatal(err)
 	}
@@ -329,7 +329,7 @@ func m13(a *attack) {
 // m14 mounts with propagation and options that must not be.
 func m14(a *attack) {
 	p := a.pod(quick)
-	loop := filepath.Join(a.T.TempDir(), "loop")
+	loop := filepath.Join(a.TempDir(), "loop")
 	if err := os.Symlink(loop, loop); err != nil {
 		a.Fatal(err)
 	}
