@@ -210,7 +210,7 @@ func info(t *testing.T, u user) {
 		RuntimeHandlers   []struct{ Name string }
 		LastCNILoadStatus string
 		Golang            string
-		Panics            int
+		Panics            string // a stock containerd does not count them
 	}
 	u.runJSON(t, &status, "info")
 	for _, condition := range status.Status.Conditions {
@@ -220,8 +220,8 @@ func info(t *testing.T, u user) {
 	}
 	equal(t, "CNI load status of info", status.LastCNILoadStatus, "OK")
 	contains(t, "Go version of info", status.Golang, "go1.")
-	if status.Panics != 0 {
-		t.Errorf("info: %d panics were caught", status.Panics)
+	if status.Panics != "0" && status.Panics != "" {
+		t.Errorf("info: %s panics were caught", status.Panics)
 	}
 	var handlers []string
 	for _, handler := range status.RuntimeHandlers {
