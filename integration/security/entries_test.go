@@ -29,7 +29,10 @@ func entries() []entry {
 // containerdEntries are those of containerd and its CRI.
 func containerdEntries() []entry {
 	return []entry{
-		{id: "C01", what: "CVE-2020-15157: foreign layers, redirects and credentials", attack: c01},
+		{
+			id: "C01", what: "CVE-2020-15157: foreign layers, redirects and credentials", attack: c01,
+			stock: "sends the password to where a redirect leads",
+		},
 		{id: "C02", what: "CVE-2020-15257: abstract sockets of shims", attack: c02},
 		{id: "C03", what: "CVE-2021-21334: environment of another container", attack: c03},
 		{id: "C04", what: "CVE-2021-32760: files changed through links of layers", attack: c04},
@@ -38,18 +41,33 @@ func containerdEntries() []entry {
 		{id: "C07", what: "CVE-2021-43816: files of the host relabelled by a mount", attack: c07},
 		{id: "C08", what: "CVE-2022-23648: image volumes with files of the host", attack: c08},
 		{id: "C09", what: "CVE-2022-24769: inheritable capabilities", attack: c09},
-		{id: "C10", what: "CVE-2022-31030: unlimited output of ExecSync", attack: c10},
+		{id: "C10", what: "CVE-2022-31030: unlimited output of ExecSync", attack: c10, stock: "64 callers cost 320 MiB"},
 		{id: "C11", what: "CVE-2022-23471: terminals of commands that fail", attack: c11},
 		{id: "C12", what: "CVE-2025-64329: attached clients that go", attack: c12},
-		{id: "C13", what: "CVE-2026-53495: children that keep the streams of ExecSync open", attack: c13},
+		{
+			id: "C13", what: "CVE-2026-53495: children that keep the streams of ExecSync open", attack: c13,
+			stock: "waits for the child until the caller gives up",
+		},
 		{id: "C14", what: "CVE-2023-25153: manifests read whole", attack: c14},
 		{id: "C15", what: "CVE-2023-25173: primary group missing among the groups", attack: c15},
-		{id: "C16", what: "GHSA-7ww5-4wqc-m92c: power, interrupts and other side channels readable", attack: c16},
-		{id: "C17", what: "CVE-2024-40635, CVE-2026-46680: users that become root", attack: c17},
-		{id: "C18", what: "CVE-2026-47262: huge files of users and groups", attack: c18},
+		{
+			id: "C16", what: "GHSA-7ww5-4wqc-m92c: power, interrupts and other side channels readable", attack: c16,
+			stock: "masks nothing when the request names no paths",
+		},
+		{
+			id: "C17", what: "CVE-2024-40635, CVE-2026-46680: users that become root", attack: c17,
+			stock: "takes +0, 0x0 and \"1000 \" for users; the image says who that is",
+		},
+		{
+			id: "C18", what: "CVE-2026-47262: huge files of users and groups", attack: c18,
+			stock: "hangs in a FIFO in the place of /etc/passwd",
+		},
 		{id: "C19", what: "CVE-2025-47290: directories and links swapped while layers are unpacked", attack: c19},
 		{id: "C20", what: "CVE-2025-47291: limits lost with user namespaces", attack: c20},
-		{id: "C21", what: "CVE-2026-53488: labels of images that containerd obeys", attack: c21},
+		{
+			id: "C21", what: "CVE-2026-53488: labels of images that containerd obeys", attack: c21,
+			stock: "runs a command as root on the host, by labels of a request",
+		},
 		{id: "C22", what: "CVE-2026-50195: image of a checkpoint takes the name of another", attack: c22},
 		{id: "C23", what: "CVE-2026-53489: links in archives of checkpoints", attack: c23},
 		{id: "C24", what: "CVE-2026-53492: CDI devices named by checkpoints", attack: c24},
@@ -60,7 +78,10 @@ func containerdEntries() []entry {
 		{id: "C27", what: "GHSA-5p7c-hggf-c748: owners of layers by annotations", attack: c27},
 		{id: "C28", what: "GHSA-rp3h-jf77-q9p4: opaque whiteouts in quadratic time", attack: c28},
 		{id: "C29", what: "CVE-2026-35469: frames of SPDY that claim to be large", attack: c29},
-		{id: "C30", what: "log paths (2.4.2, CRI-O's CVE-2025-0750): something else in the place of a log", attack: c30},
+		{
+			id: "C30", what: "log paths (2.4.2, CRI-O's CVE-2025-0750): something else in the place of a log", attack: c30,
+			stock: "hangs in a FIFO, and makes a log where a link leads",
+		},
 		{id: "C31", what: "kubernetes#126608: upgrades that are given up", attack: c31},
 	}
 }
@@ -69,12 +90,18 @@ func containerdEntries() []entry {
 func crioEntries() []entry {
 	return []entry{
 		{id: "O01", what: "CVE-2019-14891: the monitor shares the container's memory limit", attack: o01},
-		{id: "O02", what: "CVE-2022-0811: a sysctl in the value of another", attack: o02},
+		{
+			id: "O02", what: "CVE-2022-0811: a sysctl in the value of another", attack: o02,
+			stock: "takes one sysctl in two spellings",
+		},
 		{id: "O03", what: "CVE-2022-0532: sysctls of the host's namespaces", attack: o03},
 		{id: "O04", what: "CVE-2022-1708: output of ExecSync on disk and in memory", same: "C10"},
 		{id: "O05", what: "CVE-2022-27652, CVE-2022-3466: inheritable capabilities", same: "C09"},
 		{id: "O06", what: "CVE-2022-2995: supplementary groups", same: "C15"},
-		{id: "O07", what: "CVE-2022-4318, CVE-2026-15809: lines added to files of the pod", attack: o07},
+		{
+			id: "O07", what: "CVE-2022-4318, CVE-2026-15809: lines added to files of the pod", attack: o07,
+			stock: "takes NULs and newlines in names and values",
+		},
 		{id: "O08", what: "CVE-2023-6476: limits changed by annotations", same: "O09"},
 		{id: "O09", what: "CVE-2024-3154: annotations that runtimes obey", attack: o09},
 		{id: "O10", what: "CVE-2024-5154: files made through links of the image", attack: o10},
@@ -86,8 +113,14 @@ func crioEntries() []entry {
 		{id: "O16", what: "CVE-2021-20291: layers that are compressed wrongly", attack: o16},
 		{id: "O17", what: "CVE-2024-3727: digests that are paths", attack: o17},
 		{id: "O18", what: "CVE-2024-9341: mounts over links of the image", attack: o18},
-		{id: "O19", what: "CVE-2024-9676: files of users, with a user namespace", attack: o19},
-		{id: "O20", what: "CVE-2019-10214: credentials without TLS", attack: o20},
+		{
+			id: "O19", what: "CVE-2024-9676: files of users, with a user namespace", attack: o19,
+			stock: "hangs in a FIFO in the place of /etc/passwd",
+		},
+		{
+			id: "O20", what: "CVE-2019-10214: credentials without TLS", attack: o20,
+			stock: "sends the password in clear text",
+		},
 		{id: "O21", what: "CVE-2018-1000400: ambient capabilities", same: "C09"},
 	}
 }
@@ -98,15 +131,22 @@ func runcEntries() []entry {
 		{id: "CVE-2019-5736", what: "the runtime overwritten through /proc/self/exe", attack: cve20195736},
 		{
 			id: "CVE-2019-16884", what: "also CVE-2019-19921, CVE-2023-27561, CVE-2023-28642: volumes and links at /proc", attack: cve201916884,
+			stock: "takes /proc and / for volumes",
 		},
 		{
 			id: "CVE-2021-30465", what: "directory and link exchanged during a mount",
 			reason: "a race inside of runc, mended in 1.0.0-rc95; mounts of the container are made by runc alone",
 		},
-		{id: "CVE-2021-43784", what: "strings that overflow a netlink message of runc", attack: cve202143784},
+		{
+			id: "CVE-2021-43784", what: "strings that overflow a netlink message of runc", attack: cve202143784,
+			stock: "takes strings of 70 KiB; the runtime refuses them",
+		},
 		{id: "CVE-2022-29162", what: "inheritable capabilities of execs", same: "C09"},
 		{id: "CVE-2023-25809", what: "writable cgroups with user namespaces", attack: cve202325809},
-		{id: "CVE-2024-21626", what: "leaked file descriptors and working directories", attack: cve202421626},
+		{
+			id: "CVE-2024-21626", what: "leaked file descriptors and working directories", attack: cve202421626,
+			stock: "takes the directory; the runtime refuses it",
+		},
 		{
 			id: "CVE-2024-45310", what: "empty files made on the host during a mount",
 			reason: "a race inside of runc, mended in 1.2.0-rc3; the destinations of mounts are made by runc alone",
@@ -114,6 +154,7 @@ func runcEntries() []entry {
 		{
 			id: "CVE-2025-31133", what: "also CVE-2025-52565, CVE-2025-52881: masks that are swapped; here: masks that are asked away",
 			attack: cve202531133,
+			stock:  "masks nothing when the request names no paths",
 		},
 		{id: "CVE-2026-41579", what: "/dev of the image is a link", attack: cve202641579},
 		{id: "CVE-2021-20206", what: "CNI plugins that are paths", attack: cve202120206},
@@ -145,23 +186,38 @@ func runcEntries() []entry {
 func topicEntries() []entry {
 	return []entry{
 		{id: "M01", what: "sockets of the daemon: modes, addresses", attack: m01},
-		{id: "M02", what: "namespaces of the host and of other pods; mappings of users", attack: m02},
+		{
+			id: "M02", what: "namespaces of the host and of other pods; mappings of users", attack: m02,
+			stock: "maps root of the host into a user namespace",
+		},
 		{id: "M03", what: "sysctls", same: "O02"},
-		{id: "M04", what: "annotations without bound", attack: m04},
+		{id: "M04", what: "annotations without bound", attack: m04, stock: "takes annotations of 10 MiB"},
 		{id: "M05", what: "checkpoints to any place", attack: m05},
-		{id: "M06", what: "ports that are none, or of the host", attack: m06},
+		{
+			id: "M06", what: "ports that are none, or of the host", attack: m06,
+			stock: "gives out URLs for ports that are none",
+		},
 		{id: "M07", what: "masked and read-only paths", same: "C16"},
-		{id: "M08", what: "bombs: configs, holes, names, layers without diff ids", attack: m08},
-		{id: "M08-layers", what: "bombs: more layers than can be mounted", attack: m08Layers},
-		{id: "M09", what: "seccomp profiles", attack: m09},
-		{id: "M10", what: "credentials in errors and logs", attack: m10},
-		{id: "M11", what: "URLs of the streaming server", attack: m11},
+		{
+			id: "M08", what: "bombs: configs, holes, names, layers without diff ids", attack: m08,
+			stock: "reads a config of 100 MiB whole",
+		},
+		{
+			id: "M08-layers", what: "bombs: more layers than can be mounted", attack: m08Layers,
+			stock: "unpacks 1000 layers, and cannot mount them",
+		},
+		{id: "M09", what: "seccomp profiles", attack: m09, stock: "reads /dev/zero whole when a profile is that"},
+		{id: "M10", what: "credentials in errors and logs", attack: m10, stock: "has secrets in its log at debug level"},
+		{id: "M11", what: "URLs of the streaming server", attack: m11, stock: "has tokens of URLs in its log"},
 		{id: "M12", what: "variables given twice, and that are no text", attack: m12},
-		{id: "M13", what: "devices that are none", attack: m13},
-		{id: "M14", what: "propagation and options of mounts", attack: m14},
+		{id: "M13", what: "devices that are none", attack: m13, stock: "takes a FIFO for a device"},
+		{id: "M14", what: "propagation and options of mounts", attack: m14, stock: "maps a mount to root"},
 		{id: "M15", what: "a tag that is moved", attack: m15},
 		{id: "W01", what: "a subscriber that does not read events", attack: w01},
-		{id: "W02", what: "the directory of a pod's logs is a link", attack: w02},
+		{
+			id: "W02", what: "the directory of a pod's logs is a link", attack: w02,
+			stock: "writes the log where the link leads",
+		},
 		{id: "W03", what: "a shim that does not answer", attack: w03},
 		{
 			id: "W04", what: "containers stopped one after the other, and the network only after them",

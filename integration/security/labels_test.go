@@ -97,7 +97,7 @@ func c21(a *attack) {
 	a.awaitMonitor()
 	defer a.freeOfMonitor(append(containers, p.id))
 	if _, err := os.Lstat(proof); err == nil {
-		a.Errorf("a command of the image's author ran on the host and made %s", proof)
+		a.Errorf("a command of the attacker ran on the host and made %s", proof)
 		os.Remove(proof)
 	}
 	for _, id := range containers {

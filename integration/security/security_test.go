@@ -147,7 +147,9 @@ func newSuite(t *testing.T) *suite {
 	options := harness.FromEnv()
 	debug := filepath.Join(t.TempDir(), "debug.sock")
 	options.Config = fmt.Sprintf(config, debug)
-	s := &suite{Session: harness.OpenWith(t, options, image.Busybox), evil: evilreg.New(), thief: evilreg.New()}
+	bench := open(t, options)
+	session := harness.Session{Bench: bench, CRI: bench.Client(t, image.Busybox)}
+	s := &suite{Session: session, evil: evilreg.New(), thief: evilreg.New()}
 	s.debug = debug
 	t.Cleanup(s.evil.Close)
 	t.Cleanup(s.thief.Close)
@@ -166,6 +168,29 @@ func newSuite(t *testing.T) *suite {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// open starts a bench. What the attacks leave of stock containerd is no failure.
+func open(t *testing.T, options harness.Options) *harness.Bench {
+	t.Helper()
+	if options.Daemon != harness.Stock {
+		return harness.StartWith(t, options)
+	}
+	lock, err := harness.LockMachine()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { lock.Close() })
+	bench, err := harness.New(t.Context(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := bench.Close(harness.After(t)); err != nil {
+			t.Logf("recorded: %v", err)
+		}
+	})
+	return bench
 }
 
 // attack is a running entry. Its errors fail the test; of stock containerd and of entries that are
