@@ -29,6 +29,10 @@ import (
 // pods makes when all of them end at once. The records in them are the store's.
 const queueLimit = 2048
 
+// maxSubscribers bounds how many subscriptions there are at a time: each has a queue, and each event costs the time of
+// all. A kubelet has one.
+const maxSubscribers = 64
+
 // Event is one step in the life of a pod or of a container.
 type Event struct {
 	Kind      runtimeapi.ContainerEventType
@@ -93,13 +97,17 @@ func (h *Hub) publish(e Event, podID string) {
 }
 
 // Subscribe begins a subscription to all events from now on. read returns the state of
-// a pod; it must not block.
+// a pod; it must not block. Of more than maxSubscribers the first Next is ResourceExhausted.
 func (h *Hub) Subscribe(read func(podID string) State) *Subscription {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s := &Subscription{hub: h, read: read, wake: make(chan struct{}, 1)}
 	if h.closed {
 		s.end(errClosed)
+		return s
+	}
+	if len(h.subscribers) >= maxSubscribers {
+		s.end(errCrowded)
 		return s
 	}
 	h.subscribers[s] = struct{}{}
@@ -117,8 +125,9 @@ func (h *Hub) Close() {
 }
 
 var (
-	errClosed = fmt.Errorf("events end with the daemon: %w", errdefs.ErrUnavailable)
-	errBehind = fmt.Errorf("the subscriber is %d events behind and has missed some (subscribe again, then list): %w", queueLimit, errdefs.ErrResourceExhausted)
+	errClosed  = fmt.Errorf("events end with the daemon: %w", errdefs.ErrUnavailable)
+	errCrowded = fmt.Errorf("there are %d subscribers to events already (end some, such as crictl events): %w", maxSubscribers, errdefs.ErrResourceExhausted)
+	errBehind  = fmt.Errorf("the subscriber is %d events behind and has missed some (subscribe again, then list): %w", queueLimit, errdefs.ErrResourceExhausted)
 )
 
 // Subscription is a bounded queue of events for one reader.

@@ -198,3 +198,22 @@ func TestPanicEndsOneSubscription(t *testing.T) {
 		h.PublishContainer(created, aContainer("c2"))
 	}
 }
+
+// Subscriptions are bounded, and one that ends makes room for another.
+func TestSubscribersAreBounded(t *testing.T) {
+	h := NewHub(time.Now)
+	read := func(string) State { return State{} }
+	var all []*Subscription
+	for range maxSubscribers {
+		all = append(all, h.Subscribe(read))
+	}
+	if _, err := h.Subscribe(read).Next(t.Context()); !errdefs.IsResourceExhausted(err) {
+		t.Errorf("one more than %d: %v, want ResourceExhausted", maxSubscribers, err)
+	}
+	all[0].Close()
+	s := h.Subscribe(read)
+	h.PublishPod(runtimeapi.ContainerEventType_CONTAINER_CREATED_EVENT, &pod.Record{ID: "p"})
+	if e, err := s.Next(t.Context()); err != nil || e.ID != "p" {
+		t.Errorf("after another has ended: %v, %v", e, err)
+	}
+}
