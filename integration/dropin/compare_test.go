@@ -125,7 +125,8 @@ var runs = []struct {
 	{regexp.MustCompile(`\bveth[0-9a-f]{8}\b`), `<veth>`},
 }
 
-// difference is a value that the daemons do not agree on. In one that is known, * stands for any text.
+// difference is a value that the daemons do not agree on. In one that is known, * stands for any text, and (a|b) for
+// a or b.
 type difference struct {
 	path, stock, lite string
 	reason            string
@@ -138,8 +139,11 @@ func (d difference) among(known []difference) int {
 	})
 }
 
+// special are the characters of a pattern that do not stand for themselves.
+var special = strings.NewReplacer(`\*`, `(?s:.*)`, `\(`, `(`, `\|`, `|`, `\)`, `)`)
+
 func match(pattern, text string) bool {
-	expression := strings.ReplaceAll(regexp.QuoteMeta(pattern), `\*`, `(?s:.*)`)
+	expression := special.Replace(regexp.QuoteMeta(pattern))
 	return regexp.MustCompile("^" + expression + "$").MatchString(text)
 }
 

@@ -2,8 +2,8 @@
 
 package dropin
 
-// known are the answers that differ, each with its reason. A star stands for any text, absent for a value that is not
-// there.
+// known are the answers that differ, each with its reason. absent stands for a value that is not there; the rest of the
+// notation is that of match.
 func known() []difference {
 	list := []difference{
 		{"features.mountOptions", absent, "true", "mounts have options (KEP-5855), which the built-in does not know"},
@@ -24,6 +24,7 @@ func knownInfo() []difference {
 		{"*pod */info.info.runtimeHandler", absent, "*", ours},
 		{"*pod */info.info.state", absent, "*", ours},
 		{"*pod */info.info.unfinished", absent, "*", ours},
+		{"info.panics", absent, "*", ours},
 		{"info.config.lite.*", absent, "*", ours},
 		{"info.config.images.*", absent, "*", ours},
 		{"info.config.server.*", absent, "*", ours},
@@ -48,25 +49,19 @@ func knownPods() []difference {
 		gone     = "a stopped pod has no task and no spec of it: what is left of the spec are the namespaces"
 		spec     = "the task of a pod is not a pause container: it has a cgroup, namespaces and annotations, and an init its own confinement"
 	)
-	list := []difference{
+	return []difference{
 		{"*pod */info.info.image", `"*pause*"`, `""`, noImage},
 		{"*pod */info.info.snapshotKey", "*", `""`, noImage},
 		{"*pod */info.info.snapshotter", "*", `""`, noImage},
 		{"*pod */info.info.runtimeSpec.annotations.io.kubernetes.cri.podsandbox.image-name", "*", absent, noImage},
-		{"*pod */info.info.*CNIResult.Interfaces.lo.*", "*", absent, loopback},
-		{"*pod */info.info.cniResult.Interfaces.lo.*", "*", absent, loopback},
-		{"*pod */info.info.*CNIResult.DNS[1]", "{}", absent, loopback},
-		{"*pod */info.info.cniResult.DNS[1]", "{}", absent, loopback},
-		{"*pod */info.info.*onfig.linux.sysctls.net.ipv4.*", "*", absent, asked},
+		{"*pod */info.info.(cniResult|sandboxMetadata.Metadata.CNIResult).(Interfaces.lo.*|DNS[1])", "*", absent, loopback},
+		{"*pod */info.info.(config|sandboxMetadata.Metadata.Config).linux.sysctls.net.ipv4.*", "*", absent, asked},
 		{"stopped: pod */info.info.runtimeSpec.*", "*", absent, gone},
+		{"*pod */info.info.runtimeSpec.(hostname|mounts|process|root|linux.maskedPaths|linux.readonlyPaths|linux.resources|linux.seccomp|linux.sysctl)*",
+			"*", "*", spec},
+		{"*pod host/info.info.runtimeSpec.linux.namespaces[].path", absent, "string",
+			"IPC and UTS namespaces of a pod are pinned to files; on the host's network the built-in's have none"},
 	}
-	for _, part := range []string{
-		"hostname", "mounts[]*", "process.*", "root.*", "linux.maskedPaths*", "linux.readonlyPaths*", "linux.resources.*", "linux.seccomp.*", "linux.sysctl.*",
-	} {
-		list = append(list, difference{"*pod */info.info.runtimeSpec." + part, "*", "*", spec})
-	}
-	return append(list, difference{"*pod host/info.info.runtimeSpec.linux.namespaces[].path", absent, "string",
-		"IPC and UTS namespaces of a pod are pinned to files; on the host's network the built-in's have none"})
 }
 
 // knownImages are the differences of images.
