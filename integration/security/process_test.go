@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/codes"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/containerd-lite/containerd-lite/integration/harness"
 	"github.com/containerd-lite/containerd-lite/integration/image"
 	"github.com/containerd-lite/containerd-lite/integration/security/evilimg"
 )
@@ -269,9 +270,15 @@ func o01(a *attack) {
 			a.Errorf("a container above its limit: exit code %d, reason %q, %v", status.GetExitCode(), status.GetReason(), err)
 		}
 	}
-	now, err := a.Processes("containerd-shim")
-	if err != nil || !slices.Equal(now, shims) {
-		a.Errorf("the shims were %v and are %v, %v", shims, now, err)
+	// The commands of a shim, such as its start, are processes of the same name for a moment.
+	if err := harness.Await(a.ctx, func() error {
+		now, err := a.Processes("containerd-shim")
+		if err == nil && !slices.Equal(now, shims) {
+			err = fmt.Errorf("the shims were %v and are %v", shims, now)
+		}
+		return err
+	}); err != nil {
+		a.Error(err)
 	}
 }
 

@@ -207,9 +207,10 @@ func cve202421626(a *attack) {
 		img.Config.WorkingDir = dir
 		a.linked("directory of the image "+dir, img)
 	}
-	out := p.output(p.container(image.Busybox, "ls -l /proc/$$/fd | sed 1d | awk '{print $9}' | sort | tr '\\n' ' '"))
-	if got := strings.Fields(out); len(got) > 4 || len(got) > 3 && got[3] != "10" && got[3] != "255" && got[3] != "3" {
-		a.Errorf("the container has the files %q, want 0, 1, 2 and the shell's own", out)
+	// Not in a pipeline, whose pipes the shell has open for a moment, and not as the last command, which it becomes.
+	out := p.output(p.container(image.Busybox, "ls -l /proc/$$/fd; true"))
+	if strings.Count(out, " -> ") != 3 {
+		a.Errorf("the container has the files %s\nwant 0, 1 and 2", out)
 	}
 	id := p.sleeper()
 	if out := a.exec(id, "ls", "-l", "/proc/1/fd"); strings.Count(out, "->") != 3 {
