@@ -33,11 +33,11 @@ func allowed(call string) []codes.Code {
 		return []codes.Code{codes.AlreadyExists}
 	case "CreateContainer":
 		return []codes.Code{codes.AlreadyExists, codes.NotFound, codes.FailedPrecondition}
-	case "StartContainer", "ExecSync", "Exec", "UpdateContainerResources", "ReopenContainerLog":
+	case "StartContainer", "ExecSync", "Exec", "UpdateContainerResources", "ReopenContainerLog", "ContainerStats":
 		return []codes.Code{codes.NotFound, codes.FailedPrecondition}
 	case "ExecSync that times out":
 		return []codes.Code{codes.NotFound, codes.FailedPrecondition, codes.DeadlineExceeded}
-	case "UpdatePodSandboxResources", "PodSandboxStatus", "ContainerStatus", "PodSandboxStats", "ContainerStats":
+	case "UpdatePodSandboxResources", "PodSandboxStatus", "ContainerStatus", "PodSandboxStats":
 		return []codes.Code{codes.NotFound}
 	}
 	return nil
