@@ -14,8 +14,7 @@ import (
 )
 
 // execIO are the streams of an exec. A child that the command left behind may hold them open, and
-// write to them, for as long as the container lives: whoever waits for their end gives up in time and
-// closes them.
+// write to them, for as long as the container lives: drain gives up in time and closes them.
 type execIO struct {
 	cio.IO
 	flow   *flow

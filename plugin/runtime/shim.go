@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -59,7 +60,7 @@ func killIfShim(dir, namespace, id string) (bool, error) {
 		return false, nil // it has ended
 	}
 	defer unix.Close(fd)
-	line, err := os.ReadFile(filepath.Join(dir, "cmdline"))
+	line, err := commandLine(dir)
 	if err != nil || !isShim(line, namespace, id) {
 		return false, nil
 	}
@@ -68,6 +69,19 @@ func killIfShim(dir, namespace, id string) (bool, error) {
 		err = nil
 	}
 	return true, err
+}
+
+// maxCommandLine bounds what is read of a command line, which any process can make long.
+const maxCommandLine = 4 << 10
+
+// commandLine returns the beginning of the command line of a process.
+func commandLine(dir string) ([]byte, error) {
+	f, err := os.Open(filepath.Join(dir, "cmdline"))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxCommandLine))
 }
 
 // isShim reports whether a command line, as /proc/<pid>/cmdline has it, is that of the shim of a task.
