@@ -3,7 +3,6 @@
 package container
 
 import (
-	"bytes"
 	"io"
 	"sync"
 )
@@ -16,7 +15,7 @@ const (
 	// print without end must not take the node's memory, however many there are (CVE-2022-31030).
 	maxExecOutputs = 16 << 20
 	// execPiece is how much memory is taken at a time.
-	execPiece = 64 << 10
+	execPiece = 16 << 10
 )
 
 // outputPool counts the pieces that all ExecSync calls may still take.
@@ -72,7 +71,7 @@ func (o *execOutput) result() (stdout, stderr []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.closed = true
-	return bytes.Join(o.stdout.pieces, nil), bytes.Join(o.stderr.pieces, nil)
+	return o.stdout.join(), o.stderr.join()
 }
 
 // release gives the memory back.
@@ -137,6 +136,17 @@ func (s *execStream) keep(p []byte) int {
 	s.pieces[last] = append(s.pieces[last], p[:n]...)
 	s.size += n
 	return n
+}
+
+// join returns what was kept in one piece. The pieces are given up one by one, so that the memory is
+// not taken twice; they count for the pool until release.
+func (s *execStream) join() []byte {
+	all := make([]byte, 0, s.size)
+	for i, piece := range s.pieces {
+		all = append(all, piece...)
+		s.pieces[i] = nil
+	}
+	return all
 }
 
 // truncate keeps the first size bytes.
