@@ -102,7 +102,7 @@ soak: build tools ## 2 000 pods, ten at once: nothing grows and nothing is left
 vm: build tools race vm-image ## a suite in a virtual machine with cgroup v2, systemd and AppArmor: SUITE=critest CGROUP=systemd RUNTIME=crun
 	go run ./integration/count vm-$(SUITE) -tags no_cri -count 1 -p 1 -timeout 110m -run '$(TEST)' -exec '$(CURDIR)/bin/guest run' $(PACKAGE)
 
-vm-test: vm-image ## the suites with cgroup v2, systemd and AppArmor in a virtual machine, with the systemd cgroup driver
+vm-test: vm-image ## the suites in a virtual machine that CI runs, with the systemd cgroup driver
 	$(MAKE) vm SUITE=cgroup2 LITE_CGROUP=systemd
 	$(MAKE) vm SUITE=critest LITE_CGROUP=systemd LITE_FOCUS='AppArmor|OOM'
 
