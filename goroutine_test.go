@@ -13,8 +13,9 @@ import (
 // unguarded is the one package of a program that only tests run.
 const unguarded = "shim/oci/ocitest"
 
-// TestGoroutinesAreGuarded wants no goroutine of the daemon or of the shim in which a panic ends the process: none is started but by
-// package guard, or by a group or a timer with a function that package guard made.
+// TestGoroutinesAreGuarded wants no goroutine of the daemon or of the shim in which a panic ends
+// the process: none is started but by package guard, or by a group or a timer with a function that
+// package guard made.
 func TestGoroutinesAreGuarded(t *testing.T) {
 	for _, f := range goFiles(t) {
 		top, _, _ := strings.Cut(f.path, "/")
@@ -89,8 +90,8 @@ func unguardedStart(n ast.Node) bool {
 	return false
 }
 
-// isGuarded reports whether a function is one that package guard made, or has nothing but deferred calls, assignments and the return
-// of a call of package guard.
+// isGuarded reports whether a function is one that package guard made, or has nothing but deferred
+// calls, assignments and the return of a call of package guard.
 func isGuarded(fn ast.Expr) bool {
 	if call, ok := fn.(*ast.CallExpr); ok {
 		pkg, _ := selector(call.Fun)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package repo_test checks the rules of CONTRIBUTING.md that no linter checks, over every Go file of the repository.
+// Package repo_test checks the rules of CONTRIBUTING.md that no linter checks, over every Go file
+// of the repository.
 package repo_test
 
 import (

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package docs_test keeps cri.md complete and true: it compares the document with the descriptors of the CRI and with the
-// tests of the repository.
+// Package docs_test keeps cri.md complete and true: it compares the document with the descriptors
+// of the CRI and with the tests of the repository.
 package docs_test
 
 import (
@@ -21,7 +21,8 @@ const (
 	notApplicable  = "Not applicable"
 )
 
-// later are the RPCs that may be missing. Messages of theirs alone are part of them: one row for all their fields, *.
+// later are the RPCs that may be missing. Messages of theirs alone are part of them: one row for
+// all their fields, *.
 var later = []string{"CheckpointContainer", "CheckpointPod", "RestorePod"}
 
 // row is a line of a table of cri.md.
@@ -77,7 +78,8 @@ func quotedNames(s string) []string {
 	return names
 }
 
-// contract is the CRI as its descriptors have it: the parts of each service and message by name, and what they are for.
+// contract is the CRI as its descriptors have it: the parts of each service and message by name,
+// and what they are for.
 type contract struct {
 	services map[string][]string // RPCs
 	messages map[string][]string // fields
@@ -212,8 +214,8 @@ func TestRowsNameTests(t *testing.T) {
 	}
 }
 
-// TestOnlyCheckpointsAreNotImplemented prints how many rows are not implemented. More than those of the three RPCs that
-// wait for their own issue are a failure.
+// TestOnlyCheckpointsAreNotImplemented prints how many rows are not implemented. More than those of
+// the three RPCs that wait for their own issue are a failure.
 func TestOnlyCheckpointsAreNotImplemented(t *testing.T) {
 	var missing []string
 	for _, r := range readRows(t) {

@@ -18,7 +18,8 @@ type testIndex map[string]*testDir
 
 type testDir struct {
 	functions map[string]bool
-	// labels are strings in the test files and the names of their data: what a subtest can be called.
+	// labels are strings in the test files and the names of their data: what a subtest can be
+	// called.
 	labels map[string]bool
 }
 

@@ -29,8 +29,9 @@ var settled = []string{
 	"plugins.'io.containerd.cri.v1.runtime'.cni.use_internal_loopback", // the plugin loopback does the same to lo
 }
 
-// TestEveryKeyOfContainerd compares the keys of the built-in CRI, as they are in its source, with ours: each exists
-// here, and is read outside of package config's defaults and checks, or named at start when a file sets it.
+// TestEveryKeyOfContainerd compares the keys of the built-in CRI, as they are in its source, with
+// ours: each exists here, and is read outside of package config's defaults and checks, or named at
+// start when a file sets it.
 func TestEveryKeyOfContainerd(t *testing.T) {
 	if testing.Short() {
 		t.Skip("type-checks the plugin")
@@ -60,7 +61,8 @@ func mapKeys(m map[string]string) func(func(string) bool) {
 	}
 }
 
-// stockKeys reads the keys of the built-in CRI from containerd's source, which no test outside of it can import.
+// stockKeys reads the keys of the built-in CRI from containerd's source, which no test outside of
+// it can import.
 func stockKeys(t *testing.T) []string {
 	t.Helper()
 	dir := goList(t, "-m", "-f", "{{.Dir}}", "github.com/containerd/containerd/v2")[0]

@@ -45,7 +45,8 @@ func TestReadFeatures(t *testing.T) {
 	}
 }
 
-// A shim whose answer causes a panic has no features, and keeps no other from its own. Equal handlers share the panic.
+// A shim whose answer causes a panic has no features, and keeps no other from its own. Equal
+// handlers share the panic.
 func TestReadFeaturesGoesOnAfterAPanic(t *testing.T) {
 	r := config.DefaultRuntime()
 	r.Containerd.Runtimes = map[string]config.Handler{

@@ -32,8 +32,8 @@ type node struct {
 
 var _ cri.Node = node{}
 
-// NetworkStatus tells why pods of the default handler get no network, if so: where there is no usable configuration, in the
-// words that the built-in CRI made known.
+// NetworkStatus tells why pods of the default handler get no network, if so: where there is no
+// usable configuration, in the words that the built-in CRI made known.
 func (n node) NetworkStatus() error {
 	if _, err := n.network.Info(n.config.Runtime.Containerd.DefaultRuntimeName); err != nil {
 		return fmt.Errorf("cni plugin not initialized: %w", err)
@@ -68,8 +68,8 @@ func (n node) Deprecations(ctx context.Context) (map[string]string, error) {
 	return messages, err
 }
 
-// shownConfig is the configuration as `crictl info` shows it: the built-in CRI's, and beside it the tables that it does
-// not show. Credentials of registries are in neither (see [config.Registry]).
+// shownConfig is the configuration as `crictl info` shows it: the built-in CRI's, and beside it the
+// tables that it does not show. Credentials of registries are in neither (see [config.Registry]).
 type shownConfig struct {
 	config.Runtime
 	dirs
@@ -121,8 +121,8 @@ func (n node) Info(context.Context) (map[string]string, error) {
 	return info, nil
 }
 
-// loopback is the first network of the built-in CRI: who reads `crictl info` counts from the second. Here lo is up without
-// a plugin.
+// loopback is the first network of the built-in CRI: who reads `crictl info` counts from the
+// second. Here lo is up without a plugin.
 func loopback() *gocni.ConfNetwork {
 	return &gocni.ConfNetwork{IFName: "lo", Config: &gocni.NetworkConfList{
 		Name:       "cni-loopback",

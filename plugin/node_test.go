@@ -26,7 +26,8 @@ func infoOf(t *testing.T, c config.Config) map[string]string {
 	return info
 }
 
-// The names of the built-in CRI, as they are in its structs; integration/dropin compares with what it answers.
+// The names of the built-in CRI, as they are in its structs; integration/dropin compares with what
+// it answers.
 const (
 	builtInConfig = `cdiSpecDirs cni containerd containerdEndpoint containerdRootDir device_ownership_from_security_context disableApparmor
 		disableHugetlbController disableProcMount drainExecSyncIOTimeout enableCRIU enableSelinux enableUnprivilegedICMP

@@ -2,9 +2,10 @@
 
 // Package plugin is the CRI of containerd-lite as a containerd plugin.
 //
-// This file registers it under the URIs of containerd's built-in CRI, in the repository's only init function; wire.go
-// builds it. Two plugins do nothing but decode and check their tables of config.toml, the third serves. Whatever they
-// start is owned by the [Service] and ends with its Close, which containerd calls when it stops.
+// This file registers it under the URIs of containerd's built-in CRI, in the repository's only init
+// function; wire.go builds it. Two plugins do nothing but decode and check their tables of
+// config.toml, the third serves. Whatever they start is owned by the [Service] and ends with its
+// Close, which containerd calls when it stops.
 package plugin
 
 import (
@@ -40,7 +41,8 @@ const namespace = "k8s.io"
 type Deps struct {
 	// Config is complete and valid.
 	Config config.Config
-	// BaseSpecs are the specs that containers start from, for the handlers that have one. Copy before changing.
+	// BaseSpecs are the specs that containers start from, for the handlers that have one. Copy
+	// before changing.
 	BaseSpecs map[string]*specs.Spec
 	// Client works inside the daemon, without a socket, in the namespace k8s.io.
 	Client *client.Client
@@ -50,7 +52,8 @@ type Deps struct {
 	Endpoint string
 	// SnapshotterRoots are the directories of the snapshotters that loaded, by name.
 	SnapshotterRoots map[string]string
-	// RemoteSnapshotters are those of them whose plugin asks for the labels by which they find a layer in its registry.
+	// RemoteSnapshotters are those of them whose plugin asks for the labels by which they find a
+	// layer in its registry.
 	RemoteSnapshotters []string
 }
 
@@ -139,8 +142,9 @@ func warnPending(ctx context.Context, keys []string) {
 
 // initServer builds the CRI and starts it.
 //
-// Readiness is registered before anything can fail: containerd then refuses to start when this function returns an
-// error, as if required_plugins named the plugin, and tells systemd that it is ready only when ready has been called.
+// Readiness is registered before anything can fail: containerd then refuses to start when this
+// function returns an error, as if required_plugins named the plugin, and tells systemd that it is
+// ready only when ready has been called.
 func initServer(ic *plugin.InitContext) (any, error) {
 	ready := ic.RegisterReadiness()
 	deps, err := collect(ic)
@@ -163,7 +167,8 @@ func initServer(ic *plugin.InitContext) (any, error) {
 	return tcpService{service}, nil
 }
 
-// refuse says what an error at start means for the daemon, and the way out for a node that needs no CRI.
+// refuse says what an error at start means for the daemon, and the way out for a node that needs no
+// CRI.
 func refuse(err error) error {
 	return fmt.Errorf("the CRI cannot serve, so the daemon does not start (without a CRI it does: disabled_plugins = [%q]): %w",
 		config.ServerTable, err)
@@ -194,7 +199,8 @@ func collect(ic *plugin.InitContext) (Deps, error) {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return Deps{}, err
 		}
-		// The directory may be there with another mode: containerd before 2.0 made it world-readable.
+		// The directory may be there with another mode: containerd before 2.0 made it
+		// world-readable.
 		if err := os.Chmod(dir, 0o700); err != nil {
 			return Deps{}, err
 		}
@@ -263,8 +269,8 @@ func (d *Deps) checkSnapshotters(loaded *plugin.Set) error {
 	return errors.Join(problems...)
 }
 
-// snapshotterRoots returns the directories of the snapshotters that loaded. One that does not export its own, such as a
-// proxy, has the directory that containerd would give it beside root.
+// snapshotterRoots returns the directories of the snapshotters that loaded. One that does not
+// export its own, such as a proxy, has the directory that containerd would give it beside root.
 func snapshotterRoots(loaded *plugin.Set, root string) map[string]string {
 	roots := map[string]string{}
 	for _, p := range loadedSnapshotters(loaded) {
@@ -277,7 +283,8 @@ func snapshotterRoots(loaded *plugin.Set, root string) map[string]string {
 	return roots
 }
 
-// remoteSnapshotters returns the snapshotters that ask for labels by the export that the transfer service knows, too.
+// remoteSnapshotters returns the snapshotters that ask for labels by the export that the transfer
+// service knows, too.
 func remoteSnapshotters(loaded *plugin.Set) []string {
 	var names []string
 	for _, p := range loadedSnapshotters(loaded) {

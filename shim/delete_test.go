@@ -70,8 +70,8 @@ func TestDeleteOfATaskThatNeverCame(t *testing.T) {
 	}
 }
 
-// containerd runs the delete command also for a task whose shim it could not talk to. The shim is rid of the task then, and
-// ends with its last one.
+// containerd runs the delete command also for a task whose shim it could not talk to. The shim is
+// rid of the task then, and ends with its last one.
 func TestDeleteUnderALiveShim(t *testing.T) {
 	h := newHost(t)
 	dirs := map[string]string{"a": h.bundleOf("pod", "sleep", "1000"), "b": h.bundleOf("pod", "sleep", "1000")}

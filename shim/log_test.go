@@ -58,7 +58,8 @@ func TestLogMovesOn(t *testing.T) {
 	expect("c")
 }
 
-// A shim that hangs is asked for its stacks, as containerd's own: by SIGUSR1, which does not end it.
+// A shim that hangs is asked for its stacks, as containerd's own: by SIGUSR1, which does not end
+// it.
 func TestStacks(t *testing.T) {
 	h := newHost(t)
 	dir := h.bundleOf("pod", "true")

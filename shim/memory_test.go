@@ -49,7 +49,8 @@ func collectUntil(told <-chan struct{}) {
 	}
 }
 
-// However much work there is without a pause, the shim takes no more than the headroom beside what it uses.
+// However much work there is without a pause, the shim takes no more than the headroom beside what
+// it uses.
 func TestMemoryOfAShimThatIsNeverCalm(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(-1))
@@ -63,7 +64,8 @@ func TestMemoryOfAShimThatIsNeverCalm(t *testing.T) {
 		garbage = make([]byte, 64<<10)
 	}
 	garbage = nil
-	// On a busy machine the limit is set when more garbage has come: what counts is that it does not go on growing.
+	// On a busy machine the limit is set when more garbage has come: what counts is that it does
+	// not go on growing.
 	if grown := debug.SetMemoryLimit(-1) - before; grown > 8*headroom {
 		t.Errorf("after 2 GiB of garbage the limit is %d KiB above what was used", grown>>10)
 	}

@@ -15,8 +15,8 @@ import (
 // maxStacks bounds what is logged of the stacks, in bytes: the log is a pipe, which holds 64 KiB.
 const maxStacks = 48 << 10
 
-// stackSignals asks for the signal on which containerd and its shims log their stacks. Without it the
-// signal ends the process, and so it is asked for before anybody can know of the shim.
+// stackSignals asks for the signal on which containerd and its shims log their stacks. Without it
+// the signal ends the process, and so it is asked for before anybody can know of the shim.
 func stackSignals() chan os.Signal {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, unix.SIGUSR1)

@@ -132,8 +132,8 @@ func TestStartReplacesLostShim(t *testing.T) {
 	}
 }
 
-// An upgrade can come between the start of a process and that of the shim: the shim is what start was, and is not
-// started from what is now in its place.
+// An upgrade can come between the start of a process and that of the shim: the shim is what start
+// was, and is not started from what is now in its place.
 func TestProgramReplaced(t *testing.T) {
 	h := newHost(t)
 	self, err := os.Executable()

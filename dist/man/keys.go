@@ -20,7 +20,8 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/config"
 )
 
-// docs are the doc comments of the fields of a package's structs, by the names of the struct and of the field.
+// docs are the doc comments of the fields of a package's structs, by the names of the struct and of
+// the field.
 type docs map[string]map[string]string
 
 // readDocs reads the sources of the package in dir.
@@ -63,7 +64,8 @@ func (d docs) add(spec *ast.TypeSpec) {
 	}
 }
 
-// keys lists the keys of a table of the CRI: images, runtime or server. Those of a table inside follow under its name.
+// keys lists the keys of a table of the CRI: images, runtime or server. Those of a table inside
+// follow under its name.
 func (d docs) keys(table string) (string, error) {
 	tables := map[string]any{
 		"images":  config.DefaultImages(),
@@ -75,7 +77,8 @@ func (d docs) keys(table string) (string, error) {
 	return text.String(), err
 }
 
-// table writes the keys of a struct, whose values are the defaults, and then the tables in it, below the one called name.
+// table writes the keys of a struct, whose values are the defaults, and then the tables in it,
+// below the one called name.
 func (d docs) table(text *strings.Builder, name string, table reflect.Value) error {
 	var inner []func() error
 	for _, field := range reflect.VisibleFields(table.Type()) {
@@ -110,8 +113,8 @@ func (d docs) table(text *strings.Builder, name string, table reflect.Value) err
 	return nil
 }
 
-// inside returns the struct whose fields are the keys of a table, and what stands for the name where there are several
-// such tables; nil for a type that is a value.
+// inside returns the struct whose fields are the keys of a table, and what stands for the name
+// where there are several such tables; nil for a type that is a value.
 func inside(t reflect.Type) (table reflect.Type, name string) {
 	if t.Kind() == reflect.Map {
 		t, name = t.Elem(), ".NAME"

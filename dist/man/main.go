@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Man writes the man pages and the shell completions: `man DIRECTORY`, run from the root of the repository.
+// Man writes the man pages and the shell completions: `man DIRECTORY`, run from the root of the
+// repository.
 //
-// A page is a text in Markdown beside this file, with what the code knows put in: the options and commands of the command
-// lines (command.go), and the keys of config.toml with their types, defaults and doc comments (keys.go). It calls the two
-// programs' packages and reads the sources of plugin/config; it has no state.
+// A page is a text in Markdown beside this file, with what the code knows put in: the options and
+// commands of the command lines (command.go), and the keys of config.toml with their types,
+// defaults and doc comments (keys.go). It calls the two programs' packages and reads the sources of
+// plugin/config; it has no state.
 package main
 
 import (
@@ -69,7 +71,8 @@ func writePage(dir string, text *template.Template) error {
 	}
 	name := strings.TrimSuffix(text.Name(), ".md")
 	section := strings.TrimPrefix(filepath.Ext(name), ".")
-	// Names of keys and options do not break at a hyphen, and lines with long ones have wide gaps when they are adjusted.
+	// Names of keys and options do not break at a hyphen, and lines with long ones have wide gaps
+	// when they are adjusted.
 	page := regexp.MustCompile(`(?m)^\.TH .*\n`).ReplaceAll(md2man.Render(markdown.Bytes()), []byte("$0.nh\n.ad l\n"))
 	return writeFile(filepath.Join(dir, "man", "man"+section, name), page)
 }

@@ -55,7 +55,8 @@ func TestPages(t *testing.T) {
 	}
 }
 
-// TestKeys wants every key that `containerd-lite config default` prints in the page, and a comment for each.
+// TestKeys wants every key that `containerd-lite config default` prints in the page, and a comment
+// for each.
 func TestKeys(t *testing.T) {
 	page := read(t, filepath.Join(generate(t), "man/man5/containerd-lite-config.toml.5"))
 	for _, table := range []any{config.DefaultImages(), config.DefaultRuntime(), config.DefaultServer()} {

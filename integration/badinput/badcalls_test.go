@@ -32,7 +32,8 @@ func TestBadCalls(t *testing.T) {
 	b.NoLeaks(t, "arguments", func(t *testing.T) { badArguments(t, b) })
 }
 
-// badIDs gives ids to every call that takes one: an empty one is a mistake, and nothing has the others, whatever is in them.
+// badIDs gives ids to every call that takes one: an empty one is a mistake, and nothing has the
+// others, whatever is in them.
 func badIDs(t *testing.T, b bench) {
 	strange := []string{missing, "../../etc", "/", "*", "a\x00b", "a\nb", "ABC", strings.Repeat("f", 1<<20), "%s%n"}
 	config := b.PodConfig("ids")
@@ -99,7 +100,8 @@ func (b bench) queries(config *runtimeapi.PodSandboxConfig) []call {
 	}
 }
 
-// endings are the calls after which the object they name is to be gone: they succeed where it never was.
+// endings are the calls after which the object they name is to be gone: they succeed where it never
+// was.
 func (b bench) endings() []call {
 	return []call{
 		{"StopPodSandbox", func(ctx context.Context, id string) error {

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package badinput gives the daemon what it must refuse, as raw CRI requests that no client checks on the
-// way. Every case wants an error with the gRPC code that tells kubelet and people what is wrong, and nothing
-// left behind.
+// Package badinput gives the daemon what it must refuse, as raw CRI requests that no client checks
+// on the way. Every case wants an error with the gRPC code that tells kubelet and people what is
+// wrong, and nothing left behind.
 //
-// The codes are containerd-lite's promise: InvalidArgument is a mistake in the request, FailedPrecondition one
-// on the node or in the image, NotFound an object that does not exist, Unknown the refusal of a program that
-// is not ours, in its own words. Stock containerd, as a control, is not held to them.
+// The codes are containerd-lite's promise: InvalidArgument is a mistake in the request,
+// FailedPrecondition one on the node or in the image, NotFound an object that does not exist,
+// Unknown the refusal of a program that is not ours, in its own words. Stock containerd, as a
+// control, is not held to them.
 package badinput
 
 import (

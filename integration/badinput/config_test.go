@@ -12,8 +12,8 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/harness"
 )
 
-// TestBrokenConfig starts containerd-lite with configs that it must refuse, naming file, line and key. Stock
-// containerd makes no such promise.
+// TestBrokenConfig starts containerd-lite with configs that it must refuse, naming file, line and
+// key. Stock containerd makes no such promise.
 func TestBrokenConfig(t *testing.T) {
 	repo, err := harness.FindRepo()
 	if err != nil {

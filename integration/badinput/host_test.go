@@ -52,8 +52,8 @@ func execNotFound(t *testing.T, b bench) {
 	}
 }
 
-// noRuntime runs a container with a handler whose OCI runtime is not installed. Where a pod has a process,
-// the pod is refused, and else its container.
+// noRuntime runs a container with a handler whose OCI runtime is not installed. Where a pod has a
+// process, the pod is refused, and else its container.
 func noRuntime(t *testing.T, b bench) { b.handlerBroken(t, harness.HandlerNoRuntime) }
 
 func noShim(t *testing.T, b bench) { b.handlerBroken(t, harness.HandlerNoShim) }
@@ -100,7 +100,8 @@ echo '`+answer+`'`)
 	}
 }
 
-// cniDelFails has a plugin that fails at the first DEL: the pod's network is given back by the second stop.
+// cniDelFails has a plugin that fails at the first DEL: the pod's network is given back by the
+// second stop.
 func cniDelFails(t *testing.T, b bench) {
 	pod, err := b.RunPod(t.Context(), b.PodConfig("del"))
 	if err != nil {
@@ -129,7 +130,8 @@ func replace(t *testing.T, b bench, plugin, script string) {
 	})
 }
 
-// cniMissing starts the daemon without a CNI config: it says so in its status and runs pods once it has one.
+// cniMissing starts the daemon without a CNI config: it says so in its status and runs pods once it
+// has one.
 func cniMissing(t *testing.T, b bench) {
 	restore, err := b.Network.Hide()
 	if err != nil {

@@ -25,7 +25,8 @@ import (
 // hostile is an image whose links lead out of its root file system.
 const hostile = "docker.io/library/hostile:latest"
 
-// TestHostileImage has links of an image lead to a folder of the host: nothing of it is read, and nothing in it is made.
+// TestHostileImage has links of an image lead to a folder of the host: nothing of it is read, and
+// nothing in it is made.
 func TestHostileImage(t *testing.T) {
 	b := newBench(t)
 	outside := t.TempDir()

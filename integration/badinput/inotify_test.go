@@ -10,8 +10,8 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
-// TestNoInotify uses up the user's inotify instances (fs.inotify.max_user_instances): the daemon starts, says so once, notices
-// the CNI configuration all the same and runs pods.
+// TestNoInotify uses up the user's inotify instances (fs.inotify.max_user_instances): the daemon
+// starts, says so once, notices the CNI configuration all the same and runs pods.
 func TestNoInotify(t *testing.T) {
 	options := harness.FromEnv()
 	options.Inject = "inotify_init1:error=EMFILE"

@@ -110,8 +110,8 @@ func duplicatePod(t *testing.T, b bench) {
 	b.refused(t, "another pod of the same name", &runtimeapi.RunPodSandboxRequest{Config: other}, codes.AlreadyExists)
 }
 
-// retriedPod gives up on a call that takes long and repeats it, as kubelet does: the repetition gets the pod
-// that the first call went on making.
+// retriedPod gives up on a call that takes long and repeats it, as kubelet does: the repetition
+// gets the pod that the first call went on making.
 func retriedPod(t *testing.T, b bench) {
 	if b.Options.Daemon == harness.Stock {
 		t.Skip("stock containerd answers that the name is reserved")

@@ -27,8 +27,8 @@ type badContainer struct {
 	code   codes.Code
 }
 
-// TestBadValues asks for pods and containers with one bad value each. Each is refused before any work: containerd sees nothing of it,
-// and nothing is left.
+// TestBadValues asks for pods and containers with one bad value each. Each is refused before any
+// work: containerd sees nothing of it, and nothing is left.
 func TestBadValues(t *testing.T) {
 	b := newBench(t)
 	if b.Options.Daemon == harness.Stock {

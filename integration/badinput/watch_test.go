@@ -41,7 +41,8 @@ func (b bench) watch(t *testing.T) watcher {
 	envelopes, _ := client.EventService().Subscribe(ctx)
 	go pass(ctx, envelopes, seen)
 	w := watcher{client, seen, new(int)}
-	// The subscription begins some time after the call: from the first marker that is seen on, nothing is missed.
+	// The subscription begins some time after the call: from the first marker that is seen on,
+	// nothing is missed.
 	if err := harness.Await(ctx, func() error { return w.sees(ctx) }); err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,8 @@ package main
 
 import "math"
 
-// goal is what the project wants of a line of the table: a bound for the ratio of containerd-lite to containerd.
+// goal is what the project wants of a line of the table: a bound for the ratio of containerd-lite
+// to containerd.
 type goal struct {
 	line  string
 	limit float64

@@ -19,7 +19,8 @@ func idleByCRI(ctx context.Context, n *node) error {
 	return watchIdle(ctx, n, byCRI, fmt.Sprintf("idle CPU, %d pods, PodAndContainerStatsFromCRI", len(n.pods)))
 }
 
-// watchIdle measures what the daemon and its helpers use on a node on which nothing happens but a kubelet's poll.
+// watchIdle measures what the daemon and its helpers use on a node on which nothing happens but a
+// kubelet's poll.
 func watchIdle(ctx context.Context, n *node, source pollSource, row string) error {
 	// What came before is over then.
 	if err := poll(ctx, n.client, source, idleFor/4); err != nil {

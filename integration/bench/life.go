@@ -14,8 +14,8 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
-// podLife is a pod with one container, from a kubelet's first call to its last. The container is killed, not asked: it
-// might get the signal to end before it is ready to.
+// podLife is a pod with one container, from a kubelet's first call to its last. The container is
+// killed, not asked: it might get the signal to end before it is ready to.
 type podLife struct {
 	client *harness.CRI
 	config *runtimeapi.PodSandboxConfig

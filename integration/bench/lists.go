@@ -65,7 +65,8 @@ func repeat[Q, A any](ctx context.Context, n *node, do func(context.Context, Q, 
 	return nil
 }
 
-// orphan counts the errors of statistics on a node with a pod that has no cgroup parent, such as crictl may run.
+// orphan counts the errors of statistics on a node with a pod that has no cgroup parent, such as
+// crictl may run.
 func orphan(ctx context.Context, n *node) error {
 	config := n.bench.PodConfig("orphan")
 	config.Linux.CgroupParent = ""

@@ -107,8 +107,8 @@ type session struct {
 // record keeps what was measured for a row of the table.
 func (s *session) record(row, unit string, value float64) { s.into.add(row, unit, s.daemon, value) }
 
-// measure starts the daemon, runs one load, and ends with the leak check. What that finds is kept with the results: the
-// other loads are worth measuring all the same.
+// measure starts the daemon, runs one load, and ends with the leak check. What that finds is kept
+// with the results: the other loads are worth measuring all the same.
 func (d daemon) measure(ctx context.Context, l load, round int, into *results) error {
 	bench, err := harness.New(ctx, d.options)
 	if err != nil {

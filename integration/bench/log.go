@@ -35,8 +35,8 @@ func logs(ctx context.Context, s *session) error {
 	return nil
 }
 
-// measureLog has a container copy a file of lines, made before, to its output, and checks that each line is in the log,
-// whole and in order.
+// measureLog has a container copy a file of lines, made before, to its output, and checks that each
+// line is in the log, whole and in order.
 func measureLog(ctx context.Context, s *session, lineSize int) error {
 	lines := s.bench.Path("lines")
 	count, err := writeLines(lines, lineSize)

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Bench compares containerd-lite with stock containerd: what a node pays and waits for its pods, on the same runc, CNI
-// plugins and images. It prints a table in Markdown with the goals of the project, and says of each whether it is met;
-// nothing here fails because something is slow. docs/performance.md says how to read it.
+// Bench compares containerd-lite with stock containerd: what a node pays and waits for its pods, on
+// the same runc, CNI plugins and images. It prints a table in Markdown with the goals of the
+// project, and says of each whether it is met; nothing here fails because something is slow.
+// docs/performance.md says how to read it.
 //
-// Times of one machine drift by more than what there is to see, so the two run in turn, one [load] after the other,
-// several times, and the medians over all rounds are compared. A load is one thing done to a daemon: it gets a
-// [session], which is a fresh daemon with a client, and records what it measures by row of the table.
-// Everything runs in one goroutine but for what a load does at the same time on purpose.
+// Times of one machine drift by more than what there is to see, so the two run in turn, one [load]
+// after the other, several times, and the medians over all rounds are compared. A load is one thing
+// done to a daemon: it gets a [session], which is a fresh daemon with a client, and records what it
+// measures by row of the table. Everything runs in one goroutine but for what a load does at the
+// same time on purpose.
 package main
 
 import (
@@ -81,8 +83,8 @@ func measure(ctx context.Context, rounds int, loads []load, into *results) error
 	return nil
 }
 
-// inTurn returns the daemons in the order of a round, which is the other way round each time: who comes second finds a
-// disk that the first has kept busy.
+// inTurn returns the daemons in the order of a round, which is the other way round each time: who
+// comes second finds a disk that the first has kept busy.
 func inTurn(daemons []daemon, round int) []daemon {
 	if round%2 == 1 {
 		slices.Reverse(daemons)

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// settleFor is how long a node idles, with the poll of a kubelet, before its memory is looked at: the shim of stock
-// containerd gives memory back every 30 seconds.
+// settleFor is how long a node idles, with the poll of a kubelet, before its memory is looked at:
+// the shim of stock containerd gives memory back every 30 seconds.
 const settleFor = 31 * time.Second
 
 // settle waits until no pod has come for so long.

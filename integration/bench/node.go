@@ -45,7 +45,8 @@ func stages() []stage {
 // name is what -rows matches.
 func (s stage) name() string { return fmt.Sprintf("%s-%d", s.what, s.pods) }
 
-// nodeLoad fills a node with pods, and measures at the stages whose names match. Without any it does nothing.
+// nodeLoad fills a node with pods, and measures at the stages whose names match. Without any it
+// does nothing.
 func nodeLoad(only *regexp.Regexp) load {
 	l := load{name: "node"}
 	var chosen []stage
@@ -86,7 +87,8 @@ type node struct {
 	filled     time.Time // since when no pod came
 }
 
-// guest is the name of the process of every container on a node: all others of the bench are the runtime's.
+// guest is the name of the process of every container on a node: all others of the bench are the
+// runtime's.
 const guest = "sleep"
 
 // fill runs pods until there are so many.

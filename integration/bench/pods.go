@@ -30,8 +30,8 @@ func cniPods(ctx context.Context, s *session) error {
 	return serial(ctx, s, s.bench.PodConfig("pod"), "CNI")
 }
 
-// serial has pods come and go, one after the other. The first does not count: it makes the bridge, and finds nothing in
-// the page cache.
+// serial has pods come and go, one after the other. The first does not count: it makes the bridge,
+// and finds nothing in the page cache.
 func serial(ctx context.Context, s *session, config *runtimeapi.PodSandboxConfig, network string) error {
 	for i := range serialPods + 1 {
 		life := podLife{client: s.client, config: config}

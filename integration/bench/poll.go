@@ -48,9 +48,9 @@ type question struct {
 	ask   func(context.Context) error
 }
 
-// questions are those of pkg/kubelet: pleg/generic.go, kubelet.go (housekeepingPeriod, updateRuntimeUp,
-// evictionMonitoringPeriod), stats/cri_stats_provider.go and images/image_gc_manager.go. What it asks every minute or
-// less often is left out.
+// questions are those of pkg/kubelet: pleg/generic.go, kubelet.go (housekeepingPeriod,
+// updateRuntimeUp, evictionMonitoringPeriod), stats/cri_stats_provider.go and
+// images/image_gc_manager.go. What it asks every minute or less often is left out.
 func questions(c *harness.CRI, source pollSource) []question {
 	stats := func(ctx context.Context) error {
 		_, err := c.ListContainerStats(ctx, &runtimeapi.ListContainerStatsRequest{})

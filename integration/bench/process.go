@@ -14,7 +14,8 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/harness"
 )
 
-// helpers returns the processes that a daemon keeps for its pods: shims, and what runs in a pod beside its containers.
+// helpers returns the processes that a daemon keeps for its pods: shims, and what runs in a pod
+// beside its containers.
 func helpers(bench *harness.Bench) ([]int, error) {
 	all, err := bench.Processes("")
 	if err != nil {
@@ -30,8 +31,8 @@ func helpers(bench *harness.Bench) ([]int, error) {
 	return pids, nil
 }
 
-// runtimeCPU is the time, of users and system, that a daemon and its helpers have used so far. The programs that they
-// started and that ended are not in it.
+// runtimeCPU is the time, of users and system, that a daemon and its helpers have used so far. The
+// programs that they started and that ended are not in it.
 func runtimeCPU(bench *harness.Bench) (time.Duration, error) {
 	pids, err := helpers(bench)
 	if err != nil {
@@ -48,8 +49,9 @@ func runtimeCPU(bench *harness.Bench) (time.Duration, error) {
 	return sum, nil
 }
 
-// cpuTime reads the CPU clock of a process, which has nanoseconds where /proc has ticks: a hundred shims that each round
-// to a tick would hide what an idle node does. See clock_getcpuclockid(3). A process that has ended has none.
+// cpuTime reads the CPU clock of a process, which has nanoseconds where /proc has ticks: a hundred
+// shims that each round to a tick would hide what an idle node does. See clock_getcpuclockid(3). A
+// process that has ended has none.
 func cpuTime(pid int) (time.Duration, error) {
 	const processClock = 2 // CPUCLOCK_SCHED, of all threads
 	var t unix.Timespec

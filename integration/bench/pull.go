@@ -28,7 +28,8 @@ const (
 	pullRef    = "docker.io/library/large:latest"
 )
 
-// pulls has an image pulled of which the daemon has nothing. The image is made when it is first needed.
+// pulls has an image pulled of which the daemon has nothing. The image is made when it is first
+// needed.
 func pulls() func(ctx context.Context, s *session) error {
 	large := sync.OnceValues(func() (v1.Image, error) { return image.Large(pullLayers, pullBytes) })
 	return func(ctx context.Context, s *session) error {
@@ -58,7 +59,8 @@ func pull(ctx context.Context, s *session, large v1.Image) error {
 	return nil
 }
 
-// removeImage returns when the content of the image has gone, too: containerd collects it after the call.
+// removeImage returns when the content of the image has gone, too: containerd collects it after the
+// call.
 func removeImage(ctx context.Context, s *session, img v1.Image) error {
 	_, err := s.client.RemoveImage(ctx, &runtimeapi.RemoveImageRequest{Image: &runtimeapi.ImageSpec{Image: pullRef}})
 	if err != nil {

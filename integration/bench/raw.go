@@ -22,7 +22,8 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
-// limit is whose samples the loads of the limits record: nobody can be faster with the same programs.
+// limit is whose samples the loads of the limits record: nobody can be faster with the same
+// programs.
 const limit = "limit"
 
 // rawRuns is how often each program runs, per round.

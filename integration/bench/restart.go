@@ -14,7 +14,8 @@ import (
 // restarts is how often the daemon is started on a full node, per round and daemon.
 const restarts = 2
 
-// restart measures from the start of the daemon's process until ListContainers has every container as running.
+// restart measures from the start of the daemon's process until ListContainers has every container
+// as running.
 func restart(ctx context.Context, n *node) error {
 	for range restarts {
 		if err := n.bench.Daemon.Stop(); err != nil {
@@ -32,8 +33,8 @@ func restart(ctx context.Context, n *node) error {
 	return nil
 }
 
-// awaitList returns when the list is complete, and leaves the node with a client that is connected: the old one would
-// wait for a second before it tries again.
+// awaitList returns when the list is complete, and leaves the node with a client that is connected:
+// the old one would wait for a second before it tries again.
 func (n *node) awaitList(ctx context.Context) error {
 	conn, err := retry(ctx, n, func() (net.Conn, error) { return net.Dial("unix", n.bench.Daemon.Socket) })
 	if err != nil {

@@ -77,7 +77,8 @@ func (r *results) printLimits(w io.Writer) error {
 	return write(w, table)
 }
 
-// write aligns the columns, for those who read the table as text; the second row says on which side.
+// write aligns the columns, for those who read the table as text; the second row says on which
+// side.
 func write(w io.Writer, table [][]string) error {
 	widths := make([]int, len(table[0]))
 	for _, cells := range table {

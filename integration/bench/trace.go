@@ -13,11 +13,12 @@ import (
 	"strings"
 )
 
-// tracedPods is over how many pods the process starts and disk syncs are averaged: what containerd does later, such as
-// to collect garbage, is shared by several.
+// tracedPods is over how many pods the process starts and disk syncs are averaged: what containerd
+// does later, such as to collect garbage, is shared by several.
 const tracedPods = 5
 
-// countLife counts the programs that a pod's life starts and the times that it waits for the disk. It is no timing.
+// countLife counts the programs that a pod's life starts and the times that it waits for the disk.
+// It is no timing.
 func countLife(ctx context.Context, s *session) error {
 	config := s.bench.PodConfig("pod")
 	if err := (&podLife{client: s.client, config: config}).run(ctx); err != nil {
@@ -64,7 +65,8 @@ func (s *session) recordCounts(row, unit string, counts map[string]int) {
 	}
 }
 
-// countTrace counts the programs that were started and the files that were synced, in what strace wrote.
+// countTrace counts the programs that were started and the files that were synced, in what strace
+// wrote.
 func countTrace(trace io.Reader) (programs, syncs map[string]int, err error) {
 	programs, syncs = map[string]int{}, map[string]int{}
 	scanner := bufio.NewScanner(trace)

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package cgroup2 looks, on a machine with cgroup v2, at the control groups of pods and containers: the limits in them,
-// what a container may do with its own, what is read from them, and that no out-of-memory kill is missed before they are
-// gone. Everything holds with either cgroup driver; the handler under test says which one it is.
+// Package cgroup2 looks, on a machine with cgroup v2, at the control groups of pods and containers:
+// the limits in them, what a container may do with its own, what is read from them, and that no
+// out-of-memory kill is missed before they are gone. Everything holds with either cgroup driver;
+// the handler under test says which one it is.
 package cgroup2
 
 import (

@@ -111,7 +111,8 @@ func refused(t *testing.T, b bench) {
 	}
 }
 
-// shrink lowers a limit below memory that cannot be had back, which is refused, and below page cache, which is not.
+// shrink lowers a limit below memory that cannot be had back, which is refused, and below page
+// cache, which is not.
 func shrink(t *testing.T, b bench) {
 	p := b.pod(t, "shrink", "", nil)
 	id := p.run(t, "main", "dd if=/dev/zero of=/dev/shm/held bs=1M count=48 2>/dev/null; touch /filled; "+sleep,
@@ -143,7 +144,8 @@ func shrink(t *testing.T, b bench) {
 	equal(t, "state", answer.Status.State, runtimeapi.ContainerState_CONTAINER_RUNNING)
 }
 
-// podGroup finds the cgroup of a pod without a process where cAdvisor looks for it, with nothing in it.
+// podGroup finds the cgroup of a pod without a process where cAdvisor looks for it, with nothing in
+// it.
 func podGroup(t *testing.T, b bench) {
 	p := b.pod(t, "place", "", nil)
 	group := b.group(t, p.id)

@@ -38,7 +38,8 @@ func killsWanted(t *testing.T) int {
 	return n
 }
 
-// outOfMemory runs containers out of memory, some at a time, half of them in pods that have no other: each is reported.
+// outOfMemory runs containers out of memory, some at a time, half of them in pods that have no
+// other: each is reported.
 func outOfMemory(t *testing.T, b bench) {
 	shared := b.pod(t, "oom", "", nil)
 	wanted := killsWanted(t)
@@ -85,7 +86,8 @@ func (p pod) starve(t *testing.T, name string) string {
 	return fmt.Sprintf("%s %d", status.Reason, status.ExitCode)
 }
 
-// outOfMemoryGroup ends all of a container when one of its processes runs out of memory, as the kubelet asks for.
+// outOfMemoryGroup ends all of a container when one of its processes runs out of memory, as the
+// kubelet asks for.
 func outOfMemoryGroup(t *testing.T, b bench) {
 	p := b.pod(t, "oomgroup", "", nil)
 	id := p.run(t, "main", hungry+" & "+sleep, withLimits(&runtimeapi.LinuxContainerResources{
@@ -99,7 +101,8 @@ func outOfMemoryGroup(t *testing.T, b bench) {
 	equal(t, "exit code", status.ExitCode, 137)
 }
 
-// killedOtherwise finds that SIGKILL is no want of memory, also where another container of the pod was out of it before.
+// killedOtherwise finds that SIGKILL is no want of memory, also where another container of the pod
+// was out of it before.
 func killedOtherwise(t *testing.T, b bench) {
 	p := b.pod(t, "killed", "", nil)
 	id := p.run(t, "main", sleep, withLimits(&runtimeapi.LinuxContainerResources{MemoryLimitInBytes: 16 * mib}))

@@ -17,7 +17,8 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/harness"
 )
 
-// namespace looks at the tree as a container sees it: its own group is the root, and cannot be written.
+// namespace looks at the tree as a container sees it: its own group is the root, and cannot be
+// written.
 func namespace(t *testing.T, b bench) {
 	p := b.pod(t, "namespace", "", func(c *runtimeapi.PodSandboxConfig) { c.Linux.SecurityContext.Privileged = true })
 	id := p.run(t, "main", sleep, nil)
@@ -58,8 +59,8 @@ echo 0 >job/memory.swap.max || :
 touch /made
 exec sleep 1000`
 
-// subtree lets a container with cgroup_writable divide its group. It cannot change its own limits, execs and kills
-// reach all of it, and nothing of it is left.
+// subtree lets a container with cgroup_writable divide its group. It cannot change its own limits,
+// execs and kills reach all of it, and nothing of it is left.
 func subtree(t *testing.T, b bench) {
 	p := b.pod(t, "subtree", harness.HandlerWritable, nil)
 	id := p.run(t, "main", delegate, withLimits(&runtimeapi.LinuxContainerResources{MemoryLimitInBytes: 64 * mib}))

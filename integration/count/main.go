@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Count runs `go test` and counts its tests: `count NAME [go test arguments...]`. It shows the output of the
-// tests that fail, why tests are skipped, lines that begin with "report: ", one line per package, and at last
+// Count runs `go test` and counts its tests: `count NAME [go test arguments...]`. It shows the
+// output of the tests that fail, why tests are skipped, lines that begin with "report: ", one line
+// per package, and at last
 //
 //	NAME: 12 passed, 0 failed, 1 skipped
 //

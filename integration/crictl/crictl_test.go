@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package crictl tests the daemon the way people use it by hand: every test runs crictl, or ctr, and reads
-// what it prints.
+// Package crictl tests the daemon the way people use it by hand: every test runs crictl, or ctr,
+// and reads what it prints.
 package crictl
 
 import (
@@ -122,8 +122,8 @@ func contains(t *testing.T, what, text, part string) {
 	}
 }
 
-// noStrayAnswers finds that a shim did not answer a call, in all that the other tests have done, that was given up: a
-// wait, most likely. ttrpc says so in the log, at level error.
+// noStrayAnswers finds that a shim did not answer a call, in all that the other tests have done,
+// that was given up: a wait, most likely. ttrpc says so in the log, at level error.
 func noStrayAnswers(t *testing.T, u user) {
 	if n := strings.Count(u.Daemon.LogTail(math.MaxInt32), "received message on inactive stream"); n > 0 {
 		t.Errorf("%d answers came to calls that were given up", n)

@@ -68,8 +68,8 @@ func over(transport string, test func(t *testing.T, u user, transport string)) f
 	return func(t *testing.T, u user) { test(t, u, transport) }
 }
 
-// execSync finds that the answer is cut to what the caller takes, and that a command that takes too long ends with
-// all that it has started.
+// execSync finds that the answer is cut to what the caller takes, and that a command that takes too
+// long ends with all that it has started.
 func execSync(t *testing.T, u user) {
 	_, id := u.sleeper(t, "sync")
 	out := u.run(t, "exec", "--sync", id, "sh", "-c", "head -c 20000000 /dev/zero | tr '\\0' x")
@@ -214,7 +214,8 @@ func page(t *testing.T, url string) {
 	}
 }
 
-// start starts a command and returns a reader of its output. It is killed when the test ends before it.
+// start starts a command and returns a reader of its output. It is killed when the test ends before
+// it.
 func start(t *testing.T, cmd *osexec.Cmd) *bufio.Reader {
 	t.Helper()
 	out, err := cmd.StdoutPipe()

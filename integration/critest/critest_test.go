@@ -19,15 +19,15 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
-// pinned is the digest that critest names one of its images by. Nobody can rebuild that image, so the copy of
-// critest that runs names the digest of ours.
+// pinned is the digest that critest names one of its images by. Nobody can rebuild that image, so
+// the copy of critest that runs names the digest of ours.
 const pinned = "9700f9a2f5bf2c45f2f605a0bd3bce7cf37420ec9d3ed50ac2758413308766bf"
 
-// TestCritest runs the whole suite: on containerd-lite with either shim, and on stock containerd with ours.
-// LITE_DAEMON and LITE_HANDLER, or another of the bench's variables, choose one pair instead, LITE_FOCUS chooses specs
-// by a regular expression,
-// LITE_SEED repeats a random order, LITE_RUNS is how many times the suite runs, and LITE_WEBSOCKET=1 lets exec,
-// attach and port-forward come over WebSocket instead of SPDY.
+// TestCritest runs the whole suite: on containerd-lite with either shim, and on stock containerd
+// with ours. LITE_DAEMON and LITE_HANDLER, or another of the bench's variables, choose one pair
+// instead, LITE_FOCUS chooses specs by a regular expression, LITE_SEED repeats a random order,
+// LITE_RUNS is how many times the suite runs, and LITE_WEBSOCKET=1 lets exec, attach and
+// port-forward come over WebSocket instead of SPDY.
 func TestCritest(t *testing.T) {
 	pairs := []harness.Options{
 		{Daemon: harness.Lite, Handler: harness.HandlerLite},
@@ -64,7 +64,8 @@ func suite(t *testing.T, options harness.Options) {
 	specs := run(t, bench, bench.Path("critest.json"))
 	expected := readSkips(t)
 	if options.Runtime != "runc" && exec.Command(options.Runtime, "features").Run() != nil {
-		// What a runtime does not tell (crun 1.8.1) is not offered, and critest does not ask for it.
+		// What a runtime does not tell (crun 1.8.1) is not offered, and critest does not ask for
+		// it.
 		expected["Container Mount Readonly"] = options.Runtime + " does not tell its features"
 		expected["Security Context UserNamespaces"] = options.Runtime + " does not tell its features"
 	}
@@ -90,8 +91,8 @@ func suite(t *testing.T, options harness.Options) {
 	}
 }
 
-// judge turns a spec's outcome into that of a Go test: every failure is a failure, and a skip is one unless
-// testdata/skips.txt expects it.
+// judge turns a spec's outcome into that of a Go test: every failure is a failure, and a skip is
+// one unless testdata/skips.txt expects it.
 func judge(t *testing.T, spec Spec, expected map[string]string) {
 	switch spec.State {
 	case "passed":
@@ -138,8 +139,8 @@ func readSkips(t *testing.T) map[string]string {
 // idmap is a spec with a user namespace of the pod's own.
 const idmap = "when Host idmap mount support is needed runtime should support NamespaceMode_POD"
 
-// run runs critest and returns what its report says. That critest ends with an error is no error here: the
-// report says which specs failed.
+// run runs critest and returns what its report says. That critest ends with an error is no error
+// here: the report says which specs failed.
 func run(t *testing.T, bench *harness.Bench, report string) []Spec {
 	t.Helper()
 	endpoint := "unix://" + bench.Daemon.Socket
@@ -152,7 +153,8 @@ func run(t *testing.T, bench *harness.Bench, report string) []Spec {
 		args = append(args, "-ginkgo.focus", focus)
 	}
 	if bench.Options.Daemon == harness.Stock && bench.Handler == harness.HandlerLite && bench.HandlerOptions(bench.Handler) != "" {
-		// containerd's own CRI has no user namespaces for a handler whose options are not runc's message.
+		// containerd's own CRI has no user namespaces for a handler whose options are not runc's
+		// message.
 		args = append(args, "-ginkgo.skip", idmap)
 	}
 	if seed := os.Getenv("LITE_SEED"); seed != "" {

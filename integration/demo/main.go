@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Demo shows what a user does with containerd-lite: it pulls an image, runs a pod with an address, asks its
-// server over HTTP, reads its log, runs a command in it, reaches it through ports of the host, and removes
-// everything. Each step is a crictl command that is printed before it runs. The registry that serves the
-// image, the CNI bridge and the daemon live in a temporary root that is gone at the end.
+// Demo shows what a user does with containerd-lite: it pulls an image, runs a pod with an address,
+// asks its server over HTTP, reads its log, runs a command in it, reaches it through ports of the
+// host, and removes everything. Each step is a crictl command that is printed before it runs. The
+// registry that serves the image, the CNI bridge and the daemon live in a temporary root that is
+// gone at the end.
 package main
 
 import (

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package dist tests what a user installs: the files of `make install` and of the Debian packages, the unit, the man pages
-// and the completions. It installs into temporary directories and changes nothing else; integration/service installs on a
-// machine.
+// Package dist tests what a user installs: the files of `make install` and of the Debian packages,
+// the unit, the man pages and the completions. It installs into temporary directories and changes
+// nothing else; integration/service installs on a machine.
 package dist
 
 import (
@@ -31,7 +31,8 @@ const installed = `0755 bin/containerd-lite
 0644 share/zsh/site-functions/_containerd-lite
 `
 
-// checkout returns the checkout, and skips the test where something that make builds there is missing.
+// checkout returns the checkout, and skips the test where something that make builds there is
+// missing.
 func checkout(t *testing.T, need ...string) harness.Repo {
 	t.Helper()
 	repo, err := harness.FindRepo()
@@ -142,7 +143,8 @@ func TestUnit(t *testing.T) {
 	quiet(t, command(t, "systemd-analyze", "verify", "--man=no", filepath.Join(prefix, "lib/systemd/system/containerd-lite.service")))
 }
 
-// TestManPages wants man to have nothing to complain about, and to find the name of each page for whatis.
+// TestManPages wants man to have nothing to complain about, and to find the name of each page for
+// whatis.
 func TestManPages(t *testing.T) {
 	repo := checkout(t, "share")
 	pages, err := filepath.Glob(repo.Bin("share/man/man*/*"))

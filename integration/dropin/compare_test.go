@@ -17,7 +17,8 @@ import (
 // absent is the value of a leaf that one side does not have.
 const absent = "-"
 
-// leaves are the values of documents by their path, each as JSON, so that its type is compared, too.
+// leaves are the values of documents by their path, each as JSON, so that its type is compared,
+// too.
 type leaves map[string]string
 
 // message adds a message of the CRI, nil for none.
@@ -57,7 +58,8 @@ func (l leaves) document(path, text string, normalise func(string) string) {
 	l.walk(path, tree)
 }
 
-// specs are the parts of documents whose shape is compared here and whose values are by integration/spec.
+// specs are the parts of documents whose shape is compared here and whose values are by
+// integration/spec.
 var specs = regexp.MustCompile(`\.runtimeSpec\.`)
 
 func (l leaves) walk(path string, node any) {
@@ -125,8 +127,8 @@ var runs = []struct {
 	{regexp.MustCompile(`\bveth[0-9a-f]{8}\b`), `<veth>`},
 }
 
-// difference is a value that the daemons do not agree on. In one that is known, * stands for any text, and (a|b) for
-// a or b.
+// difference is a value that the daemons do not agree on. In one that is known, * stands for any
+// text, and (a|b) for a or b.
 type difference struct {
 	path, stock, lite string
 	reason            string

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package dropin compares what containerd-lite answers with what containerd's built-in CRI answers, field by field: the
-// messages of the CRI, and every key of the verbose documents that crictl prints. Both daemons run on one root with one
-// config.toml, one after the other. Each makes the same pods and containers; images that one of them has made are looked
-// at by both.
+// Package dropin compares what containerd-lite answers with what containerd's built-in CRI answers,
+// field by field: the messages of the CRI, and every key of the verbose documents that crictl
+// prints. Both daemons run on one root with one config.toml, one after the other. Each makes the
+// same pods and containers; images that one of them has made are looked at by both.
 //
-// What may differ is a table with reasons: known_test.go. A difference that is not listed fails the test, and so does one
-// that is listed and gone. integration/spec compares what is in the OCI specs.
+// What may differ is a table with reasons: known_test.go. A difference that is not listed fails the
+// test, and so does one that is listed and gone. integration/spec compares what is in the OCI
+// specs.
 package dropin
 
 import (
@@ -56,8 +57,8 @@ func (b bench) swap(t *testing.T, daemon string) {
 	}
 }
 
-// look makes pods and containers with the present daemon and returns what it answers about them and about itself, with
-// them and after its own restart.
+// look makes pods and containers with the present daemon and returns what it answers about them and
+// about itself, with them and after its own restart.
 func (b bench) look(t *testing.T) leaves {
 	t.Helper()
 	found := leaves{}

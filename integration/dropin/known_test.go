@@ -2,8 +2,8 @@
 
 package dropin
 
-// known are the answers that differ, each with its reason. absent stands for a value that is not there; the rest of the
-// notation is that of match.
+// known are the answers that differ, each with its reason. absent stands for a value that is not
+// there; the rest of the notation is that of match.
 func known() []difference {
 	list := []difference{
 		{"features.mountOptions", absent, "true", "mounts have options (KEP-5855), which the built-in does not know"},

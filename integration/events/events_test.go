@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package events tests what the daemon tells of pods and containers in streams: GetContainerEvents, and the
-// streamed lists of a node with more to tell than one message holds.
+// Package events tests what the daemon tells of pods and containers in streams: GetContainerEvents,
+// and the streamed lists of a node with more to tell than one message holds.
 //
-// The expectations are containerd-lite's. Stock containerd tells the stop of a pod after that of its containers,
-// nothing of a start that failed, and it waits for a subscriber that does not read.
+// The expectations are containerd-lite's. Stock containerd tells the stop of a pod after that of
+// its containers, nothing of a start that failed, and it waits for a subscriber that does not read.
 package events
 
 import (
@@ -82,7 +82,8 @@ func (s *stream) next(t *testing.T) *runtimeapi.ContainerEventResponse {
 	return e
 }
 
-// event is what a test wants of an event: its kind, whose it is, and the state of the pod and its containers.
+// event is what a test wants of an event: its kind, whose it is, and the state of the pod and its
+// containers.
 type event struct {
 	Kind       string
 	ID         string
@@ -124,7 +125,8 @@ func (s *stream) expect(t *testing.T, pod string, want ...event) {
 
 func in(id, state string) map[string]string { return map[string]string{id: "CONTAINER_" + state} }
 
-// life runs a container that ends by itself, then the next attempt of it, which is ended with its pod.
+// life runs a container that ends by itself, then the next attempt of it, which is ended with its
+// pod.
 func life(t *testing.T, b bench) {
 	events := b.subscribe(t)
 	config := b.PodConfig("life")
@@ -198,10 +200,11 @@ func sideBySide(t *testing.T, b bench) {
 	}
 }
 
-// stalledReader subscribes and does not read, while so many pods come and go that it must be cut off. A daemon that
-// waits for it never gets there, and somebody who reads misses nothing.
+// stalledReader subscribes and does not read, while so many pods come and go that it must be cut
+// off. A daemon that waits for it never gets there, and somebody who reads misses nothing.
 func stalledReader(t *testing.T, b bench) {
-	// On a connection of its own: gRPC widens the window of one that has much traffic, for all of its streams.
+	// On a connection of its own: gRPC widens the window of one that has much traffic, for all of
+	// its streams.
 	own, err := b.Bench.CRI()
 	if err != nil {
 		t.Fatal(err)
@@ -261,8 +264,9 @@ func (b bench) come(ctx context.Context, name string) error {
 	return b.RemovePod(ctx, pod)
 }
 
-// restart ends a container while there is no daemon. A subscription ends with the daemon; who subscribes to the next
-// one, and lists then, finds the exit in the list and is told of everything after it, once.
+// restart ends a container while there is no daemon. A subscription ends with the daemon; who
+// subscribes to the next one, and lists then, finds the exit in the list and is told of everything
+// after it, once.
 func restart(t *testing.T, b bench) {
 	events := b.subscribe(t)
 	config := b.PodConfig("restart")

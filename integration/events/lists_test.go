@@ -22,8 +22,8 @@ import (
 // messageLimit is what the kubelet takes, and containerd sends.
 const messageLimit = 16 << 20
 
-// lists makes containers with more annotations than one message holds. They can be listed as a stream, by a client that
-// takes the 4 MiB of one who knows nothing of limits.
+// lists makes containers with more annotations than one message holds. They can be listed as a
+// stream, by a client that takes the 4 MiB of one who knows nothing of limits.
 func lists(t *testing.T, b bench) {
 	var pods, want []string
 	for i := range 6 {

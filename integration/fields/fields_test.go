@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package fields asks for each field of a pod's and a container's config that a user can notice, and looks from
-// inside of the container, or on the machine, whether it was applied, and what ContainerStatus says of it. How
-// a field becomes part of an OCI spec is tested in plugin/spec; what is refused, in badinput.
+// Package fields asks for each field of a pod's and a container's config that a user can notice,
+// and looks from inside of the container, or on the machine, whether it was applied, and what
+// ContainerStatus says of it. How a field becomes part of an OCI spec is tested in plugin/spec;
+// what is refused, in badinput.
 package fields
 
 import (
@@ -113,7 +114,8 @@ func (p pod) create(t *testing.T, name string, change func(*runtimeapi.Container
 	return answer.GetContainerId(), err
 }
 
-// sh runs a shell command in a container and returns what it printed, also on stderr, without the last newline.
+// sh runs a shell command in a container and returns what it printed, also on stderr, without the
+// last newline.
 func (b bench) sh(t *testing.T, container, script string) string {
 	t.Helper()
 	answer, err := b.ExecSync(t.Context(), &runtimeapi.ExecSyncRequest{ContainerId: container, Cmd: []string{"sh", "-c", script}})

@@ -34,8 +34,9 @@ func (b bench) cgroup(t *testing.T, container, v1, v2 string) string {
 	return strings.TrimSpace(string(data))
 }
 
-// pages are limits of huge pages, as far as this machine can limit them. Where it cannot, requests for them are
-// ignored (tolerate_missing_hugetlb_controller), and the status does not claim otherwise.
+// pages are limits of huge pages, as far as this machine can limit them. Where it cannot, requests
+// for them are ignored (tolerate_missing_hugetlb_controller), and the status does not claim
+// otherwise.
 func pages(t *testing.T) []*runtimeapi.HugepageLimit {
 	t.Helper()
 	v2, _ := os.ReadFile("/sys/fs/cgroup/cgroup.controllers")
@@ -65,7 +66,8 @@ func (b bench) update(t *testing.T, container string, l *limits) error {
 	return err
 }
 
-// statusIs compares the limits of ContainerStatus, but for swap, which a machine may have no controller for.
+// statusIs compares the limits of ContainerStatus, but for swap, which a machine may have no
+// controller for.
 func (b bench) statusIs(t *testing.T, what, container string, want *limits) {
 	t.Helper()
 	got := b.status(t, container).GetResources().GetLinux()
@@ -97,7 +99,8 @@ func updateResources(t *testing.T, b bench) {
 	start := &limits{CpuShares: 512, MemoryLimitInBytes: 64 * mib, OomScoreAdj: 900}
 	id := p.run(t, "main", withLimits(start))
 
-	// Up and down again: memory and memory with swap are written in the order that the kernel takes.
+	// Up and down again: memory and memory with swap are written in the order that the kernel
+	// takes.
 	for _, memory := range []int64{256 * mib, 32 * mib} {
 		if err := b.update(t, id, &limits{MemoryLimitInBytes: memory, MemorySwapLimitInBytes: memory}); err != nil {
 			t.Fatal(err)

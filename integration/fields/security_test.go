@@ -95,7 +95,8 @@ func privileges(t *testing.T, b bench) {
 	contains(t, "devices of a privileged container", b.sh(t, id, "ls /dev"), "kmsg")
 }
 
-// withModes sets the namespace modes of a pod; its containers have the same unless they say otherwise.
+// withModes sets the namespace modes of a pod; its containers have the same unless they say
+// otherwise.
 func withModes(change func(*runtimeapi.NamespaceOption)) func(*runtimeapi.PodSandboxConfig) {
 	return func(c *runtimeapi.PodSandboxConfig) { change(c.Linux.SecurityContext.NamespaceOptions) }
 }
@@ -238,8 +239,8 @@ func (b bench) podModes(t *testing.T, pod string) *runtimeapi.NamespaceOption {
 	return answer.Status.GetLinux().GetNamespaces().GetOptions()
 }
 
-// userNamespaceHostNetwork: sysfs belongs to the network namespace, which is not the container's, so that it sees the
-// host's /sys and cannot write to any of it.
+// userNamespaceHostNetwork: sysfs belongs to the network namespace, which is not the container's,
+// so that it sees the host's /sys and cannot write to any of it.
 func userNamespaceHostNetwork(t *testing.T, b bench) {
 	change, _ := withUserNS(runtimeapi.NamespaceMode_NODE)
 	p := b.pod(t, "userns-host", change)

@@ -67,8 +67,8 @@ func imageVolumes(t *testing.T, b bench) {
 	equal(t, "number of mounts", len(mounts), 5)
 }
 
-// imageVolumesUserNS mounts images of one and of two layers where root is somebody else: their files are root's
-// all the same.
+// imageVolumesUserNS mounts images of one and of two layers where root is somebody else: their
+// files are root's all the same.
 func imageVolumesUserNS(t *testing.T, b bench) {
 	ids := []*runtimeapi.IDMapping{{HostId: 1 << 20, ContainerId: 0, Length: 65536}}
 	p := b.pod(t, "volume-userns", func(c *runtimeapi.PodSandboxConfig) {
@@ -88,8 +88,8 @@ func imageVolumesUserNS(t *testing.T, b bench) {
 	}
 }
 
-// imageVolumesLife removes the image of a running container's volume, restarts the daemon, and runs another
-// container with what is still there of it.
+// imageVolumesLife removes the image of a running container's volume, restarts the daemon, and runs
+// another container with what is still there of it.
 func imageVolumesLife(t *testing.T, b bench) {
 	b.pull(t, image.Volume)
 	p := b.pod(t, "volume-life", nil)
@@ -113,8 +113,8 @@ func imageVolumesLife(t *testing.T, b bench) {
 	equal(t, "image_ref after a restart", strings.HasPrefix(b.status(t, id).Mounts[0].Image.ImageRef, "sha256:"), true)
 }
 
-// imageVolumesCrash kills the daemon when the first of several containers with image volumes is made. Whatever the
-// others left is gone when the next daemon has started and the pod is removed.
+// imageVolumesCrash kills the daemon when the first of several containers with image volumes is
+// made. Whatever the others left is gone when the next daemon has started and the pod is removed.
 func imageVolumesCrash(t *testing.T, b bench) {
 	p := b.pod(t, "volume-crash", nil)
 	var wait sync.WaitGroup
@@ -140,7 +140,8 @@ func imageVolumesCrash(t *testing.T, b bench) {
 	}
 }
 
-// imageVolumesRefused asks for what is not there or not allowed. That nothing is left is seen by NoLeaks.
+// imageVolumesRefused asks for what is not there or not allowed. That nothing is left is seen by
+// NoLeaks.
 func imageVolumesRefused(t *testing.T, b bench) {
 	p := b.pod(t, "volume-refused", nil)
 	for name, c := range map[string]struct {

@@ -6,8 +6,9 @@
 //	guest run PROGRAM [ARGUMENT...] runs a program of the host in it, and ends with its exit code
 //	guest shell                     gives a shell in it
 //
-// `go test -exec 'guest run'` runs the tests of any package there: with their folder, the built programs and the tools in
-// a copy of the checkout. The variables LITE_* are those of the host. `make vm` and `make vm-shell` call it.
+// `go test -exec 'guest run'` runs the tests of any package there: with their folder, the built
+// programs and the tools in a copy of the checkout. The variables LITE_* are those of the host.
+// `make vm` and `make vm-shell` call it.
 package main
 
 import (

@@ -22,8 +22,9 @@ import (
 
 const cgroupRoot = "/sys/fs/cgroup"
 
-// CgroupFile is the path of a control file of a cgroup that an OCI spec, or a pod's cgroup_parent, names: v2 is the
-// file's name there, and v1 that in its controller's hierarchy, as in memory/memory.limit_in_bytes.
+// CgroupFile is the path of a control file of a cgroup that an OCI spec, or a pod's cgroup_parent,
+// names: v2 is the file's name there, and v1 that in its controller's hierarchy, as in
+// memory/memory.limit_in_bytes.
 func CgroupFile(cgroup, v1, v2 string) string {
 	cgroup = cgrouppath.Expand(cgroup)
 	if unified() {
@@ -42,7 +43,8 @@ func (o Options) ContainerCgroup(pod *runtimeapi.PodSandboxConfig, id string) st
 	return path.Join(parent, id)
 }
 
-// podCgroup is the cgroup_parent of a pod. The name of a slice spells out those above it, from dash to dash.
+// podCgroup is the cgroup_parent of a pod. The name of a slice spells out those above it, from dash
+// to dash.
 func (o Options) podCgroup(pod string) string {
 	if o.CgroupDriver == Systemd {
 		return "/" + containerSlice + "/" + Namespace + "-pod_" + strings.ReplaceAll(pod, "-", "_") + ".slice"
@@ -53,8 +55,8 @@ func (o Options) podCgroup(pod string) string {
 // containerSlice is what the systemd driver has for the cgroup of the CRI's namespace.
 const containerSlice = Namespace + ".slice"
 
-// MakeCgroup makes a cgroup of the bench in every hierarchy of the machine and returns its path in them, as kubelet
-// names it whatever the driver. Close removes it with everything in it.
+// MakeCgroup makes a cgroup of the bench in every hierarchy of the machine and returns its path in
+// them, as kubelet names it whatever the driver. Close removes it with everything in it.
 func (b *Bench) MakeCgroup() (string, error) {
 	if unified() {
 		if err := enableControllers(); err != nil {
@@ -76,8 +78,9 @@ func (b *Bench) MakeCgroup() (string, error) {
 	return "/" + b.cgroup(), nil
 }
 
-// enableControllers lets the cgroups of the machine have all controllers that there are, as a runtime does when it makes
-// its first container: kubelet wants them in the cgroup that it is given, and systemd knows only some.
+// enableControllers lets the cgroups of the machine have all controllers that there are, as a
+// runtime does when it makes its first container: kubelet wants them in the cgroup that it is
+// given, and systemd knows only some.
 func enableControllers() error {
 	all, err := os.ReadFile(cgroupRoot + "/cgroup.controllers")
 	if err != nil {
@@ -124,11 +127,12 @@ func (b *Bench) ownCgroups() ([]string, error) {
 	return cgroupTrees(b.cgroup(), b.cgroup()+".slice")
 }
 
-// containerCgroups returns the cgroups of containerd's namespaces, parents first. runc makes the parent of a
-// container's cgroup and keeps it.
+// containerCgroups returns the cgroups of containerd's namespaces, parents first. runc makes the
+// parent of a container's cgroup and keeps it.
 func containerCgroups() ([]string, error) { return cgroupTrees(Namespace, "default", containerSlice) }
 
-// cgroupTrees returns the cgroups of these names at the top of each hierarchy and all below them, parents first.
+// cgroupTrees returns the cgroups of these names at the top of each hierarchy and all below them,
+// parents first.
 func cgroupTrees(names ...string) ([]string, error) {
 	roots, err := hierarchies()
 	if err != nil {
@@ -174,7 +178,8 @@ func (b *Bench) sweepCgroups() error {
 	}
 	all := append(now, own...)
 	for _, dir := range all {
-		// Systemd removes with a slice what is in it, and believes that a cgroup is there which somebody else removed.
+		// Systemd removes with a slice what is in it, and believes that a cgroup is there which
+		// somebody else removed.
 		if filepath.Dir(dir) == cgroupRoot && strings.HasSuffix(dir, ".slice") {
 			if err := systemctl("stop", filepath.Base(dir)); err != nil {
 				return fmt.Errorf("sweep: %w", err)

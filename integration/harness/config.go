@@ -12,8 +12,8 @@ import (
 
 // Handlers that a suite needs.
 const (
-	// HandlerTuned passes on the annotations bench.pod/* and bench.container/*, and gives privileged containers no
-	// devices of the host.
+	// HandlerTuned passes on the annotations bench.pod/* and bench.container/*, and gives
+	// privileged containers no devices of the host.
 	HandlerTuned = "tuned"
 	// HandlerWritable lets containers make cgroups of their own. It is there on cgroup v2.
 	HandlerWritable = "writable"
@@ -23,8 +23,8 @@ const (
 	HandlerNoShim = "no-shim"
 )
 
-// configTemplate is what a user of kubeadm would write, with every path under the bench's root. Both daemons
-// read the same file: that is the promise of containerd-lite.
+// configTemplate is what a user of kubeadm would write, with every path under the bench's root.
+// Both daemons read the same file: that is the promise of containerd-lite.
 var configTemplate = template.Must(template.New("config.toml").Parse(`version = 3
 root = "{{.Root}}/root"
 state = "{{.Root}}/state"
@@ -93,8 +93,8 @@ imports = []
   runtime_type = "{{.ShimType}}"
 {{.HandlerOptions "no-runtime"}}`))
 
-// HandlerOptions is the table of a handler's options, and nothing where all are the defaults: containerd's own CRI has
-// no user namespaces for a shim that it does not know with any options.
+// HandlerOptions is the table of a handler's options, and nothing where all are the defaults:
+// containerd's own CRI has no user namespaces for a shim that it does not know with any options.
 func (o Options) HandlerOptions(handler string) string {
 	options := ""
 	if o.CgroupDriver == Systemd {
@@ -114,7 +114,8 @@ func (o Options) HandlerOptions(handler string) string {
 	return "\n[plugins.\"io.containerd.cri.v1.runtime\".containerd.runtimes." + handler + ".options]\n" + options
 }
 
-// VerifierDir is where containerd looks for image verifiers. It is not there unless a test makes it.
+// VerifierDir is where containerd looks for image verifiers. It is not there unless a test makes
+// it.
 func (b *Bench) VerifierDir() string { return b.Path("verifiers") }
 
 func (b *Bench) configTOML() string {

@@ -9,8 +9,8 @@ import (
 	"github.com/pelletier/go-toml/v2"
 )
 
-// TestConfig wants every handler to have the driver and the runtime that the options ask for, and a handler of
-// defaults to have no options at all.
+// TestConfig wants every handler to have the driver and the runtime that the options ask for, and a
+// handler of defaults to have no options at all.
 func TestConfig(t *testing.T) {
 	type handler struct {
 		Options map[string]any `toml:"options"`

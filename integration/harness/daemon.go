@@ -41,8 +41,8 @@ func (d *Daemon) Launch() error {
 	return d.Run(command[0], command[1:]...)
 }
 
-// strace is the command that the daemon runs under; none without an option that asks for it. The daemon stays our child (-D), and
-// other system calls are not slower for it (--seccomp-bpf).
+// strace is the command that the daemon runs under; none without an option that asks for it. The
+// daemon stays our child (-D), and other system calls are not slower for it (--seccomp-bpf).
 func (d *Daemon) strace() []string {
 	command := []string{"strace", "-D", "-f", "-qq", "--seccomp-bpf", "-y", "-s", "300", "-e", "signal=none"}
 	switch o := d.bench.Options; {

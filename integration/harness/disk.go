@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mountDisk mounts the disk that [Options.DiskMiB] asks for at the bench's root: ext4 on a loop device, whose file
-// goes when it is unmounted.
+// mountDisk mounts the disk that [Options.DiskMiB] asks for at the bench's root: ext4 on a loop
+// device, whose file goes when it is unmounted.
 func (b *Bench) mountDisk(ctx context.Context) error {
 	if b.DiskMiB == 0 {
 		return nil
@@ -36,7 +36,8 @@ func (b *Bench) mountDisk(ctx context.Context) error {
 	return nil
 }
 
-// FillDisk takes the room that is left on the disk of the bench, to the last block. free gives it back.
+// FillDisk takes the room that is left on the disk of the bench, to the last block. free gives it
+// back.
 func FillDisk(b *Bench) (free func() error, err error) {
 	name := b.Path("ballast")
 	ballast, err := os.Create(name)
@@ -55,8 +56,8 @@ type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
-// FreezeDatabase makes containerd's metadata unwritable: each write to the file fails, also of those who have it open.
-// thaw makes it writable again.
+// FreezeDatabase makes containerd's metadata unwritable: each write to the file fails, also of
+// those who have it open. thaw makes it writable again.
 func FreezeDatabase(b *Bench) (thaw func() error, err error) {
 	db, err := os.Open(b.Path("root", "io.containerd.metadata.v1.bolt", "meta.db"))
 	if err != nil {

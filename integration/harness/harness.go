@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package harness is the bench that the integration suites, the demo and `make dev` stand on. It starts, in a
-// temporary root with a CNI bridge and sockets of its own: an image registry on 127.0.0.1, and the daemon
-// under test, which is containerd-lite or, as a control, stock containerd. It hands out clients for both and
-// ends with the leak check: what the machine held before is what it holds after.
+// Package harness is the bench that the integration suites, the demo and `make dev` stand on. It
+// starts, in a temporary root with a CNI bridge and sockets of its own: an image registry on
+// 127.0.0.1, and the daemon under test, which is containerd-lite or, as a control, stock
+// containerd. It hands out clients for both and ends with the leak check: what the machine held
+// before is what it holds after.
 //
-// A [Bench] owns everything under its root, its bridge and the processes it started; nothing else on the
-// machine is changed, but for the sysctl and iptables entries that CNI plugins make, which Close restores.
-// A Bench is used from one goroutine at a time; the clients it hands out are safe for concurrent use.
+// A [Bench] owns everything under its root, its bridge and the processes it started; nothing else
+// on the machine is changed, but for the sysctl and iptables entries that CNI plugins make, which
+// Close restores. A Bench is used from one goroutine at a time; the clients it hands out are safe
+// for concurrent use.
 package harness
 
 import (
@@ -21,8 +23,8 @@ import (
 	"time"
 )
 
-// hang bounds every wait for something that is sure to come. It is no promise about speed: it only turns a
-// hang into an error.
+// hang bounds every wait for something that is sure to come. It is no promise about speed: it only
+// turns a hang into an error.
 const hang = 10 * time.Minute
 
 // Daemons that a bench can run.
@@ -55,25 +57,27 @@ type Options struct {
 	Runtime string
 	// RefuseMissingHostPath sets missing_host_path = "error", which containerd-lite alone knows.
 	RefuseMissingHostPath bool
-	// DiskMiB makes the root of the bench a file system of its own of this size, which a test may fill; 0 does not.
+	// DiskMiB makes the root of the bench a file system of its own of this size, which a test may
+	// fill; 0 does not.
 	DiskMiB int
 	// InspectEnvValues sets inspect_env_values, which containerd-lite alone knows.
 	InspectEnvValues bool
-	// Trace runs the daemon under strace, which writes the programs that it and its descendants start, and the files that
-	// they sync, to [Daemon.TraceFile].
+	// Trace runs the daemon under strace, which writes the programs that it and its descendants
+	// start, and the files that they sync, to [Daemon.TraceFile].
 	Trace bool
-	// Inject makes a system call of the daemon and its descendants fail, in the form of strace's option inject:
-	// "inotify_init1:error=EMFILE". It excludes Trace.
+	// Inject makes a system call of the daemon and its descendants fail, in the form of strace's
+	// option inject: "inotify_init1:error=EMFILE". It excludes Trace.
 	Inject string
 	// Config is TOML that goes to the end of config.toml.
 	Config string
-	// Race runs the containerd-lite of bin/race, which `make race` builds with the race detector; Close reports
-	// what that has found.
+	// Race runs the containerd-lite of bin/race, which `make race` builds with the race detector;
+	// Close reports what that has found.
 	Race bool
 }
 
-// FromEnv returns the options that LITE_DAEMON (lite, stock), LITE_HANDLER (lite, runc), LITE_SHARING (pod, node, or a
-// number), LITE_CGROUP (cgroupfs, systemd) and LITE_RUNTIME (runc, crun) ask for.
+// FromEnv returns the options that LITE_DAEMON (lite, stock), LITE_HANDLER (lite, runc),
+// LITE_SHARING (pod, node, or a number), LITE_CGROUP (cgroupfs, systemd) and LITE_RUNTIME (runc,
+// crun) ask for.
 func FromEnv() Options {
 	o := Options{
 		Daemon: os.Getenv("LITE_DAEMON"), Handler: os.Getenv("LITE_HANDLER"), Sharing: os.Getenv("LITE_SHARING"),
@@ -186,8 +190,8 @@ func (b *Bench) start(ctx context.Context) error {
 	return err
 }
 
-// Close ends the daemon, removes what the bench made and reports, as an error, everything that the runtime
-// left behind.
+// Close ends the daemon, removes what the bench made and reports, as an error, everything that the
+// runtime left behind.
 func (b *Bench) Close(ctx context.Context) error {
 	var found []error
 	if b.baseline != nil && b.Daemon.Running() {

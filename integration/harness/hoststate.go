@@ -31,8 +31,8 @@ func (b *Bench) hostState() (State, error) {
 	return state, nil
 }
 
-// processesState lists the processes that the bench's daemon is an ancestor of, but for the daemon, and the
-// network namespaces of them all.
+// processesState lists the processes that the bench's daemon is an ancestor of, but for the daemon,
+// and the network namespaces of them all.
 func (b *Bench) processesState(state State) error {
 	pids, err := b.processes()
 	if err != nil {
@@ -73,9 +73,10 @@ func (b *Bench) processes() ([]int, error) {
 	return pids, nil
 }
 
-// owns says whether a process belongs to the bench: it inherited the daemon's environment, or it is in a mount
-// namespace with something of the bench at a place of its own. At the place of the bench itself every service of the
-// host has it whose namespace gets the host's mounts. A process that ends meanwhile belongs to nobody.
+// owns says whether a process belongs to the bench: it inherited the daemon's environment, or it is
+// in a mount namespace with something of the bench at a place of its own. At the place of the bench
+// itself every service of the host has it whose namespace gets the host's mounts. A process that
+// ends meanwhile belongs to nobody.
 func (b *Bench) owns(pid int) bool {
 	environ, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
 	if strings.Contains(string(environ), marker+"="+b.Root+"\x00") {
@@ -115,7 +116,8 @@ func mountsState(state State, counts func(place string) bool) error {
 	return err
 }
 
-// linksState lists network devices, but for the bench's bridge, which the first pod makes and Close removes.
+// linksState lists network devices, but for the bench's bridge, which the first pod makes and Close
+// removes.
 func (b *Bench) linksState(state State) error {
 	links, err := netlink.LinkList()
 	for errors.Is(err, netlink.ErrDumpInterrupted) { // a device came or went while the kernel listed them
@@ -134,7 +136,8 @@ func (b *Bench) cgroupsState(state State) error {
 	return cgroupsState(state, func(path string) bool { return !b.foreign(path) })
 }
 
-// cgroupsState lists the cgroups of pods and containers that count; the parents they are made in are not the runtime's.
+// cgroupsState lists the cgroups of pods and containers that count; the parents they are made in
+// are not the runtime's.
 func cgroupsState(state State, counts func(path string) bool) error {
 	return walk(cgroupRoot, func(path string, entry fs.DirEntry) {
 		if entry.IsDir() && named(entry.Name()) && counts(path) {
@@ -153,10 +156,11 @@ func (b *Bench) foreign(cgroup string) bool {
 	return false
 }
 
-// filesState lists what a runtime keeps outside of its database: bundles, FIFOs, sockets, the folders of pods
-// and containers, CNI's results and the addresses that host-local gave out. The sockets of the stock shim stay out of it:
-// where socket_dir is not the default, it looks for its socket by a link in its bundle, which containerd may have removed
-// by then (pkg/shim, cleanupSockets).
+// filesState lists what a runtime keeps outside of its database: bundles, FIFOs, sockets, the
+// folders of pods and containers, CNI's results and the addresses that host-local gave out. The
+// sockets of the stock shim stay out of it: where socket_dir is not the default, it looks for its
+// socket by a link in its bundle, which containerd may have removed by then (pkg/shim,
+// cleanupSockets).
 func (b *Bench) filesState(state State) error {
 	kinds := map[string][]string{
 		"file":    {"/run/containerd", "/run/netns", "/var/lib/cni", b.Path("state"), b.Path("root", "io.containerd.grpc.v1.cri")},
@@ -193,12 +197,13 @@ func stays(path string, entry fs.DirEntry) bool {
 	case "lock", "last_reserved_ip.0": // of host-local
 		return true
 	}
-	// A folder that holds nothing of a pod or a container is structure: containerd's and CNI's own folders.
+	// A folder that holds nothing of a pod or a container is structure: containerd's and CNI's own
+	// folders.
 	return entry.IsDir() && !named(entry.Name())
 }
 
-// named says whether a name is made of an id: every folder of a pod or a container is. Fewer than four hexadecimal
-// digits in a row may be part of a word.
+// named says whether a name is made of an id: every folder of a pod or a container is. Fewer than
+// four hexadecimal digits in a row may be part of a word.
 func named(name string) bool {
 	digits := 0
 	for _, run := range hexDigits.FindAllString(name, -1) {
@@ -225,8 +230,8 @@ func rulesState(state State) error {
 	return nil
 }
 
-// walk calls visit for everything below root. What vanishes on the way was not there; nothing below a mount
-// point of a container's root file system is looked at.
+// walk calls visit for everything below root. What vanishes on the way was not there; nothing below
+// a mount point of a container's root file system is looked at.
 func walk(root string, visit func(path string, entry fs.DirEntry)) error {
 	return filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {
@@ -246,8 +251,8 @@ func walk(root string, visit func(path string, entry fs.DirEntry)) error {
 	})
 }
 
-// Processes returns the ids of the bench's processes whose name begins so, in containers and out of them; the
-// kernel keeps 15 bytes of a name.
+// Processes returns the ids of the bench's processes whose name begins so, in containers and out of
+// them; the kernel keeps 15 bytes of a name.
 func (b *Bench) Processes(name string) ([]int, error) {
 	all, err := b.processes()
 	if err != nil {

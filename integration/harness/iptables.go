@@ -17,8 +17,9 @@ var iptables = [...]string{"iptables", "ip6tables"}
 // portmapChain begins the names of the chains that portmap makes once and never deletes.
 const portmapChain = "CNI-HOSTPORT-"
 
-// savedRules returns the rules and the chains of users in every table, as `-A` and `-N` lines that begin with
-// the table's name. Empty tables and built-in chains are nothing: merely listing rules can make them.
+// savedRules returns the rules and the chains of users in every table, as `-A` and `-N` lines that
+// begin with the table's name. Empty tables and built-in chains are nothing: merely listing rules
+// can make them.
 func savedRules(command string) ([]string, error) {
 	out, err := exec.Command(command + "-save").Output()
 	if errors.Is(err, exec.ErrNotFound) {
@@ -44,8 +45,9 @@ func savedRules(command string) ([]string, error) {
 	return rules, nil
 }
 
-// removeRules removes the bench's rules and chains of the nat table: those of its pods, and portmap's own that
-// were not there before. Where nobody knows what was there before, portmap's own stay.
+// removeRules removes the bench's rules and chains of the nat table: those of its pods, and
+// portmap's own that were not there before. Where nobody knows what was there before, portmap's own
+// stay.
 func (n *Network) removeRules(command string, before []string) error {
 	now, err := savedRules(command)
 	if err != nil {
@@ -82,8 +84,8 @@ func (n *Network) names(rule string) bool {
 	return strings.Contains(rule, `name: \"`+n.Bridge+`\"`)
 }
 
-// podChains returns the chains that CNI plugins made for the pods of this network: rules with the network's
-// name lead to them or stand in them.
+// podChains returns the chains that CNI plugins made for the pods of this network: rules with the
+// network's name lead to them or stand in them.
 func (n *Network) podChains(rules []string) []string {
 	var chains []string
 	for _, rule := range rules {

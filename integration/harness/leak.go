@@ -12,14 +12,15 @@ import (
 	"time"
 )
 
-// settle is how long a leak check waits for what is on its way out: the kernel frees namespaces and cgroups,
-// and containerd collects garbage, a moment after the call that caused it.
+// settle is how long a leak check waits for what is on its way out: the kernel frees namespaces and
+// cgroups, and containerd collects garbage, a moment after the call that caused it.
 const settle = time.Minute
 
 // maxReported is how many lines a leak check says at most.
 const maxReported = 20
 
-// State is what was found on the machine and in the daemon: a kind of thing, then the things of that kind.
+// State is what was found on the machine and in the daemon: a kind of thing, then the things of
+// that kind.
 type State map[string][]string
 
 // othersEnd are the kinds of which other programs' things may end while a test runs.
@@ -78,8 +79,8 @@ func (b *Bench) State(ctx context.Context) (State, error) {
 	return host, nil
 }
 
-// CheckLeaks compares the machine and the daemon with what they were when the daemon had just started, with
-// no pod: an error lists what was left behind.
+// CheckLeaks compares the machine and the daemon with what they were when the daemon had just
+// started, with no pod: an error lists what was left behind.
 func (b *Bench) CheckLeaks(ctx context.Context) error { return b.CheckSince(ctx, b.baseline) }
 
 // CheckSince is CheckLeaks from another point in time than the start.
@@ -87,7 +88,8 @@ func (b *Bench) CheckSince(ctx context.Context, before State) error {
 	return before.Await(ctx, b.State)
 }
 
-// Await looks until everything is as before, or for longer than what is on its way out takes. An error lists what differs.
+// Await looks until everything is as before, or for longer than what is on its way out takes. An
+// error lists what differs.
 func (s State) Await(ctx context.Context, look func(context.Context) (State, error)) error {
 	deadline := time.Now().Add(settle)
 	for {

@@ -40,8 +40,8 @@ func TestNamed(t *testing.T) {
 	}
 }
 
-// TestLeakCheck shows that the check sees every kind of thing that a pod is made of, and that nothing of it is
-// left when the pod is removed.
+// TestLeakCheck shows that the check sees every kind of thing that a pod is made of, and that
+// nothing of it is left when the pod is removed.
 func TestLeakCheck(t *testing.T) {
 	b := Start(t)
 	client, err := b.CRI()

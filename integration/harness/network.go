@@ -15,8 +15,9 @@ import (
 // sysctls are those that CNI plugins set on the host and leave.
 var sysctls = [...]string{"/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding"}
 
-// Network is the CNI configuration of a bench: the chain that kubeadm users run (bridge, portmap, bandwidth,
-// tuning) on a bridge of its own, with addresses of RFC 2544's range for benchmarks, which nobody routes.
+// Network is the CNI configuration of a bench: the chain that kubeadm users run (bridge, portmap,
+// bandwidth, tuning) on a bridge of its own, with addresses of RFC 2544's range for benchmarks,
+// which nobody routes.
 type Network struct {
 	Bridge  string
 	Subnet  string
@@ -103,8 +104,8 @@ func (n *Network) Hide() (restore func() error, err error) {
 	return func() error { return os.Rename(hidden, n.conf()) }, nil
 }
 
-// Replace puts a shell script in the place of a CNI plugin, and returns what puts the plugin back. The script
-// can run the real one as "$PLUGIN".
+// Replace puts a shell script in the place of a CNI plugin, and returns what puts the plugin back.
+// The script can run the real one as "$PLUGIN".
 func (n *Network) Replace(plugin, script string) (restore func() error, err error) {
 	file := filepath.Join(n.BinDir, plugin)
 	target, err := os.Readlink(file)
@@ -126,8 +127,9 @@ func (n *Network) Replace(plugin, script string) (restore func() error, err erro
 	}, nil
 }
 
-// Remove deletes the bridge, restores what CNI plugins change on the host and, by design, leave there (IP
-// forwarding and portmap's three chains), and removes rules of pods that a failed test left.
+// Remove deletes the bridge, restores what CNI plugins change on the host and, by design, leave
+// there (IP forwarding and portmap's three chains), and removes rules of pods that a failed test
+// left.
 func (n *Network) Remove() error {
 	var errs []error
 	if link, err := netlink.LinkByName(n.Bridge); err == nil {

@@ -11,12 +11,13 @@ import (
 	containerd "github.com/containerd/containerd/v2/client"
 )
 
-// nodeFolders are where a daemon has its files by default, and CNI plugins theirs, but for the contents of images and snapshots.
+// nodeFolders are where a daemon has its files by default, and CNI plugins theirs, but for the
+// contents of images and snapshots.
 var nodeFolders = []string{"/run/containerd", "/run/netns", "/var/lib/cni", "/var/lib/containerd/io.containerd.grpc.v1.cri"}
 
-// NodeLook looks at a machine that has no bench but one daemon, with everything where it is by default, and at that daemon:
-// it finds what [Bench.State] does but for processes, which the cgroups have, devices, whose names are drawn by lot, and
-// slices, which a kubelet makes.
+// NodeLook looks at a machine that has no bench but one daemon, with everything where it is by
+// default, and at that daemon: it finds what [Bench.State] does but for processes, which the
+// cgroups have, devices, whose names are drawn by lot, and slices, which a kubelet makes.
 func NodeLook(client *containerd.Client) func(context.Context) (State, error) {
 	return func(ctx context.Context) (State, error) {
 		state, err := daemonState(ctx, client)

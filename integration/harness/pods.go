@@ -31,7 +31,8 @@ func (b *Bench) PodConfig(name string) *runtimeapi.PodSandboxConfig {
 	}
 }
 
-// OnHostNetwork puts a pod into the network of the host, whose name it has then, as kubelet does. Such pods are quicker to make.
+// OnHostNetwork puts a pod into the network of the host, whose name it has then, as kubelet does.
+// Such pods are quicker to make.
 func OnHostNetwork(pod *runtimeapi.PodSandboxConfig) {
 	pod.Hostname = ""
 	pod.Linux.SecurityContext.NamespaceOptions.Network = runtimeapi.NamespaceMode_NODE
@@ -83,8 +84,8 @@ func (c *CRI) RunPod(ctx context.Context, config *runtimeapi.PodSandboxConfig) (
 	return answer.GetPodSandboxId(), err
 }
 
-// Run creates and starts a container in a pod and returns its id, which is set, too, when only the start
-// went wrong.
+// Run creates and starts a container in a pod and returns its id, which is set, too, when only the
+// start went wrong.
 func (c *CRI) Run(ctx context.Context, pod string, podConfig *runtimeapi.PodSandboxConfig, config *runtimeapi.ContainerConfig) (string, error) {
 	created, err := c.CreateContainer(ctx, &runtimeapi.CreateContainerRequest{PodSandboxId: pod, Config: config, SandboxConfig: podConfig})
 	if err != nil {
@@ -117,14 +118,15 @@ func (c *CRI) AwaitState(ctx context.Context, container string, state runtimeapi
 	return status, err
 }
 
-// Await calls probe until it succeeds; for what has no event to wait for. The error, after a time that only
-// guards against a hang, is the last one of probe.
+// Await calls probe until it succeeds; for what has no event to wait for. The error, after a time
+// that only guards against a hang, is the last one of probe.
 func Await(ctx context.Context, probe func() error) error {
 	return AwaitEvery(ctx, 20*time.Millisecond, probe)
 }
 
-// AwaitEvery is [Await] for a probe that costs what it asks more than a few microseconds. Where everything is slow it is
-// asked less often, so that it does not keep what it waits for from happening.
+// AwaitEvery is [Await] for a probe that costs what it asks more than a few microseconds. Where
+// everything is slow it is asked less often, so that it does not keep what it waits for from
+// happening.
 func AwaitEvery(ctx context.Context, pause time.Duration, probe func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, hang)
 	defer cancel()
@@ -143,8 +145,8 @@ func AwaitEvery(ctx context.Context, pause time.Duration, probe func() error) er
 }
 
 const (
-	// leisure is how many times as long as a probe took it is not asked again, up to longestPause: it may have waited
-	// for something and cost nothing.
+	// leisure is how many times as long as a probe took it is not asked again, up to longestPause:
+	// it may have waited for something and cost nothing.
 	leisure      = 10
 	longestPause = 3 * time.Second
 )

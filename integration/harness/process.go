@@ -15,11 +15,12 @@ import (
 	"time"
 )
 
-// marker is set in the environment of the bench's programs, which shims and CNI plugins inherit: the leak
-// check knows a process of the bench by it.
+// marker is set in the environment of the bench's programs, which shims and CNI plugins inherit:
+// the leak check knows a process of the bench by it.
 const marker = "LITE_BENCH"
 
-// Process is a program that the bench runs next to the tests. It can be stopped and run again; its log goes on.
+// Process is a program that the bench runs next to the tests. It can be stopped and run again; its
+// log goes on.
 type Process struct {
 	name  string
 	bench *Bench
@@ -30,7 +31,8 @@ type Process struct {
 	err  error         // how cmd ended; valid when done is closed
 }
 
-// NewProcess returns a program that does not run yet; name is that of its log, and what errors call it.
+// NewProcess returns a program that does not run yet; name is that of its log, and what errors call
+// it.
 func NewProcess(b *Bench, name string) *Process { return &Process{name: name, bench: b} }
 
 // Run starts the program, which must not be running.

@@ -21,8 +21,8 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
-// mirrored are the registries whose images the bench serves: a hosts.toml for each sends every pull to
-// 127.0.0.1 and nowhere else.
+// mirrored are the registries whose images the bench serves: a hosts.toml for each sends every pull
+// to 127.0.0.1 and nowhere else.
 var mirrored = [...]string{"registry.k8s.io", "k8s.gcr.io", "gcr.io", "docker.io"}
 
 // Registry serves the images of the tests on 127.0.0.1.

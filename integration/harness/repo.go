@@ -77,8 +77,8 @@ func (r Repo) Missing(o Options) []string {
 	return missing
 }
 
-// LockMachine waits until no other test has a bench: critest uses fixed ports, and a leak check next to
-// another bench would find that one's pods. Closing the file unlocks.
+// LockMachine waits until no other test has a bench: critest uses fixed ports, and a leak check
+// next to another bench would find that one's pods. Closing the file unlocks.
 func LockMachine() (*os.File, error) {
 	lock, err := os.OpenFile(filepath.Join(os.TempDir(), benchPrefix+"lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {

@@ -8,7 +8,8 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// Session is a bench and a client of its daemon: what most suites begin with and add steps of their own to.
+// Session is a bench and a client of its daemon: what most suites begin with and add steps of their
+// own to.
 type Session struct {
 	*Bench
 	*CRI

@@ -16,8 +16,8 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// RemovePods stops and removes all pods, such as a failed test left, and the cgroups that a kubelet made for them, so
-// that nothing of them stays on the machine.
+// RemovePods stops and removes all pods, such as a failed test left, and the cgroups that a kubelet
+// made for them, so that nothing of them stays on the machine.
 func (b *Bench) RemovePods(ctx context.Context) error {
 	client, err := b.CRI()
 	if err != nil {
@@ -32,7 +32,8 @@ func (b *Bench) RemovePods(ctx context.Context) error {
 	return errors.Join(append(errs, b.sweepCgroups())...)
 }
 
-// ownerFile, in the root of a bench, holds the process that it belongs to and the name of its bridge.
+// ownerFile, in the root of a bench, holds the process that it belongs to and the name of its
+// bridge.
 const ownerFile = "owner"
 
 func (b *Bench) writeOwner() error {
@@ -40,7 +41,8 @@ func (b *Bench) writeOwner() error {
 	return os.WriteFile(b.Path(ownerFile), []byte(owner), 0o644)
 }
 
-// sweepAbandoned removes the benches of processes that ended without doing so: a test run ended by ^C.
+// sweepAbandoned removes the benches of processes that ended without doing so: a test run ended by
+// ^C.
 func sweepAbandoned() error {
 	owners, err := filepath.Glob(filepath.Join(os.TempDir(), benchPrefix+"*", ownerFile))
 	errs := []error{err}
@@ -68,8 +70,8 @@ func sweepAbandoned() error {
 	return errors.Join(errs...)
 }
 
-// sweep ends the processes and mounts that a failed test left, so that the next one starts on a clean
-// machine. What it finds has been reported by then.
+// sweep ends the processes and mounts that a failed test left, so that the next one starts on a
+// clean machine. What it finds has been reported by then.
 func (b *Bench) sweep() error {
 	pids, err := b.processes()
 	if err != nil {

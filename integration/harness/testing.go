@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// Start gives a test a bench with the options of the environment. The test is skipped, with the reason, on a
-// machine that lacks something, and it fails when the bench finds a leak at its end. One test at a time has a
-// bench: the others wait.
+// Start gives a test a bench with the options of the environment. The test is skipped, with the
+// reason, on a machine that lacks something, and it fails when the bench finds a leak at its end.
+// One test at a time has a bench: the others wait.
 func Start(t *testing.T) *Bench {
 	t.Helper()
 	return StartWith(t, FromEnv())

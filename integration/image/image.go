@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package image builds the container images that the tests pull: the ones that critest v1.36.0 names, made
-// to behave as the originals where a spec looks, and a few of our own. They are made of Debian packages
-// (unpacked by integration/tools.sh) and of the programs in nnp/ and pause/, because no registry can be asked for them.
+// Package image builds the container images that the tests pull: the ones that critest v1.36.0
+// names, made to behave as the originals where a spec looks, and a few of our own. They are made of
+// Debian packages (unpacked by integration/tools.sh) and of the programs in nnp/ and pause/,
+// because no registry can be asked for them.
 //
 // It only builds values; [harness] serves them. It has no state and locks nothing.
 package image
@@ -27,7 +28,8 @@ const (
 	Httpd = "docker.io/library/httpd:latest"
 	// Nginx is Debian's nginx on port 80.
 	Nginx = "registry.k8s.io/e2e-test-images/nginx:1.14-2"
-	// Volume has nothing to run: files, links of all kinds and two layers, to be mounted in a container.
+	// Volume has nothing to run: files, links of all kinds and two layers, to be mounted in a
+	// container.
 	Volume = "docker.io/library/volume:latest"
 	// Pause is what stock containerd is configured to run pods in.
 	Pause = "registry.k8s.io/pause:3.10"
@@ -35,8 +37,8 @@ const (
 	Digested = "gcr.io/k8s-staging-cri-tools/test-image-digest"
 )
 
-// Catalog returns every image by its reference. debian is the folder with the unpacked packages, programs the one with
-// what is built of nnp/ and pause/, by these names.
+// Catalog returns every image by its reference. debian is the folder with the unpacked packages,
+// programs the one with what is built of nnp/ and pause/, by these names.
 func Catalog(debian, programs string) (map[string]v1.Image, error) {
 	b := builder{packages: debian, programs: programs}
 	images := map[string]v1.Image{}
@@ -141,7 +143,8 @@ func (b *builder) volumes() map[string]v1.Image {
 func e2e(name string) string { return "registry.k8s.io/e2e-test-images/" + name }
 func cri(name string) string { return "gcr.io/k8s-staging-cri-tools/" + name }
 
-// image is base with one more layer of files; the fields of config that are set replace those of base.
+// image is base with one more layer of files; the fields of config that are set replace those of
+// base.
 func (b *builder) image(base v1.Image, config v1.Config, files *layer) v1.Image {
 	if b.err != nil {
 		return empty.Image

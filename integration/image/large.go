@@ -13,8 +13,8 @@ import (
 // largeFile is the size, in bytes, of the files of a large image.
 const largeFile = 64 << 10
 
-// Large is an image of so many layers, with size bytes together, which compress by a quarter. It has nothing to run and is
-// always the same.
+// Large is an image of so many layers, with size bytes together, which compress by a quarter. It
+// has nothing to run and is always the same.
 func Large(layers, size int) (v1.Image, error) {
 	content := letters(size)
 	img := empty.Image

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package imageservice asks the image service what a kubelet asks, and looks at what containers say of their images.
+// Package imageservice asks the image service what a kubelet asks, and looks at what containers say
+// of their images.
 package imageservice
 
 import (
@@ -112,8 +113,8 @@ func (b bench) run(t *testing.T, pod string, config *runtimeapi.PodSandboxConfig
 	return id
 }
 
-// checkImageOf wants that a container says of its image that it is this one: its status also has a digest of it, of an
-// image that is not here its id.
+// checkImageOf wants that a container says of its image that it is this one: its status also has a
+// digest of it, of an image that is not here its id.
 func (b bench) checkImageOf(t *testing.T, container, want, digest string) {
 	t.Helper()
 	answer, err := b.ContainerStatus(t.Context(), &runtimeapi.ContainerStatusRequest{ContainerId: container})

@@ -20,16 +20,17 @@ var sysctls = []string{
 	"kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes",
 }
 
-// fixed are folders that a kubelet uses whatever it is configured to, and the folders of the bench that it sees there:
-// cAdvisor, which is in the kubelet, talks to containerd's socket, devices register, and logs get links.
+// fixed are folders that a kubelet uses whatever it is configured to, and the folders of the bench
+// that it sees there: cAdvisor, which is in the kubelet, talks to containerd's socket, devices
+// register, and logs get links.
 var fixed = [][2]string{
 	{"/run/containerd", "."},
 	{"/var/lib/kubelet", "kubelet/devices"},
 	{"/var/log/containers", "kubelet/links"},
 }
 
-// replace, run in a mount namespace, puts folders of the bench in the place of others, then runs a program. What that
-// mounts below the kubelet's root folder, which is shared, is seen outside.
+// replace, run in a mount namespace, puts folders of the bench in the place of others, then runs a
+// program. What that mounts below the kubelet's root folder, which is shared, is seen outside.
 const replace = `
 while [ "$1" != -- ]; do
 	mount --make-private "$(findmnt --noheadings --output TARGET --target "$2")"
@@ -48,8 +49,8 @@ func replaced(b *harness.Bench, program string, args ...string) []string {
 	return append(append(line, "--", program), args...)
 }
 
-// keepHost makes the fixed folders, so that they can be replaced, and restores at the end of the test what a kubelet
-// changes on the machine.
+// keepHost makes the fixed folders, so that they can be replaced, and restores at the end of the
+// test what a kubelet changes on the machine.
 func keepHost(t *testing.T, b *harness.Bench) {
 	t.Helper()
 	for _, name := range sysctls {

@@ -15,7 +15,8 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
-// imageNames wants the kubelet to publish the image by its tag and by its repo digest, as with the built-in CRI.
+// imageNames wants the kubelet to publish the image by its tag and by its repo digest, as with the
+// built-in CRI.
 func imageNames(t *testing.T, n *node) {
 	p := n.run(t, id(t), `containers: [{name: main, command: [sleep, "1000"]}]`)
 	digest, err := n.Registry.Image(image.Busybox).Digest()
@@ -62,7 +63,8 @@ containers:
 	}
 }
 
-// waitsFor says what else than a reason a container waits for. Between two attempts the reason is in the message.
+// waitsFor says what else than a reason a container waits for. Between two attempts the reason is
+// in the message.
 func waitsFor(now *corev1.Pod, name, reason string) error {
 	waiting := container(now, name).State.Waiting
 	switch {
@@ -76,7 +78,8 @@ func waitsFor(now *corev1.Pod, name, reason string) error {
 	return fmt.Errorf("container %s waits for %s (%s), want %s", name, waiting.Reason, waiting.Message, reason)
 }
 
-// verify puts the policy into containerd's folder of image verifiers, whole: other pods' images are asked about, too.
+// verify puts the policy into containerd's folder of image verifiers, whole: other pods' images are
+// asked about, too.
 func verify(dir, file string) error {
 	if err := os.WriteFile(file, []byte(policy), 0o755); err != nil {
 		return err

@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// atOnce is how many pods are tested at once. They wait, most of the time; but in an emulated machine, where a process
-// takes fifty milliseconds to start, so many would fail their probes.
+// atOnce is how many pods are tested at once. They wait, most of the time; but in an emulated
+// machine, where a process takes fifty milliseconds to start, so many would fail their probes.
 func atOnce() string {
 	if machine, _ := exec.Command("systemd-detect-virt").Output(); string(machine) == "qemu\n" { // without KVM
 		return "3"
@@ -76,8 +76,9 @@ var alpha = []scenario{
 	{"user namespace in the host network", userNamespaceHostNetwork},
 }
 
-// gates are those that change what the kubelet asks of the runtime. All are off by default. ImageVolumeWithDigest is not
-// among them: v1.37.0 looks for the name of the volume in the runtime's answer, where no runtime can put it.
+// gates are those that change what the kubelet asks of the runtime. All are off by default.
+// ImageVolumeWithDigest is not among them: v1.37.0 looks for the name of the volume in the
+// runtime's answer, where no runtime can put it.
 var gates = []string{
 	"EventedPLEG", "PodAndContainerStatsFromCRI", "CRIListStreaming", "ContainerStopSignals", "UserNamespacesHostNetworkSupport",
 }
@@ -90,11 +91,12 @@ var restarts = []scenario{
 	{"image garbage collection", imageCollection},
 }
 
-// TestKubelet runs every scenario with the kubelet's newer ways of asking the runtime, and with its older ones.
+// TestKubelet runs every scenario with the kubelet's newer ways of asking the runtime, and with its
+// older ones.
 //
-// The control, stock containerd v2.4.2 with its own shim, differs where a container ends while no daemon runs
-// (daemonKill): its exit code is lost, and the kubelet reports 255 and Unknown; and where an image cannot be pulled
-// (refusedImages).
+// The control, stock containerd v2.4.2 with its own shim, differs where a container ends while no
+// daemon runs (daemonKill): its exit code is lost, and the kubelet reports 255 and Unknown; and
+// where an image cannot be pulled (refusedImages).
 func TestKubelet(t *testing.T) {
 	for _, on := range []bool{true, false} {
 		t.Run(fmt.Sprintf("gates %t", on), func(t *testing.T) {

@@ -218,7 +218,8 @@ containers:
 	if got := p.file("obedient"); got != "term\n" {
 		t.Errorf("the obedient container wrote %q", got)
 	}
-	// It lived on after SIGTERM for as long as it was promised; it may have heard of it, and been killed, just before a tick.
+	// It lived on after SIGTERM for as long as it was promised; it may have heard of it, and been
+	// killed, just before a tick.
 	last, pause := ticks(t, p.file("ticks"))
 	if lived := last - uptime(t, p.file("term")); lived < grace-0.5-2*pause {
 		t.Errorf("the stubborn container was killed after %.1f s, its grace period is %d s, it ticked every %.1f s", lived, grace, pause)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package kubelet runs a real kubelet, standalone and with static pods, on the daemon of a bench. What it shows is
-// read through the kubelet's own API, as the API server and kubectl would.
+// Package kubelet runs a real kubelet, standalone and with static pods, on the daemon of a bench.
+// What it shows is read through the kubelet's own API, as the API server and kubectl would.
 package kubelet
 
 import (
@@ -46,7 +46,8 @@ type config struct {
 	Args     []string
 }
 
-// configTemplate has everything under the bench's root, evicts nothing, and makes the kubelet look often.
+// configTemplate has everything under the bench's root, evicts nothing, and makes the kubelet look
+// often.
 var configTemplate = template.Must(template.New("kubelet.yaml").Parse(`apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 containerRuntimeEndpoint: unix://{{.Daemon.Socket}}
@@ -136,7 +137,8 @@ func start(t *testing.T, gates map[string]bool, args ...string) *node {
 	return n
 }
 
-// shareRoot makes the kubelet's folder a mount of its own that shares with the kubelet's namespace what is mounted below.
+// shareRoot makes the kubelet's folder a mount of its own that shares with the kubelet's namespace
+// what is mounted below.
 func shareRoot(root string) error {
 	if err := os.MkdirAll(root, 0o755); err != nil {
 		return err
@@ -147,8 +149,8 @@ func shareRoot(root string) error {
 	return unix.Mount("", root, "", unix.MS_SHARED, "")
 }
 
-// close stops the kubelet. Its pods are gone by then, but for a kubelet with an API server that is away: that one
-// removes nothing.
+// close stops the kubelet. Its pods are gone by then, but for a kubelet with an API server that is
+// away: that one removes nothing.
 func (n *node) close(t *testing.T) {
 	t.Helper()
 	if t.Failed() {
@@ -164,7 +166,8 @@ func (n *node) close(t *testing.T) {
 		if m.Mountpoint != n.Path("kubelet", "root") && !n.away() {
 			errs = append(errs, fmt.Errorf("left behind: mount %s", m.Mountpoint))
 		}
-		// Where the root is shared, as systemd has it, a mount may have gone with another: it is none any more.
+		// Where the root is shared, as systemd has it, a mount may have gone with another: it is
+		// none any more.
 		if err := unix.Unmount(m.Mountpoint, unix.MNT_DETACH); !errors.Is(err, unix.EINVAL) {
 			errs = append(errs, err)
 		}
@@ -195,8 +198,9 @@ func (n *node) startKubelet(ctx context.Context) error {
 	args := append([]string{
 		"--config", file, "--root-dir", n.Path("kubelet", "root"), "--cert-dir", n.Path("kubelet", "pki"),
 		"--hostname-override", nodeName,
-		// For its garbage collection a container that is created and not started yet is a dead one: with the default of one
-		// it removes, once in a while, the container that the new one takes the place of, and how that had ended.
+		// For its garbage collection a container that is created and not started yet is a dead one:
+		// with the default of one it removes, once in a while, the container that the new one takes
+		// the place of, and how that had ended.
 		"--maximum-dead-containers-per-container", "2",
 	}, n.config.Args...)
 	line := replaced(n.Bench, n.Tool("kubelet"), args...)
@@ -209,7 +213,8 @@ func (n *node) startKubelet(ctx context.Context) error {
 	})
 }
 
-// until is [harness.AwaitEvery] for what only a running kubelet can bring about: it gives up when the kubelet ends.
+// until is [harness.AwaitEvery] for what only a running kubelet can bring about: it gives up when
+// the kubelet ends.
 func (n *node) until(ctx context.Context, probe func() error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

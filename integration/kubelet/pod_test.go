@@ -33,9 +33,9 @@ type pod struct {
 	dir  string // on the host; $DIR in its manifest
 }
 
-// run writes the manifest of a pod and returns at once. The spec is YAML, in which $DIR is a folder of the host
-// made for this pod; a container without an image gets busybox. The pod is gone, with everything that was the
-// kubelet's, when the test ends.
+// run writes the manifest of a pod and returns at once. The spec is YAML, in which $DIR is a folder
+// of the host made for this pod; a container without an image gets busybox. The pod is gone, with
+// everything that was the kubelet's, when the test ends.
 func (n *node) run(t *testing.T, name, spec string) *pod {
 	t.Helper()
 	p := &pod{node: n, t: t, name: name + "-" + nodeName, dir: n.Path("kubelet", "share", name)}
@@ -94,7 +94,8 @@ func (p *pod) manifest() string {
 	return p.Path("kubelet", "manifests", strings.TrimSuffix(p.name, "-"+nodeName)+".json")
 }
 
-// remove deletes the manifest and waits until neither the kubelet nor the runtime has anything of the pod.
+// remove deletes the manifest and waits until neither the kubelet nor the runtime has anything of
+// the pod.
 func (p *pod) remove(ctx context.Context) error {
 	status, err := p.lookup(ctx)
 	if err != nil {
@@ -128,7 +129,8 @@ func (p *pod) gone(ctx context.Context, status *corev1.Pod) error {
 	return err
 }
 
-// collect removes the stopped sandboxes of the pod, which the kubelet does once a minute: that is not waited for.
+// collect removes the stopped sandboxes of the pod, which the kubelet does once a minute: that is
+// not waited for.
 func (p *pod) collect(ctx context.Context) error {
 	sandboxes, err := p.sandboxes(ctx)
 	errs := []error{err}

@@ -40,8 +40,8 @@ func ids(now *corev1.Pod) map[string]string {
 	return all
 }
 
-// undisturbed runs a pod, lets something happen, and wants the same containers to run in the same sandbox, and a
-// new pod to start.
+// undisturbed runs a pod, lets something happen, and wants the same containers to run in the same
+// sandbox, and a new pod to start.
 func undisturbed(t *testing.T, n *node, happen func()) *pod {
 	t.Helper()
 	p := n.run(t, id(t), steady)
@@ -98,7 +98,8 @@ func daemonRestart(t *testing.T, n *node) {
 	})
 }
 
-// daemonKill ends a container, too, while no daemon runs: the kubelet must learn how it ended, and restart it.
+// daemonKill ends a container, too, while no daemon runs: the kubelet must learn how it ended, and
+// restart it.
 func daemonKill(t *testing.T, n *node) {
 	p := undisturbed(t, n, func() {
 		if err := n.Daemon.Kill(); err != nil {
@@ -136,7 +137,8 @@ func daemonKill(t *testing.T, n *node) {
 	}
 }
 
-// imageCollection lets the kubelet believe that the disk is full: it removes the images that nobody uses.
+// imageCollection lets the kubelet believe that the disk is full: it removes the images that nobody
+// uses.
 func imageCollection(t *testing.T, n *node) {
 	const unused = "gcr.io/k8s-staging-cri-tools/test-image-3:latest"
 	if err := n.Pull(t.Context(), unused); err != nil {

@@ -21,8 +21,8 @@ users: [{name: nobody, user: {}}]
 current-context: away
 `
 
-// TestAPIServerAway runs what a standalone kubelet refuses because it has no client for an API server. Here it has
-// one, and the server is away, as when a control plane starts.
+// TestAPIServerAway runs what a standalone kubelet refuses because it has no client for an API
+// server. Here it has one, and the server is away, as when a control plane starts.
 func TestAPIServerAway(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "kubeconfig")
 	if err := os.WriteFile(file, fmt.Appendf(nil, kubeconfig, freePort(t)), 0o600); err != nil {

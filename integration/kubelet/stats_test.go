@@ -15,8 +15,8 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
-// busy is a pod that has something to show of every kind: it computes, it is asked over its network, and it
-// writes to its root file system, its log and a volume.
+// busy is a pod that has something to show of every kind: it computes, it is asked over its
+// network, and it writes to its root file system, its log and a volume.
 const busy = `
 volumes: [{name: work, emptyDir: {}}]
 containers:
@@ -47,8 +47,9 @@ func summary(t *testing.T, n *node) {
 	}
 }
 
-// missing says which numbers of a busy pod are not there. Where the kubelet asks the CRI for all of them it adds up the swap of
-// a pod's containers only for a summary with only_cpu_and_memory (v1.37, aggregatePodSwapStats): the CRI has no such field.
+// missing says which numbers of a busy pod are not there. Where the kubelet asks the CRI for all of
+// them it adds up the swap of a pod's containers only for a summary with only_cpu_and_memory
+// (v1.37, aggregatePodSwapStats): the CRI has no such field.
 func missing(s stats.PodStats, fromCRI bool) []error {
 	var errs []error
 	want := func(name string, value *uint64, least uint64) {
@@ -120,7 +121,8 @@ func show(value *uint64) string {
 	return fmt.Sprint(*value)
 }
 
-// metrics are those of /metrics/cadvisor that dashboards and autoscalers read, and the labels beside the pod's.
+// metrics are those of /metrics/cadvisor that dashboards and autoscalers read, and the labels
+// beside the pod's.
 var metrics = []string{
 	`container_cpu_usage_seconds_total{container="main"`,
 	`container_cpu_cfs_throttled_periods_total{container="main"`,

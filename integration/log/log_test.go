@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package log tests the way of a container's output into its log: every line is there once and whole, whatever
-// becomes of the file, the daemon, the shim or those who look on.
+// Package log tests the way of a container's output into its log: every line is there once and
+// whole, whatever becomes of the file, the daemon, the shim or those who look on.
 package log
 
 import (
@@ -106,7 +106,8 @@ func hasLine(file, line string) error {
 	return err
 }
 
-// rotate renames and reopens the log as the kubelet does, as often as it can while a container counts.
+// rotate renames and reopens the log as the kubelet does, as often as it can while a container
+// counts.
 func rotate(t *testing.T, b bench) {
 	const rotations = 10000
 	w := b.start(t, "rotate", "", "i=0; while [ ! -e /stop ]; do i=$((i+1)); echo $i; done; i=$((i+1)); echo $i")
@@ -263,7 +264,8 @@ func (b bench) pid(t *testing.T, w writer) int {
 	return int(task.Pid())
 }
 
-// shimKilled kills the shim under a container that writes: what is in the log is whole, and the exit is told.
+// shimKilled kills the shim under a container that writes: what is in the log is whole, and the
+// exit is told.
 func shimKilled(t *testing.T, b bench) {
 	before := b.shims(t)
 	w := b.start(t, "orphan", "", "i=0; while true; do i=$((i+1)); echo $i; done")

@@ -15,7 +15,8 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
-// TestUserNamespace opens /dev/stdout by its name in user namespaces, with each shim: the pipes belong to the container.
+// TestUserNamespace opens /dev/stdout by its name in user namespaces, with each shim: the pipes
+// belong to the container.
 func TestUserNamespace(t *testing.T) {
 	b := bench{harness.Open(t, image.Busybox, image.Nginx)}
 	for _, handler := range []string{harness.HandlerLite, harness.HandlerRunc} {
@@ -50,7 +51,8 @@ func (b bench) runUserNS(t *testing.T, handler, img string, change func(*runtime
 	return writer{answer.PodSandboxId, id, filepath.Join(config.LogDirectory, c.LogPath)}
 }
 
-// nginx has Debian's layout: its logs are links to /dev/stdout and /dev/stderr, which it opens by name.
+// nginx has Debian's layout: its logs are links to /dev/stdout and /dev/stderr, which it opens by
+// name.
 func nginx(t *testing.T, b bench, handler string) {
 	w := b.runUserNS(t, handler, image.Nginx, func(*runtimeapi.ContainerConfig) {})
 	const page = "http://127.0.0.1/index.html?from=userns"

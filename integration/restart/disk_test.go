@@ -40,8 +40,9 @@ func outages(t *testing.T) []time.Duration {
 	return all
 }
 
-// TestUnwritableDatabase makes containerd's metadata unwritable under running pods. Each container that ends meanwhile is
-// exited at once, with its code, and when the fault is over all is as if it had never been, without a restart.
+// TestUnwritableDatabase makes containerd's metadata unwritable under running pods. Each container
+// that ends meanwhile is exited at once, with its code, and when the fault is over all is as if it
+// had never been, without a restart.
 func TestUnwritableDatabase(t *testing.T) {
 	b := bench{harness.Open(t, image.Busybox)}
 	if b.Options.Daemon == harness.Stock {

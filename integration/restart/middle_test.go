@@ -14,8 +14,8 @@ import (
 // some is how many calls are under way when the daemon is killed.
 const some = 8
 
-// killWhileStarting kills the daemon when the first of several RunPodSandbox calls is done. What kubelet does
-// then is to stop and remove every pod that the daemon still lists, and to call again.
+// killWhileStarting kills the daemon when the first of several RunPodSandbox calls is done. What
+// kubelet does then is to stop and remove every pod that the daemon still lists, and to call again.
 func killWhileStarting(t *testing.T, b bench) {
 	if b.Options.Daemon == harness.Stock {
 		t.Skip("stock containerd forgets pods that were being made, with their network")

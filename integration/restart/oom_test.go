@@ -14,7 +14,8 @@ import (
 // hungry waits until it is told to, and then takes all memory there is.
 const hungry = "while [ ! -e /go ]; do sleep 0.1; done; x=a; while true; do x=$x$x; done"
 
-// outOfMemory lets a container run out of memory while no daemon runs: the next one still finds why it ended.
+// outOfMemory lets a container run out of memory while no daemon runs: the next one still finds why
+// it ended.
 func outOfMemory(t *testing.T, b bench) {
 	p := pod{config: b.PodConfig("hungry")}
 	var err error

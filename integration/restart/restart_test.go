@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package restart kills the daemon with kill -9 under running pods and starts it again, or takes the disk from it for a
-// while: nothing that runs may notice, nothing that ended meanwhile may be forgotten, and everything can still be removed.
+// Package restart kills the daemon with kill -9 under running pods and starts it again, or takes
+// the disk from it for a while: nothing that runs may notice, nothing that ended meanwhile may be
+// forgotten, and everything can still be removed.
 package restart
 
 import (
@@ -154,7 +155,8 @@ func (b bench) checkEnded(t *testing.T, p pod) {
 	}
 }
 
-// checkRunning wants a pod with the same address whose container runs, can be asked and goes on logging.
+// checkRunning wants a pod with the same address whose container runs, can be asked and goes on
+// logging.
 func (b bench) checkRunning(t *testing.T, p pod) {
 	t.Helper()
 	if address := b.address(t, p); address != p.address {
@@ -255,7 +257,8 @@ func podResources(t *testing.T, b bench) {
 	}
 }
 
-// together calls do for every index at once and returns when one of them is done, and what waits for the rest.
+// together calls do for every index at once and returns when one of them is done, and what waits
+// for the rest.
 func together(count int, do func(i int)) (wait func()) {
 	var all sync.WaitGroup
 	first := make(chan struct{}, count)

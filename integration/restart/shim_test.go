@@ -17,8 +17,9 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
-// podTask is what cAdvisor in a kubelet looks for: a container of kind sandbox and a cgroup, both with the pod's
-// id, and the pod's network counters under the pid of the task. A restart of the daemon changes nothing about it.
+// podTask is what cAdvisor in a kubelet looks for: a container of kind sandbox and a cgroup, both
+// with the pod's id, and the pod's network counters under the pid of the task. A restart of the
+// daemon changes nothing about it.
 func podTask(t *testing.T, b bench) {
 	p := b.start(t, "task")
 	b.checkTask(t, p)
@@ -71,7 +72,8 @@ func (b bench) taskPID(ctx context.Context, id string) (uint32, error) {
 	return task.Pid(), nil
 }
 
-// shimKilled kills the shim of a pod with kill -9: its container is gone, but the pod is as good as new at once.
+// shimKilled kills the shim of a pod with kill -9: its container is gone, but the pod is as good as
+// new at once.
 func shimKilled(t *testing.T, b bench) {
 	if b.Options.Daemon == harness.Stock || b.Handler != harness.HandlerLite {
 		t.Skip("a pod with a process of its own ends with its shim")
@@ -128,7 +130,8 @@ func (b bench) killShim(t *testing.T) {
 	}
 }
 
-// another runs the next attempt of the pod's container, as kubelet does, which must work at the first try.
+// another runs the next attempt of the pod's container, as kubelet does, which must work at the
+// first try.
 func (b bench) another(t *testing.T, p pod) pod {
 	t.Helper()
 	config := harness.ContainerConfig(p.config, "main", image.Busybox, "sh", "-c", script)

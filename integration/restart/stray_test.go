@@ -14,8 +14,8 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/harness"
 )
 
-// filesComeBack puts back what a removed and a stopped pod had on the disk, as a file system does that had not written
-// down the removal of the files when the power failed.
+// filesComeBack puts back what a removed and a stopped pod had on the disk, as a file system does
+// that had not written down the removal of the files when the power failed.
 func filesComeBack(t *testing.T, b bench) {
 	if b.Options.Daemon == harness.Stock {
 		t.Skip("stock containerd leaves files and addresses that a loss of power has brought back")
@@ -71,7 +71,8 @@ func filesComeBack(t *testing.T, b bench) {
 	}
 }
 
-// files returns the files of pods that are on a disk, by their path: three of each pod, its address and what libcni notes.
+// files returns the files of pods that are on a disk, by their path: three of each pod, its address
+// and what libcni notes.
 func (b bench) files(t *testing.T, pods ...pod) map[string][]byte {
 	t.Helper()
 	state, err := b.State(t.Context())

@@ -4,8 +4,9 @@ package security
 
 import "slices"
 
-// entry is a published hole, or a weak spot, of the field. C are those of containerd, O of CRI-O and
-// its libraries, M what every runtime has to look after, W weak spots of the runtimes there are.
+// entry is a published hole, or a weak spot, of the field. C are those of containerd, O of CRI-O
+// and its libraries, M what every runtime has to look after, W weak spots of the runtimes there
+// are.
 type entry struct {
 	id   string
 	what string // advisories, and in a few words what went wrong

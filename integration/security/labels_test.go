@@ -198,8 +198,8 @@ func (a *attack) awaitMonitor() {
 	ctr(after, "images", "rm", "--sync", name)
 }
 
-// freeOfMonitor takes containers away from the restart monitor, so that those of a daemon that fails
-// the attack can be removed.
+// freeOfMonitor takes containers away from the restart monitor, so that those of a daemon that
+// fails the attack can be removed.
 func (a *attack) freeOfMonitor(ids []string) {
 	for _, id := range ids {
 		// Not every pod has a container.

@@ -227,7 +227,8 @@ func m08Layers(a *attack) {
 	a.refused("1000 layers", a.Pull(a.ctx, a.serve(many)))
 }
 
-// c18 has files of users that are too large, or no files, and users that only such a file could name.
+// c18 has files of users that are too large, or no files, and users that only such a file could
+// name.
 func c18(a *attack) { a.userFiles(quick) }
 
 // o19 is c18 in a user namespace.

@@ -132,7 +132,8 @@ func o12(a *attack) {
 	} {
 		config := a.podConfig(quick, change)
 		if name == "log directory" {
-			// The kubelet names a directory of its own; a path that is not clean means the clean one.
+			// The kubelet names a directory of its own; a path that is not clean means the clean
+			// one.
 			config.LogDirectory = a.Path("logs", "x", "..", "..", "logs", a.repository())
 		}
 		id, err := a.tryPod(config)

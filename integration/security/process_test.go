@@ -333,7 +333,8 @@ func m12(a *attack) {
 		c.Envs = append(variable("A", "first"), variable("A", "last")...)
 		c.Envs = append(c.Envs, variable("B", "\xff\xfe")...)
 	})
-	// The spec of a container is JSON: bytes that are no text arrive as U+FFFD, as with other runtimes.
+	// The spec of a container is JSON: bytes that are no text arrive as U+FFFD, as with other
+	// runtimes.
 	if got := p.output(c); got != "last2\n" && got != "last6\n" {
 		a.Errorf("a variable given twice, and the bytes of one that is no UTF-8: %q, want last and their number", got)
 	}

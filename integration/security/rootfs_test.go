@@ -207,7 +207,8 @@ func cve202421626(a *attack) {
 		img.Config.WorkingDir = dir
 		a.linked("directory of the image "+dir, img)
 	}
-	// Not in a pipeline, whose pipes the shell has open for a moment, and not as the last command, which it becomes.
+	// Not in a pipeline, whose pipes the shell has open for a moment, and not as the last command,
+	// which it becomes.
 	out := p.output(p.container(image.Busybox, "ls -l /proc/$$/fd; true"))
 	if strings.Count(out, " -> ") != 3 {
 		a.Errorf("the container has the files %s\nwant 0, 1 and 2", out)

@@ -35,7 +35,8 @@ const (
 	host = "evil.test"
 	// attackLimit turns an attack that has made the daemon hang into an error.
 	attackLimit = 2 * time.Minute
-	// statusLimit is how long a daemon that is not busy may take for Status, at the best of statusTries.
+	// statusLimit is how long a daemon that is not busy may take for Status, at the best of
+	// statusTries.
 	statusLimit = 100 * time.Millisecond
 	statusTries = 5
 )
@@ -50,8 +51,8 @@ type suite struct {
 	debug   string // socket of the daemon's profiles
 }
 
-// config makes the restart monitor quick, so that an attack by its labels shows at once, and has the
-// daemon show its goroutines and log all that it ever logs.
+// config makes the restart monitor quick, so that an attack by its labels shows at once, and has
+// the daemon show its goroutines and log all that it ever logs.
 const config = `
 [debug]
   address = %q

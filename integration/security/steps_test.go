@@ -263,7 +263,8 @@ func (a *attack) initPID(id string) int {
 	return info.PID
 }
 
-// growth runs f and fails the attack when the daemon's memory grew by more than limit MiB meanwhile.
+// growth runs f and fails the attack when the daemon's memory grew by more than limit MiB
+// meanwhile.
 func (a *attack) growth(limit int, f func()) {
 	a.Helper()
 	before := a.weigh()

@@ -38,7 +38,8 @@ func TestPart(t *testing.T) {
 	part(t, newMachine(t))
 }
 
-// tellWhy shows what is lost with the guest: what the daemon has warned of since the boot, and what runs.
+// tellWhy shows what is lost with the guest: what the daemon has warned of since the boot, and what
+// runs.
 func tellWhy(t *testing.T) {
 	for line := range strings.Lines(run(t, "journalctl", "--boot", "--unit="+unit, "--output=short-precise")) {
 		if !strings.Contains(line, "level=info") {

@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// ledger has what the daemon of a guest has acknowledged, as far as the guest could tell before its power failed: lines
-// such as "made pod ID", "removing container ID" and "exited container ID CODE". It compares that with what the guest
-// lists after the next boot.
+// ledger has what the daemon of a guest has acknowledged, as far as the guest could tell before its
+// power failed: lines such as "made pod ID", "removing container ID" and "exited container ID
+// CODE". It compares that with what the guest lists after the next boot.
 type ledger struct {
 	last   map[string]string // what was said last of an object
 	exits  map[string]string // exit codes by container

@@ -41,7 +41,8 @@ type machine struct {
 	repo harness.Repo
 }
 
-// newMachine skips the test unless the machine is a guest to throw away: the test installs packages and stops services.
+// newMachine skips the test unless the machine is a guest to throw away: the test installs packages
+// and stops services.
 func newMachine(t *testing.T) machine {
 	t.Helper()
 	if os.Getenv("LITE_VM") != "1" {
@@ -117,7 +118,8 @@ func journal(t *testing.T, cursor string) string {
 	return run(t, "journalctl", "--unit="+unit, "--output=cat", "--after-cursor="+cursor)
 }
 
-// cursor is where the journal of the unit ends: journalctl counts from an entry of what it then filters.
+// cursor is where the journal of the unit ends: journalctl counts from an entry of what it then
+// filters.
 func cursor(t *testing.T) string {
 	t.Helper()
 	run(t, "journalctl", "--sync")
@@ -157,8 +159,8 @@ func packageState(name string) string {
 	return string(out)
 }
 
-// prepare gives the machine a network for pods, and a registry that has busybox and nginx. It returns the reference under
-// which the registry itself has busybox.
+// prepare gives the machine a network for pods, and a registry that has busybox and nginx. It
+// returns the reference under which the registry itself has busybox.
 func (m machine) prepare(t *testing.T) (busybox string) {
 	t.Helper()
 	images, err := image.Catalog(m.repo.Tool("debian"), m.repo.Tool("images"))

@@ -100,7 +100,8 @@ func (n node) startPod(t *testing.T, config *runtimeapi.PodSandboxConfig) pod {
 	return p
 }
 
-// findProcess finds the shell of a pod by its hostname, and says when it was started: no later process is the same.
+// findProcess finds the shell of a pod by its hostname, and says when it was started: no later
+// process is the same.
 func findProcess(hostname string) (string, error) {
 	dirs, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
@@ -116,7 +117,8 @@ func findProcess(hostname string) (string, error) {
 	return "", fmt.Errorf("pod %s has no process", hostname)
 }
 
-// identity is the directory of a process in /proc and the time at which it was started, see proc_pid_stat(5).
+// identity is the directory of a process in /proc and the time at which it was started, see
+// proc_pid_stat(5).
 func identity(dir string) (string, error) {
 	stat, err := os.ReadFile(filepath.Join(dir, "stat"))
 	if err != nil {
@@ -126,7 +128,8 @@ func identity(dir string) (string, error) {
 	return dir + " " + fields[19], nil
 }
 
-// checkProcesses wants the processes of pods to be those that were started, and each to write its log.
+// checkProcesses wants the processes of pods to be those that were started, and each to write its
+// log.
 func checkProcesses(t *testing.T, pods []pod) {
 	t.Helper()
 	for _, p := range pods {

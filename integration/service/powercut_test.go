@@ -23,7 +23,8 @@ import (
 const (
 	// cuts is how often the power fails.
 	cuts = 20
-	// longest is how long after the first pod of a boot it does at the latest: some lives of a pod in an emulated machine.
+	// longest is how long after the first pod of a boot it does at the latest: some lives of a pod
+	// in an emulated machine.
 	longest = 20 * time.Second
 	// workers is how many pods come and go at once.
 	workers = 4
@@ -31,8 +32,9 @@ const (
 
 var errPowerCut = errors.New("the power failed")
 
-// TestPowerCut takes the power from a node at random moments while its pods come and go. Each time the daemon must start,
-// list what it has acknowledged, not what it has acknowledged to be gone, and remove everything.
+// TestPowerCut takes the power from a node at random moments while its pods come and go. Each time
+// the daemon must start, list what it has acknowledged, not what it has acknowledged to be gone,
+// and remove everything.
 func TestPowerCut(t *testing.T) {
 	g := newGuest(t)
 	seed := uint64(time.Now().UnixNano())
@@ -90,7 +92,8 @@ func (g guest) follow(ctx context.Context, t *testing.T, books *ledger, part str
 	return code, errors.Join(<-ended, lines.Err())
 }
 
-// churn is the guest's half: what the last boot left is told and removed, then pods come and go until the power fails.
+// churn is the guest's half: what the last boot left is told and removed, then pods come and go
+// until the power fails.
 func churn(t *testing.T, m machine) {
 	m.prepare(t)
 	n := connect(t)
@@ -201,8 +204,8 @@ func (n node) imageLife(ctx context.Context) error {
 	return nil
 }
 
-// life is that of a pod with a container that ends and one that does not; each step is told when the daemon has
-// acknowledged it.
+// life is that of a pod with a container that ends and one that does not; each step is told when
+// the daemon has acknowledged it.
 func (n node) life(ctx context.Context, name string) error {
 	config := &runtimeapi.PodSandboxConfig{
 		Metadata:     &runtimeapi.PodSandboxMetadata{Name: name, Namespace: "churn", Uid: name},

@@ -16,8 +16,8 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
-// TestReboot restarts a node with a kubelet and its pods: the daemon must say that they have ended, the kubelet start them
-// anew, and nothing of the old ones be left once they are removed.
+// TestReboot restarts a node with a kubelet and its pods: the daemon must say that they have ended,
+// the kubelet start them anew, and nothing of the old ones be left once they are removed.
 func TestReboot(t *testing.T) {
 	g := newGuest(t)
 	g.run(t, "before reboot")
@@ -52,8 +52,8 @@ spec:
 	oldFile = "/var/lib/old-pods.json"
 )
 
-// special is added to the manifests of pods whose end is less easily seen: one has no namespace that a reboot takes away,
-// the container of another a pipe that is gone.
+// special is added to the manifests of pods whose end is less easily seen: one has no namespace
+// that a reboot takes away, the container of another a pipe that is gone.
 var special = map[int]string{0: "  hostNetwork: true\n  hostIPC: true\n", 1: "    stdin: true\n"}
 
 // beforeReboot runs pods as a kubelet does.
@@ -104,7 +104,8 @@ func (m machine) startKubelet(t *testing.T) {
 	run(t, "systemd-run", "--unit=kubelet", "--property=KillMode=process", m.repo.Tool("bin", "kubelet"), "--config=/etc/kubelet.yaml")
 }
 
-// awaitPods waits until the pods of the manifests run, none of them in an old sandbox. It returns the containers by pod.
+// awaitPods waits until the pods of the manifests run, none of them in an old sandbox. It returns
+// the containers by pod.
 func (n node) awaitPods(t *testing.T, old map[string]string) map[string]string {
 	t.Helper()
 	var pods map[string]string
@@ -147,7 +148,8 @@ func (n node) checkEnded(t *testing.T, old map[string]string) {
 	}
 }
 
-// checkGone wants no trace of pods and containers: nothing is called like them, and no address is theirs.
+// checkGone wants no trace of pods and containers: nothing is called like them, and no address is
+// theirs.
 func checkGone(t *testing.T, old map[string]string) {
 	t.Helper()
 	ids := slices.AppendSeq(slices.Collect(maps.Keys(old)), maps.Values(old))

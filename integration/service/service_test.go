@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package service tests our Debian packages and the unit on a whole machine with systemd: they replace Debian's containerd,
-// pods do not notice what becomes of the daemon, systemd finds a daemon that hangs, and nothing is left after a removal
-// (TestService); a reboot, and a loss of power, leave nothing and lose nothing (TestReboot, TestPowerCut).
+// Package service tests our Debian packages and the unit on a whole machine with systemd: they
+// replace Debian's containerd, pods do not notice what becomes of the daemon, systemd finds a
+// daemon that hangs, and nothing is left after a removal (TestService); a reboot, and a loss of
+// power, leave nothing and lose nothing (TestReboot, TestPowerCut).
 //
-// TestService installs and removes packages of the machine that it runs on and stops its services, so it is skipped but in
-// a virtual machine whose user has set LITE_VM=1. Each part begins where the one before has ended. The two others run on a
-// host, boot a guest several times and run a part of TestPart in it (guest_test.go).
+// TestService installs and removes packages of the machine that it runs on and stops its services,
+// so it is skipped but in a virtual machine whose user has set LITE_VM=1. Each part begins where
+// the one before has ended. The two others run on a host, boot a guest several times and run a part
+// of TestPart in it (guest_test.go).
 package service
 
 import (
@@ -125,7 +127,8 @@ func reloadWrong(t *testing.T, n node, pods []pod) {
 	n.check(t, pods)
 }
 
-// stopped wants the watchdog to find a daemon that does not move, and the journal to have what it did.
+// stopped wants the watchdog to find a daemon that does not move, and the journal to have what it
+// did.
 func stopped(t *testing.T, n node, pods []pod) {
 	pid, at := mainPID(t), cursor(t)
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {

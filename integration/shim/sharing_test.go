@@ -20,7 +20,8 @@ import (
 
 const atOnce = 10
 
-// TestSharing runs pods that share shims, by our plugin or, with LITE_DAEMON=stock, by containerd's own CRI.
+// TestSharing runs pods that share shims, by our plugin or, with LITE_DAEMON=stock, by containerd's
+// own CRI.
 func TestSharing(t *testing.T) {
 	options := harness.FromEnv()
 	options.Handler = harness.HandlerLite
@@ -114,7 +115,8 @@ func (s sharing) shims(t *testing.T, pods []pod) map[int][]pod {
 	return shims
 }
 
-// podsAtOnce wants no shim more than needed, and none when the last pod is gone: that is the leak check's.
+// podsAtOnce wants no shim more than needed, and none when the last pod is gone: that is the leak
+// check's.
 func podsAtOnce(t *testing.T, s sharing) {
 	pods := s.start(t, "first", atOnce)
 	shims := s.shims(t, pods)
@@ -129,8 +131,8 @@ func podsAtOnce(t *testing.T, s sharing) {
 	}
 }
 
-// sharedShimKilled kills a shim with all its pods: they are reported and can be removed, those of another shim do not
-// notice, and new ones start.
+// sharedShimKilled kills a shim with all its pods: they are reported and can be removed, those of
+// another shim do not notice, and new ones start.
 func sharedShimKilled(t *testing.T, s sharing) {
 	pods := s.start(t, "lost", 2*atOnce)
 	shims := s.shims(t, pods)
@@ -158,7 +160,8 @@ func sharedShimKilled(t *testing.T, s sharing) {
 	}
 }
 
-// killed is the exit code of a container that ends with its shim. containerd's own CRI asks the shim for it.
+// killed is the exit code of a container that ends with its shim. containerd's own CRI asks the
+// shim for it.
 func (s sharing) killed() int32 {
 	if s.Options.Daemon == harness.Stock {
 		return 255

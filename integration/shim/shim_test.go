@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package shim tests io.containerd.lite.v2 under a stock containerd, with ctr: the shim alone, without our
-// plugin. critest with the same shim under containerd's own CRI is in package critest.
+// Package shim tests io.containerd.lite.v2 under a stock containerd, with ctr: the shim alone,
+// without our plugin. critest with the same shim under containerd's own CRI is in package critest.
 package shim
 
 import (
@@ -23,8 +23,8 @@ import (
 
 const busybox = "docker.io/library/busybox:latest"
 
-// TestShim needs stock containerd whatever LITE_DAEMON says; LITE_HANDLER=runc runs it with containerd's shim,
-// as a control, and LITE_SHARING=node with one shim for all.
+// TestShim needs stock containerd whatever LITE_DAEMON says; LITE_HANDLER=runc runs it with
+// containerd's shim, as a control, and LITE_SHARING=node with one shim for all.
 func TestShim(t *testing.T) {
 	options := harness.FromEnv()
 	options.Daemon = harness.Stock

@@ -41,8 +41,8 @@ func executeExitCode(t *testing.T, c ctr) {
 	c.awaitStatus(t, "execcode", "RUNNING")
 }
 
-// outOfMemory finds that an exec which the kernel has killed for want of memory is told of before its end, although
-// the container goes on. Docker learns of it by the event only.
+// outOfMemory finds that an exec which the kernel has killed for want of memory is told of before
+// its end, although the container goes on. Docker learns of it by the event only.
 func outOfMemory(t *testing.T, c ctr) {
 	const rounds = 3
 	c.run(t, c.args("-d --memory-limit 33554432", "hungry", "sleep", "1000")...)
@@ -103,7 +103,8 @@ func kill(t *testing.T, c ctr) {
 	c.awaitStatus(t, "kill", "STOPPED")
 }
 
-// terminate sees the exit code of a container that handles the signal, in a `ctr run` that waits for it.
+// terminate sees the exit code of a container that handles the signal, in a `ctr run` that waits
+// for it.
 func terminate(t *testing.T, c ctr) {
 	cmd := c.Ctr(t.Context(), c.args("--rm", "terminate", "sh", "-c", "trap 'exit 3' TERM; echo ready; while :; do sleep 0.1; done")...)
 	out, err := cmd.StdoutPipe()
@@ -182,8 +183,8 @@ func shimKilled(t *testing.T, c ctr) {
 	}
 }
 
-// daemonKilled kills containerd with kill -9: a container that ends meanwhile is stopped with its exit code, which is
-// told when subscribers can be back, and one that runs goes on.
+// daemonKilled kills containerd with kill -9: a container that ends meanwhile is stopped with its
+// exit code, which is told when subscribers can be back, and one that runs goes on.
 func daemonKilled(t *testing.T, c ctr) {
 	if c.Handler == harness.HandlerRunc {
 		t.Skip("containerd takes the task of containerd-shim-runc-v2 that ended meanwhile for leaked")

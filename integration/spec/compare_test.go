@@ -18,7 +18,8 @@ const absent = "-"
 // leaves are the values of a tree by their path: process.cwd → "/".
 type leaves map[string]string
 
-// identities name the field by which the members of a list are told apart; their order means nothing.
+// identities name the field by which the members of a list are told apart; their order means
+// nothing.
 var identities = map[string]string{
 	"mounts": "destination", "status.mounts": "containerPath", "linux.namespaces": "type",
 	"linux.devices": "path", "linux.resources.hugepageLimits": "pageSize",
@@ -74,7 +75,8 @@ func (l leaves) walkList(path string, list []any) {
 	}
 }
 
-// walkEnvironment has a leaf for each variable; one that is set twice has the value that it was set to last.
+// walkEnvironment has a leaf for each variable; one that is set twice has the value that it was set
+// to last.
 func (l leaves) walkEnvironment(list []any) {
 	for _, item := range list {
 		name, value, _ := strings.Cut(item.(string), "=")
@@ -82,7 +84,8 @@ func (l leaves) walkEnvironment(list []any) {
 	}
 }
 
-// set adds a leaf; a second one of the same path, as of two mounts on one destination, gets another.
+// set adds a leaf; a second one of the same path, as of two mounts on one destination, gets
+// another.
 func (l leaves) set(path, value string) {
 	for l[path] != "" {
 		path += "'"
@@ -98,7 +101,8 @@ func compact(value any) string {
 	return string(text)
 }
 
-// difference is a leaf that the daemons do not agree on. In one that is known, * stands for any text.
+// difference is a leaf that the daemons do not agree on. In one that is known, * stands for any
+// text.
 type difference struct {
 	name, path  string
 	stock, lite string

@@ -7,7 +7,8 @@ import (
 	"github.com/containerd/containerd/v2/pkg/apparmor"
 )
 
-// known are the differences that are meant, each with its reason. A star stands for any text, a dash for a value that is not there.
+// known are the differences that are meant, each with its reason. A star stands for any text, a
+// dash for a value that is not there.
 func known() []difference {
 	list := append(knownNamespaces(), knownMounts()...)
 	list = append(list, knownProcess()...)

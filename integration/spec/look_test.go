@@ -137,7 +137,8 @@ var watched = []string{
 	"net.ipv4.ip_unprivileged_port_start", "net.ipv4.ping_group_range", "net.ipv4.ip_local_port_range", "net.core.somaxconn",
 }
 
-// namespaceFacts are the names and parameters of the network, IPC and UTS namespaces that the spec says to join.
+// namespaceFacts are the names and parameters of the network, IPC and UTS namespaces that the spec
+// says to join.
 func (b bench) namespaceFacts(ctx context.Context, s *specs.Spec) map[string]string {
 	args := []string{}
 	for _, ns := range s.Linux.Namespaces {

@@ -6,7 +6,8 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// processCases are about what runs: arguments, environment, directory, terminal, and what the image says of them.
+// processCases are about what runs: arguments, environment, directory, terminal, and what the image
+// says of them.
 func processCases() []podCase {
 	return []podCase{{name: "process", containers: append(argumentCases(), environmentCases()...)}}
 }

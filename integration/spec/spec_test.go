@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package spec compares what containerd-lite makes of a CRI request with what containerd's built-in CRI makes of
-// it: the OCI spec and the status of the container, the files of its pod, the names and parameters of the pod's
-// namespaces. Both daemons get the same pods and containers, one daemon after the other, over the same images.
+// Package spec compares what containerd-lite makes of a CRI request with what containerd's built-in
+// CRI makes of it: the OCI spec and the status of the container, the files of its pod, the names
+// and parameters of the pod's namespaces. Both daemons get the same pods and containers, one daemon
+// after the other, over the same images.
 //
-// The cases are data, a file for each group of fields. What may differ is data, too, with the reason why:
-// known_test.go. A difference that is not listed fails the test, and so does one that is listed and gone.
+// The cases are data, a file for each group of fields. What may differ is data, too, with the
+// reason why: known_test.go. A difference that is not listed fails the test, and so does one that
+// is listed and gone.
 package spec
 
 import (
@@ -40,7 +42,8 @@ type containerCase struct {
 	target string // the name of the container whose PID namespace it asks for
 }
 
-// refused is the path of the one leaf of a pod or container that a daemon does not make: its answer.
+// refused is the path of the one leaf of a pod or container that a daemon does not make: its
+// answer.
 const refused = "refused"
 
 func groups(f fixture) []podCase {

@@ -38,8 +38,8 @@ func (s series) value(t *testing.T, name string, labels ...string) *runtimeapi.U
 	return found[0].Value
 }
 
-// scrape does what the kubelet does: it reads the descriptors and the metrics, and Prometheus refuses a list where two
-// values have the same labels.
+// scrape does what the kubelet does: it reads the descriptors and the metrics, and Prometheus
+// refuses a list where two values have the same labels.
 func (b *bench) scrape(t *testing.T) (pods, containers map[string]series) {
 	t.Helper()
 	descriptors, err := b.ListMetricDescriptors(t.Context(), &runtimeapi.ListMetricDescriptorsRequest{})

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package stats runs containers that use what is known, and compares what the statistics and the metrics say of them
-// with the files of their cgroups. LITE_DAEMON=stock is the control: the same test on stock containerd, without what it
-// does not have.
+// Package stats runs containers that use what is known, and compares what the statistics and the
+// metrics say of them with the files of their cgroups. LITE_DAEMON=stock is the control: the same
+// test on stock containerd, without what it does not have.
 package stats
 
 import (
@@ -133,7 +133,8 @@ func (b *bench) run(t *testing.T) {
 	b.awaitFile(t, b.worker, "/ready")
 	b.awaitFile(t, b.killed, "/killed")
 	b.fetch(t)
-	// A rate is measured over a second at least, in which the worker can use no more than its quota.
+	// A rate is measured over a second at least, in which the worker can use no more than its
+	// quota.
 	await(t, func() error {
 		if used := b.cpuUsed(t, b.web, b.worker); used < 2*uint64(time.Second)*quota/100000 {
 			return fmt.Errorf("the worker has used %d ns", used)
@@ -181,7 +182,8 @@ func (b *bench) fetch(t *testing.T) {
 	})
 }
 
-// cgroupFile reads a file of a cgroup of a container, or of its pod for an empty id: of cgroup v1, or the one of v2.
+// cgroupFile reads a file of a cgroup of a container, or of its pod for an empty id: of cgroup v1,
+// or the one of v2.
 func (b *bench) cgroupFile(t *testing.T, p pod, container, controller, v1, v2 string) string {
 	t.Helper()
 	cgroup := p.config.Linux.CgroupParent

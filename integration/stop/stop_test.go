@@ -81,7 +81,8 @@ func (b bench) stop(t *testing.T, container string, seconds int64) error {
 	return err
 }
 
-// shorterTimeout: kubelet stops a container with another grace when the pod is deleted by force meanwhile.
+// shorterTimeout: kubelet stops a container with another grace when the pod is deleted by force
+// meanwhile.
 func shorterTimeout(t *testing.T, b bench) {
 	p := b.start(t, "impatient", 1)
 	container := p.containers[0]
@@ -128,8 +129,9 @@ func deafContainers(t *testing.T, b bench) {
 	}
 }
 
-// stuckShim: a pod whose shim does not answer gives back its address all the same, and other pods do not notice. It is
-// stopped when its shim is killed, or goes on if it may have other pods and is not.
+// stuckShim: a pod whose shim does not answer gives back its address all the same, and other pods
+// do not notice. It is stopped when its shim is killed, or goes on if it may have other pods and is
+// not.
 func stuckShim(t *testing.T, b bench) {
 	if b.Options.Daemon == harness.Stock {
 		t.Skip("stock containerd keeps the network of a pod until the last container has ended")

@@ -25,8 +25,9 @@ import (
 // hang ends a call that hangs. It is no promise about speed.
 const hang = 2 * time.Minute
 
-// allowed are the codes, besides OK, that a call answers with in a sequential run: for an object in some state of
-// its life, or for a name that is taken. Others may have brought the object there since the caller saw it.
+// allowed are the codes, besides OK, that a call answers with in a sequential run: for an object in
+// some state of its life, or for a name that is taken. Others may have brought the object there
+// since the caller saw it.
 func allowed(call string) []codes.Code {
 	switch call {
 	case "RunPodSandbox":
@@ -78,7 +79,8 @@ func plan() (calls []func(*caller)) {
 	return calls
 }
 
-// call makes a call, gives up on it now and then, and judges the answer. It tells whether the answer is OK.
+// call makes a call, gives up on it now and then, and judges the answer. It tells whether the
+// answer is OK.
 func (c *caller) call(name string, do func(context.Context) error) bool {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context()), hang)
 	defer cancel()
@@ -114,7 +116,8 @@ func (c *caller) container() string {
 	return c.place.containers[c.random.IntN(perPod)]
 }
 
-// adopt makes a pod of the place the one that callers go on with: of one whose Run was given up nobody has the id.
+// adopt makes a pod of the place the one that callers go on with: of one whose Run was given up
+// nobody has the id.
 func (c *caller) adopt(ids []string) {
 	c.place.mu.Lock()
 	defer c.place.mu.Unlock()

@@ -13,7 +13,8 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/harness"
 )
 
-// events are what a subscriber has heard: of each pod and container the kinds of its events, in their order.
+// events are what a subscriber has heard: of each pod and container the kinds of its events, in
+// their order.
 type events struct {
 	cancel context.CancelFunc
 	ended  chan error

@@ -106,8 +106,8 @@ func (h *history) stageOf(id string) stage {
 	return made
 }
 
-// see takes down what an answer said of an object, which is in pod if it is a container. At the call's begin it
-// was known to be at stage since.
+// see takes down what an answer said of an object, which is in pod if it is a container. At the
+// call's begin it was known to be at stage since.
 func (h *history) see(what, id, pod string, since, is stage) *object {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -23,9 +23,10 @@ import (
 // inFlight is how many pods of the soak are there at once.
 const inFlight = 10
 
-// TestSoak runs LITE_SOAK (100) pods, each with a network, a container and an exec, through their whole lives, next
-// to one that stays. Afterwards the daemon and the shim of the pod that stayed, which with shared shims was that of
-// all, have as many files open as before, and nothing of the others is left.
+// TestSoak runs LITE_SOAK (100) pods, each with a network, a container and an exec, through their
+// whole lives, next to one that stays. Afterwards the daemon and the shim of the pod that stayed,
+// which with shared shims was that of all, have as many files open as before, and nothing of the
+// others is left.
 func TestSoak(t *testing.T) {
 	count := soakPods(t)
 	bench := harness.Start(t)

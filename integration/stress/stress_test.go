@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package stress lets many callers at once do everything that can be done to a few pods, and gives up on some of
-// their calls half-way, while the daemon runs under the race detector. Every answer must be one that a sequential
-// run could have given; what has been seen of an object must never be taken back; events come in order and once;
-// and at the end nothing may be left.
+// Package stress lets many callers at once do everything that can be done to a few pods, and gives
+// up on some of their calls half-way, while the daemon runs under the race detector. Every answer
+// must be one that a sequential run could have given; what has been seen of an object must never be
+// taken back; events come in order and once; and at the end nothing may be left.
 //
-// The callers share a [history] of what the answers have said. It has one lock, which is never held across a call.
+// The callers share a [history] of what the answers have said. It has one lock, which is never held
+// across a call.
 package stress
 
 import (
@@ -96,7 +97,8 @@ type place struct {
 	containers [perPod]string
 }
 
-// podConfig makes pods of all kinds: on the host's network, with a shared PID namespace, in a user namespace.
+// podConfig makes pods of all kinds: on the host's network, with a shared PID namespace, in a user
+// namespace.
 func podConfig(bench *harness.Bench, i int) *runtimeapi.PodSandboxConfig {
 	config := bench.PodConfig(fmt.Sprintf("stress-%d", i))
 	options := config.Linux.SecurityContext.NamespaceOptions
@@ -130,8 +132,8 @@ func (r *run) do(duration time.Duration, seed uint64) {
 	group.Wait()
 }
 
-// removeAll removes what is left of the pods, as the kubelet would, and wants the lists to be empty. A run that was
-// given up goes on: it is taken over first.
+// removeAll removes what is left of the pods, as the kubelet would, and wants the lists to be
+// empty. A run that was given up goes on: it is taken over first.
 func (r *run) removeAll() {
 	c := &caller{run: r, random: rand.New(rand.NewPCG(0, 0)), patient: true}
 	for _, c.place = range r.places {
@@ -146,8 +148,8 @@ func (r *run) removeAll() {
 	}
 }
 
-// heldBy are the files below the bench's root that the daemon has open: of a pod or container that is gone it may
-// hold neither a pipe nor a namespace nor a log.
+// heldBy are the files below the bench's root that the daemon has open: of a pod or container that
+// is gone it may hold neither a pipe nor a namespace nor a log.
 func heldBy(t *testing.T, bench *harness.Bench) []string {
 	t.Helper()
 	fds, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", bench.Daemon.PID()))

@@ -17,8 +17,9 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
-// TestStuckShim stops the shim of a pod, as a page fault on a dead network disk would. Calls that read never notice,
-// other pods come and go, and the pod itself is removed within its caller's deadline, although its shim never goes on.
+// TestStuckShim stops the shim of a pod, as a page fault on a dead network disk would. Calls that
+// read never notice, other pods come and go, and the pod itself is removed within its caller's
+// deadline, although its shim never goes on.
 func TestStuckShim(t *testing.T) {
 	bench := harness.Start(t)
 	client := bench.Client(t, image.Busybox)
@@ -36,11 +37,12 @@ func TestStuckShim(t *testing.T) {
 	s.removeStuck()
 }
 
-// removal is how long a caller waits for the removal of a pod whose shim is stuck. The promise is ten seconds.
+// removal is how long a caller waits for the removal of a pod whose shim is stuck. The promise is
+// ten seconds.
 const removal = 15 * time.Second
 
-// removeStuck removes the pod while its shim is stopped. A shim that may have other pods is not killed: that is for the
-// operator to do.
+// removeStuck removes the pod while its shim is stopped. A shim that may have other pods is not
+// killed: that is for the operator to do.
 func (s stuck) removeStuck() {
 	ctx, cancel := context.WithTimeout(s.Context(), removal)
 	defer cancel()
@@ -145,7 +147,8 @@ func (s stuck) others() {
 	s.remove(pod)
 }
 
-// giveUp makes the calls that need the shim. They answer when their caller's time is over, and no later.
+// giveUp makes the calls that need the shim. They answer when their caller's time is over, and no
+// later.
 func (s stuck) giveUp() {
 	ctx, cancel := context.WithTimeout(s.Context(), hang)
 	defer cancel()

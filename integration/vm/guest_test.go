@@ -90,7 +90,8 @@ func (f writerFunc) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestNodeKeepsItsDisk wants what was written before a power cut, and flushed, to be there after it.
+// TestNodeKeepsItsDisk wants what was written before a power cut, and flushed, to be there after
+// it.
 func TestNodeKeepsItsDisk(t *testing.T) {
 	image, command := boots(t, "cat /root/kept; echo kept >/root/kept; sync; echo synced; exec sleep 100000")
 	node, err := image.NewNode(t.Context(), t.TempDir())

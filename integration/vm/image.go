@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package vm runs programs in a virtual machine with what most nodes have and a build machine may lack: cgroup v2 with
-// systemd above it, AppArmor, and a whole machine to itself.
+// Package vm runs programs in a virtual machine with what most nodes have and a build machine may
+// lack: cgroup v2 with systemd above it, AppArmor, and a whole machine to itself.
 //
-// An [Image] is a Debian root file system with its kernel, made by [Image.Build] and kept. It knows nothing of the
-// project: what a guest runs comes on a second disk that is made anew for each run, the payload. [Image.Run] boots a
-// guest, passes on what its program prints and returns the program's exit code; [Image.Shell] gives the console to a
-// user. A [Node] is a guest whose root file system outlives the boot. A guest that does not end is ended with the context.
+// An [Image] is a Debian root file system with its kernel, made by [Image.Build] and kept. It knows
+// nothing of the project: what a guest runs comes on a second disk that is made anew for each run,
+// the payload. [Image.Run] boots a guest, passes on what its program prints and returns the
+// program's exit code; [Image.Shell] gives the console to a user. A [Node] is a guest whose root
+// file system outlives the boot. A guest that does not end is ended with the context.
 //
-// Running guests share the image and write to none of it, so that any number of them may run at a time; one caller at
-// a time builds it. The package runs debootstrap, mke2fs, qemu-img, tar and qemu-system-x86_64.
+// Running guests share the image and write to none of it, so that any number of them may run at a
+// time; one caller at a time builds it. The package runs debootstrap, mke2fs, qemu-img, tar and
+// qemu-system-x86_64.
 package vm
 
 import (
@@ -30,8 +32,8 @@ import (
 // release is the Debian that the guest is.
 const release = "bookworm"
 
-// packages are what the suites need of a node, beside what debootstrap takes for the least: crun is the second OCI
-// runtime, and critest calls `sudo apparmor_parser`.
+// packages are what the suites need of a node, beside what debootstrap takes for the least: crun is
+// the second OCI runtime, and critest calls `sudo apparmor_parser`.
 var packages = []string{
 	"linux-image-cloud-amd64", "initramfs-tools", "zstd",
 	"systemd", "systemd-sysv", "udev", "dbus",
@@ -52,8 +54,8 @@ type Image string
 
 func (i Image) path(name string) string { return filepath.Join(string(i), name) }
 
-// Build makes the image, unless it is there and made of the present packages and files. It takes a minute or two, and
-// says so.
+// Build makes the image, unless it is there and made of the present packages and files. It takes a
+// minute or two, and says so.
 func (i Image) Build(ctx context.Context, progress io.Writer) error {
 	want, err := mark(packages, rootfs)
 	if err != nil {
@@ -111,7 +113,8 @@ func debootstrap(ctx context.Context, root string) error {
 	return os.RemoveAll(filepath.Join(root, "var/cache/apt/archives"))
 }
 
-// findMirror returns the address of the release among apt's lines of codename, component and address.
+// findMirror returns the address of the release among apt's lines of codename, component and
+// address.
 func findMirror(targets string) (string, error) {
 	for line := range strings.Lines(targets) {
 		fields := strings.Fields(line)
@@ -183,7 +186,8 @@ func makeDisk(ctx context.Context, file, content, label string, options ...strin
 	return err
 }
 
-// output runs a program of the host and returns what it printed; the error has what it printed on both.
+// output runs a program of the host and returns what it printed; the error has what it printed on
+// both.
 func output(ctx context.Context, name string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")

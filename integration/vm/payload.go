@@ -20,7 +20,8 @@ const (
 	checkoutDir = mountPoint + "/checkout"
 )
 
-// Command is what a guest runs: a program of the host, in a folder of a checkout of which the guest gets a copy.
+// Command is what a guest runs: a program of the host, in a folder of a checkout of which the guest
+// gets a copy.
 type Command struct {
 	Checkout string   // with what `make build` and `make tools` made
 	Dir      string   // the working directory, in the checkout
@@ -105,8 +106,8 @@ func linkCheckout(checkout, target string) error {
 	return nil
 }
 
-// link makes a tree of hard links: the disk is made of it, and nothing is copied before. The other tree itself may be
-// given by a symbolic link; those in it stay what they are.
+// link makes a tree of hard links: the disk is made of it, and nothing is copied before. The other
+// tree itself may be given by a symbolic link; those in it stay what they are.
 func link(source, target string) error {
 	source, err := filepath.EvalSymlinks(source)
 	if err != nil {

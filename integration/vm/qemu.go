@@ -31,13 +31,13 @@ const (
 	resultFile  = "result"
 )
 
-// kernelArgs let a panic end the machine, with -no-reboot, and turn on pressure stall information, which Debian's kernel
-// has but leaves off.
+// kernelArgs let a panic end the machine, with -no-reboot, and turn on pressure stall information,
+// which Debian's kernel has but leaves off.
 const kernelArgs = "root=/dev/vda rw console=ttyS0 quiet panic=-1 psi=1 systemd.show_status=error"
 
-// root is the drive of the root file system. What a guest writes to one that is forgotten goes to a temporary file of
-// qemu's. A node's loses, when qemu is killed, what the guest has not flushed: the map of an image in qcow2 is in qemu's
-// memory until then.
+// root is the drive of the root file system. What a guest writes to one that is forgotten goes to a
+// temporary file of qemu's. A node's loses, when qemu is killed, what the guest has not flushed:
+// the map of an image in qcow2 is in qemu's memory until then.
 func (m machine) root() string {
 	if m.disk == "" {
 		return "if=virtio,format=raw,cache=unsafe,snapshot=on,file=" + m.image.path("root.img")
@@ -82,8 +82,8 @@ func accelerator(ctx context.Context) (string, error) {
 	if err := os.WriteFile(disk, bootSector(), 0o600); err != nil {
 		return "", err
 	}
-	// Where /dev/kvm is that of a virtual machine it may open and then take seconds for what emulation does in a tenth
-	// of one.
+	// Where /dev/kvm is that of a virtual machine it may open and then take seconds for what
+	// emulation does in a tenth of one.
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	probe := exec.CommandContext(ctx, qemu, "-nodefaults", "-no-user-config", "-display", "none", "-accel", "kvm", "-m", "64",

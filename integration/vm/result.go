@@ -7,7 +7,8 @@ import (
 	"fmt"
 )
 
-// errNoResult is that of a guest that ended before its program did: it crashed, or was shut down from inside.
+// errNoResult is that of a guest that ended before its program did: it crashed, or was shut down
+// from inside.
 var errNoResult = errors.New("the guest ended without a result")
 
 // parseResult returns the exit code that the guest wrote.

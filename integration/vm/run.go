@@ -15,14 +15,15 @@ import (
 	"syscall"
 )
 
-// Run boots a guest that runs a command, writes what that prints to output and returns its exit code. Logs that it saved
-// in .tools/logs of the checkout are there, afterwards, as if it had run on the host. An error is about the guest: it has
-// the last lines of the console.
+// Run boots a guest that runs a command, writes what that prints to output and returns its exit
+// code. Logs that it saved in .tools/logs of the checkout are there, afterwards, as if it had run
+// on the host. An error is about the guest: it has the last lines of the console.
 func (i Image) Run(ctx context.Context, c Command, output io.Writer) (int, error) {
 	return machine{image: i}.boot(ctx, c, output)
 }
 
-// Shell boots a guest with a shell on the terminal of this process. The machine ends with the shell.
+// Shell boots a guest with a shell on the terminal of this process. The machine ends with the
+// shell.
 func (i Image) Shell(ctx context.Context, c Command) error {
 	_, err := machine{image: i, terminal: true}.boot(ctx, c, nil)
 	return err
@@ -61,7 +62,8 @@ func (m machine) boot(ctx context.Context, c Command, output io.Writer) (code in
 	return m.collect(c)
 }
 
-// collect returns what is left of a guest that powered off: the exit code of its program, and logs in the checkout.
+// collect returns what is left of a guest that powered off: the exit code of its program, and logs
+// in the checkout.
 func (m machine) collect(c Command) (int, error) {
 	logs := filepath.Join(m.run, logsFile)
 	if info, err := os.Stat(logs); err == nil && info.Size() > 0 {
@@ -80,8 +82,8 @@ func (m machine) collect(c Command) (int, error) {
 	return code, nil
 }
 
-// consoleTail is how many lines of the console an error has. A kernel that panics names the reason first, and then
-// the registers and every function on its stack.
+// consoleTail is how many lines of the console an error has. A kernel that panics names the reason
+// first, and then the registers and every function on its stack.
 const consoleTail = 80
 
 // fail adds to an error what the guest said last.

@@ -117,7 +117,8 @@ func TestLinkCheckout(t *testing.T) {
 	}
 }
 
-// TestArgs wants that a run writes to its own files only, and that either the output or the terminal is connected.
+// TestArgs wants that a run writes to its own files only, and that either the output or the
+// terminal is connected.
 func TestArgs(t *testing.T) {
 	m := machine{image: "/image", payload: "/run/payload.img", run: "/run", accel: "tcg"}
 	suite := strings.Join(m.args(), " ")

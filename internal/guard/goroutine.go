@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Go runs fn in a goroutine, which wg waits for if it is not nil. A panic ends the goroutine: what others wait for, fn does in a
-// defer, or has it done by a Call of its own.
+// Go runs fn in a goroutine, which wg waits for if it is not nil. A panic ends the goroutine: what
+// others wait for, fn does in a defer, or has it done by a Call of its own.
 func Go(ctx context.Context, wg *sync.WaitGroup, what string, fn func()) {
 	if wg == nil {
 		wg = new(sync.WaitGroup)
@@ -33,9 +33,9 @@ const (
 	lastPause  = time.Minute
 )
 
-// Keep runs fn, and again after each panic, also one that fn returns as an error, until fn returns without one or ctx ends.
-// fn must be able to begin again from whatever a panic has left. It runs after a pause, which doubles while fn does not run for
-// longer than a minute.
+// Keep runs fn, and again after each panic, also one that fn returns as an error, until fn returns
+// without one or ctx ends. fn must be able to begin again from whatever a panic has left. It runs
+// after a pause, which doubles while fn does not run for longer than a minute.
 func Keep(ctx context.Context, what string, fn func() error) error {
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		begun := time.Now()

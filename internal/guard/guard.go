@@ -12,8 +12,8 @@ import (
 	"github.com/containerd/log"
 )
 
-// Panic is a panic that ended a call. Its class is errdefs.ErrInternal, whatever the value was: a panic with an error that is
-// NotFound does not mean that something was looked for.
+// Panic is a panic that ended a call. Its class is errdefs.ErrInternal, whatever the value was: a
+// panic with an error that is NotFound does not mean that something was looked for.
 type Panic struct {
 	What  string // The call that it ended.
 	Value any    // What recover returned.
@@ -34,8 +34,9 @@ var count atomic.Int64
 // Count returns the number of panics that Call has caught since the process started.
 func Count() int64 { return count.Load() }
 
-// Call runs fn and returns its error. A panic in fn is counted, logged once with its stack and the fields of ctx, and returned as
-// a *Panic. A panic in a goroutine that fn starts is not caught: start it with a Call of its own.
+// Call runs fn and returns its error. A panic in fn is counted, logged once with its stack and the
+// fields of ctx, and returned as a *Panic. A panic in a goroutine that fn starts is not caught:
+// start it with a Call of its own.
 func Call(ctx context.Context, what string, fn func() error) (err error) {
 	defer func() {
 		value := recover()
@@ -51,7 +52,8 @@ func Call(ctx context.Context, what string, fn func() error) (err error) {
 	return fn()
 }
 
-// Value is [Call] for a function that returns a value, too. With an error of a panic it is the zero value.
+// Value is [Call] for a function that returns a value, too. With an error of a panic it is the zero
+// value.
 func Value[T any](ctx context.Context, what string, fn func() (T, error)) (value T, err error) {
 	err = Call(ctx, what, func() (err error) {
 		value, err = fn()
@@ -65,8 +67,8 @@ func Func(ctx context.Context, what string, fn func() error) func() error {
 	return func() error { return Call(ctx, what, fn) }
 }
 
-// Catch returns fn for a go statement, a WaitGroup or a timer. A panic in it is handled as by Call; failed, if it is not nil, is
-// then called with it, to give up what the goroutine was for.
+// Catch returns fn for a go statement, a WaitGroup or a timer. A panic in it is handled as by Call;
+// failed, if it is not nil, is then called with it, to give up what the goroutine was for.
 func Catch(ctx context.Context, what string, fn func(), failed func(error)) func() {
 	return func() {
 		err := Call(ctx, what, func() error { fn(); return nil })

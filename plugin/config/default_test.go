@@ -15,8 +15,8 @@ import (
 	"github.com/pelletier/go-toml/v2"
 )
 
-// TestDefaults compares every key, type and default with containerd's. What differs on purpose is done to containerd's
-// side here, and nothing else does.
+// TestDefaults compares every key, type and default with containerd's. What differs on purpose is
+// done to containerd's side here, and nothing else does.
 func TestDefaults(t *testing.T) {
 	data, err := os.ReadFile("testdata/containerd-2.4.2.toml")
 	if err != nil {

@@ -39,7 +39,8 @@ const (
 	ioGID = "IoGid"
 )
 
-// Handler is one table of containerd.runtimes: a way to run pods, which a RuntimeClass chooses by its name.
+// Handler is one table of containerd.runtimes: a way to run pods, which a RuntimeClass chooses by
+// its name.
 type Handler struct {
 	// Type is the runtime type, from which containerd derives the name of the shim binary.
 	Type string `toml:"runtime_type" json:"runtimeType"`
@@ -47,15 +48,19 @@ type Handler struct {
 	Path string `toml:"runtime_path" json:"runtimePath"`
 	// PodAnnotations are patterns (path.Match) of pod annotations to pass on to the OCI spec.
 	PodAnnotations []string `toml:"pod_annotations" json:"PodAnnotations"`
-	// ContainerAnnotations are patterns (path.Match) of container annotations to pass on to the OCI spec.
+	// ContainerAnnotations are patterns (path.Match) of container annotations to pass on to the OCI
+	// spec.
 	ContainerAnnotations []string `toml:"container_annotations" json:"ContainerAnnotations"`
 	// PrivilegedWithoutHostDevices gives privileged containers no host devices.
 	PrivilegedWithoutHostDevices bool `toml:"privileged_without_host_devices" json:"privileged_without_host_devices"`
-	// PrivilegedWithoutHostDevicesAllDevicesAllowed lets such containers use any device that they make.
+	// PrivilegedWithoutHostDevicesAllDevicesAllowed lets such containers use any device that they
+	// make.
 	PrivilegedWithoutHostDevicesAllDevicesAllowed bool `toml:"privileged_without_host_devices_all_devices_allowed" json:"privileged_without_host_devices_all_devices_allowed"`
-	// CgroupWritable mounts the cgroup file system read-write in unprivileged containers; cgroup v2 only.
+	// CgroupWritable mounts the cgroup file system read-write in unprivileged containers; cgroup v2
+	// only.
 	CgroupWritable bool `toml:"cgroup_writable" json:"cgroupWritable"`
-	// BaseRuntimeSpec is a JSON file with the OCI spec that containers start from; see [Runtime.BaseSpecs].
+	// BaseRuntimeSpec is a JSON file with the OCI spec that containers start from; see
+	// [Runtime.BaseSpecs].
 	BaseRuntimeSpec string `toml:"base_runtime_spec" json:"baseRuntimeSpec"`
 	// CNIConfDir replaces cni.conf_dir.
 	CNIConfDir string `toml:"cni_conf_dir" json:"cniConfDir"`
@@ -63,17 +68,20 @@ type Handler struct {
 	CNIMaxConfNum int `toml:"cni_max_conf_num" json:"cniMaxConfNum"`
 	// Snapshotter replaces the images table's snapshotter.
 	Snapshotter string `toml:"snapshotter" json:"snapshotter"`
-	// Sandboxer is podsandbox (also when empty), or names the controller that makes the pod itself, which has no effect yet.
+	// Sandboxer is podsandbox (also when empty), or names the controller that makes the pod itself,
+	// which has no effect yet.
 	Sandboxer string `toml:"sandboxer" json:"sandboxer"`
 	// DisablePauseImagePull has no effect: no pause image is pulled for any handler.
 	DisablePauseImagePull bool `toml:"disable_pause_image_pull" json:"disablePauseImagePull"`
-	// IOType is how a shim gets stdio: fifo (also when empty) or streaming, which has no effect yet.
+	// IOType is how a shim gets stdio: fifo (also when empty) or streaming, which has no effect
+	// yet.
 	IOType string `toml:"io_type" json:"io_type"`
 	// Options are the shim's own; see [Handler.RuntimeOptions].
 	Options map[string]any `toml:"options" json:"options"`
 }
 
-// defaultHandler returns the handler of a runc shim, with every option spelled out for who reads "config default".
+// defaultHandler returns the handler of a runc shim, with every option spelled out for who reads
+// "config default".
 func defaultHandler(runtimeType string) Handler {
 	h := Handler{
 		Type:      runtimeType,
@@ -96,10 +104,11 @@ func defaultHandler(runtimeType string) Handler {
 	return h
 }
 
-// Handler returns the handler of that name and the name it has in the config; "" means the default one.
+// Handler returns the handler of that name and the name it has in the config; "" means the default
+// one.
 //
-// An unknown name is errdefs.ErrInvalidArgument: it is a mistake in the request, and NotFound would tell the kubelet that
-// a pod is gone.
+// An unknown name is errdefs.ErrInvalidArgument: it is a mistake in the request, and NotFound would
+// tell the kubelet that a pod is gone.
 func (r Runtime) Handler(name string) (string, Handler, error) {
 	if name == "" {
 		name = r.Containerd.DefaultRuntimeName
@@ -117,13 +126,15 @@ func (r Runtime) HandlerNames() []string {
 	return slices.Sorted(maps.Keys(r.Containerd.Runtimes))
 }
 
-// IsRunc tells whether the handler's shim is driven by containerd.runc.v1.Options, that is runc or one of its kind.
+// IsRunc tells whether the handler's shim is driven by containerd.runc.v1.Options, that is runc or
+// one of its kind.
 func (h Handler) IsRunc() bool {
 	return h.Type == RuncRuntimeType || h.Type == LiteRuntimeType
 }
 
-// WithIOOwner returns the handler with the ids that own the pipes of a container's stdio, for shims of runc. Without them, the
-// pipes are root's, and a container in a user namespace cannot open /dev/stdout.
+// WithIOOwner returns the handler with the ids that own the pipes of a container's stdio, for shims
+// of runc. Without them, the pipes are root's, and a container in a user namespace cannot open
+// /dev/stdout.
 func (h Handler) WithIOOwner(uid, gid uint32) Handler {
 	if !h.IsRunc() {
 		return h
@@ -140,13 +151,14 @@ func (h Handler) WithIOOwner(uid, gid uint32) Handler {
 	return h
 }
 
-// RuntimeOptions returns the options message that the handler's shim expects, or nil where the handler has no options
-// table: *runcoptions.Options for the shims of runc, otherwise *runtimeoptions.Options, whose ConfigBody is the whole
-// table in TOML unless a ConfigPath is set. The latter is also how the lite shim is told to share, for which runc's
-// options have no field. Names of options ignore case, as in containerd.
+// RuntimeOptions returns the options message that the handler's shim expects, or nil where the
+// handler has no options table: *runcoptions.Options for the shims of runc, otherwise
+// *runtimeoptions.Options, whose ConfigBody is the whole table in TOML unless a ConfigPath is set.
+// The latter is also how the lite shim is told to share, for which runc's options have no field.
+// Names of options ignore case, as in containerd.
 //
-// For the shims of runc an unknown option is an error that names it, unless its value is empty: old releases of
-// containerd printed options into their default config that no longer exist.
+// For the shims of runc an unknown option is an error that names it, unless its value is empty: old
+// releases of containerd printed options into their default config that no longer exist.
 func (h Handler) RuntimeOptions() (any, error) {
 	if h.Options == nil {
 		return nil, nil
@@ -220,8 +232,8 @@ func (h Handler) isSharing(option string) bool {
 	return h.Type == LiteRuntimeType && strings.EqualFold(option, sharing.Key)
 }
 
-// unknownOptions returns the names in body, which is h.Options in TOML, that a shim of runc does not know and that are
-// not empty.
+// unknownOptions returns the names in body, which is h.Options in TOML, that a shim of runc does
+// not know and that are not empty.
 func (h Handler) unknownOptions(body []byte) []string {
 	err := toml.NewDecoder(bytes.NewReader(body)).DisallowUnknownFields().Decode(&runcoptions.Options{})
 	var missing *toml.StrictMissingError
@@ -239,8 +251,8 @@ func (h Handler) unknownOptions(body []byte) []string {
 	return unknown
 }
 
-// SystemdCgroup tells whether the handler's containers have systemd scopes as cgroups, which is what the CRI calls the
-// systemd cgroup driver. It is false for shims that are not of runc.
+// SystemdCgroup tells whether the handler's containers have systemd scopes as cgroups, which is
+// what the CRI calls the systemd cgroup driver. It is false for shims that are not of runc.
 func (h Handler) SystemdCgroup() bool {
 	if !h.IsRunc() {
 		return false
@@ -249,9 +261,9 @@ func (h Handler) SystemdCgroup() bool {
 	return err == nil && opts.GetSystemdCgroup()
 }
 
-// CgroupDriver tells which cgroup driver the kubelet has to use (KEP-4033): that of the default handler or, where its shim
-// is not of runc and so does not say, of the first other one by name. others are the handlers that have the other driver,
-// known is false where none says.
+// CgroupDriver tells which cgroup driver the kubelet has to use (KEP-4033): that of the default
+// handler or, where its shim is not of runc and so does not say, of the first other one by name.
+// others are the handlers that have the other driver, known is false where none says.
 func (r Runtime) CgroupDriver() (systemd, known bool, others []string) {
 	names := slices.Insert(r.HandlerNames(), 0, r.Containerd.DefaultRuntimeName)
 	for _, name := range names {
@@ -267,8 +279,8 @@ func (r Runtime) CgroupDriver() (systemd, known bool, others []string) {
 	return systemd, known, others
 }
 
-// isEmpty tells whether a decoded TOML value, or everything in a table, is its type's zero value: such a key asks for
-// nothing.
+// isEmpty tells whether a decoded TOML value, or everything in a table, is its type's zero value:
+// such a key asks for nothing.
 func isEmpty(v any) bool {
 	switch v := v.(type) {
 	case nil:

@@ -9,30 +9,33 @@ import (
 
 // Images is the table plugins.'io.containerd.cri.v1.images'.
 type Images struct {
-	// Snapshotter unpacks images and makes the root file systems of containers, unless a handler names another one.
+	// Snapshotter unpacks images and makes the root file systems of containers, unless a handler
+	// names another one.
 	Snapshotter string `toml:"snapshotter" json:"snapshotter"`
-	// DisableSnapshotAnnotations withholds image and layer references from remote snapshotters (stargz, SOCI, nydus), which
-	// fetch layers as containers read them; one whose proxy_plugins table exports enable_remote_snapshot_annotations gets them.
+	// DisableSnapshotAnnotations withholds image and layer references from remote snapshotters
+	// (stargz, SOCI, nydus), which fetch layers as containers read them; one whose proxy_plugins
+	// table exports enable_remote_snapshot_annotations gets them.
 	DisableSnapshotAnnotations bool `toml:"disable_snapshot_annotations" json:"disableSnapshotAnnotations"`
 	// DiscardUnpackedLayers lets garbage collection remove a layer's blob once it is unpacked.
 	DiscardUnpackedLayers bool `toml:"discard_unpacked_layers" json:"discardUnpackedLayers"`
 	// MaxConcurrentDownloads is how many layers of one image are fetched at a time.
 	MaxConcurrentDownloads int `toml:"max_concurrent_downloads" json:"maxConcurrentDownloads"`
-	// ConcurrentLayerFetchBuffer is the size in bytes of the parts in which one layer is fetched in parallel; 0 fetches
-	// it in one piece.
+	// ConcurrentLayerFetchBuffer is the size in bytes of the parts in which one layer is fetched in
+	// parallel; 0 fetches it in one piece.
 	ConcurrentLayerFetchBuffer int `toml:"concurrent_layer_fetch_buffer" json:"concurrentLayerFetchBuffer"`
 	// ImagePullProgressTimeout cancels a pull that got no byte for so long; "0s" never does.
 	ImagePullProgressTimeout Duration `toml:"image_pull_progress_timeout" json:"imagePullProgressTimeout"`
-	// ImagePullWithSyncFs writes each layer to the disk before it counts as unpacked: a layer of an image that was pulled just
-	// before a loss of power is else there afterwards, and may have empty files.
+	// ImagePullWithSyncFs writes each layer to the disk before it counts as unpacked: a layer of an
+	// image that was pulled just before a loss of power is else there afterwards, and may have
+	// empty files.
 	ImagePullWithSyncFs bool `toml:"image_pull_with_sync_fs" json:"imagePullWithSyncFs"`
 	// StatsCollectPeriod is the number of seconds between two looks at the disk usage of snapshots.
 	StatsCollectPeriod int `toml:"stats_collect_period" json:"statsCollectPeriod"`
-	// UseLocalImagePull has no effect: images are pulled by the transfer service, which does what the client of the
-	// built-in CRI does, too.
+	// UseLocalImagePull has no effect: images are pulled by the transfer service, which does what
+	// the client of the built-in CRI does, too.
 	UseLocalImagePull bool `toml:"use_local_image_pull" json:"useLocalImagePull"`
-	// PinnedImages are never removed by the kubelet's garbage collection; "sandbox" is the pause image of runtimes that
-	// want one. The values are full references with domain and tag.
+	// PinnedImages are never removed by the kubelet's garbage collection; "sandbox" is the pause
+	// image of runtimes that want one. The values are full references with domain and tag.
 	PinnedImages map[string]string `toml:"pinned_images" json:"pinned_images"`
 	// RuntimePlatforms says which platform and snapshotter the images of a handler have.
 	RuntimePlatforms map[string]ImagePlatform `toml:"runtime_platforms" json:"runtimePlatforms"`
@@ -50,14 +53,16 @@ type ImagePlatform struct {
 	Snapshotter string `toml:"snapshotter" json:"snapshotter"`
 }
 
-// Registry is the table registry of [Images]. The keys that may hold credentials, as headers or in an URL, have no JSON form.
+// Registry is the table registry of [Images]. The keys that may hold credentials, as headers or in
+// an URL, have no JSON form.
 type Registry struct {
-	// ConfigPath lists directories, separated by colons, with <host>/hosts.toml files; see [Registry.ConfigDirs].
+	// ConfigPath lists directories, separated by colons, with <host>/hosts.toml files; see
+	// [Registry.ConfigDirs].
 	ConfigPath string `toml:"config_path" json:"configPath"`
 	// Headers are sent with every request to any registry.
 	Headers map[string][]string `toml:"headers" json:"-"`
-	// Mirrors is the old form of hosts.toml: the URLs to ask before a registry, by its host; "*" is any that is not named.
-	// With mirrors there is no config_path, and no hosts.toml is read.
+	// Mirrors is the old form of hosts.toml: the URLs to ask before a registry, by its host; "*" is
+	// any that is not named. With mirrors there is no config_path, and no hosts.toml is read.
 	Mirrors map[string]Mirror `toml:"mirrors" json:"-"`
 	// Configs is the old place of credentials by host, for pulls without imagePullSecrets.
 	Configs map[string]RegistryConfig `toml:"configs" json:"-"`
@@ -107,7 +112,8 @@ func DefaultImages() Images {
 	}
 }
 
-// Credentials returns those of configs and auths by host; of a host in both, auths counts, as in the built-in CRI.
+// Credentials returns those of configs and auths by host; of a host in both, auths counts, as in
+// the built-in CRI.
 func (r Registry) Credentials() map[string]Auth {
 	found := map[string]Auth{}
 	for host, c := range r.Configs {
@@ -133,8 +139,8 @@ func (r Registry) MirrorEndpoints() map[string][]string {
 	return endpoints
 }
 
-// ConfigDirs returns the directories to look for hosts.toml in. Without a config_path these are containerd's and
-// Docker's.
+// ConfigDirs returns the directories to look for hosts.toml in. Without a config_path these are
+// containerd's and Docker's.
 func (r Registry) ConfigDirs() []string {
 	if r.ConfigPath == "" {
 		return []string{"/etc/containerd/certs.d", "/etc/docker/certs.d"}

@@ -17,8 +17,8 @@ import (
 	"github.com/pelletier/go-toml/v2"
 )
 
-// load reads a config.toml with containerd's own loader and returns the CRI's tables and the keys in them that nobody
-// knows.
+// load reads a config.toml with containerd's own loader and returns the CRI's tables and the keys
+// in them that nobody knows.
 func load(t *testing.T, path string) (Config, []string) {
 	t.Helper()
 	merged := &srvconfig.Config{Version: currentVersion, Plugins: map[string]any{}}
@@ -59,7 +59,8 @@ func decodeTable(t *testing.T, merged *srvconfig.Config, table string, into any)
 	return unknown
 }
 
-// TestRealFiles reads files that other projects write, and expects no error and no surprise from any.
+// TestRealFiles reads files that other projects write, and expects no error and no surprise from
+// any.
 func TestRealFiles(t *testing.T) {
 	for _, test := range []struct {
 		file    string

@@ -16,8 +16,8 @@ const currentVersion = 4
 // movedKey is a key of the table that held the whole CRI up to version 2.
 type movedKey struct{ from, table, to string }
 
-// moved are the keys that left that table; paths are joined by dots. Server's own keys stay in it, and whatever is not
-// named here is a key of Runtime under the same path.
+// moved are the keys that left that table; paths are joined by dots. Server's own keys stay in it,
+// and whatever is not named here is a key of Runtime under the same path.
 var moved = []movedKey{
 	{"sandbox_image", ImagesTable, "pinned_images.sandbox"},
 	{"registry", ImagesTable, "registry"},
@@ -37,8 +37,9 @@ var moved = []movedKey{
 	{"x509_key_pair_streaming", ServerTable, "x509_key_pair_streaming"},
 }
 
-// removedKeys are keys of Runtime that containerd 1.x printed into its default config and that nobody reads any more.
-// They are dropped where they are empty, so that only those that once meant something are reported as unknown.
+// removedKeys are keys of Runtime that containerd 1.x printed into its default config and that
+// nobody reads any more. They are dropped where they are empty, so that only those that once meant
+// something are reported as unknown.
 var removedKeys = []string{
 	"systemd_cgroup",
 	"disable_cgroup",
@@ -51,9 +52,10 @@ var removedKeys = []string{
 // removedHandlerKeys are the same for each handler.
 var removedHandlerKeys = []string{"runtime_engine", "runtime_root", "sandbox_mode", "options.CriuPath"}
 
-// Migrate moves the CRI's keys of a config.toml of version 3 or older to the tables of this package; plugins is the
-// file's plugins table by plugin URI. It has the form of a containerd plugin's ConfigMigration. A key that is already in
-// its new place wins over the old one. A table that is no table is errdefs.ErrInvalidArgument.
+// Migrate moves the CRI's keys of a config.toml of version 3 or older to the tables of this
+// package; plugins is the file's plugins table by plugin URI. It has the form of a containerd
+// plugin's ConfigMigration. A key that is already in its new place wins over the old one. A table
+// that is no table is errdefs.ErrInvalidArgument.
 func Migrate(_ context.Context, version int, plugins map[string]any) error {
 	if version >= currentVersion {
 		return nil
@@ -127,8 +129,8 @@ func take(table map[string]any, path []string) (any, bool) {
 	return v, ok
 }
 
-// put sets the value at path unless there is one; two tables are joined key by key in the same way. It returns the table,
-// which it makes where it is nil.
+// put sets the value at path unless there is one; two tables are joined key by key in the same way.
+// It returns the table, which it makes where it is nil.
 func put(table map[string]any, path []string, v any) map[string]any {
 	if table == nil {
 		table = map[string]any{}
@@ -154,7 +156,8 @@ func put(table map[string]any, path []string, v any) map[string]any {
 	return table
 }
 
-// OldKeys returns where older files have a key: paths in the plugins table, as Migrate would take it from there.
+// OldKeys returns where older files have a key: paths in the plugins table, as Migrate would take
+// it from there.
 func OldKeys(table string, key []string) [][]string {
 	path := strings.Join(key, ".")
 	for _, m := range moved {

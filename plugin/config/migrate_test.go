@@ -84,7 +84,8 @@ func TestOldKeys(t *testing.T) {
 	}
 }
 
-// FuzzMigrate gives any file to Migrate, which must not panic, and must leave nothing to do for a second run.
+// FuzzMigrate gives any file to Migrate, which must not panic, and must leave nothing to do for a
+// second run.
 func FuzzMigrate(f *testing.F) {
 	for _, seed := range []string{
 		"'io.containerd.grpc.v1.cri' = {sandbox_image = 'a', containerd = {snapshotter = 'b', runtimes = {c = {sandbox_mode = 'd'}}}}",

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// Notes says what an administrator may want to know of the table although nothing is wrong with it, one line each, in a
-// fixed order. Call it after Complete.
+// Notes says what an administrator may want to know of the table although nothing is wrong with it,
+// one line each, in a fixed order. Call it after Complete.
 func (r Runtime) Notes() []string {
 	notes := []string{r.shims()}
 	if r.EnableCRIU {

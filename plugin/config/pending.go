@@ -21,8 +21,8 @@ type pendingKey struct {
 	effect string
 }
 
-// pendingImages and pendingRuntime are the keys of their tables that are not acted on. Acting on one means to remove
-// its line.
+// pendingImages and pendingRuntime are the keys of their tables that are not acted on. Acting on
+// one means to remove its line.
 var (
 	pendingImages = []pendingKey{
 		{[]string{"snapshotter"}, is(erofs), noMountManager},
@@ -52,8 +52,9 @@ const (
 func is(lacked any) func(any) bool     { return func(v any) bool { return v == lacked } }
 func isNot(fine ...any) func(any) bool { return func(v any) bool { return !slices.Contains(fine, v) } }
 
-// Pending names each key of the table that is set but not acted on, with what happens instead and what to do: one line per
-// key, in a fixed order, for a warning at start. No value is printed, since some are secrets.
+// Pending names each key of the table that is set but not acted on, with what happens instead and
+// what to do: one line per key, in a fixed order, for a warning at start. No value is printed,
+// since some are secrets.
 func (i Images) Pending() []string { return pendingIn(ImagesTable, i, pendingImages) }
 
 // Pending is [Images.Pending] for this table.

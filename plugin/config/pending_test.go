@@ -41,8 +41,8 @@ func TestPending(t *testing.T) {
 	}
 }
 
-// TestNotes wants one line that says which handlers use which shim, and how to use the lite shim where the default
-// handler does not.
+// TestNotes wants one line that says which handlers use which shim, and how to use the lite shim
+// where the default handler does not.
 func TestNotes(t *testing.T) {
 	const advice = "runtime_type = "
 	for _, test := range []struct{ name, file, want, advice string }{

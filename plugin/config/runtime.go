@@ -8,25 +8,29 @@ import (
 	"github.com/pelletier/go-toml/v2"
 )
 
-// Runtime is the table plugins.'io.containerd.cri.v1.runtime'. Security and Resources only group its keys here; in
-// config.toml they are keys of this table.
+// Runtime is the table plugins.'io.containerd.cri.v1.runtime'. Security and Resources only group
+// its keys here; in config.toml they are keys of this table.
 type Runtime struct {
 	Security
 	Resources
-	// MaxContainerLogLineSize is the length in bytes at which a line of a container log is split; ≤ 0 never splits.
+	// MaxContainerLogLineSize is the length in bytes at which a line of a container log is split; ≤
+	// 0 never splits.
 	MaxContainerLogLineSize int `toml:"max_container_log_line_size" json:"maxContainerLogLineSize"`
-	// NetNSMountsUnderStateDir pins network namespaces in the plugin's state directory instead of /var/run/netns.
+	// NetNSMountsUnderStateDir pins network namespaces in the plugin's state directory instead of
+	// /var/run/netns.
 	NetNSMountsUnderStateDir bool `toml:"netns_mounts_under_state_dir" json:"netnsMountsUnderStateDir"`
-	// DrainExecSyncIOTimeout is how long an exec that has ended waits for more output of children it has left; "0s" is 2 seconds.
+	// DrainExecSyncIOTimeout is how long an exec that has ended waits for more output of children
+	// it has left; "0s" is 2 seconds.
 	DrainExecSyncIOTimeout Duration `toml:"drain_exec_sync_io_timeout" json:"drainExecSyncIOTimeout"`
 	// IgnoreDeprecationWarnings are ids of deprecations that the Status condition does not report.
 	IgnoreDeprecationWarnings []string `toml:"ignore_deprecation_warnings" json:"ignoreDeprecationWarnings"`
-	// StatsCollectPeriod is the shortest time that UsageNanoCores is measured over; unset means 1s. Samples are taken when
-	// somebody asks, not in the background.
+	// StatsCollectPeriod is the shortest time that UsageNanoCores is measured over; unset means 1s.
+	// Samples are taken when somebody asks, not in the background.
 	StatsCollectPeriod Duration `toml:"stats_collect_period" json:"statsCollectPeriod"`
 	// StatsRetentionPeriod is the longest time, and how long CPU samples are kept; unset means 10m.
 	StatsRetentionPeriod Duration `toml:"stats_retention_period" json:"statsRetentionPeriod"`
-	// EnableCRIU has no effect: there is no checkpoint and restore, and CheckpointContainer answers Unimplemented.
+	// EnableCRIU has no effect: there is no checkpoint and restore, and CheckpointContainer answers
+	// Unimplemented.
 	EnableCRIU bool `toml:"enable_criu" json:"enableCRIU"`
 	// Containerd names the runtime handlers.
 	Containerd Containerd `toml:"containerd" json:"containerd"`
@@ -38,11 +42,12 @@ type Runtime struct {
 
 // Lite is the table lite of [Runtime]: what containerd's own CRI has no key for, and ignores.
 type Lite struct {
-	// MissingHostPath says what becomes of a mount whose host_path does not exist: "create" makes it a directory, as the
-	// built-in CRI does; "error" refuses the container, as the CRI asks for.
+	// MissingHostPath says what becomes of a mount whose host_path does not exist: "create" makes
+	// it a directory, as the built-in CRI does; "error" refuses the container, as the CRI asks for.
 	MissingHostPath string `toml:"missing_host_path" json:"missingHostPath"`
-	// InspectEnvValues shows the values of environment variables in verbose statuses (crictl inspect), as the built-in CRI
-	// does. They are often secrets, and what inspect prints ends up in tickets and logs: else the names are shown.
+	// InspectEnvValues shows the values of environment variables in verbose statuses (crictl
+	// inspect), as the built-in CRI does. They are often secrets, and what inspect prints ends up
+	// in tickets and logs: else the names are shown.
 	InspectEnvValues bool `toml:"inspect_env_values" json:"inspectEnvValues"`
 }
 
@@ -62,24 +67,27 @@ type Security struct {
 	DisableApparmor bool `toml:"disable_apparmor" json:"disableApparmor"`
 	// DisableProcMount ignores the masked and read-only paths of a container's security context.
 	DisableProcMount bool `toml:"disable_proc_mount" json:"disableProcMount"`
-	// UnsetSeccompProfile is the profile of containers that name none: unconfined (also when empty), runtime/default or
-	// localhost/<path>.
+	// UnsetSeccompProfile is the profile of containers that name none: unconfined (also when
+	// empty), runtime/default or localhost/<path>.
 	UnsetSeccompProfile string `toml:"unset_seccomp_profile" json:"unsetSeccompProfile"`
-	// DeviceOwnershipFromSecurityContext gives devices the container's user and group instead of the host's.
+	// DeviceOwnershipFromSecurityContext gives devices the container's user and group instead of
+	// the host's.
 	DeviceOwnershipFromSecurityContext bool `toml:"device_ownership_from_security_context" json:"device_ownership_from_security_context"`
-	// EnableUnprivilegedPorts sets net.ipv4.ip_unprivileged_port_start=0 in pods with their own network.
+	// EnableUnprivilegedPorts sets net.ipv4.ip_unprivileged_port_start=0 in pods with their own
+	// network.
 	EnableUnprivilegedPorts bool `toml:"enable_unprivileged_ports" json:"enableUnprivilegedPorts"`
-	// EnableUnprivilegedICMP sets net.ipv4.ping_group_range="0 2147483647" in pods with their own network and no user
-	// namespace.
+	// EnableUnprivilegedICMP sets net.ipv4.ping_group_range="0 2147483647" in pods with their own
+	// network and no user namespace.
 	EnableUnprivilegedICMP bool `toml:"enable_unprivileged_icmp" json:"enableUnprivilegedICMP"`
 }
 
 // Resources are the keys of [Runtime] about what containers may use.
 type Resources struct {
-	// RestrictOOMScoreAdj raises a container's oom_score_adj to the daemon's own where it would be lower, for daemons
-	// that may not lower it.
+	// RestrictOOMScoreAdj raises a container's oom_score_adj to the daemon's own where it would be
+	// lower, for daemons that may not lower it.
 	RestrictOOMScoreAdj bool `toml:"restrict_oom_score_adj" json:"restrictOOMScoreAdj"`
-	// TolerateMissingHugetlbController ignores huge page limits where the cgroup controller is missing.
+	// TolerateMissingHugetlbController ignores huge page limits where the cgroup controller is
+	// missing.
 	TolerateMissingHugetlbController bool `toml:"tolerate_missing_hugetlb_controller" json:"tolerateMissingHugetlbController"`
 	// DisableHugetlbController ignores huge page limits everywhere.
 	DisableHugetlbController bool `toml:"disable_hugetlb_controller" json:"disableHugetlbController"`
@@ -111,9 +119,11 @@ type CNI struct {
 	MaxConfNum int `toml:"max_conf_num" json:"maxConfNum"`
 	// SetupSerially attaches one network after the other.
 	SetupSerially bool `toml:"setup_serially" json:"setupSerially"`
-	// ConfTemplate is a Go template from which the network configuration is written when the kubelet tells the pod CIDR.
+	// ConfTemplate is a Go template from which the network configuration is written when the
+	// kubelet tells the pod CIDR.
 	ConfTemplate string `toml:"conf_template" json:"confTemplate"`
-	// IPPref chooses a pod's main address: ipv4 (also when empty), ipv6, or cni for the order of the CNI result.
+	// IPPref chooses a pod's main address: ipv4 (also when empty), ipv6, or cni for the order of
+	// the CNI result.
 	IPPref string `toml:"ip_pref" json:"ipPref"`
 	// UseInternalLoopback is always so: lo is up from the start of a pod's network
 	// namespace, and the CNI plugin loopback is not run.
@@ -152,12 +162,13 @@ func DefaultRuntime() Runtime {
 	}
 }
 
-// Complete fills in what the file leaves open; call it once, after Validate. It reports whether the handler lite took
-// over the settings of the handler runc.
+// Complete fills in what the file leaves open; call it once, after Validate. It reports whether the
+// handler lite took over the settings of the handler runc.
 //
-// It does when the file configures runc and leaves lite alone. Such a file was written for containerd, where runc is the
-// default handler, and what it says (SystemdCgroup, BinaryName, base_runtime_spec, …) is meant for every pod that names
-// no handler: with us these run by lite, which is the same runc behind another shim.
+// It does when the file configures runc and leaves lite alone. Such a file was written for
+// containerd, where runc is the default handler, and what it says (SystemdCgroup, BinaryName,
+// base_runtime_spec, …) is meant for every pod that names no handler: with us these run by lite,
+// which is the same runc behind another shim.
 func (r *Runtime) Complete() (inherited bool) {
 	lite, hasLite := r.Containerd.Runtimes[LiteHandler]
 	runc, hasRunc := r.Containerd.Runtimes[RuncHandler]
@@ -179,7 +190,8 @@ func (r *Runtime) Complete() (inherited bool) {
 	return inherited
 }
 
-// sameHandler compares what would be written to a file, where a list that is empty and one that is not set are the same.
+// sameHandler compares what would be written to a file, where a list that is empty and one that is
+// not set are the same.
 func sameHandler(a, b Handler) bool {
 	x, errX := toml.Marshal(a)
 	y, errY := toml.Marshal(b)

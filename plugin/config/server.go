@@ -2,17 +2,21 @@
 
 package config
 
-// Server is the table plugins.'io.containerd.grpc.v1.cri': where exec, attach and port-forward streams are served.
+// Server is the table plugins.'io.containerd.grpc.v1.cri': where exec, attach and port-forward
+// streams are served.
 type Server struct {
-	// DisableTCPService keeps the CRI off containerd's TCP address (plugins.'io.containerd.server.v1.grpc-tcp').
+	// DisableTCPService keeps the CRI off containerd's TCP address
+	// (plugins.'io.containerd.server.v1.grpc-tcp').
 	DisableTCPService bool `toml:"disable_tcp_service" json:"disableTCPService"`
-	// StreamServerAddress is the address of the streaming server; empty means the machine's default address.
+	// StreamServerAddress is the address of the streaming server; empty means the machine's default
+	// address.
 	StreamServerAddress string `toml:"stream_server_address" json:"streamServerAddress"`
 	// StreamServerPort is its port; "0" lets the kernel choose.
 	StreamServerPort string `toml:"stream_server_port" json:"streamServerPort"`
 	// StreamIdleTimeout closes a stream on which nothing moved for so long.
 	StreamIdleTimeout Duration `toml:"stream_idle_timeout" json:"streamIdleTimeout"`
-	// EnableTLSStreaming serves streams over TLS: with the key pair, or with a self-signed certificate without one.
+	// EnableTLSStreaming serves streams over TLS: with the key pair, or with a self-signed
+	// certificate without one.
 	EnableTLSStreaming bool `toml:"enable_tls_streaming" json:"enableTLSStreaming"`
 	// X509KeyPairStreaming is the key pair of the streaming server.
 	X509KeyPairStreaming X509KeyPair `toml:"x509_key_pair_streaming" json:"x509KeyPairStreaming"`

@@ -77,8 +77,8 @@ func (i Images) Validate() error {
 	return errors.Join(c.problems...)
 }
 
-// Validate returns everything that is wrong with the table, as [Problem] values joined. Call it before Complete, so that
-// each problem is found in one place.
+// Validate returns everything that is wrong with the table, as [Problem] values joined. Call it
+// before Complete, so that each problem is found in one place.
 func (r Runtime) Validate(host Host) error {
 	c := &checker{table: RuntimeTable}
 	c.defaultRuntimeName(r)

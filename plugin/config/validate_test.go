@@ -12,7 +12,8 @@ import (
 	"github.com/pelletier/go-toml/v2"
 )
 
-// TestValidate gives each line of a file that is wrong, and wants one problem for it: key, what is wrong, hint.
+// TestValidate gives each line of a file that is wrong, and wants one problem for it: key, what is
+// wrong, hint.
 func TestValidate(t *testing.T) {
 	for _, test := range []struct {
 		name, table, file string

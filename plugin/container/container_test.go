@@ -429,7 +429,8 @@ func TestRecoverSkipsABrokenRecord(t *testing.T) {
 	}
 }
 
-// What a crash left in the directories goes at the next start. The containers of the built-in CRI keep theirs.
+// What a crash left in the directories goes at the next start. The containers of the built-in CRI
+// keep theirs.
 func TestRecoverRemovesStrayDirectories(t *testing.T) {
 	f, dir := newMachine(), t.TempDir()
 	before := newManager(t, f, dir)

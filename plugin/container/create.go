@@ -25,8 +25,8 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/stdio"
 )
 
-// maxImageLabels bounds what an image's labels add to its containers, in bytes: `ctr containers ls` gets them in one
-// gRPC message of 16 MiB.
+// maxImageLabels bounds what an image's labels add to its containers, in bytes: `ctr containers ls`
+// gets them in one gRPC message of 16 MiB.
 const maxImageLabels = 64 << 10
 
 // request is a container to be made, with what was looked up for it.
@@ -311,8 +311,8 @@ func mustBeReady(p *pod.Record) error {
 	return nil
 }
 
-// containerLabels are the labels of an image that containerd can take, overridden by those of the request. More than
-// maxImageLabels of them are none.
+// containerLabels are the labels of an image that containerd can take, overridden by those of the
+// request. More than maxImageLabels of them are none.
 func containerLabels(asked, ofImage map[string]string) map[string]string {
 	all := make(map[string]string, len(asked)+len(ofImage))
 	size := 0

@@ -26,8 +26,8 @@ import (
 // left behind can hold them open for ever.
 const execDrain = 2 * time.Second
 
-// maxExecDrain bounds how long the streams of an ExecSync are read after its process has ended, also
-// when a child that it left behind goes on writing (CVE-2026-53495).
+// maxExecDrain bounds how long the streams of an ExecSync are read after its process has ended,
+// also when a child that it left behind goes on writing (CVE-2026-53495).
 const maxExecDrain = 10 * time.Second
 
 // execStart bounds the start of a command.
@@ -56,9 +56,9 @@ type Result struct {
 	Code           uint32
 }
 
-// ExecSync runs a command and returns its result. timeout 0 is none; a command
-// that takes longer is killed and the error is DeadlineExceeded. Of a command that ended in time the
-// result is what has come of its output by the timeout. Processes that it left behind go on.
+// ExecSync runs a command and returns its result. timeout 0 is none; a command that takes longer is
+// killed and the error is DeadlineExceeded. Of a command that ended in time the result is what has
+// come of its output by the timeout. Processes that it left behind go on.
 func (m *Manager) ExecSync(ctx context.Context, id string, args []string, timeout time.Duration) (Result, error) {
 	if timeout > 0 {
 		var cancel context.CancelFunc

@@ -218,7 +218,8 @@ func TestUpdateOfAContainerThatEnds(t *testing.T) {
 	}
 }
 
-// TestExecStreams wants a stdout and a stderr whoever reads them: the shim of runc starts no process with one of both.
+// TestExecStreams wants a stdout and a stderr whoever reads them: the shim of runc starts no
+// process with one of both.
 func TestExecStreams(t *testing.T) {
 	for _, terminal := range []bool{false, true} {
 		c := command{ExecOptions: ExecOptions{Terminal: terminal}, pipes: t.TempDir()}

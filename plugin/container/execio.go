@@ -47,8 +47,8 @@ func (e *execIO) Wait() {
 	}
 }
 
-// drain waits until the streams are read to their end. It closes them when nothing has come for idle, or
-// when ctx ends. Output that a slow client has not taken yet does not count as idle.
+// drain waits until the streams are read to their end. It closes them when nothing has come for
+// idle, or when ctx ends. Output that a slow client has not taken yet does not count as idle.
 func (e *execIO) drain(ctx context.Context, idle time.Duration) {
 	begun := time.Now()
 	timer := time.NewTimer(idle)

@@ -37,8 +37,8 @@ func (s *slowWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestExecOutputForSlowClient wants all that a command has written to get to its client, however slow, and no wait for a
-// child that holds the streams open and says nothing.
+// TestExecOutputForSlowClient wants all that a command has written to get to its client, however
+// slow, and no wait for a child that holds the streams open and says nothing.
 func TestExecOutputForSlowClient(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -84,8 +84,8 @@ func TestExecOutputForSlowClient(t *testing.T) {
 	}
 }
 
-// A child that a command left behind and that writes for ever holds up nobody: neither the drain, which ends with its
-// context, nor what waits for the streams after that.
+// A child that a command left behind and that writes for ever holds up nobody: neither the drain,
+// which ends with its context, nor what waits for the streams after that.
 func TestDrainEndsWhoeverWrites(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		from, to := io.Pipe()

@@ -8,11 +8,13 @@ import (
 )
 
 const (
-	// maxExecOutput bounds the bytes that ExecSync answers, of both streams. The CRI says 16 MB for each; the
-	// kubelet takes no message above 16 MiB, and would get an error instead of the exit code.
+	// maxExecOutput bounds the bytes that ExecSync answers, of both streams. The CRI says 16 MB for
+	// each; the kubelet takes no message above 16 MiB, and would get an error instead of the exit
+	// code.
 	maxExecOutput = 16_000_000
-	// maxExecOutputs bounds the bytes that all ExecSync calls keep, beside one piece for each stream: probes that
-	// print without end must not take the node's memory, however many there are (CVE-2022-31030).
+	// maxExecOutputs bounds the bytes that all ExecSync calls keep, beside one piece for each
+	// stream: probes that print without end must not take the node's memory, however many there are
+	// (CVE-2022-31030).
 	maxExecOutputs = 16 << 20
 	// execPiece is how much memory is taken at a time.
 	execPiece = 16 << 10
@@ -42,9 +44,9 @@ func (p *outputPool) giveBack(pieces int) {
 	p.left += pieces
 }
 
-// execOutput keeps the beginning of what a command prints: at most maxExecOutput bytes, of which each
-// stream may have half, and what the other does not need, and what the pool has. The rest is dropped.
-// Streams may be written to, without effect, after release.
+// execOutput keeps the beginning of what a command prints: at most maxExecOutput bytes, of which
+// each stream may have half, and what the other does not need, and what the pool has. The rest is
+// dropped. Streams may be written to, without effect, after release.
 type execOutput struct {
 	pool           *outputPool
 	stdout, stderr *execStream
@@ -100,8 +102,8 @@ func (s *execStream) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// room returns for how many of want bytes there is room. A stream that has less than its half gets it
-// from the other one.
+// room returns for how many of want bytes there is room. A stream that has less than its half gets
+// it from the other one.
 func (s *execStream) room(want int) int {
 	other := s.output.stdout
 	if s == other {
@@ -138,8 +140,8 @@ func (s *execStream) keep(p []byte) int {
 	return n
 }
 
-// join returns what was kept in one piece. The pieces are given up one by one, so that the memory is
-// not taken twice; they count for the pool until release.
+// join returns what was kept in one piece. The pieces are given up one by one, so that the memory
+// is not taken twice; they count for the pool until release.
 func (s *execStream) join() []byte {
 	all := make([]byte, 0, s.size)
 	for i, piece := range s.pieces {

@@ -18,8 +18,8 @@ func (f *machine) unsavable(err error) {
 	}
 }
 
-// While containerd's metadata cannot be written a container starts, ends and is stopped as ever. Its
-// exit is saved, and its task deleted, when it can be written again.
+// While containerd's metadata cannot be written a container starts, ends and is stopped as ever.
+// Its exit is saved, and its task deleted, when it can be written again.
 func TestExitWhileNothingCanBeSaved(t *testing.T) {
 	f := newMachine()
 	m := newManager(t, f, t.TempDir())
@@ -54,7 +54,8 @@ func TestExitWhileNothingCanBeSaved(t *testing.T) {
 	checkLeft(t, f, m)
 }
 
-// A daemon that ends before the exit could be saved leaves it with the shim, where the next finds it.
+// A daemon that ends before the exit could be saved leaves it with the shim, where the next finds
+// it.
 func TestUnsavedExitOutlivesTheDaemon(t *testing.T) {
 	f, dir := newMachine(), t.TempDir()
 	before := newManager(t, f, dir)
@@ -83,7 +84,8 @@ func TestUnsavedExitOutlivesTheDaemon(t *testing.T) {
 	checkLeft(t, f, after)
 }
 
-// A start that fails while nothing can be saved ends the container once, however often it is started.
+// A start that fails while nothing can be saved ends the container once, however often it is
+// started.
 func TestFailedStartsWhileNothingCanBeSaved(t *testing.T) {
 	f := newMachine()
 	m := newManager(t, f, t.TempDir())

@@ -123,7 +123,8 @@ func TestRecoverUnmountsStrayImages(t *testing.T) {
 	checkUnmounted(t, dir)
 }
 
-// What is wrong with an image volume is said before anything is made, in words that the kubelet looks for.
+// What is wrong with an image volume is said before anything is made, in words that the kubelet
+// looks for.
 func TestBadImageVolumes(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*runtimeapi.Mount)

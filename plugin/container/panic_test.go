@@ -149,7 +149,8 @@ type badEvents struct{}
 
 func (badEvents) PublishContainer(runtimeapi.ContainerEventType, *Record) { panic("event") }
 
-// What panics after the end of a container keeps neither its exit from the record nor the container from its removal.
+// What panics after the end of a container keeps neither its exit from the record nor the container
+// from its removal.
 func TestPanicOnTheWayOfAnExit(t *testing.T) {
 	for name, arrange := range map[string]func(f *machine, m *Manager, r *Record){
 		"the cgroup is asked": func(_ *machine, m *Manager, _ *Record) {
@@ -192,7 +193,8 @@ func awaitPanic(t *testing.T, before int64) {
 	}
 }
 
-// A wait for an exit that panics is not the last: the task is looked for until it can be told how it ended.
+// A wait for an exit that panics is not the last: the task is looked for until it can be told how
+// it ended.
 func TestPanicInTheWaitForAnExit(t *testing.T) {
 	f := newMachine()
 	m := newManager(t, f, t.TempDir())

@@ -79,8 +79,8 @@ func TestRecoveryStopsAskingForARemovedContainer(t *testing.T) {
 	m.wait.Wait()
 }
 
-// A reboot takes the tasks and all that is below the state directory, the pipes among it. The containers are known all
-// the same, and go without a trace.
+// A reboot takes the tasks and all that is below the state directory, the pipes among it. The
+// containers are known all the same, and go without a trace.
 func TestRecoverAfterAReboot(t *testing.T) {
 	f, dir := newMachine(), t.TempDir()
 	before := newManager(t, f, dir)

@@ -94,7 +94,8 @@ func (m *Manager) start(ctx context.Context, r *Record) error {
 	return nil
 }
 
-// startFailed deletes what was made of the task and records why, also where the time for the start has run out.
+// startFailed deletes what was made of the task and records why, also where the time for the start
+// has run out.
 func (m *Manager) startFailed(ctx context.Context, r *Record, cause error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoLimit)
 	defer cancel()

@@ -48,8 +48,8 @@ func TestStartThatWasNotSaved(t *testing.T) {
 	}
 }
 
-// A container that joins the PID namespace of another is not started when the other has ended: its pid may be
-// somebody else's.
+// A container that joins the PID namespace of another is not started when the other has ended: its
+// pid may be somebody else's.
 func TestTargetEndsBeforeStart(t *testing.T) {
 	f := newMachine()
 	m := newManager(t, f, t.TempDir())

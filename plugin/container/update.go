@@ -103,9 +103,9 @@ func (m *Manager) putBack(ctx context.Context, r *Record, task runtime.Task, cur
 	}
 }
 
-// checked asks the shim, or the OCI runtime of another shim than ours, to look at the
-// memory in use before it lowers a limit of cgroup v2; with v1 the kernel does. A limit that stays is no matter: the
-// memory in use, with the page cache, may well have reached it.
+// checked asks the shim, or the OCI runtime of another shim than ours, to look at the memory in use
+// before it lowers a limit of cgroup v2; with v1 the kernel does. A limit that stays is no matter:
+// the memory in use, with the page cache, may well have reached it.
 func checked(current, updated *specs.LinuxResources) *specs.LinuxResources {
 	limit := memoryLimit(updated)
 	if old := memoryLimit(current); limit <= 0 || old > 0 && limit >= old {

@@ -42,7 +42,8 @@ func TestUpdateResources(t *testing.T) {
 	}
 }
 
-// A container that does not run gets the limits into its spec: one that was not started yet starts with them.
+// A container that does not run gets the limits into its spec: one that was not started yet starts
+// with them.
 func TestUpdateResourcesNotRunning(t *testing.T) {
 	f := newMachine()
 	m := newManager(t, f, t.TempDir())

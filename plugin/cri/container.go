@@ -106,8 +106,8 @@ func containerMatches(r *container.Record, f *runtimeapi.ContainerFilter) bool {
 		hasLabels(r.Config.GetLabels(), f.GetLabelSelector())
 }
 
-// containerItem looks up no image, as in the built-in CRI: a list has the image as the caller named it, and its id
-// twice.
+// containerItem looks up no image, as in the built-in CRI: a list has the image as the caller named
+// it, and its id twice.
 func containerItem(r *container.Record) *runtimeapi.Container {
 	return &runtimeapi.Container{
 		Id:           r.ID,
@@ -123,9 +123,9 @@ func containerItem(r *container.Record) *runtimeapi.Container {
 	}
 }
 
-// imageOf returns what a status says of a container's image: its first tag, and its first repo digest, which the kubelet
-// publishes as imageID. An image without a tag is what the caller named, one without a digest is its id; so is each
-// image that was removed meanwhile.
+// imageOf returns what a status says of a container's image: its first tag, and its first repo
+// digest, which the kubelet publishes as imageID. An image without a tag is what the caller named,
+// one without a digest is its id; so is each image that was removed meanwhile.
 func (s *Server) imageOf(r *container.Record) (spec *runtimeapi.ImageSpec, ref string) {
 	spec, ref = r.Config.GetImage(), r.Image.ID
 	img, _ := s.Images.ByID(r.Image.ID)

@@ -100,7 +100,8 @@ func imageNames(tags, digests []string) Images {
 	return tagged{byID: map[string]image.Image{"sha256:1": {ID: "sha256:1", Tags: tags, Digests: digests}}}
 }
 
-// TestImageOfAContainer compares with what the built-in CRI says of an image with each kind of names.
+// TestImageOfAContainer compares with what the built-in CRI says of an image with each kind of
+// names.
 func TestImageOfAContainer(t *testing.T) {
 	const tag, tag2, digest = "docker.io/library/app:1", "docker.io/library/app:2", "docker.io/library/app@sha256:2"
 	asked := &runtimeapi.ImageSpec{Image: "sha256:1", UserSpecifiedImage: "app", Annotations: map[string]string{"a": "b"}}

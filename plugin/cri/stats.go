@@ -114,7 +114,8 @@ func (s *Server) podMetrics(ctx context.Context) ([]*runtimeapi.PodSandboxMetric
 // the kernel's lock on the statistics of cgroups.
 const measuring = 4
 
-// measureEach returns what measure finds for each record, in their order. The only error is a panic.
+// measureEach returns what measure finds for each record, in their order. The only error is a
+// panic.
 func measureEach[R, M any](ctx context.Context, records []R, measure func(R) M) ([]M, error) {
 	all := make([]M, len(records))
 	var group errgroup.Group

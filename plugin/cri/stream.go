@@ -25,7 +25,8 @@ func (s *Server) ExecSync(ctx context.Context, req *runtimeapi.ExecSyncRequest) 
 	return &runtimeapi.ExecSyncResponse{Stdout: result.Stdout, Stderr: result.Stderr, ExitCode: int32(result.Code)}, nil
 }
 
-// seconds is a time of the CRI. One that is below zero is none, and one that has no end here has none there.
+// seconds is a time of the CRI. One that is below zero is none, and one that has no end here has
+// none there.
 func seconds(n int64) time.Duration {
 	const longest = math.MaxInt64 / int64(time.Second)
 	return time.Duration(min(max(n, 0), longest)) * time.Second

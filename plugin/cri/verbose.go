@@ -17,9 +17,9 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 )
 
-// What `crictl inspect` and `crictl inspectp` show beside the status: all that the built-in CRI shows, by its names and
-// in its form, since scripts find a pod's network namespace or a container's pid there, and a little of ours.
-// integration/dropin compares the two.
+// What `crictl inspect` and `crictl inspectp` show beside the status: all that the built-in CRI
+// shows, by its names and in its form, since scripts find a pod's network namespace or a
+// container's pid there, and a little of ours. integration/dropin compares the two.
 
 // verbose is the info of a verbose status: one document, as scripts expect it.
 func verbose(info any) (map[string]string, error) {
@@ -61,7 +61,8 @@ type verboseContainer struct {
 	Cgroup  string `json:"cgroupsPath"`
 }
 
-// containerInfo describes a container. Without values, variables of its environment have names only.
+// containerInfo describes a container. Without values, variables of its environment have names
+// only.
 func containerInfo(r *container.Record, made runtime.Container, values bool) verboseContainer {
 	info := verboseContainer{
 		madeInfo:  newMadeInfo(r.PID, made),
@@ -131,8 +132,8 @@ type podMetadata struct {
 	ProcessLabel   string
 }
 
-// podInfo describes a pod. made is the container of its task, which a stopped pod does not have: of its spec there are
-// the namespaces then, which is what people look for.
+// podInfo describes a pod. made is the container of its task, which a stopped pod does not have: of
+// its spec there are the namespaces then, which is what people look for.
 func podInfo(r *pod.Record, made runtime.Container) verbosePod {
 	info := verbosePod{
 		madeInfo:    newMadeInfo(r.PID, made),
@@ -154,7 +155,8 @@ func podInfo(r *pod.Record, made runtime.Container) verbosePod {
 	return info
 }
 
-// processStatus is the state of the pod's task. It follows from the record, as no status waits for a shim.
+// processStatus is the state of the pod's task. It follows from the record, as no status waits for
+// a shim.
 func processStatus(r *pod.Record) string {
 	if r.State == pod.Ready {
 		return string(runtime.Running)

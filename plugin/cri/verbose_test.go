@@ -61,7 +61,8 @@ func TestContainerInfoHasNoEnvironment(t *testing.T) {
 	}
 }
 
-// builtIn are the keys of the built-in CRI, of containers and of pods; integration/dropin compares what is in them.
+// builtIn are the keys of the built-in CRI, of containers and of pods; integration/dropin compares
+// what is in them.
 var builtIn = map[string]any{
 	"sandboxID pid removing snapshotKey snapshotter runtimeType runtimeOptions config runtimeSpec":                                               containerInfo(testContainer(), runtime.Container{}, false),
 	"pid processStatus netNamespaceClosed image snapshotKey snapshotter runtimeType runtimeOptions config runtimeSpec cniResult sandboxMetadata": podInfo(testPod(), runtime.Container{}),

@@ -29,8 +29,8 @@ import (
 // pods makes when all of them end at once. The records in them are the store's.
 const queueLimit = 2048
 
-// maxSubscribers bounds how many subscriptions there are at a time: each has a queue, and each event costs the time of
-// all. A kubelet has one.
+// maxSubscribers bounds how many subscriptions there are at a time: each has a queue, and each
+// event costs the time of all. A kubelet has one.
 const maxSubscribers = 64
 
 // Event is one step in the life of a pod or of a container.

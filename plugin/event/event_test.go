@@ -181,7 +181,8 @@ func TestManyPublishersAndSubscribers(t *testing.T) {
 	all.Wait()
 }
 
-// A subscriber whose state cannot be read is cut off, and keeps nothing from the others or from what has happened.
+// A subscriber whose state cannot be read is cut off, and keeps nothing from the others or from
+// what has happened.
 func TestPanicEndsOneSubscription(t *testing.T) {
 	h := NewHub(stuck)
 	bad := h.Subscribe(func(string) State { panic("boom") })

@@ -14,8 +14,9 @@ import (
 	"tags.cncf.io/container-device-interface/pkg/cdi"
 )
 
-// CDIDevices returns the names of the CDI devices that a container asks for, each once: those of its field, then those in annotations
-// with the prefix cdi.k8s.io/, by which device plugins asked before the field was there.
+// CDIDevices returns the names of the CDI devices that a container asks for, each once: those of
+// its field, then those in annotations with the prefix cdi.k8s.io/, by which device plugins asked
+// before the field was there.
 func CDIDevices(config *runtimeapi.ContainerConfig) ([]string, error) {
 	var names []string
 	for _, d := range config.GetCDIDevices() {
@@ -35,8 +36,9 @@ func CDIDevices(config *runtimeapi.ContainerConfig) ([]string, error) {
 	return unique, nil
 }
 
-// InjectCDI edits a spec as the CDI specs of the devices say; it must be the last edit. A device that no CDI spec describes is NotFound.
-// The specs are read anew, from the folders that cdi_spec_dirs names.
+// InjectCDI edits a spec as the CDI specs of the devices say; it must be the last edit. A device
+// that no CDI spec describes is NotFound. The specs are read anew, from the folders that
+// cdi_spec_dirs names.
 func InjectCDI(ctx context.Context, s *specs.Spec, devices []string) error {
 	if len(devices) == 0 {
 		return nil

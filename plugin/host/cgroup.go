@@ -23,7 +23,8 @@ type CgroupMode int
 const (
 	// CgroupV2 is the unified hierarchy at /sys/fs/cgroup.
 	CgroupV2 CgroupMode = iota + 1
-	// CgroupHybrid has v1 hierarchies, and v2 at /sys/fs/cgroup/unified for systemd. Limits are those of v1.
+	// CgroupHybrid has v1 hierarchies, and v2 at /sys/fs/cgroup/unified for systemd. Limits are
+	// those of v1.
 	CgroupHybrid
 	// CgroupV1 has v1 hierarchies only.
 	CgroupV1
@@ -105,8 +106,8 @@ func readV2(root fs.FS, top *mountinfo.Info) (Cgroups, error) {
 	return c, err
 }
 
-// swapV2 looks for memory.swap.max, which the root cgroup never has: in the daemon's own cgroup or, where that is the root, in any
-// child of it.
+// swapV2 looks for memory.swap.max, which the root cgroup never has: in the daemon's own cgroup or,
+// where that is the root, in any child of it.
 func swapV2(root fs.FS) (bool, error) {
 	own, err := ownCgroup(root)
 	if err != nil {

@@ -15,7 +15,8 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// maxDeviceEntries bounds the walk of a directory that was asked for as a device: /dev of a large machine has some thousand.
+// maxDeviceEntries bounds the walk of a directory that was asked for as a device: /dev of a large
+// machine has some thousand.
 const maxDeviceEntries = 16384
 
 // Devices returns all device nodes of the host, for privileged containers.
@@ -27,8 +28,9 @@ func Devices() ([]specs.LinuxDevice, error) {
 	return nodes, nil
 }
 
-// ResolveDevices returns for each device of the CRI the nodes it stands for, with their paths in the container: a symbolic link is
-// followed, a directory gives all nodes below it. Other files are InvalidArgument, missing ones NotFound.
+// ResolveDevices returns for each device of the CRI the nodes it stands for, with their paths in
+// the container: a symbolic link is followed, a directory gives all nodes below it. Other files are
+// InvalidArgument, missing ones NotFound.
 func ResolveDevices(devices []*runtimeapi.Device) ([][]specs.LinuxDevice, error) {
 	var resolved [][]specs.LinuxDevice
 	for i, d := range devices {
@@ -67,7 +69,8 @@ func resolveDevice(d *runtimeapi.Device) ([]specs.LinuxDevice, error) {
 	return []specs.LinuxDevice{node}, nil
 }
 
-// devicesBelow collects the nodes in a directory and its subdirectories; everything else in there is skipped.
+// devicesBelow collects the nodes in a directory and its subdirectories; everything else in there
+// is skipped.
 func devicesBelow(hostPath, containerPath string) ([]specs.LinuxDevice, error) {
 	var nodes []specs.LinuxDevice
 	entries := 0

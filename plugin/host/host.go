@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package host reads from the machine what package spec must know, and makes the files that a pod's containers share.
+// Package host reads from the machine what package spec must know, and makes the files that a pod's
+// containers share.
 //
-// It owns the host's side of a spec: the facts of kernel and cgroups ([Read]), device nodes, sources of mounts, security profiles and
-// SELinux labels, and the pod's hostname, hosts, resolv.conf and /dev/shm ([PodDir]). Paths come from the kubelet and are the host's,
-// so they are followed where their links lead; files are read up to a limit and only when regular. What an image can influence is
-// package rootfs's task.
+// It owns the host's side of a spec: the facts of kernel and cgroups ([Read]), device nodes,
+// sources of mounts, security profiles and SELinux labels, and the pod's hostname, hosts,
+// resolv.conf and /dev/shm ([PodDir]). Paths come from the kubelet and are the host's, so they are
+// followed where their links lead; files are read up to a limit and only when regular. What an
+// image can influence is package rootfs's task.
 //
-// Nothing here keeps state: the functions may be called concurrently, those of one PodDir one at a time.
+// Nothing here keeps state: the functions may be called concurrently, those of one PodDir one at a
+// time.
 package host
 
 import (
@@ -97,8 +100,9 @@ func readNumber(root fs.FS, name string) (int, error) {
 	return n, nil
 }
 
-// defaultPaths are what containerd hides and protects by default. The list grows with containerd and has an entry for each CPU of
-// the machine (GHSA-7ww5-4wqc-m92c and after), so it is taken from there.
+// defaultPaths are what containerd hides and protects by default. The list grows with containerd
+// and has an entry for each CPU of the machine (GHSA-7ww5-4wqc-m92c and after), so it is taken from
+// there.
 func defaultPaths() (masked, readonly []string, err error) {
 	ctx := namespaces.WithNamespace(context.Background(), namespaces.Default)
 	s, err := oci.GenerateSpec(ctx, nil, &containers.Container{})
@@ -108,7 +112,8 @@ func defaultPaths() (masked, readonly []string, err error) {
 	return s.Linux.MaskedPaths, s.Linux.ReadonlyPaths, nil
 }
 
-// For returns the facts for the specs of a handler, given what its OCI runtime says in `<runtime> features`; nil when it says nothing.
+// For returns the facts for the specs of a handler, given what its OCI runtime says in `<runtime>
+// features`; nil when it says nothing.
 func (f Facts) For(runtime *features.Features) spec.Facts {
 	s := f.Facts
 	if runtime != nil {
@@ -118,7 +123,8 @@ func (f Facts) For(runtime *features.Features) spec.Facts {
 	return s
 }
 
-// Features returns what Status reports of a handler with that runtime; nil when the runtime says nothing.
+// Features returns what Status reports of a handler with that runtime; nil when the runtime says
+// nothing.
 func (f Facts) Features(runtime *features.Features) *runtimeapi.RuntimeHandlerFeatures {
 	if runtime == nil {
 		return nil

@@ -12,12 +12,14 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
 
-// MakeInitRoot makes the root directory of a pod's init (spec.PodInitInput.Root), or completes it: the mount points of spec.PodInit
-// and nothing else. They are made here because the runtime cannot: in a user namespace, nobody in it may write to the directory. As
-// nobody writes to it at all, pods may share one.
+// MakeInitRoot makes the root directory of a pod's init (spec.PodInitInput.Root), or completes it:
+// the mount points of spec.PodInit and nothing else. They are made here because the runtime cannot:
+// in a user namespace, nobody in it may write to the directory. As nobody writes to it at all, pods
+// may share one.
 func MakeInitRoot(dir string) error {
 	for _, d := range []string{dir, filepath.Join(dir, "proc"), filepath.Join(dir, "dev")} {
-		// The runtime opens them as the root of the pod's user namespace, to whom they are another's.
+		// The runtime opens them as the root of the pod's user namespace, to whom they are
+		// another's.
 		if err := errors.Join(os.MkdirAll(d, dirMode), os.Chmod(d, 0o755)); err != nil {
 			return fmt.Errorf("root of pod init: %w", err)
 		}

@@ -10,7 +10,8 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
 
-// The root has exactly the mount points that the spec of a pod's init wants, and a second call changes nothing.
+// The root has exactly the mount points that the spec of a pod's init wants, and a second call
+// changes nothing.
 func TestMakeInitRoot(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state/init")
 	for range 2 {

@@ -28,9 +28,10 @@ const (
 	RefuseMissing
 )
 
-// ResolveMounts returns the source of each mount, with its symbolic links followed. It changes nothing: sources that are missing and
-// may be made are marked, for [MakeMissing] to make once the request is known to be good. The source of a mount of an image stays
-// empty; whoever mounts the image knows it.
+// ResolveMounts returns the source of each mount, with its symbolic links followed. It changes
+// nothing: sources that are missing and may be made are marked, for [MakeMissing] to make once the
+// request is known to be good. The source of a mount of an image stays empty; whoever mounts the
+// image knows it.
 func ResolveMounts(mounts []*runtimeapi.Mount, missing Missing) ([]spec.MountSource, error) {
 	var table []*mountinfo.Info
 	sources := make([]spec.MountSource, len(mounts))
@@ -55,7 +56,8 @@ func ResolveMounts(mounts []*runtimeapi.Mount, missing Missing) ([]spec.MountSou
 	return sources, nil
 }
 
-// MakeMissing makes the sources that ResolveMounts marked as missing, as directories with mode 0755.
+// MakeMissing makes the sources that ResolveMounts marked as missing, as directories with mode
+// 0755.
 func MakeMissing(sources []spec.MountSource) error {
 	for i, s := range sources {
 		if !s.Missing {
@@ -80,8 +82,8 @@ func resolveSource(path string, missing Missing) (spec.MountSource, error) {
 	return spec.MountSource{Path: real, Missing: true}, err
 }
 
-// resolve follows the links of an absolute path. Errors are InvalidArgument for a path that can lead nowhere, NotFound for one that
-// leads to nothing.
+// resolve follows the links of an absolute path. Errors are InvalidArgument for a path that can
+// lead nowhere, NotFound for one that leads to nothing.
 func resolve(path string) (string, error) {
 	if !filepath.IsAbs(path) || strings.ContainsRune(path, 0) {
 		return "", fmt.Errorf("%q is not an absolute path: %w", path, errdefs.ErrInvalidArgument)
@@ -98,7 +100,8 @@ func resolve(path string) (string, error) {
 	return "", err
 }
 
-// resolveMissing resolves the part of the path that exists. A link that leads to nothing is not ours to complete.
+// resolveMissing resolves the part of the path that exists. A link that leads to nothing is not
+// ours to complete.
 func resolveMissing(path string) (string, error) {
 	for dir := path; ; dir = filepath.Dir(dir) {
 		if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
@@ -119,8 +122,8 @@ func resolveMissing(path string) (string, error) {
 	}
 }
 
-// propagation returns that of the mount on which a resolved path lives: the one with the longest mount point above it, and of several
-// at the same point the last, which hides the others.
+// propagation returns that of the mount on which a resolved path lives: the one with the longest
+// mount point above it, and of several at the same point the last, which hides the others.
 func propagation(table []*mountinfo.Info, path string) (shared, slave bool) {
 	var on *mountinfo.Info
 	for _, m := range table {

@@ -23,11 +23,13 @@ const (
 	shmOptions = "mode=1777,size=67108864"
 	// maxEtcFile bounds what is copied of the host's /etc.
 	maxEtcFile = 1 << 20
-	// dirMode lets the users of a pod's user namespace through to the files below, but not look around (CVE-2024-25621).
+	// dirMode lets the users of a pod's user namespace through to the files below, but not look
+	// around (CVE-2024-25621).
 	dirMode = 0o711
 )
 
-// PodDir is where the files of one pod live. The directories are the pod's own; other packages may have files in them, too.
+// PodDir is where the files of one pod live. The directories are the pod's own; other packages may
+// have files in them, too.
 type PodDir struct {
 	// Root is for files that outlive a reboot, State for mounts.
 	Root, State string
@@ -51,9 +53,11 @@ func (d PodDir) Files(config *runtimeapi.PodSandboxConfig) spec.PodFiles {
 
 func (d PodDir) shm() string { return filepath.Join(d.State, "shm") }
 
-// Create makes the files of a pod of that hostname: hostname, a copy of the host's hosts, resolv.conf from the DNS config or else a copy of the host's, and
-// a tmpfs of 64 MiB for /dev/shm unless the pod uses the host's IPC namespace. What a call that was cut short left is completed; files
-// are rewritten in place, never replaced, since containers mount them. On error, [PodDir.Remove] cleans up.
+// Create makes the files of a pod of that hostname: hostname, a copy of the host's hosts,
+// resolv.conf from the DNS config or else a copy of the host's, and a tmpfs of 64 MiB for /dev/shm
+// unless the pod uses the host's IPC namespace. What a call that was cut short left is completed;
+// files are rewritten in place, never replaced, since containers mount them. On error,
+// [PodDir.Remove] cleans up.
 func (d PodDir) Create(hostname string, config *runtimeapi.PodSandboxConfig) (spec.PodFiles, error) {
 	if err := spec.CheckPod(config); err != nil {
 		return spec.PodFiles{}, err
@@ -130,8 +134,9 @@ func (d PodDir) mountShm() error {
 	return nil
 }
 
-// Remove removes what Create made, and the directories if nothing else is in them. A pod without files is not an error. It never
-// removes a tree: were something still mounted there, its content would be lost.
+// Remove removes what Create made, and the directories if nothing else is in them. A pod without
+// files is not an error. It never removes a tree: were something still mounted there, its content
+// would be lost.
 func (d PodDir) Remove() error {
 	if err := unmountShm(d.shm()); err != nil {
 		return fmt.Errorf("pod files: %w", err)
@@ -154,7 +159,8 @@ func (d PodDir) Remove() error {
 	return errors.Join(errs...)
 }
 
-// unmountShm takes away all mounts at path: a crash between two calls of Create may have left more than one.
+// unmountShm takes away all mounts at path: a crash between two calls of Create may have left more
+// than one.
 func unmountShm(path string) error {
 	for {
 		switch err := unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); {

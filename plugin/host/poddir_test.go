@@ -188,7 +188,8 @@ func TestPodFilesRemoveLeavesOthers(t *testing.T) {
 	}
 }
 
-// FuzzResolvConf: however wild the words, each makes one line at most, and that line is what it should be.
+// FuzzResolvConf: however wild the words, each makes one line at most, and that line is what it
+// should be.
 func FuzzResolvConf(f *testing.F) {
 	f.Add("192.0.2.1", "example.org", "ndots:5")
 	f.Add("192.0.2.1\nnameserver 192.0.2.2", "a\x00", " ")

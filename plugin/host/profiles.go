@@ -24,7 +24,8 @@ const maxProfile = 4 << 20
 
 const appArmorProfiles = "/sys/kernel/security/apparmor/profiles"
 
-// ReadSeccompProfile returns the content of the file of a Localhost profile, and nil for the other types, which have none.
+// ReadSeccompProfile returns the content of the file of a Localhost profile, and nil for the other
+// types, which have none.
 func ReadSeccompProfile(p spec.Profile) ([]byte, error) {
 	if p.Type != runtimeapi.SecurityProfile_Localhost {
 		return nil, nil
@@ -40,7 +41,8 @@ func ReadSeccompProfile(p spec.Profile) ([]byte, error) {
 	return data, nil
 }
 
-// readRegular reads a regular file of at most limit bytes. A FIFO or device in its place is refused, not waited for.
+// readRegular reads a regular file of at most limit bytes. A FIFO or device in its place is
+// refused, not waited for.
 func readRegular(path string, limit int64) ([]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -64,7 +66,8 @@ func readRegular(path string, limit int64) ([]byte, error) {
 	return data, nil
 }
 
-// LoadAppArmor makes sure that the kernel has the profile: the default one is loaded, a Localhost one must have been.
+// LoadAppArmor makes sure that the kernel has the profile: the default one is loaded, a Localhost
+// one must have been.
 func LoadAppArmor(p spec.Profile) error {
 	switch p.Type {
 	case runtimeapi.SecurityProfile_RuntimeDefault:

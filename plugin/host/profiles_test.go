@@ -35,7 +35,8 @@ func TestReadSeccompProfile(t *testing.T) {
 	}
 }
 
-// What is not a small regular file is refused at once: a FIFO would wait for a writer, a device may have no end.
+// What is not a small regular file is refused at once: a FIFO would wait for a writer, a device may
+// have no end.
 func TestReadSeccompProfileInvalid(t *testing.T) {
 	dir := scene(t)
 	at := func(p string) string { return filepath.Join(dir, p) }

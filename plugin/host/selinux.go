@@ -21,15 +21,16 @@ import (
 // selinuxLevel is an MLS/MCS level: s0, s0-s1, s0:c1,c2, s0:c0.c1023.
 var selinuxLevel = regexp.MustCompile(`^s\d(-s\d)?(:c\d{1,4}(\.c\d{1,4})?(,c\d{1,4}(\.c\d{1,4})?)*)?$`)
 
-// SELinux hands out labels. A pod and its containers have the same categories, which nobody else gets until the last of them is
-// removed: selinux' own list of categories in use does not count their users. It is safe for concurrent use.
+// SELinux hands out labels. A pod and its containers have the same categories, which nobody else
+// gets until the last of them is removed: selinux' own list of categories in use does not count
+// their users. It is safe for concurrent use.
 type SELinux struct {
 	mu    sync.Mutex
 	users map[string]int // by level
 }
 
-// NewSELinux returns the source of labels. Where SELinux is not wanted, or not there, all labels are empty. categories is the number of
-// categories to choose from, 0 for the usual 1024.
+// NewSELinux returns the source of labels. Where SELinux is not wanted, or not there, all labels
+// are empty. categories is the number of categories to choose from, 0 for the usual 1024.
 func NewSELinux(wanted bool, categories int) (*SELinux, error) {
 	s := &SELinux{users: make(map[string]int)}
 	if !wanted {
@@ -44,8 +45,8 @@ func NewSELinux(wanted bool, categories int) (*SELinux, error) {
 	return s, nil
 }
 
-// Labels returns the labels of a new pod or container. A container without options of its own has its pod's, given as the pod's process
-// label. The caller gives them back with [SELinux.Release].
+// Labels returns the labels of a new pod or container. A container without options of its own has
+// its pod's, given as the pod's process label. The caller gives them back with [SELinux.Release].
 func (s *SELinux) Labels(options *runtimeapi.SELinuxOption, podLabel string) (spec.Labels, error) {
 	list, err := labelOptions(options)
 	if err != nil {
@@ -64,7 +65,8 @@ func (s *SELinux) Labels(options *runtimeapi.SELinuxOption, podLabel string) (sp
 	return spec.Labels{Process: process, Mount: mount}, nil
 }
 
-// Reserve adds a user to the categories of a process label: a pod or container that was made before the daemon started.
+// Reserve adds a user to the categories of a process label: a pod or container that was made before
+// the daemon started.
 func (s *SELinux) Reserve(process string) {
 	level := levelOf(process)
 	if level == "" {
@@ -100,7 +102,8 @@ func levelOf(process string) string {
 	return context["level"]
 }
 
-// VMLabel returns the label of a process that is a virtual machine in place of that of a container, as far as the runtime makes one.
+// VMLabel returns the label of a process that is a virtual machine in place of that of a container,
+// as far as the runtime makes one.
 func VMLabel(process, runtimeType string) (string, error) {
 	if process == "" || !strings.HasPrefix(runtimeType, "io.containerd.kata") {
 		return process, nil
@@ -112,7 +115,8 @@ func VMLabel(process, runtimeType string) (string, error) {
 	return vm, nil
 }
 
-// Relabel gives a file or tree to containers with that mount label. Filesystems without labels are left alone.
+// Relabel gives a file or tree to containers with that mount label. Filesystems without labels are
+// left alone.
 func Relabel(path, mountLabel string) error {
 	if err := label.Relabel(path, mountLabel, false); err != nil && !errors.Is(err, syscall.ENOTSUP) {
 		return fmt.Errorf("relabel %s: %w", path, err)

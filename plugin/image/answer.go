@@ -12,7 +12,8 @@ import (
 )
 
 const (
-	// maxToken bounds the answer of a token server in bytes: containerd decodes it in memory, whatever its length.
+	// maxToken bounds the answer of a token server in bytes: containerd decodes it in memory,
+	// whatever its length.
 	maxToken = 1 << 20
 	// maxAnswerHeaders bounds the headers of an answer in bytes.
 	maxAnswerHeaders = 1 << 20

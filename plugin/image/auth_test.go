@@ -193,7 +193,8 @@ func TestPullAuthenticates(t *testing.T) {
 	}
 }
 
-// TestPullWithCredentialsOfTheConfig checks that they are for pulls without any, and for their host.
+// TestPullWithCredentialsOfTheConfig checks that they are for pulls without any, and for their
+// host.
 func TestPullWithCredentialsOfTheConfig(t *testing.T) {
 	right, wrong := &runtimeapi.AuthConfig{Username: "user", Password: "secret"}, &runtimeapi.AuthConfig{Username: "user", Password: "wrong"}
 	for name, tc := range map[string]struct {

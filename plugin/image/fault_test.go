@@ -131,8 +131,8 @@ func TestPullFromClosedPort(t *testing.T) {
 	checkWord(t, err, crierrors.ErrRegistryUnavailable)
 }
 
-// checkWord fails unless the kubelet finds the word: k8s.io/cri-client hands on the bare text of errors of code Unknown, and
-// the kubelet looks at its start.
+// checkWord fails unless the kubelet finds the word: k8s.io/cri-client hands on the bare text of
+// errors of code Unknown, and the kubelet looks at its start.
 func checkWord(t *testing.T, err, word error) {
 	t.Helper()
 	s := status.Convert(errgrpc.ToGRPC(err))

@@ -14,8 +14,9 @@ import (
 	"github.com/containerd/errdefs"
 )
 
-// registryHosts returns the function that finds the hosts to ask for a registry: by hosts.toml, or by the mirrors of
-// config.toml where it has some. hosts.toml is read for each pull: a change needs no restart.
+// registryHosts returns the function that finds the hosts to ask for a registry: by hosts.toml, or
+// by the mirrors of config.toml where it has some. hosts.toml is read for each pull: a change needs
+// no restart.
 func (m *Manager) registryHosts(ctx context.Context, creds credentials, traffic *meter) docker.RegistryHosts {
 	watched := func(client *http.Client) error {
 		if _, done := client.Transport.(meteredTransport); !done {
@@ -38,7 +39,8 @@ func (m *Manager) registryHosts(ctx context.Context, creds credentials, traffic 
 	}
 }
 
-// authorized returns a host that gets the credentials that are for it, and none that follow a redirect.
+// authorized returns a host that gets the credentials that are for it, and none that follow a
+// redirect.
 func (m *Manager) authorized(creds credentials, host docker.RegistryHost) docker.RegistryHost {
 	host.Authorizer = m.authorizer(creds, host)
 	client := *host.Client
@@ -47,8 +49,8 @@ func (m *Manager) authorized(creds credentials, host docker.RegistryHost) docker
 	return host
 }
 
-// authorizer answers the challenges of a host. It asks token servers, which the host names, with a client of its own:
-// their answers are read into memory, so none is content.
+// authorizer answers the challenges of a host. It asks token servers, which the host names, with a
+// client of its own: their answers are read into memory, so none is content.
 func (m *Manager) authorizer(creds credentials, host docker.RegistryHost) docker.Authorizer {
 	if creds.registryToken != "" {
 		return &tokenAuthorizer{creds: creds, origin: host.Host}
@@ -80,8 +82,8 @@ func hostDir(roots []string) func(host string) (string, error) {
 	}
 }
 
-// mirrorHosts returns the mirrors of a registry and, after them, the registry itself, unless it is one of them. Those
-// of "*" are for registries that have none of their own.
+// mirrorHosts returns the mirrors of a registry and, after them, the registry itself, unless it is
+// one of them. Those of "*" are for registries that have none of their own.
 func (r *Registries) mirrorHosts(registry string, client *http.Client) ([]docker.RegistryHost, error) {
 	endpoints, ok := r.Mirrors[registry]
 	if !ok {
@@ -122,8 +124,8 @@ func mirrorHost(u *url.URL, client *http.Client) docker.RegistryHost {
 	}
 }
 
-// endpointURL understands an endpoint, which may lack the scheme: that of a registry on this machine is http then, and
-// https else.
+// endpointURL understands an endpoint, which may lack the scheme: that of a registry on this
+// machine is http then, and https else.
 func endpointURL(endpoint string) (*url.URL, error) {
 	if !strings.Contains(endpoint, "://") {
 		host, _, _ := strings.Cut(endpoint, "/")

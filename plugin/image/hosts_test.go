@@ -52,8 +52,9 @@ func TestMirrorHosts(t *testing.T) {
 	}
 }
 
-// TestPullFromMirrorOfTheConfig pulls from the second mirror of registry.mirrors, with the credentials that the config
-// has for it, where the first has not got the image, and does not look at hosts.toml.
+// TestPullFromMirrorOfTheConfig pulls from the second mirror of registry.mirrors, with the
+// credentials that the config has for it, where the first has not got the image, and does not look
+// at hosts.toml.
 func TestPullFromMirrorOfTheConfig(t *testing.T) {
 	n, poor, mirror := newNode(t), newRegistry(t), newRegistry(t)
 	img := newImage(t, 1, nil)
@@ -74,8 +75,8 @@ func TestPullFromMirrorOfTheConfig(t *testing.T) {
 	}
 }
 
-// TestAnswersAreBounded pulls from registries that never stop to answer, and wants the pull to fail before the answer
-// is much longer than its bound.
+// TestAnswersAreBounded pulls from registries that never stop to answer, and wants the pull to fail
+// before the answer is much longer than its bound.
 func TestAnswersAreBounded(t *testing.T) {
 	var sent atomic.Int64
 	const tooMuch = 256 << 20 // a test that fails ends, too

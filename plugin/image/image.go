@@ -32,7 +32,8 @@ import (
 // Image is what is known of one image. It is shared: nobody may change it or
 // what it points to.
 type Image struct {
-	// ID is the digest of the image's config: the image_id of containers, and what PullImage answers.
+	// ID is the digest of the image's config: the image_id of containers, and what PullImage
+	// answers.
 	ID string
 	// Target is the manifest or index that the image's names point to.
 	Target ocispec.Descriptor

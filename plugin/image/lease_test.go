@@ -14,7 +14,8 @@ type deadStore struct{ LeaseStore }
 
 func (deadStore) Delete(context.Context, leases.Lease, ...leases.DeleteOpt) error { return nil }
 
-// TestUnfinishedPull wants what a killed daemon left of a pull to be kept for the next one, and no longer than that.
+// TestUnfinishedPull wants what a killed daemon left of a pull to be kept for the next one, and no
+// longer than that.
 func TestUnfinishedPull(t *testing.T) {
 	for _, c := range []struct {
 		name string

@@ -71,7 +71,8 @@ func TestPanicInAPull(t *testing.T) {
 	must(t, err)
 }
 
-// containerd reads manifests and layers in its own goroutines, which come back to us in these places.
+// containerd reads manifests and layers in its own goroutines, which come back to us in these
+// places.
 func TestPanicOverWhatARegistryAnswers(t *testing.T) {
 	n, reg := newNode(t), newRegistry(t)
 	m := n.start(t, Options{})
@@ -142,7 +143,8 @@ func (b badStore) Get(ctx context.Context, name string) (images.Image, error) {
 	return b.Store.Get(ctx, name)
 }
 
-// Images are followed on after an event that causes a panic, by another subscription; the first one ends.
+// Images are followed on after an event that causes a panic, by another subscription; the first one
+// ends.
 func TestPanicOverAnImageEvent(t *testing.T) {
 	n := newNode(t)
 	n.deps.Images = badStore{n.images, "docker.io/library/bad:1"}

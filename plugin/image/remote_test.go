@@ -19,8 +19,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 )
 
-// remoteSnapshotter notes the labels of the layers that it is to unpack. Those that it has it commits by itself, as a
-// remote snapshotter does, which then fetches files when a container reads them.
+// remoteSnapshotter notes the labels of the layers that it is to unpack. Those that it has it
+// commits by itself, as a remote snapshotter does, which then fetches files when a container reads
+// them.
 type remoteSnapshotter struct {
 	snapshots.Snapshotter
 	has func(labels map[string]string) bool // nil: none
@@ -91,8 +92,9 @@ func digests(t *testing.T, img v1.Image) []string {
 	return all
 }
 
-// TestSnapshottersGetLayerLabels wants the labels of the built-in CRI on each layer where they are configured, for
-// snapshotters that the transfer service unpacks for and for others, and none from the image that steers a snapshotter.
+// TestSnapshottersGetLayerLabels wants the labels of the built-in CRI on each layer where they are
+// configured, for snapshotters that the transfer service unpacks for and for others, and none from
+// the image that steers a snapshotter.
 func TestSnapshottersGetLayerLabels(t *testing.T) {
 	hostile := map[string]string{
 		"containerd.io/snapshot/uidmapping":            "0:0:4294967295",
@@ -160,7 +162,8 @@ func checkLabels(t *testing.T, got []map[string]string, ref string, img v1.Image
 	}
 }
 
-// TestLazyLayersAreNotFetched wants of an image whose first two layers the snapshotter has the third only.
+// TestLazyLayersAreNotFetched wants of an image whose first two layers the snapshotter has the
+// third only.
 func TestLazyLayersAreNotFetched(t *testing.T) {
 	for name, snapshotter := range map[string]string{"lite": defaultSnapshotter, "kata": otherSnapshotter} {
 		t.Run(snapshotter, func(t *testing.T) {

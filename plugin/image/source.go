@@ -95,8 +95,8 @@ func (s *registrySource) Fetcher(ctx context.Context, name string) (transfer.Fet
 	return s.fetcher, nil
 }
 
-// boundedFetcher refuses content that will be read into memory and declares to be large. containerd's fetcher ends a
-// body that is longer than its content declares to be.
+// boundedFetcher refuses content that will be read into memory and declares to be large.
+// containerd's fetcher ends a body that is longer than its content declares to be.
 type boundedFetcher struct {
 	source *registrySource
 	next   transfer.Fetcher

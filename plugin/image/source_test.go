@@ -39,7 +39,8 @@ func TestPullFetchesALayerInParts(t *testing.T) {
 	}
 }
 
-// TestPullSyncsLayers wants each layer to be on the disk before it counts as unpacked, where that is configured.
+// TestPullSyncsLayers wants each layer to be on the disk before it counts as unpacked, where that
+// is configured.
 func TestPullSyncsLayers(t *testing.T) {
 	for _, sync := range []bool{false, true} {
 		t.Run(strconv.FormatBool(sync), func(t *testing.T) {
@@ -58,7 +59,8 @@ func TestPullSyncsLayers(t *testing.T) {
 	}
 }
 
-// TestPullDiscardsLayers checks that an image is whole without its packed layers, and comes back whole after it was removed.
+// TestPullDiscardsLayers checks that an image is whole without its packed layers, and comes back
+// whole after it was removed.
 func TestPullDiscardsLayers(t *testing.T) {
 	for _, discard := range []bool{false, true} {
 		t.Run(strconv.FormatBool(discard), func(t *testing.T) {

@@ -54,8 +54,8 @@ func newStoreTarget(p *pull, source *registrySource, own bool) *storeTarget {
 	return &storeTarget{imageStore: transferimage.NewStore(p.name, opts...), p: p, source: source, own: own}
 }
 
-// ImageFilter lists what to fetch of an image, labels each part with what it keeps from garbage collection, and
-// annotates layers with the labels that the snapshotter gets.
+// ImageFilter lists what to fetch of an image, labels each part with what it keeps from garbage
+// collection, and annotates layers with the labels that the snapshotter gets.
 func (s *storeTarget) ImageFilter(children images.HandlerFunc, store content.Store) images.HandlerFunc {
 	children = withTrustedLabels(withBoundedLayers(children))
 	if s.p.m.opts.Annotated(s.p.snapshotter) {
@@ -89,7 +89,8 @@ func withBoundedLayers(children images.HandlerFunc) images.HandlerFunc {
 	}
 }
 
-// Store remembers what was fetched, and fetches and unpacks the layers that the transfer service has left.
+// Store remembers what was fetched, and fetches and unpacks the layers that the transfer service
+// has left.
 func (s *storeTarget) Store(ctx context.Context, target ocispec.Descriptor, _ images.Store) ([]images.Image, error) {
 	s.target = target
 	if !s.own {
@@ -98,7 +99,8 @@ func (s *storeTarget) Store(ctx context.Context, target ocispec.Descriptor, _ im
 	return nil, s.unpack(ctx)
 }
 
-// unpack fetches each layer that the snapshotter does not have or will not fetch by itself, and unpacks it.
+// unpack fetches each layer that the snapshotter does not have or will not fetch by itself, and
+// unpacks it.
 func (s *storeTarget) unpack(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -131,9 +133,9 @@ func (s *storeTarget) unpack(ctx context.Context) error {
 // criLabels is the prefix of the labels by which remote snapshotters find a layer in its registry.
 const criLabels = "containerd.io/snapshot/cri."
 
-// withTrustedLabels drops annotations of layers that would steer the snapshotter, as an image is untrusted: the ids to
-// shift files by (GHSA-5p7c-hggf-c748), the size of the snapshot, and where to fetch it from. Others stay: the images of
-// nydus, stargz and SOCI have their indexes there.
+// withTrustedLabels drops annotations of layers that would steer the snapshotter, as an image is
+// untrusted: the ids to shift files by (GHSA-5p7c-hggf-c748), the size of the snapshot, and where
+// to fetch it from. Others stay: the images of nydus, stargz and SOCI have their indexes there.
 func withTrustedLabels(children images.HandlerFunc) images.HandlerFunc {
 	return func(ctx context.Context, desc ocispec.Descriptor) ([]ocispec.Descriptor, error) {
 		found, err := children(ctx, desc)
@@ -154,8 +156,8 @@ func isTrustedLabel(key string) bool {
 	return strings.HasPrefix(key, criLabels)
 }
 
-// withGuard makes a panic over what a registry has answered an error of the pull: containerd calls handlers in goroutines
-// of its own.
+// withGuard makes a panic over what a registry has answered an error of the pull: containerd calls
+// handlers in goroutines of its own.
 func withGuard(children images.HandlerFunc) images.HandlerFunc {
 	return func(ctx context.Context, desc ocispec.Descriptor) ([]ocispec.Descriptor, error) {
 		return guard.Value(ctx, "read manifest", func() ([]ocispec.Descriptor, error) { return children(ctx, desc) })

@@ -78,7 +78,8 @@ func (c *conf) load() {
 	c.current.Store(l)
 }
 
-// look describes the configuration files of a directory: another file, or another content, is another description.
+// look describes the configuration files of a directory: another file, or another content, is
+// another description.
 func look(dir string) string {
 	files, err := libcni.ConfFiles(dir, confExtensions)
 	if err != nil {

@@ -180,7 +180,8 @@ func (s *site) calls() []string {
 	return strings.Split(strings.TrimSuffix(string(b), "\n"), "\n")
 }
 
-// passed returns what a plugin was told last at ADD or DEL: its arguments, and those of its capabilities.
+// passed returns what a plugin was told last at ADD or DEL: its arguments, and those of its
+// capabilities.
 func (s *site) passed(t *testing.T) (args string, capabilities map[string]any) {
 	t.Helper()
 	text, err := os.ReadFile(s.trace + ".args")

@@ -88,8 +88,9 @@ func (n *Network) conf(handler string) *conf {
 	return n.confs[""]
 }
 
-// Check says whether a pod can have what is asked for it, before anything is made: parameters that are its own, and for a network of its
-// own values that CNI plugins understand. Errors are errdefs.ErrInvalidArgument.
+// Check says whether a pod can have what is asked for it, before anything is made: parameters that
+// are its own, and for a network of its own values that CNI plugins understand. Errors are
+// errdefs.ErrInvalidArgument.
 func Check(pod Pod, pin PinOptions) error {
 	if _, err := parseSysctls(pin.Sysctls, pin.cloneFlags()); err != nil || !pin.Net {
 		return err
@@ -98,9 +99,9 @@ func Check(pod Pod, pin PinOptions) error {
 	return err
 }
 
-// Attach runs CNI ADD for every network of the pod's handler and returns the
-// addresses the pod got. It ends with ctx, which kills running plugins. Plugins may have done part of
-// their work when it fails: the caller runs Detach.
+// Attach runs CNI ADD for every network of the pod's handler and returns the addresses the pod got.
+// It ends with ctx, which kills running plugins. Plugins may have done part of their work when it
+// fails: the caller runs Detach.
 //
 // A missing or broken configuration and a missing plugin are
 // errdefs.ErrFailedPrecondition, bad values of the pod ErrInvalidArgument.
@@ -237,7 +238,8 @@ func (n *Network) del(ctx context.Context, networks []network, rt libcni.Runtime
 	var errs []error
 	for i := len(networks) - 1; i >= 0; i-- {
 		network := networks[i]
-		// The result of an older ADD, which libcni has kept, may be worse than those that Attach takes.
+		// The result of an older ADD, which libcni has kept, may be worse than those that Attach
+		// takes.
 		err := guard.Call(ctx, "CNI DEL", func() error { return n.cni.DelNetworkList(ctx, network.list, network.on(rt)) })
 		var cniErr *types.Error
 		if errors.As(err, &cniErr) && cniErr.Code == types.ErrUnknownContainer {

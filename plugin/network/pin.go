@@ -25,8 +25,8 @@ type PinOptions struct {
 	Net, IPC, UTS bool
 	// Hostname is set in the pod's own UTS namespace; empty leaves the node's.
 	Hostname string
-	// Sysctls are kernel parameters of the pod's own namespaces, by name. Those that only the pod's interfaces have are set by
-	// [Pinner.Tune].
+	// Sysctls are kernel parameters of the pod's own namespaces, by name. Those that only the pod's
+	// interfaces have are set by [Pinner.Tune].
 	Sysctls map[string]string
 	// User is the user namespace that owns the others; nil for the node's.
 	User *UserNamespace

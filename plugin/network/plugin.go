@@ -103,7 +103,8 @@ func pluginError(err error, stdout, stderr []byte) error {
 	return fmt.Errorf("%q: %w", text, err)
 }
 
-// clip returns the first maxErrorText bytes of the text of a plugin's error, which reaches logs and events.
+// clip returns the first maxErrorText bytes of the text of a plugin's error, which reaches logs and
+// events.
 func clip(text string) string {
 	if len(text) <= maxErrorText {
 		return text

@@ -24,14 +24,15 @@ type Result struct {
 }
 
 const (
-	// maxAnswerEntries bounds each list in the answer of a CNI plugin. The lists are saved in the pod's record.
+	// maxAnswerEntries bounds each list in the answer of a CNI plugin. The lists are saved in the
+	// pod's record.
 	maxAnswerEntries = 1000
 	// maxVersion bounds the text of a version, which is part of libcni's errors.
 	maxVersion = 32 // bytes
 )
 
-// cniAnswer is the part of a CNI plugin's answer to ADD that is checked here. It is the same since CNI 0.3.0; older answers have
-// nothing that can be null.
+// cniAnswer is the part of a CNI plugin's answer to ADD that is checked here. It is the same since
+// CNI 0.3.0; older answers have nothing that can be null.
 type cniAnswer struct {
 	CNIVersion string `json:"cniVersion"`
 
@@ -47,8 +48,8 @@ type cniAnswer struct {
 	} `json:"dns"`
 }
 
-// checkAnswer refuses the answer of a CNI plugin to ADD that libcni, or the next plugin, would follow a nil pointer in, or that
-// is too long. libcni checks the rest.
+// checkAnswer refuses the answer of a CNI plugin to ADD that libcni, or the next plugin, would
+// follow a nil pointer in, or that is too long. libcni checks the rest.
 func checkAnswer(output []byte) error {
 	var a *cniAnswer
 	if err := json.Unmarshal(output, &a); err != nil {

@@ -52,8 +52,9 @@ func parseSysctls(values map[string]string, flags int) ([]sysctl, error) {
 	return list, nil
 }
 
-// scope orders parameters from the general to the particular: to set net.ipv4.ip_forward sets net.ipv4.conf.*.forwarding, and
-// to set net.ipv6.conf.all.disable_ipv6 sets that of default and of each interface.
+// scope orders parameters from the general to the particular: to set net.ipv4.ip_forward sets
+// net.ipv4.conf.*.forwarding, and to set net.ipv6.conf.all.disable_ipv6 sets that of default and of
+// each interface.
 func (s sysctl) scope() int {
 	parts := strings.Split(s.path, "/") // net/ipv4/conf/eth0/rp_filter
 	switch {
@@ -67,8 +68,8 @@ func (s sysctl) scope() int {
 	return 3
 }
 
-// setEarly sets the parameters for the namespaces of the current thread as far as they exist. Interfaces get their initial
-// values from them, and have none of their own yet.
+// setEarly sets the parameters for the namespaces of the current thread as far as they exist.
+// Interfaces get their initial values from them, and have none of their own yet.
 func setEarly(sysctls []sysctl) error {
 	for _, s := range sysctls {
 		err := s.set()
@@ -82,9 +83,9 @@ func setEarly(sysctls []sysctl) error {
 	return nil
 }
 
-// Tune sets the parameters of a pod's network namespace once more, after CNI plugins have made its interfaces: Pin could not set
-// those of the interfaces, and a plugin may have changed others. A parameter that still does not exist is
-// errdefs.ErrInvalidArgument.
+// Tune sets the parameters of a pod's network namespace once more, after CNI plugins have made its
+// interfaces: Pin could not set those of the interfaces, and a plugin may have changed others. A
+// parameter that still does not exist is errdefs.ErrInvalidArgument.
 func (p *Pinner) Tune(o PinOptions) error {
 	sysctls, err := parseSysctls(o.Sysctls, o.cloneFlags())
 	if err != nil {

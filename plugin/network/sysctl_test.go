@@ -44,7 +44,8 @@ func TestSysctlOrder(t *testing.T) {
 	}
 }
 
-// attachInterface does what CNI plugins do to a pod's network namespace: it makes eth0, enables IPv6 on it and adds an address.
+// attachInterface does what CNI plugins do to a pod's network namespace: it makes eth0, enables
+// IPv6 on it and adds an address.
 func attachInterface(t *testing.T, netns string) {
 	t.Helper()
 	err := InNetNS(netns, func() error {

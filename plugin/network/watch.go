@@ -21,8 +21,8 @@ import (
 const (
 	// settleTime gathers the events of one change: a file is made, then written.
 	settleTime = 50 * time.Millisecond
-	// pollInterval is how often the directories are looked at for changes that the kernel does not announce: a mount over a
-	// directory, an overlay's lower layer, the target of a symbolic link.
+	// pollInterval is how often the directories are looked at for changes that the kernel does not
+	// announce: a mount over a directory, an overlay's lower layer, the target of a symbolic link.
 	pollInterval = 5 * time.Second
 )
 

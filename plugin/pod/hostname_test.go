@@ -11,7 +11,8 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
 
-// TestHostname renames the host: a pod has one name, in its UTS namespace, its files and the environment of its containers.
+// TestHostname renames the host: a pod has one name, in its UTS namespace, its files and the
+// environment of its containers.
 func TestHostname(t *testing.T) {
 	f := newMachine()
 	m := newManager(t, f)

@@ -12,7 +12,8 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
-// Each step of Run panics in turn: nothing is left, and the name is free again. The steps of a pod without an init run side by side.
+// Each step of Run panics in turn: nothing is left, and the name is free again. The steps of a pod
+// without an init run side by side.
 func TestPanicInRun(t *testing.T) {
 	for _, step := range []string{"create record", "make files", "pin ipc net uts", "attach /ns/net", "start task", "save ready"} {
 		t.Run(step, func(t *testing.T) {
@@ -198,7 +199,8 @@ func TestPanicInRecovery(t *testing.T) {
 	}
 }
 
-// The rollback of a Run that a crash ended panics: a Run of the same pod does not wait for it for ever.
+// The rollback of a Run that a crash ended panics: a Run of the same pod does not wait for it for
+// ever.
 func TestPanicWhileStraysAreReleased(t *testing.T) {
 	f := newMachine()
 	m := newManager(t, f)

@@ -105,7 +105,8 @@ func (m *Manager) draft(c *runtimeapi.PodSandboxConfig, requested string) (*Reco
 	return r, handler, network.Check(r.network(), m.pinOptions(r))
 }
 
-// hostname is the name of a pod on its own machine. It is read once: after the host was renamed, the pod still has one name.
+// hostname is the name of a pod on its own machine. It is read once: after the host was renamed,
+// the pod still has one name.
 func (m *Manager) hostname(c *runtimeapi.PodSandboxConfig) (string, error) {
 	if name := c.GetHostname(); name != "" {
 		return name, nil

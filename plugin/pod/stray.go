@@ -96,8 +96,8 @@ func (m *Manager) releaseStray(ctx context.Context, r *Record) {
 	logger.Warn("cleaned up network or files of a removed pod, which reappeared as after a power failure")
 }
 
-// undoing are the names of pods whose Run a crash ended, until they are torn down. A Run of the same
-// pod waits for that.
+// undoing are the names of pods whose Run a crash ended, until they are torn down. A Run of the
+// same pod waits for that.
 type undoing struct {
 	mu     sync.Mutex
 	byName map[string]chan struct{} // closed when the pod is torn down

@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-// What a loss of power brings back of a pod that had given it back is released at start, and nothing else is.
+// What a loss of power brings back of a pod that had given it back is released at start, and
+// nothing else is.
 func TestRecoverReleasesStrays(t *testing.T) {
 	const netns = "/ns/net" // where the namespace of any pod would be
 	for _, tc := range []struct {
@@ -87,8 +88,8 @@ func TestRecoverReleasesStraysLater(t *testing.T) {
 	}
 }
 
-// A pod whose Run a crash ended is torn down when the CRI serves, as CNI plugins may need it. The same
-// pod runs again after that, and not before.
+// A pod whose Run a crash ended is torn down when the CRI serves, as CNI plugins may need it. The
+// same pod runs again after that, and not before.
 func TestHalfMadePodIsTornDownWhenTheCRIServes(t *testing.T) {
 	f := newMachine()
 	before := newManager(t, f)

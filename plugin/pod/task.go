@@ -107,8 +107,9 @@ func (t Runner) rootfs(r *Record) ([]mount.Mount, error) {
 	return []mount.Mount{{Type: "bind", Source: t.root(r.ID), Options: []string{"bind", "ro"}}}, nil
 }
 
-// Wait waits for the end of a pod's task. The wait goes on when ctx has ended, until the task has, or
-// its shim: ttrpc cannot call it off, and the answer to a wait that was left is an error in the log.
+// Wait waits for the end of a pod's task. The wait goes on when ctx has ended, until the task has,
+// or its shim: ttrpc cannot call it off, and the answer to a wait that was left is an error in the
+// log.
 func (t Runner) Wait(ctx context.Context, id string) (<-chan runtime.ExitStatus, error) {
 	task, err := t.Containerd.LoadTask(ctx, id, nil)
 	if err != nil {

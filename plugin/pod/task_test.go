@@ -30,7 +30,8 @@ func (h *halfway) NewTask(ctx context.Context, _ string, _ cio.Creator, _ runtim
 	return nil, errors.Join(errBroken, ctx.Err())
 }
 
-// The start of a task is not cut short: its shim would be left, and nobody would know of it. It has its time limit still.
+// The start of a task is not cut short: its shim would be left, and nobody would know of it. It has
+// its time limit still.
 func TestStartOfATaskIsNotCancelled(t *testing.T) {
 	until := time.Now().Add(time.Hour)
 	ctx, cancel := context.WithDeadline(t.Context(), until)

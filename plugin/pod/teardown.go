@@ -110,7 +110,8 @@ func await(ctx context.Context, members <-chan error) (ended bool, err error) {
 	}
 }
 
-// detach gives back the network of a pod. A failed ADD may have taken an address: it is undone, too.
+// detach gives back the network of a pod. A failed ADD may have taken an address: it is undone,
+// too.
 func (m *Manager) detach(ctx context.Context, r *Record) error {
 	if r.HostNetwork() {
 		return nil

@@ -12,8 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// A shim that does not answer, as after SIGSTOP, is killed when its pod is to go. The pod goes within
-// ten seconds, and the network does not wait that long.
+// A shim that does not answer, as after SIGSTOP, is killed when its pod is to go. The pod goes
+// within ten seconds, and the network does not wait that long.
 func TestStuckShimIsKilled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newMachine()
@@ -91,8 +91,8 @@ func TestStuckSharedShimIsNotKilled(t *testing.T) {
 	})
 }
 
-// The files of a pod go last, whoever tears it down: a pod that a power failure brings back is found
-// by them.
+// The files of a pod go last, whoever tears it down: a pod that a power failure brings back is
+// found by them.
 func TestFilesGoLast(t *testing.T) {
 	for _, step := range []string{"detach", "unpin", "stop task"} {
 		for name, tearDown := range map[string]func(*Manager, *machine){

@@ -12,14 +12,16 @@ import (
 )
 
 const (
-	// untrustedAnnotation, set to "true", marks a pod that is to be isolated from the host. The built-in CRI defines it.
+	// untrustedAnnotation, set to "true", marks a pod that is to be isolated from the host. The
+	// built-in CRI defines it.
 	untrustedAnnotation = "io.kubernetes.cri.untrusted-workload"
 	// untrustedHandler is the runtime handler of such pods.
 	untrustedHandler = "untrusted"
 )
 
-// handler returns the runtime handler of a pod. A pod that is marked untrusted runs in the handler for such pods or not at all:
-// it may neither ask for another one nor share a namespace with the host.
+// handler returns the runtime handler of a pod. A pod that is marked untrusted runs in the handler
+// for such pods or not at all: it may neither ask for another one nor share a namespace with the
+// host.
 func (m *Manager) handler(c *runtimeapi.PodSandboxConfig, requested string) (string, config.Handler, error) {
 	if c.GetAnnotations()[untrustedAnnotation] != "true" {
 		return m.Handlers.Handler(requested)

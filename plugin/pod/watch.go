@@ -161,8 +161,8 @@ func (m *Manager) follow(ctx context.Context, w *watch, r *Record) {
 	}
 }
 
-// goesOn waits for the end of a pod's task, and reports whether to restart it: a holder that has not
-// been restarted too often.
+// goesOn waits for the end of a pod's task, and reports whether to restart it: a holder that has
+// not been restarted too often.
 func (m *Manager) goesOn(ctx context.Context, w *watch, r *Record) bool {
 	m.awaitEnd(ctx, w, r.ID)
 	return ctx.Err() == nil && !r.HasInit && w.mayRestart(m.Now())

@@ -21,7 +21,8 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
 
-// builtIn resolves a user as the built-in CRI does, by its rules for who is asked and by the same functions of containerd.
+// builtIn resolves a user as the built-in CRI does, by its rules for who is asked and by the same
+// functions of containerd.
 func builtIn(root string, sc *securityContext, image string) (specs.User, error) {
 	who := sc.GetRunAsUsername()
 	if who == "" && sc.GetRunAsUser() != nil {
@@ -48,7 +49,8 @@ func builtIn(root string, sc *securityContext, image string) (specs.User, error)
 	return s.Process.User, err
 }
 
-// comparable turns our result into what containerd has in its spec: the group of the user is one of the additional ones, too.
+// comparable turns our result into what containerd has in its spec: the group of the user is one of
+// the additional ones, too.
 func comparable(u spec.User) specs.User {
 	return specs.User{UID: u.UID, GID: u.GID, AdditionalGids: sorted(append(u.AdditionalGIDs, u.GID))}
 }
@@ -99,8 +101,9 @@ func TestLikeTheBuiltIn(t *testing.T) {
 	}
 }
 
-// Whatever is in the files, ResolveUser answers or names the fault, makes nobody root whom the files do not call root in so many words,
-// and agrees with the built-in CRI wherever the files are well-formed.
+// Whatever is in the files, ResolveUser answers or names the fault, makes nobody root whom the
+// files do not call root in so many words, and agrees with the built-in CRI wherever the files are
+// well-formed.
 func FuzzResolveUser(f *testing.F) {
 	f.Add(testPasswd, testGroup, "web:www")
 	f.Add("root:x:0:0\nweb:x:1000:1001:", "adm:x:4:root,web\n", "web")

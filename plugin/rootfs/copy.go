@@ -24,7 +24,8 @@ const (
 	batch = 256
 	// chunk is how many bytes are copied between two looks at the context.
 	chunk = 16 << 20
-	// maxXattr is the kernel's limit for the value of an extended attribute, and for a list of names.
+	// maxXattr is the kernel's limit for the value of an extended attribute, and for a list of
+	// names.
 	maxXattr = 64 << 10
 	// selinuxLabel is not copied: it is the image's, and the container may have another one.
 	selinuxLabel = "security.selinux"
@@ -32,10 +33,11 @@ const (
 
 // copier copies a directory tree.
 //
-// continuity's fs.CopyDir would do this too, but it cannot be cancelled, syncs each file, goes by plain paths and sets a directory's time
-// before it fills it.
+// continuity's fs.CopyDir would do this too, but it cannot be cancelled, syncs each file, goes by
+// plain paths and sets a directory's time before it fills it.
 type copier struct {
-	// top is the root of the copy; links has the path there of the first copy of each file with several names.
+	// top is the root of the copy; links has the path there of the first copy of each file with
+	// several names.
 	top          *os.Root
 	links        map[inode]string
 	names, value []byte // buffers for extended attributes
@@ -43,8 +45,8 @@ type copier struct {
 
 type inode struct{ dev, ino uint64 }
 
-// place is one directory of the tree, which has the same path in the copy. With a root of its own for each, a file deep down costs no more
-// than one at the top.
+// place is one directory of the tree, which has the same path in the copy. With a root of its own
+// for each, a file deep down costs no more than one at the top.
 type place struct {
 	dst, src *os.Root
 	path     string
@@ -57,7 +59,8 @@ func copyTree(ctx context.Context, dst, src *os.Root) error {
 	return c.dir(ctx, place{dst: dst, src: src, path: "."})
 }
 
-// dir copies what is in a directory, and then its attributes: a mode or a default ACL could be in the way before, and the time changes.
+// dir copies what is in a directory, and then its attributes: a mode or a default ACL could be in
+// the way before, and the time changes.
 func (c *copier) dir(ctx context.Context, at place) error {
 	in, err := at.src.Open(".")
 	if err != nil {
@@ -222,8 +225,9 @@ func copySymlink(at place, name string, info fs.FileInfo) error {
 	return at.dst.Lchown(name, int(stat.Uid), int(stat.Gid))
 }
 
-// copyNode copies a FIFO, a socket or a device. Whether the container may open a device is for its device cgroup to say, as with those in
-// the rest of its image. [os.Root.Chmod] would need Linux 6.6.
+// copyNode copies a FIFO, a socket or a device. Whether the container may open a device is for its
+// device cgroup to say, as with those in the rest of its image. [os.Root.Chmod] would need Linux
+// 6.6.
 func copyNode(at place, name string, info fs.FileInfo) error {
 	parent, err := at.dst.Open(".")
 	if err != nil {
@@ -243,7 +247,8 @@ func copyNode(at place, name string, info fs.FileInfo) error {
 	return at.dst.Chtimes(name, time.Time{}, info.ModTime())
 }
 
-// attributes copies what a file has beside its content. The order matters: chown(2) takes setuid bits and file capabilities away.
+// attributes copies what a file has beside its content. The order matters: chown(2) takes setuid
+// bits and file capabilities away.
 func (c *copier) attributes(at place, name string, out, in *os.File) error {
 	info, err := in.Stat()
 	if err != nil {

@@ -234,7 +234,8 @@ func TestCopyManyEntries(t *testing.T) {
 	}
 }
 
-// The root filesystem of a container is an overlay most of the time, where files come from several layers.
+// The root filesystem of a container is an overlay most of the time, where files come from several
+// layers.
 func TestCopyFromOverlay(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: mounts an overlay")

@@ -16,7 +16,8 @@ import (
 const (
 	passwdFile = "/etc/passwd"
 	groupFile  = "/etc/group"
-	// maxFileBytes and maxLineBytes bound both files; real ones are far smaller than 1 MiB (CVE-2026-47262).
+	// maxFileBytes and maxLineBytes bound both files; real ones are far smaller than 1 MiB
+	// (CVE-2026-47262).
 	maxFileBytes = 10 << 20
 	maxLineBytes = 1 << 20
 	// maxGroups is the kernel's NGROUPS_MAX.
@@ -36,8 +37,9 @@ type group struct {
 	members string // separated by commas; there may be very many
 }
 
-// parseAccount and parseGroup take no line whose ids are not numbers in range, as C libraries do. github.com/moby/sys/user would read
-// them as 0, which is root, and keep every line of a file in memory.
+// parseAccount and parseGroup take no line whose ids are not numbers in range, as C libraries do.
+// github.com/moby/sys/user would read them as 0, which is root, and keep every line of a file in
+// memory.
 func parseAccount(line string) (account, bool) {
 	f := strings.SplitN(line, ":", 5)
 	if len(f) < 4 {
@@ -90,8 +92,8 @@ func findGroup(root, name string) (g group, found bool, err error) {
 	return g, found, err
 }
 
-// groupsOf returns the ids of the groups in /etc/group that list the user, but for the group of the same name, which is the user's own.
-// A user without a name is in no list.
+// groupsOf returns the ids of the groups in /etc/group that list the user, but for the group of the
+// same name, which is the user's own. A user without a name is in no list.
 func groupsOf(root, name string) (gids []uint32, err error) {
 	if name == "" {
 		return nil, nil
@@ -112,7 +114,8 @@ func groupsOf(root, name string) (gids []uint32, err error) {
 	return gids, nil
 }
 
-// eachLine visits the lines of a file of root, without space around them, while visit wants more. An absent file has none.
+// eachLine visits the lines of a file of root, without space around them, while visit wants more.
+// An absent file has none.
 func eachLine(root, path string, visit func(line string) (more bool)) error {
 	f, err := openFile(root, path)
 	if errors.Is(err, fs.ErrNotExist) {

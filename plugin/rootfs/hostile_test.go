@@ -18,7 +18,8 @@ import (
 
 const evil = "web:x:666:666::/:/bin/sh\n"
 
-// A link leads to where it would lead a process of the container: to a file of the image or nowhere, never to the host's.
+// A link leads to where it would lead a process of the container: to a file of the image or
+// nowhere, never to the host's.
 func TestUserFileLinks(t *testing.T) {
 	host := files(t, map[string]string{"passwd": evil, "etc/passwd": evil})
 	up := strings.Repeat("../", 40)
@@ -56,8 +57,8 @@ func TestUserFileLinks(t *testing.T) {
 	}
 }
 
-// What is in the place of /etc/passwd or /etc/group is an error at once: it is not opened, read without end or taken for an empty file
-// (CVE-2026-47262).
+// What is in the place of /etc/passwd or /etc/group is an error at once: it is not opened, read
+// without end or taken for an empty file (CVE-2026-47262).
 func TestUserFileKinds(t *testing.T) {
 	kinds := map[string]func(path string) error{
 		"fifo":      func(path string) error { return unix.Mkfifo(path, 0o644) },
@@ -130,7 +131,8 @@ func TestMemoryIsBounded(t *testing.T) {
 	if err != nil || got.Name != "web" {
 		t.Fatalf("got %+v and error %v", got, err)
 	}
-	// A copy of the file and the buffer for lines; a slice of the members alone would take 16 MiB for each line.
+	// A copy of the file and the buffer for lines; a slice of the members alone would take 16 MiB
+	// for each line.
 	if grown := after.TotalAlloc - before.TotalAlloc; grown > 3*maxFileBytes {
 		t.Errorf("allocated %d bytes in all, want at most %d", grown, 3*maxFileBytes)
 	}

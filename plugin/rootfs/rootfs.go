@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package rootfs reads a container's root filesystem before anything of it runs: which user the container gets ([ResolveUser]) and what
-// the image holds in its volumes ([CopyVolumes]).
+// Package rootfs reads a container's root filesystem before anything of it runs: which user the
+// container gets ([ResolveUser]) and what the image holds in its volumes ([CopyVolumes]).
 //
-// It works on a mounted root directory that nobody writes to meanwhile; mounting is the caller's. What is in there comes from an image
-// and may want to harm the host, so every path is resolved as a process that is chrooted there would see it: absolute links work, as
-// images need that keep /etc/passwd elsewhere (NixOS), and neither a link nor ".." leads out (CVE-2022-23648). [os.Root] alone would
-// refuse absolute links. A file is looked at before it is opened, so that a FIFO or a device in its place does nothing.
+// It works on a mounted root directory that nobody writes to meanwhile; mounting is the caller's.
+// What is in there comes from an image and may want to harm the host, so every path is resolved as
+// a process that is chrooted there would see it: absolute links work, as images need that keep
+// /etc/passwd elsewhere (NixOS), and neither a link nor ".." leads out (CVE-2022-23648). [os.Root]
+// alone would refuse absolute links. A file is looked at before it is opened, so that a FIFO or a
+// device in its place does nothing.
 //
 // The package keeps no state; all functions may be called concurrently.
 package rootfs
@@ -42,7 +44,8 @@ func openDir(root, path string) (*os.Root, error) {
 	return os.OpenRoot(fmt.Sprintf("/proc/self/fd/%d", found.Fd()))
 }
 
-// find looks up what is at path in root and must be of the given type. The file it returns is only good to open it again.
+// find looks up what is at path in root and must be of the given type. The file it returns is only
+// good to open it again.
 func find(root, path string, want fs.FileMode) (*os.File, error) {
 	found, err := pathrs.OpenInRoot(root, path)
 	if errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENAMETOOLONG) {
@@ -62,13 +65,14 @@ func find(root, path string, want fs.FileMode) (*os.File, error) {
 	return found, nil
 }
 
-// invalid is the error for what the request or the image's configuration asks for and nobody could serve.
+// invalid is the error for what the request or the image's configuration asks for and nobody could
+// serve.
 func invalid(format string, args ...any) error {
 	return fmt.Errorf("%s: %w", fmt.Sprintf(format, args...), errdefs.ErrInvalidArgument)
 }
 
-// broken is the error for a root filesystem that does not have what it must have. It is not NotFound, which would say that the container
-// or its image is missing.
+// broken is the error for a root filesystem that does not have what it must have. It is not
+// NotFound, which would say that the container or its image is missing.
 func broken(format string, args ...any) error {
 	return fmt.Errorf("%s: %w", fmt.Sprintf(format, args...), errdefs.ErrFailedPrecondition)
 }

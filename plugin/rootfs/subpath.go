@@ -13,12 +13,14 @@ import (
 	"github.com/containerd/errdefs"
 )
 
-// SubPath returns the host path of a directory or regular file in a mounted image that nobody writes to, with its symbolic links
-// resolved: the runtime, which mounts it, has none to follow (KEP-4639).
+// SubPath returns the host path of a directory or regular file in a mounted image that nobody
+// writes to, with its symbolic links resolved: the runtime, which mounts it, has none to follow
+// (KEP-4639).
 //
-// Unlike a container's own paths it is the user's: a link or ".." that leads out of the image is refused, and so is an absolute link, of
-// which nobody can say what it was meant to be relative to. Errors are InvalidArgument for these, NotFound for what is not there and
-// FailedPrecondition for a file of another type.
+// Unlike a container's own paths it is the user's: a link or ".." that leads out of the image is
+// refused, and so is an absolute link, of which nobody can say what it was meant to be relative to.
+// Errors are InvalidArgument for these, NotFound for what is not there and FailedPrecondition for a
+// file of another type.
 func SubPath(root, path string) (string, error) {
 	if !filepath.IsLocal(path) {
 		return "", invalid("%q is not a path inside of the image", path)
@@ -43,7 +45,8 @@ func SubPath(root, path string) (string, error) {
 	return os.Readlink(fmt.Sprintf("/proc/self/fd/%d", found.Fd()))
 }
 
-// subPathError gives an error of os.Root its class. What is not the kernel's is its refusal to leave the root.
+// subPathError gives an error of os.Root its class. What is not the kernel's is its refusal to
+// leave the root.
 func subPathError(err error) error {
 	var kernel syscall.Errno
 	switch {

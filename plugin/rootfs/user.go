@@ -14,21 +14,26 @@ import (
 )
 
 const (
-	// idBits is the size of the ids that runc takes: 0 to 2147483647. A greater one must not wrap around to root's (CVE-2024-40635).
+	// idBits is the size of the ids that runc takes: 0 to 2147483647. A greater one must not wrap
+	// around to root's (CVE-2024-40635).
 	idBits = 31
-	// maxUserBytes bounds the text of an image's USER, which ends up in errors. Linux takes login names of 256 bytes.
+	// maxUserBytes bounds the text of an image's USER, which ends up in errors. Linux takes login
+	// names of 256 bytes.
 	maxUserBytes = 1024
 )
 
-// ResolveUser returns the user that a container runs as: the one of the CRI's security context, else imageUser (USER in the image's
-// configuration: user, user:group, each by name or number), else root. root is the mounted root filesystem.
+// ResolveUser returns the user that a container runs as: the one of the CRI's security context,
+// else imageUser (USER in the image's configuration: user, user:group, each by name or number),
+// else root. root is the mounted root filesystem.
 //
-// A number needs no entry in /etc/passwd. Without a group the user gets the one of its entry, or 0 if it has none. The groups that list
-// the user in /etc/group are added under the supplemental groups policy Merge only (KEP-3619). All this is what the built-in CRI does,
-// except that lines with ids that are no numbers do not count, and that a USER such as "+1000", "0x0" or "00" is refused.
+// A number needs no entry in /etc/passwd. Without a group the user gets the one of its entry, or 0
+// if it has none. The groups that list the user in /etc/group are added under the supplemental
+// groups policy Merge only (KEP-3619). All this is what the built-in CRI does, except that lines
+// with ids that are no numbers do not count, and that a USER such as "+1000", "0x0" or "00" is
+// refused.
 //
-// Errors are InvalidArgument where the request or USER is malformed, FailedPrecondition where the image lacks the user or group or has
-// no usable /etc/passwd or /etc/group.
+// Errors are InvalidArgument where the request or USER is malformed, FailedPrecondition where the
+// image lacks the user or group or has no usable /etc/passwd or /etc/group.
 func ResolveUser(root string, sc *runtimeapi.LinuxContainerSecurityContext, imageUser string) (spec.User, error) {
 	asked, err := askedUser(sc, imageUser)
 	if err != nil {
@@ -47,7 +52,8 @@ func ResolveUser(root string, sc *runtimeapi.LinuxContainerSecurityContext, imag
 	return u, nil
 }
 
-// CheckUser says whether [ResolveUser] can be asked for this user, before there is a root filesystem to look into.
+// CheckUser says whether [ResolveUser] can be asked for this user, before there is a root
+// filesystem to look into.
 func CheckUser(sc *runtimeapi.LinuxContainerSecurityContext, imageUser string) error {
 	asked, err := askedUser(sc, imageUser)
 	if err != nil {
@@ -64,7 +70,8 @@ func CheckUser(sc *runtimeapi.LinuxContainerSecurityContext, imageUser string) e
 	return nil
 }
 
-// identity is a user as asked for: names or numbers. An empty group is the one that /etc/passwd has for the user.
+// identity is a user as asked for: names or numbers. An empty group is the one that /etc/passwd has
+// for the user.
 type identity struct {
 	source      string // the field that asks, for errors
 	user, group string
@@ -90,7 +97,8 @@ func askedUser(sc *runtimeapi.LinuxContainerSecurityContext, imageUser string) (
 	return asked, nil
 }
 
-// askedByImage reads the image's USER. No USER means 0:0, and so does an empty side of the colon for that side.
+// askedByImage reads the image's USER. No USER means 0:0, and so does an empty side of the colon
+// for that side.
 func askedByImage(imageUser string) (identity, error) {
 	if len(imageUser) > maxUserBytes {
 		return identity{}, invalid("image user: has %d bytes", len(imageUser))
@@ -141,8 +149,9 @@ func (asked identity) lookUpGroup(root string) (uint32, error) {
 	return g.gid, err
 }
 
-// parseID tells an id in plain decimal from a name. What could be taken for either is refused: looked up as a name, an image's
-// /etc/passwd could make root of "4294967296" or "+1000" while others read a number in it and see somebody else (CVE-2026-46680).
+// parseID tells an id in plain decimal from a name. What could be taken for either is refused:
+// looked up as a name, an image's /etc/passwd could make root of "4294967296" or "+1000" while
+// others read a number in it and see somebody else (CVE-2026-46680).
 func parseID(s string) (id uint32, isNumber bool, err error) {
 	if isPlain(s) {
 		n, err := strconv.ParseUint(s, 10, idBits)

@@ -77,7 +77,8 @@ func TestCheckUser(t *testing.T) {
 	}
 }
 
-// files makes a root filesystem. A value that starts with "-> " is the target of a symbolic link, any other the content of a file.
+// files makes a root filesystem. A value that starts with "-> " is the target of a symbolic link,
+// any other the content of a file.
 func files(t *testing.T, content map[string]string) string {
 	t.Helper()
 	root := t.TempDir()
@@ -249,8 +250,8 @@ func TestNumberAfterZeros(t *testing.T) {
 	}
 }
 
-// Looked up as names, these would let an image's /etc/passwd decide that a user is root whom others take for somebody else by number, or
-// the other way round (CVE-2026-46680).
+// Looked up as names, these would let an image's /etc/passwd decide that a user is root whom others
+// take for somebody else by number, or the other way round (CVE-2026-46680).
 func TestNumbersAreNoNames(t *testing.T) {
 	numbers := []string{
 		"2147483648", "4294967295", "4294967296", strings.Repeat("9", 36), "-1", "+0", "+1000", "0x0", "0X1f", "0b1", "0o7", "00", "02147483648",

@@ -28,16 +28,19 @@ const (
 	maxPathBytes = 4095 // PATH_MAX without its NUL
 )
 
-// CopyVolumes makes the volumes that an image declares (volumes in its configuration), each in a directory of its own below dir, and
-// returns them sorted by destination. A path that is the destination of one of the CRI's mounts is left out: the mount takes its place.
-// root is the mounted root filesystem; dir need not exist.
+// CopyVolumes makes the volumes that an image declares (volumes in its configuration), each in a
+// directory of its own below dir, and returns them sorted by destination. A path that is the
+// destination of one of the CRI's mounts is left out: the mount takes its place. root is the
+// mounted root filesystem; dir need not exist.
 //
-// A volume starts with what the image has in its place, or else as an empty directory of root's with mode 0755. Kept are owners, modes,
-// modification times, hard links, symbolic links, devices, holes in files, and the extended attributes of files and directories but for
-// the SELinux label, which is the container's to give. Nothing is synced to disk: a container does not outlive its machine.
+// A volume starts with what the image has in its place, or else as an empty directory of root's
+// with mode 0755. Kept are owners, modes, modification times, hard links, symbolic links, devices,
+// holes in files, and the extended attributes of files and directories but for the SELinux label,
+// which is the container's to give. Nothing is synced to disk: a container does not outlive its
+// machine.
 //
-// After an error, which may be ctx's, the caller removes dir. It is InvalidArgument where the path cannot be a volume, FailedPrecondition
-// where the image has something else than a directory there.
+// After an error, which may be ctx's, the caller removes dir. It is InvalidArgument where the path
+// cannot be a volume, FailedPrecondition where the image has something else than a directory there.
 func CopyVolumes(
 	ctx context.Context, root string, declared map[string]struct{}, mounts []*runtimeapi.Mount, dir string,
 ) ([]spec.Volume, error) {
@@ -80,8 +83,9 @@ func planVolumes(declared map[string]struct{}, mounts []*runtimeapi.Mount, dir s
 	return volumes, nil
 }
 
-// checkVolume refuses what must not be mounted over: the root filesystem, and /proc, where the runtime and security modules work
-// (CVE-2019-16884). /sys is allowed: images that run systemd declare /sys/fs/cgroup.
+// checkVolume refuses what must not be mounted over: the root filesystem, and /proc, where the
+// runtime and security modules work (CVE-2019-16884). /sys is allowed: images that run systemd
+// declare /sys/fs/cgroup.
 func checkVolume(destination string) error {
 	switch {
 	case len(destination) > maxPathBytes:

@@ -116,7 +116,8 @@ func TestNoVolumes(t *testing.T) {
 	}
 }
 
-// A volume holds what its path leads to inside the image, never a file of the host (CVE-2022-23648).
+// A volume holds what its path leads to inside the image, never a file of the host
+// (CVE-2022-23648).
 func TestVolumeLinks(t *testing.T) {
 	host := files(t, map[string]string{"canary": "host", "root/canary": "host"})
 	up := strings.Repeat("../", 40)

@@ -39,7 +39,8 @@ func (c *Client) Observe(ctx context.Context, o Observer) error {
 	for {
 		select {
 		case envelope := <-envelopes:
-			// Shims write events, and so does anybody who is root: a bad one is not the end of the others.
+			// Shims write events, and so does anybody who is root: a bad one is not the end of the
+			// others.
 			err := guard.Call(ctx, "task event", func() error { return tell(o, envelope) })
 			if err != nil {
 				log.G(ctx).WithError(err).WithField("topic", envelope.Topic).Warn("task event is not understood; the exit of a container whose shim has died may be unknown")

@@ -14,7 +14,8 @@ import (
 	"github.com/containerd/typeurl/v2"
 )
 
-// foreignExtension is the prefix of the extensions in which containerd's built-in CRI keeps its records.
+// foreignExtension is the prefix of the extensions in which containerd's built-in CRI keeps its
+// records.
 const foreignExtension = "io.cri-containerd."
 
 // Foreign are the pods and containers that containerd's built-in CRI has left in the metadata.

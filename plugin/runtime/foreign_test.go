@@ -13,7 +13,8 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
-// TestFindForeign saves pods as containerd 2 and 1.7 do, beside ours, whose pods and containers do not count.
+// TestFindForeign saves pods as containerd 2 and 1.7 do, beside ours, whose pods and containers do
+// not count.
 func TestFindForeign(t *testing.T) {
 	c, ctx := newClient(t)
 	sandboxes, saved := c.containerd.SandboxStore(), c.containerd.ContainerService()

@@ -15,8 +15,8 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/reserved"
 )
 
-// kindLabel is the label by which tools tell sandboxes and containers of the CRI from others; its values are those
-// of the built-in CRI.
+// kindLabel is the label by which tools tell sandboxes and containers of the CRI from others; its
+// values are those of the built-in CRI.
 const kindLabel = "io.cri-containerd.kind"
 
 // Kind says what a container in containerd stands for.
@@ -32,8 +32,8 @@ const (
 // filter matches the containers of a kind.
 func (k Kind) filter() string { return fmt.Sprintf("labels.%q==%s", kindLabel, k) }
 
-// labels returns the labels of a container or sandbox in containerd: all of untrusted but the names that containerd
-// and other programs obey, and the kind.
+// labels returns the labels of a container or sandbox in containerd: all of untrusted but the names
+// that containerd and other programs obey, and the kind.
 func (k Kind) labels(untrusted map[string]string) map[string]string {
 	all := reserved.Drop(untrusted)
 	all[kindLabel] = string(k)
@@ -43,8 +43,9 @@ func (k Kind) labels(untrusted map[string]string) map[string]string {
 // restartPrefix is that of the labels which containerd's restart monitor obeys. No CRI uses it.
 const restartPrefix = "containerd.io/restart."
 
-// DropRestartLabels removes the labels of containerd's restart monitor from the pods and containers of the CRI.
-// Earlier builds of containerd-lite, and containerd before 2.3.2, took them from images (CVE-2026-53488).
+// DropRestartLabels removes the labels of containerd's restart monitor from the pods and containers
+// of the CRI. Earlier builds of containerd-lite, and containerd before 2.3.2, took them from images
+// (CVE-2026-53488).
 func DropRestartLabels(ctx context.Context, store containers.Store) error {
 	list, err := store.List(ctx, KindPod.filter(), KindContainer.filter())
 	if err != nil {

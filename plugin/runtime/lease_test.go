@@ -42,7 +42,8 @@ func prepare(ctx context.Context, t *testing.T, c *Client, keys ...string) {
 	}
 }
 
-// A container keeps its own snapshot and those it was told to keep; the others go with the next daemon.
+// A container keeps its own snapshot and those it was told to keep; the others go with the next
+// daemon.
 func TestContainerKeepsSnapshots(t *testing.T) {
 	c, db, ctx := newMetadata(t)
 	prepare(ctx, t, c, "c1", "c1-image-0", "c1-image-1", "stray")

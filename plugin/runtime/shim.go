@@ -23,8 +23,8 @@ import (
 const shimPrefix = "containerd-shim-"
 
 // KillShim kills the process of the shim that was started for the task with this id. containerd
-// notices, kills the task's processes and cleans up after it. It is NotFound when no process is that
-// shim.
+// notices, kills the task's processes and cleans up after it. It is NotFound when no process is
+// that shim.
 func KillShim(ctx context.Context, id string) error {
 	namespace, err := namespaces.NamespaceRequired(ctx)
 	if err != nil {
@@ -48,8 +48,8 @@ func KillShim(ctx context.Context, id string) error {
 	return nil
 }
 
-// killIfShim kills the process of a directory of /proc if it is the shim of a task. The pidfd is there
-// before the command line is read, so that the process is the one that was looked at.
+// killIfShim kills the process of a directory of /proc if it is the shim of a task. The pidfd is
+// there before the command line is read, so that the process is the one that was looked at.
 func killIfShim(dir, namespace, id string) (bool, error) {
 	pid, err := strconv.Atoi(filepath.Base(dir))
 	if err != nil {
@@ -84,7 +84,8 @@ func commandLine(dir string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, maxCommandLine))
 }
 
-// isShim reports whether a command line, as /proc/<pid>/cmdline has it, is that of the shim of a task.
+// isShim reports whether a command line, as /proc/<pid>/cmdline has it, is that of the shim of a
+// task.
 func isShim(line []byte, namespace, id string) bool {
 	args := strings.Split(string(bytes.TrimRight(line, "\x00")), "\x00")
 	return strings.HasPrefix(filepath.Base(args[0]), shimPrefix) &&

@@ -13,7 +13,8 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/reserved"
 )
 
-// The annotations that runtimes and shims know pods and containers by; the built-in CRI and CRI-O write the same.
+// The annotations that runtimes and shims know pods and containers by; the built-in CRI and CRI-O
+// write the same.
 const (
 	AnnotationContainerType    = "io.kubernetes.cri.container-type"
 	AnnotationSandboxID        = "io.kubernetes.cri.sandbox-id"
@@ -29,8 +30,9 @@ const (
 	annotationSandboxCPUShares = "io.kubernetes.cri.sandbox-cpu-shares"
 	annotationSandboxMemory    = "io.kubernetes.cri.sandbox-memory"
 
-	// annotationSubgroup names the cgroup that crun puts a container's processes in, below the scope of systemd. Empty is none, as with
-	// runc: limits and usage are then those of the scope, where everybody reads them.
+	// annotationSubgroup names the cgroup that crun puts a container's processes in, below the
+	// scope of systemd. Empty is none, as with runc: limits and usage are then those of the scope,
+	// where everybody reads them.
 	annotationSubgroup = "run.oci.systemd.subgroup"
 
 	// ContainerTypeSandbox and ContainerTypeContainer are the values of AnnotationContainerType.
@@ -38,8 +40,9 @@ const (
 	ContainerTypeContainer = "container"
 )
 
-// annotations passes on what the handler's globs let through, and nothing else: annotations steer OCI runtimes (CVE-2024-3154), and
-// those of an image never count. Our own come last and cannot be overridden.
+// annotations passes on what the handler's globs let through, and nothing else: annotations steer
+// OCI runtimes (CVE-2024-3154), and those of an image never count. Our own come last and cannot be
+// overridden.
 func (b *builder) annotations() error {
 	image := b.in.Config.GetImage().GetUserSpecifiedImage()
 	if image == "" {
@@ -101,8 +104,8 @@ func sizeAnnotations(r *runtimeapi.LinuxContainerResources) map[string]string {
 	}
 }
 
-// allowed returns the annotations whose key matches one of the globs and is not reserved: a shim takes
-// io.containerd.runc.v2.group for the tasks that the container may share a process with.
+// allowed returns the annotations whose key matches one of the globs and is not reserved: a shim
+// takes io.containerd.runc.v2.group for the tasks that the container may share a process with.
 func allowed(annotations map[string]string, globs []string) map[string]string {
 	passed := make(map[string]string)
 	for key, value := range reserved.Drop(annotations) {

@@ -33,8 +33,9 @@ func defaultCapabilities() []string {
 	}
 }
 
-// capabilities writes the capability sets. Inheritable and ambient ones are cleared, also those of a base spec (CVE-2022-24769), unless
-// the CRI asks for ambient ones: these must be in every set, or the kernel drops them.
+// capabilities writes the capability sets. Inheritable and ambient ones are cleared, also those of
+// a base spec (CVE-2022-24769), unless the CRI asks for ambient ones: these must be in every set,
+// or the kernel drops them.
 func (b *builder) capabilities() error {
 	change, err := b.capabilityChange()
 	if err != nil {
@@ -101,8 +102,8 @@ func without(set, drop []string) []string {
 	return slices.DeleteFunc(slices.Clone(set), func(name string) bool { return slices.Contains(drop, name) })
 }
 
-// capabilityNames returns names in the kernel's spelling, and whether ALL was among them. The CRI writes NET_ADMIN; net_admin and
-// CAP_NET_ADMIN mean the same.
+// capabilityNames returns names in the kernel's spelling, and whether ALL was among them. The CRI
+// writes NET_ADMIN; net_admin and CAP_NET_ADMIN mean the same.
 func capabilityNames(field string, wanted []string) (names []string, all bool, err error) {
 	for i, name := range wanted {
 		short := strings.TrimPrefix(strings.ToUpper(name), "CAP_")

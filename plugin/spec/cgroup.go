@@ -11,17 +11,20 @@ import (
 )
 
 const (
-	// defaultCgroupParent is where containerd puts containers without a cgroup_parent: a cgroup named after its namespace.
+	// defaultCgroupParent is where containerd puts containers without a cgroup_parent: a cgroup
+	// named after its namespace.
 	defaultCgroupParent = "/k8s.io"
-	// defaultSlice is where they are with the systemd driver, whose runtimes take nothing but slices. It is runc's own default.
+	// defaultSlice is where they are with the systemd driver, whose runtimes take nothing but
+	// slices. It is runc's own default.
 	defaultSlice = "system.slice"
 
 	sliceSuffix = ".slice"
 )
 
-// CgroupsPath returns the cgroupsPath of a container, or of a pod's task, below a pod's cgroup_parent. A parent whose last part ends in
-// .slice is a systemd slice and gives the form slice:prefix:name of the runtime spec; everything else is a path in the hierarchy.
-// systemd tells whether a pod without a parent is below a slice, too.
+// CgroupsPath returns the cgroupsPath of a container, or of a pod's task, below a pod's
+// cgroup_parent. A parent whose last part ends in .slice is a systemd slice and gives the form
+// slice:prefix:name of the runtime spec; everything else is a path in the hierarchy. systemd tells
+// whether a pod without a parent is below a slice, too.
 func CgroupsPath(parent, id string, systemd bool) string {
 	switch {
 	case parent == "" && systemd:
@@ -40,8 +43,8 @@ func (b *builder) cgroup() (err error) {
 	return err
 }
 
-// cgroupsPath is CgroupsPath for a handler. With the systemd driver a parent that is no slice is refused here, where the error can
-// name the field; the runtimes refuse what comes of it.
+// cgroupsPath is CgroupsPath for a handler. With the systemd driver a parent that is no slice is
+// refused here, where the error can name the field; the runtimes refuse what comes of it.
 func (h Handler) cgroupsPath(pod *runtimeapi.PodSandboxConfig, id string) (string, error) {
 	parent := pod.GetLinux().GetCgroupParent()
 	if h.SystemdCgroup && parent != "" && !strings.HasSuffix(path.Base(parent), sliceSuffix) {
@@ -66,7 +69,8 @@ func checkCgroupParent(parent string) error {
 	return checkText(field, parent)
 }
 
-// isSlice knows the names of systemd.slice(5): -.slice is the root, each dash in another name leads one level down.
+// isSlice knows the names of systemd.slice(5): -.slice is the root, each dash in another name leads
+// one level down.
 func isSlice(name string) bool {
 	name = strings.TrimSuffix(name, sliceSuffix)
 	return name == "-" || !slices.Contains(strings.Split(name, "-"), "")

@@ -76,7 +76,8 @@ func checkContainer(in *Input) error {
 	return CheckPod(in.Pod.Config)
 }
 
-// checkLogPath takes a path below the pod's log directory, or none. Links on the way are looked at when the log is opened.
+// checkLogPath takes a path below the pod's log directory, or none. Links on the way are looked at
+// when the log is opened.
 func checkLogPath(path string) error {
 	if path != "" && (!filepath.IsLocal(path) || filepath.Clean(path) == ".") {
 		return invalid("log_path", "%q is not a file below the log directory", path)
@@ -104,7 +105,8 @@ func checkCaller(in *Input) error {
 	return nil
 }
 
-// checkHostname refuses what sethostname(2) would, and whatever would end the line in the pod's hostname file or environment.
+// checkHostname refuses what sethostname(2) would, and whatever would end the line in the pod's
+// hostname file or environment.
 func checkHostname(name string) error {
 	if len(name) > maxHostname {
 		return invalid("hostname", "has %d bytes, Linux takes %d", len(name), maxHostname)
@@ -124,7 +126,8 @@ func checkOwnHostname(config *runtimeapi.PodSandboxConfig) error {
 	return nil
 }
 
-// checkText refuses control characters: a newline or NUL must not reach files, annotations and logs that are read line by line.
+// checkText refuses control characters: a newline or NUL must not reach files, annotations and logs
+// that are read line by line.
 func checkText(field, s string) error {
 	if i := strings.IndexFunc(s, isControl); i >= 0 {
 		return invalid(field, "has a control character at byte %d", i)

@@ -58,7 +58,8 @@ func (b *builder) requestedMount(m *runtimeapi.Mount, source MountSource) (specs
 	return mount, err
 }
 
-// CheckImageMount applies the rules of image volumes (KEP-4639) to any mount of the CRI; the caller mounts the image.
+// CheckImageMount applies the rules of image volumes (KEP-4639) to any mount of the CRI; the caller
+// mounts the image.
 func CheckImageMount(m *runtimeapi.Mount) error {
 	switch {
 	case m.GetImage() == nil && m.GetImageSubPath() != "":
@@ -77,7 +78,8 @@ func CheckImageMount(m *runtimeapi.Mount) error {
 	return nil
 }
 
-// propagation returns the mount's propagation option and makes the root mount pass events on where it must.
+// propagation returns the mount's propagation option and makes the root mount pass events on where
+// it must.
 func (b *builder) propagation(m *runtimeapi.Mount, source MountSource) (string, error) {
 	switch m.GetPropagation() {
 	case private:
@@ -122,7 +124,8 @@ func (b *builder) access(m *runtimeapi.Mount) (string, error) {
 	return "rro", nil
 }
 
-// restrictions are the mount_options that may be asked for: those that only take something away (KEP-5855).
+// restrictions are the mount_options that may be asked for: those that only take something away
+// (KEP-5855).
 func restrictions() []string { return []string{"noexec", "nodev", "nosuid"} }
 
 func checkMountOptions(options []string) error {
@@ -138,8 +141,9 @@ func checkMountOptions(options []string) error {
 	return nil
 }
 
-// mountIDs are the mappings of an id-mapped mount, which are those of the pod: a mount that shows its files with ids of other pods would
-// be a way to them. The runtime maps only what is not an image, whose layers are mapped where they are mounted.
+// mountIDs are the mappings of an id-mapped mount, which are those of the pod: a mount that shows
+// its files with ids of other pods would be a way to them. The runtime maps only what is not an
+// image, whose layers are mapped where they are mounted.
 func (b *builder) mountIDs(m *runtimeapi.Mount) (uids, gids []specs.LinuxIDMapping, err error) {
 	if uids, err = idMapping("uidMappings", m.GetUidMappings()); err != nil {
 		return nil, nil, err

@@ -15,8 +15,9 @@ import (
 // allAccess is read, write and mknod.
 const allAccess = "rwm"
 
-// devices adds the device nodes asked for, and for privileged containers all of the host's. The template's rule that denies all other
-// devices stays first; the runtime adds the harmless ones, such as /dev/null.
+// devices adds the device nodes asked for, and for privileged containers all of the host's. The
+// template's rule that denies all other devices stays first; the runtime adds the harmless ones,
+// such as /dev/null.
 func (b *builder) devices() error {
 	for i, d := range b.in.Config.GetDevices() {
 		if err := b.addDevices(d, b.in.Devices[i]); err != nil {
@@ -37,7 +38,8 @@ func (b *builder) devices() error {
 	return nil
 }
 
-// addDevices adds one entry of the CRI: a device node, or the nodes of a directory, which keep their place below container_path.
+// addDevices adds one entry of the CRI: a device node, or the nodes of a directory, which keep
+// their place below container_path.
 func (b *builder) addDevices(d *runtimeapi.Device, nodes []specs.LinuxDevice) error {
 	if err := checkDevice(d); err != nil {
 		return err
@@ -96,7 +98,8 @@ func (b *builder) own(n *specs.LinuxDevice) {
 	}
 }
 
-// addNode adds a node unless its path is taken: what was asked for wins over what the host happens to have.
+// addNode adds a node unless its path is taken: what was asked for wins over what the host happens
+// to have.
 func (b *builder) addNode(n specs.LinuxDevice) {
 	n.Path = path.Clean(n.Path)
 	taken := func(other specs.LinuxDevice) bool { return other.Path == n.Path }

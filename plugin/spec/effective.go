@@ -9,7 +9,8 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// Effective returns the resources of a container as ContainerStatus reports them: what its spec holds, not what was asked for.
+// Effective returns the resources of a container as ContainerStatus reports them: what its spec
+// holds, not what was asked for.
 func Effective(s *specs.Spec) *runtimeapi.ContainerResources {
 	l := &runtimeapi.LinuxContainerResources{}
 	if s == nil {
@@ -41,7 +42,8 @@ func effectiveLimits(l *runtimeapi.LinuxContainerResources, r *specs.LinuxResour
 	l.Unified = maps.Clone(r.Unified)
 }
 
-// EffectiveUser returns the identity that a container's first process starts with, as ContainerStatus reports it (KEP-3619).
+// EffectiveUser returns the identity that a container's first process starts with, as
+// ContainerStatus reports it (KEP-3619).
 func EffectiveUser(s *specs.Spec) *runtimeapi.ContainerUser {
 	l := &runtimeapi.LinuxContainerUser{}
 	if s != nil && s.Process != nil {

@@ -19,7 +19,8 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// FuzzContainer feeds two random messages as pod and container and holds every spec that comes out against what must always be true.
+// FuzzContainer feeds two random messages as pod and container and holds every spec that comes out
+// against what must always be true.
 func FuzzContainer(f *testing.F) {
 	for seed := range uint64(64) {
 		r := rand.New(rand.NewPCG(seed, 1))
@@ -44,7 +45,8 @@ func FuzzContainer(f *testing.F) {
 	})
 }
 
-// TestRandomConfigs is the same over configurations that are mostly valid, so that more of them reach the end.
+// TestRandomConfigs is the same over configurations that are mostly valid, so that more of them
+// reach the end.
 func TestRandomConfigs(t *testing.T) {
 	made := 0
 	for seed := range uint64(2000) {
@@ -129,7 +131,8 @@ func checkSecurity(t *testing.T, in Input, s *specs.Spec) {
 	}
 }
 
-// checkMountsAlways: binds come from the input and nowhere else, and no parent is mounted over its child.
+// checkMountsAlways: binds come from the input and nowhere else, and no parent is mounted over its
+// child.
 func checkMountsAlways(t *testing.T, in Input, s *specs.Spec) {
 	t.Helper()
 	sources := []string{in.Pod.Files.Hostname, in.Pod.Files.Hosts, in.Pod.Files.ResolvConf, in.Pod.Files.Shm, "/sys"}
@@ -155,7 +158,8 @@ func checkMountsAlways(t *testing.T, in Input, s *specs.Spec) {
 	}
 }
 
-// Containers made at the same time from one image and one base spec share nothing (CVE-2021-21334). The race detector sees it, too.
+// Containers made at the same time from one image and one base spec share nothing (CVE-2021-21334).
+// The race detector sees it, too.
 func TestConcurrentContainers(t *testing.T) {
 	shared := fixture()
 	shared.Image.Config.Env = append(make([]string, 0, 100), "A=1")
@@ -257,7 +261,8 @@ func wire(f *testing.F, m proto.Message) []byte {
 	return data
 }
 
-// fill sets fields of m at random, down to a depth. Strings are mostly such that some field takes them.
+// fill sets fields of m at random, down to a depth. Strings are mostly such that some field takes
+// them.
 func fill(r *rand.Rand, m protoreflect.Message, depth int) {
 	fields := m.Descriptor().Fields()
 	for i := range fields.Len() {

@@ -20,18 +20,22 @@ type Input struct {
 	Handler Handler
 	Options Options
 	Facts   Facts
-	// Mounts[i] is what the host has for Config.Mounts[i]; both have the same length. See host.ResolveMounts.
+	// Mounts[i] is what the host has for Config.Mounts[i]; both have the same length. See
+	// host.ResolveMounts.
 	Mounts []MountSource
 	// Volumes are the image's own volumes; see package rootfs.
 	Volumes []Volume
-	// Devices[i] are the device nodes that Config.Devices[i] stands for; both have the same length. See host.ResolveDevices.
+	// Devices[i] are the device nodes that Config.Devices[i] stands for; both have the same length.
+	// See host.ResolveDevices.
 	Devices [][]specs.LinuxDevice
 	// HostDevices are all device nodes of the host. Only privileged containers get them.
 	HostDevices []specs.LinuxDevice
-	// SeccompProfile is the JSON of the Localhost profile that [Seccomp] names; nil for the other profile types.
+	// SeccompProfile is the JSON of the Localhost profile that [Seccomp] names; nil for the other
+	// profile types.
 	SeccompProfile []byte
 	SELinux        Labels
-	// TargetPID is the path of the PID namespace of the container named by target_id, in mode TARGET.
+	// TargetPID is the path of the PID namespace of the container named by target_id, in mode
+	// TARGET.
 	TargetPID string
 }
 
@@ -39,7 +43,8 @@ type Input struct {
 type Pod struct {
 	ID     string
 	Config *runtimeapi.PodSandboxConfig
-	// Hostname is the name that the pod was made with: the one in Config, or else the host's at that time.
+	// Hostname is the name that the pod was made with: the one in Config, or else the host's at
+	// that time.
 	Hostname   string
 	Namespaces Namespaces
 	Files      PodFiles
@@ -50,8 +55,9 @@ func (p Pod) HostIPC() bool {
 	return p.Config.GetLinux().GetSecurityContext().GetNamespaceOptions().GetIpc() == modeNode
 }
 
-// Namespaces are paths of the namespaces pinned for a pod. An empty path means the host's namespace where the pod's mode is NODE and
-// a new private one otherwise. UTS has no mode in the CRI and follows the network, as with the built-in CRI.
+// Namespaces are paths of the namespaces pinned for a pod. An empty path means the host's namespace
+// where the pod's mode is NODE and a new private one otherwise. UTS has no mode in the CRI and
+// follows the network, as with the built-in CRI.
 type Namespaces struct {
 	Net, IPC, UTS string
 	// PID is only set in pods whose containers share it.
@@ -60,10 +66,12 @@ type Namespaces struct {
 	User string
 }
 
-// PodFiles are host paths of the files that all containers of a pod see. An empty path is not mounted.
+// PodFiles are host paths of the files that all containers of a pod see. An empty path is not
+// mounted.
 type PodFiles struct {
 	Hostname, Hosts, ResolvConf string
-	// Shm is the directory for /dev/shm: the pod's own tmpfs, or the host's /dev/shm where the pod uses the host's IPC namespace.
+	// Shm is the directory for /dev/shm: the pod's own tmpfs, or the host's /dev/shm where the pod
+	// uses the host's IPC namespace.
 	Shm string
 }
 
@@ -83,16 +91,18 @@ type User struct {
 	Name string
 }
 
-// Handler holds the keys of one runtime handler (config.toml, containerd.runtimes.<name>) that shape a spec.
+// Handler holds the keys of one runtime handler (config.toml, containerd.runtimes.<name>) that
+// shape a spec.
 type Handler struct {
 	// BaseSpec is the template from base_runtime_spec; nil for containerd's default.
 	BaseSpec *specs.Spec
-	// PodAnnotations and ContainerAnnotations are path.Match globs of annotations that are passed to the runtime.
+	// PodAnnotations and ContainerAnnotations are path.Match globs of annotations that are passed
+	// to the runtime.
 	PodAnnotations, ContainerAnnotations []string
 	// PrivilegedWithoutHostDevices keeps the host's devices out of privileged containers.
 	PrivilegedWithoutHostDevices bool
-	// PrivilegedAllDevicesAllowed lets the device cgroup of such a container allow all devices all the same
-	// (privileged_without_host_devices_all_devices_allowed).
+	// PrivilegedAllDevicesAllowed lets the device cgroup of such a container allow all devices all
+	// the same (privileged_without_host_devices_all_devices_allowed).
 	PrivilegedAllDevicesAllowed bool
 	// CgroupWritable mounts /sys/fs/cgroup read-write in unprivileged containers too.
 	CgroupWritable bool
@@ -102,30 +112,35 @@ type Handler struct {
 
 // Options holds the plugin-wide keys of config.toml that shape a spec.
 type Options struct {
-	// DisableProcMount ignores the masked_paths and readonly_paths of the CRI and always uses the defaults.
+	// DisableProcMount ignores the masked_paths and readonly_paths of the CRI and always uses the
+	// defaults.
 	DisableProcMount bool
-	// UnsetSeccompProfile is the profile, in the CRI's old string form, for containers that name none.
+	// UnsetSeccompProfile is the profile, in the CRI's old string form, for containers that name
+	// none.
 	UnsetSeccompProfile string
 	// RestrictOOMScoreAdj raises oom_score_adj to the daemon's own where it asks for less.
 	RestrictOOMScoreAdj bool
 	// DeviceOwnershipFromSecurityContext gives device nodes to run_as_user and run_as_group.
 	DeviceOwnershipFromSecurityContext bool
-	// DisableHugetlb ignores hugepage limits; TolerateMissingHugetlb ignores them where the machine has no hugetlb controller.
+	// DisableHugetlb ignores hugepage limits; TolerateMissingHugetlb ignores them where the machine
+	// has no hugetlb controller.
 	DisableHugetlb, TolerateMissingHugetlb bool
 }
 
-// Facts is what a spec depends on of the machine and of the handler's OCI runtime; see package host.
+// Facts is what a spec depends on of the machine and of the handler's OCI runtime; see package
+// host.
 type Facts struct {
 	// CgroupV2 is true with the unified hierarchy at /sys/fs/cgroup; hybrid counts as v1.
 	CgroupV2 bool
-	// CgroupMountOptions are the options of the host's cgroup2 mount that a mount without cgroup namespace would take away from the
-	// host: nsdelegate, memory_recursiveprot.
+	// CgroupMountOptions are the options of the host's cgroup2 mount that a mount without cgroup
+	// namespace would take away from the host: nsdelegate, memory_recursiveprot.
 	CgroupMountOptions []string
 	// SwapController and Hugetlb say whether those limits can be set.
 	SwapController, Hugetlb bool
 	// Seccomp and AppArmor say whether the kernel, and for AppArmor the configuration, has them on.
 	Seccomp, AppArmor bool
-	// RecursiveReadOnly is true where both the kernel (>= 5.12) and the runtime have the mount option rro.
+	// RecursiveReadOnly is true where both the kernel (>= 5.12) and the runtime have the mount
+	// option rro.
 	RecursiveReadOnly bool
 	// OOMScoreAdj is the daemon's own.
 	OOMScoreAdj int
@@ -133,7 +148,8 @@ type Facts struct {
 	Capabilities []string
 	// MaskedPaths and ReadonlyPaths are the defaults for /proc and /sys.
 	MaskedPaths, ReadonlyPaths []string
-	// OCIVersion is the newest ociVersion that the runtime accepts; empty when it does not say, as old runtimes cannot.
+	// OCIVersion is the newest ociVersion that the runtime accepts; empty when it does not say, as
+	// old runtimes cannot.
 	OCIVersion string
 }
 

@@ -12,11 +12,12 @@ import (
 )
 
 const (
-	// maxTexts bounds the labels, and the annotations, of one object in bytes. Kubernetes allows 256 KiB of annotations; all of them are in
-	// each answer to a list, and an answer above 16 MiB would not arrive.
+	// maxTexts bounds the labels, and the annotations, of one object in bytes. Kubernetes allows
+	// 256 KiB of annotations; all of them are in each answer to a list, and an answer above 16 MiB
+	// would not arrive.
 	maxTexts = 512 << 10
-	// maxConfig bounds a whole config in bytes. It is saved in containerd's database; arguments and environment that come near it are too
-	// long for execve(2).
+	// maxConfig bounds a whole config in bytes. It is saved in containerd's database; arguments and
+	// environment that come near it are too long for execve(2).
 	maxConfig = 8 << 20
 )
 
@@ -47,8 +48,8 @@ func checkDescription(config described) error {
 	return checkTexts("annotations", config.GetAnnotations())
 }
 
-// checkTexts refuses what no file or runtime could hold: keys that are empty or not one line, NUL in values, too much of it. An annotation
-// may have lines.
+// checkTexts refuses what no file or runtime could hold: keys that are empty or not one line, NUL
+// in values, too much of it. An annotation may have lines.
 func checkTexts(field string, texts map[string]string) error {
 	size := 0
 	for _, key := range slices.Sorted(maps.Keys(texts)) {

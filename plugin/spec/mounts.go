@@ -15,8 +15,8 @@ const (
 	cgroupRoot = "/sys/fs/cgroup"
 )
 
-// mounts writes the mounts in the order the runtime makes them: the pseudo filesystems, the cgroup tree, then all bind mounts with
-// parents before children, so that none hides another.
+// mounts writes the mounts in the order the runtime makes them: the pseudo filesystems, the cgroup
+// tree, then all bind mounts with parents before children, so that none hides another.
 func (b *builder) mounts() error {
 	binds, err := b.requestedMounts()
 	if err != nil {
@@ -69,8 +69,8 @@ func (b *builder) pseudoMounts() []specs.Mount {
 	return append(mounts, b.cgroupMount())
 }
 
-// sysIsBound reports whether /sys must be the host's: in a user namespace the kernel mounts sysfs only for a network namespace which
-// that user namespace owns, and the host's is not.
+// sysIsBound reports whether /sys must be the host's: in a user namespace the kernel mounts sysfs
+// only for a network namespace which that user namespace owns, and the host's is not.
 func (b *builder) sysIsBound() bool {
 	return !b.ids.empty() && b.podSecurity().GetNamespaceOptions().GetNetwork() == modeNode
 }
@@ -105,9 +105,10 @@ func writable(options []string) []string {
 	return options
 }
 
-// podFileMounts are the files that the pod's containers share. They are ours, so they may be id-mapped and written by the container's
-// root; /dev/shm is an empty tmpfs open to all and needs no mapping. Its options are repeated since a bind mount that names any option
-// loses those of its source; noexec is not among them, for the built-in CRI lets programs map /dev/shm to execute.
+// podFileMounts are the files that the pod's containers share. They are ours, so they may be
+// id-mapped and written by the container's root; /dev/shm is an empty tmpfs open to all and needs
+// no mapping. Its options are repeated since a bind mount that names any option loses those of its
+// source; noexec is not among them, for the built-in CRI lets programs map /dev/shm to execute.
 func (b *builder) podFileMounts() []specs.Mount {
 	access := "rw"
 	if b.sc.GetReadonlyRootfs() {

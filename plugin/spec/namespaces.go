@@ -33,14 +33,16 @@ func checkPodNamespaces(modes *runtimeapi.NamespaceOption) error {
 	return err
 }
 
-// namespaces joins the container to its pod. Network, IPC and UTS are the pod's whatever the container's options say: a container
-// cannot leave its pod. The PID namespace is the container's choice.
+// namespaces joins the container to its pod. Network, IPC and UTS are the pod's whatever the
+// container's options say: a container cannot leave its pod. The PID namespace is the container's
+// choice.
 func (b *builder) namespaces() error {
 	joinPod(b.spec, b.in.Pod)
 	if err := b.pidNamespace(); err != nil {
 		return err
 	}
-	// Without it a container on cgroup v2 would see the host's whole tree; privileged containers do, on purpose.
+	// Without it a container on cgroup v2 would see the host's whole tree; privileged containers
+	// do, on purpose.
 	if b.in.Facts.CgroupV2 && !b.sc.GetPrivileged() {
 		setNamespace(b.spec, specs.CgroupNamespace, "")
 	} else {

@@ -46,7 +46,8 @@ func checkLinuxPod(linux *runtimeapi.LinuxPodSandboxConfig) error {
 	return errors.Join(errs...)
 }
 
-// CheckPodResources says whether a pod can have these limits, on a machine that has all there is: it is the kubelet that sets them.
+// CheckPodResources says whether a pod can have these limits, on a machine that has all there is:
+// it is the kubelet that sets them.
 func CheckPodResources(overhead, resources *runtimeapi.LinuxContainerResources) error {
 	everything := Facts{CgroupV2: true, SwapController: true, Hugetlb: true}
 	if _, err := Resources(nil, overhead, everything, Options{}); err != nil {
@@ -66,8 +67,8 @@ func checkLogDirectory(dir string) error {
 	return err
 }
 
-// checkDNS takes words: none can break out of its line in resolv.conf(5). It leaves it to the resolver what a server is, since the kubelet
-// passes on what it read from the node's own file.
+// checkDNS takes words: none can break out of its line in resolv.conf(5). It leaves it to the
+// resolver what a server is, since the kubelet passes on what it read from the node's own file.
 func checkDNS(dns *runtimeapi.DNSConfig) error {
 	return errors.Join(
 		checkWords("dns_config.servers", dns.GetServers()),
@@ -92,7 +93,8 @@ type hostPort struct {
 	port     int32
 }
 
-// checkPorts refuses ports that do not exist and a host port that leads to two places. One that is there twice is harmless.
+// checkPorts refuses ports that do not exist and a host port that leads to two places. One that is
+// there twice is harmless.
 func checkPorts(mappings []*runtimeapi.PortMapping) error {
 	taken := make(map[hostPort]int32)
 	for i, m := range mappings {

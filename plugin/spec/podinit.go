@@ -16,7 +16,8 @@ const PodInitPath = "/pod-init"
 const (
 	// nobody is the user that pause images run as.
 	nobody = 65535
-	// The pod's init must survive the pod's containers when memory runs out (kubernetes#47938), and needs next to no CPU.
+	// The pod's init must survive the pod's containers when memory runs out (kubernetes#47938), and
+	// needs next to no CPU.
 	podInitOOMScore  = -998
 	podInitCPUShares = 2
 )
@@ -28,15 +29,18 @@ type PodInitInput struct {
 	Options Options
 	Facts   Facts
 	SELinux Labels
-	// Root is the init's read-only root, made by host.MakeInitRoot: its path on the host, or where in the bundle it is mounted.
+	// Root is the init's read-only root, made by host.MakeInitRoot: its path on the host, or where
+	// in the bundle it is mounted.
 	Root string
 	// Binary is the host path of the statically linked init.
 	Binary string
 }
 
-// PodInit returns the runtime spec of the init of a pod whose containers share one PID namespace. It needs no image: its root holds
-// nothing but its own binary. It joins the pod's namespaces, owns the PID namespace, and may do nothing but reap: no capabilities, no
-// new privileges, containerd's default seccomp profile, the pod's AppArmor profile, no devices. Sysctls are not its task: whoever makes the namespaces sets them.
+// PodInit returns the runtime spec of the init of a pod whose containers share one PID namespace.
+// It needs no image: its root holds nothing but its own binary. It joins the pod's namespaces, owns
+// the PID namespace, and may do nothing but reap: no capabilities, no new privileges, containerd's
+// default seccomp profile, the pod's AppArmor profile, no devices. Sysctls are not its task:
+// whoever makes the namespaces sets them.
 func PodInit(in PodInitInput) (*specs.Spec, error) {
 	if err := CheckPod(in.Pod.Config); err != nil {
 		return nil, err
@@ -85,7 +89,8 @@ func podInitProcess(in PodInitInput, sc *runtimeapi.LinuxSandboxSecurityContext,
 	}
 }
 
-// podInitAppArmor is the name of the init's profile; that it is loaded is the caller's to see to, as for a container.
+// podInitAppArmor is the name of the init's profile; that it is loaded is the caller's to see to,
+// as for a container.
 func podInitAppArmor(facts Facts, sc *runtimeapi.LinuxSandboxSecurityContext) (string, error) {
 	p, err := PodAppArmor(sc)
 	if err != nil {
@@ -94,7 +99,8 @@ func podInitAppArmor(facts Facts, sc *runtimeapi.LinuxSandboxSecurityContext) (s
 	return p.appArmorName(facts, sc.GetApparmor() != nil)
 }
 
-// podInitUser is the pod's run_as_user and run_as_group, or nobody where the pod's user namespace has such a user.
+// podInitUser is the pod's run_as_user and run_as_group, or nobody where the pod's user namespace
+// has such a user.
 func podInitUser(sc *runtimeapi.LinuxSandboxSecurityContext, ids idMaps) specs.User {
 	uid, gid := uint32(nobody), uint32(nobody)
 	if sc.GetRunAsUser() != nil {
@@ -105,7 +111,8 @@ func podInitUser(sc *runtimeapi.LinuxSandboxSecurityContext, ids idMaps) specs.U
 	return specs.User{UID: uid, GID: gid, AdditionalGids: []uint32{gid}}
 }
 
-// podInitMounts has /proc for the runtime's own checks and a /dev that hides that the root is read-only.
+// podInitMounts has /proc for the runtime's own checks and a /dev that hides that the root is
+// read-only.
 func podInitMounts(binary string) []specs.Mount {
 	return []specs.Mount{
 		{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "noexec", "nodev"}},

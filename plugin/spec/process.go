@@ -36,8 +36,9 @@ func (b *builder) process() error {
 	return nil
 }
 
-// commandLine merges the command and args of the CRI with the entrypoint and cmd of the image by Docker's rules: a command of the CRI
-// replaces both of the image's, args of the CRI replace the image's cmd.
+// commandLine merges the command and args of the CRI with the entrypoint and cmd of the image by
+// Docker's rules: a command of the CRI replaces both of the image's, args of the CRI replace the
+// image's cmd.
 func commandLine(config *runtimeapi.ContainerConfig, image *Image) ([]string, error) {
 	command, args := config.GetCommand(), config.GetArgs()
 	if len(command) == 0 {
@@ -69,8 +70,8 @@ func CheckCommand(argv []string) error {
 	return nil
 }
 
-// environment is, each overriding the ones before: the base spec's or a default PATH, TERM for a terminal, HOSTNAME, the image's, the
-// CRI's. A variable keeps the place where it was set first.
+// environment is, each overriding the ones before: the base spec's or a default PATH, TERM for a
+// terminal, HOSTNAME, the image's, the CRI's. A variable keeps the place where it was set first.
 func (b *builder) environment() ([]string, error) {
 	var env variables
 	env.add(defaultPath)
@@ -101,7 +102,8 @@ func (b *builder) environment() ([]string, error) {
 	return env.list, nil
 }
 
-// checkVariable never prints the value: it may be a secret. A value may have newlines, as a ConfigMap's often has.
+// checkVariable never prints the value: it may be a secret. A value may have newlines, as a
+// ConfigMap's often has.
 func checkVariable(field, name, value string) error {
 	if name == "" {
 		return invalid(field, "has no name")
@@ -137,8 +139,9 @@ func (v *variables) add(variable string) {
 	v.list = append(v.list, variable)
 }
 
-// workingDir is the CRI's, the image's, the base spec's or /. A directory of some process below /proc is refused: through
-// /proc/self/fd it was a way to the host's filesystem (CVE-2024-21626), and no container needs one.
+// workingDir is the CRI's, the image's, the base spec's or /. A directory of some process below
+// /proc is refused: through /proc/self/fd it was a way to the host's filesystem (CVE-2024-21626),
+// and no container needs one.
 func (b *builder) workingDir() (string, error) {
 	dir, field := b.in.Config.GetWorkingDir(), "working_dir"
 	if dir == "" {

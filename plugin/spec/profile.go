@@ -25,8 +25,9 @@ const (
 	appArmorField = "linux.security_context.apparmor"
 )
 
-// Seccomp returns the seccomp profile of a container. Without any wish it is unconfined, as the CRI says, or what unset, the key
-// unset_seccomp_profile, says. Privileged containers are always unconfined. For a Localhost profile the caller reads the file Ref.
+// Seccomp returns the seccomp profile of a container. Without any wish it is unconfined, as the CRI
+// says, or what unset, the key unset_seccomp_profile, says. Privileged containers are always
+// unconfined. For a Localhost profile the caller reads the file Ref.
 func Seccomp(sc *runtimeapi.LinuxContainerSecurityContext, unset string) (Profile, error) {
 	const field = "linux.security_context.seccomp"
 	if sc.GetPrivileged() {
@@ -44,8 +45,9 @@ func Seccomp(sc *runtimeapi.LinuxContainerSecurityContext, unset string) (Profil
 	return Profile{Type: unconfined}, nil
 }
 
-// AppArmor returns the AppArmor profile of a container. Without any wish it is the runtime's default, which privileged containers do
-// not get; a profile named for a privileged container holds (kubernetes#51746).
+// AppArmor returns the AppArmor profile of a container. Without any wish it is the runtime's
+// default, which privileged containers do not get; a profile named for a privileged container holds
+// (kubernetes#51746).
 func AppArmor(sc *runtimeapi.LinuxContainerSecurityContext) (Profile, error) {
 	p, err := wantedAppArmor(sc)
 	return lessPrivileged(p, sc.GetPrivileged()), err

@@ -17,7 +17,8 @@ import (
 
 const (
 	resourceField = "linux.resources."
-	// The kernel's own limits, in microseconds; quotas are bounded so that arithmetic in runtimes cannot overflow.
+	// The kernel's own limits, in microseconds; quotas are bounded so that arithmetic in runtimes
+	// cannot overflow.
 	minCPUTime, maxCPUPeriod, maxCPUQuota = 1000, 1000000, 1 << 40
 
 	minCPUShares, maxCPUShares = 2, 262144
@@ -46,7 +47,8 @@ func (b *builder) resources() error {
 	return nil
 }
 
-// oomScore returns the score that the daemon is allowed to set: without CAP_SYS_RESOURCE no process may go below its own.
+// oomScore returns the score that the daemon is allowed to set: without CAP_SYS_RESOURCE no process
+// may go below its own.
 func oomScore(score int, facts Facts, options Options) *int {
 	if options.RestrictOOMScoreAdj {
 		score = max(score, facts.OOMScoreAdj)
@@ -54,9 +56,10 @@ func oomScore(score int, facts Facts, options Options) *int {
 	return &score
 }
 
-// Resources returns current with the limits of wanted merged in: the limits of a new container, and for UpdateContainerResources both
-// what to apply and what the container's spec is from then on. A zero, empty or missing value of wanted leaves the current one, and
-// current itself is not changed. The OOM score is not part of it: no runtime can change it later.
+// Resources returns current with the limits of wanted merged in: the limits of a new container, and
+// for UpdateContainerResources both what to apply and what the container's spec is from then on. A
+// zero, empty or missing value of wanted leaves the current one, and current itself is not changed.
+// The OOM score is not part of it: no runtime can change it later.
 func Resources(
 	current *specs.LinuxResources, wanted *runtimeapi.LinuxContainerResources, facts Facts, options Options,
 ) (*specs.LinuxResources, error) {
@@ -77,7 +80,8 @@ func Resources(
 	if err := mergeHugepages(r, wanted.GetHugepageLimits(), facts, options); err != nil {
 		return nil, err
 	}
-	// An OCI runtime writes unified last: what an earlier request has there would win over the field.
+	// An OCI runtime writes unified last: what an earlier request has there would win over the
+	// field.
 	for file := range controlFiles(wanted) {
 		delete(r.Unified, file)
 	}
@@ -111,8 +115,8 @@ func mergeCPU(r *specs.LinuxResources, wanted *runtimeapi.LinuxContainerResource
 	}
 }
 
-// mergeMemory sets memory and swap together: both kernels count swap from the memory limit, and a container without a swap limit of
-// its own must not swap (KEP-2400).
+// mergeMemory sets memory and swap together: both kernels count swap from the memory limit, and a
+// container without a swap limit of its own must not swap (KEP-2400).
 func mergeMemory(r *specs.LinuxResources, wanted *runtimeapi.LinuxContainerResources, swapController bool) error {
 	if r.Memory == nil {
 		r.Memory = &specs.LinuxMemory{}
@@ -203,8 +207,9 @@ func checkResources(r *runtimeapi.LinuxContainerResources, facts Facts) error {
 	return checkTwice(r)
 }
 
-// checkTwice refuses a limit that a field and a control file of unified both set: nobody can say which was meant. A memory.swap.max
-// beside a memory limit is how the kubelet says how much a container may swap.
+// checkTwice refuses a limit that a field and a control file of unified both set: nobody can say
+// which was meant. A memory.swap.max beside a memory limit is how the kubelet says how much a
+// container may swap.
 func checkTwice(r *runtimeapi.LinuxContainerResources) error {
 	for file, field := range controlFiles(r) {
 		if _, unified := r.GetUnified()[file]; unified {
@@ -257,7 +262,8 @@ func checkHugepages(limits []*runtimeapi.HugepageLimit) error {
 	return nil
 }
 
-// checkUnified takes names of control files in the container's own cgroup: a slash would write to another one.
+// checkUnified takes names of control files in the container's own cgroup: a slash would write to
+// another one.
 func checkUnified(unified map[string]string, facts Facts) error {
 	const field = resourceField + "unified"
 	if len(unified) == 0 {

@@ -49,7 +49,8 @@ func TestResourcesUpdate(t *testing.T) {
 	}
 }
 
-// A field takes the place of the control file that an earlier request had set: an OCI runtime would write that one last.
+// A field takes the place of the control file that an earlier request had set: an OCI runtime would
+// write that one last.
 func TestResourcesFieldAfterUnified(t *testing.T) {
 	current := currentResources()
 	current.Unified = map[string]string{"memory.max": "500", "memory.swap.max": "10", "cpu.weight": "7", "pids.max": "9"}
@@ -85,7 +86,8 @@ func TestResourcesIdempotent(t *testing.T) {
 	}
 }
 
-// What an update asks for is compared with what it leaves as it is: the current limits are 1000 of memory, 1500 with swap.
+// What an update asks for is compared with what it leaves as it is: the current limits are 1000 of
+// memory, 1500 with swap.
 func TestSwapUpdate(t *testing.T) {
 	for _, c := range []struct {
 		limit, swap         int64

@@ -11,8 +11,9 @@ import (
 // The kernel's, for a cgroup that nobody has limited; the period is in microseconds.
 const defaultCPUPeriod, defaultCPUShares = 100000, 1024
 
-// Restore returns what takes the limits of a cgroup back from updated, which may be set in part, to current: current itself, and no
-// limit where it has none. Lists of CPUs and memory nodes that current does not have stay: an OCI runtime cannot take them away.
+// Restore returns what takes the limits of a cgroup back from updated, which may be set in part, to
+// current: current itself, and no limit where it has none. Lists of CPUs and memory nodes that
+// current does not have stay: an OCI runtime cannot take them away.
 func Restore(current, updated *specs.LinuxResources) (*specs.LinuxResources, error) {
 	if current == nil {
 		current = &specs.LinuxResources{}
@@ -71,7 +72,8 @@ func restoreMemory(r, updated *specs.LinuxMemory) {
 	}
 }
 
-// fieldSets tells whether a field of r, whose CPU and Memory are there, sets a control file, which unified would overwrite.
+// fieldSets tells whether a field of r, whose CPU and Memory are there, sets a control file, which
+// unified would overwrite.
 func fieldSets(r *specs.LinuxResources, file string) bool {
 	switch file {
 	case "cpu.max":
@@ -88,7 +90,8 @@ func fieldSets(r *specs.LinuxResources, file string) bool {
 	return false
 }
 
-// noLimit returns what a control file of cgroup v2 has in a new cgroup, where that is known: cgroup-v2.rst of the kernel.
+// noLimit returns what a control file of cgroup v2 has in a new cgroup, where that is known:
+// cgroup-v2.rst of the kernel.
 func noLimit(file string) (value string, known bool) {
 	switch file {
 	case "cpu.weight":

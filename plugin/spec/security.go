@@ -11,7 +11,8 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// DefaultAppArmorProfile is the name of the runtime's own AppArmor profile, the same as the built-in CRI's.
+// DefaultAppArmorProfile is the name of the runtime's own AppArmor profile, the same as the
+// built-in CRI's.
 const DefaultAppArmorProfile = "cri-containerd.apparmor.d"
 
 // seccomp writes the system call filter.
@@ -42,7 +43,8 @@ func (b *builder) seccomp() error {
 	return nil
 }
 
-// apparmor writes the profile's name; loading the default one, and the check that a named one is loaded, is the caller's.
+// apparmor writes the profile's name; loading the default one, and the check that a named one is
+// loaded, is the caller's.
 func (b *builder) apparmor() error {
 	p, err := AppArmor(b.sc)
 	if err != nil {
@@ -61,8 +63,8 @@ func (b *builder) apparmor() error {
 	return err
 }
 
-// appArmorName is what the kernel calls the profile; empty for none. asked says whether the profile is a wish: to ask for a border that
-// is not there must not pass in silence.
+// appArmorName is what the kernel calls the profile; empty for none. asked says whether the profile
+// is a wish: to ask for a border that is not there must not pass in silence.
 func (p Profile) appArmorName(facts Facts, asked bool) (string, error) {
 	switch {
 	case p.Type == unconfined:
@@ -91,10 +93,12 @@ func (b *builder) selinux() error {
 	return nil
 }
 
-// paths writes what of /proc and /sys is hidden or read-only: lists of the CRI replace the defaults.
+// paths writes what of /proc and /sys is hidden or read-only: lists of the CRI replace the
+// defaults.
 //
-// An empty list is how the kubelet says procMount: Unmasked, which Kubernetes allows with a user namespace only (KEP-4265), and how
-// clients that know nothing of these lists look. So it lifts the masks in a user namespace, and keeps the defaults without one.
+// An empty list is how the kubelet says procMount: Unmasked, which Kubernetes allows with a user
+// namespace only (KEP-4265), and how clients that know nothing of these lists look. So it lifts the
+// masks in a user namespace, and keeps the defaults without one.
 func (b *builder) paths() error {
 	l := b.spec.Linux
 	if b.sc.GetPrivileged() {

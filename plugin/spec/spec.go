@@ -2,14 +2,16 @@
 
 // Package spec turns a CRI configuration into an OCI runtime spec.
 //
-// It owns the whole mapping: process, user, capabilities, namespaces, mounts, devices, resources, seccomp, AppArmor, SELinux,
-// masked paths, cgroup path and annotations. [Container] makes the spec of a container, [PodInit] the one of the init of a pod
-// whose containers share a PID namespace, [Resources] merges an update, [Effective] and [EffectiveUser] say what was applied.
+// It owns the whole mapping: process, user, capabilities, namespaces, mounts, devices, resources,
+// seccomp, AppArmor, SELinux, masked paths, cgroup path and annotations. [Container] makes the spec
+// of a container, [PodInit] the one of the init of a pod whose containers share a PID namespace,
+// [Resources] merges an update, [Effective] and [EffectiveUser] say what was applied.
 //
-// The package is pure: it opens no file, reads no environment and keeps no state, so equal input gives an equal spec and every rule
-// has a golden file in testdata. What must be read from the machine is handed in: by package host ([Facts], [MountSource], device
-// nodes, a seccomp profile) and by package rootfs ([User], [Volume]). The one exception is containerd's default seccomp profile,
-// which asks the kernel for its version once.
+// The package is pure: it opens no file, reads no environment and keeps no state, so equal input
+// gives an equal spec and every rule has a golden file in testdata. What must be read from the
+// machine is handed in: by package host ([Facts], [MountSource], device nodes, a seccomp profile)
+// and by package rootfs ([User], [Volume]). The one exception is containerd's default seccomp
+// profile, which asks the kernel for its version once.
 //
 // All functions may be called concurrently; none keeps or changes its input.
 package spec
@@ -24,8 +26,9 @@ import (
 
 // Container returns the runtime spec of a container.
 //
-// Errors name the CRI field at fault. They are of class InvalidArgument where the request is wrong, and FailedPrecondition where the
-// request is right but this machine, handler or pod cannot serve it.
+// Errors name the CRI field at fault. They are of class InvalidArgument where the request is wrong,
+// and FailedPrecondition where the request is right but this machine, handler or pod cannot serve
+// it.
 //
 // CDI devices are not applied: the caller runs host.InjectCDI over the result, last.
 func Container(in Input) (*specs.Spec, error) {
@@ -60,8 +63,9 @@ func Container(in Input) (*specs.Spec, error) {
 	return b.spec, nil
 }
 
-// builder carries one call of Container from step to step. Each step is a method in the file of its topic and writes its own part of
-// the spec; capabilities come before seccomp because the default profile depends on them.
+// builder carries one call of Container from step to step. Each step is a method in the file of its
+// topic and writes its own part of the spec; capabilities come before seccomp because the default
+// profile depends on them.
 type builder struct {
 	in   *Input
 	sc   *runtimeapi.LinuxContainerSecurityContext // nil-safe: getters only
@@ -82,7 +86,8 @@ func (b *builder) podSecurity() *runtimeapi.LinuxSandboxSecurityContext {
 	return b.in.Pod.Config.GetLinux().GetSecurityContext()
 }
 
-// privilege checks the promise of LinuxSandboxSecurityContext.privileged: without it no container of the pod is privileged.
+// privilege checks the promise of LinuxSandboxSecurityContext.privileged: without it no container
+// of the pod is privileged.
 func (b *builder) privilege() error {
 	if b.sc.GetPrivileged() && !b.podSecurity().GetPrivileged() {
 		return invalid("linux.security_context.privileged", "no privileged container allowed in sandbox, which is not privileged itself")

@@ -13,7 +13,8 @@ import (
 // rootfs is the root filesystem's directory in the bundle, where containerd mounts the snapshot.
 const rootfs = "rootfs"
 
-// template is the spec that the steps of [Container] start from: the handler's base spec, or the default.
+// template is the spec that the steps of [Container] start from: the handler's base spec, or the
+// default.
 func template(in *Input) (*specs.Spec, error) {
 	s := defaultSpec(in.Facts)
 	if base := in.Handler.BaseSpec; base != nil {
@@ -53,7 +54,8 @@ func complete(s *specs.Spec) {
 	}
 }
 
-// defaultSpec is containerd's default without its limits on file descriptors: Kubernetes containers inherit the daemon's.
+// defaultSpec is containerd's default without its limits on file descriptors: Kubernetes containers
+// inherit the daemon's.
 func defaultSpec(facts Facts) *specs.Spec {
 	return &specs.Spec{
 		Root: &specs.Root{},
@@ -98,12 +100,14 @@ func defaultMounts() []specs.Mount {
 	}
 }
 
-// oldestVersion is the ociVersion for a runtime that does not say which it accepts. `<runtime> features` came with 1.1: what does not
-// have it is of before, as crun 1.8.1, which refuses 1.2 and above; what is newer accepts it, too, and drops no field for it.
+// oldestVersion is the ociVersion for a runtime that does not say which it accepts. `<runtime>
+// features` came with 1.1: what does not have it is of before, as crun 1.8.1, which refuses 1.2 and
+// above; what is newer accepts it, too, and drops no field for it.
 const oldestVersion = "1.0.2"
 
-// ociVersion is the version to write into a spec for a runtime that accepts versions up to newest. crun, for one, refuses specs that
-// claim a newer minor version, whether or not they use anything of it.
+// ociVersion is the version to write into a spec for a runtime that accepts versions up to newest.
+// crun, for one, refuses specs that claim a newer minor version, whether or not they use anything
+// of it.
 func ociVersion(newest string) string {
 	var have, want [3]int
 	if _, err := fmt.Sscanf(newest, "%d.%d.%d", &have[0], &have[1], &have[2]); err != nil {

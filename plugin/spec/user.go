@@ -11,8 +11,9 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// user writes the process's user and its groups. The primary group is always among the additional ones: a file that denies the group
-// must deny it to a process whose primary group changes later, too (CVE-2023-25173).
+// user writes the process's user and its groups. The primary group is always among the additional
+// ones: a file that denies the group must deny it to a process whose primary group changes later,
+// too (CVE-2023-25173).
 func (b *builder) user() error {
 	groups := []uint32{b.in.User.GID}
 	if b.sc.GetSupplementalGroupsPolicy() == runtimeapi.SupplementalGroupsPolicy_Merge {
@@ -62,7 +63,8 @@ func checkID(field string, id int64) error {
 	return nil
 }
 
-// checkMapped says it here where an id has no place in the pod's user namespace; the runtime's own error would be a bare EINVAL.
+// checkMapped says it here where an id has no place in the pod's user namespace; the runtime's own
+// error would be a bare EINVAL.
 func (b *builder) checkMapped(groups []uint32) error {
 	if b.ids.empty() {
 		return nil

@@ -21,7 +21,8 @@ type idMaps struct {
 
 func (m idMaps) empty() bool { return len(m.uids) == 0 }
 
-// userNamespace reads the mappings of a pod or container. No options, and mode NODE, mean no user namespace (KEP-127).
+// userNamespace reads the mappings of a pod or container. No options, and mode NODE, mean no user
+// namespace (KEP-127).
 func userNamespace(options *runtimeapi.UserNamespace) (idMaps, error) {
 	switch mode := options.GetMode(); {
 	case options == nil:
@@ -51,7 +52,8 @@ func userNamespace(options *runtimeapi.UserNamespace) (idMaps, error) {
 	return idMaps{uids: uids, gids: gids}, nil
 }
 
-// IDMappings returns the mappings of a pod's user namespace; none without one. config must have passed [CheckPod].
+// IDMappings returns the mappings of a pod's user namespace; none without one. config must have
+// passed [CheckPod].
 func IDMappings(config *runtimeapi.PodSandboxConfig) (uids, gids []specs.LinuxIDMapping) {
 	ids, err := userNamespace(config.GetLinux().GetSecurityContext().GetNamespaceOptions().GetUsernsOptions())
 	if err != nil {
@@ -60,8 +62,8 @@ func IDMappings(config *runtimeapi.PodSandboxConfig) (uids, gids []specs.LinuxID
 	return ids.uids, ids.gids
 }
 
-// idMapping converts and checks one list: no empty or overflowing range, no id twice, and never the host's root, which would make the
-// namespace no border at all.
+// idMapping converts and checks one list: no empty or overflowing range, no id twice, and never the
+// host's root, which would make the namespace no border at all.
 func idMapping(field string, mappings []*runtimeapi.IDMapping) ([]specs.LinuxIDMapping, error) {
 	list := make([]specs.LinuxIDMapping, 0, len(mappings))
 	for i, m := range mappings {
@@ -101,7 +103,8 @@ func mapped(list []specs.LinuxIDMapping, id uint32) bool {
 	})
 }
 
-// ProcessOwner returns the ids, on the host, of the process of a container in a user namespace; ok is false without one.
+// ProcessOwner returns the ids, on the host, of the process of a container in a user namespace; ok
+// is false without one.
 func ProcessOwner(s *specs.Spec) (uid, gid uint32, ok bool) {
 	if len(s.Linux.UIDMappings) == 0 {
 		return 0, 0, false
@@ -121,8 +124,8 @@ func onHost(list []specs.LinuxIDMapping, id uint32) (uint32, bool) {
 	return 0, false
 }
 
-// userNamespace joins the container to its pod's user namespace. The CRI says the options twice, once for the pod and once for the
-// container; they must agree.
+// userNamespace joins the container to its pod's user namespace. The CRI says the options twice,
+// once for the pod and once for the container; they must agree.
 func (b *builder) userNamespace() error {
 	ids, err := userNamespace(b.sc.GetNamespaceOptions().GetUsernsOptions())
 	if err != nil {

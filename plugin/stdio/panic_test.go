@@ -111,7 +111,8 @@ func (l *badLog) Write(p []byte) (int, error) {
 
 func (*badLog) Close() error { return nil }
 
-// The output of a container is read on after a panic: nobody else does, and the container would wait.
+// The output of a container is read on after a panic: nobody else does, and the container would
+// wait.
 func TestPanicInALog(t *testing.T) {
 	o := testOptions(t)
 	s := makePiped(t, o)

@@ -65,8 +65,8 @@ func (o *outputPipe) start() {
 	})
 }
 
-// read reads the output to its end, also after a panic on its way to the log: the container must not
-// wait for a reader.
+// read reads the output to its end, also after a panic on its way to the log: the container must
+// not wait for a reader.
 func (o *outputPipe) read() {
 	defer close(o.done)
 	defer o.end()

@@ -26,7 +26,8 @@ func (b brittle) Save(ctx context.Context, n note) error {
 	return err
 }
 
-// A home that panics is one that fails: a change is refused, a fact is saved later, and no record stays locked.
+// A home that panics is one that fails: a change is refused, a fact is saved later, and no record
+// stays locked.
 func TestPanicOfTheHome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &disk{saved: map[string]note{}}

@@ -18,8 +18,9 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/container"
 )
 
-// A client that has not read everything when a command ends, and sends something by then, as kubectl does every five
-// seconds to keep its connection, gets the rest and the exit code all the same.
+// A client that has not read everything when a command ends, and sends something by then, as
+// kubectl does every five seconds to keep its connection, gets the rest and the exit code all the
+// same.
 func TestSlowClient(t *testing.T) {
 	const size = 256 << 10
 	request := &runtimeapi.ExecRequest{ContainerId: "web", Cmd: []string{"cat"}, Stdout: true}
@@ -132,8 +133,8 @@ func (p *pausingProxy) copyTo(client net.Conn) {
 	}
 }
 
-// awaitServerEnded waits until the server has closed its half of the connection, which its peer cannot see before it
-// has read everything.
+// awaitServerEnded waits until the server has closed its half of the connection, which its peer
+// cannot see before it has read everything.
 func (p *pausingProxy) awaitServerEnded(t *testing.T) {
 	t.Helper()
 	const finWait1 = "04"

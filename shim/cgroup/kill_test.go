@@ -71,7 +71,8 @@ func line(t *testing.T, from *bufio.Reader) string {
 	return strings.TrimSpace(text)
 }
 
-// TestSignalLeavesAPause signals a paused group: its processes get the signal when they run on, and not before.
+// TestSignalLeavesAPause signals a paused group: its processes get the signal when they run on, and
+// not before.
 func TestSignalLeavesAPause(t *testing.T) {
 	g := realGroup(t, "paused")
 	_, out := run(t, g, nil, `trap 'echo term; exit' TERM; echo ready; while :; do sleep 0.01; done`)
@@ -155,8 +156,9 @@ func TestKillThawsGroupsBelow(t *testing.T) {
 	}
 }
 
-// TestKillDoesNotFreeze counts what is written to the freezer of a v1 group whose processes the kernel ends: a thaw and nothing
-// else. The process in the group stays until the kernel takes it away.
+// TestKillDoesNotFreeze counts what is written to the freezer of a v1 group whose processes the
+// kernel ends: a thaw and nothing else. The process in the group stays until the kernel takes it
+// away.
 func TestKillDoesNotFreeze(t *testing.T) {
 	cmd := exec.Command("sleep", "1000")
 	if err := cmd.Start(); err != nil {

@@ -191,8 +191,8 @@ func (w *OOMWatch) announced() {
 	}, func(error) { w.Close() })()
 }
 
-// The kernel announces on v1 that memory has run out before it chooses a process, kills it and counts
-// it (mm/memcontrol.c): the counter is looked at for two seconds, at growing intervals.
+// The kernel announces on v1 that memory has run out before it chooses a process, kills it and
+// counts it (mm/memcontrol.c): the counter is looked at for two seconds, at growing intervals.
 const (
 	firstLook = time.Millisecond
 	lastLook  = time.Second

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestPanicInAnAnnouncement ends the announcements of one watch: its neighbour hears of its kills, and what is asked for is
-// answered.
+// TestPanicInAnAnnouncement ends the announcements of one watch: its neighbour hears of its kills,
+// and what is asked for is answered.
 func TestPanicInAnAnnouncement(t *testing.T) {
 	root := tree(t, map[string]string{"a/memory.events": counted(0), "b/memory.events": counted(0)})
 	var a Announcer

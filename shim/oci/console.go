@@ -25,8 +25,8 @@ type Console struct {
 }
 
 // NewConsole makes a socket in a directory of its own, which only this user can enter, in the
-// directory of a bundle. The path of a bundle can be longer than that of a socket may be: the socket
-// is named by the open directory (unix(7), sun_path).
+// directory of a bundle. The path of a bundle can be longer than that of a socket may be: the
+// socket is named by the open directory (unix(7), sun_path).
 func NewConsole(bundle string) (*Console, error) {
 	path, err := os.MkdirTemp(bundle, "terminal-")
 	if err != nil {

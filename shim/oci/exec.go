@@ -14,8 +14,8 @@ import (
 )
 
 // Exec starts another process in a container. The runtime reads the description of the process,
-// which has its environment, from memory. go-runc writes it to a file in the directory for temporary
-// files: with a full disk every probe of every container would fail.
+// which has its environment, from memory. go-runc writes it to a file in the directory for
+// temporary files: with a full disk every probe of every container would fail.
 func (r *Runtime) Exec(ctx context.Context, id string, spec *specs.Process, p *Process) error {
 	return r.call(ctx, "exec", func(cli *runc.Runc) error {
 		file, err := newMemory("oci-process")

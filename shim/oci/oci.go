@@ -3,10 +3,10 @@
 // Package oci calls the OCI runtime, runc or any other with its command line.
 // It is the only package that uses go-runc.
 //
-// Each call gets a log of its own in memory, so that calls never mix up their
-// errors, and holds off the reaper while it runs. What a runtime logs is kept in the
-// bundle, where containerd-shim-runc-v2 has it, but bounded. A Runtime is immutable and safe for concurrent use; who must not run
-// two commands for one container at once is up to the caller.
+// Each call gets a log of its own in memory, so that calls never mix up their errors, and holds off
+// the reaper while it runs. What a runtime logs is kept in the bundle, where
+// containerd-shim-runc-v2 has it, but bounded. A Runtime is immutable and safe for concurrent use;
+// who must not run two commands for one container at once is up to the caller.
 package oci
 
 import (
@@ -38,8 +38,8 @@ type Runtime struct {
 	hold func() func()
 }
 
-// New returns the runtime that the options name. What its commands log is kept in the file log, "" for
-// none. hold is called around each command, see reap.Reaper.Hold.
+// New returns the runtime that the options name. What its commands log is kept in the file log, ""
+// for none. hold is called around each command, see reap.Reaper.Hold.
 func New(opts *options.Options, namespace, log string, hold func() (release func())) *Runtime {
 	root := opts.GetRoot()
 	if root == "" {

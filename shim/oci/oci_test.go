@@ -60,8 +60,8 @@ exit 1`)
 	}
 }
 
-// What a runtime logs is in the bundle for those who look for it there, and a probe that fails for ever
-// does not fill it.
+// What a runtime logs is in the bundle for those who look for it there, and a probe that fails for
+// ever does not fill it.
 func TestLogIsKept(t *testing.T) {
 	r := theRuntime(t, `printf '{"level":"error","msg":"%1000s"}\n' "$prev" >>$log; exit 1`)
 	r.log = filepath.Join(t.TempDir(), "log.json")

@@ -17,8 +17,8 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
-// errRefused says that containerd was reached and answered with an error, or that there is something
-// in the event or the connection that ends in a panic.
+// errRefused says that containerd was reached and answered with an error, or that there is
+// something in the event or the connection that ends in a panic.
 var errRefused = errors.New("refused by containerd")
 
 // sender is a client of containerd's events service. It connects when there

@@ -10,8 +10,8 @@ import (
 
 // The subscribers of a containerd that was restarted come back after it does, and miss what it
 // publishes before: dockerd never learns of an end then. They try again at intervals that grow with
-// the time for which containerd was away (gRPC's connection backoff: a second, growing by 1.6, and for
-// dockerd a minute at most; each may be a fifth longer).
+// the time for which containerd was away (gRPC's connection backoff: a second, growing by 1.6, and
+// for dockerd a minute at most; each may be a fifth longer).
 const (
 	minSettle = 5 * time.Second
 	maxSettle = 75 * time.Second
@@ -27,8 +27,8 @@ func (o *Outbox) Disconnected() {
 	o.away = time.Now()
 }
 
-// settle waits until the subscribers of containerd are back, should it have been restarted. It returns
-// false if ctx ended.
+// settle waits until the subscribers of containerd are back, should it have been restarted. It
+// returns false if ctx ended.
 func (o *Outbox) settle(ctx context.Context) bool {
 	o.mu.Lock()
 	away := o.away

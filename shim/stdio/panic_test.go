@@ -12,7 +12,8 @@ type broken struct{ io.WriteCloser }
 
 func (broken) Write([]byte) (int, error) { panic("boom") }
 
-// TestPanicInAStream breaks one output of a process: its owner is called to end it, and the other output arrives.
+// TestPanicInAStream breaks one output of a process: its owner is called to end it, and the other
+// output arrives.
 func TestPanicInAStream(t *testing.T) {
 	children := newReaper(t)
 	out, _ := fifo(t)

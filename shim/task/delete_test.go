@@ -122,7 +122,8 @@ func TestDeleteWithoutState(t *testing.T) {
 	}
 }
 
-// The delete command of a task whose shim is there ends the task and, if it was the last one, the shim.
+// The delete command of a task whose shim is there ends the task and, if it was the last one, the
+// shim.
 func TestLeaveEndsATask(t *testing.T) {
 	for name, prepare := range map[string]func(s *shim, r *taskapi.CreateTaskRequest){
 		"created": func(s *shim, r *taskapi.CreateTaskRequest) { s.create(r) },

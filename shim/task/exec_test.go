@@ -86,7 +86,8 @@ func fullDisk(t *testing.T) string {
 	return dir
 }
 
-// A probe does not fail because the disk is full, and what it is given in its environment is never on it.
+// A probe does not fail because the disk is full, and what it is given in its environment is never
+// on it.
 func TestProcessesWithFullDisk(t *testing.T) {
 	s := newShim(t)
 	s.run(s.request("web", true, "sleep", "1000"))
@@ -130,7 +131,8 @@ func TestInitEndsLast(t *testing.T) {
 	}
 }
 
-// beginExec starts an exec and returns when the runtime does. It goes on when open is called, and tells then how it was.
+// beginExec starts an exec and returns when the runtime does. It goes on when open is called, and
+// tells then how it was.
 func (s *shim) beginExec(r *taskapi.ExecProcessRequest) (started <-chan error, open func()) {
 	s.t.Helper()
 	if _, err := s.client.Exec(s.t.Context(), r); err != nil {
@@ -185,7 +187,8 @@ type unkillable struct{ child }
 
 func (unkillable) Signal(unix.Signal) error { return nil }
 
-// A container that is killed takes no more execs, although its init is still there: with cgroup v1 it may be frozen.
+// A container that is killed takes no more execs, although its init is still there: with cgroup v1
+// it may be frozen.
 func TestExecAfterKill(t *testing.T) {
 	c := &container{id: "web", init: newProcess("", stdio.Config{}), setup: setup{ownPids: true}}
 	c.init.state, c.init.child = running, unkillable{}

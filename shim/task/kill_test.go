@@ -14,7 +14,8 @@ import (
 	"github.com/containerd-lite/containerd-lite/shim/cgroup"
 )
 
-// in gives a running task a control group, which need not exist. The runtime of the tests makes none.
+// in gives a running task a control group, which need not exist. The runtime of the tests makes
+// none.
 func (s *shim) in(id string) *cgroup.Group {
 	s.t.Helper()
 	c, err := s.service.tasks.get(id)
@@ -39,7 +40,8 @@ func (s *shim) kill(id string) {
 	}
 }
 
-// TestKillOutsideItsGroup kills inits that have left the control group in which they were created, or taken it away.
+// TestKillOutsideItsGroup kills inits that have left the control group in which they were created,
+// or taken it away.
 func TestKillOutsideItsGroup(t *testing.T) {
 	s := newShim(t)
 	for name, ownPids := range map[string]bool{"own": true, "shared": false} {

@@ -49,7 +49,8 @@ func (b *logBuffer) panics() []string {
 	return lines
 }
 
-// wantPanic fails the test unless one panic at least was caught since, and all that were are logged with a container.
+// wantPanic fails the test unless one panic at least was caught since, and all that were are logged
+// with a container.
 func wantPanic(t *testing.T, id string) (check func()) {
 	t.Helper()
 	out, before, count := &logBuffer{}, log.L.Logger.Out, guard.Count()
@@ -90,8 +91,8 @@ func (s *shim) wantLife(id string) {
 	}
 }
 
-// TestPanicAtAnEnd has each step of the end of an init panic: the end is on record and told with its status, the task can be
-// deleted, and the other container of the shim lives.
+// TestPanicAtAnEnd has each step of the end of an init panic: the end is on record and told with
+// its status, the task can be deleted, and the other container of the shim lives.
 func TestPanicAtAnEnd(t *testing.T) {
 	for name, sabotage := range map[string]func(*container){
 		"streams":       func(c *container) { c.init.streams = nil },
@@ -133,7 +134,8 @@ func TestPanicAtAnEnd(t *testing.T) {
 	}
 }
 
-// TestPanicAtTheEndOfAnExec loses no end, neither that of the exec nor that of the init, which waits for it.
+// TestPanicAtTheEndOfAnExec loses no end, neither that of the exec nor that of the init, which
+// waits for it.
 func TestPanicAtTheEndOfAnExec(t *testing.T) {
 	s := newShim(t)
 	s.run(s.request("web", false, "sleep", "1000"))

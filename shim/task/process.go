@@ -72,7 +72,8 @@ func (p *process) advanceLocked(v verb) error {
 	return err
 }
 
-// abandonLocked ends a process that could not be started. There was none, so there is no exit event.
+// abandonLocked ends a process that could not be started. There was none, so there is no exit
+// event.
 func (p *process) abandonLocked() {
 	p.state = stopped
 	p.exit = reap.Exit{Status: reap.StatusUnknown, At: time.Now()}

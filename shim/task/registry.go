@@ -174,8 +174,8 @@ func (g *registry) release(id string) {
 	g.checkIdleLocked()
 }
 
-// refuse records that a task was not created. containerd deletes it all the same, and logs an error when there is nothing to
-// delete.
+// refuse records that a task was not created. containerd deletes it all the same, and logs an error
+// when there is nothing to delete.
 func (g *registry) refuse(id string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -64,7 +64,8 @@ func TestShutdownWaitsForGuests(t *testing.T) {
 	wantClass(t, join("db"), errdefs.IsUnavailable, "unavailable")
 }
 
-// The word of a container does not end the shim while the answer to the deletion of the last task is under way.
+// The word of a container does not end the shim while the answer to the deletion of the last task
+// is under way.
 func TestShutdownWaitsForAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ended := false

@@ -361,7 +361,8 @@ func TestRestore(t *testing.T) {
 	}
 }
 
-// The streams belong to the root of the container, which opens /dev/stdout by name, unless the options say to whom.
+// The streams belong to the root of the container, which opens /dev/stdout by name, unless the
+// options say to whom.
 func TestOwnerOfStreams(t *testing.T) {
 	for _, tt := range []struct {
 		opts     *options.Options
@@ -391,8 +392,8 @@ func TestOwnerOfStreams(t *testing.T) {
 	}
 }
 
-// A client opens its ends of the streams in the background and, should the restore fail, waits for them to end before
-// it deletes the task.
+// A client opens its ends of the streams in the background and, should the restore fail, waits for
+// them to end before it deletes the task.
 func TestRestoreFails(t *testing.T) {
 	s := newShim(t)
 	r := s.request("web", true, "true")

@@ -59,9 +59,9 @@ func (c *container) release(ctx context.Context) error {
 	return c.runtime.Start(ctx, c.id)
 }
 
-// restore makes the container from its checkpoint and starts it. Only then are its streams opened: a
-// client that gives up a task without a process waits for the streams that are open to end, and deletes
-// the task after that. For the same reason a task that was not restored has ended.
+// restore makes the container from its checkpoint and starts it. Only then are its streams opened:
+// a client that gives up a task without a process waits for the streams that are open to end, and
+// deletes the task after that. For the same reason a task that was not restored has ended.
 func (c *container) restore(ctx context.Context) error {
 	child, err := c.open(ctx, c.init, c.bundle.InitPidFile(), func(p *oci.Process) error {
 		return c.runtime.Restore(ctx, c.id, string(c.bundle), c.images, p)

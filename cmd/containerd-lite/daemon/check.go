@@ -43,14 +43,16 @@ func noFile() *checked {
 	return &checked{&srvconfig.Config{}, &criConfig{config.DefaultImages(), config.DefaultRuntime(), config.DefaultServer()}}
 }
 
-// checkQuietly is [checkConfig] without its log lines, which the daemon writes again when it reads the config itself.
+// checkQuietly is [checkConfig] without its log lines, which the daemon writes again when it reads
+// the config itself.
 func checkQuietly(ctx context.Context, path string) (*checked, error) {
 	defer quiet()()
 	return checkConfig(ctx, path)
 }
 
-// checkConfig finds what is wrong with the config, and all of it in the CRI's part, and returns the config. containerd
-// would find most of it too, but only while its plugins load, and without saying where it is.
+// checkConfig finds what is wrong with the config, and all of it in the CRI's part, and returns the
+// config. containerd would find most of it too, but only while its plugins load, and without saying
+// where it is.
 func checkConfig(ctx context.Context, path string) (*checked, error) {
 	files, err := readFiles(path)
 	if err != nil {
@@ -71,7 +73,8 @@ func checkConfig(ctx context.Context, path string) (*checked, error) {
 	return &checked{merged, cri}, locate(files, cri.validate())
 }
 
-// print writes what the daemon says at its start of a config that is right: what has no effect, and what to know.
+// print writes what the daemon says at its start of a config that is right: what has no effect, and
+// what to know.
 func (c *checked) print(out io.Writer) {
 	if slices.Contains(c.DisabledPlugins, config.ServerTable) {
 		return
@@ -94,7 +97,8 @@ func locate(files []file, err error) error {
 	return errors.Join(problems...)
 }
 
-// readFiles reads the file at path and all that it imports, in containerd's order: a later one overrides.
+// readFiles reads the file at path and all that it imports, in containerd's order: a later one
+// overrides.
 func readFiles(path string) ([]file, error) {
 	var files []file
 	pending := []string{path}
@@ -167,7 +171,8 @@ func load(ctx context.Context, path string, registered []plugin.Registration) (*
 	return merged, nil
 }
 
-// checkTypes decodes the table of every plugin but those of [criConfig] and returns the first problem of each.
+// checkTypes decodes the table of every plugin but those of [criConfig] and returns the first
+// problem of each.
 func checkTypes(ctx context.Context, merged *srvconfig.Config, registered []plugin.Registration) error {
 	var problems []error
 	for _, r := range registered {
@@ -190,8 +195,8 @@ type criConfig struct {
 
 var criTables = []string{config.ImagesTable, config.RuntimeTable, config.ServerTable}
 
-// decodeCRI returns the CRI's config, or the first problem of each of its tables' types. containerd warns of each unknown
-// key that it decodes: these tables are decoded here alone.
+// decodeCRI returns the CRI's config, or the first problem of each of its tables' types. containerd
+// warns of each unknown key that it decodes: these tables are decoded here alone.
 func decodeCRI(ctx context.Context, merged *srvconfig.Config) (*criConfig, error) {
 	c := noFile().cri
 	return c, errors.Join(

@@ -14,8 +14,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestCheckConfig writes files that are wrong and wants each mistake with its file, line and key, DIR being where the
-// files are.
+// TestCheckConfig writes files that are wrong and wants each mistake with its file, line and key,
+// DIR being where the files are.
 func TestCheckConfig(t *testing.T) {
 	for _, test := range []struct {
 		name  string

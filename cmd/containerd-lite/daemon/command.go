@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package daemon is the command line of containerd-lite. Everything but the CRI is containerd's: the commands, config.toml,
-// the sockets, the other plugins.
+// Package daemon is the command line of containerd-lite. Everything but the CRI is containerd's:
+// the commands, config.toml, the sockets, the other plugins.
 //
-// On top of containerd's command this one checks config.toml before anything starts and names file and line of what is
-// wrong in it (check.go), reads it again at SIGHUP (reload.go), and answers to systemd's watchdog (watchdog.go). It calls
-// containerd's command and server, and plugin only to have it registered. It has no locks: what runs beside the daemon
-// shares nothing with it.
+// On top of containerd's command this one checks config.toml before anything starts and names file
+// and line of what is wrong in it (check.go), reads it again at SIGHUP (reload.go), and answers to
+// systemd's watchdog (watchdog.go). It calls containerd's command and server, and plugin only to
+// have it registered. It has no locks: what runs beside the daemon shares nothing with it.
 package daemon
 
 import (
@@ -39,7 +39,8 @@ func Main(ctx context.Context, args []string, stderr io.Writer) int {
 	return 0
 }
 
-// Command is containerd's command under our name, with a look at config.toml before the commands that read it.
+// Command is containerd's command under our name, with a look at config.toml before the commands
+// that read it.
 func Command() *cli.Command {
 	app := command.App()
 	app.Name = "containerd-lite"
@@ -57,7 +58,8 @@ config.toml, sockets and tools. "containerd-lite config default" prints every ke
 	return app
 }
 
-// serve returns containerd's action, which runs the daemon, with what we do before it and beside it.
+// serve returns containerd's action, which runs the daemon, with what we do before it and beside
+// it.
 func serve(run cli.ActionFunc) cli.ActionFunc {
 	return func(ctx context.Context, cmd *cli.Command) error {
 		if cmd.Args().Present() {
@@ -82,7 +84,8 @@ func serve(run cli.ActionFunc) cli.ActionFunc {
 	}
 }
 
-// configCommand is containerd's command config, whose commands that read the file say where they cannot, and check.
+// configCommand is containerd's command config, whose commands that read the file say where they
+// cannot, and check.
 func configCommand(theirs *cli.Command) *cli.Command {
 	ours := &cli.Command{Name: theirs.Name, Usage: theirs.Usage}
 	for _, sub := range theirs.Commands {
@@ -118,7 +121,8 @@ func configCommand(theirs *cli.Command) *cli.Command {
 	return ours
 }
 
-// configPath returns the path of config.toml, or false where it is the default one and there is none.
+// configPath returns the path of config.toml, or false where it is the default one and there is
+// none.
 func configPath(cmd *cli.Command) (string, bool) {
 	path := cmd.String("config")
 	_, err := os.Stat(path)

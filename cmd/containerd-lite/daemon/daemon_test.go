@@ -29,7 +29,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// daemon is a containerd-lite with a root, a state and a socket of its own, and the test in place of systemd.
+// daemon is a containerd-lite with a root, a state and a socket of its own, and the test in place
+// of systemd.
 type daemon struct {
 	cmd    *exec.Cmd
 	socket string
@@ -38,8 +39,9 @@ type daemon struct {
 	log    *logFile
 }
 
-// start runs containerd-lite with a config.toml, which gets one line in front that keeps everything in a directory of the
-// test, and with more variables in its environment. The daemon ends with the test.
+// start runs containerd-lite with a config.toml, which gets one line in front that keeps everything
+// in a directory of the test, and with more variables in its environment. The daemon ends with the
+// test.
 func start(t *testing.T, config string, env ...string) *daemon {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -146,8 +148,8 @@ func TestReady(t *testing.T) {
 	}
 }
 
-// TestReload wants SIGHUP to take over the level of the log, a wrong config to be named and not taken over, and the CRI
-// to serve all the while.
+// TestReload wants SIGHUP to take over the level of the log, a wrong config to be named and not
+// taken over, and the CRI to serve all the while.
 func TestReload(t *testing.T) {
 	d := start(t, "version = 4\n")
 	d.waitReady(t)
@@ -202,7 +204,8 @@ func TestCompletion(t *testing.T) {
 	}
 }
 
-// TestRefuse gives the daemon reasons not to start, and wants the message to name the plugin, the cause and the way out.
+// TestRefuse gives the daemon reasons not to start, and wants the message to name the plugin, the
+// cause and the way out.
 func TestRefuse(t *testing.T) {
 	for _, test := range []struct {
 		name, config string
@@ -238,7 +241,8 @@ func TestRefuse(t *testing.T) {
 	}
 }
 
-// TestWithoutCRI wants a daemon whose config turns the CRI off, as Docker's packages do, to run and to say so.
+// TestWithoutCRI wants a daemon whose config turns the CRI off, as Docker's packages do, to run and
+// to say so.
 func TestWithoutCRI(t *testing.T) {
 	d := start(t, `disabled_plugins = ["cri"]`)
 	d.waitReady(t)

@@ -55,14 +55,15 @@ func (l lines) addValue(p *unstable.Parser, table []string, node *unstable.Node)
 
 func join(path []string) string { return strings.Join(path, "\x00") }
 
-// where says in which file, and on which line of it, a problem is. A key that stands nowhere, such as one that is
-// missing, is where the innermost table around it stands.
+// where says in which file, and on which line of it, a problem is. A key that stands nowhere, such
+// as one that is missing, is where the innermost table around it stands.
 func where(files []file, p config.Problem) string {
 	best, depth := files[0].path, 0
 	places := append([][]string{append([]string{p.Table}, p.Key...)}, config.OldKeys(p.Table, p.Key)...)
 	for _, place := range places {
 		for _, f := range files {
-			// How much of the key is not there counts, since an old place may be deeper than the new one.
+			// How much of the key is not there counts, since an old place may be deeper than the
+			// new one.
 			line, missing := f.lines.find(append([]string{"plugins"}, place...))
 			if score := len(p.Key) + 1 - missing; line > 0 && score > 0 && score >= depth {
 				best, depth = fmt.Sprintf("%s:%d", f.path, line), score
@@ -72,7 +73,8 @@ func where(files []file, p config.Problem) string {
 	return best
 }
 
-// find returns the line of the longest part of path that stands in the file, and how many keys of it do not.
+// find returns the line of the longest part of path that stands in the file, and how many keys of
+// it do not.
 func (l lines) find(path []string) (line, missing int) {
 	for n := len(path); n > 0; n-- {
 		if line, ok := l[join(path[:n])]; ok {

@@ -15,9 +15,9 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
-// reloadAtHangup reads config.toml again at each SIGHUP, which would end the daemon by default; `systemctl reload` and
-// tools such as nvidia-ctk send it. The signal is caught, not ignored, so that shims do not inherit that. It returns its
-// end.
+// reloadAtHangup reads config.toml again at each SIGHUP, which would end the daemon by default;
+// `systemctl reload` and tools such as nvidia-ctk send it. The signal is caught, not ignored, so
+// that shims do not inherit that. It returns its end.
 func reloadAtHangup(ctx context.Context, cmd *cli.Command) (stop func()) {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, unix.SIGHUP)
@@ -32,8 +32,8 @@ func reloadAtHangup(ctx context.Context, cmd *cli.Command) (stop func()) {
 	}
 }
 
-// reload takes over the one key that can change while plugins run, the level of the log, and says whether the daemon
-// would start with the rest.
+// reload takes over the one key that can change while plugins run, the level of the log, and says
+// whether the daemon would start with the rest.
 func reload(ctx context.Context, cmd *cli.Command) {
 	var level string
 	if path, ok := configPath(cmd); ok {

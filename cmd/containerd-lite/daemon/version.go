@@ -11,8 +11,9 @@ import (
 	"github.com/urfave/cli/v3"
 )
 
-// setVersion makes the daemon say which containerd it is, in --version, in its log and to `ctr version`, unless the
-// linker did. The Go toolchain knows both modules' versions, so no build needs flags for it.
+// setVersion makes the daemon say which containerd it is, in --version, in its log and to `ctr
+// version`, unless the linker did. The Go toolchain knows both modules' versions, so no build needs
+// flags for it.
 func setVersion(app *cli.Command) {
 	self := "(devel)"
 	if build, ok := debug.ReadBuildInfo(); ok {

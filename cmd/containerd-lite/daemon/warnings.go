@@ -27,8 +27,8 @@ const (
 // maxNamed is how many NRI plugins a line names.
 const maxNamed = 5
 
-// warnings names what a node has set up with other plugins of containerd, and what its built-in CRI would do for them
-// and ours does not yet: one line each.
+// warnings names what a node has set up with other plugins of containerd, and what its built-in CRI
+// would do for them and ours does not yet: one line each.
 func warnings(merged *srvconfig.Config) []string {
 	if slices.Contains(merged.DisabledPlugins, config.ServerTable) {
 		return nil
@@ -42,8 +42,8 @@ func warnings(merged *srvconfig.Config) []string {
 	return lines
 }
 
-// nriWarning is for nodes with NRI plugins: in their directories, or expected by a table of config.toml. A table that
-// only repeats the defaults, as `config default` prints it, expects none.
+// nriWarning is for nodes with NRI plugins: in their directories, or expected by a table of
+// config.toml. A table that only repeats the defaults, as `config default` prints it, expects none.
 func nriWarning(merged *srvconfig.Config) string {
 	nri := struct {
 		Disable          bool   `toml:"disable"`
@@ -87,7 +87,8 @@ func fileNames(dir string) []string {
 	return names
 }
 
-// isDefault reports whether a table has the same keys and values as the config that a plugin was registered with.
+// isDefault reports whether a table has the same keys and values as the config that a plugin was
+// registered with.
 func isDefault(uri string, table any) bool {
 	all := registry.Graph(func(*plugin.Registration) bool { return false })
 	found := slices.IndexFunc(all, func(r plugin.Registration) bool { return r.URI() == uri })

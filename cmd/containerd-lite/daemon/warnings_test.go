@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// TestWarnings writes config.toml files for nodes that use what the CRI does not do yet, DIR being a directory with NRI
-// plugins, and wants one line of it, and none else.
+// TestWarnings writes config.toml files for nodes that use what the CRI does not do yet, DIR being
+// a directory with NRI plugins, and wants one line of it, and none else.
 func TestWarnings(t *testing.T) {
 	dir, empty := t.TempDir(), t.TempDir()
 	write(t, filepath.Join(dir, "10-logger"), "")
@@ -43,8 +43,8 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
-// TestDefaultsWarnOfNothing wants no warning without a file, nor with the file that `config default` prints, on a node
-// without NRI plugins.
+// TestDefaultsWarnOfNothing wants no warning without a file, nor with the file that `config
+// default` prints, on a node without NRI plugins.
 func TestDefaultsWarnOfNothing(t *testing.T) {
 	if len(fileNames("/opt/nri/plugins"))+len(fileNames("/etc/nri/conf.d")) > 0 {
 		t.Skip("this machine has NRI plugins")

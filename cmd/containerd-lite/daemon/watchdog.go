@@ -20,8 +20,9 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
-// feedWatchdog tells systemd that the daemon is alive, where the unit has WatchdogSec: whenever the CRI has answered at
-// the daemon's socket, as a kubelet would ask it, and never else. It returns its end.
+// feedWatchdog tells systemd that the daemon is alive, where the unit has WatchdogSec: whenever the
+// CRI has answered at the daemon's socket, as a kubelet would ask it, and never else. It returns
+// its end.
 func feedWatchdog(ctx context.Context, address string) (stop func()) {
 	// Unset, since what the daemon starts is not watched.
 	period, err := sd.SdWatchdogEnabled(true)
@@ -85,8 +86,8 @@ func (w *watchdog) beat(ctx context.Context) {
 	}
 }
 
-// ask returns why the CRI does not answer, or nil. It comes on a connection of its own, so that a socket that nobody
-// accepts from is noticed too.
+// ask returns why the CRI does not answer, or nil. It comes on a connection of its own, so that a
+// socket that nobody accepts from is noticed too.
 func (w *watchdog) ask(ctx context.Context) error {
 	conn, err := grpc.NewClient(dialer.DialAddress(w.address), grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(dialer.ContextDialer))

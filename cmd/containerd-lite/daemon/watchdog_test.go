@@ -105,7 +105,8 @@ func TestWatchdog(t *testing.T) {
 	wantFed(t, systemd)
 }
 
-// TestNoWatchdog wants nobody to be asked, and so nobody told, where systemd does not watch this process.
+// TestNoWatchdog wants nobody to be asked, and so nobody told, where systemd does not watch this
+// process.
 func TestNoWatchdog(t *testing.T) {
 	for _, test := range []struct{ name, usec, pid string }{
 		{"no watchdog", "", ""},
