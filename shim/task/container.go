@@ -24,19 +24,19 @@ import (
 	"github.com/containerd-lite/containerd-lite/shim/stdio"
 )
 
-// Host is what the containers of one shim share.
+// Host holds the services that all containers of one shim share.
 type Host struct {
 	Namespace string
 	Children  *reap.Reaper
 	Events    *outbox.Outbox
-	// Kills tells of out-of-memory kills. Its zero value is ready.
+	// Kills reports out-of-memory kills. Its zero value is ready to use.
 	Kills cgroup.Announcer
-	// Deleted is called after the deletion of a task, and can ask for the bundles of
-	// those that are left. It may be nil.
+	// Deleted, if not nil, is called after the deletion of a task. bundles returns the bundles of
+	// the remaining tasks.
 	Deleted func(bundles func() []bundle.Dir)
 }
 
-// container is one container and its processes.
+// container is a task: one container with its init and its execs.
 type container struct {
 	id     string
 	bundle bundle.Dir
@@ -46,31 +46,33 @@ type container struct {
 
 	mu sync.Mutex
 	// Guarded by mu.
-	execs map[string]*process
-	live  int           // execs that are starting or running
-	down  bool          // the init has ended or is killed: no exec can start
-	quiet chan struct{} // set while the end of the init waits for live to be 0
-	group *cgroup.Group
-	oom   *cgroup.OOMWatch
-	stats *anypb.Any // the last ones read
-	kills uint64     // for want of memory; set when the init has ended
+	execs         map[string]*process
+	liveExecs     int           // execs that are starting or running
+	execsRejected bool          // set when the init has exited or was killed: no exec can start
+	execsDone     chan struct{} // closed when liveExecs is 0; nil if unused
+	cgroup        *cgroup.Group
+	oom           *cgroup.OOMWatch
+	stats         *anypb.Any // the last statistics that were read
+	oomKills      uint64     // out-of-memory kills, read when the init has exited
 }
 
-// setup is how a container is run. It does not change.
+// setup holds the settings of a container. They do not change after newContainer.
 type setup struct {
 	opts    *options.Options
 	runtime *oci.Runtime
-	images  oci.Images // a checkpoint to start from, if Path is set
+	images  oci.Images // the CRIU images to restore from, if Path is set
 	mounted bool       // the root filesystem is mounted in the bundle
-	// ownPids is false if processes can outlive the init.
+	// ownPids is true if the container has a PID namespace of its own. Without one, processes can
+	// outlive the init.
 	ownPids bool
-	pod     string  // or whatever the group of tasks is that it belongs to
-	holder  *holder // in the place of a process, nil where there is one
-	// plain is true if nothing but the init has to do with its start.
-	plain bool
+	pod     string  // the pod, or another group of tasks (bundle.Spec.Group)
+	holder  *holder // nil if the container has a process
+	// noPoststart is true if the spec has no poststart hooks, which some versions of runc run in
+	// `runc start`. The shim can then start the init without the runtime.
+	noPoststart bool
 }
 
-// find returns the init for "" or an exec.
+// find returns an exec, or the init for "".
 func (c *container) find(execID string) (*process, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -83,7 +85,8 @@ func (c *container) find(execID string) (*process, error) {
 	return nil, fmt.Errorf("container %s: exec %s: %w", c.id, execID, errdefs.ErrNotFound)
 }
 
-// advance moves a process to the state that follows v, or refuses.
+// advance moves a process to the state that follows v. An error means that the state does not allow
+// v.
 func (c *container) advance(p *process, v verb) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -93,7 +96,8 @@ func (c *container) advance(p *process, v verb) error {
 	return nil
 }
 
-// allows tells whether v is possible now, as far as is known.
+// allows returns an error if the current state of a process does not allow v. The state can change
+// as soon as allows returns.
 func (c *container) allows(p *process, v verb) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -103,13 +107,13 @@ func (c *container) allows(p *process, v verb) error {
 	return nil
 }
 
-// operate runs an operation on the init, in turn with others, if v is allowed.
+// operate runs a runtime operation on the init if its state allows v. Operations run one at a time.
 func (c *container) operate(ctx context.Context, v verb, run func() error) error {
-	if err := c.init.turn.take(ctx); err != nil {
+	if err := c.init.operation.lock(ctx); err != nil {
 		return fmt.Errorf("container %s: %w", c.id, err)
 	}
-	defer c.init.turn.give()
-	if err := c.refuse(v); err != nil {
+	defer c.init.operation.unlock()
+	if err := c.requireProcess(v); err != nil {
 		return fmt.Errorf("container %s: %w", c.id, err)
 	}
 	if err := c.allows(c.init, v); err != nil {
@@ -121,18 +125,18 @@ func (c *container) operate(ctx context.Context, v verb, run func() error) error
 	return nil
 }
 
-// allExecs returns the execs of the container, in no order.
+// allExecs returns the execs of the container in no particular order.
 func (c *container) allExecs() []*process {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Collect(maps.Values(c.execs))
 }
 
-// controlGroup returns the group of the container, nil if it is not known.
-func (c *container) controlGroup() *cgroup.Group {
+// loadCgroup returns the cgroup of the container, nil if it is unknown.
+func (c *container) loadCgroup() *cgroup.Group {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.group
+	return c.cgroup
 }
 
 func (c *container) owner(p *process) stdio.Owner {
@@ -145,17 +149,17 @@ func (c *container) owner(p *process) stdio.Owner {
 		Namespace: c.host.Namespace,
 		UID:       int(c.opts.GetIoUid()),
 		GID:       int(c.opts.GetIoGid()),
-		Broken:    func() { c.abort(p) },
+		Broken:    func() { c.killBroken(p) },
 	}
 }
 
 func (c *container) log() *log.Entry { return log.L.WithField("container", c.id) }
 
-// context returns a context for what no call waits for. What is logged with it names the container.
+// context returns a context for work that no call waits for. Its logger has the container's id.
 func (c *container) context() context.Context { return log.WithLogger(context.Background(), c.log()) }
 
-// detached returns a context for work that must end although the call that
-// caused it has, or will not wait for it.
+// detached returns a context for work that must complete even if the call that started it is
+// canceled or does not wait for it.
 func detached(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), limit)
 }

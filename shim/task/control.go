@@ -20,8 +20,8 @@ import (
 	"github.com/containerd-lite/containerd-lite/shim/cgroup"
 )
 
-// Kill implements the task service. It does not wait for the operation under
-// way: a signal is how that is ended.
+// Kill implements the task service. It does not wait for an operation in progress: a signal must be
+// able to end a process on which an operation hangs.
 func (s *Service) Kill(_ context.Context, r *taskapi.KillRequest) (*emptypb.Empty, error) {
 	c, p, err := s.find(r.ID, r.ExecID)
 	if err != nil {
@@ -36,7 +36,7 @@ func (s *Service) Kill(_ context.Context, r *taskapi.KillRequest) (*emptypb.Empt
 func (c *container) signal(p *process, sig unix.Signal, all bool) error {
 	c.mu.Lock()
 	_, err := p.state.after(kill)
-	child, group := p.child, c.group
+	child, group := p.child, c.cgroup
 	c.mu.Unlock()
 	switch {
 	case err != nil:
@@ -48,7 +48,7 @@ func (c *container) signal(p *process, sig unix.Signal, all bool) error {
 	case p.isInit() && sig == unix.SIGKILL:
 		return c.kill(child, group)
 	case sig == unix.SIGKILL:
-		// What an exec has started would hold its output open, and go on for ever.
+		// Children of the exec would keep its output open and run indefinitely.
 		return child.KillGroup()
 	case p.isInit() && all && group != nil:
 		return group.Signal(sig)
@@ -57,10 +57,10 @@ func (c *container) signal(p *process, sig unix.Signal, all bool) error {
 	}
 }
 
-// kill ends the init, wherever it is: it may have left its control group, as a kubelet
-// or a container engine in a container does. Its group is killed in addition.
+// kill sends SIGKILL to the init itself, because the init may have left its cgroup, as a kubelet or
+// a container engine in a container does. It then kills the cgroup, too.
 func (c *container) kill(init child, group *cgroup.Group) error {
-	c.shutDoor()
+	c.rejectExecs()
 	err := init.Signal(unix.SIGKILL)
 	if group == nil {
 		return err
@@ -68,8 +68,8 @@ func (c *container) kill(init child, group *cgroup.Group) error {
 	return errors.Join(err, group.Kill(c.ownPids))
 }
 
-// endInit kills the init, if it was started and is still there, and waits for its end.
-func (c *container) endInit() error {
+// killInit kills the init if it is running and waits for its exit.
+func (c *container) killInit() error {
 	if c.allows(c.init, remove) == nil {
 		return nil
 	}
@@ -98,11 +98,11 @@ func (c *container) pause(ctx context.Context) error {
 	}
 	err := guard.Call(c.context(), "pause", func() error { return c.runtime.Pause(ctx, c.id) })
 	if err != nil {
-		// A command that was interrupted may have got as far as freezing.
-		if group := c.controlGroup(); group != nil {
+		// A canceled command may have frozen the cgroup already.
+		if group := c.loadCgroup(); group != nil {
 			group.Thaw()
 		}
-		_ = c.advance(c.init, pauseUndo) // refused if it has ended meanwhile
+		_ = c.advance(c.init, pauseUndo) // not allowed if the init has exited meanwhile
 		return err
 	}
 	if err := c.advance(c.init, pauseDone); err != nil {
@@ -119,7 +119,7 @@ func (s *Service) Resume(ctx context.Context, r *taskapi.ResumeRequest) (*emptyp
 		return nil, err
 	}
 	err = c.operate(ctx, resume, func() error {
-		// A command that was interrupted may have got as far as thawing.
+		// A canceled command may have thawed the cgroup already.
 		if err := c.runtime.Resume(ctx, c.id); err != nil && !c.thawed() {
 			return err
 		}
@@ -135,9 +135,9 @@ func (s *Service) Resume(ctx context.Context, r *taskapi.ResumeRequest) (*emptyp
 	return &emptypb.Empty{}, nil
 }
 
-// thawed reports whether the kernel says that the container is not paused.
+// thawed reports whether the freezer of the container's cgroup can be read and is off.
 func (c *container) thawed() bool {
-	group := c.controlGroup()
+	group := c.loadCgroup()
 	if group == nil {
 		return false
 	}
@@ -165,7 +165,7 @@ func (s *Service) Checkpoint(ctx context.Context, r *taskapi.CheckpointTaskReque
 	return &emptypb.Empty{}, nil
 }
 
-// checkpoint keeps CRIU's log only if something went wrong.
+// checkpoint writes the CRIU images. CRIU's log is kept only if the checkpoint was not successful.
 func (c *container) checkpoint(ctx context.Context, images string, opts *options.CheckpointOptions) error {
 	work := opts.GetWorkPath()
 	if work == "" {

@@ -29,10 +29,10 @@ import (
 	"github.com/containerd-lite/containerd-lite/shim/stdio"
 )
 
-// undoTimeout bounds what is done to take back a create that did not succeed.
+// undoTimeout bounds the rollback of a create that was not successful.
 const undoTimeout = 20 * time.Second
 
-// newContainer decodes a request. Nothing is started or changed yet.
+// newContainer decodes a request. It starts and changes nothing.
 func newContainer(host *Host, r *taskapi.CreateTaskRequest) (*container, error) {
 	opts, err := option.Parse(r.Options)
 	if err != nil {
@@ -58,14 +58,15 @@ func newContainer(host *Host, r *taskapi.CreateTaskRequest) (*container, error) 
 			c.images.Work = c.bundle.Work()
 		}
 	}
-	// Without a readable config.json there is no certainty, and processes
-	// that might outlive the init are ended with it.
+	// Without a readable config.json the PID namespace is unknown. ownPids then stays false, and
+	// processes that might outlive the init are killed with it.
 	if spec, err := c.bundle.Spec(); err == nil {
 		opts.ChooseDriver(spec.Linux.CgroupsPath, cgroup.SystemdRuns())
 		c.ownPids, c.pod = spec.PrivatePids(), spec.Group(c.id)
-		c.plain = !spec.Poststart()
+		c.noPoststart = !spec.Poststart()
 		if opts.GetIoUid() == 0 && opts.GetIoGid() == 0 {
-			// Docker says it to the shim of runc only: /dev/stdout is to be opened by name, too.
+			// Docker sets IoUid and IoGid only for containerd-shim-runc-v2. The container's root
+			// must own the pipes to be able to open /dev/stdout by name.
 			opts.IoUid, opts.IoGid = spec.Root()
 		}
 		if c.holder, err = newHolder(spec); err != nil {
@@ -76,34 +77,35 @@ func newContainer(host *Host, r *taskapi.CreateTaskRequest) (*container, error) 
 	return c, nil
 }
 
-// create makes the container, with its init waiting for start, or leaves
-// nothing behind. A checkpoint is only restored by start.
+// create creates the container, whose init then waits for start. After an error it rolls back the
+// steps that it completed. A checkpoint is restored by start, not by create.
 func (c *container) create(ctx context.Context, mounts []*types.Mount) error {
-	var back undo.Stack
+	var rollback undo.Stack
 	err := guard.Call(c.context(), "create", func() error {
 		if c.holder != nil {
-			return c.hold(&back)
+			return c.createHolder(&rollback)
 		}
-		return c.prepare(ctx, mounts, &back)
+		return c.createProcess(ctx, mounts, &rollback)
 	})
 	if err == nil {
 		return nil
 	}
 	ctx, cancel := detached(ctx, undoTimeout)
 	defer cancel()
-	if _, undone := back.Run(ctx); undone != nil {
-		c.log().WithError(undone).Warn("container not created: remains")
+	if _, undone := rollback.Run(ctx); undone != nil {
+		c.log().WithError(undone).Warn("rollback of a failed create is incomplete; resources of the container remain")
 	}
 	return fmt.Errorf("container %s: %w", c.id, err)
 }
 
-// prepare makes a container with a process, in steps that back undoes.
-func (c *container) prepare(ctx context.Context, mounts []*types.Mount, back *undo.Stack) error {
+// createProcess creates a container that has a process. It pushes the undo of each step to
+// rollback.
+func (c *container) createProcess(ctx context.Context, mounts []*types.Mount, rollback *undo.Stack) error {
 	if err := c.bundle.WriteOptions(c.opts); err != nil {
 		return err
 	}
 	if len(mounts) > 0 {
-		back.Push("unmount rootfs", func(context.Context) error { return c.unmount() })
+		rollback.Push("unmount rootfs", func(context.Context) error { return c.unmount() })
 		if err := c.mount(mounts); err != nil {
 			return err
 		}
@@ -111,33 +113,33 @@ func (c *container) prepare(ctx context.Context, mounts []*types.Mount, back *un
 	if c.images.Path != "" {
 		return nil
 	}
-	back.Push("close streams", func(context.Context) error { return c.init.streams.Close() })
+	rollback.Push("close streams", func(context.Context) error { return c.init.streams.Close() })
 	if err := c.init.streams.Open(ctx, c.owner(c.init), c.host.Children); err != nil {
 		return err
 	}
-	// Before the command: one that is interrupted leaves half a container.
-	back.Push("delete container", func(ctx context.Context) error { return c.runtime.Delete(ctx, c.id, true) })
+	// Pushed before the command runs: a canceled command can leave a part of the container.
+	rollback.Push("delete container", func(ctx context.Context) error { return c.runtime.Delete(ctx, c.id, true) })
 	child, err := c.launch(c.init, c.bundle.InitPidFile(), func(p *oci.Process) error {
 		return c.runtime.Create(ctx, c.id, string(c.bundle), p)
 	})
 	if err != nil {
 		return err
 	}
-	c.adopt(c.init, child)
-	c.findGroup()
+	c.setChild(c.init, child)
+	c.findCgroup()
 	return nil
 }
 
 func (c *container) mount(mounts []*types.Mount) error {
 	rootfs := c.bundle.Rootfs()
 	if err := os.Mkdir(rootfs, 0o711); err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("make rootfs: %w", err)
+		return fmt.Errorf("create rootfs directory: %w", err)
 	}
 	all := make([]mount.Mount, len(mounts))
 	for i, m := range mounts {
 		all[i] = mount.Mount{Type: m.Type, Source: m.Source, Target: m.Target, Options: m.Options}
 	}
-	// A mount may run a helper program, whose zombie is not ours to reap.
+	// mount.All may run a helper program and waits for it. The reaper must not reap it.
 	defer c.host.Children.Hold()()
 	if err := mount.All(all, rootfs); err != nil {
 		return fmt.Errorf("mount rootfs: %w", err)
@@ -145,8 +147,8 @@ func (c *container) mount(mounts []*types.Mount) error {
 	return nil
 }
 
-// unmount takes the root filesystem away. One that is in use is detached, to
-// go when it is no longer used.
+// unmount unmounts the root filesystem. If the filesystem is busy, unmount detaches it, and the
+// kernel unmounts it after its last use.
 func (c *container) unmount() error {
 	rootfs := c.bundle.Rootfs()
 	if mount.UnmountRecursive(rootfs, 0) == nil {
@@ -158,10 +160,10 @@ func (c *container) unmount() error {
 	return nil
 }
 
-// launch runs a command of the runtime that makes a process, and connects the
-// process's streams.
+// launch runs a runtime command that creates a process, watches the process and connects its
+// streams.
 func (c *container) launch(p *process, pidFile string, run func(*oci.Process) error) (*reap.Child, error) {
-	// Until the process is watched, no zombie may be taken for an orphan.
+	// Until the process is watched, the reaper would take its zombie for an orphan.
 	defer c.host.Children.Hold()()
 	target := &oci.Process{PidFile: pidFile}
 	if p.streams.Config().Terminal {
@@ -176,7 +178,7 @@ func (c *container) launch(p *process, pidFile string, run func(*oci.Process) er
 	}
 	_ = os.Remove(pidFile)
 	if err := run(target); err != nil {
-		// A command that was interrupted may have got as far as the process.
+		// A canceled command may have created the process already.
 		if pid, perr := bundle.ReadPid(pidFile); perr == nil {
 			c.host.Children.KillOrphan(pid)
 		}
@@ -184,7 +186,7 @@ func (c *container) launch(p *process, pidFile string, run func(*oci.Process) er
 	}
 	pid, err := bundle.ReadPid(pidFile)
 	if err != nil {
-		return nil, fmt.Errorf("OCI runtime wrote no process number: %w", err)
+		return nil, fmt.Errorf("OCI runtime wrote no PID file: %w", err)
 	}
 	child, err := c.host.Children.Watch(c.context(), pid)
 	if err != nil {
@@ -215,32 +217,32 @@ func connect(streams *stdio.Streams, console *oci.Console) error {
 	return streams.Run(master)
 }
 
-// findGroup learns the control group of the init while it cannot move. A
-// container without one of its own runs, with less to tell about it.
-func (c *container) findGroup() {
+// findCgroup reads the cgroup of the init before the init runs and can move to another one. A
+// container without a cgroup of its own runs without statistics and without out-of-memory events.
+func (c *container) findCgroup() {
 	group, err := cgroup.Of(c.init.child.Pid())
 	if err != nil {
 		level := log.WarnLevel
 		if errdefs.IsNotFound(err) {
 			level = log.DebugLevel
 		}
-		c.log().WithError(err).Log(level, "no statistics and no out-of-memory events")
+		c.log().WithError(err).Log(level, "cgroup of the init unknown; no statistics and no out-of-memory events")
 		return
 	}
 	if err := c.bundle.WriteCgroup(group); err != nil {
-		c.log().WithError(err).Warn("control group not on record")
+		c.log().WithError(err).Warn("cgroup not recorded in the bundle; the delete command cannot kill it")
 	}
 	if err := group.EnableControllers(); err != nil {
-		c.log().WithError(err).Debug("statistics may be incomplete")
+		c.log().WithError(err).Debug("cgroup controllers not enabled; statistics may be incomplete")
 	}
 	c.mu.Lock()
-	c.group = group
+	c.cgroup = group
 	c.mu.Unlock()
 }
 
-// announceCreated publishes the container. Its end can only be published
-// after that.
-func (c *container) announceCreated(r *taskapi.CreateTaskRequest) {
+// publishCreated publishes TaskCreate and then starts to watch the init, so that TaskExit follows
+// it.
+func (c *container) publishCreated(r *taskapi.CreateTaskRequest) {
 	if c.init.child != nil {
 		defer c.watchInit()
 	}
@@ -254,15 +256,15 @@ func (c *container) announceCreated(r *taskapi.CreateTaskRequest) {
 	})
 }
 
-// watchInit follows the init until its end. Out-of-memory kills count from
-// now on, as the first can come before the start has returned.
+// watchInit waits for the exit of the init in the background. It watches for out-of-memory kills
+// first, because one can occur before the start has returned.
 func (c *container) watchInit() {
-	guard.Catch(c.context(), "watch for out-of-memory kills", c.watchKills, nil)()
-	go guard.Catch(c.context(), "end of the init", c.awaitInit, nil)()
+	guard.Catch(c.context(), "watch for out-of-memory kills", c.watchOOM, nil)()
+	go guard.Catch(c.context(), "exit of the init", c.awaitInit, nil)()
 }
 
-func (c *container) watchKills() {
-	group := c.controlGroup()
+func (c *container) watchOOM() {
+	group := c.loadCgroup()
 	if group == nil {
 		return
 	}
@@ -270,11 +272,11 @@ func (c *container) watchKills() {
 		c.host.Events.Put(&events.TaskOOM{ContainerID: c.id})
 	})
 	if err != nil {
-		c.log().WithError(err).Debug("no out-of-memory events")
+		c.log().WithError(err).Debug("out-of-memory watch not started; no out-of-memory events")
 		return
 	}
 	if err := watch.Deaf(); err != nil {
-		c.log().WithError(err).Warn("an out-of-memory kill is told when the container ends, not before")
+		c.log().WithError(err).Warn("no notifications of out-of-memory kills; they are reported when the container exits")
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -18,20 +18,20 @@ import (
 	"github.com/containerd-lite/containerd-lite/shim/reap"
 )
 
-// deleteTimeout bounds one attempt of the runtime to delete a container.
+// deleteTimeout bounds both attempts of the runtime to delete a container, the plain and the forced
+// one.
 const deleteTimeout = 30 * time.Second
 
-// removal is a deletion under way. Its result is set before done is closed.
+// removal is a deletion in progress. Its result is set before done is closed.
 type removal struct {
 	done     chan struct{}
 	response *taskapi.DeleteResponse
 	err      error
 }
 
-// delete removes a process that has ended or never ran, and with the init the
-// container. The work goes on if the caller gives up waiting; the next caller
-// joins it, and after an error starts again. gone is called on success, before
-// anybody learns of it.
+// delete removes a process that has exited or never ran; with the init it removes the container.
+// The deletion continues if the caller's context ends. A later caller joins a deletion in progress,
+// and starts a new one after an error. On success gone is called before any caller gets the result.
 func (c *container) delete(ctx context.Context, p *process, gone func(*taskapi.DeleteResponse)) (*taskapi.DeleteResponse, error) {
 	r, err := c.joinRemoval(p, func(r *removal) {
 		defer close(r.done)
@@ -72,13 +72,13 @@ func (c *container) joinRemoval(p *process, run func(*removal)) (*removal, error
 	return p.removal, nil
 }
 
-// remove does the work of delete.
+// remove removes the process, and with the init the container.
 func (c *container) remove(ctx context.Context, p *process) (*taskapi.DeleteResponse, error) {
-	if err := p.turn.take(ctx); err != nil {
+	if err := p.operation.lock(ctx); err != nil {
 		return nil, err
 	}
-	defer p.turn.give()
-	err := c.discard(p)
+	defer p.operation.unlock()
+	err := c.killUnstarted(p)
 	if err == nil {
 		p.streams.Finish()
 		if p.isInit() {
@@ -96,10 +96,10 @@ func (c *container) remove(ctx context.Context, p *process) (*taskapi.DeleteResp
 	return p.deleteResponseLocked(), nil
 }
 
-// discard ends a process that was never started, so that the rest of the
-// deletion finds what it finds after any other end.
-func (c *container) discard(p *process) error {
-	child, err := c.neverStarted(p)
+// killUnstarted kills a process that was created and never started, so that the following steps
+// find an exited process in every case.
+func (c *container) killUnstarted(p *process) error {
+	child, err := c.unstartedChild(p)
 	if child != nil {
 		_ = child.Signal(unix.SIGKILL)
 		<-p.done
@@ -107,31 +107,32 @@ func (c *container) discard(p *process) error {
 	return err
 }
 
-// neverStarted returns the process to end, if there is one.
-func (c *container) neverStarted(p *process) (child, error) {
+// unstartedChild returns the process to kill, nil if there is none. A process without a child
+// becomes stopped.
+func (c *container) unstartedChild(p *process) (child, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
 	case p.state == stopped:
 		return nil, nil
 	case p.state != created:
-		// Started while the deletion waited for its turn.
+		// The process was started while the deletion waited for the lock.
 		_, err := p.state.after(remove)
 		return nil, err
 	case p.child != nil:
 		return p.child, nil
 	}
-	// Nothing has failed, and so the status is 0, as that of containerd-shim-runc-v2.
+	// No process has failed, so the status is 0, as in containerd-shim-runc-v2.
 	p.state = stopped
 	p.exit = reap.Exit{At: time.Now()}
 	close(p.done)
 	return nil, nil
 }
 
-// removeContainer takes away what the runtime and the mounts left. A step
-// that was done in an earlier attempt has nothing to do.
+// removeContainer removes the container from the runtime and unmounts its root filesystem. A step
+// that an earlier attempt completed does nothing.
 func (c *container) removeContainer(ctx context.Context) error {
-	c.closeExecs()
+	c.finishExecs()
 	if err := c.removeFromRuntime(ctx); err != nil {
 		return err
 	}
@@ -141,8 +142,8 @@ func (c *container) removeContainer(ctx context.Context) error {
 		}
 	}
 	if err := c.bundle.MarkDeleted(); err != nil {
-		// containerd's delete command then looks for itself.
-		c.log().WithError(err).Debug("deletion not on record")
+		// The delete command of containerd then cleans up by itself.
+		c.log().WithError(err).Debug("deletion not recorded in the bundle; the delete command will clean up again")
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -155,8 +156,8 @@ func (c *container) removeContainer(ctx context.Context) error {
 	return nil
 }
 
-// removeFromRuntime removes what the runtime, or the holder, keeps of a container
-// whose processes have ended.
+// removeFromRuntime removes the container from the runtime, or removes its holder. The container's
+// processes have exited.
 func (c *container) removeFromRuntime(ctx context.Context) error {
 	if c.holder != nil {
 		c.holder.remove()
@@ -170,12 +171,12 @@ func (c *container) removeFromRuntime(ctx context.Context) error {
 	return c.runtime.Delete(ctx, c.id, true)
 }
 
-// closeExecs lets go of the execs that nobody has deleted. None of them runs.
-func (c *container) closeExecs() {
+// finishExecs finishes the execs that no client has deleted. None of them is running.
+func (c *container) finishExecs() {
 	var closing sync.WaitGroup
 	for _, p := range c.allExecs() {
-		closing.Go(guard.Catch(c.context(), "end of exec "+p.execID, func() {
-			if err := c.discard(p); err == nil {
+		closing.Go(guard.Catch(c.context(), "exit of exec "+p.execID, func() {
+			if err := c.killUnstarted(p); err == nil {
 				p.streams.Finish()
 			}
 		}, nil))
@@ -185,7 +186,7 @@ func (c *container) closeExecs() {
 
 func (c *container) removeExec(p *process) error {
 	if err := os.Remove(c.bundle.ExecPidFile(p.execID)); err != nil && !errors.Is(err, os.ErrNotExist) {
-		c.log().WithError(err).Debug("pid file not removed")
+		c.log().WithError(err).Debug("PID file of the exec not removed")
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -29,7 +29,7 @@ func (s *shim) runToEnd(id string, args ...string) {
 	}
 }
 
-// A client that gave up, and asks again, gets the result of the one deletion.
+// A client whose first call was canceled gets the result of the same deletion when it calls again.
 func TestDeleteIsJoined(t *testing.T) {
 	s := newShim(t)
 	s.runToEnd("web", "sh", "-c", "exit 7")
@@ -69,18 +69,18 @@ func TestDeleteIsJoined(t *testing.T) {
 	}
 }
 
-func TestDeleteAgainAfterError(t *testing.T) {
+func TestDeleteRetryAfterError(t *testing.T) {
 	s := newShim(t)
 	s.runToEnd("web", "true")
-	mend := s.root.Fail("delete", "device busy")
+	repair := s.root.Fail("delete", "device busy")
 	_, err := s.client.Delete(t.Context(), &taskapi.DeleteRequest{ID: "web"})
 	if err == nil || !strings.Contains(err.Error(), "device busy") {
-		t.Errorf("error = %v, want what the runtime said", err)
+		t.Errorf("error = %v, want the runtime's error", err)
 	}
 	if got := s.status("web", ""); got != apitask.Status_STOPPED {
 		t.Errorf("status = %v, want STOPPED", got)
 	}
-	mend()
+	repair()
 	if _, err := s.client.Delete(t.Context(), &taskapi.DeleteRequest{ID: "web"}); err != nil {
 		t.Error(err)
 	}
@@ -93,7 +93,7 @@ func TestDeleteRunning(t *testing.T) {
 	wantClass(t, err, errdefs.IsFailedPrecondition, "failed precondition")
 }
 
-// A container that was never started is ended, and its end is published.
+// A container that was never started is killed, and its exit is published.
 func TestDeleteCreated(t *testing.T) {
 	s := newShim(t)
 	s.create(s.request("web", true, "true"))
@@ -110,7 +110,7 @@ func TestDeleteCreated(t *testing.T) {
 	}
 }
 
-// The runtime may have lost its state: the container is gone then.
+// The deletion succeeds if the runtime has lost its state.
 func TestDeleteWithoutState(t *testing.T) {
 	s := newShim(t)
 	s.runToEnd("web", "true")
@@ -122,9 +122,9 @@ func TestDeleteWithoutState(t *testing.T) {
 	}
 }
 
-// The delete command of a task whose shim is there ends the task and, if it was the last one, the
-// shim.
-func TestLeaveEndsATask(t *testing.T) {
+// The delete command of a task whose shim still runs kills and deletes the task. If it was the last
+// task, the shim retires.
+func TestLeaveDeletesTask(t *testing.T) {
 	for name, prepare := range map[string]func(s *shim, r *taskapi.CreateTaskRequest){
 		"created": func(s *shim, r *taskapi.CreateTaskRequest) { s.create(r) },
 		"running": func(s *shim, r *taskapi.CreateTaskRequest) {
@@ -154,18 +154,18 @@ func TestLeaveEndsATask(t *testing.T) {
 	}
 }
 
-// A new task under an old name does not inherit the old result.
-func TestNameUsedAgain(t *testing.T) {
+// A new task with a reused id does not inherit the old result.
+func TestReusedID(t *testing.T) {
 	s := newShim(t)
 	s.runToEnd("web", "sh", "-c", "exit 7")
 	if _, err := s.client.Delete(t.Context(), &taskapi.DeleteRequest{ID: "web"}); err != nil {
 		t.Fatal(err)
 	}
-	mend := s.root.Fail("create", "no")
+	repair := s.root.Fail("create", "no")
 	if _, err := s.client.Create(t.Context(), s.request("web", true, "true")); err == nil {
 		t.Fatal("Create succeeded")
 	}
-	mend()
+	repair()
 	deleted, err := s.client.Delete(t.Context(), &taskapi.DeleteRequest{ID: "web"})
 	if err != nil || deleted.ExitStatus != reap.StatusUnknown {
 		t.Errorf("Delete of the task that was not created = %v, %v, want status %d", deleted, err, reap.StatusUnknown)

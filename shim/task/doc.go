@@ -1,25 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package task is the Task API of the shim: containers, their processes, and
-// what containerd asks about them. The container of a pod that has no process
-// is a holder: it has everything but a runtime, and refuses what needs one.
+// Package task implements the Task API of the shim: containers, their processes and the queries of
+// containerd about them. The container of a pod that has no process is a holder: it supports all
+// operations except those that need a process.
+//
+// It calls the other packages of the shim; only package shim imports it.
 //
 // Locks, outermost first:
 //
-//	process.turn        one runtime operation at a time per process; waited
-//	                    for with the context of the call
-//	process.announce    from the runtime's start until the start is published
-//	registry.mu         the tasks of this shim and who is about to join it
-//	container.mu        the state of one container and its processes; the
-//	                    queue of events is put to under it
+//	process.operation   one runtime operation at a time per process; the wait for it ends with the
+//	                    context of the call
+//	process.publishMu   from the runtime's start until the start event is queued
+//	registry.mu         the tasks of this shim and those that have joined
+//	container.mu        the state of one container and its processes; events are queued under it
 //
-// The two mutexes guard memory only: no command, file or wait happens under
-// them, so State, Wait, Connect, Pids, Stats and Kill answer while an operation
-// is under way, however long it takes. Fields above a "Guarded by" comment do
-// not change after the object is made. A method whose name ends in Locked is
-// called with container.mu held.
+// The two mutexes guard memory only: no command, file access or wait happens under them, so that
+// State, Wait, Connect, Pids, Stats and Kill answer while an operation is in progress. Fields above
+// a "Guarded by" comment do not change after the object is created. A method whose name ends in
+// Locked is called with container.mu, or for a registry with registry.mu, held.
 //
-// The end of a process has one path, exit.go: waited for by one goroutine per
-// process, written down, then published, then told to waiters; that of an exec
-// before that of the init.
+// Every exit takes one path, exit.go: one goroutine per process waits for it, writes the exit of
+// the init to the bundle, publishes the exit and wakes the callers of Wait. The exits of execs are
+// published before that of the init.
 package task

@@ -41,7 +41,7 @@ func TestExec(t *testing.T) {
 	}
 }
 
-func TestExecRefused(t *testing.T) {
+func TestExecErrors(t *testing.T) {
 	s := newShim(t)
 	s.run(s.request("web", true, "sleep", "1000"))
 	ctx := t.Context()
@@ -54,18 +54,18 @@ func TestExecRefused(t *testing.T) {
 	wantClass(t, err, errdefs.IsInvalidArgument, "invalid argument")
 	_, err = s.client.Kill(ctx, &taskapi.KillRequest{ID: "web", ExecID: "a", Signal: 9})
 	wantClass(t, err, errdefs.IsFailedPrecondition, "failed precondition")
-	// It was never started, and so has not failed.
+	// The exec was never started, so its status is 0.
 	if deleted, err := s.client.Delete(ctx, &taskapi.DeleteRequest{ID: "web", ExecID: "a"}); err != nil || deleted.ExitStatus != 0 {
 		t.Errorf("Delete of an exec that was not started = %v, %v, want status 0", deleted, err)
 	}
-	mend := s.root.Fail("exec", "no such user")
+	repair := s.root.Fail("exec", "no such user")
 	if _, err := s.client.Exec(ctx, s.exec("web", "b", "true")); err != nil {
 		t.Fatal(err)
 	}
 	_, err = s.client.Start(ctx, &taskapi.StartRequest{ID: "web", ExecID: "b"})
-	mend()
+	repair()
 	if err == nil || !strings.Contains(err.Error(), "OCI runtime exec failed: no such user") {
-		t.Errorf("error = %v, want what the runtime said", err)
+		t.Errorf("error = %v, want the runtime's error", err)
 	}
 	if got := s.status("web", "b"); got != apitask.Status_STOPPED {
 		t.Errorf("status = %v, want STOPPED", got)
@@ -75,7 +75,7 @@ func TestExecRefused(t *testing.T) {
 	}
 }
 
-// fullDisk returns a directory in which nothing can be made.
+// fullDisk returns a directory in which no file can be created.
 func fullDisk(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -86,9 +86,9 @@ func fullDisk(t *testing.T) string {
 	return dir
 }
 
-// A probe does not fail because the disk is full, and what it is given in its environment is never
-// on it.
-func TestProcessesWithFullDisk(t *testing.T) {
+// Starts do not need space on the disk: a probe succeeds with a full one, and environment values
+// are never written to it.
+func TestStartWithFullDisk(t *testing.T) {
 	s := newShim(t)
 	s.run(s.request("web", true, "sleep", "1000"))
 	shell, plain, terminal := s.request("shell", true, "true"), s.exec("web", "plain", "true"), s.exec("web", "terminal", "true")
@@ -108,8 +108,8 @@ func TestProcessesWithFullDisk(t *testing.T) {
 	}
 }
 
-// The end of the init is the last one, and execs that would outlive it do not.
-func TestInitEndsLast(t *testing.T) {
+// The exit of the init is published last, after the exits of the execs that it ends.
+func TestInitExitIsLast(t *testing.T) {
 	s := newShim(t)
 	s.run(s.request("web", false, "sleep", "1000"))
 	const execs = 5
@@ -127,12 +127,12 @@ func TestInitEndsLast(t *testing.T) {
 		}
 	}
 	if exits != execs {
-		t.Errorf("%d execs ended before the init, want %d: %q", exits, execs, events)
+		t.Errorf("%d execs exited before the init, want %d: %q", exits, execs, events)
 	}
 }
 
-// beginExec starts an exec and returns when the runtime does. It goes on when open is called, and
-// tells then how it was.
+// beginExec starts an exec and returns when the runtime has entered its exec command. The command
+// continues after open is called; started then returns the result.
 func (s *shim) beginExec(r *taskapi.ExecProcessRequest) (started <-chan error, open func()) {
 	s.t.Helper()
 	if _, err := s.client.Exec(s.t.Context(), r); err != nil {
@@ -148,8 +148,8 @@ func (s *shim) beginExec(r *taskapi.ExecProcessRequest) (started <-chan error, o
 	return result, open
 }
 
-// An exec that hangs while it is being started does not hold up the end of the container.
-func TestInitEndsWhileAnExecStarts(t *testing.T) {
+// An exec whose start hangs does not delay the exit of the container.
+func TestInitExitDuringExecStart(t *testing.T) {
 	s := newShim(t)
 	s.run(s.request("web", true, "sleep", "1000"))
 	started, open := s.beginExec(s.exec("web", "late", "sh", "-c", "exit 5"))
@@ -167,28 +167,28 @@ func TestInitEndsWhileAnExecStarts(t *testing.T) {
 	wantClass(t, err, errdefs.IsFailedPrecondition, "failed precondition")
 }
 
-// An exec that cannot be started because the container ends says so, whatever the runtime says.
-func TestExecWhileInitEnds(t *testing.T) {
+// The error of an exec whose start is interrupted by the exit of the container names that reason,
+// whatever error the runtime returns.
+func TestExecErrorDuringInitExit(t *testing.T) {
 	s := newShim(t)
 	s.run(s.request("web", true, "sleep", "1000"))
 	started, open := s.beginExec(s.exec("web", "late", "true"))
-	s.container("web").shutDoor() // as a kill does before the init has ended
+	s.container("web").rejectExecs() // as kill does before the init has exited
 	s.root.Fail("exec", "cannot exec in a paused container")
 	open()
 	err := <-started
 	wantClass(t, err, errdefs.IsFailedPrecondition, "failed precondition")
 	if !strings.Contains(err.Error(), "paused") {
-		t.Errorf("error = %v, want what the runtime said, too", err)
+		t.Errorf("error = %v, want the runtime's error, too", err)
 	}
 }
 
-// unkillable is a process whose end has not come yet.
+// unkillable is a process that ignores signals.
 type unkillable struct{ child }
 
 func (unkillable) Signal(unix.Signal) error { return nil }
 
-// A container that is killed takes no more execs, although its init is still there: with cgroup v1
-// it may be frozen.
+// A killed container rejects execs although its init still runs: with cgroup v1 it may be frozen.
 func TestExecAfterKill(t *testing.T) {
 	c := &container{id: "web", init: newProcess("", stdio.Config{}), setup: setup{ownPids: true}}
 	c.init.state, c.init.child = running, unkillable{}
@@ -196,7 +196,7 @@ func TestExecAfterKill(t *testing.T) {
 		unix.SIGTERM: func(err error) bool { return err == nil },
 		unix.SIGKILL: errdefs.IsFailedPrecondition,
 	} {
-		c.down = false
+		c.execsRejected = false
 		if err := c.signal(c.init, sig, false); err != nil {
 			t.Fatal(err)
 		}
@@ -206,7 +206,7 @@ func TestExecAfterKill(t *testing.T) {
 	}
 }
 
-func TestPidsNameExecs(t *testing.T) {
+func TestPidsReportExecIDs(t *testing.T) {
 	s := newShim(t)
 	s.run(s.request("web", true, "sleep", "1000"))
 	pid := s.runExec(s.exec("web", "shell", "sleep", "1000"))
@@ -227,8 +227,8 @@ func TestPidsNameExecs(t *testing.T) {
 	}
 }
 
-// The output of an exec ends with its deletion, whoever else holds the pipe.
-func TestExecOutputEndsAtDelete(t *testing.T) {
+// The deletion of an exec closes its output, even if another process still holds the pipe open.
+func TestDeleteClosesExecOutput(t *testing.T) {
 	s := newShim(t)
 	s.run(s.request("web", true, "sleep", "1000"))
 	fifo := filepath.Join(t.TempDir(), "out")
@@ -258,11 +258,11 @@ func TestExecOutputEndsAtDelete(t *testing.T) {
 		t.Fatalf("output %q: %v", output, err)
 	}
 	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
-		t.Errorf("the background process has ended: %v", err)
+		t.Errorf("the background process has exited: %v", err)
 	}
 }
 
-// A client can be done with stdin before the process is there.
+// A client can close stdin before the process is created.
 func TestCloseIOBeforeStart(t *testing.T) {
 	s := newShim(t)
 	s.run(s.request("web", true, "sleep", "1000"))

@@ -13,77 +13,78 @@ import (
 	"github.com/containerd-lite/containerd-lite/shim/reap"
 )
 
-// watchExec follows an exec in a goroutine of its own.
+// watchExec waits for the exit of an exec in a goroutine of its own.
 func (c *container) watchExec(p *process) {
-	go guard.Catch(c.context(), "end of exec "+p.execID, func() { c.awaitExec(p) }, nil)()
+	go guard.Catch(c.context(), "exit of exec "+p.execID, func() { c.awaitExec(p) }, nil)()
 }
 
-// awaitExec follows an exec to its end.
+// awaitExec waits for the exit of an exec, then records and publishes it.
 func (c *container) awaitExec(p *process) {
 	<-p.child.Done()
-	c.each("end of exec "+p.execID,
+	c.runSteps("exit of exec "+p.execID,
 		p.streams.Exited,
-		c.lookForKills, // what has ended it is told before its end
-		func() { c.end(p) },
-		c.leave)
+		c.reportOOMKills, // the OOM event precedes the exit event that it explains
+		func() { c.publishExit(p) },
+		c.execDone)
 }
 
-// each takes the steps of an end. A panic in one costs what that was for; those after it
-// are taken all the same, so that the end is on record, published and told.
-func (c *container) each(what string, steps ...func()) {
+// runSteps runs the steps that follow the exit of a process. A panic in one step does not keep the
+// later ones from running, so that the exit is always recorded and published.
+func (c *container) runSteps(what string, steps ...func()) {
 	for _, step := range steps {
 		guard.Catch(c.context(), what, step, nil)()
 	}
 }
 
-// abort ends a process whose streams cannot be carried on; the container with its init.
-func (c *container) abort(p *process) {
-	c.log().WithField("exec", p.execID).Error("streams broken: the process is killed")
-	if !c.breakChild(p) {
-		return // it will be when it is there
+// killBroken kills a process whose streams have failed. For the init this kills the container.
+func (c *container) killBroken(p *process) {
+	c.log().WithField("exec", p.execID).Error("streams failed; killing the process")
+	if !c.markBroken(p) {
+		return // setChildLocked kills the process when it has started
 	}
 	if err := c.signal(p, unix.SIGKILL, true); err != nil && !errdefs.IsNotFound(err) {
-		c.log().WithError(err).Error("process with broken streams not killed")
+		c.log().WithError(err).Error("process with failed streams not killed")
 	}
 }
 
-// breakChild marks a process as broken, and reports whether it is there to be killed.
-func (c *container) breakChild(p *process) bool {
+// markBroken marks the streams of a process as failed and reports whether there is a process to
+// kill.
+func (c *container) markBroken(p *process) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p.broken = true
 	return p.child != nil
 }
 
-// awaitInit follows the init to its end, which is the last one of the
-// container to be published.
+// awaitInit waits for the exit of the init, then kills the remaining processes and publishes the
+// exit, after the exits of the execs.
 func (c *container) awaitInit() {
 	p := c.init
 	<-p.child.Done()
-	const what = "end of the init"
-	c.each(what, c.firstLook, c.shutDoor)
-	// A start under way publishes first: an end never precedes its start.
-	p.announce.Lock()
-	defer p.announce.Unlock()
-	c.each(what,
+	const what = "exit of the init"
+	c.runSteps(what, c.checkOOM, c.rejectExecs)
+	// A start in progress publishes its event first: TaskStart precedes TaskExit.
+	p.publishMu.Lock()
+	defer p.publishMu.Unlock()
+	c.runSteps(what,
 		p.streams.Exited,
-		c.endOthers,
-		c.lastWords,
-		p.streams.Logged, // who hears of the exit finds the log complete
+		c.endRemaining,
+		c.readFinalStats,
+		p.streams.Logged, // before the exit: a client that sees the exit finds the log complete
 		c.writeExit,
-		func() { c.end(p) })
+		func() { c.publishExit(p) })
 }
 
 func (c *container) writeExit() {
 	child := c.init.child
 	exit := child.Exit()
 	if err := c.bundle.WriteExit(bundle.Exit{Timestamp: exit.At, Pid: child.Pid(), Status: exit.Status}); err != nil {
-		c.log().WithError(err).Error("exit status not on record")
+		c.log().WithError(err).Error("exit status not written to the bundle; it is lost if the shim exits before the task is deleted")
 	}
 }
 
-// lookForKills looks for an out-of-memory kill that is not announced yet.
-func (c *container) lookForKills() {
+// reportOOMKills publishes an out-of-memory kill that the kernel has counted but not yet notified.
+func (c *container) reportOOMKills() {
 	c.mu.Lock()
 	watch := c.oom
 	c.mu.Unlock()
@@ -92,9 +93,9 @@ func (c *container) lookForKills() {
 	}
 }
 
-// firstLook looks for an out-of-memory kill while the control group may still be
-// there: systemd takes a scope away when its last process has ended.
-func (c *container) firstLook() {
+// checkOOM checks for an out-of-memory kill as early as possible: systemd removes a scope, and with
+// it the counter, when its last process has exited.
+func (c *container) checkOOM() {
 	c.mu.Lock()
 	watch := c.oom
 	c.mu.Unlock()
@@ -103,34 +104,34 @@ func (c *container) firstLook() {
 	}
 }
 
-// shutDoor keeps execs from starting. It comes before SIGKILL: who joins a control
-// group that is frozen meanwhile is told that somebody has paused the container.
-func (c *container) shutDoor() {
+// rejectExecs makes the start of execs an error. It is called before SIGKILL is sent: the kill may
+// freeze a v1 cgroup, and the runtime would report to an exec that the container is paused.
+func (c *container) rejectExecs() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.down = true
+	c.execsRejected = true
 }
 
-// endOthers ends what outlived the init and waits for the execs among it. Those that
-// are being started are called off, see whileAlive; the runtime may have got as far as
-// the process.
-func (c *container) endOthers() {
-	c.killOthers()
-	if quiet := c.awaitQuiet(); quiet != nil {
-		<-quiet
-		c.killOthers()
+// endRemaining kills the processes that outlived the init and waits for the execs. Execs that are
+// being started are canceled, see cancelOnInitExit, but the runtime may have created their process
+// already: hence the second kill.
+func (c *container) endRemaining() {
+	c.killRemaining()
+	if done := c.execsDoneChan(); done != nil {
+		<-done
+		c.killRemaining()
 	}
 }
 
-// killOthers kills what is left of a container without an init. In a PID namespace of
-// its own the kernel has ended everything already; a pause does not stop it from doing
-// so, but would keep the rest alive here.
-func (c *container) killOthers() {
-	if group := c.controlGroup(); group != nil {
+// killRemaining kills the remaining processes of a container whose init has exited. In a PID
+// namespace of its own the kernel has killed them already, even in a paused container. Without one,
+// a pause would keep them alive, so the cgroup is thawed first.
+func (c *container) killRemaining() {
+	if group := c.loadCgroup(); group != nil {
 		group.Thaw()
 		if !c.ownPids {
 			if err := group.Kill(false); err != nil {
-				c.log().WithError(err).Error("processes may have outlived the init")
+				c.log().WithError(err).Error("cgroup not killed; processes may outlive the init")
 			}
 		}
 	} else if !c.ownPids {
@@ -138,19 +139,19 @@ func (c *container) killOthers() {
 	}
 }
 
-// awaitQuiet returns a channel that is closed when no exec is live, nil if none is.
-func (c *container) awaitQuiet() <-chan struct{} {
+// execsDoneChan returns a channel that is closed when no exec is live, or nil if none is live now.
+func (c *container) execsDoneChan() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.live == 0 {
+	if c.liveExecs == 0 {
 		return nil
 	}
-	c.quiet = make(chan struct{})
-	return c.quiet
+	c.execsDone = make(chan struct{})
+	return c.execsDone
 }
 
-// lastWords takes what the control group tells before it can go.
-func (c *container) lastWords() {
+// readFinalStats reads the statistics and the out-of-memory kills before the cgroup is removed.
+func (c *container) readFinalStats() {
 	c.readStats()
 	c.mu.Lock()
 	watch := c.oom
@@ -162,12 +163,13 @@ func (c *container) lastWords() {
 	watch.Close()
 	watch.Check()
 	c.mu.Lock()
-	c.kills = watch.Kills()
+	c.oomKills = watch.Kills()
 	c.mu.Unlock()
 }
 
-// end records the end of a process, publishes it and tells who waits.
-func (c *container) end(p *process) {
+// publishExit records the exit of a process, queues its TaskExit event and wakes the callers of
+// Wait.
+func (c *container) publishExit(p *process) {
 	exit := p.child.Exit()
 	id := c.id
 	if !p.isInit() {
@@ -187,7 +189,7 @@ func (c *container) end(p *process) {
 	})
 }
 
-// killExecs ends the execs of a container whose control group is not known.
+// killExecs kills the execs of a container whose cgroup is unknown.
 func (c *container) killExecs() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

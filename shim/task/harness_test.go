@@ -43,8 +43,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// shim is a task service behind a real connection, with a runtime of ours and
-// a containerd that takes events.
+// shim is a task service behind a ttrpc connection, with a fake OCI runtime and a fake containerd
+// that accepts events.
 type shim struct {
 	t       *testing.T
 	root    *ocitest.Root
@@ -88,15 +88,15 @@ func newShim(t *testing.T) *shim {
 	return s
 }
 
-// stopTimers keeps the timers of an unused registry from outliving a test.
+// stopTimers stops the timers of the registry, which would outlive the test.
 func (g *registry) stopTimers() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.retired = true
-	for id := range g.guests {
-		g.dismissLocked(id)
+	for id := range g.expected {
+		g.stopExpectingLocked(id)
 	}
-	for _, timer := range g.leaving {
+	for _, timer := range g.unanswered {
 		timer.Stop()
 	}
 	if g.idle != nil {
@@ -133,7 +133,7 @@ func serve(ctx context.Context, t *testing.T, running *sync.WaitGroup, path stri
 	running.Go(func() { _ = server.Serve(ctx, l) })
 }
 
-// recorder is containerd's events service.
+// recorder is a fake of containerd's events service that records the events.
 type recorder struct {
 	mu      sync.Mutex
 	events  []string
@@ -162,7 +162,7 @@ func (r *recorder) Forward(_ context.Context, req *eventsapi.ForwardRequest) (*e
 	return &emptypb.Empty{}, nil
 }
 
-// describe turns an event into a line: its topic, and for an exit whose.
+// describe returns the topic of an event, for an exit with the process id and the status.
 func describe(topic string, event *anypb.Any) string {
 	exit := &apievents.TaskExit{}
 	if event.GetTypeUrl() == string(exit.ProtoReflect().Descriptor().FullName()) && proto.Unmarshal(event.Value, exit) == nil {
@@ -171,7 +171,7 @@ func describe(topic string, event *anypb.Any) string {
 	return topic
 }
 
-// until returns the events once the last of them is the wanted one.
+// until waits until the latest event is the given one and returns all events.
 func (r *recorder) until(t *testing.T, last string) []string {
 	t.Helper()
 	timeout := time.After(time.Minute)
@@ -199,8 +199,8 @@ func (s *shim) request(id string, privatePids bool, args ...string) *taskapi.Cre
 	return &taskapi.CreateTaskRequest{ID: id, Bundle: s.root.Bundle(privatePids, args...), Options: opts}
 }
 
-// run creates and starts a task and returns its process number. The test
-// deletes it or it is killed at the end.
+// run creates and starts a task and returns its PID. The task is killed and deleted at the end of
+// the test.
 func (s *shim) run(r *taskapi.CreateTaskRequest) uint32 {
 	s.t.Helper()
 	s.create(r)
@@ -219,7 +219,7 @@ func (s *shim) create(r *taskapi.CreateTaskRequest) {
 	s.t.Cleanup(func() { s.discard(r.ID) })
 }
 
-// discard ends and deletes a task in whatever state it is.
+// discard kills and deletes a task in any state.
 func (s *shim) discard(id string) {
 	ctx := context.Background()
 	_, _ = s.client.Kill(ctx, &taskapi.KillRequest{ID: id, Signal: uint32(unix.SIGKILL)})
@@ -247,7 +247,7 @@ func (s *shim) runExec(r *taskapi.ExecProcessRequest) uint32 {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	// There is no PID namespace that would end it with the init.
+	// The tests have no PID namespace in which the kernel would kill the exec with the init.
 	s.t.Cleanup(func() {
 		_, _ = s.client.Kill(context.Background(), &taskapi.KillRequest{ID: r.ID, ExecID: r.ExecID, Signal: uint32(unix.SIGKILL)})
 	})
@@ -263,7 +263,7 @@ func (s *shim) status(id, execID string) apitask.Status {
 	return state.Status
 }
 
-// wantClass fails the test unless an error of a call is of a class.
+// wantClass fails the test unless the error of a call has the given class.
 func wantClass(t *testing.T, err error, is func(error) bool, class string) {
 	t.Helper()
 	if !is(errgrpc.ToNative(err)) {

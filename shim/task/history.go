@@ -8,14 +8,14 @@ import (
 	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
 )
 
-// maxHistory bounds the results that are kept for clients that ask twice. Of a
-// shim with many pods the execs of all count.
+// maxHistory bounds the results that are kept for clients that repeat a Delete. Deleted execs
+// count, too, and in a shared shim those of all pods.
 const maxHistory = 128
 
-// history holds the results of the latest deletions, the oldest first.
-type history []pastProcess
+// history holds the results of the latest deletions, oldest first.
+type history []deletion
 
-type pastProcess struct {
+type deletion struct {
 	id, execID string
 	response   *taskapi.DeleteResponse
 }
@@ -24,7 +24,7 @@ func (h *history) add(id, execID string, response *taskapi.DeleteResponse) {
 	if len(*h) >= maxHistory {
 		*h = slices.Delete(*h, 0, 1)
 	}
-	*h = append(*h, pastProcess{id, execID, response})
+	*h = append(*h, deletion{id, execID, response})
 }
 
 func (h *history) find(id, execID string) *taskapi.DeleteResponse {
@@ -36,7 +36,7 @@ func (h *history) find(id, execID string) *taskapi.DeleteResponse {
 	return nil
 }
 
-// drop forgets a container whose id is used again.
+// drop removes the results of a container whose id is reused.
 func (h *history) drop(id string) {
-	*h = slices.DeleteFunc(*h, func(p pastProcess) bool { return p.id == id })
+	*h = slices.DeleteFunc(*h, func(p deletion) bool { return p.id == id })
 }

@@ -19,70 +19,69 @@ import (
 	"github.com/containerd-lite/containerd-lite/shim/reap"
 )
 
-// holder is what the container of a pod without a process has in the place of
-// one: a control group, and a thread of the shim that is parked in the pod's
-// network namespace. Who looks for a pod finds both where those of a pause
-// container would be, and the pod's network counters in /proc/<pid>/net of the
-// thread (docs/decisions/0005).
+// holder stands in for the process of a pod that has none: a cgroup, and a thread of the shim that
+// is parked in the pod's network namespace. cAdvisor finds both where it finds those of a pause
+// container, and reads the pod's network counters from /proc/<pid>/net of the thread
+// (docs/decisions/0005).
 type holder struct {
-	netns string        // path of the network namespace, "" for the host's
-	group *cgroup.Group // nil if the spec names none
+	netns  string        // path of the network namespace, "" for the host's
+	cgroup *cgroup.Group // nil if the spec has no cgroupsPath
 
-	tid  int              // 0 until the thread is parked
-	last chan unix.Signal // the signal that ends it
-	done chan struct{}
-	exit reap.Exit // written before done is closed
+	tid   int              // 0 until the thread is parked
+	fatal chan unix.Signal // the first signal that ends the holder
+	done  chan struct{}
+	exit  reap.Exit // written before done is closed
 }
 
 var _ child = (*holder)(nil)
 
-// newHolder returns the holder that a spec asks for, nil if it asks for a
-// process. It makes nothing.
+// newHolder returns the holder for a spec, or nil if the spec has a process. It creates nothing.
 func newHolder(spec *bundle.Spec) (*holder, error) {
 	if !spec.Holder() {
 		return nil, nil
 	}
 	h := &holder{
 		netns: spec.NetworkNamespace(),
-		last:  make(chan unix.Signal, 1),
+		fatal: make(chan unix.Signal, 1),
 		done:  make(chan struct{}),
 	}
 	if spec.Linux.CgroupsPath == "" {
 		return h, nil
 	}
 	var err error
-	h.group, err = cgroup.Plan(spec.Linux.CgroupsPath)
+	h.cgroup, err = cgroup.Plan(spec.Linux.CgroupsPath)
 	return h, err
 }
 
-// hold makes what a container without a process is made of. The control group
-// comes last: cAdvisor asks for the task as soon as it sees one.
-func (c *container) hold(back *undo.Stack) error {
+// createHolder parks the thread and then creates the cgroup. The cgroup comes last because cAdvisor
+// queries the task as soon as it sees the cgroup.
+func (c *container) createHolder(rollback *undo.Stack) error {
 	h := c.holder
-	back.Push("holder", func(context.Context) error { h.remove(); return nil })
+	rollback.Push("holder", func(context.Context) error { h.remove(); return nil })
 	if err := h.park(); err != nil {
 		return err
 	}
 	c.init.child = h
-	if h.group == nil {
+	if h.cgroup == nil {
 		return nil
 	}
-	// On record first: what the delete command does not find stays.
-	if err := c.bundle.WriteCgroup(h.group); err != nil {
+	// Recorded first: the delete command removes only a cgroup that it finds in the bundle.
+	if err := c.bundle.WriteCgroup(h.cgroup); err != nil {
 		return err
 	}
-	return h.group.Make()
+	return h.cgroup.Make()
 }
 
-// refuse tells why what needs a process cannot be done, if there is none.
-func (c *container) refuse(v verb) error {
+// requireProcess returns an error if v needs a process and the container is a holder. A holder can
+// only be started.
+func (c *container) requireProcess(v verb) error {
 	if c.holder == nil || v == start {
 		return nil
 	}
 	return fmt.Errorf("cannot %s a pod that has no process: %w", v, errdefs.ErrFailedPrecondition)
 }
 
-// park leaves a thread in the pod's network namespace until a signal ends it.
+// park starts a thread that stays in the pod's network namespace until a signal ends it.
 func (h *holder) park() error {
 	var ns *os.File
 	if h.netns != "" {
@@ -93,13 +92,14 @@ func (h *holder) park() error {
 		defer ns.Close()
 	}
 	parked := make(chan error, 1)
-	h.launch(ns, parked)
+	h.startThread(ns, parked)
 	return <-parked
 }
 
-// launch starts the thread, which says in parked that it is there, or why not.
-func (h *holder) launch(ns *os.File, parked chan error) {
-	go guard.Catch(context.Background(), "pod without a process", func() { h.stay(ns, parked) }, func(err error) {
+// startThread starts the thread. It sends nil to parked when the thread is in place, and an error
+// otherwise.
+func (h *holder) startThread(ns *os.File, parked chan error) {
+	go guard.Catch(context.Background(), "holder thread", func() { h.runThread(ns, parked) }, func(err error) {
 		if h.tid == 0 {
 			parked <- err
 			return
@@ -108,14 +108,14 @@ func (h *holder) launch(ns *os.File, parked chan error) {
 	})()
 }
 
-// stay is the life of the thread.
-func (h *holder) stay(ns *os.File, parked chan<- error) {
-	runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+// runThread enters the network namespace, reports that to parked and waits for a signal.
+func (h *holder) runThread(ns *os.File, parked chan<- error) {
+	runtime.LockOSThread() // not unlocked on success: the thread exits with the goroutine
 	if unix.Gettid() == unix.Getpid() {
-		// The main thread cannot end. Occupied by this goroutine it is not
-		// picked a second time.
+		// The main thread cannot exit. This goroutine occupies it until another one has a thread,
+		// so that the scheduler does not choose it again.
 		again := make(chan error, 1)
-		h.launch(ns, again)
+		h.startThread(ns, again)
 		parked <- <-again
 		runtime.UnlockOSThread()
 		return
@@ -128,7 +128,7 @@ func (h *holder) stay(ns *os.File, parked chan<- error) {
 	}
 	h.tid = unix.Gettid()
 	parked <- nil
-	sig := <-h.last
+	sig := <-h.fatal
 	h.finish(128 + int(sig))
 }
 
@@ -137,19 +137,18 @@ func (h *holder) finish(status int) {
 	close(h.done)
 }
 
-// remove ends the thread, if it is there, and removes the control group.
+// remove ends the thread, if there is one, and removes the cgroup.
 func (h *holder) remove() {
 	if h.tid != 0 {
-		_ = h.Signal(unix.SIGKILL) // it has ended already
+		_ = h.Signal(unix.SIGKILL) // an error means that it has ended already
 		<-h.done
 	}
-	if h.group != nil {
-		h.group.Remove()
+	if h.cgroup != nil {
+		h.cgroup.Remove()
 	}
 }
 
-// Pid implements child: the number of the thread. The kernel takes it for that
-// of a process in /proc.
+// Pid implements child. It returns the thread's id, which the kernel accepts as a PID in /proc.
 func (h *holder) Pid() int { return h.tid }
 
 // Done implements child.
@@ -158,9 +157,9 @@ func (h *holder) Done() <-chan struct{} { return h.done }
 // Exit implements child.
 func (h *holder) Exit() reap.Exit { return h.exit }
 
-// Signal implements child. The signals by which a pause container is ended end
-// a holder, with the exit status of a process that does not handle them; the
-// others are ignored.
+// Signal implements child. SIGKILL, SIGTERM and SIGINT, the signals that end a pause container, end
+// the holder. Its exit status is that of a process that does not handle the signal. Other signals
+// are ignored.
 func (h *holder) Signal(sig unix.Signal) error {
 	select {
 	case <-h.done:
@@ -169,8 +168,8 @@ func (h *holder) Signal(sig unix.Signal) error {
 	}
 	if sig == unix.SIGKILL || sig == unix.SIGTERM || sig == unix.SIGINT {
 		select {
-		case h.last <- sig:
-		default: // one is on its way
+		case h.fatal <- sig:
+		default: // a signal is pending already
 		}
 	}
 	return nil

@@ -23,7 +23,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/shim/cgroup"
 )
 
-// networkNamespace returns the path of a network namespace that is not the test's.
+// networkNamespace returns the path of a network namespace other than the test's.
 func networkNamespace(t *testing.T) string {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -38,8 +38,8 @@ func networkNamespace(t *testing.T) string {
 	return fmt.Sprintf("/proc/%d/ns/net", cmd.Process.Pid)
 }
 
-// holderRequest is for the container of a pod without a process, in a network
-// namespace ("" for that of the test) and a control group of its own.
+// holderRequest returns a request for the container of a pod without a process, in a network
+// namespace ("" for the test's) and with a cgroup of its own.
 func (s *shim) holderRequest(id, netns string) (r *taskapi.CreateTaskRequest, cgroupsPath string) {
 	s.t.Helper()
 	cgroupsPath = fmt.Sprintf("/lite-shim-test-%d/%s", os.Getpid(), id)
@@ -68,8 +68,8 @@ func (s *shim) holderRequest(id, netns string) (r *taskapi.CreateTaskRequest, cg
 	return r, cgroupsPath
 }
 
-// groupDirs returns the directories of a control group.
-func groupDirs(t *testing.T, path string) []string {
+// cgroupDirs returns the directories of a cgroup.
+func cgroupDirs(t *testing.T, path string) []string {
 	t.Helper()
 	var found []string
 	for _, pattern := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/*"} {
@@ -82,8 +82,8 @@ func groupDirs(t *testing.T, path string) []string {
 	return found
 }
 
-// ended tells whether a thread of this process is gone, or going.
-func ended(t *testing.T, tid uint32) bool {
+// threadEnded reports whether a thread of this process has exited or is a zombie.
+func threadEnded(t *testing.T, tid uint32) bool {
 	t.Helper()
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/stat", tid))
 	if err != nil {
@@ -106,17 +106,17 @@ func TestHolder(t *testing.T) {
 	if got, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", pid)); err != nil || got != want {
 		t.Errorf("the task is in the network namespace %s, %v, want %s", got, err, want)
 	}
-	// What cAdvisor reads: the counters of a namespace that has no other device.
+	// cAdvisor reads these counters. The namespace has no device but lo.
 	counters, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/dev", pid))
 	if err != nil || strings.Count(string(counters), ":") != 1 || !strings.Contains(string(counters), "lo:") {
 		t.Errorf("network counters: %v\n%s", err, counters)
 	}
-	if len(groupDirs(t, path)) == 0 {
-		t.Errorf("the pod has no control group %s", path)
+	if len(cgroupDirs(t, path)) == 0 {
+		t.Errorf("the pod has no cgroup %s", path)
 	}
 	pids, err := s.client.Pids(t.Context(), &taskapi.PidsRequest{ID: "pod"})
 	if err != nil || len(pids.GetProcesses()) != 1 || pids.Processes[0].Pid != pid {
-		t.Errorf("Pids = %v, %v, want the thread %d: containerd takes a task without processes for leaked", pids, err, pid)
+		t.Errorf("Pids = %v, %v, want the thread %d: containerd treats a task without processes as leaked", pids, err, pid)
 	}
 	if stats, err := s.client.Stats(t.Context(), &taskapi.StatsRequest{ID: "pod"}); err != nil || stats.GetStats() == nil {
 		t.Errorf("Stats = %v, %v", stats, err)
@@ -137,21 +137,21 @@ func TestHolder(t *testing.T) {
 	if err != nil || deleted.ExitStatus != 137 || deleted.Pid != pid {
 		t.Errorf("Delete = %v, %v, want status 137 of %d", deleted, err, pid)
 	}
-	if left := groupDirs(t, path); len(left) != 0 {
-		t.Errorf("control groups left: %v", left)
+	if left := cgroupDirs(t, path); len(left) != 0 {
+		t.Errorf("cgroups left: %v", left)
 	}
 	events := []string{"/tasks/create", "/tasks/start", "/tasks/exit pod 137", "/tasks/delete"}
 	if diff := cmp.Diff(events, s.events.until(t, "/tasks/delete")); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
 	}
-	for !ended(t, pid) {
+	for !threadEnded(t, pid) {
 		if t.Context().Err() != nil {
-			t.Fatalf("the thread %d is still there", pid)
+			t.Fatalf("the thread %d has not exited", pid)
 		}
 	}
 }
 
-// A pod on the host's network has the host's counters.
+// A pod in the host's network namespace has the host's counters.
 func TestHolderOnHostNetwork(t *testing.T) {
 	s := newShim(t)
 	r, _ := s.holderRequest("pod", "")
@@ -165,9 +165,9 @@ func TestHolderOnHostNetwork(t *testing.T) {
 	}
 }
 
-// Many at a time: a thread that stands for a pod is never the main thread, which
-// cannot end.
-func TestHoldersEnd(t *testing.T) {
+// The thread of a holder is never the main thread, which cannot exit. Several holders make that
+// likely to show.
+func TestHolderIsNotMainThread(t *testing.T) {
 	s := newShim(t)
 	for i := range 8 {
 		id := fmt.Sprintf("pod-%d", i)
@@ -189,7 +189,7 @@ func TestHolderSignals(t *testing.T) {
 	if err := kill(unix.SIGHUP); err != nil || s.status("pod", "") != apitask.Status_RUNNING {
 		t.Errorf("SIGHUP: %v, %s", err, s.status("pod", ""))
 	}
-	for range 2 { // of which one may come too late
+	for range 2 { // the second can come too late
 		if err := kill(unix.SIGTERM); err != nil {
 			wantClass(t, err, errdefs.IsNotFound, "not found")
 		}
@@ -201,8 +201,8 @@ func TestHolderSignals(t *testing.T) {
 	wantClass(t, kill(unix.SIGTERM), errdefs.IsNotFound, "not found")
 }
 
-// What needs a process is refused, and changes nothing.
-func TestHolderRefuses(t *testing.T) {
+// Operations that need a process are rejected and change nothing.
+func TestHolderRejectsProcessOperations(t *testing.T) {
 	s := newShim(t)
 	r, _ := s.holderRequest("pod", "")
 	s.run(r)
@@ -220,7 +220,7 @@ func TestHolderRefuses(t *testing.T) {
 	}
 }
 
-// A holder that is never started is deleted like any other task.
+// A holder that was never started is deleted like any other task.
 func TestHolderNotStarted(t *testing.T) {
 	s := newShim(t)
 	r, path := s.holderRequest("pod", "")
@@ -231,20 +231,20 @@ func TestHolderNotStarted(t *testing.T) {
 	if _, err := s.client.Delete(t.Context(), &taskapi.DeleteRequest{ID: "pod"}); err != nil {
 		t.Fatal(err)
 	}
-	if left := groupDirs(t, path); len(left) != 0 {
-		t.Errorf("control groups left: %v", left)
+	if left := cgroupDirs(t, path); len(left) != 0 {
+		t.Errorf("cgroups left: %v", left)
 	}
 }
 
-func TestHolderWithoutItsNamespace(t *testing.T) {
+func TestHolderWithInvalidNamespace(t *testing.T) {
 	s := newShim(t)
 	for name, netns := range map[string]string{"gone": "/nonexistent/net", "no namespace": "/dev/null"} {
 		r, path := s.holderRequest("pod", netns)
 		if _, err := s.client.Create(t.Context(), r); err == nil || !strings.Contains(err.Error(), "network namespace") {
-			t.Errorf("%s: %v, want an error that says what is missing", name, err)
+			t.Errorf("%s: %v, want an error about the network namespace", name, err)
 		}
-		if left := groupDirs(t, path); len(left) != 0 {
-			t.Errorf("%s: control groups left: %v", name, left)
+		if left := cgroupDirs(t, path); len(left) != 0 {
+			t.Errorf("%s: cgroups left: %v", name, left)
 		}
 	}
 }

@@ -14,9 +14,9 @@ import (
 	"github.com/containerd-lite/containerd-lite/shim/cgroup"
 )
 
-// in gives a running task a control group, which need not exist. The runtime of the tests makes
-// none.
-func (s *shim) in(id string) *cgroup.Group {
+// setCgroup sets the cgroup of a running task, because the runtime of the tests creates none. The
+// cgroup need not exist.
+func (s *shim) setCgroup(id string) *cgroup.Group {
 	s.t.Helper()
 	c, err := s.service.tasks.get(id)
 	if err != nil {
@@ -24,11 +24,11 @@ func (s *shim) in(id string) *cgroup.Group {
 	}
 	group, err := cgroup.Plan(fmt.Sprintf("/lite-task-test-%d-%s", os.Getpid(), id))
 	if err != nil {
-		s.t.Skipf("no control groups: %v", err)
+		s.t.Skipf("no cgroups: %v", err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.group = group
+	c.cgroup = group
 	return group
 }
 
@@ -40,15 +40,15 @@ func (s *shim) kill(id string) {
 	}
 }
 
-// TestKillOutsideItsGroup kills inits that have left the control group in which they were created,
-// or taken it away.
-func TestKillOutsideItsGroup(t *testing.T) {
+// TestKillInitOutsideCgroup kills inits that are not in the cgroup that the shim knows, or whose
+// cgroup is gone.
+func TestKillInitOutsideCgroup(t *testing.T) {
 	s := newShim(t)
 	for name, ownPids := range map[string]bool{"own": true, "shared": false} {
 		for _, all := range []bool{true, false} {
 			id := fmt.Sprintf("%s-%v", name, all)
 			s.run(s.request(id, ownPids, "sleep", "1000"))
-			s.in(id)
+			s.setCgroup(id)
 			if _, err := s.client.Kill(t.Context(), &taskapi.KillRequest{ID: id, Signal: uint32(unix.SIGKILL), All: all}); err != nil {
 				t.Errorf("%s: %v", id, err)
 			}
@@ -57,13 +57,13 @@ func TestKillOutsideItsGroup(t *testing.T) {
 	}
 }
 
-// TestResumeAsksTheKernel has the command fail before and after it has thawed the container.
-func TestResumeAsksTheKernel(t *testing.T) {
+// TestResumeChecksFreezer makes the resume command fail before and after the container is thawed.
+func TestResumeChecksFreezer(t *testing.T) {
 	s := newShim(t)
 	s.run(s.request("web", true, "sleep", "1000"))
-	group := s.in("web")
+	group := s.setCgroup("web")
 	if err := group.Make(); err != nil {
-		t.Skipf("control groups cannot be made: %v", err)
+		t.Skipf("cgroups cannot be made: %v", err)
 	}
 	t.Cleanup(group.Remove)
 	if _, err := s.client.Pause(t.Context(), &taskapi.PauseRequest{ID: "web"}); err != nil {
@@ -73,21 +73,21 @@ func TestResumeAsksTheKernel(t *testing.T) {
 	if path, v2 := group.Paths[""]; v2 {
 		file, state = "/sys/fs/cgroup"+path+"/cgroup.freeze", "1"
 	}
-	if err := os.WriteFile(file, []byte(state), 0); err != nil { // as the command does
+	if err := os.WriteFile(file, []byte(state), 0); err != nil { // as the pause command does
 		t.Skipf("no freezer: %v", err)
 	}
-	mend := s.root.Fail("resume", "interrupted")
+	repair := s.root.Fail("resume", "interrupted")
 	if _, err := s.client.Resume(t.Context(), &taskapi.ResumeRequest{ID: "web"}); err == nil {
-		t.Error("Resume has succeeded, and the container is frozen")
+		t.Error("Resume succeeded with a frozen container")
 	}
 	if got := s.status("web", ""); got != apitask.Status_PAUSED {
 		t.Errorf("status = %v, want PAUSED", got)
 	}
 	group.Thaw()
 	if _, err := s.client.Resume(t.Context(), &taskapi.ResumeRequest{ID: "web"}); err != nil {
-		t.Errorf("resume of what has been thawed: %v", err)
+		t.Errorf("resume of a thawed container: %v", err)
 	}
-	mend()
+	repair()
 	if got := s.status("web", ""); got != apitask.Status_RUNNING {
 		t.Errorf("status = %v, want RUNNING", got)
 	}

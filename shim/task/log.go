@@ -16,7 +16,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/logapi"
 )
 
-// logs is the service of the logs that this shim writes, see package logapi.
+// logs returns the service for the logs that this shim writes, see package logapi.
 func (s *Service) logs() *ttrpc.ServiceDesc {
 	return &ttrpc.ServiceDesc{
 		Methods: map[string]ttrpc.Method{logapi.Reopen: method(s.reopenLog)},
@@ -38,8 +38,7 @@ func (s *Service) reopenLog(_ context.Context, r *taskapi.ConnectRequest) (*empt
 	return &emptypb.Empty{}, nil
 }
 
-// follow streams one output of a task to a client, which sends nothing but the
-// request.
+// follow streams one output of a task to a client. The client sends nothing after the request.
 func (s *Service) follow(name string) ttrpc.Stream {
 	return ttrpc.Stream{
 		StreamingServer: true,
@@ -48,7 +47,7 @@ func (s *Service) follow(name string) ttrpc.Stream {
 			if err := guard.Call(ctx, "decode a request", func() error { return stream.RecvMsg(r) }); err != nil {
 				return nil, toGRPC(err)
 			}
-			return nil, toGRPC(guard.Call(naming(ctx, r), "follow "+name, func() error {
+			return nil, toGRPC(guard.Call(withContainerField(ctx, r), "follow "+name, func() error {
 				c, err := s.tasks.get(r.ID)
 				if err != nil {
 					return err

@@ -20,7 +20,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/logapi"
 )
 
-// logged is a request for a task whose output goes to the log at path.
+// logged returns a request for a task whose output goes to the log at path.
 func (s *shim) logged(id, path string, args ...string) *taskapi.CreateTaskRequest {
 	s.t.Helper()
 	r := s.request(id, true, args...)
@@ -29,7 +29,7 @@ func (s *shim) logged(id, path string, args ...string) *taskapi.CreateTaskReques
 	return r
 }
 
-// follow returns the stream of an output, from now on.
+// follow returns a stream of the output that follows.
 func (s *shim) follow(id, output string) (ttrpc.ClientStream, error) {
 	s.t.Helper()
 	client := s.dial()
@@ -48,7 +48,7 @@ func (s *shim) reopenLog(id string) error {
 	return client.Call(s.t.Context(), logapi.Service, logapi.Reopen, &taskapi.ConnectRequest{ID: id}, &emptypb.Empty{})
 }
 
-// Whoever hears of an exit finds the log complete.
+// The log is complete when Wait returns.
 func TestLogBeforeExit(t *testing.T) {
 	s := newShim(t)
 	path := filepath.Join(t.TempDir(), "0.log")
@@ -102,11 +102,11 @@ func TestFollowAndReopen(t *testing.T) {
 	}
 }
 
-func TestNoLogToFollow(t *testing.T) {
+func TestFollowWithoutLog(t *testing.T) {
 	s := newShim(t)
-	_, err := s.follow("nobody", logapi.Stdout)
+	_, err := s.follow("unknown", logapi.Stdout)
 	wantClass(t, err, errdefs.IsNotFound, "not found")
-	wantClass(t, s.reopenLog("nobody"), errdefs.IsNotFound, "not found")
+	wantClass(t, s.reopenLog("unknown"), errdefs.IsNotFound, "not found")
 
 	s.run(s.request("web", true, "sleep", "1000"))
 	_, err = s.follow("web", logapi.Stderr)
@@ -114,12 +114,12 @@ func TestNoLogToFollow(t *testing.T) {
 	wantClass(t, s.reopenLog("web"), errdefs.IsFailedPrecondition, "failed precondition")
 }
 
-// broken is a stream whose reader panics.
+// broken is a stream whose RecvMsg panics.
 type broken struct{ ttrpc.StreamServer }
 
 func (broken) RecvMsg(any) error { panic("boom") }
 
-func TestPanicOfAStreamIsInternal(t *testing.T) {
+func TestPanicInFollow(t *testing.T) {
 	s := newShim(t)
 	_, err := s.service.follow("stdout").Handler(t.Context(), broken{})
 	wantClass(t, err, errdefs.IsInternal, "internal")

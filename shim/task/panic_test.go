@@ -23,7 +23,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/shim/cgroup"
 )
 
-// logBuffer is a log that is read while it is written.
+// logBuffer is a log buffer that is safe for concurrent use.
 type logBuffer struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -36,7 +36,7 @@ func (b *logBuffer) Write(p []byte) (int, error) {
 	return b.text.Write(p)
 }
 
-// panics returns the lines about panics.
+// panics returns the lines that log a panic.
 func (b *logBuffer) panics() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -49,8 +49,8 @@ func (b *logBuffer) panics() []string {
 	return lines
 }
 
-// wantPanic fails the test unless one panic at least was caught since, and all that were are logged
-// with a container.
+// wantPanic returns a check that fails the test unless at least one panic was caught since, and
+// each is logged with the container's id.
 func wantPanic(t *testing.T, id string) (check func()) {
 	t.Helper()
 	out, before, count := &logBuffer{}, log.L.Logger.Out, guard.Count()
@@ -60,7 +60,7 @@ func wantPanic(t *testing.T, id string) (check func()) {
 		t.Helper()
 		lines := out.panics()
 		if n := guard.Count() - count; n == 0 || int(n) != len(lines) {
-			t.Errorf("%d panics counted and %d logged, want some and the same", n, len(lines))
+			t.Errorf("%d panics counted and %d logged, want equal numbers above 0", n, len(lines))
 		}
 		for _, line := range lines {
 			if !strings.Contains(line, "container="+id) {
@@ -79,8 +79,8 @@ func (s *shim) container(id string) *container {
 	return c
 }
 
-// wantLife fails the test unless a container lives, and can be used and ended.
-func (s *shim) wantLife(id string) {
+// wantUsable fails the test unless the container is running and accepts an exec.
+func (s *shim) wantUsable(id string) {
 	s.t.Helper()
 	if got := s.status(id, ""); got != apitask.Status_RUNNING {
 		s.t.Errorf("status of %s = %v, want RUNNING", id, got)
@@ -91,9 +91,10 @@ func (s *shim) wantLife(id string) {
 	}
 }
 
-// TestPanicAtAnEnd has each step of the end of an init panic: the end is on record and told with
-// its status, the task can be deleted, and the other container of the shim lives.
-func TestPanicAtAnEnd(t *testing.T) {
+// TestPanicInInitExit makes the steps after the exit of an init panic. The exit is still recorded
+// and published with its status, the task can be deleted, and the other container of the shim runs
+// on.
+func TestPanicInInitExit(t *testing.T) {
 	for name, sabotage := range map[string]func(*container){
 		"streams":       func(c *container) { c.init.streams = nil },
 		"out of memory": func(c *container) { c.oom = &cgroup.OOMWatch{} },
@@ -122,7 +123,7 @@ func TestPanicAtAnEnd(t *testing.T) {
 				t.Errorf("exit.json = %+v, want status 137", exit)
 			}
 			check()
-			s.wantLife("other")
+			s.wantUsable("other")
 			c.mu.Lock()
 			c.init.streams = streams
 			delete(c.execs, "broken")
@@ -134,9 +135,9 @@ func TestPanicAtAnEnd(t *testing.T) {
 	}
 }
 
-// TestPanicAtTheEndOfAnExec loses no end, neither that of the exec nor that of the init, which
-// waits for it.
-func TestPanicAtTheEndOfAnExec(t *testing.T) {
+// TestPanicInExecExit checks that the exit of the exec is published, and that the exit of the init,
+// which waits for the exec, is not blocked.
+func TestPanicInExecExit(t *testing.T) {
 	s := newShim(t)
 	s.run(s.request("web", false, "sleep", "1000"))
 	s.runExec(s.exec("web", "probe", "sleep", "1000"))
@@ -152,14 +153,14 @@ func TestPanicAtTheEndOfAnExec(t *testing.T) {
 	}
 	s.events.until(t, "/tasks/exit probe 137")
 	check()
-	s.wantLife("web")
+	s.wantUsable("web")
 	c.mu.Lock()
 	probe.streams = streams
 	c.mu.Unlock()
 }
 
-// TestPanicInAStream kills the process whose stream broke, and no other.
-func TestPanicInAStream(t *testing.T) {
+// TestPanicInStream checks that only the process whose stream failed is killed.
+func TestPanicInStream(t *testing.T) {
 	s := newShim(t)
 	s.run(s.request("other", true, "sleep", "1000"))
 	s.run(s.request("web", true, "sleep", "1000"))
@@ -167,14 +168,14 @@ func TestPanicInAStream(t *testing.T) {
 	c := s.container("web")
 	c.owner(c.execs["probe"]).Broken()
 	s.events.until(t, "/tasks/exit probe 137")
-	s.wantLife("web")
+	s.wantUsable("web")
 	c.owner(c.init).Broken()
 	s.events.until(t, "/tasks/exit web 137")
-	s.wantLife("other")
+	s.wantUsable("other")
 }
 
-// TestStreamBreaksEarly breaks the streams of a process before there is a process to kill.
-func TestStreamBreaksEarly(t *testing.T) {
+// TestStreamFailsBeforeStart fails a stream before there is a process to kill.
+func TestStreamFailsBeforeStart(t *testing.T) {
 	s := newShim(t)
 	s.run(s.request("web", true, "sleep", "1000"))
 	started, open := s.beginExec(s.exec("web", "probe", "sleep", "1000"))
@@ -191,8 +192,9 @@ func TestStreamBreaksEarly(t *testing.T) {
 	s.events.until(t, "/tasks/exit probe 137")
 }
 
-// TestPanicInAStart fails an exec and leaves nothing that the end of the container would wait for.
-func TestPanicInAStart(t *testing.T) {
+// TestPanicInExecStart checks that the exec has failed and that the exit of the container does not
+// wait for it.
+func TestPanicInExecStart(t *testing.T) {
 	s := newShim(t)
 	s.run(s.request("web", true, "sleep", "1000"))
 	if _, err := s.client.Exec(t.Context(), s.exec("web", "probe", "true")); err != nil {
@@ -215,8 +217,8 @@ func TestPanicInAStart(t *testing.T) {
 	s.events.until(t, "/tasks/exit web 137")
 }
 
-// TestPanicInACreate leaves nothing behind, and no name taken.
-func TestPanicInACreate(t *testing.T) {
+// TestPanicInCreate checks that the container's id is free afterwards.
+func TestPanicInCreate(t *testing.T) {
 	s := newShim(t)
 	check := wantPanic(t, "web")
 	r := s.request("web", true, "true")
@@ -227,8 +229,9 @@ func TestPanicInACreate(t *testing.T) {
 	s.create(s.request("web", true, "true"))
 }
 
-// TestPanicInADelete is told to the caller; the next one finds the task deleted.
-func TestPanicInADelete(t *testing.T) {
+// TestPanicInDelete checks that the caller gets the error, and that the next caller gets the result
+// of the deletion.
+func TestPanicInDelete(t *testing.T) {
 	s := newShim(t)
 	s.run(s.request("other", true, "sleep", "1000"))
 	s.runToEnd("web", "sh", "-c", "exit 7")
@@ -242,29 +245,29 @@ func TestPanicInADelete(t *testing.T) {
 	if err != nil || deleted.ExitStatus != 7 {
 		t.Errorf("second Delete = %v, %v, want status 7", deleted, err)
 	}
-	s.wantLife("other")
+	s.wantUsable("other")
 }
 
-// TestPanicOfAThread fails the create that has asked for the thread.
-func TestPanicOfAThread(t *testing.T) {
-	h := &holder{last: make(chan unix.Signal, 1), done: make(chan struct{})}
+// TestPanicInHolderThread checks that park gets the error.
+func TestPanicInHolderThread(t *testing.T) {
+	h := &holder{fatal: make(chan unix.Signal, 1), done: make(chan struct{})}
 	parked := make(chan error, 1)
-	h.launch(&os.File{}, parked)
+	h.startThread(&os.File{}, parked)
 	if err := <-parked; !errdefs.IsInternal(err) {
 		t.Errorf("thread: %v, want internal", err)
 	}
 }
 
-// TestPanicOfATimer leaves the registry usable.
-func TestPanicOfATimer(t *testing.T) {
+// TestPanicInTimer checks that the registry stays usable.
+func TestPanicInTimer(t *testing.T) {
 	done, retired := make(chan struct{}), make(chan struct{})
 	g := newRegistry(sharing.Pod, func() { defer close(retired); panic("boom") })
-	g.after(0, func() { defer close(done); panic("boom") })
+	g.startTimer(0, func() { defer close(done); panic("boom") })
 	<-done
 	if err := g.expect("web"); err != nil {
 		t.Error(err)
 	}
-	g.leave("web") // retires
+	g.leave("web") // calls retire
 	<-retired
 	if err := g.expect("web"); !errdefs.IsUnavailable(err) {
 		t.Errorf("after the retirement: %v, want unavailable", err)

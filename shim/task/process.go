@@ -20,27 +20,27 @@ import (
 // process is the init of a container or an exec in it.
 type process struct {
 	execID  string         // "" for the init
-	spec    *specs.Process // of an exec
+	spec    *specs.Process // nil for the init
 	streams *stdio.Streams
 
-	// turn admits one operation of the runtime at a time.
-	turn turn
-	// announce is held from before the runtime starts the process until the
-	// start is published, and taken before its end is.
-	announce sync.Mutex
-	// done is closed when the end of the process is on record and published.
+	// operation serializes the runtime operations on the process.
+	operation ctxMutex
+	// publishMu puts TaskStart before TaskExit: a start holds it from before the runtime starts the
+	// process until TaskStart is queued, and the exit of the init takes it before TaskExit.
+	publishMu sync.Mutex
+	// done is closed when the exit of the process is recorded and its event is queued.
 	done chan struct{}
 
 	// Guarded by container.mu.
 	state   state
-	child   child // nil until there is a process
+	child   child // nil until the process is created
 	exit    reap.Exit
 	removal *removal
-	broken  bool // its streams are, and it must end
+	broken  bool // its streams have failed: it must be killed
 }
 
-// child is what stands behind a process of the task API: a process of this
-// machine, or the thread of a holder. See reap.Child.
+// child is the process behind a process of the Task API: a child process of the shim (reap.Child),
+// or the parked thread of a holder.
 type child interface {
 	Pid() int
 	Done() <-chan struct{}
@@ -50,12 +50,12 @@ type child interface {
 }
 
 func newProcess(execID string, cfg stdio.Config) *process {
-	return &process{execID: execID, streams: stdio.New(cfg), turn: make(turn, 1), done: make(chan struct{})}
+	return &process{execID: execID, streams: stdio.New(cfg), operation: make(ctxMutex, 1), done: make(chan struct{})}
 }
 
 func (p *process) isInit() bool { return p.execID == "" }
 
-// pidLocked returns the process number, 0 before there is one.
+// pidLocked returns the PID, or 0 if the process is not created.
 func (p *process) pidLocked() int {
 	if p.child == nil {
 		return 0
@@ -63,7 +63,7 @@ func (p *process) pidLocked() int {
 	return p.child.Pid()
 }
 
-// advanceLocked moves to the state that follows v, or refuses.
+// advanceLocked moves to the state that follows v. An error means that the state does not allow v.
 func (p *process) advanceLocked(v verb) error {
 	next, err := p.state.after(v)
 	if err == nil {
@@ -72,15 +72,15 @@ func (p *process) advanceLocked(v verb) error {
 	return err
 }
 
-// abandonLocked ends a process that could not be started. There was none, so there is no exit
+// failStartLocked records that the process was not started. No process ran, so there is no TaskExit
 // event.
-func (p *process) abandonLocked() {
+func (p *process) failStartLocked() {
 	p.state = stopped
 	p.exit = reap.Exit{Status: reap.StatusUnknown, At: time.Now()}
 	close(p.done)
 }
 
-// exitedAtLocked is nil for a process that has not ended.
+// exitedAtLocked returns nil for a process that has not exited.
 func (p *process) exitedAtLocked() *timestamppb.Timestamp {
 	if p.exit.At.IsZero() {
 		return nil
@@ -96,16 +96,16 @@ func (p *process) deleteResponseLocked() *taskapi.DeleteResponse {
 	}
 }
 
-// turn is a lock that can be waited for with a context.
-type turn chan struct{}
+// ctxMutex is a lock whose wait ends with a context.
+type ctxMutex chan struct{}
 
-func (t turn) take(ctx context.Context) error {
+func (m ctxMutex) lock(ctx context.Context) error {
 	select {
-	case t <- struct{}{}:
+	case m <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("wait for the operation under way: %w", ctx.Err())
+		return fmt.Errorf("wait for the operation in progress: %w", ctx.Err())
 	}
 }
 
-func (t turn) give() { <-t }
+func (m ctxMutex) unlock() { <-m }

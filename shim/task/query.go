@@ -16,7 +16,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
-// State implements the task service. It never waits.
+// State implements the task service. It does not wait for an operation in progress.
 func (s *Service) State(_ context.Context, r *taskapi.StateRequest) (*taskapi.StateResponse, error) {
 	c, p, err := s.find(r.ID, r.ExecID)
 	if err != nil {
@@ -48,8 +48,8 @@ func (s *Service) State(_ context.Context, r *taskapi.StateRequest) (*taskapi.St
 	}, nil
 }
 
-// Wait implements the task service. It returns when the process has ended, or
-// when the client gives up or is gone.
+// Wait implements the task service. It returns when the process has exited, when the client cancels
+// the call or when its connection is closed.
 func (s *Service) Wait(ctx context.Context, r *taskapi.WaitRequest) (*taskapi.WaitResponse, error) {
 	c, p, err := s.find(r.ID, r.ExecID)
 	if err != nil {
@@ -65,8 +65,8 @@ func (s *Service) Wait(ctx context.Context, r *taskapi.WaitRequest) (*taskapi.Wa
 	return &taskapi.WaitResponse{ExitStatus: uint32(p.exit.Status), ExitedAt: p.exitedAtLocked()}, nil
 }
 
-// Connect implements the task service. It succeeds for a task that does not
-// exist: containerd asks before it has made one.
+// Connect implements the task service. It succeeds for an unknown task, because containerd calls it
+// before it creates a task.
 func (s *Service) Connect(_ context.Context, r *taskapi.ConnectRequest) (*taskapi.ConnectResponse, error) {
 	response := &taskapi.ConnectResponse{ShimPid: uint32(os.Getpid()), Version: "v3"}
 	if c, err := s.tasks.get(r.ID); err == nil {
@@ -75,9 +75,9 @@ func (s *Service) Connect(_ context.Context, r *taskapi.ConnectRequest) (*taskap
 	return response, nil
 }
 
-// Pids implements the task service. A task that has stopped and is not deleted
-// still has its init: containerd takes a task without processes for leaked
-// when it restarts, and would lose its exit status.
+// Pids implements the task service. A stopped task that is not deleted still lists its init: when
+// containerd restarts, it treats a task without processes as leaked, and the exit status would be
+// lost.
 func (s *Service) Pids(_ context.Context, r *taskapi.PidsRequest) (*taskapi.PidsResponse, error) {
 	c, err := s.tasks.get(r.ID)
 	if err != nil {
@@ -86,8 +86,8 @@ func (s *Service) Pids(_ context.Context, r *taskapi.PidsRequest) (*taskapi.Pids
 	execs := c.execPids()
 	init := c.initPid()
 	var pids []int
-	if group := c.controlGroup(); group != nil {
-		// Unreadable means gone, and the init is left to tell.
+	if group := c.loadCgroup(); group != nil {
+		// A cgroup that cannot be read is gone; the init is listed in any case.
 		pids, _ = group.Pids()
 	}
 	if len(pids) == 0 {
@@ -111,7 +111,7 @@ func (s *Service) Pids(_ context.Context, r *taskapi.PidsRequest) (*taskapi.Pids
 	return response, nil
 }
 
-// execPids returns the ids of the execs that run, by process number.
+// execPids returns the ids of the running execs by PID.
 func (c *container) execPids() map[int]string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -124,7 +124,7 @@ func (c *container) execPids() map[int]string {
 	return pids
 }
 
-// bareAny encodes a message as typeurl does: its name without a host.
+// bareAny encodes a message as typeurl does: the type URL is the message's name without a host.
 func bareAny(m proto.Message) (*anypb.Any, error) {
 	value, err := proto.Marshal(m)
 	if err != nil {
@@ -133,8 +133,8 @@ func bareAny(m proto.Message) (*anypb.Any, error) {
 	return &anypb.Any{TypeUrl: string(m.ProtoReflect().Descriptor().FullName()), Value: value}, nil
 }
 
-// Stats implements the task service. Between the end of a task and its
-// deletion the answer is the last one: the kill count in it is asked for then.
+// Stats implements the task service. After the exit of the init it returns the last statistics
+// until the task is deleted: the CRI plugin then reads the count of out-of-memory kills.
 func (s *Service) Stats(_ context.Context, r *taskapi.StatsRequest) (*taskapi.StatsResponse, error) {
 	c, err := s.tasks.get(r.ID)
 	if err != nil {
@@ -147,7 +147,7 @@ func (s *Service) Stats(_ context.Context, r *taskapi.StatsRequest) (*taskapi.St
 		c.readStats()
 	}
 	c.mu.Lock()
-	stats, kills, group := c.stats, c.kills, c.group
+	stats, kills, group := c.stats, c.oomKills, c.cgroup
 	c.mu.Unlock()
 	if group != nil {
 		stats = group.CountKills(stats, kills)
@@ -158,19 +158,19 @@ func (s *Service) Stats(_ context.Context, r *taskapi.StatsRequest) (*taskapi.St
 	return &taskapi.StatsResponse{Stats: stats}, nil
 }
 
-// readStats reads the statistics and keeps them. If they cannot be read, as
-// the group is gone, the last ones stay.
+// readStats reads and keeps the statistics. It keeps the previous ones if the cgroup cannot be
+// read.
 func (c *container) readStats() {
-	group := c.controlGroup()
+	group := c.loadCgroup()
 	if c.holder != nil {
-		group = c.holder.group
+		group = c.holder.cgroup
 	}
 	if group == nil {
 		return
 	}
 	stats, err := group.Stats()
 	if err != nil {
-		c.log().WithError(err).Debug("statistics not read")
+		c.log().WithError(err).Debug("statistics not read; keeping the previous ones")
 		return
 	}
 	c.mu.Lock()

@@ -21,40 +21,38 @@ import (
 )
 
 const (
-	// guestTimeout is how long the shim waits for a task that was announced.
-	guestTimeout = time.Minute
+	// expectTimeout is how long the shim waits for the Create of a task that has joined.
+	expectTimeout = time.Minute
 
-	// answerTimeout is how long the answer to a deletion may take at most to leave
-	// the shim.
-	answerTimeout = time.Second
+	// responseTimeout bounds the time in which the response to a Delete leaves the shim.
+	responseTimeout = time.Second
 
-	// idleTimeout is how long the shim stays with no task, no guest and no
-	// connection, should containerd never have told it to end.
+	// idleTimeout is how long the shim stays without tasks, expected tasks and connections if
+	// containerd does not call Shutdown.
 	idleTimeout = 30 * time.Second
 )
 
-// registry holds the tasks of the shim, and decides when it is no longer
-// needed.
+// registry holds the tasks of the shim and decides when the shim can exit.
 type registry struct {
-	pods sharing.Pods // that the shim may have
-	// retire is called once, in a goroutine of its own.
+	pods sharing.Pods // how many pods the shim may serve
+	// retire is called once, in a goroutine of its own, when the shim can exit.
 	retire func()
-	// alone, if set, is called when the last connection was closed.
-	alone func()
+	// onDisconnect, if set, is called when the last connection is closed.
+	onDisconnect func()
 
 	mu sync.Mutex
 	// Guarded by mu.
-	tasks   map[string]entry
-	guests  map[string]*time.Timer // tasks that will come
-	leaving map[string]*time.Timer // deleted tasks whose answer may be under way
-	told    bool                   // to end, once that is so
-	past    history                // results of deletions
-	conns   int
-	idle    *time.Timer
-	retired bool
+	tasks         map[string]entry
+	expected      map[string]*time.Timer // timers of tasks that have joined and are not created yet
+	unanswered    map[string]*time.Timer // timers of deleted tasks: response in transit
+	shutdownAsked bool                   // Shutdown or Leave was called after the latest Create
+	deletions     history                // results of the latest deletions
+	conns         int
+	idle          *time.Timer
+	retired       bool
 }
 
-// entry is a task of a pod. The container is nil while it is being created.
+// entry is a task and the name of its pod. The container is nil while it is being created.
 type entry struct {
 	pod       string
 	container *container
@@ -62,24 +60,24 @@ type entry struct {
 
 func newRegistry(pods sharing.Pods, retire func()) *registry {
 	return &registry{
-		pods:    pods,
-		retire:  retire,
-		tasks:   make(map[string]entry),
-		guests:  make(map[string]*time.Timer),
-		leaving: make(map[string]*time.Timer),
+		pods:       pods,
+		retire:     retire,
+		tasks:      make(map[string]entry),
+		expected:   make(map[string]*time.Timer),
+		unanswered: make(map[string]*time.Timer),
 	}
 }
 
-// after calls fn, with the registry locked, when some time has passed.
-func (g *registry) after(limit time.Duration, fn func()) *time.Timer {
-	return time.AfterFunc(limit, guard.Catch(context.Background(), "tasks that come and go", func() {
+// startTimer calls fn with the registry locked after a time limit.
+func (g *registry) startTimer(limit time.Duration, fn func()) *time.Timer {
+	return time.AfterFunc(limit, guard.Catch(context.Background(), "registry timer", func() {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		fn()
 	}, nil))
 }
 
-// get returns a task.
+// get returns a task that has been created.
 func (g *registry) get(id string) (*container, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -89,33 +87,33 @@ func (g *registry) get(id string) (*container, error) {
 	return nil, fmt.Errorf("container %s: no task: %w", id, errdefs.ErrNotFound)
 }
 
-// expect keeps the shim from ending before a task has come. The error is
-// errdefs.ErrUnavailable if it is ending already.
+// expect keeps the shim running until a task is created. The error is errdefs.ErrUnavailable if the
+// shim is already exiting.
 func (g *registry) expect(id string) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.expectLocked(id)
 }
 
-// expectPod is expect for the first task of a pod. The error is
-// errdefs.ErrResourceExhausted if there is no room for another pod.
+// expectPod is expect for the first task of a pod. The error is errdefs.ErrResourceExhausted if the
+// shim has as many pods as it may serve.
 func (g *registry) expectPod(id string) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if n := g.countPodsLocked(id); g.pods.Full(n) {
-		return fmt.Errorf("shim has %d pods already: %w", n, errdefs.ErrResourceExhausted)
+		return fmt.Errorf("shim already has %d pods: %w", n, errdefs.ErrResourceExhausted)
 	}
 	return g.expectLocked(id)
 }
 
-// countPodsLocked returns how many pods there are beside one. A guest counts as a
-// pod until it has come: most are the first task of one, and have its name.
+// countPodsLocked returns the number of pods without the given one. An expected task counts as a
+// pod: most are the first task of a pod and have its name.
 func (g *registry) countPodsLocked(beside string) int {
 	pods := make(map[string]struct{})
 	for _, e := range g.tasks {
 		pods[e.pod] = struct{}{}
 	}
-	for id := range g.guests {
+	for id := range g.expected {
 		pods[id] = struct{}{}
 	}
 	delete(pods, beside)
@@ -126,22 +124,22 @@ func (g *registry) expectLocked(id string) error {
 	if g.retired {
 		return errRetired()
 	}
-	g.dismissLocked(id)
-	g.guests[id] = g.after(guestTimeout, func() {
-		delete(g.guests, id)
+	g.stopExpectingLocked(id)
+	g.expected[id] = g.startTimer(expectTimeout, func() {
+		delete(g.expected, id)
 		g.checkIdleLocked()
 	})
 	return nil
 }
 
-func (g *registry) dismissLocked(id string) {
-	if timer := g.guests[id]; timer != nil {
+func (g *registry) stopExpectingLocked(id string) {
+	if timer := g.expected[id]; timer != nil {
 		timer.Stop()
-		delete(g.guests, id)
+		delete(g.expected, id)
 	}
 }
 
-// reserve makes room for a task of a pod that is being created.
+// reserve reserves the id of a task that is being created.
 func (g *registry) reserve(id, pod string) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -152,69 +150,67 @@ func (g *registry) reserve(id, pod string) error {
 		return fmt.Errorf("container %s: task: %w", id, errdefs.ErrAlreadyExists)
 	}
 	g.tasks[id] = entry{pod: pod}
-	g.told = false
-	g.dismissLocked(id)
-	g.past.drop(id)
+	g.shutdownAsked = false
+	g.stopExpectingLocked(id)
+	g.deletions.drop(id)
 	return nil
 }
 
-// admit puts a task that was created into its room.
-func (g *registry) admit(c *container) {
+// add replaces the reservation of a task by the created container.
+func (g *registry) add(c *container) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.tasks[c.id] = entry{pod: c.pod, container: c}
 }
 
-// release gives up the room of a task that was not created.
-func (g *registry) release(id string) {
+// unreserve removes the reservation of a task that was not created.
+func (g *registry) unreserve(id string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	delete(g.tasks, id)
-	g.refuseLocked(id)
+	g.recordNotCreatedLocked(id)
 	g.checkIdleLocked()
 }
 
-// refuse records that a task was not created. containerd deletes it all the same, and logs an error
-// when there is nothing to delete.
-func (g *registry) refuse(id string) {
+// recordNotCreated records the result for a task that was not created. containerd deletes such a
+// task, too, and logs an error if the shim does not know it.
+func (g *registry) recordNotCreated(id string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.refuseLocked(id)
+	g.recordNotCreatedLocked(id)
 }
 
-func (g *registry) refuseLocked(id string) {
+func (g *registry) recordNotCreatedLocked(id string) {
 	if _, exists := g.tasks[id]; !exists {
-		g.past.add(id, "", &taskapi.DeleteResponse{ExitStatus: reap.StatusUnknown, ExitedAt: timestamppb.Now()})
+		g.deletions.add(id, "", &taskapi.DeleteResponse{ExitStatus: reap.StatusUnknown, ExitedAt: timestamppb.Now()})
 	}
 }
 
-// forget ends the service for a process, or with execID "" for a task, and
-// keeps the result.
+// forget removes a process, or the task for execID "", and keeps the result of the deletion.
 func (g *registry) forget(id, execID string, response *taskapi.DeleteResponse) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.past.add(id, execID, response)
+	g.deletions.add(id, execID, response)
 	if execID == "" {
 		delete(g.tasks, id)
-		g.partLocked(id)
+		g.awaitResponseLocked(id)
 		g.checkIdleLocked()
 	}
 }
 
-// partLocked keeps the shim from ending before the answer to the deletion of a
-// task has arrived. containerd tells each task's shim to end once it has, but the
-// word of another task may come in between, and ttrpc closes a connection on
-// which an answer is being made.
-func (g *registry) partLocked(id string) {
-	g.leaving[id] = g.after(answerTimeout, func() {
-		delete(g.leaving, id)
-		if g.told {
-			g.leaveLocked()
+// awaitResponseLocked keeps the shim running until the response to the deletion of a task has been
+// sent. containerd calls Shutdown for a task after it has the response, but a Shutdown for another
+// task can come earlier, and ttrpc closes a connection whose response is not yet sent.
+func (g *registry) awaitResponseLocked(id string) {
+	g.unanswered[id] = g.startTimer(responseTimeout, func() {
+		delete(g.unanswered, id)
+		if g.shutdownAsked {
+			g.retireIfUnusedLocked()
 		}
 	})
 }
 
-// bundles returns the bundles of the tasks, in no order.
+// bundles returns the bundles of the tasks in no particular order.
 func (g *registry) bundles() []bundle.Dir {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -227,38 +223,38 @@ func (g *registry) bundles() []bundle.Dir {
 	return dirs
 }
 
-// recall returns the result of an earlier deletion, or nil.
-func (g *registry) recall(id, execID string) *taskapi.DeleteResponse {
+// deleteResult returns the result of an earlier deletion, nil if none is kept.
+func (g *registry) deleteResult(id, execID string) *taskapi.DeleteResponse {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.past.find(id, execID)
+	return g.deletions.find(id, execID)
 }
 
-// leave gives up waiting for a task, and ends the shim if it is not needed.
+// leave stops expecting a task, and retires the shim if it has nothing left to do.
 func (g *registry) leave(id string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.dismissLocked(id)
-	if timer := g.leaving[id]; timer != nil {
+	g.stopExpectingLocked(id)
+	if timer := g.unanswered[id]; timer != nil {
 		timer.Stop()
-		delete(g.leaving, id)
+		delete(g.unanswered, id)
 	}
-	g.told = true
-	g.leaveLocked()
+	g.shutdownAsked = true
+	g.retireIfUnusedLocked()
 }
 
-func (g *registry) leaveLocked() {
+func (g *registry) retireIfUnusedLocked() {
 	if !g.retired && g.unusedLocked() {
 		g.retired = true
-		go guard.Catch(context.Background(), "retire", g.retire, nil)()
+		go guard.Catch(context.Background(), "retire the shim", g.retire, nil)()
 	}
 }
 
 func (g *registry) unusedLocked() bool {
-	return len(g.tasks) == 0 && len(g.guests) == 0 && len(g.leaving) == 0
+	return len(g.tasks) == 0 && len(g.expected) == 0 && len(g.unanswered) == 0
 }
 
-// checkIdleLocked is called whenever somebody has gone.
+// checkIdleLocked starts the idle timer if there are no connections, tasks and expected tasks.
 func (g *registry) checkIdleLocked() {
 	if g.retired || g.conns > 0 || !g.unusedLocked() {
 		return
@@ -266,19 +262,19 @@ func (g *registry) checkIdleLocked() {
 	if g.idle != nil {
 		g.idle.Stop()
 	}
-	g.idle = g.after(idleTimeout, func() {
+	g.idle = g.startTimer(idleTimeout, func() {
 		if g.conns == 0 {
-			g.leaveLocked()
+			g.retireIfUnusedLocked()
 		}
 	})
 }
 
 func errRetired() error {
-	return fmt.Errorf("shim is ending: %w", errdefs.ErrUnavailable)
+	return fmt.Errorf("shim is exiting: %w", errdefs.ErrUnavailable)
 }
 
-// Handshake implements ttrpc.Handshaker. It accepts the user of the shim
-// only, and counts connections.
+// Handshake implements ttrpc.Handshaker. It accepts connections of the shim's user only, and counts
+// them.
 func (g *registry) Handshake(ctx context.Context, conn net.Conn) (net.Conn, any, error) {
 	var accepted net.Conn
 	var info any
@@ -289,16 +285,16 @@ func (g *registry) Handshake(ctx context.Context, conn net.Conn) (net.Conn, any,
 	if err != nil {
 		return nil, nil, err
 	}
-	g.count(1)
-	return &connection{Conn: accepted, leave: sync.OnceFunc(func() { g.count(-1) })}, info, nil
+	g.addConns(1)
+	return &connection{Conn: accepted, onClose: sync.OnceFunc(func() { g.addConns(-1) })}, info, nil
 }
 
-func (g *registry) count(n int) {
+func (g *registry) addConns(n int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.conns += n
-	if g.conns == 0 && g.alone != nil {
-		g.alone()
+	if g.conns == 0 && g.onDisconnect != nil {
+		g.onDisconnect()
 	}
 	g.checkIdleLocked()
 }
@@ -306,11 +302,11 @@ func (g *registry) count(n int) {
 // connection is counted until it is closed.
 type connection struct {
 	net.Conn
-	leave func()
+	onClose func()
 }
 
 // Close implements net.Conn.
 func (c *connection) Close() error {
-	c.leave()
+	c.onClose()
 	return c.Conn.Close()
 }

@@ -43,9 +43,8 @@ func TestShutdownWaitsForTasks(t *testing.T) {
 	wantClass(t, err, errdefs.IsUnavailable, "unavailable")
 }
 
-// A task that has joined keeps the shim from ending until it comes, or is
-// given up.
-func TestShutdownWaitsForGuests(t *testing.T) {
+// An expected task keeps the shim running until it is created, or until the join is canceled.
+func TestShutdownWaitsForExpectedTasks(t *testing.T) {
 	s := newShim(t)
 	client := s.dial()
 	defer client.Close()
@@ -57,19 +56,19 @@ func TestShutdownWaitsForGuests(t *testing.T) {
 	}
 	s.shutdown("db")
 	if s.isRetired() {
-		t.Fatal("shim retired with a guest")
+		t.Fatal("shim retired with an expected task")
 	}
 	s.shutdown("web")
 	<-s.retired
 	wantClass(t, join("db"), errdefs.IsUnavailable, "unavailable")
 }
 
-// The word of a container does not end the shim while the answer to the deletion of the last task
-// is under way.
-func TestShutdownWaitsForAnswers(t *testing.T) {
+// A Shutdown for a container does not end the shim while the response to the deletion of the last
+// task is in transit.
+func TestShutdownWaitsForResponses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ended := false
-		g := newRegistry(sharing.Pod, func() { ended = true })
+		retired := false
+		g := newRegistry(sharing.Pod, func() { retired = true })
 		for _, id := range []string{"pod", "web"} {
 			if err := g.reserve(id, "pod"); err != nil {
 				t.Fatal(err)
@@ -78,23 +77,23 @@ func TestShutdownWaitsForAnswers(t *testing.T) {
 		}
 		g.leave("web")
 		synctest.Wait()
-		if ended {
-			t.Fatal("the shim ended before containerd had the answer for the pod")
+		if retired {
+			t.Fatal("the shim retired before the response for the pod was sent")
 		}
 		g.leave("pod")
 		synctest.Wait()
-		if !ended {
-			t.Error("the shim stays with nothing left to do")
+		if !retired {
+			t.Error("the shim does not retire with nothing left to do")
 		}
 		g.stopTimers()
 	})
 }
 
-// Some containerds tell the shim to end for the last task of a pod only.
-func TestShutdownThatComesOnce(t *testing.T) {
+// Some versions of containerd call Shutdown only for the last task of a pod.
+func TestSingleShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ended := false
-		g := newRegistry(sharing.Pod, func() { ended = true })
+		retired := false
+		g := newRegistry(sharing.Pod, func() { retired = true })
 		for _, id := range []string{"web", "pod"} {
 			if err := g.reserve(id, "pod"); err != nil {
 				t.Fatal(err)
@@ -102,34 +101,34 @@ func TestShutdownThatComesOnce(t *testing.T) {
 			g.forget(id, "", &taskapi.DeleteResponse{})
 		}
 		g.leave("pod")
-		time.Sleep(answerTimeout)
+		time.Sleep(responseTimeout)
 		synctest.Wait()
-		if !ended {
-			t.Error("the shim waits for a word that does not come")
+		if !retired {
+			t.Error("the shim does not retire without a second Shutdown")
 		}
 		g.stopTimers()
 	})
 }
 
-// That containerd has ended is seen by its last connection.
-func TestAlone(t *testing.T) {
+// The shim sees by its last connection that containerd has exited.
+func TestOnDisconnect(t *testing.T) {
 	g := newRegistry(sharing.Pod, func() {})
 	defer g.stopTimers()
-	alone := 0
-	g.alone = func() { alone++ }
-	g.count(1)
-	g.count(1)
-	g.count(-1)
-	if alone != 0 {
-		t.Error("with one connection left")
+	calls := 0
+	g.onDisconnect = func() { calls++ }
+	g.addConns(1)
+	g.addConns(1)
+	g.addConns(-1)
+	if calls != 0 {
+		t.Error("called with one connection left")
 	}
-	g.count(-1)
-	if alone != 1 {
-		t.Errorf("told %d times, want once", alone)
+	g.addConns(-1)
+	if calls != 1 {
+		t.Errorf("called %d times, want once", calls)
 	}
 }
 
-func TestIdleNeedsNobody(t *testing.T) {
+func TestIdleTimer(t *testing.T) {
 	g := newRegistry(sharing.Pod, func() {})
 	defer g.stopTimers()
 	armed := func() bool {
@@ -137,32 +136,32 @@ func TestIdleNeedsNobody(t *testing.T) {
 		defer g.mu.Unlock()
 		return g.idle != nil
 	}
-	g.count(1)
+	g.addConns(1)
 	if err := g.reserve("web", "web"); err != nil {
 		t.Fatal(err)
 	}
-	g.release("web")
+	g.unreserve("web")
 	if armed() {
-		t.Error("idle with a connection")
+		t.Error("idle timer with a connection")
 	}
 	if err := g.expect("web"); err != nil {
 		t.Fatal(err)
 	}
-	g.count(-1)
+	g.addConns(-1)
 	if armed() {
-		t.Error("idle with a guest")
+		t.Error("idle timer with an expected task")
 	}
 	if err := g.reserve("web", "web"); err != nil {
 		t.Fatal(err)
 	}
-	g.release("web")
+	g.unreserve("web")
 	if !armed() {
-		t.Error("not idle with nobody there")
+		t.Error("no idle timer without connections and tasks")
 	}
 }
 
-// A pod counts once, however many tasks it has, from its announcement on.
-func TestRoomForPods(t *testing.T) {
+// A pod counts once, however many tasks it has, from its JoinPod on.
+func TestPodLimit(t *testing.T) {
 	g := newRegistry(2, func() {})
 	steps := []struct {
 		name string
@@ -175,9 +174,9 @@ func TestRoomForPods(t *testing.T) {
 		{"its container", func() error { return g.reserve("a1", "a") }, nil},
 		{"second pod", func() error { return g.expectPod("b") }, nil},
 		{"third pod", func() error { return g.expectPod("c") }, errdefs.IsResourceExhausted},
-		{"container of a pod that is there", func() error { return g.expect("a2") }, nil},
-		{"the second pod is called off", func() error { g.leave("b"); g.leave("a2"); return nil }, nil},
-		{"third pod, now", func() error { return g.expectPod("c") }, nil},
+		{"container of a present pod", func() error { return g.expect("a2") }, nil},
+		{"the second pod leaves", func() error { g.leave("b"); g.leave("a2"); return nil }, nil},
+		{"third pod again", func() error { return g.expectPod("c") }, nil},
 		{"second pod, too late", func() error { return g.expectPod("b") }, errdefs.IsResourceExhausted},
 	}
 	for _, step := range steps {

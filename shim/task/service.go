@@ -26,22 +26,22 @@ type Service struct {
 	tasks *registry
 }
 
-// NewService returns a service without tasks for a number of pods. retire is
-// called when the last task is gone and nobody else is expected; no task is
-// accepted from then on.
+// NewService returns a service without tasks. pods bounds the number of pods that it serves. retire
+// is called when the last task is deleted and no other task is expected; from then on the service
+// accepts no task.
 func NewService(host *Host, pods sharing.Pods, retire func()) *Service {
 	s := &Service{host: host, tasks: newRegistry(pods, retire)}
-	s.tasks.alone = host.Events.Disconnected
+	s.tasks.onDisconnect = host.Events.Disconnected
 	return s
 }
 
-// Expect keeps the shim from ending before a task has come, or some time has
-// passed. The error is errdefs.ErrUnavailable if it is ending already.
+// Expect keeps the shim running until a task is created, for one minute at most. The error is
+// errdefs.ErrUnavailable if the shim is already exiting.
 func (s *Service) Expect(id string) error { return s.tasks.expect(id) }
 
-// NewServer returns a server for the user of this process. It has the task
-// service, under the names of its two versions, which differ in nothing else,
-// the service by which tasks join, and that of their logs.
+// NewServer returns a server that accepts the user of this process only. It has the task service
+// under the names of v3 and v2, which have the same methods, the service by which tasks join the
+// shim, and the service for the logs.
 func (s *Service) NewServer() (*ttrpc.Server, error) {
 	server, err := ttrpc.NewServer(ttrpc.WithServerHandshaker(s.tasks), ttrpc.WithUnaryServerInterceptor(intercept))
 	if err != nil {
@@ -93,8 +93,8 @@ func (s *Service) joinPod(_ context.Context, r *taskapi.ConnectRequest) (*taskap
 	return &taskapi.ConnectResponse{ShimPid: uint32(os.Getpid())}, nil
 }
 
-// leave gives up a task: it does not come or, should it be there, its delete command has cleaned up
-// after it, and containerd does not know it any more.
+// leave stops expecting a task. If the task exists, leave kills and deletes it: its delete command
+// was run, and containerd does not know the task any more.
 func (s *Service) leave(ctx context.Context, r *taskapi.ConnectRequest) (*taskapi.ConnectResponse, error) {
 	if c, err := s.tasks.get(r.ID); err == nil {
 		if err := s.discard(ctx, c); err != nil {
@@ -107,7 +107,7 @@ func (s *Service) leave(ctx context.Context, r *taskapi.ConnectRequest) (*taskap
 
 var _ taskapi.TTRPCTaskService = (*Service)(nil)
 
-// method adapts a typed call to ttrpc.
+// method adapts a typed call to ttrpc. A panic in it is an error of the call.
 func method[Request, Response any](call func(context.Context, *Request) (*Response, error)) ttrpc.Method {
 	return func(ctx context.Context, unmarshal func(any) error) (any, error) {
 		r := new(Request)
@@ -115,7 +115,7 @@ func method[Request, Response any](call func(context.Context, *Request) (*Respon
 			return nil, err
 		}
 		var response *Response
-		ctx = naming(ctx, r)
+		ctx = withContainerField(ctx, r)
 		err := guard.Call(ctx, fmt.Sprintf("%T", r), func() (err error) {
 			response, err = call(ctx, r)
 			return err
@@ -124,43 +124,43 @@ func method[Request, Response any](call func(context.Context, *Request) (*Respon
 	}
 }
 
-// naming returns a context for a request. What is logged with it names the container.
-func naming(ctx context.Context, request any) context.Context {
+// withContainerField returns a context whose logger has the container's id.
+func withContainerField(ctx context.Context, request any) context.Context {
 	if r, ok := request.(interface{ GetID() string }); ok {
 		return log.WithLogger(ctx, log.G(ctx).WithField("container", r.GetID()))
 	}
 	return ctx
 }
 
-// intercept gives every error its code.
+// intercept converts every error to a gRPC status.
 func intercept(ctx context.Context, unmarshal ttrpc.Unmarshaler, info *ttrpc.UnaryServerInfo, call ttrpc.Method) (any, error) {
 	ctx = log.WithLogger(ctx, log.G(ctx).WithField("method", info.FullMethod))
 	response, err := call(ctx, unmarshal)
 	return response, toGRPC(err)
 }
 
-// toGRPC gives an error its code.
+// toGRPC converts an error to a gRPC status of its errdefs class.
 func toGRPC(err error) error {
 	if err == nil {
 		return nil
 	}
-	return errgrpc.ToGRPC(&answer{text: err.Error(), class: errdefs.Resolve(err)})
+	return errgrpc.ToGRPC(&clientError{text: err.Error(), class: errdefs.Resolve(err)})
 }
 
-// answer is an error reduced to what a client gets. Left as it is, an error
-// with two causes repeats the text of the second in every client.
-type answer struct {
+// clientError is an error reduced to its text and its class. Of an error with two causes, clients
+// would otherwise print the text of the second one twice.
+type clientError struct {
 	text  string
 	class error
 }
 
 // Error implements error.
-func (a *answer) Error() string { return a.text }
+func (e *clientError) Error() string { return e.text }
 
-// Unwrap returns the class.
-func (a *answer) Unwrap() error { return a.class }
+// Unwrap returns the errdefs class.
+func (e *clientError) Unwrap() error { return e.class }
 
-// find returns a task and one of its processes, the init for "".
+// find returns a task and one of its processes, the init for execID "".
 func (s *Service) find(id, execID string) (*container, *process, error) {
 	c, err := s.tasks.get(id)
 	if err != nil {
@@ -174,25 +174,25 @@ func (s *Service) find(id, execID string) (*container, *process, error) {
 func (s *Service) Create(ctx context.Context, r *taskapi.CreateTaskRequest) (*taskapi.CreateTaskResponse, error) {
 	c, err := newContainer(s.host, r)
 	if err != nil {
-		s.tasks.refuse(r.ID)
+		s.tasks.recordNotCreated(r.ID)
 		return nil, err
 	}
 	if err := s.tasks.reserve(c.id, c.pod); err != nil {
 		return nil, err
 	}
-	// A panic must not keep the name, and the shim with it, for ever.
+	// After a panic the id must not stay reserved: the shim would never exit.
 	admitted := false
 	defer func() {
 		if !admitted {
-			s.tasks.release(r.ID)
+			s.tasks.unreserve(r.ID)
 		}
 	}()
 	if err := c.create(ctx, r.Rootfs); err != nil {
 		return nil, err
 	}
 	admitted = true
-	s.tasks.admit(c)
-	c.announceCreated(r)
+	s.tasks.add(c)
+	c.publishCreated(r)
 	return &taskapi.CreateTaskResponse{Pid: uint32(c.initPid())}, nil
 }
 
@@ -226,12 +226,12 @@ func (s *Service) Exec(_ context.Context, r *taskapi.ExecProcessRequest) (*empty
 	return &emptypb.Empty{}, nil
 }
 
-// Delete implements the task service. A client that gave up too early gets the
-// result when it asks again.
+// Delete implements the task service. A client whose first call timed out gets the result when it
+// calls again.
 func (s *Service) Delete(ctx context.Context, r *taskapi.DeleteRequest) (*taskapi.DeleteResponse, error) {
 	c, p, err := s.find(r.ID, r.ExecID)
 	if err != nil {
-		if past := s.tasks.recall(r.ID, r.ExecID); past != nil {
+		if past := s.tasks.deleteResult(r.ID, r.ExecID); past != nil {
 			return past, nil
 		}
 		return nil, err
@@ -239,13 +239,13 @@ func (s *Service) Delete(ctx context.Context, r *taskapi.DeleteRequest) (*taskap
 	return s.delete(ctx, c, p)
 }
 
-// discard ends and deletes a task in whatever state it is. The work goes on if the caller gives up
-// waiting, and then frees the shim, too.
+// discard kills and deletes a task in any state. It continues if the caller's context ends, and
+// then stops expecting the task so that the shim can exit.
 func (s *Service) discard(ctx context.Context, c *container) error {
-	c.log().Warn("task discarded: its delete command was run although its shim is there")
+	c.log().Warn("delete command was run for a task of a running shim; killing and deleting the task")
 	result := make(chan error, 1)
 	go guard.Catch(c.context(), "discard", func() {
-		err := c.endInit()
+		err := c.killInit()
 		if err == nil {
 			_, err = s.delete(c.context(), c, c.init)
 		}
@@ -271,8 +271,8 @@ func (s *Service) delete(ctx context.Context, c *container, p *process) (*taskap
 	})
 }
 
-// Shutdown implements the task service. containerd asks after every deletion;
-// the shim ends if it has nothing left to do.
+// Shutdown implements the task service. containerd calls it after every deletion; the shim exits if
+// it has nothing left to do.
 func (s *Service) Shutdown(_ context.Context, r *taskapi.ShutdownRequest) (*emptypb.Empty, error) {
 	s.tasks.leave(r.ID)
 	return &emptypb.Empty{}, nil

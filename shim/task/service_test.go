@@ -24,7 +24,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/shim/reap"
 )
 
-func TestLife(t *testing.T) {
+func TestTaskLifecycle(t *testing.T) {
 	s := newShim(t)
 	r := s.request("web", true, "sh", "-c", "exit 7")
 	created, err := s.client.Create(t.Context(), r)
@@ -107,8 +107,8 @@ func TestUnknownMethod(t *testing.T) {
 	wantClass(t, err, errdefs.IsNotImplemented, "not implemented")
 }
 
-// A start is published before the end of a process that ends at once.
-func TestShortLives(t *testing.T) {
+// TaskStart precedes TaskExit even if the process exits at once.
+func TestStartEventPrecedesExitEvent(t *testing.T) {
 	s := newShim(t)
 	for i := range 20 {
 		id := fmt.Sprintf("t%d", i)
@@ -144,7 +144,7 @@ func TestKill(t *testing.T) {
 	wantClass(t, err, errdefs.IsNotFound, "not found")
 }
 
-// containerd deletes a task without processes when it restarts.
+// When containerd restarts, it deletes a task without processes.
 func TestPidsOfStoppedTask(t *testing.T) {
 	s := newShim(t)
 	pid := s.run(s.request("web", true, "true"))
@@ -160,7 +160,7 @@ func TestPidsOfStoppedTask(t *testing.T) {
 	}
 }
 
-func TestWaitEndsWithClient(t *testing.T) {
+func TestWaitCanceled(t *testing.T) {
 	s := newShim(t)
 	s.run(s.request("web", true, "sleep", "1000"))
 	ctx, cancel := context.WithCancel(t.Context())
@@ -176,7 +176,7 @@ func TestCreateTwice(t *testing.T) {
 	wantClass(t, err, errdefs.IsAlreadyExists, "already exists")
 }
 
-func TestCreateRefused(t *testing.T) {
+func TestCreateErrors(t *testing.T) {
 	tests := []struct {
 		name   string
 		change func(*shim, *taskapi.CreateTaskRequest)
@@ -186,8 +186,8 @@ func TestCreateRefused(t *testing.T) {
 		{
 			name: "runtime fails",
 			change: func(s *shim, _ *taskapi.CreateTaskRequest) {
-				mend := s.root.Fail("create", "exec: \"nope\": executable file not found")
-				s.t.Cleanup(mend)
+				repair := s.root.Fail("create", "exec: \"nope\": executable file not found")
+				s.t.Cleanup(repair)
 			},
 			is:   errdefs.IsUnknown,
 			want: `container web: OCI runtime create failed: exec: "nope": executable file not found`,
@@ -204,12 +204,12 @@ func TestCreateRefused(t *testing.T) {
 		},
 		{
 			name:   "unknown options",
-			change: func(_ *shim, r *taskapi.CreateTaskRequest) { r.Options.TypeUrl = "example.com/Strange" },
+			change: func(_ *shim, r *taskapi.CreateTaskRequest) { r.Options.TypeUrl = "example.com/Unknown" },
 			is:     errdefs.IsInvalidArgument,
-			want:   `type "example.com/Strange"`,
+			want:   `type "example.com/Unknown"`,
 		},
 		{
-			name:   "strange output",
+			name:   "unknown output scheme",
 			change: func(_ *shim, r *taskapi.CreateTaskRequest) { r.Stdout = "gopher://nowhere/at-all" },
 			is:     errdefs.IsInvalidArgument,
 			want:   `scheme "gopher"`,
@@ -230,7 +230,8 @@ func TestCreateRefused(t *testing.T) {
 			if s.root.Knows(testNamespace, "web") {
 				t.Error("the runtime still has the container")
 			}
-			// containerd deletes what it could not create, and logs an error of that.
+			// containerd deletes a task that it could not create, and logs an error if that is not
+			// successful.
 			if _, err = s.client.Delete(t.Context(), &taskapi.DeleteRequest{ID: "web"}); err != nil {
 				t.Errorf("Delete after that: %v", err)
 			}
@@ -238,8 +239,8 @@ func TestCreateRefused(t *testing.T) {
 	}
 }
 
-// A create that the client gives up is taken back, and can be repeated.
-func TestCreateInterrupted(t *testing.T) {
+// A create whose client cancels it is rolled back and can be repeated.
+func TestCreateCanceled(t *testing.T) {
 	s := newShim(t)
 	entered, open := s.root.Gate("create")
 	ctx, cancel := context.WithCancel(t.Context())
@@ -255,8 +256,8 @@ func TestCreateInterrupted(t *testing.T) {
 	s.create(s.request("web", true, "true"))
 }
 
-// Questions are answered while an operation is under way.
-func TestQuestionsDoNotWait(t *testing.T) {
+// Queries are answered while an operation is in progress.
+func TestQueriesDoNotBlock(t *testing.T) {
 	s := newShim(t)
 	r := s.request("web", true, "sleep", "1000")
 	s.create(r)
@@ -285,7 +286,7 @@ func TestQuestionsDoNotWait(t *testing.T) {
 	}
 }
 
-func TestPanicIsInternal(t *testing.T) {
+func TestPanicInCall(t *testing.T) {
 	call := method(func(context.Context, *taskapi.StateRequest) (*taskapi.StateResponse, error) { panic("boom") })
 	request := func(r any) error { r.(*taskapi.StateRequest).ID = "web"; return nil }
 	broken := func(any) error { panic("boom") }
@@ -312,11 +313,11 @@ func TestRuntimeOperations(t *testing.T) {
 	if _, err := s.client.Resume(ctx, &taskapi.ResumeRequest{ID: "web"}); err != nil {
 		t.Fatal(err)
 	}
-	mend := s.root.Fail("pause", "no freezer")
+	repair := s.root.Fail("pause", "no freezer")
 	if _, err := s.client.Pause(ctx, &taskapi.PauseRequest{ID: "web"}); err == nil {
 		t.Error("Pause succeeded without a freezer")
 	}
-	mend()
+	repair()
 	if got := s.status("web", ""); got != apitask.Status_RUNNING {
 		t.Errorf("status = %v, want RUNNING", got)
 	}
@@ -362,8 +363,8 @@ func TestRestore(t *testing.T) {
 }
 
 // The streams belong to the root of the container, which opens /dev/stdout by name, unless the
-// options say to whom.
-func TestOwnerOfStreams(t *testing.T) {
+// options set an owner.
+func TestStreamOwner(t *testing.T) {
 	for _, tt := range []struct {
 		opts     *options.Options
 		uid, gid int
@@ -392,9 +393,9 @@ func TestOwnerOfStreams(t *testing.T) {
 	}
 }
 
-// A client opens its ends of the streams in the background and, should the restore fail, waits for
-// them to end before it deletes the task.
-func TestRestoreFails(t *testing.T) {
+// A client opens its ends of the streams in the background. After a restore that was not
+// successful, it waits for them to end before it deletes the task.
+func TestRestoreError(t *testing.T) {
 	s := newShim(t)
 	r := s.request("web", true, "true")
 	r.Checkpoint, r.Stdout = t.TempDir(), filepath.Join(t.TempDir(), "out")
@@ -402,7 +403,7 @@ func TestRestoreFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx := t.Context()
-	if _, err := s.client.Create(ctx, r); err != nil { // which no reader has to wait for
+	if _, err := s.client.Create(ctx, r); err != nil { // does not wait for a reader of the output
 		t.Fatal(err)
 	}
 	ended := make(chan error, 1)
@@ -410,11 +411,11 @@ func TestRestoreFails(t *testing.T) {
 		_, err := os.ReadFile(r.Stdout)
 		ended <- err
 	}()
-	mend := s.root.Fail("restore", "images are damaged")
-	defer mend()
+	repair := s.root.Fail("restore", "images are damaged")
+	defer repair()
 	_, err := s.client.Start(ctx, &taskapi.StartRequest{ID: "web"})
 	if err == nil || !strings.Contains(err.Error(), "images are damaged") {
-		t.Errorf("error = %v, want what the runtime said", err)
+		t.Errorf("error = %v, want the runtime's error", err)
 	}
 	if err := <-ended; err != nil {
 		t.Errorf("output: %v", err)

@@ -20,20 +20,20 @@ import (
 	"github.com/containerd-lite/containerd-lite/shim/stdio"
 )
 
-// errEnded is why no exec can start.
-var errEnded = fmt.Errorf("the container has ended: %w", errdefs.ErrFailedPrecondition)
+// errExited is the reason why no exec can start.
+var errExited = fmt.Errorf("the container has exited or is being killed: %w", errdefs.ErrFailedPrecondition)
 
-// start lets the init run and returns its process number.
+// start starts the init and returns its PID.
 func (c *container) start(ctx context.Context) (pid int, err error) {
 	err = c.operate(ctx, start, func() error {
-		c.init.announce.Lock()
-		defer c.init.announce.Unlock()
+		c.init.publishMu.Lock()
+		defer c.init.publishMu.Unlock()
 		switch {
-		case c.holder != nil: // is there since it was made
+		case c.holder != nil: // create has parked its thread already
 		case c.images.Path != "":
 			err = c.restore(ctx)
 		default:
-			err = c.release(ctx)
+			err = c.startInit(ctx)
 		}
 		if err != nil {
 			return err
@@ -48,10 +48,10 @@ func (c *container) start(ctx context.Context) (pid int, err error) {
 	return pid, err
 }
 
-// release lets the init of a created container run, by the runtime's command
-// only if it must be.
-func (c *container) release(ctx context.Context) error {
-	if c.plain {
+// startInit starts the init of a created container, without the runtime if possible
+// (docs/decisions/0011).
+func (c *container) startInit(ctx context.Context) error {
+	if c.noPoststart {
 		if done, err := c.runtime.Release(ctx, c.id, c.init.child.Done()); done {
 			return err
 		}
@@ -59,31 +59,31 @@ func (c *container) release(ctx context.Context) error {
 	return c.runtime.Start(ctx, c.id)
 }
 
-// restore makes the container from its checkpoint and starts it. Only then are its streams opened:
-// a client that gives up a task without a process waits for the streams that are open to end, and
-// deletes the task after that. For the same reason a task that was not restored has ended.
+// restore creates the container from its checkpoint and starts it. Its streams are opened here and
+// not in create: a client waits for open streams to end before it deletes a task that
+// was never started. For the same reason a task whose restore was not successful becomes stopped.
 func (c *container) restore(ctx context.Context) error {
-	child, err := c.open(ctx, c.init, c.bundle.InitPidFile(), func(p *oci.Process) error {
+	child, err := c.openAndLaunch(ctx, c.init, c.bundle.InitPidFile(), func(p *oci.Process) error {
 		return c.runtime.Restore(ctx, c.id, string(c.bundle), c.images, p)
 	})
 	if err != nil {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.init.abandonLocked()
+		c.init.failStartLocked()
 		return err
 	}
-	defer c.watchInit() // which waits for announce
-	c.adopt(c.init, child)
-	c.findGroup()
+	defer c.watchInit() // takes publishMu after start has released it
+	c.setChild(c.init, child)
+	c.findCgroup()
 	return nil
 }
 
-// addExec records an exec. Nothing runs until it is started.
+// addExec records an exec. Its process is created by startExec.
 func (c *container) addExec(r *taskapi.ExecProcessRequest) error {
 	if r.ExecID == "" || filepath.Base(r.ExecID) != r.ExecID {
 		return fmt.Errorf("container %s: exec id %q: %w", c.id, r.ExecID, errdefs.ErrInvalidArgument)
 	}
-	if err := c.refuse(exec); err != nil {
+	if err := c.requireProcess(exec); err != nil {
 		return fmt.Errorf("container %s: exec %s: %w", c.id, r.ExecID, err)
 	}
 	p := newProcess(r.ExecID, stdio.Config{
@@ -107,25 +107,25 @@ func (c *container) addExec(r *taskapi.ExecProcessRequest) error {
 	return nil
 }
 
-// startExec runs an exec and returns its process number.
+// startExec starts an exec and returns its PID.
 func (c *container) startExec(ctx context.Context, p *process) (int, error) {
-	if err := p.turn.take(ctx); err != nil {
+	if err := p.operation.lock(ctx); err != nil {
 		return 0, fmt.Errorf("container %s: exec %s: %w", c.id, p.execID, err)
 	}
-	defer p.turn.give()
+	defer p.operation.unlock()
 	if err := c.admitExec(p); err != nil {
 		return 0, fmt.Errorf("container %s: exec %s: %w", c.id, p.execID, err)
 	}
-	ctx, cancel := c.whileAlive(ctx)
+	ctx, cancel := c.cancelOnInitExit(ctx)
 	defer cancel()
-	child, err := c.open(ctx, p, c.bundle.ExecPidFile(p.execID), func(target *oci.Process) error {
+	child, err := c.openAndLaunch(ctx, p, c.bundle.ExecPidFile(p.execID), func(target *oci.Process) error {
 		return c.runtime.Exec(ctx, c.id, p.spec, target)
 	})
 	if err != nil {
-		c.abandonExec(p)
-		return 0, fmt.Errorf("container %s: exec %s: %w", c.id, p.execID, c.explain(err))
+		c.failExec(p)
+		return 0, fmt.Errorf("container %s: exec %s: %w", c.id, p.execID, c.explainExecError(err))
 	}
-	if err := c.adoptExec(p, child); err != nil {
+	if err := c.setExecRunning(p, child); err != nil {
 		return 0, err
 	}
 	defer c.watchExec(p)
@@ -133,19 +133,20 @@ func (c *container) startExec(ctx context.Context, p *process) (int, error) {
 	return child.Pid(), nil
 }
 
-// whileAlive returns a context that ends with the init, which waits for execs that are
-// being started: for a client that opens its end of a stream, or for the runtime.
-func (c *container) whileAlive(ctx context.Context) (context.Context, context.CancelFunc) {
+// cancelOnInitExit returns a context that is canceled when the init has exited. Otherwise the exit
+// of the init would wait for an exec whose start waits for the runtime, or for a client to open its
+// end of a stream.
+func (c *container) cancelOnInitExit(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	c.mu.Lock()
 	init := c.init.child
 	c.mu.Unlock()
 	if init != nil {
-		go guard.Catch(ctx, "stop starting an exec", func() {
+		go guard.Catch(ctx, "cancel the start of an exec", func() {
 			select {
 			case <-init.Done():
-				c.shutDoor() // so that the error says why
-				cancel(errors.New("the init has ended"))
+				c.rejectExecs() // explainExecError then names the reason
+				cancel(errors.New("the init has exited"))
 			case <-ctx.Done():
 			}
 		}, nil)()
@@ -153,13 +154,13 @@ func (c *container) whileAlive(ctx context.Context) (context.Context, context.Ca
 	return ctx, func() { cancel(nil) }
 }
 
-// admitExec counts an exec as live, before the runtime runs: from here on the
-// end of the init waits for it.
+// admitExec counts an exec as live before the runtime runs. From then on the exit of the init waits
+// for the exec.
 func (c *container) admitExec(p *process) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.down {
-		return errEnded
+	if c.execsRejected {
+		return errExited
 	}
 	if _, err := c.init.state.after(exec); err != nil {
 		return err
@@ -167,33 +168,34 @@ func (c *container) admitExec(p *process) error {
 	if _, err := p.state.after(start); err != nil {
 		return err
 	}
-	c.live++
+	c.liveExecs++
 	return nil
 }
 
-// adopt lets a process be found. One whose streams broke meanwhile is ended.
-func (c *container) adopt(p *process, child *reap.Child) {
+// setChild sets the child of a process. It kills the child if the streams have failed meanwhile.
+func (c *container) setChild(p *process, child *reap.Child) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.adoptLocked(p, child)
+	c.setChildLocked(p, child)
 }
 
-func (c *container) adoptLocked(p *process, child *reap.Child) {
+func (c *container) setChildLocked(p *process, child *reap.Child) {
 	p.child = child
 	if p.broken {
 		_ = child.KillGroup()
 	}
 }
 
-func (c *container) adoptExec(p *process, child *reap.Child) error {
+func (c *container) setExecRunning(p *process, child *reap.Child) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.adoptLocked(p, child)
+	c.setChildLocked(p, child)
 	return p.advanceLocked(start)
 }
 
-// open opens the streams of a process and launches it. They are closed after an error.
-func (c *container) open(ctx context.Context, p *process, pidFile string, run func(*oci.Process) error) (child *reap.Child, err error) {
+// openAndLaunch opens the streams of a process and launches it. It closes the streams after an
+// error.
+func (c *container) openAndLaunch(ctx context.Context, p *process, pidFile string, run func(*oci.Process) error) (child *reap.Child, err error) {
 	const what = "start of a process"
 	err = guard.Call(c.context(), what, func() (err error) {
 		if err := p.streams.Open(ctx, c.owner(p), c.host.Children); err != nil {
@@ -209,35 +211,36 @@ func (c *container) open(ctx context.Context, p *process, pidFile string, run fu
 	return child, nil
 }
 
-// abandonExec ends an exec that could not be started.
-func (c *container) abandonExec(p *process) {
+// failExec records that an exec was not started.
+func (c *container) failExec(p *process) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	p.abandonLocked()
-	c.leaveLocked()
+	p.failStartLocked()
+	c.execDoneLocked()
 }
 
-// explain says of an exec that failed while the container was ending that this is why.
-func (c *container) explain(err error) error {
+// explainExecError adds errExited to the error of an exec that was being started while the
+// container exited.
+func (c *container) explainExecError(err error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.down {
+	if !c.execsRejected {
 		return err
 	}
-	return fmt.Errorf("%w (%w)", errEnded, err)
+	return fmt.Errorf("%w (%w)", errExited, err)
 }
 
-// leave counts an exec as no longer live.
-func (c *container) leave() {
+// execDone counts an exec as no longer live.
+func (c *container) execDone() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.leaveLocked()
+	c.execDoneLocked()
 }
 
-func (c *container) leaveLocked() {
-	c.live--
-	if c.live == 0 && c.quiet != nil {
-		close(c.quiet)
-		c.quiet = nil
+func (c *container) execDoneLocked() {
+	c.liveExecs--
+	if c.liveExecs == 0 && c.execsDone != nil {
+		close(c.execsDone)
+		c.execsDone = nil
 	}
 }

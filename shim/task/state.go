@@ -9,7 +9,7 @@ import (
 	"github.com/containerd/errdefs"
 )
 
-// state is where a process is in its life.
+// state is the state of a process in the Task API.
 type state int
 
 const (
@@ -25,7 +25,7 @@ func (s state) String() string {
 	return [...]string{"created", "running", "pausing", "paused", "stopped", "deleted"}[s]
 }
 
-// status is the state in the terms of the task API.
+// status returns the state as the Task API's enumeration.
 func (s state) status() task.Status {
 	return [...]task.Status{
 		task.Status_CREATED,
@@ -37,14 +37,14 @@ func (s state) status() task.Status {
 	}[s]
 }
 
-// verb is what can be done with a process, or happen to it.
+// verb is an operation on a process, or its exit. Error texts contain it.
 type verb string
 
 const (
 	start      verb = "start"
 	pause      verb = "pause"
 	pauseDone  verb = "complete the pause of"
-	pauseUndo  verb = "take back the pause of"
+	pauseUndo  verb = "undo the pause of"
 	resume     verb = "resume"
 	kill       verb = "signal"
 	exec       verb = "execute a process in"
@@ -54,9 +54,8 @@ const (
 	remove     verb = "delete"
 )
 
-// transitions holds the state that follows a verb, by the state before it.
-// A pair that is missing is refused. Execs and inits share the table; an exec
-// is never asked what only an init can do.
+// transitions holds the next state by verb and current state. A missing pair is not allowed. Execs
+// and inits share the table; no caller applies an operation of the init alone to an exec.
 var transitions = map[verb]map[state]state{
 	start:      {created: running},
 	pause:      {running: pausing},
@@ -71,9 +70,9 @@ var transitions = map[verb]map[state]state{
 	remove:     {created: deleted, stopped: deleted},
 }
 
-// after returns the state that follows. A verb that the state does not allow
-// is errdefs.ErrFailedPrecondition, and errdefs.ErrNotFound if what it is
-// about has ended and nothing can be done about it any more.
+// after returns the state that follows v. If the state does not allow v, the error is
+// errdefs.ErrNotFound for kill, because the process has exited, and errdefs.ErrFailedPrecondition
+// otherwise.
 func (s state) after(v verb) (state, error) {
 	if next, ok := transitions[v][s]; ok {
 		return next, nil

@@ -8,7 +8,7 @@ import (
 	"github.com/containerd/errdefs"
 )
 
-// The table is written out once more by state: a slip in either shows.
+// The test repeats the table, ordered by state, so that a mistake in either shows.
 func TestTransitions(t *testing.T) {
 	verbs := []verb{start, pause, pauseDone, pauseUndo, resume, kill, exec, update, checkpoint, exit, remove}
 	want := map[state]map[verb]state{

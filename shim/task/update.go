@@ -31,10 +31,10 @@ func (s *Service) Update(ctx context.Context, r *taskapi.UpdateTaskRequest) (*em
 	return &emptypb.Empty{}, nil
 }
 
-// update changes the limits of the container's control group. Those of huge pages come
-// last: runc update does not know them and writes the ones of before.
+// update changes the limits of the container's cgroup. The huge page limits come last: `runc
+// update` does not support them and writes the previous ones.
 func (c *container) update(ctx context.Context, r *specs.LinuxResources) error {
-	group := c.controlGroup()
+	group := c.loadCgroup()
 	if group == nil {
 		return c.runtime.Update(ctx, c.id, r)
 	}
@@ -42,8 +42,8 @@ func (c *container) update(ctx context.Context, r *specs.LinuxResources) error {
 		if err := c.checkLimit(group, *m.Limit); err != nil {
 			return err
 		}
-		// crun compares with the sum of the limits, which are one limit twice, and with
-		// systemd when it has set them.
+		// crun compares the usage with the sum of the memory and the swap limit, which have the
+		// same value. With the systemd driver it compares after it has set the limits.
 		m.CheckBeforeUpdate = nil
 	}
 	if err := c.runtime.Update(ctx, c.id, r); err != nil {
@@ -52,11 +52,11 @@ func (c *container) update(ctx context.Context, r *specs.LinuxResources) error {
 	return group.LimitHugepages(r.HugepageLimits)
 }
 
-// checkLimit refuses a memory limit that would kill the container. Page cache, which is a
-// part of the memory in use, is taken back before.
+// checkLimit rejects a memory limit that would get the container killed. It reclaims page cache
+// first, which counts as memory in use.
 func (c *container) checkLimit(group *cgroup.Group, limit int64) error {
 	if err := group.Reclaim(limit); err != nil {
-		c.log().WithError(err).Debug("memory not reclaimed before an update")
+		c.log().WithError(err).Debug("memory not reclaimed before the update; the new limit may be rejected")
 	}
 	return group.Fits(limit)
 }
