@@ -20,14 +20,14 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/sharing"
 )
 
-// shims stands for the processes that launch starts: each takes a number of
-// tasks and then has no room.
+// shims is a fake of the processes that launch starts. Each accepts room tasks and then reports
+// that it has no room.
 type shims struct {
 	t    *testing.T
 	room int
 
 	mu    sync.Mutex
-	tasks map[string][]string // by the path of the slot
+	tasks map[string][]string // by socket path
 	asked int
 	stop  map[string]func()
 }
@@ -83,7 +83,7 @@ func (s *shims) join(slot Slot) ttrpc.Method {
 	}
 }
 
-// claim starts tasks all at once.
+// claim claims slots for n tasks concurrently.
 func (s *shims) claim(g Group, n int) {
 	s.t.Helper()
 	var starting sync.WaitGroup
@@ -98,7 +98,7 @@ func (s *shims) claim(g Group, n int) {
 	starting.Wait()
 }
 
-// However many start at once, no shim is started that is not needed.
+// Concurrent starts do not start more shims than needed.
 func TestClaim(t *testing.T) {
 	for _, test := range []struct {
 		name  string
@@ -122,24 +122,24 @@ func TestClaim(t *testing.T) {
 	}
 }
 
-// The shim that had room the last time is asked first.
-func TestClaimAsksFew(t *testing.T) {
+// The shim that was joined last is asked first.
+func TestClaimPrefersLastJoined(t *testing.T) {
 	s, g := newShims(t, 4), newGroup(t, 4)
-	s.claim(g, 18) // the fifth shim has two
+	s.claim(g, 18) // the fifth shim has two tasks
 	s.asked = 0
 	for _, want := range []int{1, 2} {
 		if _, err := g.Claim(t.Context(), "next", s.launch("next")); err != nil {
 			t.Fatal(err)
 		}
 		if s.asked != want {
-			t.Errorf("%d shims were asked in all, want %d", s.asked, want)
+			t.Errorf("%d shims were asked in total, want %d", s.asked, want)
 		}
 	}
 }
 
-// A shim that is stuck keeps its slot, and one that is lost does not; neither
-// keeps a pod from starting.
-func TestClaimPassesOverBrokenShims(t *testing.T) {
+// A shim that does not answer keeps its slot, and a lost shim does not. Neither keeps a pod from
+// starting.
+func TestClaimSkipsBrokenShims(t *testing.T) {
 	s, g := newShims(t, 1), newGroup(t, sharing.Node)
 	stop := serve(t, g.slot(0), errdefs.ErrInternal)
 	claim := func(want Slot) {
@@ -156,7 +156,7 @@ func TestClaimPassesOverBrokenShims(t *testing.T) {
 	claim(g.slot(0))
 }
 
-func TestClaimWithoutLaunch(t *testing.T) {
+func TestClaimLaunchError(t *testing.T) {
 	g := newGroup(t, sharing.Node)
 	broken := errors.New("no memory")
 	if _, err := g.Claim(t.Context(), "web", func(Slot, *os.File) error { return broken }); !errors.Is(err, broken) {

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package group finds a shim for a task, or makes room for a new one.
+// Package group finds a running shim for a task, or a socket for a new one. It owns the socket
+// files and the lock files of the shims, and calls the shims by ttrpc.
 //
-// A Group is a set of tasks that may share a shim: those of one pod, or those of
-// as many pods as the option Sharing says. It has numbered slots, each of which
-// is a socket path that follows from the group's name, and one lock. Who starts,
-// replaces or retires a shim of the group holds the lock, so that of two starts
-// at once one starts the shim and the other joins it, and a shim that retires
-// never removes the socket of its successor. Joining is a call, not a successful
-// connect, and needs no lock: the shim that agrees also promises to stay until
-// the task arrives.
+// A Group is a set of tasks that may share a shim: the tasks of one pod, or those of as many pods
+// as the option Sharing allows. It has numbered slots, each of which is a socket path derived from
+// the group's name, and one file lock. A process holds the lock to start, replace or retire a shim
+// of the group. So of two concurrent starts one starts the shim and the other joins it, and a shim
+// that retires does not remove the socket of its successor. A join is a call, because a successful
+// connect promises nothing, and needs no lock: a shim that accepts it stays until the task arrives.
 package group

@@ -20,11 +20,10 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/sharing"
 )
 
-// Service has the calls by which a task joins a running shim, and by which it is
-// called off. Their messages are those of the task service's Connect. A shim that
-// is about to end answers errdefs.ErrUnavailable to both joins; to JoinPod, which
-// announces the first task of a pod, one that has no room for a pod answers
-// errdefs.ErrResourceExhausted.
+// Service is the ttrpc service by which a task joins a running shim (Join, JoinPod for the first
+// task of a pod) or cancels that (Leave). The messages are those of Connect in the Task API. Both
+// joins return errdefs.ErrUnavailable if the shim is about to exit. JoinPod returns
+// errdefs.ErrResourceExhausted if the shim has no room for another pod.
 const (
 	Service = "containerd.lite.shim.v1.Group"
 	Join    = "Join"
@@ -33,38 +32,40 @@ const (
 )
 
 const (
-	// maxPath is what fits into sockaddr_un with its end mark, see unix(7).
+	// maxPath bounds a socket path, so that sockaddr_un holds it with its terminating null byte,
+	// see unix(7).
 	maxPath = 106
 
-	// hashSize is how much of the hash is in a path, in bytes, and maxNumber how
-	// many digits a slot has at most.
+	// hashSize is the length of the hash in a path, in bytes. maxNumber is the maximum number of
+	// digits of a slot.
 	hashSize  = 24
 	maxNumber = 5
 )
 
 // Group is a set of tasks that may share a shim.
 type Group struct {
-	path string // of its slots, without their numbers
+	path string // of the slots, without their numbers
 	pods sharing.Pods
 }
 
-// New returns the group of a name. The address of containerd is part of its
-// identity, as two of them may use one socket directory.
+// New returns the group of a name. The address of containerd is part of the group's identity,
+// because two instances of containerd may use one socket directory. The error is
+// errdefs.ErrInvalidArgument if dir is too long for a socket path.
 func New(dir, containerd, namespace, name string, pods sharing.Pods) (Group, error) {
 	id := fmt.Sprintf("lite\x00%s\x00%s\x00%d\x00%s", containerd, namespace, pods, name)
 	hash := sha256.Sum256([]byte(id))
 	path := filepath.Join(dir, hex.EncodeToString(hash[:hashSize]))
 	if len(path)+1+maxNumber > maxPath {
-		return Group{}, fmt.Errorf("shim socket: directory %s is longer than %d bytes: set a shorter socket_dir: %w",
+		return Group{}, fmt.Errorf("shim socket: directory %s is longer than %d bytes (set a shorter socket_dir): %w",
 			dir, maxPath-hashSize*2-2-maxNumber, errdefs.ErrInvalidArgument)
 	}
 	return Group{path: path, pods: pods}, nil
 }
 
-// Claim returns the slot of a shim that waits for the task: one that runs, or
-// the one that launch starts on a socket.
+// Claim returns the slot of a shim that waits for the task: a running shim, or one that launch
+// starts on a new socket.
 func (g Group) Claim(ctx context.Context, id string, launch func(Slot, *os.File) error) (Slot, error) {
-	slot, joined, err := g.find(ctx, id)
+	slot, joined, err := g.findSlot(ctx, id)
 	if joined || err != nil {
 		return slot, err
 	}
@@ -73,8 +74,8 @@ func (g Group) Claim(ctx context.Context, id string, launch func(Slot, *os.File)
 		return slot, err
 	}
 	defer unlock()
-	// Another start may have been faster.
-	slot, joined, err = g.find(ctx, id)
+	// Another start may have started a shim before this one had the lock.
+	slot, joined, err = g.findSlot(ctx, id)
 	if joined || err != nil {
 		return slot, err
 	}
@@ -90,9 +91,9 @@ func (g Group) Claim(ctx context.Context, id string, launch func(Slot, *os.File)
 	return slot, nil
 }
 
-// find asks the shims of the group. If none takes the task, the slot is one for
-// a new shim, provided that the caller holds the lock.
-func (g Group) find(ctx context.Context, id string) (slot Slot, joined bool, err error) {
+// findSlot asks the shims of the group to wait for the task. If none does, it returns a slot for a
+// new shim, which is free as long as the caller holds the lock.
+func (g Group) findSlot(ctx context.Context, id string) (slot Slot, joined bool, err error) {
 	if !g.pods.Shared() {
 		slot = g.slot(0)
 		joined, err = slot.Join(ctx, Join, id)
@@ -102,11 +103,12 @@ func (g Group) find(ctx context.Context, id string) (slot Slot, joined bool, err
 	for _, slot := range g.slots() {
 		joined, err := slot.Join(ctx, JoinPod, id)
 		if joined {
-			// To be asked first by the next: it has room, or was the last that had.
+			// findSlot asks this shim first the next time. It may have room for more pods, and the
+			// shims before it had none.
 			_ = os.Chtimes(slot.path, time.Now(), time.Now())
 			return slot, true, nil
 		}
-		// A shim that is full, or stuck, is left alone.
+		// A slot whose shim is full or does not answer stays occupied.
 		occupied[slot] = err != nil
 	}
 	for n := 0; ctx.Err() == nil; n++ {
@@ -114,14 +116,14 @@ func (g Group) find(ctx context.Context, id string) (slot Slot, joined bool, err
 			return slot, false, nil
 		}
 	}
-	return Slot{}, false, fmt.Errorf("shim of the group: %w", ctx.Err())
+	return Slot{}, false, fmt.Errorf("find a slot for a shim: %w", ctx.Err())
 }
 
 func (g Group) slot(n int) Slot { return Slot{path: g.path + "." + strconv.Itoa(n)} }
 
-// slots returns the slots that have a socket, the one that was joined last first.
+// slots returns the slots that have a socket, the most recently joined one first.
 func (g Group) slots() []Slot {
-	entries, _ := os.ReadDir(filepath.Dir(g.path)) // there is none yet
+	entries, _ := os.ReadDir(filepath.Dir(g.path)) // before the first start there is no directory
 	joined := map[Slot]time.Time{}
 	for _, entry := range entries {
 		number, ok := strings.CutPrefix(entry.Name(), filepath.Base(g.path)+".")

@@ -42,7 +42,7 @@ func newGroup(t *testing.T, pods sharing.Pods) Group {
 	return g
 }
 
-// serve answers calls in a slot with an error, or success for nil.
+// serve answers all calls in a slot with the given error, or with success if it is nil.
 func serve(t *testing.T, slot Slot, answer error) (stop func()) {
 	t.Helper()
 	f, err := slot.Listen()
@@ -75,7 +75,7 @@ func serve(t *testing.T, slot Slot, answer error) (stop func()) {
 	return stop
 }
 
-func TestNames(t *testing.T) {
+func TestAddresses(t *testing.T) {
 	address := func(containerd, namespace, name string, pods sharing.Pods) string {
 		g, err := New("/run/s", containerd, namespace, name, pods)
 		if err != nil {
@@ -98,7 +98,7 @@ func TestNames(t *testing.T) {
 			t.Error("two groups have the same address")
 		}
 	}
-	// What containerd allows as socket_dir.
+	// containerd allows a socket_dir of this length.
 	if _, err := New("/"+strings.Repeat("d", 41), "a", "b", "c", sharing.Node); err != nil {
 		t.Error(err)
 	}
@@ -129,8 +129,8 @@ func TestJoin(t *testing.T) {
 	stop()
 }
 
-// A shim that accepts and says nothing is not replaced.
-func TestJoinSilentShim(t *testing.T) {
+// A shim that accepts the connection but does not answer is not replaced.
+func TestJoinUnresponsiveShim(t *testing.T) {
 	slot := newSlot(t)
 	f, err := slot.Listen()
 	if err != nil {
@@ -144,10 +144,10 @@ func TestJoinSilentShim(t *testing.T) {
 	}
 }
 
-// However many race, the lock has one holder, and its file comes and goes.
+// Of concurrent callers one holds the lock, although its file is removed and created again.
 func TestLock(t *testing.T) {
 	slot := newSlot(t)
-	var inside, total atomic.Int32
+	var holders, total atomic.Int32
 	var racing sync.WaitGroup
 	for range 20 {
 		racing.Go(func() {
@@ -157,21 +157,21 @@ func TestLock(t *testing.T) {
 				return
 			}
 			defer unlock()
-			if n := inside.Add(1); n != 1 {
-				t.Errorf("%d hold the lock", n)
+			if n := holders.Add(1); n != 1 {
+				t.Errorf("%d callers hold the lock", n)
 			}
 			total.Add(1)
-			inside.Add(-1)
+			holders.Add(-1)
 			slot.Remove()
 		})
 	}
 	racing.Wait()
 	if n := total.Load(); n != 20 {
-		t.Errorf("%d held the lock, want 20", n)
+		t.Errorf("%d callers held the lock, want 20", n)
 	}
 }
 
-func TestLockGivesUp(t *testing.T) {
+func TestLockCanceled(t *testing.T) {
 	slot := newSlot(t)
 	unlock, err := slot.Lock(t.Context())
 	if err != nil {

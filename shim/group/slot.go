@@ -21,28 +21,28 @@ import (
 )
 
 const (
-	joinTimeout = 3 * time.Second
-	lockPause   = 2 * time.Millisecond
+	joinTimeout       = 3 * time.Second
+	lockRetryInterval = 2 * time.Millisecond
 )
 
-// Slot is the place of one shim.
+// Slot is the socket path of one shim, and the lock of its group.
 type Slot struct {
 	path string
 }
 
-// At returns the slot whose socket has a known path.
+// At returns the slot of a socket path.
 func At(path string) Slot { return Slot{path: path} }
 
-// Path is the path of the socket.
+// Path returns the path of the socket.
 func (s Slot) Path() string { return s.path }
 
-// Address is the address of the socket as containerd dials it.
+// Address returns the address of the socket in the form in which containerd dials it.
 func (s Slot) Address() string { return "unix://" + s.path }
 
-// Lock takes the slots of the group for this process until unlock is called.
+// Lock locks all slots of the group for this process until unlock is called.
 func (s Slot) Lock(ctx context.Context) (unlock func(), err error) {
 	if err := os.MkdirAll(filepath.Dir(s.path), 0o700); err != nil {
-		return nil, fmt.Errorf("shim socket: make directory: %w", err)
+		return nil, fmt.Errorf("shim socket: create directory: %w", err)
 	}
 	for {
 		f, err := s.tryLock()
@@ -53,15 +53,15 @@ func (s Slot) Lock(ctx context.Context) (unlock func(), err error) {
 			return func() { _ = f.Close() }, nil
 		}
 		select {
-		case <-time.After(lockPause):
+		case <-time.After(lockRetryInterval):
 		case <-ctx.Done():
 			return nil, fmt.Errorf("shim socket: lock: %w", ctx.Err())
 		}
 	}
 }
 
-// tryLock returns nil if another process holds the lock, or has just removed
-// the file that it was on.
+// tryLock returns nil if another process holds the lock, or has just removed the file that was
+// locked.
 func (s Slot) tryLock() (*os.File, error) {
 	f, err := os.OpenFile(s.lockPath(), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -89,10 +89,9 @@ func sameFile(f *os.File, path string) bool {
 
 func (s Slot) lockPath() string { return strings.TrimSuffix(s.path, filepath.Ext(s.path)) + ".lock" }
 
-// Join asks the shim in the slot, by one of the two calls, to wait for a task. It
-// returns false if there is no shim, or one that is ending. A shim that has no
-// room or does not answer is an error: replacing it would cut off the tasks it
-// has.
+// Join asks the shim in the slot to wait for a task; call is Join or JoinPod. It returns false if
+// no shim listens or the shim is exiting. A shim that has no room or does not answer is an error:
+// the caller must not replace it, as its tasks would lose their shim.
 func (s Slot) Join(ctx context.Context, call, id string) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
@@ -101,7 +100,7 @@ func (s Slot) Join(ctx context.Context, call, id string) (bool, error) {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ECONNREFUSED):
 		return false, nil
 	case err != nil:
-		return false, fmt.Errorf("shim of the group: %w", err)
+		return false, fmt.Errorf("shim socket: connect: %w", err)
 	}
 	client := ttrpc.NewClient(conn)
 	defer client.Close()
@@ -112,15 +111,14 @@ func (s Slot) Join(ctx context.Context, call, id string) (bool, error) {
 	case errors.Is(err, ttrpc.ErrClosed), errdefs.IsUnavailable(errgrpc.ToNative(err)):
 		return false, nil
 	default:
-		return false, fmt.Errorf("shim of the group: join: %w", err)
+		return false, fmt.Errorf("shim socket %s: join: %w", s.path, err)
 	}
 }
 
-// Listen makes the socket, in the place of one that a lost shim left. The
-// caller holds the lock.
+// Listen creates the socket and replaces one that a lost shim left. The caller holds the lock.
 func (s Slot) Listen() (*os.File, error) {
 	if err := os.Remove(s.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("shim socket: remove stale one: %w", err)
+		return nil, fmt.Errorf("shim socket: remove stale socket: %w", err)
 	}
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: s.path, Net: "unix"})
 	if err != nil {
@@ -138,15 +136,15 @@ func (s Slot) Listen() (*os.File, error) {
 	return f, nil
 }
 
-// Remove removes the files of the slot. The caller holds the lock, and has
-// nothing left to do under it: the next holder locks a new file.
+// Remove removes the files of the slot, with the lock file. It must be the last step of a caller
+// that holds the lock, because the next process locks a new file.
 func (s Slot) Remove() {
 	_ = os.Remove(s.path)
 	_ = os.Remove(s.lockPath())
 }
 
-// Retire removes the files of the slot if its socket is still the one that
-// own describes, and not that of a successor.
+// Retire removes the files of the slot unless its socket is that of a successor. own describes the
+// socket of the caller.
 func (s Slot) Retire(ctx context.Context, own fs.FileInfo) error {
 	unlock, err := s.Lock(ctx)
 	if err != nil {
@@ -161,9 +159,9 @@ func (s Slot) Retire(ctx context.Context, own fs.FileInfo) error {
 	return nil
 }
 
-// CallOff tells the shim in the slot not to wait for a task: containerd can be
-// killed between the start of a shim and the creation of the task. If no shim
-// listens there, the files of the slot are removed.
+// CallOff asks the shim in the slot to stop waiting for a task: containerd can be killed between
+// the start of a shim and the creation of the task. If no shim listens, CallOff removes the files
+// of the slot.
 func (s Slot) CallOff(ctx context.Context, id string) error {
 	unlock, err := s.Lock(ctx)
 	if err != nil {
@@ -180,7 +178,7 @@ func (s Slot) CallOff(ctx context.Context, id string) error {
 	client := ttrpc.NewClient(conn)
 	defer client.Close()
 	if err := client.Call(ctx, Service, Leave, &taskapi.ConnectRequest{ID: id}, &taskapi.ConnectResponse{}); err != nil {
-		return fmt.Errorf("shim of the group: call off: %w", err)
+		return fmt.Errorf("shim socket %s: leave: %w", s.path, err)
 	}
 	return nil
 }
