@@ -18,12 +18,12 @@ import (
 const (
 	// StatusUnknown is the exit status of a process that could not be waited for.
 	StatusUnknown = 255
-	// StatusKilled is that of one that SIGKILL has ended.
+	// StatusKilled is the exit status of a process that SIGKILL has ended.
 	StatusKilled = 128 + int(unix.SIGKILL)
 )
 
-// Exit is how and when a process ended. Status is the exit code, or 128 plus
-// the number of the signal that ended the process.
+// Exit describes how and when a process ended. Status is the exit code, or 128 plus the number of
+// the signal that ended the process.
 type Exit struct {
 	Status int
 	At     time.Time
@@ -38,9 +38,9 @@ type Child struct {
 	exit   Exit // written before done is closed
 }
 
-// Watch waits for the process in the background. The process must not have
-// been reaped: call it under a Hold that began before the process did. ctx is for what is
-// logged; its end does not end the wait.
+// Watch waits for the process in the background. The process must not have been reaped: the caller
+// has a Hold that began before the process was created. ctx carries the logger; the wait does not
+// end with it.
 func (r *Reaper) Watch(ctx context.Context, pid int) (*Child, error) {
 	pidfd, err := openPidfd(pid)
 	if err != nil {
@@ -57,14 +57,14 @@ func (r *Reaper) watch(ctx context.Context, pid int, pidfd *os.File) *Child {
 		done:   make(chan struct{}),
 	}
 	r.mu.Lock()
-	r.known[pid] = struct{}{}
+	r.watched[pid] = struct{}{}
 	r.mu.Unlock()
-	c.follow(ctx, c.wait)
+	c.waitAsync(ctx, c.wait)
 	return c
 }
 
-func (c *Child) follow(ctx context.Context, wait func()) {
-	go guard.Catch(ctx, fmt.Sprintf("wait for process %d", c.pid), wait, c.giveUp)()
+func (c *Child) waitAsync(ctx context.Context, wait func()) {
+	go guard.Catch(ctx, fmt.Sprintf("wait for process %d", c.pid), wait, c.killUnwaitable)()
 }
 
 func openPidfd(pid int) (*os.File, error) {
@@ -72,16 +72,15 @@ func openPidfd(pid int) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("process %d: open pidfd: %w", pid, err)
 	}
-	// Non-blocking before os.NewFile: that is what makes Go's poller take it.
+	// os.NewFile registers a descriptor with Go's poller only if it is non-blocking.
 	if err := unix.SetNonblock(fd, true); err != nil {
 		_ = unix.Close(fd)
-		return nil, fmt.Errorf("process %d: pidfd: %w", pid, err)
+		return nil, fmt.Errorf("process %d: set pidfd non-blocking: %w", pid, err)
 	}
 	return os.NewFile(uintptr(fd), "pidfd"), nil
 }
 
-// AwaitEnd returns when a child of this process has ended, and leaves it to
-// its owner to reap it.
+// AwaitEnd returns when a child of this process has ended. It does not reap the child.
 func AwaitEnd(pid int) error {
 	pidfd, err := openPidfd(pid)
 	if err != nil {
@@ -91,7 +90,7 @@ func AwaitEnd(pid int) error {
 	return awaitReadable(pidfd)
 }
 
-// awaitReadable sleeps in Go's poller, which costs no thread.
+// awaitReadable waits in Go's poller, without a thread of its own.
 func awaitReadable(pidfd *os.File) error {
 	conn, err := pidfd.SyscallConn()
 	if err != nil {
@@ -100,26 +99,26 @@ func awaitReadable(pidfd *os.File) error {
 	return conn.Read(readable)
 }
 
-// Pid returns the number of the process.
+// Pid returns the PID.
 func (c *Child) Pid() int { return c.pid }
 
-// Done is closed when the process has ended and was reaped.
+// Done returns a channel that is closed when the process has ended and is reaped.
 func (c *Child) Done() <-chan struct{} { return c.done }
 
-// Exit returns how the process ended. It may be called after Done is closed.
+// Exit returns how the process ended. It must not be called before Done is closed.
 func (c *Child) Exit() Exit { return c.exit }
 
-// Signal sends a signal through the pidfd. A process that has ended is
-// errdefs.ErrNotFound, a number that is no signal errdefs.ErrInvalidArgument.
+// Signal sends a signal through the pidfd. The error is errdefs.ErrNotFound if the process has
+// ended, and errdefs.ErrInvalidArgument if sig is not a valid signal.
 func (c *Child) Signal(sig unix.Signal) error {
 	return c.send(sig, func(pidfd int) error { return unix.PidfdSendSignal(pidfd, sig, nil, 0) })
 }
 
-// KillGroup kills the process with its process group, if it leads one. Errors are
-// those of Signal.
+// KillGroup kills the process and, if it is the leader of its process group, the group. The errors
+// are those of Signal.
 func (c *Child) KillGroup() error {
 	return c.send(unix.SIGKILL, func(pidfd int) error {
-		// While it is not reaped the number is its own.
+		// Until the process is reaped, its PID is not reused.
 		if err := unix.PidfdSendSignal(pidfd, 0, nil, 0); err != nil {
 			return err
 		}
@@ -130,9 +129,9 @@ func (c *Child) KillGroup() error {
 	})
 }
 
-// send calls signal with the pidfd, if the process was not reaped.
+// send calls signal with the pidfd. It returns errdefs.ErrNotFound if the process was reaped.
 func (c *Child) send(sig unix.Signal, signal func(pidfd int) error) error {
-	sent := error(unix.ESRCH) // what a pidfd closed after reaping stands for
+	sent := error(unix.ESRCH) // the error for a pidfd that was closed after reaping
 	if conn, err := c.pidfd.SyscallConn(); err == nil {
 		_ = conn.Control(func(fd uintptr) { sent = signal(int(fd)) })
 	}
@@ -148,10 +147,11 @@ func (c *Child) send(sig unix.Signal, signal func(pidfd int) error) error {
 	}
 }
 
-func (c *Child) wait() { c.finish(c.collect()) }
+func (c *Child) wait() { c.finish(c.waitAndReap()) }
 
-// giveUp ends a process that cannot be waited for: nobody would learn of its end.
-func (c *Child) giveUp(error) {
+// killUnwaitable kills a process that cannot be waited for and reports its exit, which no caller
+// would get otherwise.
+func (c *Child) killUnwaitable(error) {
 	_ = c.Signal(unix.SIGKILL)
 	c.finish(Exit{Status: StatusUnknown, At: time.Now()})
 }
@@ -163,8 +163,8 @@ func (c *Child) finish(exit Exit) {
 	c.reaper.forget(c.pid)
 }
 
-// collect waits for the end of the process, and reaps it.
-func (c *Child) collect() Exit {
+// waitAndReap waits for the exit of the process and reaps it.
+func (c *Child) waitAndReap() Exit {
 	polled := awaitReadable(c.pidfd)
 	at := time.Now()
 	var (
@@ -172,8 +172,9 @@ func (c *Child) collect() Exit {
 		err    error
 	)
 	for {
-		// Blocks while a tracer holds on to the zombie, and until the end of a process whose pidfd
-		// Go's poller refuses (epoll_ctl(2), ENOSPC and ENOMEM): it costs a thread, but no status.
+		// Wait4 blocks while a tracer holds the zombie. It also blocks until the exit of a process
+		// whose pidfd Go's poller refuses (epoll_ctl(2), ENOSPC and ENOMEM), which costs a thread
+		// but no exit status.
 		_, err = unix.Wait4(c.pid, &status, 0, nil)
 		if !errors.Is(err, unix.EINTR) {
 			break

@@ -16,8 +16,8 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
-// BecomeSubreaper makes orphans among the descendants of this process its
-// children (prctl(2), PR_SET_CHILD_SUBREAPER).
+// BecomeSubreaper makes this process the parent of orphans among its descendants (prctl(2),
+// PR_SET_CHILD_SUBREAPER).
 func BecomeSubreaper() error {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("become subreaper: %w", err)
@@ -25,17 +25,17 @@ func BecomeSubreaper() error {
 	return nil
 }
 
-// Reaper knows which children somebody waits for.
+// Reaper reaps orphans and leaves the watched children to the goroutines that wait for them.
 type Reaper struct {
-	mu    sync.Mutex
-	known map[int]struct{}
-	holds int
-	swept chan struct{}
+	mu            sync.Mutex
+	watched       map[int]struct{}
+	holds         int
+	sweepRequests chan struct{}
 }
 
-// New returns a Reaper. Run must be called for orphans to be reaped.
+// New returns a Reaper. It reaps orphans only while Run runs.
 func New() *Reaper {
-	return &Reaper{known: make(map[int]struct{}), swept: make(chan struct{}, 1)}
+	return &Reaper{watched: make(map[int]struct{}), sweepRequests: make(chan struct{}, 1)}
 }
 
 // Run reaps orphans until ctx ends.
@@ -44,19 +44,18 @@ func (r *Reaper) Run(ctx context.Context) {
 	signal.Notify(signals, unix.SIGCHLD)
 	defer signal.Stop(signals)
 	for {
-		guard.Catch(ctx, "reap orphans", r.sweep, nil)()
+		guard.Catch(ctx, "reap orphans", r.reapOrphans, nil)()
 		select {
 		case <-signals:
-		case <-r.swept:
+		case <-r.sweepRequests:
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// Hold keeps unknown zombies alive until release is called. It covers the time
-// in which a command runs whose child, or whose own process, has no known
-// number yet.
+// Hold keeps zombies that are not watched from being reaped until release is called. It covers the
+// time in which a command runs: its process, or a child that it leaves behind, is not watched yet.
 func (r *Reaper) Hold() (release func()) {
 	r.mu.Lock()
 	r.holds++
@@ -65,12 +64,12 @@ func (r *Reaper) Hold() (release func()) {
 		r.mu.Lock()
 		r.holds--
 		r.mu.Unlock()
-		r.kick()
+		r.requestSweep()
 	})
 }
 
-// Start starts a command that outlives the call, such as a logging program.
-// cmd.Wait must not be called: the Child replaces it. ctx is that of Watch.
+// Start starts a command that outlives the call, such as a binary logger. The returned Child
+// replaces cmd.Wait, which must not be called. ctx is that of Watch.
 func (r *Reaper) Start(ctx context.Context, cmd *exec.Cmd) (*Child, error) {
 	defer r.Hold()()
 	if err := cmd.Start(); err != nil {
@@ -85,24 +84,24 @@ func (r *Reaper) Start(ctx context.Context, cmd *exec.Cmd) (*Child, error) {
 	return child, nil
 }
 
-// kick asks Run for a sweep.
-func (r *Reaper) kick() {
+// requestSweep makes Run call reapOrphans.
+func (r *Reaper) requestSweep() {
 	select {
-	case r.swept <- struct{}{}:
+	case r.sweepRequests <- struct{}{}:
 	default:
 	}
 }
 
 func (r *Reaper) forget(pid int) {
 	r.mu.Lock()
-	delete(r.known, pid)
+	delete(r.watched, pid)
 	r.mu.Unlock()
-	r.kick()
+	r.requestSweep()
 }
 
-// sweep reaps zombies until it meets one that somebody waits for, or might
-// wait for soon. That one's owner asks for the next sweep after reaping it.
-func (r *Reaper) sweep() {
+// reapOrphans reaps zombies until it finds one that is watched, or any zombie during a Hold. When a
+// watched child is reaped and when a Hold ends, another sweep is requested.
+func (r *Reaper) reapOrphans() {
 	for r.reapOne() {
 	}
 }
@@ -114,18 +113,18 @@ func (r *Reaper) reapOne() bool {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if _, known := r.known[pid]; known || r.holds > 0 {
+	if _, watched := r.watched[pid]; watched || r.holds > 0 {
 		return false
 	}
 	_, err := unix.Wait4(pid, nil, unix.WNOHANG, nil)
 	return err == nil
 }
 
-// siginfoPid is where siginfo_t holds si_pid: after three ints, aligned for
-// the union that follows them.
+// siginfoPid is the offset of si_pid in siginfo_t: after three ints, aligned for the union that
+// follows them.
 const siginfoPid = (3*4 + unsafe.Sizeof(uintptr(0)) - 1) &^ (unsafe.Sizeof(uintptr(0)) - 1)
 
-// peekZombie returns the number of a child that has ended, and leaves it.
+// peekZombie returns the PID of a child that has ended, without reaping it.
 func peekZombie() (int, bool) {
 	var info unix.Siginfo
 	for {

@@ -59,13 +59,13 @@ func TestExitStatus(t *testing.T) {
 			t.Errorf("%s: exit = %+v, want status %d", tt.script, got, tt.want)
 		}
 		if err := child.Signal(unix.SIGTERM); !errdefs.IsNotFound(err) {
-			t.Errorf("%s: signal after the end: %v, want not found", tt.script, err)
+			t.Errorf("%s: signal after the exit: %v, want not found", tt.script, err)
 		}
 	}
 }
 
-// TestKillGroup finds that what a process has started ends with it, and that nobody
-// else does when it is in somebody's group.
+// TestKillGroup checks that the children of a group leader are killed with it, and that a process
+// in another process's group is killed alone.
 func TestKillGroup(t *testing.T) {
 	r := newReaper(t)
 	out, in, err := os.Pipe()
@@ -84,12 +84,12 @@ func TestKillGroup(t *testing.T) {
 	if err := leader.KillGroup(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := io.Copy(io.Discard, out); err != nil { // ends with the last of them
+	if _, err := io.Copy(io.Discard, out); err != nil { // ends when both processes have closed it
 		t.Error(err)
 	}
 	<-leader.Done()
 	if err := leader.KillGroup(); !errdefs.IsNotFound(err) {
-		t.Errorf("after the end: %v, want not found", err)
+		t.Errorf("after the exit: %v, want not found", err)
 	}
 
 	member, err := r.Start(t.Context(), exec.Command("sleep", "1000")) // in the group of this test
@@ -120,16 +120,15 @@ func TestSignal(t *testing.T) {
 	}
 }
 
-// A process that was handed over by a command is watched even if it has ended
-// before its number is known.
-func TestEarlyEnd(t *testing.T) {
+// A process that a command left behind can be watched even if it has ended before its PID is known.
+func TestWatchExitedProcess(t *testing.T) {
 	r := newReaper(t)
 	release := r.Hold()
 	pid := orphan(t, "exit 5")
 	if err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil); err != nil {
 		t.Fatal(err)
 	}
-	r.sweep()
+	r.reapOrphans()
 	child, err := r.Watch(t.Context(), pid)
 	release()
 	if err != nil {
@@ -141,8 +140,8 @@ func TestEarlyEnd(t *testing.T) {
 	}
 }
 
-// A process whose pidfd the poller does not take runs on, and has its status.
-func TestNoPoller(t *testing.T) {
+// A process whose pidfd Go's poller refuses is not killed, and its exit status is reported.
+func TestWatchWithoutPoller(t *testing.T) {
 	r := newReaper(t)
 	cmd := exec.Command("sh", "-c", "read x; exit 7")
 	stdin, err := cmd.StdinPipe()
@@ -152,7 +151,7 @@ func TestNoPoller(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	fd, err := unix.PidfdOpen(cmd.Process.Pid, 0) // blocking, and so not for the poller
+	fd, err := unix.PidfdOpen(cmd.Process.Pid, 0) // blocking, so that the poller refuses it
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +168,7 @@ func TestNoPoller(t *testing.T) {
 	}
 }
 
-// A process that cannot be waited for any more is ended, and has an end.
+// A process that cannot be waited for any more is killed, and its exit is reported.
 func TestPanicWhileWaiting(t *testing.T) {
 	cmd := exec.Command("sleep", "1000")
 	if err := cmd.Start(); err != nil {
@@ -180,17 +179,17 @@ func TestPanicWhileWaiting(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := &Child{pid: cmd.Process.Pid, pidfd: pidfd, reaper: New(), done: make(chan struct{})}
-	c.follow(t.Context(), func() { panic("boom") })
+	c.waitAsync(t.Context(), func() { panic("boom") })
 	<-c.Done()
 	if got := c.Exit().Status; got != StatusUnknown {
 		t.Errorf("status = %d, want unknown", got)
 	}
 	if err := cmd.Wait(); err == nil {
-		t.Error("the process was not ended")
+		t.Error("the process was not killed")
 	}
 }
 
-// orphan returns a process that runs a script after its parent has ended.
+// orphan returns the PID of a process that runs a script and whose parent has exited.
 func orphan(t *testing.T, script string) int {
 	t.Helper()
 	gate, open, err := os.Pipe()
@@ -212,7 +211,7 @@ func orphan(t *testing.T, script string) int {
 	return pid
 }
 
-// Orphans that nobody waits for are reaped, but not while somebody might.
+// Orphans that are not watched are reaped, but not during a Hold.
 func TestOrphansAreReaped(t *testing.T) {
 	r := newReaper(t)
 	release := r.Hold()
@@ -221,14 +220,14 @@ func TestOrphansAreReaped(t *testing.T) {
 		t.Fatalf("orphan was reaped under a hold: %v", err)
 	}
 	release()
-	release() // the second is without effect
+	release() // the second call has no effect
 	waitReaped(t, pid)
 	if r.holds != 0 {
 		t.Errorf("%d holds left, want 0", r.holds)
 	}
 }
 
-// waitReaped blocks in the kernel until the process is no child any more.
+// waitReaped blocks until the process is no longer a child.
 func waitReaped(t *testing.T, pid int) {
 	t.Helper()
 	for {
@@ -249,11 +248,11 @@ func TestKillOrphan(t *testing.T) {
 	r.KillOrphan(pid)
 	release()
 	waitReaped(t, pid)
-	r.KillOrphan(os.Getpid()) // no child of ours: left alone
+	r.KillOrphan(os.Getpid()) // not a child, so not killed
 }
 
-// Many ends at once are each told to the one who waits.
-func TestManyAtOnce(t *testing.T) {
+// Each of many concurrent exits is reported for its own process.
+func TestConcurrentExits(t *testing.T) {
 	r := newReaper(t)
 	const n = 100
 	children := make([]*Child, n)
