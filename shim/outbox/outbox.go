@@ -22,62 +22,62 @@ const (
 	// capacity bounds the queue, in events of about 300 bytes.
 	capacity = 2048
 
-	sendTimeout = 5 * time.Second
-	minPause    = 50 * time.Millisecond
-	maxPause    = 5 * time.Second
+	sendTimeout      = 5 * time.Second
+	minRetryInterval = 50 * time.Millisecond
+	maxRetryInterval = 5 * time.Second
 
-	// maxRefusals is how often containerd may answer an event with an error
-	// before it is dropped, so that one bad event cannot hold up the rest.
+	// maxRefusals is how often containerd may answer an event with an error before the event is
+	// dropped, so that one invalid event does not block the others.
 	maxRefusals = 5
 
-	// idle is how long the connection stays open without events.
-	idle = 10 * time.Second
+	// idleTimeout is how long the connection stays open without events.
+	idleTimeout = 10 * time.Second
 )
 
-// Outbox queues the events of one namespace.
+// Outbox queues and sends the events of one containerd namespace.
 type Outbox struct {
 	namespace string
 	sender    sender // used by Run only
 
-	minSettle time.Duration
+	minSubscriberWait time.Duration
 
-	mu      sync.Mutex
-	queue   []*types.Envelope
-	dropped int
-	away    time.Time // since when nobody is connected, see Disconnected
+	mu             sync.Mutex
+	queue          []*types.Envelope
+	dropped        int
+	disconnectedAt time.Time // see Disconnected
 
-	hurry    chan struct{} // closed by the first Flush
-	hurrying sync.Once
-	ready    chan struct{}
-	empty    chan struct{} // closed and replaced whenever the queue runs empty
+	flushing  chan struct{} // closed by the first Flush
+	flushOnce sync.Once
+	ready     chan struct{}
+	empty     chan struct{} // closed and replaced when the queue becomes empty
 }
 
-// New returns an empty Outbox for the ttrpc socket of containerd, which need
-// not exist yet. Nothing is sent until Run is called.
+// New returns an empty Outbox for the ttrpc socket of containerd, which may not exist yet. Nothing
+// is sent until Run is called.
 func New(namespace, address string) *Outbox {
 	return &Outbox{
-		namespace: namespace,
-		sender:    sender{path: strings.TrimPrefix(address, "unix://")},
-		minSettle: minSettle,
-		hurry:     make(chan struct{}),
-		ready:     make(chan struct{}, 1),
-		empty:     make(chan struct{}),
+		namespace:         namespace,
+		sender:            sender{path: strings.TrimPrefix(address, "unix://")},
+		minSubscriberWait: minSubscriberWait,
+		flushing:          make(chan struct{}),
+		ready:             make(chan struct{}, 1),
+		empty:             make(chan struct{}),
 	}
 }
 
-// Put queues an event that happened now.
+// Put queues an event with the current time.
 func (o *Outbox) Put(event proto.Message) {
 	topic := topicOf(event)
 	value, err := proto.Marshal(event)
 	if err != nil || topic == "" {
-		log.L.WithError(err).Errorf("event %T: not sent", event)
+		log.L.WithError(err).Errorf("event %T not encoded; dropped", event)
 		return
 	}
 	envelope := &types.Envelope{
 		Timestamp: timestamppb.Now(),
 		Namespace: o.namespace,
 		Topic:     topic,
-		// The bare name, without a host: what typeurl writes and reads.
+		// typeurl writes and reads the message's name without a host.
 		Event: &anypb.Any{TypeUrl: string(event.ProtoReflect().Descriptor().FullName()), Value: value},
 	}
 	o.enqueue(envelope)
@@ -96,17 +96,17 @@ func (o *Outbox) enqueue(e *types.Envelope) {
 	o.queue = append(o.queue, e)
 }
 
-// Len returns the number of events that wait.
+// Len returns the number of queued events.
 func (o *Outbox) Len() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return len(o.queue)
 }
 
-// Flush waits until everything is sent or ctx ends. From then on no event is kept back for
-// subscribers.
+// Flush waits until the queue is empty or ctx ends. After the first Flush, events are no longer
+// held for subscribers.
 func (o *Outbox) Flush(ctx context.Context) error {
-	o.hurrying.Do(func() { close(o.hurry) })
+	o.flushOnce.Do(func() { close(o.flushing) })
 	o.mu.Lock()
 	n, empty := len(o.queue), o.empty
 	o.mu.Unlock()
@@ -121,7 +121,7 @@ func (o *Outbox) Flush(ctx context.Context) error {
 	}
 }
 
-// Run sends until ctx ends.
+// Run sends events until ctx ends.
 func (o *Outbox) Run(ctx context.Context) {
 	defer o.sender.close()
 	for {
@@ -133,7 +133,7 @@ func (o *Outbox) Run(ctx context.Context) {
 		}
 		select {
 		case <-o.ready:
-		case <-time.After(idle):
+		case <-time.After(idleTimeout):
 			o.sender.close()
 			select {
 			case <-o.ready:
@@ -146,11 +146,11 @@ func (o *Outbox) Run(ctx context.Context) {
 	}
 }
 
-// deliver returns when e is sent or given up. It returns false if ctx ended.
+// deliver returns true when e is sent or dropped, and false if ctx ended.
 func (o *Outbox) deliver(ctx context.Context, e *types.Envelope) bool {
-	pause := minPause
+	pause := minRetryInterval
 	for refusals := 0; refusals < maxRefusals; {
-		if !o.settle(ctx) {
+		if !o.awaitSubscribers(ctx) {
 			return false
 		}
 		sendCtx, cancel := context.WithTimeout(ctx, sendTimeout)
@@ -162,15 +162,15 @@ func (o *Outbox) deliver(ctx context.Context, e *types.Envelope) bool {
 		if errors.Is(err, errRefused) {
 			refusals++
 		}
-		log.L.WithError(err).WithField("topic", e.Topic).Debug("event not delivered yet")
+		log.L.WithError(err).WithField("topic", e.Topic).Debug("event not delivered; will retry")
 		select {
 		case <-time.After(pause):
-			pause = min(2*pause, maxPause)
+			pause = min(2*pause, maxRetryInterval)
 		case <-ctx.Done():
 			return false
 		}
 	}
-	log.L.WithField("topic", e.Topic).Error("event refused by containerd, dropped")
+	log.L.WithField("topic", e.Topic).Error("event rejected by containerd; dropped")
 	return true
 }
 
@@ -183,7 +183,7 @@ func (o *Outbox) head() *types.Envelope {
 	return o.queue[0]
 }
 
-// remove takes e off the queue; it may have been dropped while it was sent.
+// remove removes e from the head of the queue, if it was not dropped while it was being sent.
 func (o *Outbox) remove(e *types.Envelope) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -198,18 +198,18 @@ func (o *Outbox) remove(e *types.Envelope) {
 	}
 }
 
-// dropOneLocked makes room. Ends are kept longest: whoever misses a start
-// learns of it from the state of the task, but ends are asked for once.
+// dropOneLocked removes the oldest event that is not about an end, or else the oldest. Subscribers
+// that miss a start see it in the state of the task, but do not look for an exit again.
 func (o *Outbox) dropOneLocked() {
-	i := slices.IndexFunc(o.queue, func(e *types.Envelope) bool { return !isEnd(e.Topic) })
+	i := slices.IndexFunc(o.queue, func(e *types.Envelope) bool { return !isEndTopic(e.Topic) })
 	o.queue = slices.Delete(o.queue, max(i, 0), max(i, 0)+1)
 	o.dropped++
-	if o.dropped&(o.dropped-1) == 0 { // 1, 2, 4, …: bounded log
-		log.L.WithField("dropped", o.dropped).Warn("event queue full: containerd takes no events")
+	if o.dropped&(o.dropped-1) == 0 { // at 1, 2, 4, …, to bound the log
+		log.L.WithField("dropped", o.dropped).Warn("event queue full; dropping events until containerd accepts them")
 	}
 }
 
-func isEnd(topic string) bool {
+func isEndTopic(topic string) bool {
 	return topic == topicExit || topic == topicDelete || topic == topicOOM
 }
 

@@ -27,7 +27,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// containerd takes events, unless it is told to refuse those of a container.
+// containerd is a fake that accepts events, except those of the container refuse.
 type containerd struct {
 	path   string
 	server *ttrpc.Server
@@ -102,8 +102,8 @@ func put(o *Outbox, from, to int) {
 	}
 }
 
-// expect wants the events in their order. One whose answer is lost with the
-// connection comes again.
+// expect fails the test unless the events arrive in order. An event whose response was lost with
+// the connection can arrive twice.
 func expect(t *testing.T, got <-chan string, from, to int) {
 	t.Helper()
 	for i := from; i < to; i++ {
@@ -122,7 +122,7 @@ func expect(t *testing.T, got <-chan string, from, to int) {
 	}
 }
 
-// Events arrive in order although containerd is away at first and restarts.
+// Events arrive in order although containerd is not running at first and restarts later.
 func TestOrderAcrossRestarts(t *testing.T) {
 	c := &containerd{path: socket(t), got: make(chan string, 100)}
 	o := newOutbox(t, c.path)
@@ -142,10 +142,10 @@ func TestOrderAcrossRestarts(t *testing.T) {
 	}
 }
 
-func TestFlushGivesUp(t *testing.T) {
+func TestFlushCanceled(t *testing.T) {
 	o := New("ns", socket(t))
 	if err := o.Flush(t.Context()); err != nil {
-		t.Errorf("flush of nothing: %v", err)
+		t.Errorf("flush of an empty queue: %v", err)
 	}
 	put(o, 0, 1)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -155,7 +155,7 @@ func TestFlushGivesUp(t *testing.T) {
 	}
 }
 
-// One event that containerd does not want does not hold up the others.
+// An event that containerd rejects does not block the others.
 func TestRefusedEventIsDropped(t *testing.T) {
 	c := &containerd{path: socket(t), got: make(chan string, 100), refuse: "c1"}
 	c.start(t)
@@ -165,8 +165,8 @@ func TestRefusedEventIsDropped(t *testing.T) {
 	expect(t, c.got, 2, 3)
 }
 
-// A full queue keeps ends, and of the rest the latest.
-func TestBound(t *testing.T) {
+// A full queue keeps the exit events, and of the others the latest.
+func TestFullQueue(t *testing.T) {
 	o := New("ns", socket(t))
 	o.Put(&events.TaskExit{ContainerID: "end"})
 	put(o, 0, capacity+10)
@@ -209,7 +209,7 @@ func TestTopics(t *testing.T) {
 	}
 }
 
-// A connection that ends in a panic is given up, and the event is sent over another.
+// After a panic in a connection, the connection is given up and the event is sent over another one.
 func TestPanicWhileSending(t *testing.T) {
 	c := &containerd{path: socket(t), got: make(chan string, 100)}
 	c.start(t)

@@ -17,12 +17,12 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
-// errRefused says that containerd was reached and answered with an error, or that there is
-// something in the event or the connection that ends in a panic.
-var errRefused = errors.New("refused by containerd")
+// errRefused means that containerd returned an error for the event, or that sending it panicked.
+// The error of an unreachable containerd is not errRefused.
+var errRefused = errors.New("rejected by containerd")
 
-// sender is a client of containerd's events service. It connects when there
-// is something to send, and again after a lost connection.
+// sender is a client of containerd's events service. It connects when there is an event to send,
+// and reconnects when the connection was lost.
 type sender struct {
 	path   string
 	client *ttrpc.Client
@@ -31,7 +31,7 @@ type sender struct {
 func (s *sender) send(ctx context.Context, e *types.Envelope) error {
 	err := guard.Call(ctx, "send event "+e.GetTopic(), func() error { return s.forward(ctx, e) })
 	if caught := (*guard.Panic)(nil); errors.As(err, &caught) {
-		s.client = nil // whatever is wrong with it
+		s.client = nil // the client may have caused the panic
 		return fmt.Errorf("%w: %w", errRefused, err)
 	}
 	return err

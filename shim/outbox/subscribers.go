@@ -8,58 +8,60 @@ import (
 	"time"
 )
 
-// The subscribers of a containerd that was restarted come back after it does, and miss what it
-// publishes before: dockerd never learns of an end then. They try again at intervals that grow with
-// the time for which containerd was away (gRPC's connection backoff: a second, growing by 1.6, and
-// for dockerd a minute at most; each may be a fifth longer).
+// Subscribers reconnect some time after containerd has restarted and miss the events that it
+// publishes before. dockerd, for example, would never see an exit. They retry at intervals that
+// grow with the time for which containerd was away (gRPC's connection backoff: one second,
+// multiplied by 1.6 at each attempt, for dockerd up to one minute, with a jitter of 20 %).
 const (
-	minSettle = 5 * time.Second
-	maxSettle = 75 * time.Second
+	minSubscriberWait = 5 * time.Second
+	maxSubscriberWait = 75 * time.Second
 
-	// tick is by how much the time of a file can lag behind the clock.
-	tick = 10 * time.Millisecond
+	// mtimeLag is by how much the modification time of a file can lag behind the clock.
+	mtimeLag = 10 * time.Millisecond
 )
 
-// Disconnected says that the last connection of containerd was closed. That is how its end is seen.
+// Disconnected records that the last connection of containerd was closed. From this the Outbox
+// concludes that containerd may have exited.
 func (o *Outbox) Disconnected() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.away = time.Now()
+	o.disconnectedAt = time.Now()
 }
 
-// settle waits until the subscribers of containerd are back, should it have been restarted. It
-// returns false if ctx ended.
-func (o *Outbox) settle(ctx context.Context) bool {
+// awaitSubscribers waits until the subscribers of a restarted containerd should have reconnected.
+// It returns false if ctx ended.
+func (o *Outbox) awaitSubscribers(ctx context.Context) bool {
 	o.mu.Lock()
-	away := o.away
+	away := o.disconnectedAt
 	o.mu.Unlock()
 	if away.IsZero() {
 		return true
 	}
-	// The socket is made when containerd begins to serve. Without it there is nothing to wait for.
+	// containerd creates the socket when it begins to serve. Without one there are no subscribers
+	// to wait for.
 	socket, err := os.Lstat(o.sender.path)
 	if err != nil {
 		return true
 	}
-	timer := time.NewTimer(o.unsettled(away, socket.ModTime(), time.Now()))
+	timer := time.NewTimer(o.subscriberWait(away, socket.ModTime(), time.Now()))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 		return true
-	case <-o.hurry:
+	case <-o.flushing:
 		return true
 	case <-ctx.Done():
 		return false
 	}
 }
 
-// unsettled returns for how long after now the subscribers of a containerd that is back may stay
-// away: as long as it was itself, within limits.
-func (o *Outbox) unsettled(away, back, now time.Time) time.Duration {
+// subscriberWait returns how long after now the subscribers of a restarted containerd may take to
+// reconnect: from its return on as long as it was away itself, within limits.
+func (o *Outbox) subscriberWait(away, back, now time.Time) time.Duration {
 	gone := back.Sub(away)
-	if gone < -tick {
-		return 0 // not restarted since
+	if gone < -mtimeLag {
+		return 0 // containerd has not restarted since it disconnected
 	}
-	rest := back.Add(min(max(gone, o.minSettle), maxSettle)).Sub(now)
-	return min(rest, maxSettle) // also when the clock was set back
+	rest := back.Add(min(max(gone, o.minSubscriberWait), maxSubscriberWait)).Sub(now)
+	return min(rest, maxSubscriberWait) // the clock may have been set back
 }

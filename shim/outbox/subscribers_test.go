@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-func TestUnsettled(t *testing.T) {
+func TestSubscriberWait(t *testing.T) {
 	away := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
 	after := func(d time.Duration) time.Time { return away.Add(d) }
 	o := New("ns", "")
@@ -16,26 +16,27 @@ func TestUnsettled(t *testing.T) {
 		back, now time.Time
 		want      time.Duration
 	}{
-		{"was not restarted", after(-time.Hour), after(time.Hour), 0},
-		{"is just back", after(time.Second), after(time.Second), minSettle},
-		{"has been back for a while", after(time.Second), after(3 * time.Second), minSettle - 2*time.Second},
-		{"is back for longer", after(time.Second), after(time.Minute), -54 * time.Second},
-		{"was away for longer", after(20 * time.Second), after(21 * time.Second), 19 * time.Second},
-		{"was away for hours", after(time.Hour), after(time.Hour), maxSettle},
-		{"the clock was set back", after(time.Hour), after(-time.Hour), maxSettle},
+		{"has not restarted", after(-time.Hour), after(time.Hour), 0},
+		{"has just restarted", after(time.Second), after(time.Second), minSubscriberWait},
+		{"has restarted 2 s ago", after(time.Second), after(3 * time.Second), minSubscriberWait - 2*time.Second},
+		{"has restarted long ago", after(time.Second), after(time.Minute), -54 * time.Second},
+		{"was away for 20 s", after(20 * time.Second), after(21 * time.Second), 19 * time.Second},
+		{"was away for hours", after(time.Hour), after(time.Hour), maxSubscriberWait},
+		{"has restarted, and the clock was set back", after(time.Hour), after(-time.Hour), maxSubscriberWait},
 	} {
-		if got := o.unsettled(away, tt.back, tt.now); got != tt.want {
+		if got := o.subscriberWait(away, tt.back, tt.now); got != tt.want {
 			t.Errorf("containerd %s: %s, want %s", tt.name, got, tt.want)
 		}
 	}
 }
 
-// What happened while containerd was away, and soon after, comes when its subscribers can be back.
-func TestSubscribersAreWaitedFor(t *testing.T) {
-	const settle = 500 * time.Millisecond
+// Events that occur while containerd is away or shortly after its restart are sent when its
+// subscribers should have reconnected.
+func TestEventsWaitForSubscribers(t *testing.T) {
+	const wait = 500 * time.Millisecond
 	c := &containerd{path: socket(t), got: make(chan string, 100)}
 	o := newOutbox(t, c.path)
-	o.minSettle = settle
+	o.minSubscriberWait = wait
 	c.start(t)
 	put(o, 0, 1)
 	expect(t, c.got, 0, 1)
@@ -46,17 +47,17 @@ func TestSubscribersAreWaitedFor(t *testing.T) {
 	c.start(t)
 	put(o, 2, 3)
 	expect(t, c.got, 1, 2)
-	if got := time.Since(back); got < settle {
-		t.Errorf("the first event came %s after the start of containerd, want not before %s", got, settle)
+	if got := time.Since(back); got < wait {
+		t.Errorf("the first event came %s after the start of containerd, want at least %s", got, wait)
 	}
 	expect(t, c.got, 2, 3)
 }
 
-// A shim that ends does not wait for subscribers.
-func TestFlushDoesNotSettle(t *testing.T) {
+// A shim that exits does not wait for subscribers.
+func TestFlushDoesNotWaitForSubscribers(t *testing.T) {
 	c := &containerd{path: socket(t), got: make(chan string, 100)}
 	o := newOutbox(t, c.path)
-	o.minSettle = maxSettle
+	o.minSubscriberWait = maxSubscriberWait
 	o.Disconnected()
 	c.start(t)
 	put(o, 0, 1)
@@ -64,7 +65,7 @@ func TestFlushDoesNotSettle(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect(t, c.got, 0, 1)
-	if got := time.Since(o.away); got >= maxSettle {
+	if got := time.Since(o.disconnectedAt); got >= maxSubscriberWait {
 		t.Errorf("flushed after %s", got)
 	}
 }
