@@ -24,7 +24,7 @@ func write(t *testing.T, path, content string) {
 func TestOptions(t *testing.T) {
 	d := Dir(t.TempDir())
 	if _, err := d.Options(); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("options of nothing: %v, want not exist", err)
+		t.Errorf("options without a record: %v, want not exist", err)
 	}
 	want := &options.Options{BinaryName: "crun", SystemdCgroup: true}
 	if err := d.WriteOptions(want); err != nil {
@@ -37,7 +37,7 @@ func TestOptions(t *testing.T) {
 	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
 		t.Errorf("options (-want +got):\n%s", diff)
 	}
-	// Both files are read by containerd-shim-runc-v2 too.
+	// containerd-shim-runc-v2 reads both files, too.
 	if data, err := os.ReadFile(d.path("options.json")); err != nil || string(data) != `{"binary_name":"crun","systemd_cgroup":true}` {
 		t.Errorf("options.json = %s, %v", data, err)
 	}
@@ -49,7 +49,7 @@ func TestOptions(t *testing.T) {
 func TestExit(t *testing.T) {
 	d := Dir(t.TempDir())
 	if _, err := d.Exit(); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("exit of nothing: %v, want not exist", err)
+		t.Errorf("exit without a record: %v, want not exist", err)
 	}
 	want := Exit{Timestamp: time.Unix(1700000000, 5).UTC(), Pid: 42, Status: 7}
 	if err := d.WriteExit(want); err != nil {
@@ -80,10 +80,10 @@ func TestReadPid(t *testing.T) {
 	}
 }
 
-func TestExecPidFileIsNotTheInits(t *testing.T) {
+func TestExecPidFileDiffersFromInit(t *testing.T) {
 	d := Dir("/bundle")
 	if d.ExecPidFile("init") == d.InitPidFile() {
-		t.Errorf("an exec called init shares %s", d.InitPidFile())
+		t.Errorf("an exec with the id init shares %s", d.InitPidFile())
 	}
 }
 
@@ -128,7 +128,7 @@ func TestHolder(t *testing.T) {
 		`{"annotations":{"io.kubernetes.cri.container-type":"sandbox"},"process":{"cwd":"/"}}`:            true,
 		`{"annotations":{"io.kubernetes.cri.container-type":"sandbox"},"process":{"args":["/pod-init"]}}`: false,
 		`{"annotations":{"io.kubernetes.cri.container-type":"container"},"process":{"cwd":"/"}}`:          false,
-		`{"process":{"cwd":"/"}}`: false, // somebody forgot the command: the runtime says so
+		`{"process":{"cwd":"/"}}`: false, // args missing by mistake
 	} {
 		d := Dir(t.TempDir())
 		write(t, d.path("config.json"), config)
@@ -142,7 +142,7 @@ func TestHolder(t *testing.T) {
 	}
 }
 
-func TestRecords(t *testing.T) {
+func TestRecordedFiles(t *testing.T) {
 	d := Dir(t.TempDir())
 	if d.Deleted() {
 		t.Error("deleted before MarkDeleted")
@@ -152,13 +152,13 @@ func TestRecords(t *testing.T) {
 	}
 	var got map[string]string
 	if found, err := d.ReadCgroup(&got); found || err != nil {
-		t.Errorf("control group of nothing: %v, %v", found, err)
+		t.Errorf("cgroup without a record: %v, %v", found, err)
 	}
 	if err := d.WriteCgroup(map[string]string{"": "/pod/web"}); err != nil {
 		t.Fatal(err)
 	}
 	if found, err := d.ReadCgroup(&got); !found || err != nil || got[""] != "/pod/web" {
-		t.Errorf("control group = %v, %v, %v", got, found, err)
+		t.Errorf("cgroup = %v, %v, %v", got, found, err)
 	}
 	for range 2 {
 		if err := d.WriteSocket("/run/s/x"); err != nil {

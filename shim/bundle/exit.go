@@ -11,16 +11,15 @@ import (
 
 const exitFile = "exit.json"
 
-// Exit is the recorded end of an init process.
+// Exit is the recorded exit of an init.
 type Exit struct {
 	Timestamp time.Time
 	Pid       int
 	Status    int
 }
 
-// WriteExit records the end of the init process. A reader sees all of it or
-// nothing: the file appears by rename. There is no fsync, as the bundle is in
-// memory and does not outlive the kernel.
+// WriteExit records the exit of the init. The file is renamed into place, so that a reader never
+// sees a part of it. There is no fsync: the bundle is in memory and does not survive a reboot.
 func (d Dir) WriteExit(e Exit) error {
 	data, err := json.Marshal(e)
 	if err != nil {
@@ -36,8 +35,8 @@ func (d Dir) WriteExit(e Exit) error {
 	return nil
 }
 
-// Exit returns the recorded end of the init process. The error is
-// fs.ErrNotExist if it was still running when its shim was lost.
+// Exit returns the recorded exit of the init. The error is fs.ErrNotExist if the init was still
+// running when its shim was lost.
 func (d Dir) Exit() (Exit, error) {
 	var e Exit
 	data, err := os.ReadFile(d.path(exitFile))
@@ -48,7 +47,7 @@ func (d Dir) Exit() (Exit, error) {
 		return e, fmt.Errorf("read exit status: %w", err)
 	}
 	if e.Pid <= 0 || e.Status < 0 || e.Timestamp.IsZero() {
-		return Exit{}, fmt.Errorf("read exit status: pid %d, status %d at %s make no sense", e.Pid, e.Status, e.Timestamp)
+		return Exit{}, fmt.Errorf("read exit status: invalid content: PID %d, status %d, time %s", e.Pid, e.Status, e.Timestamp)
 	}
 	return e, nil
 }

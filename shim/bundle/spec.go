@@ -10,22 +10,21 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// groupAnnotations name the group of tasks that share a shim, the most
-// specific first. The names are those of containerd-shim-runc-v2.
+// groupAnnotations name the group of tasks that share a shim, in order of precedence. The names are
+// those of containerd-shim-runc-v2.
 var groupAnnotations = [...]string{
 	"io.containerd.runc.v2.group",
 	"io.kubernetes.cri.sandbox-id",
 }
 
-// containerType is the annotation by which a CRI marks the container that
-// stands for a pod as a sandbox.
+// containerType is the annotation by which a CRI implementation marks the container of a pod as a
+// sandbox.
 const (
 	containerType = "io.kubernetes.cri.container-type"
 	sandbox       = "sandbox"
 )
 
-// Spec is the part of config.json (OCI runtime specification, config.md) that
-// decides how the shim treats the container.
+// Spec is the part of config.json (OCI runtime specification, config.md) that the shim uses.
 type Spec struct {
 	Annotations map[string]string `json:"annotations"`
 	Process     struct {
@@ -42,8 +41,8 @@ type Spec struct {
 	} `json:"hooks"`
 }
 
-// Spec reads config.json. The error is fs.ErrNotExist for a bundle without
-// one, as a sandbox without processes has.
+// Spec reads config.json. The error is fs.ErrNotExist for a bundle without one, such as that of a
+// sandbox without processes.
 func (d Dir) Spec() (*Spec, error) {
 	data, err := os.ReadFile(d.path("config.json"))
 	if err != nil {
@@ -56,7 +55,7 @@ func (d Dir) Spec() (*Spec, error) {
 	return s, nil
 }
 
-// Group returns the name of the group that the task belongs to, or id.
+// Group returns the name of the task's group, or id if no annotation names one.
 func (s *Spec) Group(id string) string {
 	for _, name := range groupAnnotations {
 		if group := s.Annotations[name]; group != "" {
@@ -66,14 +65,13 @@ func (s *Spec) Group(id string) string {
 	return id
 }
 
-// Holder tells whether the container stands for a pod and has no process. Both
-// are asked for: that args are missing can be a mistake.
+// Holder reports whether the container is that of a pod without a process. It requires the
+// annotation and missing args, because args alone can be missing by mistake.
 func (s *Spec) Holder() bool {
 	return len(s.Process.Args) == 0 && s.Annotations[containerType] == sandbox
 }
 
-// NetworkNamespace returns the path of the network namespace to join, "" for
-// that of the host.
+// NetworkNamespace returns the path of the network namespace to join, "" for that of the host.
 func (s *Spec) NetworkNamespace() string {
 	for _, ns := range s.Linux.Namespaces {
 		if ns.Type == specs.NetworkNamespace {
@@ -83,8 +81,8 @@ func (s *Spec) NetworkNamespace() string {
 	return ""
 }
 
-// PrivatePids tells whether the container has a PID namespace of its own, so
-// that its processes all end with its init.
+// PrivatePids reports whether the container has a PID namespace of its own, in which the kernel
+// kills all processes when the init exits.
 func (s *Spec) PrivatePids() bool {
 	for _, ns := range s.Linux.Namespaces {
 		if ns.Type == specs.PIDNamespace && ns.Path == "" {
@@ -94,12 +92,12 @@ func (s *Spec) PrivatePids() bool {
 	return false
 }
 
-// Root returns the user and the group that the container's root is on the host.
+// Root returns the user and group ids on the host to which the container's root is mapped.
 func (s *Spec) Root() (uid, gid uint32) {
 	return root(s.Linux.UIDMappings), root(s.Linux.GIDMappings)
 }
 
-// root returns the id on the host to which 0 is mapped, 0 without a mapping.
+// root returns the host id to which id 0 is mapped, or 0 without a mapping.
 func root(mappings []specs.LinuxIDMapping) uint32 {
 	for _, m := range mappings {
 		if m.ContainerID == 0 && m.Size > 0 {
@@ -109,6 +107,6 @@ func root(mappings []specs.LinuxIDMapping) uint32 {
 	return 0
 }
 
-// Poststart tells whether hooks run after the start (OCI runtime specification,
-// config.md, POSIX-platform Hooks).
+// Poststart reports whether the spec has poststart hooks (OCI runtime specification, config.md,
+// POSIX-platform Hooks).
 func (s *Spec) Poststart() bool { return len(s.Hooks.Poststart) > 0 }
