@@ -9,17 +9,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Name is the base name of os.Args[0] under which the executable is an init.
+// Name is the base name of os.Args[0] with which the executable runs as pod init.
 const Name = "pod-init"
 
-// Run reaps children until SIGTERM, SIGINT or SIGQUIT arrives and returns the
-// exit code of the process.
+// Run reaps children until SIGTERM, SIGINT or SIGQUIT arrives. It returns the exit code of the
+// process.
 func Run() int {
 	signals := make(chan os.Signal, 32)
 	signal.Notify(signals, unix.SIGCHLD, unix.SIGTERM, unix.SIGINT, unix.SIGQUIT)
 	defer signal.Stop(signals)
 	for {
-		// Before the first signal too: a child may have ended before Notify.
+		// Also before the first signal: a child may have exited before Notify.
 		reapAll()
 		if <-signals != unix.SIGCHLD {
 			return 0

@@ -12,9 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestEndsWhenTold(t *testing.T) {
+func TestExitsOnSignal(t *testing.T) {
 	for _, sig := range []syscall.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGQUIT} {
-		// Ours keeps the test alive until Run has asked for the signal too.
+		// This Notify keeps the signal from killing the test before Run has called Notify.
 		delivered := make(chan os.Signal, 1)
 		signal.Notify(delivered, sig)
 		code := make(chan int, 1)
