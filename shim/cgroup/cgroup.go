@@ -12,29 +12,28 @@ import (
 
 const mountpoint = "/sys/fs/cgroup"
 
-// controllers are the hierarchies of v1 that are used, those by which
-// processes are found first.
+// controllers are the v1 hierarchies in use. Processes are listed from the first one that the
+// cgroup is in.
 var controllers = [...]string{"freezer", "pids", "devices", "memory", "cpu", "cpuacct", "cpuset", "blkio", "hugetlb", "rdma"}
 
-// Group is the control group of one container. It can be stored as JSON.
+// Group is the cgroup of one container. It is stored in the bundle as JSON.
 type Group struct {
-	// Paths are the directories below the mount point, by controller.
-	// On v2 there is one, under "".
+	// Paths are the paths below the mount point by controller; on v2 there is one, with the key "".
 	Paths map[string]string `json:"paths"`
 
-	root string // the mount point; "" is the usual one
+	root string // the mount point; "" for /sys/fs/cgroup
 }
 
-// Of returns the group of a process. The error is errdefs.ErrNotFound if the
-// process has none that is its own.
+// Of returns the cgroup of a process. The error is errdefs.ErrNotFound if the process is only in
+// the root or in the cgroup of the shim.
 func Of(pid int) (*Group, error) {
 	theirs, err := pathsOf(pid)
 	if err != nil {
-		return nil, fmt.Errorf("control group of process %d: %w", pid, err)
+		return nil, fmt.Errorf("cgroup of process %d: %w", pid, err)
 	}
 	ours, err := pathsOf(os.Getpid())
 	if err != nil {
-		return nil, fmt.Errorf("control group of the shim: %w", err)
+		return nil, fmt.Errorf("cgroup of the shim: %w", err)
 	}
 	return newGroup("", theirs, ours)
 }
@@ -47,18 +46,18 @@ func newGroup(root string, theirs, ours map[string]string) (*Group, error) {
 		}
 	}
 	if len(g.Paths) == 0 {
-		return nil, fmt.Errorf("control group: the container has none of its own: %w", errdefs.ErrNotFound)
+		return nil, fmt.Errorf("cgroup: the container has none of its own: %w", errdefs.ErrNotFound)
 	}
 	return g, nil
 }
 
-// unified returns the directory of a v2 group.
+// unified returns the directory of a v2 cgroup.
 func (g *Group) unified() (string, bool) {
 	path, ok := g.Paths[""]
 	return filepath.Join(g.mount(), path), ok
 }
 
-// dir returns the directory in which a controller's files are.
+// dir returns the directory that has the files of a controller.
 func (g *Group) dir(controller string) (string, error) {
 	if dir, ok := g.unified(); ok {
 		return dir, nil
@@ -66,10 +65,10 @@ func (g *Group) dir(controller string) (string, error) {
 	if path, ok := g.Paths[controller]; ok {
 		return filepath.Join(g.mount(), controller, path), nil
 	}
-	return "", fmt.Errorf("control group: %s: %w", controller, errdefs.ErrNotFound)
+	return "", fmt.Errorf("cgroup: %s: %w", controller, errdefs.ErrNotFound)
 }
 
-// dirs returns every directory of the group.
+// dirs returns all directories of the cgroup.
 func (g *Group) dirs() []string {
 	if dir, ok := g.unified(); ok {
 		return []string{dir}

@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// tree makes a hierarchy of control files in a temporary directory.
+// tree creates control files in a temporary directory and returns it.
 func tree(t *testing.T, files map[string]string) string {
 	t.Helper()
 	root := t.TempDir()
@@ -57,7 +57,7 @@ func legacyGroup(root string) *Group {
 	return g
 }
 
-func TestNewGroupLeavesOutSharedOnes(t *testing.T) {
+func TestNewGroupSkipsSharedCgroups(t *testing.T) {
 	g, err := newGroup("", map[string]string{"memory": "/pod/web", "freezer": "/", "pids": "/shims"},
 		map[string]string{"memory": "/", "freezer": "/", "pids": "/shims"})
 	if err != nil {
@@ -68,7 +68,7 @@ func TestNewGroupLeavesOutSharedOnes(t *testing.T) {
 	}
 	for _, path := range []string{"/", "", "/shims/", "/pod/../shims"} {
 		if _, err := newGroup("", map[string]string{"": path}, map[string]string{"": "/shims"}); !errdefs.IsNotFound(err) {
-			t.Errorf("group %q: %v, want not found", path, err)
+			t.Errorf("cgroup %q: %v, want not found", path, err)
 		}
 	}
 }
@@ -83,11 +83,11 @@ func TestPlan(t *testing.T) {
 	}{
 		{v1, "/kubepods/pod1/abc", map[string]string{"memory": "/kubepods/pod1/abc", "cpu": "/kubepods/pod1/abc"}},
 		{v2, "/kubepods/pod1/abc", map[string]string{"": "/kubepods/pod1/abc"}},
-		// As runc does: below the own group, on v2 beside it.
+		// As in runc: on v1 below the shim's cgroup, on v2 next to it.
 		{v1, "pod1/abc", map[string]string{"memory": "/system.slice/lite/pod1/abc", "cpu": "/pod1/abc"}},
 		{v2, "pod1/abc", map[string]string{"": "/system.slice/pod1/abc"}},
 		{v2, "/../../abc", map[string]string{"": "/abc"}},
-		// Removing those would remove what is not ours.
+		// The root and the shim's cgroup must never be removed.
 		{v2, "/", nil},
 		{v2, "/..", nil},
 		{v2, "/system.slice/lite", nil},
@@ -111,7 +111,7 @@ func TestPlan(t *testing.T) {
 
 func TestMakeAndRemove(t *testing.T) {
 	for name, g := range map[string]*Group{"v2": unifiedGroup(t.TempDir()), "v1": legacyGroup(t.TempDir())} {
-		for range 2 { // one that exists is fine
+		for range 2 { // the second finds an existing cgroup
 			if err := g.Make(); err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
@@ -124,19 +124,19 @@ func TestMakeAndRemove(t *testing.T) {
 		g.Remove()
 		for _, dir := range g.dirs() {
 			if _, err := os.Stat(dir); !os.IsNotExist(err) {
-				t.Errorf("%s: %s is still there: %v", name, dir, err)
+				t.Errorf("%s: %s still exists: %v", name, dir, err)
 			}
 			if _, err := os.Stat(filepath.Dir(dir)); err != nil {
-				t.Errorf("%s: the group that it was in: %v", name, err)
+				t.Errorf("%s: parent cgroup: %v", name, err)
 			}
 		}
 	}
 }
 
-func TestOfSelfIsRefused(t *testing.T) {
+func TestOfRefusesSelf(t *testing.T) {
 	if _, err := os.Stat(mountpoint + "/cgroup.procs"); err != nil {
 		if _, err := os.Stat(mountpoint + "/memory"); err != nil {
-			t.Skip("no control groups are mounted")
+			t.Skip("no cgroups are mounted")
 		}
 	}
 	if g, err := Of(os.Getpid()); !errdefs.IsNotFound(err) {
@@ -144,7 +144,7 @@ func TestOfSelfIsRefused(t *testing.T) {
 	}
 }
 
-func TestGroupIsStored(t *testing.T) {
+func TestGroupJSON(t *testing.T) {
 	data, err := json.Marshal(legacyGroup("/elsewhere"))
 	if err != nil {
 		t.Fatal(err)
@@ -184,7 +184,7 @@ func TestPids(t *testing.T) {
 		}
 	}
 	if pids, err := unifiedGroup(t.TempDir()).Pids(); err != nil || pids != nil {
-		t.Errorf("group that is gone: %v, %v", pids, err)
+		t.Errorf("cgroup that is gone: %v, %v", pids, err)
 	}
 }
 
@@ -197,11 +197,11 @@ func TestKill(t *testing.T) {
 		t.Errorf("cgroup.kill = %q, want 1", got)
 	}
 	if err := unifiedGroup(t.TempDir()).Kill(false); err != nil {
-		t.Errorf("group that is gone: %v", err)
+		t.Errorf("cgroup that is gone: %v", err)
 	}
 }
 
-// Before Linux 5.14, and on v1, processes are signalled one by one.
+// TestKillEach kills processes one by one, as before Linux 5.14 and on v1.
 func TestKillEach(t *testing.T) {
 	for name, files := range map[string]map[string]string{
 		"v2": {
@@ -225,7 +225,7 @@ func TestKillEach(t *testing.T) {
 			if err := os.WriteFile(procs, []byte(strconv.Itoa(cmd.Process.Pid)), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			// The reading of freezer.state finds what was written to it.
+			// Kill polls freezer.state and reads the value that it wrote.
 			if err := g.Kill(false); err != nil {
 				t.Fatal(err)
 			}
@@ -264,7 +264,7 @@ func TestStats(t *testing.T) {
 		t.Errorf("metrics = %v", got)
 	}
 	if _, err := unifiedGroup(t.TempDir()).Stats(); !errdefs.IsNotFound(err) {
-		t.Errorf("group that is gone: %v, want not found", err)
+		t.Errorf("cgroup that is gone: %v, want not found", err)
 	}
 }
 
@@ -304,9 +304,9 @@ func TestRemove(t *testing.T) {
 	}
 	unifiedGroup(root).Remove()
 	if _, err := os.Stat(filepath.Join(root, "pod/web")); !os.IsNotExist(err) {
-		t.Errorf("group is still there: %v", err)
+		t.Errorf("cgroup still exists: %v", err)
 	}
 	if _, err := os.Stat(filepath.Join(root, "pod")); err != nil {
-		t.Errorf("the group above is gone: %v", err)
+		t.Errorf("parent cgroup: %v", err)
 	}
 }

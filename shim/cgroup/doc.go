@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package cgroup finds the control group of a container and reads, kills,
-// thaws and watches it, on cgroup v2 and on v1.
+// Package cgroup finds the cgroup of a container and reads, kills, thaws, limits and watches it, on
+// cgroup v2 and v1.
 //
-// The group is taken from /proc/<pid>/cgroup, not from the container's
-// configuration: with systemd they differ. Only that of a pod without a process
-// is made here, see Plan. A group that is also the root's or the shim's own is
-// left out, so that nothing here can hurt a bystander.
-// A Group is immutable and safe for concurrent use; an OOMWatch and an Announcer
-// have locks of their own, taken in this order.
+// The paths come from /proc/<pid>/cgroup, not from the container's configuration: with the systemd
+// driver the two differ. The package creates cgroups only for pods without a process, see Plan. It
+// ignores a cgroup that is the root or that the shim itself is in, so that no operation can affect
+// processes outside of the container.
+//
+// A Group is immutable and safe for concurrent use. OOMWatch and Notifier have their own locks; the
+// lock of an OOMWatch is taken before the lock of a Notifier.
 package cgroup

@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// freezeTries bounds the wait for a group that does not freeze.
+// freezeTries bounds the wait for a cgroup to freeze.
 const freezeTries = 100
 
-// freeze is best effort: not every host has a freezer.
+// freeze is best effort: the host may have no freezer.
 func (g *Group) freeze() {
 	for range freezeTries {
 		if g.writeFreezer("1", "FROZEN") != nil || g.frozen() {
@@ -37,8 +37,7 @@ func (g *Group) frozen() bool {
 	return err == nil && strings.TrimSpace(string(state)) == "FROZEN"
 }
 
-// Paused reports whether somebody has frozen the group itself. That a group above is frozen
-// does not count.
+// Paused reports whether this cgroup itself is frozen. A frozen ancestor does not count.
 func (g *Group) Paused() (bool, error) {
 	file := "freezer.self_freezing"
 	if _, ok := g.unified(); ok {
@@ -50,24 +49,23 @@ func (g *Group) Paused() (bool, error) {
 	}
 	state, err := os.ReadFile(filepath.Join(dir, file))
 	if err != nil {
-		return false, fmt.Errorf("control group: freezer: %w", err)
+		return false, fmt.Errorf("cgroup: freezer: %w", err)
 	}
 	return strings.TrimSpace(string(state)) == "1", nil
 }
 
-// Thaw lets the processes of a frozen group run on. Without a freezer, or
-// without the group, there is nothing to do.
+// Thaw resumes the processes of a frozen cgroup. It does nothing if there is no freezer or the
+// cgroup is gone.
 func (g *Group) Thaw() {
 	_ = g.writeFreezer("0", "THAWED")
 }
 
-// thawAll is Thaw for the groups below, too. A process that froze in one of them, as
-// that of a container in the container, does not die on v1, and holds up the end of
-// its PID namespace.
+// thawAll thaws the descendants of the cgroup, too. On v1 a frozen process does not die, even if a
+// nested container froze it, and blocks the teardown of its PID namespace.
 func (g *Group) thawAll() {
 	g.Thaw()
 	if _, ok := g.unified(); ok {
-		return // there a frozen process dies
+		return // on v2 a frozen process dies
 	}
 	top, err := g.dir("freezer")
 	if err != nil {
@@ -77,7 +75,7 @@ func (g *Group) thawAll() {
 		if err == nil && entry.IsDir() && path != top {
 			_ = write(filepath.Join(path, "freezer.state"), "THAWED")
 		}
-		return nil // one that is gone needs no thaw
+		return nil // a cgroup that is gone needs no thaw
 	})
 }
 

@@ -15,20 +15,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// isUnified tells whether the machine has cgroup v2 alone. One that has both
-// keeps its controllers in v1.
+// isUnified reports whether the host uses cgroup v2 only. A hybrid host has its controllers in v1.
 func isUnified() bool {
 	var fs unix.Statfs_t
 	return unix.Statfs(mountpoint, &fs) == nil && fs.Type == unix.CGROUP2_SUPER_MAGIC
 }
 
-// SystemdRuns reports whether systemd is the init of the machine, see sd_booted(3).
+// SystemdRuns reports whether systemd is the init of the host, see sd_booted(3).
 func SystemdRuns() bool {
 	info, err := os.Lstat("/run/systemd/system")
 	return err == nil && info.IsDir()
 }
 
-// pathsOf returns where a process is, by controller; on v2 under "".
+// pathsOf returns the cgroup paths of a process by controller, on v2 under "".
 func pathsOf(pid int) (map[string]string, error) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
 	if err != nil {
@@ -37,7 +36,7 @@ func pathsOf(pid int) (map[string]string, error) {
 	paths := parsePaths(string(data), isUnified())
 	for controller, path := range paths {
 		if _, err := os.Stat(filepath.Join(mountpoint, controller, path)); err != nil {
-			paths[controller] = below(controller, path)
+			paths[controller] = belowMount(controller, path)
 		}
 	}
 	return paths, nil
@@ -61,10 +60,10 @@ func parsePaths(data string, unified bool) map[string]string {
 	return paths
 }
 
-// below returns a path that the kernel gives from the root of a hierarchy as
-// it is below the mount point. They differ in a container that has only its
-// part of the hierarchy mounted.
-func below(controller, path string) string {
+// belowMount converts a path that is relative to the root of a hierarchy, as the kernel reports it,
+// to one that is relative to the mount point. The two differ in a container that has only a part of
+// the hierarchy mounted.
+func belowMount(controller, path string) string {
 	mounts, err := mountinfo.GetMounts(func(m *mountinfo.Info) (skip, stop bool) {
 		return m.Mountpoint != filepath.Join(mountpoint, controller), false
 	})
@@ -78,8 +77,8 @@ func below(controller, path string) string {
 	return filepath.Join("/", rel)
 }
 
-// EnableControllers makes every controller of the host available to the group
-// (v2; containerd-shim-runc-v2 does the same), so that Stats is complete.
+// EnableControllers enables all controllers of the host for the cgroup, so that Stats is complete
+// (v2 only; containerd-shim-runc-v2 does the same).
 func (g *Group) EnableControllers() error {
 	dir, ok := g.unified()
 	if !ok {
@@ -87,11 +86,11 @@ func (g *Group) EnableControllers() error {
 	}
 	all, err := os.ReadFile(filepath.Join(g.mount(), "cgroup.controllers"))
 	if err != nil {
-		return fmt.Errorf("control group: enable controllers: %w", err)
+		return fmt.Errorf("cgroup: enable controllers: %w", err)
 	}
 	controllers := strings.Fields(string(all))
-	// From the root down to the group above; which of them refuses does not
-	// matter if the last does not.
+	// From the root down to the parent. Only the error of the parent counts: an ancestor may
+	// refuse.
 	parent := g.mount()
 	err = enable(parent, controllers)
 	rel, _ := filepath.Rel(parent, filepath.Dir(dir))
@@ -102,13 +101,13 @@ func (g *Group) EnableControllers() error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("control group: enable controllers: %w", err)
+		return fmt.Errorf("cgroup: enable controllers: %w", err)
 	}
 	return nil
 }
 
-// enable makes controllers available to the groups in a directory: all of them, or
-// those that can be had.
+// enable enables controllers for the children of a cgroup: all of them, or as many as the kernel
+// accepts.
 func enable(dir string, controllers []string) error {
 	file := filepath.Join(dir, "cgroup.subtree_control")
 	if write(file, "+"+strings.Join(controllers, " +")) == nil {
@@ -121,11 +120,11 @@ func enable(dir string, controllers []string) error {
 	return errors.Join(errs...)
 }
 
-// Join moves a process into the existing group at a path below the mount
-// point, in every hierarchy that has it.
+// Join moves a process into the existing cgroup at a path below the mount point, in every hierarchy
+// that has it.
 func Join(path string, pid int) error {
 	if err := join(mountpoint, path, pid); err != nil {
-		return fmt.Errorf("join control group %s: %w", path, err)
+		return fmt.Errorf("join cgroup %s: %w", path, err)
 	}
 	return nil
 }
@@ -139,7 +138,7 @@ func join(root, path string, pid int) error {
 		}
 		tops = tops[:0]
 		for _, h := range hierarchies {
-			if h.IsDir() { // the others are links to them
+			if h.IsDir() { // skips links such as cpu -> cpu,cpuacct
 				tops = append(tops, filepath.Join(root, h.Name()))
 			}
 		}

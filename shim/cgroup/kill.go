@@ -18,25 +18,24 @@ import (
 )
 
 const (
-	// killPasses and signalPasses bound the work on a group that does not settle;
-	// pause is the time between two looks at it.
+	// killPasses and signalPasses bound the number of passes over a cgroup whose processes keep
+	// forking; pause is the time between two passes.
 	killPasses   = 20
 	signalPasses = 20
 	pause        = 5 * time.Millisecond
 
-	// freezePass is the pass from which a group is frozen to be killed.
+	// freezePass is the pass from which the cgroup is frozen before it is killed.
 	freezePass = 10
 
-	// batchSize is how many pidfds are open at a time.
+	// batchSize is the number of pidfds that are open at a time.
 	batchSize = 64
 )
 
-// Pids returns the processes of the group and of the groups below it. A group
-// that is gone has none.
+// Pids returns the processes of the cgroup and its descendants; none if the cgroup is gone.
 func (g *Group) Pids() ([]int, error) {
 	dirs := g.dirs()
 	if len(dirs) == 0 {
-		return nil, fmt.Errorf("control group: %w", errdefs.ErrNotFound)
+		return nil, fmt.Errorf("cgroup: %w", errdefs.ErrNotFound)
 	}
 	var pids []int
 	err := filepath.WalkDir(dirs[0], func(path string, entry fs.DirEntry, err error) error {
@@ -46,8 +45,7 @@ func (g *Group) Pids() ([]int, error) {
 		if err != nil || entry.IsDir() || entry.Name() != "cgroup.procs" {
 			return err
 		}
-		// A threaded group below refuses to be read; the
-		// domain above lists its processes.
+		// cgroup.procs of a threaded cgroup cannot be read; its domain cgroup lists its processes.
 		data, _ := os.ReadFile(path)
 		for line := range strings.FieldsSeq(string(data)) {
 			if pid, err := strconv.Atoi(line); err == nil && pid > 0 {
@@ -57,13 +55,13 @@ func (g *Group) Pids() ([]int, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("control group: list processes: %w", err)
+		return nil, fmt.Errorf("cgroup: list processes: %w", err)
 	}
 	return pids, nil
 }
 
-// Kill ends every process of the group. With dying the kernel does so already, as
-// the init of their PID namespace was killed.
+// Kill kills every process of the cgroup. dying means that the kernel is already doing so because
+// the init of the PID namespace was killed.
 func (g *Group) Kill(dying bool) error {
 	dir, ok := g.unified()
 	if !ok {
@@ -79,10 +77,10 @@ func (g *Group) Kill(dying bool) error {
 	return g.killEach(dying) // before Linux 5.14
 }
 
-// killEach goes on until no process is left. A freeze takes up to half a second on
-// v1: only a group that forks faster than it is killed is frozen. One look is enough
-// for a group that is dying, and helps: its init must run to kill the others, which
-// may have used up the group's time.
+// killEach kills processes one by one until none is left. Freezing takes up to 0.5 s on v1, so only
+// a cgroup that forks faster than it is killed is frozen. With dying one pass is enough. That pass
+// is needed: the namespace's init must run to kill the other processes, and these may have used up
+// the CPU quota of the cgroup.
 func (g *Group) killEach(dying bool) error {
 	for pass := range killPasses {
 		pids, err := g.Pids()
@@ -102,9 +100,9 @@ func (g *Group) killEach(dying bool) error {
 	return nil
 }
 
-// Signal sends a signal to every process of the group, once to each. The group is
-// not frozen for that: it may be paused, and must stay so. A process that was forked
-// by one that had no signal yet is found by a later look.
+// Signal sends a signal once to every process of the cgroup. It does not freeze the cgroup, because
+// a paused cgroup must stay paused. A later pass finds a process that was forked by a parent that
+// had not got the signal yet.
 func (g *Group) Signal(sig unix.Signal) error {
 	signalled := map[int]bool{}
 	for range signalPasses {
@@ -126,10 +124,9 @@ func (g *Group) Signal(sig unix.Signal) error {
 	return nil
 }
 
-// send sends a signal to those of the processes that are still in the group. Their
-// numbers may pass to strangers at any time. The process of a pidfd that was open
-// while its number was read in the group, and that takes a signal later, is the one
-// that was there.
+// send sends a signal to those of the processes that are still in the cgroup. The kernel may reuse
+// a PID at any time. send therefore opens the pidfds first and then lists the cgroup again: a pidfd
+// that was open when its PID was listed refers to a member of the cgroup.
 func (g *Group) send(pids []int, sig unix.Signal) error {
 	var errs []error
 	for batch := range slices.Chunk(pids, batchSize) {
@@ -163,7 +160,7 @@ func (g *Group) sendOpened(opened map[int]int, sig unix.Signal) error {
 	return errors.Join(errs...)
 }
 
-// openAll returns pidfds by number, of the processes that are there.
+// openAll returns pidfds by PID and leaves out processes that have ended.
 func openAll(pids []int) (map[int]int, error) {
 	opened := make(map[int]int, len(pids))
 	for _, pid := range pids {
@@ -178,7 +175,7 @@ func openAll(pids []int) (map[int]int, error) {
 	return opened, nil
 }
 
-// Remove removes the group, and the groups below it, as far as they are empty.
+// Remove removes the cgroup and its descendants as far as they have no processes.
 func (g *Group) Remove() {
 	for _, top := range g.dirs() {
 		var found []string
@@ -194,9 +191,9 @@ func (g *Group) Remove() {
 	}
 }
 
-// write writes to a control file, which exists or is not supported. It is no os.File:
-// control files can be polled, and Go would wait for ever for one that answers EAGAIN,
-// as memory.reclaim does when it has found too little.
+// write writes to a control file without creating it. It does not use os.File: control files can be
+// polled, and Go would wait indefinitely if a write returns EAGAIN, as for memory.reclaim when the
+// kernel has reclaimed less than requested.
 func write(path, value string) error {
 	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -214,7 +211,7 @@ func write(path, value string) error {
 	}
 }
 
-// readKey returns the number after a key in a file of "key number" lines.
+// readKey returns the value of a key in a file of "key number" lines.
 func readKey(path, key string) (uint64, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {

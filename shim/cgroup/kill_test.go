@@ -18,18 +18,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// realGroup makes a group on this machine. It skips the test where that is not possible.
+// realGroup creates a cgroup on the host, or skips the test where that is not possible.
 func realGroup(t *testing.T, name string) *Group {
 	t.Helper()
 	g, err := Plan(fmt.Sprintf("/lite-kill-test-%d/%s", os.Getpid(), name))
 	if path, v1 := g.Paths["freezer"]; err == nil && v1 {
-		g.Paths = map[string]string{"freezer": path} // a cpuset must be filled in before it is joined
+		g.Paths = map[string]string{"freezer": path} // joining a cpuset needs CPUs
 	}
 	if err == nil {
 		err = g.Make()
 	}
 	if err != nil {
-		t.Skipf("control groups cannot be made: %v", err)
+		t.Skipf("cannot create cgroups: %v", err)
 	}
 	t.Cleanup(func() {
 		g.Remove()
@@ -40,10 +40,10 @@ func realGroup(t *testing.T, name string) *Group {
 	return g
 }
 
-// run starts a shell in the group and returns its output, which ends with its last process.
+// run starts a shell in the cgroup and returns its output, which ends when the last process exits.
 func run(t *testing.T, g *Group, attr *syscall.SysProcAttr, script string) (*exec.Cmd, *bufio.Reader) {
 	t.Helper()
-	for _, dir := range g.dirs() { // the shell moves itself
+	for _, dir := range g.dirs() { // the shell joins the cgroup itself
 		script = fmt.Sprintf("echo 0 > %s/cgroup.procs || exit 1\n", dir) + script
 	}
 	cmd := exec.Command("sh", "-c", script)
@@ -71,9 +71,9 @@ func line(t *testing.T, from *bufio.Reader) string {
 	return strings.TrimSpace(text)
 }
 
-// TestSignalLeavesAPause signals a paused group: its processes get the signal when they run on, and
-// not before.
-func TestSignalLeavesAPause(t *testing.T) {
+// TestSignalKeepsGroupPaused signals a paused cgroup: its processes get the signal when they
+// resume, and not before.
+func TestSignalKeepsGroupPaused(t *testing.T) {
 	g := realGroup(t, "paused")
 	_, out := run(t, g, nil, `trap 'echo term; exit' TERM; echo ready; while :; do sleep 0.01; done`)
 	line(t, out)
@@ -84,7 +84,7 @@ func TestSignalLeavesAPause(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !g.frozen() {
-		t.Error("the signal has thawed the group")
+		t.Error("the signal thawed the cgroup")
 	}
 	g.Thaw()
 	if got := line(t, out); got != "term" {
@@ -92,7 +92,7 @@ func TestSignalLeavesAPause(t *testing.T) {
 	}
 }
 
-// TestSignalReachesAll signals more processes than have a pidfd at a time.
+// TestSignalReachesAll signals more processes than Signal opens pidfds for at a time.
 func TestSignalReachesAll(t *testing.T) {
 	g := realGroup(t, "many")
 	const processes = batchSize + 10
@@ -108,7 +108,7 @@ func TestSignalReachesAll(t *testing.T) {
 	}
 }
 
-// TestKillOfAGroupThatForks kills processes that start others all the time.
+// TestKillOfAGroupThatForks kills processes that keep forking.
 func TestKillOfAGroupThatForks(t *testing.T) {
 	g := realGroup(t, "forks")
 	_, out := run(t, g, nil, `
@@ -118,14 +118,14 @@ func TestKillOfAGroupThatForks(t *testing.T) {
 	if err := g.killEach(false); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := io.Copy(io.Discard, out); err != nil { // ends with the last of them
+	if _, err := io.Copy(io.Discard, out); err != nil { // EOF after the last process
 		t.Error(err)
 	}
 }
 
-// TestKillThawsGroupsBelow ends a PID namespace in which a container of the container is paused.
-func TestKillThawsGroupsBelow(t *testing.T) {
-	g, below := realGroup(t, "outer"), realGroup(t, "outer/inner")
+// TestKillThawsDescendants kills a PID namespace in which a nested container is paused.
+func TestKillThawsDescendants(t *testing.T) {
+	g, inner := realGroup(t, "outer"), realGroup(t, "outer/inner")
 	cmd, out := run(t, g, &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID}, `sleep 1000 & echo ready; wait`)
 	line(t, out)
 	pids, err := g.Pids()
@@ -136,13 +136,13 @@ func TestKillThawsGroupsBelow(t *testing.T) {
 		if pid == cmd.Process.Pid {
 			continue
 		}
-		for _, dir := range below.dirs() {
+		for _, dir := range inner.dirs() {
 			if err := write(filepath.Join(dir, "cgroup.procs"), strconv.Itoa(pid)); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	if below.freeze(); !below.frozen() {
+	if inner.freeze(); !inner.frozen() {
 		t.Skip("no freezer")
 	}
 	if err := cmd.Process.Kill(); err != nil {
@@ -156,9 +156,9 @@ func TestKillThawsGroupsBelow(t *testing.T) {
 	}
 }
 
-// TestKillDoesNotFreeze counts what is written to the freezer of a v1 group whose processes the
-// kernel ends: a thaw and nothing else. The process in the group stays until the kernel takes it
-// away.
+// TestKillDoesNotFreeze counts the writes to the freezer of a v1 cgroup whose processes the kernel
+// is already killing: one thaw and nothing else. The cgroup is made of plain files, so the process
+// stays listed in it.
 func TestKillDoesNotFreeze(t *testing.T) {
 	cmd := exec.Command("sleep", "1000")
 	if err := cmd.Start(); err != nil {
@@ -180,7 +180,7 @@ func TestKillDoesNotFreeze(t *testing.T) {
 	}
 }
 
-// countWrites returns how often a file was written to since.
+// countWrites returns a function that returns the number of writes to a file since this call.
 func countWrites(t *testing.T, path string) func() int {
 	t.Helper()
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)

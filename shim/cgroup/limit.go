@@ -13,28 +13,27 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// Reclaim takes back page cache and, where there is swap, more, until the memory in
-// use of a v2 group is below a limit in bytes, as far as that can be had (memory.reclaim,
-// since Linux 5.19).
+// Reclaim asks the kernel to reclaim memory of a v2 cgroup until its usage is below a limit in
+// bytes (memory.reclaim, Linux 5.19): page cache, and with swap also anonymous memory.
 func (g *Group) Reclaim(limit int64) error {
 	dir, ok := g.unified()
 	if !ok || limit <= 0 {
 		return nil
 	}
-	// Some less than the limit: those who run take more meanwhile.
+	// Reclaim 1/16 more than needed: running processes allocate meanwhile.
 	used, room := number(dir, "memory.current"), uint64(limit-limit/16)
 	if used <= room {
 		return nil
 	}
 	if err := write(filepath.Join(dir, "memory.reclaim"), strconv.FormatUint(used-room, 10)); err != nil {
-		return fmt.Errorf("control group: reclaim memory: %w", err)
+		return fmt.Errorf("cgroup: reclaim memory: %w", err)
 	}
 	return nil
 }
 
-// Fits returns errdefs.ErrFailedPrecondition where the memory in use of a v2 group has
-// reached a limit in bytes: with that limit its processes would be killed. On v1 the
-// kernel refuses such a limit.
+// Fits returns errdefs.ErrFailedPrecondition if the memory usage of a v2 cgroup has reached a limit
+// in bytes: the kernel would kill its processes if the limit were set. On v1 the kernel refuses
+// such a limit.
 func (g *Group) Fits(limit int64) error {
 	dir, ok := g.unified()
 	if !ok || limit <= 0 {
@@ -46,8 +45,8 @@ func (g *Group) Fits(limit int64) error {
 	return nil
 }
 
-// LimitHugepages limits the huge pages in use and, since Linux 5.7, those reserved, as
-// runc does when it creates a container.
+// LimitHugepages limits the huge pages in use and, since Linux 5.7, reserved, as runc does when it
+// creates a container.
 func (g *Group) LimitHugepages(limits []specs.LinuxHugepageLimit) error {
 	for _, l := range limits {
 		dir, err := g.dir("hugetlb")
@@ -60,11 +59,11 @@ func (g *Group) LimitHugepages(limits []specs.LinuxHugepageLimit) error {
 		}
 		value := strconv.FormatUint(l.Limit, 10)
 		if err := write(filepath.Join(dir, fmt.Sprintf(used, l.Pagesize)), value); err != nil {
-			return fmt.Errorf("control group: limit of huge pages of %s: %w", l.Pagesize, err)
+			return fmt.Errorf("cgroup: limit of huge pages of %s: %w", l.Pagesize, err)
 		}
 		err = write(filepath.Join(dir, fmt.Sprintf(reserved, l.Pagesize)), value)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("control group: limit of reserved huge pages of %s: %w", l.Pagesize, err)
+			return fmt.Errorf("cgroup: limit of reserved huge pages of %s: %w", l.Pagesize, err)
 		}
 	}
 	return nil

@@ -20,7 +20,7 @@ func TestReclaim(t *testing.T) {
 	if err := group.Reclaim(64 << 20); err != nil {
 		t.Fatal(err)
 	}
-	// A sixteenth below the limit.
+	// 60 MiB, one sixteenth below the limit.
 	if got, want := read(t, root, "pod/web/memory.reclaim"), "41943040"; got != want {
 		t.Errorf("%s reclaimed, want %s", got, want)
 	}

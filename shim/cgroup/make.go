@@ -11,19 +11,20 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/cgrouppath"
 )
 
-// Plan returns the group that the cgroupsPath of an OCI spec names, in every
-// hierarchy that is used here. It makes nothing. A scope of systemd is planned
-// as a plain group where systemd would have it: a scope needs a process.
+// Plan returns the cgroup that the cgroupsPath of an OCI spec names, in every hierarchy that this
+// package uses. It does not create the cgroup. A systemd scope becomes a plain cgroup at the path
+// that systemd would use, because a scope needs a process.
 func Plan(cgroupsPath string) (*Group, error) {
 	ours, err := pathsOf(os.Getpid())
 	if err != nil {
-		return nil, fmt.Errorf("control group of the shim: %w", err)
+		return nil, fmt.Errorf("cgroup of the shim: %w", err)
 	}
 	return plan("", cgrouppath.Expand(cgroupsPath), ours)
 }
 
-// plan resolves a relative path as runc does: below the group of the shim, and
-// on v2, where a group with processes has no children with controllers, beside it.
+// plan resolves a relative path as runc does: on v1 below the cgroup of the shim, on v2 below the
+// parent of that cgroup. On v2 a cgroup that has processes cannot enable controllers for its
+// children.
 func plan(root, path string, ours map[string]string) (*Group, error) {
 	theirs := make(map[string]string, len(ours))
 	for controller, base := range ours {
@@ -38,16 +39,16 @@ func plan(root, path string, ours map[string]string) (*Group, error) {
 	return newGroup(root, theirs, ours)
 }
 
-// Make makes the group, and on v2 gives it the controllers of the host as far as
-// they can be had. One that exists is fine.
+// Make creates the cgroup if it does not exist, and on v2 enables those controllers of the host
+// that the kernel accepts.
 func (g *Group) Make() error {
 	var errs []error
 	for _, dir := range g.dirs() {
 		errs = append(errs, os.MkdirAll(dir, 0o755))
 	}
 	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("make control group: %w", err)
+		return fmt.Errorf("make cgroup: %w", err)
 	}
-	_ = g.EnableControllers() // what is missing is missing in the statistics
+	_ = g.EnableControllers() // best effort: the statistics lack what a missing controller counts
 	return nil
 }

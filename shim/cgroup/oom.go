@@ -15,50 +15,48 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
-// OOMWatch reports the out-of-memory kills in a group, each once, and those of v2
-// in the groups below it.
+// OOMWatch reports out-of-memory kills in a cgroup, each once; on v2 also kills in its descendants.
 //
-// The kernel counts a kill before it sends the signal (mm/oom_kill.c), so who has
-// seen the victim's end finds it counted, if the group is still there. A scope of
-// systemd may not be: it goes with its last process, and the files that are open
-// with it. Nor do announcements help, as the kernel delays those of memory.events by
-// up to 10 ms (kernel/cgroup/cgroup.c) and takes them back with the group. So the
-// slice above is watched, too, which counts the kills of all groups in it and stays:
-// see CheckEnd.
+// The kernel counts a kill before it sends the signal (mm/oom_kill.c). A caller that has seen the
+// victim's exit therefore finds the kill counted, as long as the cgroup exists. A systemd scope may
+// be gone: systemd removes it with its last process, and open files become unreadable.
+// Notifications do not help either: the kernel delays those of memory.events by up to 10 ms
+// (kernel/cgroup/cgroup.c) and drops them with the cgroup. The watch therefore also reads the
+// counter of the parent slice, which persists and counts the kills of all cgroups in it, see
+// CheckEnd.
 type OOMWatch struct {
-	ctx     context.Context // of what is logged
-	counter string          // a file of "key number" lines with the key oom_kill
-	above   string          // that of the slice, "" for a group that nobody takes away early
-	notify  func()
-	stop    func() // ends the announcements
-	deaf    error  // why there are none
+	ctx          context.Context // carries the log fields
+	counter      string          // a file of "key number" lines with the key oom_kill
+	sliceCounter string          // the counter of the slice; "" without a scope
+	notify       func()
+	stop         func() // ends notifications
+	notifyErr    error  // why there are no notifications
 
-	mu        sync.Mutex // guards what is below, and makes notify happen once per kill
-	closed    bool
-	seen      uint64
-	seenAbove uint64 // never of after seen
-	told      bool
+	mu          sync.Mutex // guards the fields below, and is held while notify runs
+	closed      bool
+	seen        uint64
+	seenInSlice uint64 // slice counter, never read later than seen
+	reported    bool
 }
 
-// WatchOOM calls notify, which must not block, once the kernel has killed a
-// process of the group for want of memory. Kills before the call do not count.
-// Without announcements, see Deaf, it does so in the calls of Check and CheckEnd
-// only. ctx is for what is logged. The error is errdefs.ErrNotFound without a memory
-// controller.
-func (g *Group) WatchOOM(ctx context.Context, a *Announcer, notify func()) (*OOMWatch, error) {
+// WatchOOM calls notify when the kernel has killed a process of the cgroup because memory ran out.
+// notify must not block. Kills before the call do not count. If the kernel sends no notifications
+// (see NotifyErr), only Check and CheckEnd call notify. ctx carries the log fields. The error is
+// errdefs.ErrNotFound without a memory controller.
+func (g *Group) WatchOOM(ctx context.Context, n *Notifier, notify func()) (*OOMWatch, error) {
 	dir, err := g.dir("memory")
 	if err != nil {
 		return nil, err
 	}
 	w := &OOMWatch{ctx: context.WithoutCancel(ctx), notify: notify, stop: func() {}}
-	w.mu.Lock() // announcements wait until it is known what to compare with
+	w.mu.Lock() // notifications wait until seen is set
 	defer w.mu.Unlock()
 	if _, v2 := g.unified(); v2 {
 		w.counter = filepath.Join(dir, "memory.events")
-		w.followLocked(a, g)
+		w.subscribeLocked(n, g)
 	} else {
 		w.counter = filepath.Join(dir, "memory.oom_control")
-		w.followLegacy()
+		w.subscribeLegacy()
 	}
 	if w.seen, err = readKey(w.counter, oomKill); err != nil {
 		w.stop()
@@ -67,41 +65,42 @@ func (g *Group) WatchOOM(ctx context.Context, a *Announcer, notify func()) (*OOM
 	return w, nil
 }
 
-// Deaf tells why there are no announcements, nil if there are.
-func (w *OOMWatch) Deaf() error { return w.deaf }
+// NotifyErr returns why there are no notifications, or nil if there are.
+func (w *OOMWatch) NotifyErr() error { return w.notifyErr }
 
 const oomKill = "oom_kill"
 
-func (w *OOMWatch) followLegacy() {
+func (w *OOMWatch) subscribeLegacy() {
 	events, err := openEventfd(w.counter)
 	if err != nil {
-		w.deaf = err
+		w.notifyErr = err
 		return
 	}
 	w.stop = func() { _ = events.Close() }
 	go guard.Catch(w.ctx, "out-of-memory watch", func() { w.listen(events) }, nil)()
 }
 
-// followLocked hears of the counter, and of that of the slice that the group's scope is in.
-func (w *OOMWatch) followLocked(a *Announcer, g *Group) {
-	if w.deaf = a.add(w.counter, w); w.deaf != nil {
+// subscribeLocked subscribes to the counter of the cgroup and, for a scope, to the counter of its
+// slice.
+func (w *OOMWatch) subscribeLocked(n *Notifier, g *Group) {
+	if w.notifyErr = n.add(w.counter, w); w.notifyErr != nil {
 		return
 	}
-	w.stop = func() { a.remove(w) }
+	w.stop = func() { n.remove(w) }
 	slice, ok := g.slice()
 	if !ok {
 		return
 	}
-	above := filepath.Join(slice, filepath.Base(w.counter))
-	kills, err := readKey(above, oomKill)
-	if err != nil || a.add(above, w) != nil {
-		return // the root has no such file
+	counter := filepath.Join(slice, filepath.Base(w.counter))
+	kills, err := readKey(counter, oomKill)
+	if err != nil || n.add(counter, w) != nil {
+		return // the root cgroup has no such file
 	}
-	w.above, w.seenAbove = above, kills
+	w.sliceCounter, w.seenInSlice = counter, kills
 }
 
-// slice returns the directory of the slice in which the group is a scope of
-// systemd, or in which crun has made it below one.
+// slice returns the directory of the slice that has the cgroup's systemd scope. The cgroup is the
+// scope itself, or the child that crun creates in a scope.
 func (g *Group) slice() (string, bool) {
 	dir, ok := g.unified()
 	if !ok {
@@ -116,62 +115,63 @@ func (g *Group) slice() (string, bool) {
 	return "", false
 }
 
-// Check reports a kill that the kernel has counted but not announced yet.
+// Check reports kills that the kernel has counted but not notified yet.
 func (w *OOMWatch) Check() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.checkLocked()
 }
 
-// CheckEnd is Check for when the init has ended, to be called at once. killed says
-// that SIGKILL was its end: if the group is gone, and the slice has counted a kill
-// since the group was last looked at, it was this one. That is some milliseconds,
-// as each change in the slice is a reason to look; another group of the slice would
-// have to run out of memory in them, and this one be killed for another reason.
+// CheckEnd is Check for an init that has just ended; killed means that SIGKILL ended it. If the
+// cgroup is gone and the slice has counted a kill since the cgroup was last read, CheckEnd
+// attributes that kill to this cgroup. The interval is a few milliseconds, because each change of
+// the slice's counter triggers a check. The result is wrong only if in this interval another cgroup
+// of the slice runs out of memory and this container gets a SIGKILL from elsewhere.
 func (w *OOMWatch) CheckEnd(killed bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.checkLocked() || !killed || w.told || w.above == "" {
+	if w.checkLocked() || !killed || w.reported || w.sliceCounter == "" {
 		return
 	}
-	if above, err := readKey(w.above, oomKill); err == nil && above > w.seenAbove {
-		w.tellLocked(w.seen + 1)
+	if kills, err := readKey(w.sliceCounter, oomKill); err == nil && kills > w.seenInSlice {
+		w.reportLocked(w.seen + 1)
 	}
 }
 
-// checkLocked returns false if there is no group to look at. The slice is looked at
-// first: what is counted between the two is found in the group.
+// checkLocked returns false if the cgroup is gone. It reads the slice's counter before that of the
+// cgroup: a kill that is counted between the two reads is found in the cgroup.
 func (w *OOMWatch) checkLocked() bool {
-	above := w.seenAbove
-	if w.above != "" {
-		if n, err := readKey(w.above, oomKill); err == nil {
-			above = n
+	inSlice := w.seenInSlice
+	if w.sliceCounter != "" {
+		if n, err := readKey(w.sliceCounter, oomKill); err == nil {
+			inSlice = n
 		}
 	}
 	kills, err := readKey(w.counter, oomKill)
 	if err != nil {
 		return false
 	}
-	w.seenAbove = above
+	w.seenInSlice = inSlice
 	if kills > w.seen {
-		w.tellLocked(kills)
+		w.reportLocked(kills)
 	}
 	return true
 }
 
-func (w *OOMWatch) tellLocked(kills uint64) {
-	w.seen, w.told = kills, true
+func (w *OOMWatch) reportLocked(kills uint64) {
+	w.seen, w.reported = kills, true
 	w.notify()
 }
 
-// Kills returns how many kills there were, also before the watch.
+// Kills returns the number of kills, including those before the watch.
 func (w *OOMWatch) Kills() uint64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.seen
 }
 
-// Close ends the watch. notify is not running and not called after it but by Check.
+// Close ends the notifications. After it returns, notify is not running, and only Check and
+// CheckEnd can call it.
 func (w *OOMWatch) Close() {
 	w.stop()
 	w.mu.Lock()
@@ -179,10 +179,10 @@ func (w *OOMWatch) Close() {
 	w.closed = true
 }
 
-// announced is Check for the kernel's announcements, which may come late. A panic ends
-// the announcements of this watch only.
-func (w *OOMWatch) announced() {
-	guard.Catch(w.ctx, "announced out-of-memory kill", func() {
+// notified is Check for a notification of the kernel, which may come late. A panic ends the
+// notifications of this watch only.
+func (w *OOMWatch) notified() {
+	guard.Catch(w.ctx, "out-of-memory notification", func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		if !w.closed {
@@ -191,30 +191,31 @@ func (w *OOMWatch) announced() {
 	}, func(error) { w.Close() })()
 }
 
-// The kernel announces on v1 that memory has run out before it chooses a process, kills it and
-// counts it (mm/memcontrol.c): the counter is looked at for two seconds, at growing intervals.
+// On v1 the kernel signals that memory has run out before it chooses a process, kills it and counts
+// the kill (mm/memcontrol.c). The counter is therefore read again for two seconds, at doubling
+// intervals.
 const (
-	firstLook = time.Millisecond
-	lastLook  = time.Second
+	firstRecheck = time.Millisecond
+	lastRecheck  = time.Second
 )
 
-// listen reads the eventfd of a group of v1 until it is closed.
+// listen reads the eventfd of a v1 cgroup until it is closed.
 func (w *OOMWatch) listen(events *os.File) {
 	var count [8]byte
-	pause := firstLook
+	pause := firstRecheck
 	for {
 		_, err := events.Read(count[:])
 		switch {
 		case err == nil:
-			pause = firstLook
+			pause = firstRecheck
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			pause *= 2
 		default:
 			return
 		}
-		w.announced()
-		next := time.Time{} // the next announcement
-		if pause <= lastLook {
+		w.notified()
+		next := time.Time{} // none: wait for the next event
+		if pause <= lastRecheck {
 			next = time.Now().Add(pause)
 		}
 		_ = events.SetReadDeadline(next)

@@ -18,43 +18,43 @@ import (
 
 func TestWatchOOM(t *testing.T) {
 	root := tree(t, map[string]string{"pod/web/memory.events": "oom 4\noom_kill 3\n"})
-	told := make(chan struct{}, 10)
-	w, err := unifiedGroup(root).WatchOOM(t.Context(), &Announcer{}, func() { told <- struct{}{} })
+	reported := make(chan struct{}, 10)
+	w, err := unifiedGroup(root).WatchOOM(t.Context(), &Notifier{}, func() { reported <- struct{}{} })
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.Check()
-	if len(told) != 0 {
-		t.Error("kill of before the watch was reported")
+	if len(reported) != 0 {
+		t.Error("a kill before the watch was reported")
 	}
-	// One write: a reader must not see a file cut short.
+	// A single write: a reader must not see a partial file.
 	if err := write(w.counter, "oom 5\noom_kill 4\n"); err != nil {
 		t.Fatal(err)
 	}
-	<-told
+	<-reported
 	w.Close()
 	w.Check()
-	if len(told) != 0 {
-		t.Error("kill was reported twice")
+	if len(reported) != 0 {
+		t.Error("the kill was reported twice")
 	}
 	if err := write(w.counter, "oom 6\noom_kill 5\n"); err != nil {
 		t.Fatal(err)
 	}
 	w.Check()
-	if len(told) != 1 {
-		t.Error("kill after the watch was missed by Check")
+	if len(reported) != 1 {
+		t.Error("Check missed a kill after Close")
 	}
 }
 
-// legacyWatch watches a group of v1. announce is what the kernel does when memory has run out.
-func legacyWatch(t *testing.T) (w *OOMWatch, told chan struct{}, announce func()) {
+// legacyWatch watches a v1 cgroup. signal does what the kernel does when memory runs out.
+func legacyWatch(t *testing.T) (w *OOMWatch, reported chan struct{}, signal func()) {
 	t.Helper()
 	root := tree(t, map[string]string{
 		"memory/pod/web/memory.oom_control":   "oom_kill_disable 0\nunder_oom 0\noom_kill 0\n",
 		"memory/pod/web/cgroup.event_control": "",
 	})
-	told = make(chan struct{}, 10)
-	w, err := legacyGroup(root).WatchOOM(t.Context(), &Announcer{}, func() { told <- struct{}{} })
+	reported = make(chan struct{}, 10)
+	w, err := legacyGroup(root).WatchOOM(t.Context(), &Notifier{}, func() { reported <- struct{}{} })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +63,7 @@ func legacyWatch(t *testing.T) (w *OOMWatch, told chan struct{}, announce func()
 	if _, err := fmt.Sscan(read(t, root, "memory/pod/web/cgroup.event_control"), &eventfd, &control); err != nil {
 		t.Fatal(err)
 	}
-	return w, told, func() {
+	return w, reported, func() {
 		if _, err := unix.Write(eventfd, []byte{1, 0, 0, 0, 0, 0, 0, 0}); err != nil {
 			t.Fatal(err)
 		}
@@ -71,17 +71,17 @@ func legacyWatch(t *testing.T) (w *OOMWatch, told chan struct{}, announce func()
 }
 
 func TestWatchOOMLegacy(t *testing.T) {
-	w, told, announce := legacyWatch(t)
+	w, reported, signal := legacyWatch(t)
 	if err := write(w.counter, "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n"); err != nil {
 		t.Fatal(err)
 	}
-	announce()
-	<-told
+	signal()
+	<-reported
 }
 
-// The kernel counts a kill after it has announced it, and announces it once.
-func TestOOMIsCountedLate(t *testing.T) {
-	w, told, announce := legacyWatch(t)
+// The kernel signals before it counts a kill, and signals once.
+func TestOOMCountedAfterSignal(t *testing.T) {
+	w, reported, signal := legacyWatch(t)
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC)
 	if err != nil {
 		t.Fatal(err)
@@ -90,15 +90,15 @@ func TestOOMIsCountedLate(t *testing.T) {
 	if _, err := unix.InotifyAddWatch(fd, w.counter, unix.IN_CLOSE_NOWRITE); err != nil {
 		t.Fatal(err)
 	}
-	announce()
-	if _, err := unix.Read(fd, make([]byte, unix.SizeofInotifyEvent)); err != nil { // until it is looked at in vain
+	signal()
+	if _, err := unix.Read(fd, make([]byte, unix.SizeofInotifyEvent)); err != nil { // the old value
 		t.Fatal(err)
 	}
 	if err := write(w.counter, "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n"); err != nil {
 		t.Fatal(err)
 	}
 	select {
-	case <-told:
+	case <-reported:
 	case <-time.After(time.Minute):
 		t.Error("the kill was missed")
 	}
@@ -106,12 +106,13 @@ func TestOOMIsCountedLate(t *testing.T) {
 
 func TestWatchOOMWithoutMemory(t *testing.T) {
 	g := &Group{Paths: map[string]string{"pids": "/pod/web"}, root: t.TempDir()}
-	if _, err := g.WatchOOM(t.Context(), &Announcer{}, func() {}); !errdefs.IsNotFound(err) {
+	if _, err := g.WatchOOM(t.Context(), &Notifier{}, func() {}); !errdefs.IsNotFound(err) {
 		t.Errorf("error = %v, want not found", err)
 	}
 }
 
-// A scope of systemd in the slice of its pod, as the kubelet makes it.
+// podScope is a systemd scope in the slice of its pod, as created for a kubelet with the systemd
+// driver.
 const (
 	podSlice = "kubepods.slice/kubepods-pod1.slice"
 	podScope = podSlice + "/cri-containerd-abc.scope"
@@ -121,30 +122,30 @@ func counted(kills int) string {
 	return fmt.Sprintf("low 0\nhigh 0\nmax 31\noom %d\noom_kill %d\noom_group_kill 0\n", kills, kills)
 }
 
-// scope is a watched group that systemd can take away.
+// scope is a watched cgroup that systemd may remove.
 type scope struct {
-	root  string
-	watch *OOMWatch
-	told  chan struct{}
+	root     string
+	watch    *OOMWatch
+	reported chan struct{}
 }
 
-// newScope watches a group below the slice, in which 3 processes were killed before.
+// newScope watches a cgroup in the slice; the slice's counter starts with 3 kills.
 func newScope(t *testing.T, group string) *scope {
 	t.Helper()
 	s := &scope{
-		root: tree(t, map[string]string{podSlice + "/memory.events": counted(3), group + "/memory.events": counted(0)}),
-		told: make(chan struct{}, 10),
+		root:     tree(t, map[string]string{podSlice + "/memory.events": counted(3), group + "/memory.events": counted(0)}),
+		reported: make(chan struct{}, 10),
 	}
 	g := &Group{Paths: map[string]string{"": "/" + group}, root: s.root}
 	var err error
-	if s.watch, err = g.WatchOOM(t.Context(), &Announcer{}, func() { s.told <- struct{}{} }); err != nil {
+	if s.watch, err = g.WatchOOM(t.Context(), &Notifier{}, func() { s.reported <- struct{}{} }); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.watch.Close)
 	return s
 }
 
-// count is what the kernel does, in a group or the slice.
+// count sets the kill counter of a cgroup or slice, as the kernel does.
 func (s *scope) count(t *testing.T, group string, kills int) {
 	t.Helper()
 	if err := write(filepath.Join(s.root, group, "memory.events"), counted(kills)); err != nil {
@@ -152,64 +153,64 @@ func (s *scope) count(t *testing.T, group string, kills int) {
 	}
 }
 
-// collect is what systemd does.
-func (s *scope) collect(t *testing.T, group string) {
+// remove removes a cgroup, as systemd does.
+func (s *scope) remove(t *testing.T, group string) {
 	t.Helper()
 	if err := os.RemoveAll(filepath.Join(s.root, group)); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// TestOOMOfScope finds a kill that was counted in a group that was gone before it
-// was looked at, and no kill where there was none.
+// TestOOMOfScope checks that CheckEnd finds a kill in a cgroup that was removed before it was read,
+// and finds no kill where there was none.
 func TestOOMOfScope(t *testing.T) {
 	const ofCrun = podScope + "/container"
 	for _, tt := range []struct {
 		name   string
 		group  string
-		slice  int  // kills in it, after
-		killed bool // by SIGKILL
+		slice  int  // kills in the slice at the end
+		killed bool // the init was ended by SIGKILL
 		want   int
 	}{
 		{"killed by the kernel", podScope, 4, true, 1},
-		{"killed by the kernel below the scope of crun", ofCrun, 4, true, 1},
-		{"killed with all others", podScope, 9, true, 1},
-		{"killed by somebody", podScope, 3, true, 0},
-		{"ended by itself when another was killed", podScope, 4, false, 0},
+		{"killed by the kernel in the child of crun's scope", ofCrun, 4, true, 1},
+		{"killed together with other containers", podScope, 9, true, 1},
+		{"killed by a user", podScope, 3, true, 0},
+		{"exited while another container was killed", podScope, 4, false, 0},
 		{"no scope", podSlice + "/abc", 4, true, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newScope(t, tt.group)
-			s.collect(t, tt.group)
+			s.remove(t, tt.group)
 			s.count(t, podSlice, tt.slice)
-			for range 2 { // it is told once
+			for range 2 { // the second call must not report it again
 				s.watch.CheckEnd(tt.killed)
 			}
-			if len(s.told) != tt.want || s.watch.Kills() != uint64(tt.want) {
-				t.Errorf("told %d times, of %d kills, want %d", len(s.told), s.watch.Kills(), tt.want)
+			if len(s.reported) != tt.want || s.watch.Kills() != uint64(tt.want) {
+				t.Errorf("reported %d times, %d kills, want %d", len(s.reported), s.watch.Kills(), tt.want)
 			}
 		})
 	}
 }
 
-// A kill in another group of the slice is not taken for one of this group: while the
-// group is there it says so.
+// TestOOMOfNeighbour checks that a kill in another cgroup of the slice is not attributed to this
+// cgroup, whose own counter was read after the kill.
 func TestOOMOfNeighbour(t *testing.T) {
 	s := newScope(t, podScope)
 	s.count(t, podSlice, 5)
 	s.watch.Check()
-	s.collect(t, podScope)
+	s.remove(t, podScope)
 	s.watch.CheckEnd(true)
-	if len(s.told) != 0 {
+	if len(s.reported) != 0 {
 		t.Error("a kill in another group was reported")
 	}
 }
 
-// What the slice counts is a reason to look at the group.
+// TestOOMIsSeenInSlice checks that a change of the slice's counter makes the watch read the
+// cgroup's counter.
 func TestOOMIsSeenInSlice(t *testing.T) {
 	s := newScope(t, podScope)
-	// In a new file, which nobody watches; the old one stays, so that nothing is
-	// announced of it.
+	// The new file is not watched, so only the slice's counter causes a notification.
 	events := filepath.Join(s.root, podScope, "memory.events")
 	if err := os.Rename(events, events+".old"); err != nil {
 		t.Fatal(err)
@@ -218,31 +219,32 @@ func TestOOMIsSeenInSlice(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.count(t, podSlice, 4)
-	<-s.told
-	s.collect(t, podScope)
+	<-s.reported
+	s.remove(t, podScope)
 	s.watch.CheckEnd(true)
-	if len(s.told) != 0 || s.watch.Kills() != 1 {
-		t.Errorf("told again, or %d kills, want 1", s.watch.Kills())
+	if len(s.reported) != 0 || s.watch.Kills() != 1 {
+		t.Errorf("reported twice, or %d kills, want 1", s.watch.Kills())
 	}
 }
 
-// Without announcements a kill is found at the end.
-func TestOOMWithoutAnnouncements(t *testing.T) {
+// TestOOMWithoutNotifications checks that CheckEnd finds a kill if the kernel sends no
+// notifications.
+func TestOOMWithoutNotifications(t *testing.T) {
 	root := tree(t, map[string]string{"memory/pod/web/memory.oom_control": "under_oom 0\noom_kill 0\n"})
-	told := make(chan struct{}, 10)
-	w, err := legacyGroup(root).WatchOOM(t.Context(), &Announcer{}, func() { told <- struct{}{} })
+	reported := make(chan struct{}, 10)
+	w, err := legacyGroup(root).WatchOOM(t.Context(), &Notifier{}, func() { reported <- struct{}{} })
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer w.Close()
-	if w.Deaf() == nil {
-		t.Error("announcements without cgroup.event_control")
+	if w.NotifyErr() == nil {
+		t.Error("no error without cgroup.event_control")
 	}
 	if err := write(w.counter, "under_oom 0\noom_kill 1\n"); err != nil {
 		t.Fatal(err)
 	}
 	w.CheckEnd(true)
-	if len(told) != 1 {
+	if len(reported) != 1 {
 		t.Error("the kill was missed")
 	}
 }
@@ -255,7 +257,7 @@ func TestCountKills(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := group.CountKills(nil, 0); got != nil {
-		t.Errorf("statistics of nothing: %v", got)
+		t.Errorf("statistics without kills: %v", got)
 	}
 	for _, tt := range []struct {
 		stats *anypb.Any

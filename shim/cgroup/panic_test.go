@@ -7,51 +7,51 @@ import (
 	"testing"
 )
 
-// TestPanicInAnAnnouncement ends the announcements of one watch: its neighbour hears of its kills,
-// and what is asked for is answered.
-func TestPanicInAnAnnouncement(t *testing.T) {
+// TestPanicInNotify ends the notifications of one watch only: another watch still reports kills,
+// and Kills still works.
+func TestPanicInNotify(t *testing.T) {
 	root := tree(t, map[string]string{"a/memory.events": counted(0), "b/memory.events": counted(0)})
-	var a Announcer
+	var a Notifier
 	watch := func(name string, notify func()) *OOMWatch {
 		w, err := (&Group{Paths: map[string]string{"": "/" + name}, root: root}).WatchOOM(t.Context(), &a, notify)
-		if err != nil || w.Deaf() != nil {
-			t.Fatal(err, w.Deaf())
+		if err != nil || w.NotifyErr() != nil {
+			t.Fatal(err, w.NotifyErr())
 		}
 		t.Cleanup(w.Close)
 		return w
 	}
-	panicked, told := make(chan struct{}), make(chan struct{}, 10)
+	panicked, reported := make(chan struct{}), make(chan struct{}, 10)
 	broken := watch("a", func() { defer close(panicked); panic("boom") })
-	watch("b", func() { told <- struct{}{} })
+	watch("b", func() { reported <- struct{}{} })
 	for _, name := range []string{"a", "b"} {
 		if err := write(filepath.Join(root, name, "memory.events"), counted(1)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	<-panicked
-	<-told
+	<-reported
 	if got := broken.Kills(); got != 1 {
 		t.Errorf("%d kills, want 1", got)
 	}
 }
 
-// TestPanicInAnAnnouncementLegacy is the same on v1, where each watch has a goroutine of its own.
-func TestPanicInAnAnnouncementLegacy(t *testing.T) {
-	w, told, announce := legacyWatch(t)
+// TestPanicInNotifyLegacy does the same on v1, where each watch has its own goroutine.
+func TestPanicInNotifyLegacy(t *testing.T) {
+	w, reported, signal := legacyWatch(t)
 	panicked := make(chan struct{})
 	setNotify(w, func() { defer close(panicked); panic("boom") })
 	if err := write(w.counter, "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n"); err != nil {
 		t.Fatal(err)
 	}
-	announce()
+	signal()
 	<-panicked
 	w.Close()
-	setNotify(w, func() { told <- struct{}{} })
+	setNotify(w, func() { reported <- struct{}{} })
 	if err := write(w.counter, "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n"); err != nil {
 		t.Fatal(err)
 	}
 	w.Check() // as at the end of the container
-	<-told
+	<-reported
 }
 
 func setNotify(w *OOMWatch, notify func()) {

@@ -16,20 +16,18 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
-// Stats returns io.containerd.cgroups.v2.Metrics, or v1.Metrics on v1. What the
-// kernel does not tell is 0. The error is errdefs.ErrNotFound when the group is
-// gone.
+// Stats returns io.containerd.cgroups.v2.Metrics, or v1.Metrics on v1. Values that the kernel does
+// not report are 0. The error is errdefs.ErrNotFound if the cgroup is gone.
 //
-// Only the messages are those of containerd/cgroups. The package itself also
-// makes groups, talks to systemd and loads eBPF programs, and each shim would
-// carry that.
+// Only the messages come from containerd/cgroups. The rest of that module creates cgroups, talks to
+// systemd and loads eBPF programs, which would increase the size of every shim.
 func (g *Group) Stats() (*anypb.Any, error) {
 	dirs := g.dirs()
 	if len(dirs) == 0 {
-		return nil, fmt.Errorf("control group: read statistics: %w", errdefs.ErrNotFound)
+		return nil, fmt.Errorf("cgroup: read statistics: %w", errdefs.ErrNotFound)
 	}
 	if _, err := os.Stat(dirs[0]); err != nil {
-		return nil, fmt.Errorf("control group: read statistics: %w: %w", errdefs.ErrNotFound, err)
+		return nil, fmt.Errorf("cgroup: read statistics: %w: %w", errdefs.ErrNotFound, err)
 	}
 	var metrics proto.Message
 	if dir, ok := g.unified(); ok {
@@ -40,18 +38,17 @@ func (g *Group) Stats() (*anypb.Any, error) {
 	return encode(metrics)
 }
 
-// encode names the message without a host, as typeurl does.
+// encode sets a type URL without a host, as typeurl does.
 func encode(metrics proto.Message) (*anypb.Any, error) {
 	value, err := proto.Marshal(metrics)
 	if err != nil {
-		return nil, fmt.Errorf("control group: encode statistics: %w", err)
+		return nil, fmt.Errorf("cgroup: encode statistics: %w", err)
 	}
 	return &anypb.Any{TypeUrl: string(metrics.ProtoReflect().Descriptor().FullName()), Value: value}, nil
 }
 
-// CountKills returns statistics of the group that tell of as many out-of-memory
-// kills, at least: it may have gone before they were in a file that could be read.
-// The statistics may be nil.
+// CountKills returns the statistics with at least the given number of out-of-memory kills. The
+// cgroup may have been removed before its files counted them. statistics may be nil.
 func (g *Group) CountKills(statistics *anypb.Any, kills uint64) *anypb.Any {
 	if kills == 0 {
 		return statistics
@@ -74,11 +71,11 @@ func (g *Group) CountKills(statistics *anypb.Any, kills uint64) *anypb.Any {
 	return counted
 }
 
-// names are the fields whose names are not those that the kernel uses.
+// names maps keys of the kernel to fields with another name.
 type names map[string]protoreflect.Name
 
-// fill takes the lines "key number" of a control file into the fields of m with
-// these names. Keys without a field are skipped.
+// fill sets the fields of m from the "key number" lines of a control file. Keys without a field are
+// skipped.
 func fill(m proto.Message, path string, renamed names) {
 	for line := range lines(path) {
 		key, value, _ := strings.Cut(line, " ")
@@ -86,7 +83,7 @@ func fill(m proto.Message, path string, renamed names) {
 	}
 }
 
-// fillPairs does the same for words of "key=number".
+// fillPairs sets the fields of m from words of the form "key=number".
 func fillPairs(m proto.Message, words []string, renamed names) {
 	for _, word := range words {
 		key, value, _ := strings.Cut(word, "=")
@@ -113,14 +110,14 @@ func set(m proto.Message, key, value string, renamed names) {
 	}
 }
 
-// number reads a control file with one number, 0 if there is none.
+// number reads a control file that has one number; 0 if it cannot be read.
 func number(path ...string) uint64 {
 	data, _ := os.ReadFile(filepath.Join(path...))
 	return parse(strings.TrimSpace(string(data)))
 }
 
-// parse reads a number as the kernel writes it: no limit is "max", and what is
-// below zero, for a moment, counts as zero.
+// parse reads a number as the kernel writes it: "max" means no limit, and a counter that is
+// negative for a moment counts as 0.
 func parse(s string) uint64 {
 	if s == "max" {
 		return math.MaxUint64
@@ -129,7 +126,7 @@ func parse(s string) uint64 {
 	return n
 }
 
-// lines returns the lines of a control file, none if it cannot be read.
+// lines returns the lines of a control file; none if it cannot be read.
 func lines(path string) func(yield func(string) bool) {
 	data, _ := os.ReadFile(path)
 	return func(yield func(string) bool) {
@@ -147,21 +144,20 @@ func device(s string) (major, minor uint64) {
 	return parse(a), parse(b)
 }
 
-// hugePageSizes returns the sizes for which there are control files in dir, as
-// they are written there, "2MB".
+// hugePageSizes returns the page sizes that have control files in dir, as in the file names: "2MB".
 func hugePageSizes(dir, suffix string) []string {
 	files, _ := filepath.Glob(filepath.Join(dir, "hugetlb.*."+suffix))
 	sizes := make([]string, 0, len(files))
 	for _, file := range files {
 		size := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(file), "hugetlb."), "."+suffix)
-		if !strings.Contains(size, ".") { // else of a reservation, "2MB.rsvd"
+		if !strings.Contains(size, ".") { // skips reservations: "2MB.rsvd"
 			sizes = append(sizes, size)
 		}
 	}
 	return sizes
 }
 
-// rdma reads lines of "device key=number …" into the entries of either version.
+// rdma reads lines of the form "device key=number …" into the entries of v1 or v2 metrics.
 func rdma[Entry any, Message interface {
 	*Entry
 	proto.Message

@@ -15,9 +15,8 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 )
 
-// TestStatsAreUpstreams compares what is read of a v2 group with what
-// containerd's package reads.
-func TestStatsAreUpstreams(t *testing.T) {
+// TestStatsMatchUpstream compares the statistics of a v2 cgroup with those of containerd/cgroups.
+func TestStatsMatchUpstream(t *testing.T) {
 	root := tree(t, map[string]string{
 		"pod/web/pids.current": "3\n",
 		"pod/web/pids.max":     "max\n",
@@ -50,7 +49,7 @@ func TestStatsAreUpstreams(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want.Hugetlb = nil // one per page size of this machine: see below
+	want.Hugetlb = nil // one per page size of the host, see TestStatsOfHugePages
 	got := unifiedMetrics(filepath.Join(root, "pod/web"))
 	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
 		t.Errorf("metrics (-containerd's +ours):\n%s", diff)
@@ -83,8 +82,8 @@ func TestStatsOfHugePages(t *testing.T) {
 	}
 }
 
-// TestLegacyStatsAreUpstreams does the same for v1.
-func TestLegacyStatsAreUpstreams(t *testing.T) {
+// TestLegacyStatsMatchUpstream does the same for v1.
+func TestLegacyStatsMatchUpstream(t *testing.T) {
 	files := map[string]string{
 		"pids/pod/web/pids.current": "3\n",
 		"pids/pod/web/pids.max":     "max\n",
@@ -123,7 +122,7 @@ func TestLegacyStatsAreUpstreams(t *testing.T) {
 	}
 	g := legacyGroup(root)
 	g.Paths["blkio"] = "/pod/web"
-	noDevice := protocmp.IgnoreFields(&v1.BlkIOEntry{}, "device") // as this machine calls it
+	noDevice := protocmp.IgnoreFields(&v1.BlkIOEntry{}, "device") // depends on the host
 	if diff := cmp.Diff(want, g.legacyMetrics(), protocmp.Transform(), noDevice); diff != "" {
 		t.Errorf("metrics (-containerd's +ours):\n%s", diff)
 	}
@@ -160,7 +159,7 @@ func TestEnableControllers(t *testing.T) {
 	}
 }
 
-// A device without numbers can be in front of another, on the same line.
+// A kernel may print a device without numbers on the same line as the next device.
 func TestStatsOfDevices(t *testing.T) {
 	root := tree(t, map[string]string{
 		"pod/web/io.stat": "7:0 \n254:1 254:0 rbytes=512 wbytes=0 rios=3 wios=0 dbytes=0 dios=0\n8:0\n",
@@ -172,9 +171,9 @@ func TestStatsOfDevices(t *testing.T) {
 	}
 }
 
-// TestStatsOfOldKernel finds that files which came later take nothing with them:
-// memory.peak (5.19), memory.swap.peak (6.5), pressure of a kernel without PSI, and
-// swap without CONFIG_SWAP.
+// TestStatsOfOldKernel reads the statistics of a kernel that lacks files: memory.peak (5.19),
+// memory.swap.peak (6.5), pressure without PSI, and swap without CONFIG_SWAP. The other values must
+// be there.
 func TestStatsOfOldKernel(t *testing.T) {
 	root := tree(t, map[string]string{
 		"pod/web/cpu.stat":       "usage_usec 1000\nuser_usec 600\nsystem_usec 400\n",
@@ -216,6 +215,6 @@ func TestJoin(t *testing.T) {
 		t.Errorf("v1: %q", got)
 	}
 	if err := join(one, "/../elsewhere", 42); err == nil {
-		t.Error("joined a group that does not exist")
+		t.Error("joined a cgroup that does not exist")
 	}
 }

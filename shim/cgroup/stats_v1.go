@@ -13,11 +13,11 @@ import (
 	"github.com/containerd/cgroups/v3/cgroup1/stats"
 )
 
-// tick is the unit of cpuacct.stat: USER_HZ is 100 wherever Linux runs.
+// tick is the unit of cpuacct.stat: USER_HZ is 100 on all architectures that Go supports.
 const tick = uint64(time.Second / 100)
 
-// legacyMetrics reads the control files of a v1 group (kernel documentation,
-// cgroup-v1), of the controllers that it is in.
+// legacyMetrics reads the control files of a v1 cgroup, for the controllers that it is in (kernel
+// documentation, cgroup-v1).
 func (g *Group) legacyMetrics() *stats.Metrics {
 	m := &stats.Metrics{CPU: &stats.CPUStat{Usage: &stats.CPUUsage{}, Throttling: &stats.Throttle{}}}
 	for controller, read := range map[string]func(*stats.Metrics, string){
@@ -39,7 +39,7 @@ func (g *Group) legacyMetrics() *stats.Metrics {
 func legacyPids(m *stats.Metrics, dir string) {
 	m.Pids = &stats.PidsStat{Current: number(dir, "pids.current"), Limit: number(dir, "pids.max")}
 	if m.Pids.Limit == math.MaxUint64 {
-		m.Pids.Limit = 0 // which is how v1 metrics say that there is none
+		m.Pids.Limit = 0 // in v1 metrics 0 means no limit
 	}
 }
 
@@ -97,8 +97,8 @@ func memoryEntry(dir, prefix string) *stats.MemoryEntry {
 	}
 }
 
-// legacyBlockIO takes the counters of the scheduler where the kernel has them,
-// else those of the throttling layer.
+// legacyBlockIO reads the counters of the I/O scheduler, or those of the throttling layer if the
+// kernel has no others.
 func legacyBlockIO(m *stats.Metrics, dir string) {
 	m.Blkio = &stats.BlkIOStat{
 		SectorsRecursive:        blockIO(dir, "sectors_recursive"),
@@ -116,8 +116,8 @@ func legacyBlockIO(m *stats.Metrics, dir string) {
 	}
 }
 
-// blockIO reads lines of "major:minor operation number", some without the
-// operation. The last line is the sum.
+// blockIO reads lines of the form "major:minor operation number"; some files have no operation. The
+// last line is the sum.
 func blockIO(dir, file string) []*stats.BlkIOEntry {
 	var entries []*stats.BlkIOEntry
 	for line := range lines(filepath.Join(dir, "blkio."+file)) {

@@ -10,8 +10,7 @@ import (
 	"github.com/containerd/cgroups/v3/cgroup2/stats"
 )
 
-// unifiedMetrics reads the control files of a v2 group (kernel documentation,
-// cgroup-v2.rst).
+// unifiedMetrics reads the control files of a v2 cgroup (kernel documentation, cgroup-v2.rst).
 func unifiedMetrics(dir string) *stats.Metrics {
 	m := &stats.Metrics{
 		Pids:         &stats.PidsStat{Current: number(dir, "pids.current"), Limit: number(dir, "pids.max")},
@@ -36,7 +35,7 @@ func unifiedMetrics(dir string) *stats.Metrics {
 	return m
 }
 
-// unifiedKills returns empty metrics, and what counts kills in them when they are
+// unifiedKills returns empty metrics and a function that adds the kills to them once they are
 // filled.
 func unifiedKills(kills uint64) (*stats.Metrics, func()) {
 	m := &stats.Metrics{}
@@ -48,8 +47,8 @@ func unifiedKills(kills uint64) (*stats.Metrics, func()) {
 	}
 }
 
-// unifiedIO reads lines of "major:minor key=number …". Some kernels put a device
-// without numbers in front of the next one, on the same line.
+// unifiedIO reads lines of the form "major:minor key=number …". Some kernels print a device without
+// numbers on the same line as the next device.
 func unifiedIO(dir string) []*stats.IOEntry {
 	var entries []*stats.IOEntry
 	for line := range lines(filepath.Join(dir, "io.stat")) {
@@ -78,8 +77,8 @@ func unifiedMemory(dir string) *stats.MemoryStat {
 	return m
 }
 
-// pressure reads stall information (kernel documentation, psi.rst); it is nil
-// if the kernel has none.
+// pressure reads pressure stall information (kernel documentation, psi.rst); nil if the kernel has
+// none.
 func pressure(dir, resource string) *stats.PSIStats {
 	var psi *stats.PSIStats
 	for line := range lines(filepath.Join(dir, resource+".pressure")) {

@@ -30,7 +30,7 @@ type Host struct {
 	Children  *reap.Reaper
 	Events    *outbox.Outbox
 	// Kills reports out-of-memory kills. Its zero value is ready to use.
-	Kills cgroup.Announcer
+	Kills cgroup.Notifier
 	// Deleted, if not nil, is called after the deletion of a task. bundles returns the bundles of
 	// the remaining tasks.
 	Deleted func(bundles func() []bundle.Dir)

@@ -275,7 +275,7 @@ func (c *container) watchOOM() {
 		c.log().WithError(err).Debug("out-of-memory watch not started; no out-of-memory events")
 		return
 	}
-	if err := watch.Deaf(); err != nil {
+	if err := watch.NotifyErr(); err != nil {
 		c.log().WithError(err).Warn("no notifications of out-of-memory kills; they are reported when the container exits")
 	}
 	c.mu.Lock()

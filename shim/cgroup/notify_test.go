@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// instances is how many instances of inotify this process has.
+// instances returns the number of inotify instances of this process.
 func instances(t *testing.T) int {
 	t.Helper()
 	links, err := filepath.Glob("/proc/self/fd/*")
@@ -25,9 +25,9 @@ func instances(t *testing.T) int {
 	return count
 }
 
-// TestAnnouncer watches more containers than a user has instances of inotify, in one
-// slice, and wants each to hear of its own kill, and of none after its end.
-func TestAnnouncer(t *testing.T) {
+// TestNotifier watches more containers in one slice than a user may have inotify instances. Each
+// watch must report the kill in its own container, and no kill after it is closed.
+func TestNotifier(t *testing.T) {
 	const count = 200
 	before := instances(t)
 	name := func(i int) string { return fmt.Sprintf("%s/cri-containerd-%d.scope", podSlice, i) }
@@ -36,18 +36,18 @@ func TestAnnouncer(t *testing.T) {
 		files[name(i)+"/memory.events"] = counted(0)
 	}
 	root := tree(t, files)
-	var a Announcer
-	told := make(chan int, 2*count)
+	var a Notifier
+	reported := make(chan int, 2*count)
 	var watches []*OOMWatch
 	for i := range count {
-		w, err := (&Group{Paths: map[string]string{"": "/" + name(i)}, root: root}).WatchOOM(t.Context(), &a, func() { told <- i })
-		if err != nil || w.Deaf() != nil {
-			t.Fatal(err, w.Deaf())
+		w, err := (&Group{Paths: map[string]string{"": "/" + name(i)}, root: root}).WatchOOM(t.Context(), &a, func() { reported <- i })
+		if err != nil || w.NotifyErr() != nil {
+			t.Fatal(err, w.NotifyErr())
 		}
 		watches = append(watches, w)
 	}
 	if now := instances(t); now != before+1 {
-		t.Errorf("%d instances of inotify for %d containers, want 1", now-before, count)
+		t.Errorf("%d inotify instances for %d containers, want 1", now-before, count)
 	}
 
 	kill := func(i, kills int) {
@@ -58,30 +58,31 @@ func TestAnnouncer(t *testing.T) {
 	}
 	for i := range count {
 		kill(i, 1)
-		if heard := <-told; heard != i {
-			t.Fatalf("container %d was told of the kill in %d", heard, i)
+		if got := <-reported; got != i {
+			t.Fatalf("the kill in container %d was reported for container %d", i, got)
 		}
 	}
-	// A kill in the first is announced after one in the second, which is not watched any more.
+	// The notification for container 0 comes after that for container 1, which is not watched any
+	// more.
 	watches[1].Close()
 	kill(1, 2)
 	kill(0, 2)
-	if heard := <-told; heard != 0 {
-		t.Errorf("container %d was told of a kill after the end of its watch", heard)
+	if got := <-reported; got != 0 {
+		t.Errorf("a kill in container %d was reported after its watch was closed", got)
 	}
 
 	for _, w := range watches {
 		w.Close()
 	}
 	if now := instances(t); now != before {
-		t.Errorf("%d instances of inotify are left", now-before)
+		t.Errorf("%d inotify instances are still open", now-before)
 	}
-	// The next watch has a new one.
-	w, err := (&Group{Paths: map[string]string{"": "/" + name(1)}, root: root}).WatchOOM(t.Context(), &a, func() { told <- 1 })
+	// The next watch opens a new instance.
+	w, err := (&Group{Paths: map[string]string{"": "/" + name(1)}, root: root}).WatchOOM(t.Context(), &a, func() { reported <- 1 })
 	if err != nil {
 		t.Fatal(err)
 	}
 	kill(1, 3)
-	<-told
+	<-reported
 	w.Close()
 }
