@@ -26,18 +26,18 @@ import (
 )
 
 const (
-	// runtimeTimeout bounds the work of the runtime. containerd gives the command 5 s
-	// (io.containerd.timeout.shim.cleanup), and then takes the exit status for
-	// unknown; of a shim that many pods shared it deletes all tasks at once.
+	// runtimeTimeout bounds the commands of the OCI runtime. containerd gives the delete command 5
+	// s (io.containerd.timeout.shim.cleanup) and then records an unknown exit status; after the
+	// loss of a shared shim it runs one delete command per task at the same time.
 	runtimeTimeout = 4 * time.Second
 
-	// socketTimeout bounds the look at the socket of a lost shim.
+	// socketTimeout bounds the connection to the socket of a lost shim.
 	socketTimeout = time.Second
 )
 
-// delete cleans up after a task whose shim is gone, and answers with how it
-// ended. containerd runs it after every task, and in the usual case there is
-// nothing left. What does not succeed is a warning: there is nobody after us.
+// delete cleans up after a task whose shim is gone, and answers with the exit status of the task.
+// containerd runs the command after every task; usually nothing is left to clean up. Errors are
+// only logged as warnings, because no later step could retry the cleanup.
 func (r *request) delete(ctx context.Context, stdout, stderr io.Writer) error {
 	dir := bundle.Dir(r.bundle)
 	warn := func(err error) {
@@ -46,7 +46,7 @@ func (r *request) delete(ctx context.Context, stdout, stderr io.Writer) error {
 		}
 	}
 	if !dir.Deleted() {
-		r.killRemains(ctx, dir, warn)
+		r.killRemaining(ctx, dir, warn)
 		warn(unmountRootfs(dir))
 		warn(r.callOff(ctx, dir))
 	}
@@ -58,10 +58,10 @@ func (r *request) delete(ctx context.Context, stdout, stderr io.Writer) error {
 	return err
 }
 
-// killRemains ends the processes of the container and removes it from the
-// runtime. The control group goes first: it ends everything at once, however
-// many containers the lost shim had.
-func (r *request) killRemains(ctx context.Context, dir bundle.Dir, warn func(error)) {
+// killRemaining kills the processes of the container and deletes the container in the OCI runtime.
+// It kills the cgroup first, which ends all processes at once, even if the lost shim had many
+// containers.
+func (r *request) killRemaining(ctx context.Context, dir bundle.Dir, warn func(error)) {
 	processes := &cgroup.Group{}
 	grouped, err := dir.ReadCgroup(processes)
 	warn(err)
@@ -71,7 +71,7 @@ func (r *request) killRemains(ctx context.Context, dir bundle.Dir, warn func(err
 	}
 	opts, err := dir.Options()
 	if errors.Is(err, fs.ErrNotExist) {
-		return // no runtime was ever started: the container of a pod without a process
+		return // a holder: the OCI runtime was never called
 	}
 	if err != nil {
 		warn(err)
@@ -80,7 +80,7 @@ func (r *request) killRemains(ctx context.Context, dir bundle.Dir, warn func(err
 	ctx, cancel := context.WithTimeout(ctx, runtimeTimeout)
 	defer cancel()
 	runtime := oci.New(opts, r.namespace, filepath.Join(string(dir), bundle.RuntimeLog), func() func() { return func() {} })
-	// runc takes 0.1 s longer if it is to look for processes first.
+	// Without force first: with it runc takes 0.1 s longer because it looks for processes.
 	if runtime.Delete(ctx, r.id, false) != nil {
 		warn(runtime.Delete(ctx, r.id, true))
 	}
@@ -93,8 +93,8 @@ func unmountRootfs(dir bundle.Dir) error {
 	return nil
 }
 
-// callOff removes the socket of the lost shim. A shim that is there waits for
-// the task, which will not come, or has others.
+// callOff removes the socket of the lost shim. If the shim still runs, callOff makes it stop
+// waiting for this task; the shim exits if it has no other task.
 func (r *request) callOff(ctx context.Context, dir bundle.Dir) error {
 	path, err := dir.Socket()
 	if errors.Is(err, fs.ErrNotExist) {
@@ -108,8 +108,8 @@ func (r *request) callOff(ctx context.Context, dir bundle.Dir) error {
 	return group.At(path).CallOff(ctx, r.id)
 }
 
-// lastExit returns what the shim recorded of the end of the init process. If
-// it had no time to, the init was killed just now.
+// lastExit returns the exit of the init process that the shim recorded in the bundle. Without a
+// record the init is reported as killed now.
 func lastExit(dir bundle.Dir, warn func(error)) *taskapi.DeleteResponse {
 	exit, err := dir.Exit()
 	if err != nil {

@@ -42,15 +42,16 @@ func TestDeleteAfterLostShim(t *testing.T) {
 	}
 	task()
 	if h.root.Knows("ns", "a") {
-		t.Error("the runtime still has the container")
+		t.Error("the OCI runtime still has the container")
 	}
 	if left, err := os.ReadDir(h.sockets); err != nil || len(left) != 0 {
 		t.Errorf("left in the socket directory: %v, %v", left, err)
 	}
 }
 
-// containerd can be killed between the start of a shim and the creation of the
-// task. It runs the delete command when it is back, and nothing stays.
+// TestDeleteOfATaskThatNeverCame checks the delete command that containerd runs after a restart if
+// it was killed between the start of a shim and the creation of the task. The shim must exit and
+// leave no files.
 func TestDeleteOfATaskThatNeverCame(t *testing.T) {
 	h := newHost(t)
 	dir := h.bundleOf("pod", "sleep", "1000")
@@ -62,7 +63,7 @@ func TestDeleteOfATaskThatNeverCame(t *testing.T) {
 	conn.Close()
 	gone := watch(t, connected.ShimPid)
 	if _, warnings := h.delete(dir, "a"); warnings != "" {
-		t.Errorf("delete warns: %s", warnings)
+		t.Errorf("delete printed warnings: %s", warnings)
 	}
 	gone()
 	if left, err := os.ReadDir(h.sockets); err != nil || len(left) != 0 {
@@ -70,8 +71,8 @@ func TestDeleteOfATaskThatNeverCame(t *testing.T) {
 	}
 }
 
-// containerd runs the delete command also for a task whose shim it could not talk to. The shim is
-// rid of the task then, and ends with its last one.
+// TestDeleteUnderALiveShim checks the delete command for a task whose shim still runs, but did not
+// answer containerd. The shim must drop the task, and exit after its last task.
 func TestDeleteUnderALiveShim(t *testing.T) {
 	h := newHost(t)
 	dirs := map[string]string{"a": h.bundleOf("pod", "sleep", "1000"), "b": h.bundleOf("pod", "sleep", "1000")}
@@ -100,8 +101,8 @@ func TestDeleteUnderALiveShim(t *testing.T) {
 	gone()
 }
 
-// The delete command finds the exit status, and after a complete deletion does
-// nothing else.
+// TestDeleteAfterDelete checks that the delete command reports the exit status after a complete
+// deletion and calls no OCI runtime.
 func TestDeleteAfterDelete(t *testing.T) {
 	h := newHost(t)
 	dir := h.bundleOf("pod", "sh", "-c", "exit 7")
@@ -120,12 +121,12 @@ func TestDeleteAfterDelete(t *testing.T) {
 		t.Errorf("delete = %v, %q, want %v", got, warnings, want)
 	}
 	if n := len(h.root.Trace()) - commands; n != 0 {
-		t.Errorf("%d commands of the runtime, want 0", n)
+		t.Errorf("%d commands of the OCI runtime, want 0", n)
 	}
 }
 
-// The control group of a pod without a process outlives a lost shim: nothing
-// else knows of it.
+// TestDeleteRemovesTheGroupOfALostHolder checks that the delete command removes the cgroup of a
+// holder: no other component does after the shim is lost.
 func TestDeleteRemovesTheGroupOfALostHolder(t *testing.T) {
 	h := newHost(t)
 	dir := h.bundleOf("pod")
@@ -141,7 +142,7 @@ func TestDeleteRemovesTheGroupOfALostHolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	if stats, err := group.Stats(); err != nil {
-		t.Errorf("control group of the pod: %v, %v", stats, err)
+		t.Errorf("cgroup of the pod: %v, %v", stats, err)
 	}
 	gone := watch(t, connected.ShimPid)
 	if err := unix.Kill(int(connected.ShimPid), unix.SIGKILL); err != nil {
@@ -152,15 +153,14 @@ func TestDeleteRemovesTheGroupOfALostHolder(t *testing.T) {
 		t.Errorf("delete = %v, %q, want status 137", got, warnings)
 	}
 	if _, err := group.Stats(); !errdefs.IsNotFound(err) {
-		t.Errorf("control group after delete: %v, want not found", err)
+		t.Errorf("cgroup after delete: %v, want not found", err)
 	}
 	if commands := h.root.Trace(); len(commands) != 0 {
-		t.Errorf("commands of the runtime: %v, want none", commands)
+		t.Errorf("commands of the OCI runtime: %v, want none", commands)
 	}
 }
 
-// holderSpec makes a bundle that of a pod without a process and returns the
-// path of its control group.
+// holderSpec writes the spec of a holder to a bundle and returns the path of its cgroup.
 func (h *host) holderSpec(dir string) string {
 	h.t.Helper()
 	parent := fmt.Sprintf("/lite-shim-delete-test-%d", os.Getpid())

@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package shim is containerd-shim-lite-v2: the process that stands between
-// containerd and the containers of a pod, and outlives the one for the sake of
-// the others.
+// Package shim is containerd-shim-lite-v2: the process between containerd and the containers of one
+// or more pods. It outlives containerd, so that the containers keep running.
 //
-// containerd runs the executable with a command and reads the answer from
-// standard output: start (make or find the shim of a group of tasks), delete
-// (clean up after a shim that is lost), -info and -v. start runs it again,
-// without a command, as the shim itself: serve.go.
+// containerd runs the executable with a command and reads the answer from standard output: start
+// (find or start the shim of a group of tasks), delete (clean up after a lost shim), -info and -v.
+// start runs the executable again without a command: that process is the shim itself, see serve.go.
 //
-// This package owns the life of that process. The work is in the packages
-// below it: task (the Task API), oci (the runtime's command line), reap (waiting
-// for processes), stdio, cgroup, outbox (events), and for the commands
-// bootstrap, group, bundle and option. It has no state and no locks.
+// This package owns the lifetime of that process. The work is done by the packages below it: task
+// (the Task API), oci (the OCI runtime's command line), reap (waiting for processes), stdio,
+// cgroup, outbox (events), and for the commands bootstrap, group, bundle and option. The package
+// has no global state; its only lock guards the bundle that the shim logs to.
 package shim

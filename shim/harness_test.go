@@ -26,8 +26,8 @@ import (
 	"github.com/containerd-lite/containerd-lite/shim/oci/ocitest"
 )
 
-// beShim in the environment makes the test binary the shim, as start needs one
-// that it can run again.
+// beShim is an environment variable that makes the test binary the shim: start runs its own
+// executable.
 const beShim = "LITE_TEST_BE_SHIM"
 
 func TestMain(m *testing.M) {
@@ -38,14 +38,14 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// host is what containerd is to its shims: directories and a command line.
+// host stands for containerd: the directories and the command line of its shims.
 type host struct {
 	t       *testing.T
 	root    *ocitest.Root
 	sockets string
-	options string // of the runtime, in TOML
-	binary  string // "" for that of the test
-	events  string // address of containerd's events service, "" for that in the environment
+	options string // runtime options in TOML
+	binary  string // executable of the shim; "" for the test binary
+	events  string // address of containerd's events service; "" for the one in the environment
 }
 
 func newHost(t *testing.T) *host {
@@ -58,7 +58,7 @@ func newHost(t *testing.T) *host {
 	return &host{t: t, root: ocitest.New(t), sockets: dir}
 }
 
-// bundleOf returns a bundle for a task of a pod.
+// bundleOf returns a new bundle of a task in a pod.
 func (h *host) bundleOf(pod string, args ...string) string {
 	h.t.Helper()
 	dir := h.root.Bundle(true, args...)
@@ -137,7 +137,7 @@ func (h *host) mustStart(dir, id string) string {
 	return result.Address
 }
 
-// client connects to a shim, which is ended with the test.
+// client connects to a shim and kills the shim when the test ends.
 func (h *host) client(address string) (taskapi.TTRPCTaskService, *ttrpc.Client) {
 	h.t.Helper()
 	conn, err := net.Dial("unix", strings.TrimPrefix(address, "unix://"))
@@ -186,7 +186,7 @@ func (h *host) delete(dir, id string) (*taskapi.DeleteResponse, string) {
 	return response, stderr.String()
 }
 
-// watch watches the process of a shim, which is nobody's child.
+// watch opens a pidfd for a shim, which is not a child of the test. gone waits for its exit.
 func watch(t *testing.T, pid uint32) (gone func()) {
 	t.Helper()
 	fd, err := unix.PidfdOpen(int(pid), 0)
@@ -198,7 +198,7 @@ func watch(t *testing.T, pid uint32) (gone func()) {
 		t.Helper()
 		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(time.Minute.Milliseconds()))
 		if n != 1 {
-			t.Fatalf("shim %d does not end: %v", pid, err)
+			t.Fatalf("shim %d does not exit: %v", pid, err)
 		}
 	}
 }

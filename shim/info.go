@@ -21,13 +21,13 @@ const (
 	// maxOptions bounds the runtime options on standard input, in bytes.
 	maxOptions = 10 << 20
 
-	// featuresType is under which name containerd knows the JSON of
-	// features.Features (core/runtime/v2/runtime.go).
+	// featuresType is the type name by which containerd recognizes the JSON of features.Features
+	// (core/runtime/v2/runtime.go).
 	featuresType = "types.containerd.io/opencontainers/runtime-spec/1/features/Features"
 )
 
-// info writes what the shim and the runtime behind it can do. containerd asks
-// once per handler: user namespaces, for one, are offered only then.
+// info writes the features of the shim and its OCI runtime. containerd runs it once per handler and
+// offers features such as user namespaces only if the answer has them.
 func info(ctx context.Context, stdin io.Reader, stdout io.Writer) error {
 	input, err := io.ReadAll(io.LimitReader(stdin, maxOptions+1))
 	if err != nil {
@@ -53,7 +53,7 @@ func info(ctx context.Context, stdin io.Reader, stdout io.Writer) error {
 	if len(input) > 0 {
 		answer.Options = given
 	}
-	// A runtime that cannot tell its features is asked for none of them.
+	// Without an answer from the runtime containerd assumes that it has no optional features.
 	if features, err := runtime.Features(ctx); err == nil {
 		value, err := json.Marshal(features)
 		if err != nil {

@@ -14,60 +14,58 @@ import (
 	"github.com/containerd-lite/containerd-lite/shim/bundle"
 )
 
-// setLog sends the log of the shim to standard error, which is the FIFO that
-// containerd reads.
+// setLog sends the log of the shim to standard error, which is the FIFO that containerd reads.
 func setLog(debug bool) {
-	log.L.Logger.SetOutput(dropping{})
+	log.L.Logger.SetOutput(droppingWriter{})
 	_ = log.SetFormat(log.TextFormat)
 	if debug {
 		_ = log.SetLevel(log.DebugLevel.String())
 	}
 }
 
-// dropping writes to standard error what fits. The shim must not wait for a
-// containerd that does not read.
-type dropping struct{}
+// droppingWriter writes to standard error and drops what does not fit. The shim must not block
+// while containerd does not read.
+type droppingWriter struct{}
 
-// Write implements io.Writer. It reports success, as there is nobody to tell.
-func (dropping) Write(p []byte) (int, error) {
+// Write implements io.Writer. It always reports success: the logger could not handle an error.
+func (droppingWriter) Write(p []byte) (int, error) {
 	_, _ = unix.Write(unix.Stderr, p)
 	return len(p), nil
 }
 
-// openLog opens the FIFO that containerd reads. As both a reader and a writer
-// the shim keeps what it says while containerd is away, up to what the pipe
-// holds, and is never told that nobody listens.
+// openLog opens the FIFO that containerd reads. It is opened for reading, too: while containerd is
+// down, the pipe buffer keeps the log, and writes do not fail with EPIPE.
 func openLog(dir bundle.Dir) (*os.File, error) {
 	return os.OpenFile(dir.Log(), os.O_RDWR|unix.O_NONBLOCK, 0)
 }
 
-// home is the bundle that has the log FIFO and the crash file of the shim: that
-// of the first task, and when that is deleted, of another.
-type home struct {
-	mu  sync.Mutex // held while moving
+// logBundle is the bundle that has the log FIFO and the crash file of the shim: first that of the
+// first task, and after its deletion that of another task.
+type logBundle struct {
+	mu  sync.Mutex // guards dir
 	dir bundle.Dir
 }
 
-// follow moves to one of the bundles of the tasks that there are, unless it is
-// with one. To be called after each deletion.
-func (h *home) follow(bundles func() []bundle.Dir) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
+// update moves to the bundle of a live task if the current bundle is deleted. It is called after
+// each deletion.
+func (l *logBundle) update(bundles func() []bundle.Dir) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	live := bundles()
-	if len(live) == 0 || slices.Contains(live, h.dir) {
+	if len(live) == 0 || slices.Contains(live, l.dir) {
 		return
 	}
-	h.dir = live[0]
-	h.openCrash()
-	if fifo, err := openLog(h.dir); err == nil {
+	l.dir = live[0]
+	l.openCrash()
+	if fifo, err := openLog(l.dir); err == nil {
 		_ = unix.Dup3(int(fifo.Fd()), unix.Stderr, 0)
 		_ = fifo.Close()
 	}
 }
 
-// openCrash makes the Go runtime write its last words to the bundle.
-func (h *home) openCrash() {
-	file, err := os.OpenFile(h.dir.Crash(), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+// openCrash makes the Go runtime write the output of a fatal crash to the bundle.
+func (l *logBundle) openCrash() {
+	file, err := os.OpenFile(l.dir.Crash(), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return
 	}

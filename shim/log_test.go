@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The log of a shim goes to the bundle of its first task, which can be gone long
-// before the shim is.
+// TestLogMovesOn checks that the log of a shim moves to another bundle when the bundle of its first
+// task is deleted.
 func TestLogMovesOn(t *testing.T) {
 	h := newHost(t)
 	bundles := map[string]string{}
@@ -36,10 +36,10 @@ func TestLogMovesOn(t *testing.T) {
 		t.Helper()
 		to, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/2", connected.ShimPid))
 		if err != nil || to != filepath.Join(bundles[id], "log") {
-			t.Errorf("the log goes to %s, %v, want that of %s", to, err, id)
+			t.Errorf("the log is %s, %v, want that of task %s", to, err, id)
 		}
 		if _, err := os.Stat(filepath.Join(bundles[id], "shim-crash.log")); err != nil {
-			t.Errorf("last words: %v", err)
+			t.Errorf("crash file: %v", err)
 		}
 	}
 	remove := func(id string) {
@@ -58,8 +58,8 @@ func TestLogMovesOn(t *testing.T) {
 	expect("c")
 }
 
-// A shim that hangs is asked for its stacks, as containerd's own: by SIGUSR1, which does not end
-// it.
+// TestStacks checks that SIGUSR1 makes a shim log its stacks, as with containerd's own shim, and
+// does not end it.
 func TestStacks(t *testing.T) {
 	h := newHost(t)
 	dir := h.bundleOf("pod", "true")

@@ -19,39 +19,38 @@ import (
 )
 
 const (
-	// headroom is what the shim may take until garbage is collected, in bytes.
-	// The Go runtime leaves 1 MiB of it unused. The start of a pod takes less, so
-	// that most shims never collect: what the collector keeps for itself once it
-	// has run is another 1.4 MiB.
+	// headroom is the memory in bytes that the shim may allocate before the next garbage
+	// collection. The Go runtime leaves 1 MiB of it unused. The start of a pod needs less, so most
+	// shims never collect. A first collection costs another 1.4 MiB that the collector keeps for
+	// itself.
 	headroom = 4 << 20
 
-	// firstLimit is the memory limit until something was collected. Of it a shim uses
-	// close to 5 MiB when it starts; to ask for the number would cost it 33 KiB.
-	firstLimit = 9 << 20
+	// initialLimit is the memory limit before the first collection, in bytes. A shim uses nearly 5
+	// MiB of it at startup; measuring that would cost 33 KiB.
+	initialLimit = 9 << 20
 
-	// calm is the time since the start, and later since a collection, after which
-	// memory is given back.
-	calm = 10 * time.Second
+	// idleTime is the time since the start or the last collection after which memory is released.
+	idleTime = 10 * time.Second
 )
 
-// keepMemory bounds what the shim takes from the system, until ctx ends. The
-// collector is told to run by a limit alone: with a percentage it also runs
-// every two minutes in a shim that has nothing to do.
-func keepMemory(ctx context.Context) {
+// boundMemory bounds the memory that the shim takes from the system, until ctx ends. Only the
+// memory limit triggers the collector: with a percentage it would also run every two minutes in an
+// idle shim.
+func boundMemory(ctx context.Context) {
 	debug.SetGCPercent(-1)
-	debug.SetMemoryLimit(firstLimit)
-	watchMemory(ctx, calm, limitMemory, free)
+	debug.SetMemoryLimit(initialLimit)
+	watchMemory(ctx, idleTime, limitMemory, release)
 }
 
-// limitMemory leaves headroom beside what is in use. What is only taken from the
-// system must not count: a shim that is never calm would take more each time.
-func limitMemory() { debug.SetMemoryLimit(used() + headroom) }
+// limitMemory sets the memory limit to headroom above the memory in use. Free memory that the heap
+// still holds does not count: the limit of a shim that is never idle would grow with each
+// collection.
+func limitMemory() { debug.SetMemoryLimit(inUse() + headroom) }
 
-// watchMemory calls limit after each collection, and free once there was none for
-// some time; collected tells whether there ever was one. Between bursts of work
-// nothing wakes up.
-func watchMemory(ctx context.Context, calm time.Duration, limit func(), free func(collected bool)) {
-	quiet := time.NewTimer(calm)
+// watchMemory calls limit after each collection, and release when there was none for idleTime.
+// collected reports whether there ever was a collection. An idle shim is not woken up.
+func watchMemory(ctx context.Context, idleTime time.Duration, limit func(), release func(collected bool)) {
+	quiet := time.NewTimer(idleTime)
 	defer quiet.Stop()
 	collected := false
 	for {
@@ -59,9 +58,9 @@ func watchMemory(ctx context.Context, calm time.Duration, limit func(), free fun
 		case <-collection():
 			collected = true
 			limit()
-			quiet.Reset(calm)
+			quiet.Reset(idleTime)
 		case <-quiet.C:
-			free(collected)
+			release(collected)
 		case <-ctx.Done():
 			return
 		}
@@ -75,10 +74,10 @@ func collection() <-chan struct{} {
 	return collected
 }
 
-// used returns what is in use of that which counts for the memory limit, in bytes
-// (debug.SetMemoryLimit). Garbage that is not swept yet is not in use.
-func used() int64 {
-	// runtime.ReadMemStats says the same, and leaves half a MiB behind.
+// inUse returns how much memory in use counts for the memory limit, in bytes
+// (debug.SetMemoryLimit). Garbage that is not swept yet does not count.
+func inUse() int64 {
+	// runtime.ReadMemStats reports the same, but leaves 0.5 MiB of garbage.
 	samples := []metrics.Sample{
 		{Name: "/memory/classes/total:bytes"},
 		{Name: "/memory/classes/heap/released:bytes"},
@@ -89,17 +88,17 @@ func used() int64 {
 	metrics.Read(samples)
 	bytes := func(i int) int64 { return int64(samples[i].Value.Uint64()) }
 	total, released, free, objects, live := bytes(0), bytes(1), bytes(2), bytes(3), bytes(4)
-	if live == 0 { // nothing was ever collected
+	if live == 0 { // no collection yet
 		live = objects
 	}
 	return total - released - free - objects + live
 }
 
-// free gives back the pages of the binary. Of those most are used at a start
-// only; the kernel keeps them in its cache and maps again the ones that are used
-// next. What the heap does not need goes back, too, and is not taken again, unless
-// the collector has never run: it would keep more for itself than it frees.
-func free(collected bool) {
+// release returns the pages of the binary to the system. Most of them are needed only at startup;
+// the kernel keeps them in the page cache and maps the ones that are used again. After the first
+// collection, release also returns unused heap memory and lowers the memory limit. Before it,
+// debug.FreeOSMemory would not pay: the collector would take more memory for itself than it frees.
+func release(collected bool) {
 	if collected {
 		debug.FreeOSMemory()
 		limitMemory()
@@ -113,7 +112,7 @@ func free(collected bool) {
 		return
 	}
 	defer smaps.Close()
-	for _, m := range unchanged(smaps, binary) {
+	for _, m := range unmodified(smaps, binary) {
 		_, _, _ = unix.Syscall(unix.SYS_MADVISE, m.start, m.end-m.start, unix.MADV_DONTNEED)
 	}
 }
@@ -121,10 +120,9 @@ func free(collected bool) {
 // mapping is a range of addresses.
 type mapping struct{ start, end uintptr }
 
-// unchanged returns the read-only mappings of a file in which no page differs
-// from the file, as they do after a relocation; see proc_pid_smaps(5). It leaves
-// little garbage: who calls it wants to have less.
-func unchanged(smaps io.Reader, file string) []mapping {
+// unmodified returns the read-only mappings of a file that have no modified page; relocations
+// modify pages, see proc_pid_smaps(5). It allocates little, because it runs to reduce memory.
+func unmodified(smaps io.Reader, file string) []mapping {
 	var found []mapping
 	var m mapping
 	readOnly := false
@@ -138,14 +136,13 @@ func unchanged(smaps io.Reader, file string) []mapping {
 		case bytes.HasSuffix(line, []byte(" "+file)):
 			m, readOnly = parseMapping(lines.Text())
 		case len(line) > 0 && (line[0] < 'A' || line[0] > 'Z'):
-			readOnly = false // the mapping of something else
+			readOnly = false // a mapping of another file
 		}
 	}
 	return found
 }
 
-// parseMapping reads the first line of a mapping, and tells whether it is
-// read-only.
+// parseMapping reads the first line of a mapping and reports whether the mapping is read-only.
 func parseMapping(line string) (m mapping, readOnly bool) {
 	addresses, rest, _ := strings.Cut(line, " ")
 	first, last, _ := strings.Cut(addresses, "-")

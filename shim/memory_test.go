@@ -24,74 +24,74 @@ func TestWatchMemory(t *testing.T) {
 		watchMemory(ctx, 0, func() { limited <- struct{}{} }, func(collected bool) { freed <- collected })
 	})
 	if collected := <-freed; collected {
-		t.Error("the heap is given back before there was a collection")
+		t.Error("the heap is released before the first collection")
 	}
 	for range 3 {
-		collectUntil(limited) // more may be taken at once
+		collectUntil(limited)
 		if collected := <-freed; !collected {
-			t.Error("the heap is not given back after a collection")
+			t.Error("the heap is not released after a collection")
 		}
 	}
 	stop()
 	running.Wait()
 }
 
-// collectUntil collects garbage until told: the first collection can come
-// before it is waited for.
-func collectUntil(told <-chan struct{}) {
+// collectUntil collects garbage until a value arrives: the first collection may run before
+// watchMemory waits for it.
+func collectUntil(limited <-chan struct{}) {
 	for {
 		runtime.GC()
 		select {
-		case <-told:
+		case <-limited:
 			return
 		default:
 		}
 	}
 }
 
-// However much work there is without a pause, the shim takes no more than the headroom beside what
-// it uses.
-func TestMemoryOfAShimThatIsNeverCalm(t *testing.T) {
+// TestMemoryOfBusyShim checks that a shim that is never idle takes little more than the headroom
+// above the memory in use.
+func TestMemoryOfBusyShim(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(-1))
 	ctx, stop := context.WithCancel(t.Context())
 	var running sync.WaitGroup
-	running.Go(func() { watchMemory(ctx, time.Hour, limitMemory, free) })
+	running.Go(func() { watchMemory(ctx, time.Hour, limitMemory, release) })
 	debug.FreeOSMemory()
 	limitMemory()
-	before := used()
+	before := inUse()
 	for range 32 << 10 {
 		garbage = make([]byte, 64<<10)
 	}
 	garbage = nil
-	// On a busy machine the limit is set when more garbage has come: what counts is that it does
-	// not go on growing.
+	// On a busy host more garbage may accumulate before the limit is set. The limit must not keep
+	// growing.
 	if grown := debug.SetMemoryLimit(-1) - before; grown > 8*headroom {
-		t.Errorf("after 2 GiB of garbage the limit is %d KiB above what was used", grown>>10)
+		t.Errorf("after 2 GiB of garbage the limit is %d KiB above the memory in use", grown>>10)
 	}
 	stop()
 	running.Wait()
 }
 
-// garbage keeps the compiler from leaving out what a test allocates.
+// garbage keeps the compiler from optimizing a test's allocations away.
 var garbage []byte
 
 func TestUsed(t *testing.T) {
 	debug.FreeOSMemory()
-	before := used()
+	before := inUse()
 	block := make([]byte, 64<<20)
 	runtime.GC()
-	if grown := used() - before; grown < 60<<20 {
-		t.Errorf("64 MiB more, and %d bytes more are used", grown)
+	if grown := inUse() - before; grown < 60<<20 {
+		t.Errorf("64 MiB allocated, and %d bytes more are in use", grown)
 	}
 	runtime.KeepAlive(block)
-	runtime.GC() // which gives nothing back
-	if grown := used() - before; grown > 4<<20 {
-		t.Errorf("64 MiB are garbage, and %d bytes more are used", grown)
+	runtime.GC() // the heap keeps the memory
+	if grown := inUse() - before; grown > 4<<20 {
+		t.Errorf("64 MiB are garbage, and %d bytes more are in use", grown)
 	}
 }
 
-func TestUnchanged(t *testing.T) {
+func TestUnmodified(t *testing.T) {
 	const smaps = `00400000-00956000 r-xp 00000000 fe:00 17 /usr/bin/my shim
 Rss:                1152 kB
 Anonymous:             0 kB
@@ -108,28 +108,28 @@ Anonymous:             0 kB
 VmFlags: rd ex mr mw me sd
 `
 	want := []mapping{{0x400000, 0x956000}, {0x956000, 0xfdc000}}
-	if diff := cmp.Diff(want, unchanged(strings.NewReader(smaps), "/usr/bin/my shim"), cmp.AllowUnexported(mapping{})); diff != "" {
+	if diff := cmp.Diff(want, unmodified(strings.NewReader(smaps), "/usr/bin/my shim"), cmp.AllowUnexported(mapping{})); diff != "" {
 		t.Errorf("mappings (-want +got):\n%s", diff)
 	}
 }
 
-// What was given back is not taken again.
-func TestFreeLowersTheLimit(t *testing.T) {
+// TestReleaseLowersTheLimit checks that released memory does not count for the limit any more.
+func TestReleaseLowersTheLimit(t *testing.T) {
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(-1))
 	garbage = make([]byte, 64<<20)
-	runtime.GC() // what is in use is known after a collection; the one that this began may still run
+	runtime.GC() // completes a running collection: inUse is exact only after one
 	limitMemory()
 	high := debug.SetMemoryLimit(-1)
 	garbage = nil
-	free(true)
+	release(true)
 	if fell := high - debug.SetMemoryLimit(-1); fell < 60<<20 {
-		t.Errorf("64 MiB were given back, and the limit is %d KiB lower", fell>>10)
+		t.Errorf("64 MiB were released, and the limit is %d KiB lower", fell>>10)
 	}
 }
 
-// A process goes on without the pages of its binary: those that it uses come
-// back.
-func TestFree(t *testing.T) {
+// TestRelease checks that release unmaps pages of the binary and that the process continues: pages
+// that it uses are mapped again.
+func TestRelease(t *testing.T) {
 	mapped := func() (kib int) {
 		t.Helper()
 		data, err := os.ReadFile("/proc/self/status")
@@ -143,8 +143,8 @@ func TestFree(t *testing.T) {
 		return kib
 	}
 	before := mapped()
-	free(true)
+	release(true)
 	if after := mapped(); after >= before {
-		t.Errorf("%d KiB of files are mapped, %d were before", after, before)
+		t.Errorf("%d KiB of files are mapped, %d before release", after, before)
 	}
 }

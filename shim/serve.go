@@ -31,37 +31,37 @@ const (
 	ttrpcAddress = "TTRPC_ADDRESS"
 	schedCore    = "SCHED_CORE"
 
-	// socketFile is the number of the listening socket.
+	// socketFile is the file descriptor of the listening socket.
 	socketFile = 3
 
-	// The end of a shim is bounded: closing takes as long as the last answer,
-	// and events are given up if containerd does not take them.
+	// closeTimeout bounds the RPCs that are in progress when the shim exits, and flushTimeout the
+	// delivery of events to containerd.
 	closeTimeout = 3 * time.Second
 	flushTimeout = 5 * time.Second
 )
 
-// foreign are the variables that concern containerd, the start command or this
-// process, and neither the runtime nor a logging program.
-var foreign = [...]string{
+// foreignEnv are the variables that are for containerd, for the start command or for this process.
+// The OCI runtime and binary loggers must not inheritListener them.
+var foreignEnv = [...]string{
 	ttrpcAddress, "GRPC_ADDRESS", "NAMESPACE", "MAX_SHIM_VERSION", schedCore,
 	"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES",
-	"GOMAXPROCS", // of this process, see oneProcessor
+	"GOMAXPROCS", // set by launch, see oneProcessor
 }
 
-// serve is the shim: it runs until its last task is gone.
+// serve runs the shim until its last task is deleted.
 func (r *request) serve(ctx context.Context) error {
 	address, stacks := os.Getenv(ttrpcAddress), stackSignals()
 	if err := r.prepare(); err != nil {
 		return err
 	}
-	home := &home{dir: bundle.Dir(r.bundle)}
-	home.openCrash()
+	logs := &logBundle{dir: bundle.Dir(r.bundle)}
+	logs.openCrash()
 	slot := group.At(r.socket)
 	own, err := os.Lstat(slot.Path())
 	if err != nil {
 		return fmt.Errorf("shim socket: %w", err)
 	}
-	listener, err := inherit()
+	listener, err := inheritListener()
 	if err != nil {
 		return err
 	}
@@ -69,10 +69,10 @@ func (r *request) serve(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	var running sync.WaitGroup
-	host := &task.Host{Namespace: r.namespace, Children: reap.New(), Events: outbox.New(r.namespace, address), Deleted: home.follow}
+	host := &task.Host{Namespace: r.namespace, Children: reap.New(), Events: outbox.New(r.namespace, address), Deleted: logs.update}
 	running.Go(guard.Catch(ctx, "reap", func() { host.Children.Run(ctx) }, nil))
 	running.Go(guard.Catch(ctx, "events", func() { host.Events.Run(ctx) }, nil))
-	running.Go(guard.Catch(ctx, "keep memory", func() { keepMemory(ctx) }, nil))
+	running.Go(guard.Catch(ctx, "memory limit", func() { boundMemory(ctx) }, nil))
 	running.Go(guard.Catch(ctx, "log stacks", func() { logStacks(ctx, stacks) }, nil))
 
 	end := make(chan struct{})
@@ -88,15 +88,15 @@ func (r *request) serve(ctx context.Context) error {
 	running.Go(guard.Catch(ctx, "serve", func() { failed <- server.Serve(ctx, listener) }, func(err error) { failed <- err }))
 
 	err = await(end, failed)
-	leave(ctx, slot, own, server, host.Events)
+	shutDown(ctx, slot, own, server, host.Events)
 	stop()
 	running.Wait()
 	return err
 }
 
-// inherit returns the socket that start made. Nothing that the shim runs gets
-// it.
-func inherit() (net.Listener, error) {
+// inheritListener returns the listening socket that start created. Children of the shim do not
+// inherit it.
+func inheritListener() (net.Listener, error) {
 	f := os.NewFile(socketFile, "socket")
 	defer f.Close()
 	listener, err := net.FileListener(f)
@@ -106,26 +106,26 @@ func inherit() (net.Listener, error) {
 	return listener, nil
 }
 
-// prepare makes this process a shim.
+// prepare sets up this process as a shim.
 func (r *request) prepare() error {
 	setLog(r.debug)
 	oci.WaitInPoller()
-	// A broken pipe is an error of the stream that it happens to.
+	// A broken pipe is reported as an error of its stream.
 	signal.Ignore(unix.SIGPIPE)
 	if err := reap.BecomeSubreaper(); err != nil {
 		return err
 	}
-	for _, name := range foreign {
+	for _, name := range foreignEnv {
 		if err := os.Unsetenv(name); err != nil {
 			return err
 		}
 	}
-	// The bundle of the first task can go before the shim does.
+	// The working directory must not be the first task's bundle, which is deleted earlier than the
+	// shim exits.
 	return os.Chdir("/")
 }
 
-// await returns when the shim is no longer needed, told to end, or unable to
-// go on.
+// await returns when the last task is deleted, on SIGTERM or SIGINT, or when the server fails.
 func await(end <-chan struct{}, failed <-chan error) error {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, unix.SIGTERM, unix.SIGINT)
@@ -134,20 +134,20 @@ func await(end <-chan struct{}, failed <-chan error) error {
 	case <-end:
 		return nil
 	case sig := <-signals:
-		log.L.WithField("signal", sig).Info("shim told to end")
+		log.L.WithField("signal", sig).Info("received signal; shutting down")
 		return nil
 	case err := <-failed:
 		return fmt.Errorf("task service: %w", err)
 	}
 }
 
-// leave makes room for a successor, answers what is being answered and
-// delivers what has been published.
-func leave(ctx context.Context, slot group.Slot, own fs.FileInfo, server *ttrpc.Server, events *outbox.Outbox) {
+// shutDown frees the socket path for a successor, completes the RPCs in progress and delivers the
+// pending events.
+func shutDown(ctx context.Context, slot group.Slot, own fs.FileInfo, server *ttrpc.Server, events *outbox.Outbox) {
 	closing, cancel := context.WithTimeout(ctx, closeTimeout)
 	defer cancel()
 	if err := slot.Retire(closing, own); err != nil {
-		log.L.WithError(err).Warn("shim socket not removed")
+		log.L.WithError(err).Warn("shim socket not removed; a later start replaces it")
 	}
 	if err := server.Shutdown(closing); err != nil && !errors.Is(err, net.ErrClosed) {
 		_ = server.Close()
@@ -155,6 +155,6 @@ func leave(ctx context.Context, slot group.Slot, own fs.FileInfo, server *ttrpc.
 	flushing, cancel := context.WithTimeout(ctx, flushTimeout)
 	defer cancel()
 	if err := events.Flush(flushing); err != nil {
-		log.L.WithField("events", events.Len()).Warn("containerd took no events, dropped")
+		log.L.WithField("events", events.Len()).Warn("containerd did not accept pending events; dropped them")
 	}
 }

@@ -23,7 +23,7 @@ import (
 func (h *host) pod(name string) string {
 	h.t.Helper()
 	address := h.mustStart(h.podBundle(name), name)
-	h.client(address) // which ends it with the test
+	h.client(address) // kills the shim when the test ends
 	return address
 }
 
@@ -69,13 +69,13 @@ func TestPodsShareAShim(t *testing.T) {
 	h.client(addresses[0])
 	for i, address := range addresses {
 		if address != addresses[0] {
-			t.Errorf("pod %d has a shim of its own at %s", i, address)
+			t.Errorf("pod %d has another shim at %s", i, address)
 		}
 	}
 }
 
-// A shim is shared up to its limit, which a container of a pod that it has does
-// not count against.
+// TestPodsFillAShim checks that a shared shim takes pods up to its limit. Another container of a
+// pod in the shim does not count.
 func TestPodsFillAShim(t *testing.T) {
 	h := newHost(t)
 	h.options = "Sharing = 2"
@@ -88,31 +88,31 @@ func TestPodsFillAShim(t *testing.T) {
 	}
 }
 
-// Who differs in what belongs to the process, or is asked for apart, shares with
-// nobody.
-func TestWhoSharesNot(t *testing.T) {
+// TestPodsThatDoNotShare checks that pods with other options of the shim process, and pods without
+// Sharing, get another shim.
+func TestPodsThatDoNotShare(t *testing.T) {
 	h := newHost(t)
 	h.options = "Sharing = 'node'"
 	base := h.pod("a")
 	if again := h.pod("b"); again != base {
-		t.Fatalf("a pod like the first is at %s, want %s", again, base)
+		t.Fatalf("a pod with equal options is at %s, want %s", again, base)
 	}
 	h.options = "Sharing = 'node'\nBinaryName = 'crun'"
 	if other := h.pod("c"); other == base {
-		t.Error("shares with pods of other options")
+		t.Error("a pod with another runtime shares the shim")
 	}
 	h.options = "Sharing = 16"
 	if other := h.pod("d"); other == base {
-		t.Error("shares beyond its limit")
+		t.Error("a pod with another limit shares the shim")
 	}
 	h.options = ""
 	if other := h.pod("e"); other == base {
-		t.Error("shares by default")
+		t.Error("a pod without Sharing shares the shim")
 	}
 }
 
-// Core scheduling keeps every pod apart. Not every kernel has it, so only the
-// groups are compared.
+// TestCoreSchedulingRulesOutSharing checks that pods do not share a shim with SCHED_CORE. It
+// compares only the groups, because not every kernel supports core scheduling.
 func TestCoreSchedulingRulesOutSharing(t *testing.T) {
 	params := &bootstrap.Params{SocketDir: "/s", Options: option.Options{Options: &options.Options{}, Sharing: sharing.Node}}
 	groups := func() (a, b group.Group) {
@@ -134,7 +134,7 @@ func TestCoreSchedulingRulesOutSharing(t *testing.T) {
 	}
 }
 
-// A new binary gets new pods, although the old one has room.
+// TestUpgrade checks that new pods get the new binary, even if the old shim has room.
 func TestUpgrade(t *testing.T) {
 	h := newHost(t)
 	h.options = "Sharing = 'node'"
@@ -143,14 +143,14 @@ func TestUpgrade(t *testing.T) {
 	install(t, h.binary)
 	first := h.pod("b")
 	if first == old {
-		t.Error("a pod of the new binary is with those of the old one")
+		t.Error("a pod of the new binary shares the shim of the old one")
 	}
 	if second := h.pod("c"); second != first {
 		t.Errorf("the second pod of the new binary is at %s, want %s", second, first)
 	}
 }
 
-// install copies the binary of the test.
+// install copies the test binary.
 func install(t *testing.T, path string) {
 	t.Helper()
 	self, err := os.Open("/proc/self/exe")

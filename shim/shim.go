@@ -14,18 +14,18 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/sharing"
 )
 
-// Runtime is the type under which containerd finds the executable.
+// Runtime is the runtime type by which containerd finds the executable.
 const Runtime = "io.containerd.lite.v2"
 
-// request is the command line, as containerd writes it
-// (core/runtime/v2/command.go), and as start writes it for serve.
+// request is the command line, as containerd builds it (core/runtime/v2/command.go) or as launch
+// builds it for serve.
 type request struct {
 	namespace string
 	id        string
 	address   string // of containerd
 	bundle    string
-	socket    string // of the shim, for serve
-	pods      int    // that the shim may have, for serve
+	socket    string // path of the shim's socket, for serve
+	pods      int    // limit of pods in the shim, for serve
 	debug     bool
 	info      bool
 	version   bool
@@ -43,7 +43,7 @@ func parseArgs(args []string, output io.Writer) (*request, error) {
 	return r, nil
 }
 
-// Flags are the flags of the executable, for its man page.
+// Flags returns the flags of the executable, for its man page.
 func Flags() *flag.FlagSet { return (&request{}).flags("containerd-shim-lite-v2") }
 
 func (r *request) flags(program string) *flag.FlagSet {
@@ -52,7 +52,7 @@ func (r *request) flags(program string) *flag.FlagSet {
 	set.StringVar(&r.id, "id", "", "id of the task")
 	set.StringVar(&r.address, "address", "", "address of containerd")
 	set.StringVar(&r.bundle, "bundle", "", "bundle directory, if it is not the working directory")
-	set.StringVar(&r.socket, "socket", "", "path of the socket to serve, which is file 3")
+	set.StringVar(&r.socket, "socket", "", "path of the socket to serve; its file descriptor is 3")
 	set.IntVar(&r.pods, "pods", int(sharing.Pod), "number of pods that may share the shim")
 	set.BoolVar(&r.debug, "debug", false, "log debug messages")
 	set.BoolVar(&r.info, "info", false, "read runtime options from standard input and write runtime info, both protobuf")
@@ -62,9 +62,9 @@ func (r *request) flags(program string) *flag.FlagSet {
 	return set
 }
 
-// Main runs the executable and returns its exit code. Nothing but the answer
-// is written to stdout, and in start nothing to stderr unless it fails, as
-// containerd reads the two together.
+// Main runs the executable and returns its exit code. Only the answer is written to stdout. The
+// start command writes to stderr only if it fails, because containerd reads stdout and stderr as
+// one.
 func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	r, err := parseArgs(args, stderr)
 	if err != nil {
@@ -111,7 +111,7 @@ func printVersion(w io.Writer) error {
 	return err
 }
 
-// build returns what the Go command recorded in the executable.
+// build returns the versions that the go command recorded in the executable.
 func build() (version, revision, goVersion string) {
 	b, ok := debug.ReadBuildInfo()
 	if !ok {

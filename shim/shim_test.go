@@ -17,7 +17,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/shim/oci/ocitest"
 )
 
-// infoOf asks the shim for its info with a runtime, and returns the options that it was given, too.
+// infoOf runs -info with the options of an OCI runtime and returns these options and the answer.
 func infoOf(t *testing.T, runtime string) (*anypb.Any, *types.RuntimeInfo) {
 	t.Helper()
 	given, err := anypb.New(&options.Options{BinaryName: runtime})
@@ -49,7 +49,8 @@ func TestInfo(t *testing.T) {
 	}
 }
 
-// A runtime that cannot tell its features does not keep the shim from answering.
+// TestInfoOfOldRuntime checks that the shim answers without features if the OCI runtime has no
+// features command.
 func TestInfoOfOldRuntime(t *testing.T) {
 	runtime := filepath.Join(t.TempDir(), "crun")
 	if err := os.WriteFile(runtime, []byte("#!/bin/sh\necho unknown command features >&2\nexit 1\n"), 0o700); err != nil {

@@ -12,11 +12,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxStacks bounds what is logged of the stacks, in bytes: the log is a pipe, which holds 64 KiB.
+// maxStacks bounds the logged stacks in bytes: the log is a pipe that holds 64 KiB.
 const maxStacks = 48 << 10
 
-// stackSignals asks for the signal on which containerd and its shims log their stacks. Without it
-// the signal ends the process, and so it is asked for before anybody can know of the shim.
+// stackSignals registers for SIGUSR1, on which containerd and its shims log their stacks. It is
+// called before anything else: an unhandled SIGUSR1 would end the process.
 func stackSignals() chan os.Signal {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, unix.SIGUSR1)

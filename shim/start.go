@@ -25,11 +25,10 @@ import (
 	"github.com/containerd-lite/containerd-lite/shim/group"
 )
 
-// start answers with the address of a shim for the task: one that runs, or else
-// a new one. If there is nobody to take the answer, containerd was killed and the
-// task does not come.
+// start answers with the address of a shim for the task: a running one, or a new one. If the answer
+// cannot be written, containerd was killed and will not create the task.
 func (r *request) start(ctx context.Context, stdin io.Reader, stdout io.Writer) error {
-	signal.Ignore(unix.SIGPIPE) // an answer that is not taken is an error
+	signal.Ignore(unix.SIGPIPE) // makes a failed write of the answer an error
 	params, err := bootstrap.Read(stdin, r.id, r.namespace)
 	if err != nil {
 		return err
@@ -45,7 +44,7 @@ func (r *request) start(ctx context.Context, stdin io.Reader, stdout io.Writer) 
 		return err
 	}
 	if _, err := stdout.Write(answer); err != nil {
-		return errors.Join(fmt.Errorf("answer to containerd: %w", err), r.callOff(ctx, dir))
+		return errors.Join(fmt.Errorf("write answer to containerd: %w", err), r.callOff(ctx, dir))
 	}
 	if params.Legacy {
 		return dir.WriteAddress(slot.Address())
@@ -53,8 +52,8 @@ func (r *request) start(ctx context.Context, stdin io.Reader, stdout io.Writer) 
 	return nil
 }
 
-// claim joins the shim of the task's pod, or else one that the task may share, or
-// starts one. Which it was is on record for the delete command.
+// claim joins the shim of the task's pod or a shim that the task may share, or starts a new shim.
+// It records the socket in the bundle for the delete command.
 func (r *request) claim(ctx context.Context, dir bundle.Dir, params *bootstrap.Params) (group.Slot, error) {
 	spec, err := dir.Spec()
 	if errors.Is(err, fs.ErrNotExist) {
@@ -82,7 +81,7 @@ func (r *request) claim(ctx context.Context, dir bundle.Dir, params *bootstrap.P
 	return slot, dir.WriteSocket(slot.Path())
 }
 
-// joinPod joins the shim that has the pod of a task, whichever that is.
+// joinPod joins the shim that the pod of the task is in. It may belong to any group.
 func joinPod(ctx context.Context, pod bundle.Dir, id string) (group.Slot, bool) {
 	path, err := pod.Socket()
 	if err != nil {
@@ -93,10 +92,10 @@ func joinPod(ctx context.Context, pod bundle.Dir, id string) (group.Slot, bool) 
 	return slot, joined && err == nil
 }
 
-// group returns the tasks that may have a shim in common: those of one pod, or
-// those with the same options, all of which the shim then is started with. They
-// have the same binary, too, so that after an upgrade new pods get new shims.
-// Core scheduling keeps pods apart (SCHED_CORE), and so rules out sharing.
+// group returns the tasks that may share a shim: those of one pod, or all with the same options,
+// which are also the options of the shim process. Tasks of a group have the same binary, so that
+// after an upgrade new pods get new shims. Core scheduling (SCHED_CORE) isolates pods and so
+// disables sharing.
 func (r *request) group(params *bootstrap.Params, pod string) (group.Group, error) {
 	pods := params.Options.Sharing
 	if !pods.Shared() || os.Getenv(schedCore) != "" {
@@ -110,18 +109,18 @@ func (r *request) group(params *bootstrap.Params, pod string) (group.Group, erro
 	if err := unix.Stat("/proc/self/exe", &self); err != nil {
 		return group.Group{}, fmt.Errorf("shim binary: %w", err)
 	}
-	// A file that is executed keeps its inode number, even when it is deleted.
+	// A running executable keeps its inode number, even when the file is deleted.
 	name := fmt.Sprintf("%d\x00%d\x00%s", self.Dev, self.Ino, key)
 	return group.New(params.SocketDir, r.address, r.namespace, name, pods)
 }
 
-// oneProcessor is what a shim needs, and each that the Go runtime prepares for
-// costs memory from the start: to lower their number later costs more. The OCI
-// runtime does not inherit it (foreign): runc is faster with all that there are.
+// oneProcessor limits the shim to one processor, which is enough for it. The Go runtime allocates
+// memory for each processor at startup, and lowering the number later would take more memory. The
+// OCI runtime does not inherit the limit (foreignEnv): runc is faster with all processors.
 const oneProcessor = "GOMAXPROCS=1"
 
-// launch starts the shim. Its socket is listening already, so it need not be
-// waited for.
+// launch starts the shim. Its socket is already listening, so launch does not wait for the shim to
+// be ready.
 func (r *request) launch(slot group.Slot, socket *os.File, params *bootstrap.Params) error {
 	opts := params.Options
 	self, err := program()
@@ -145,7 +144,7 @@ func (r *request) launch(slot group.Slot, socket *os.File, params *bootstrap.Par
 	if err := startIsolated(cmd); err != nil {
 		return fmt.Errorf("start shim: %w", err)
 	}
-	err = settle(cmd.Process.Pid, opts.GetShimCgroup())
+	err = placeShim(cmd.Process.Pid, opts.GetShimCgroup())
 	if err != nil {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
@@ -154,8 +153,8 @@ func (r *request) launch(slot group.Slot, socket *os.File, params *bootstrap.Par
 	return cmd.Process.Release()
 }
 
-// program returns a path of the file that this process runs. The usual one may be that of another
-// program by now, or of none: an upgrade can come between the start of a process and this.
+// program returns a path of the running executable. If an upgrade has replaced or removed the file
+// at the usual path meanwhile, it returns /proc/self/exe.
 func program() (string, error) {
 	const running = "/proc/self/exe"
 	self, err := os.Executable()
@@ -166,20 +165,20 @@ func program() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if there, err := os.Stat(self); err == nil && os.SameFile(ours, there) {
+	if installed, err := os.Stat(self); err == nil && os.SameFile(ours, installed) {
 		return self, nil
 	}
 	return running, nil
 }
 
-// startIsolated starts a command, with a core scheduling cookie of its own if
-// containerd asks for one by SCHED_CORE (prctl(2), PR_SCHED_CORE).
+// startIsolated starts a command, with its own core scheduling cookie if containerd requests one
+// with SCHED_CORE (prctl(2), PR_SCHED_CORE).
 func startIsolated(cmd *exec.Cmd) error {
 	if os.Getenv(schedCore) == "" {
 		return cmd.Start()
 	}
 	const processGroup = 2 // PR_SCHED_CORE_SCOPE_PROCESS_GROUP
-	runtime.LockOSThread() // the thread that gets the cookie is the one that forks
+	runtime.LockOSThread() // the child inherits the cookie of the thread that forks
 	defer runtime.UnlockOSThread()
 	if err := unix.Prctl(unix.PR_SCHED_CORE, unix.PR_SCHED_CORE_CREATE, 0, processGroup, 0); err != nil {
 		return fmt.Errorf("core scheduling: %w", err)
@@ -187,8 +186,8 @@ func startIsolated(cmd *exec.Cmd) error {
 	return cmd.Start()
 }
 
-// settle gives a new shim its place among the processes of the host.
-func settle(pid int, shimCgroup string) error {
+// placeShim moves a new shim to its cgroup, if one is configured, and sets its OOM score.
+func placeShim(pid int, shimCgroup string) error {
 	if shimCgroup != "" {
 		if err := cgroup.Join(shimCgroup, pid); err != nil {
 			return err
@@ -200,22 +199,21 @@ func settle(pid int, shimCgroup string) error {
 // maxOOMScore is OOM_SCORE_ADJ_MAX, see proc_pid_oom_score_adj(5).
 const maxOOMScore = 1000
 
-// adjustOOMScore makes the kernel prefer the shim to containerd when memory
-// runs out. A containerd without CAP_SYS_RESOURCE may not be able to; its
-// shims then have the score that they inherit.
+// adjustOOMScore makes the kernel kill the shim rather than containerd when memory runs out.
+// Without CAP_SYS_RESOURCE the kernel may refuse; the shim then keeps the score that it inherits.
 func adjustOOMScore(pid, containerd int) error {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/oom_score_adj", containerd))
 	if err != nil {
-		return fmt.Errorf("out-of-memory score of containerd: %w", err)
+		return fmt.Errorf("OOM score of containerd: %w", err)
 	}
 	score, err := strconv.Atoi(strings.TrimSpace(string(data)))
 	if err != nil {
-		return fmt.Errorf("out-of-memory score of containerd: %w", err)
+		return fmt.Errorf("OOM score of containerd: %w", err)
 	}
 	score = min(score+1, maxOOMScore)
 	err = os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), []byte(strconv.Itoa(score)), 0)
 	if err != nil && !errors.Is(err, fs.ErrPermission) {
-		return fmt.Errorf("out-of-memory score of the shim: %w", err)
+		return fmt.Errorf("OOM score of the shim: %w", err)
 	}
 	return nil
 }

@@ -22,8 +22,8 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
-// However many tasks of a pod start at once, they share one shim, and it ends
-// with the last of them.
+// TestOneShimPerPod checks that concurrent starts of tasks of one pod share one shim, which exits
+// with the last task.
 func TestOneShimPerPod(t *testing.T) {
 	h := newHost(t)
 	const tasks = 8
@@ -56,18 +56,18 @@ func TestOneShimPerPod(t *testing.T) {
 	gone := watch(t, first.ShimPid)
 	for i, address := range addresses {
 		if address != addresses[0] {
-			t.Errorf("task %s has a shim of its own at %s", ids[i], address)
+			t.Errorf("task %s has another shim at %s", ids[i], address)
 		}
 	}
 	for _, id := range ids {
-		// The answer can be lost with the shim, after the last one.
+		// The last answer may be lost because the shim exits.
 		_, _ = client.Shutdown(t.Context(), &taskapi.ShutdownRequest{ID: id})
 	}
 	gone()
 	if left, err := os.ReadDir(h.sockets); err != nil || len(left) != 0 {
 		t.Errorf("left in the socket directory: %v, %v", left, err)
 	}
-	// A new task of the pod gets a new shim at the same place.
+	// A new task of the pod gets a new shim at the same address.
 	dir := h.bundleOf("pod", "true")
 	if again := h.mustStart(dir, "z"); again != addresses[0] {
 		t.Errorf("address = %s, want %s", again, addresses[0])
@@ -75,9 +75,9 @@ func TestOneShimPerPod(t *testing.T) {
 	h.client(addresses[0])
 }
 
-// A containerd that was killed does not take the answer. Its shim, which
-// nobody else knows of, ends.
-func TestStartForNobody(t *testing.T) {
+// TestStartWithoutReader checks that a new shim exits if containerd was killed and does not read
+// the answer.
+func TestStartWithoutReader(t *testing.T) {
 	h := newHost(t)
 	dir := h.bundleOf("pod", "true")
 	fifo := filepath.Join(dir, "log")
@@ -89,12 +89,12 @@ func TestStartForNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer shimLog.Close()
-	taker, answer, err := os.Pipe()
+	reader, answer, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer answer.Close()
-	taker.Close()
+	reader.Close()
 	params, err := proto.Marshal(&bootapi.BootstrapParams{InstanceID: "a", Namespace: "ns", SocketDir: &h.sockets})
 	if err != nil {
 		t.Fatal(err)
@@ -102,9 +102,9 @@ func TestStartForNobody(t *testing.T) {
 	cmd := h.command(dir, "a", "start")
 	cmd.Stdin, cmd.Stdout = bytes.NewReader(params), answer
 	if err := cmd.Run(); err == nil {
-		t.Error("start succeeds without an answer")
+		t.Error("start succeeded, but its answer was lost")
 	}
-	if _, err := io.ReadAll(shimLog); err != nil { // until the shim has closed it
+	if _, err := io.ReadAll(shimLog); err != nil { // EOF when the shim exits
 		t.Error(err)
 	}
 	if left, err := os.ReadDir(h.sockets); err != nil || len(left) != 0 {
@@ -132,8 +132,8 @@ func TestStartReplacesLostShim(t *testing.T) {
 	}
 }
 
-// An upgrade can come between the start of a process and that of the shim: the shim is what start
-// was, and is not started from what is now in its place.
+// TestProgramReplaced checks that start runs its own executable as the shim, even if an upgrade has
+// replaced the file meanwhile.
 func TestProgramReplaced(t *testing.T) {
 	h := newHost(t)
 	self, err := os.Executable()
@@ -155,7 +155,7 @@ func TestProgramReplaced(t *testing.T) {
 	cmd.Stdin = input
 	var output bytes.Buffer
 	cmd.Stdout = &output
-	if err := cmd.Start(); err != nil { // and it waits for the rest of its parameters
+	if err := cmd.Start(); err != nil { // waits for its parameters on stdin
 		t.Fatal(err)
 	}
 	input.Close()
@@ -180,10 +180,11 @@ func TestProgramReplaced(t *testing.T) {
 	if err := proto.Unmarshal(output.Bytes(), result); err != nil {
 		t.Fatal(err)
 	}
-	h.client(result.Address) // answers
+	h.client(result.Address) // fails if the shim does not answer
 }
 
-// Events go where the parameters say; what containerd has in its environment may be of another one.
+// TestAddressOfEvents checks that the address in the parameters is used, not the one in the
+// environment, which may belong to another containerd.
 func TestAddressOfEvents(t *testing.T) {
 	h := newHost(t)
 	address := filepath.Join(h.sockets, "events")
@@ -206,7 +207,8 @@ func TestAddressOfEvents(t *testing.T) {
 	}
 }
 
-// A containerd before 2.3 sends options, or nothing, and reads an address.
+// TestStartLegacy checks the form of containerd before 2.3, which sends options or nothing and
+// reads an address.
 func TestStartLegacy(t *testing.T) {
 	h := newHost(t)
 	dir := h.bundleOf("pod", "true")
@@ -233,7 +235,7 @@ func TestStartLegacy(t *testing.T) {
 	_, _ = client.Shutdown(t.Context(), &taskapi.ShutdownRequest{ID: "a"})
 	gone()
 	if _, err := os.Lstat(strings.TrimPrefix(string(output), "unix://")); !os.IsNotExist(err) {
-		t.Errorf("socket of the shim that has ended: %v", err)
+		t.Errorf("socket after the shim has exited: %v", err)
 	}
 }
 
@@ -265,7 +267,8 @@ func TestOOMScore(t *testing.T) {
 	}
 }
 
-// The runtime gets the environment of containerd, without what concerns the shim.
+// TestEnvironmentOfTheRuntime checks that the OCI runtime inherits the environment of containerd
+// without the variables in foreignEnv.
 func TestEnvironmentOfTheRuntime(t *testing.T) {
 	h := newHost(t)
 	seen := filepath.Join(h.sockets, "environ")
@@ -282,18 +285,18 @@ func TestEnvironmentOfTheRuntime(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := client.Create(t.Context(), &taskapi.CreateTaskRequest{ID: "a", Bundle: dir, Options: encoded}); err == nil {
-		t.Error("created by a runtime that fails")
+		t.Error("Create succeeded with a runtime that fails")
 	}
 	environ, err := os.ReadFile(seen)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for line := range strings.Lines(string(environ)) {
-		if name, _, _ := strings.Cut(line, "="); slices.Contains(foreign[:], name) {
-			t.Errorf("the runtime has %s", line)
+		if name, _, _ := strings.Cut(line, "="); slices.Contains(foreignEnv[:], name) {
+			t.Errorf("the runtime inherited %s", line)
 		}
 	}
 	if !strings.Contains(string(environ), beShim) {
-		t.Errorf("the runtime has not the rest: %s", environ)
+		t.Errorf("the runtime did not inherit the other variables: %s", environ)
 	}
 }
