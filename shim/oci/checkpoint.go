@@ -9,8 +9,8 @@ import (
 	runc "github.com/containerd/go-runc"
 )
 
-// Checkpoint writes the state of a container to a directory of images with
-// CRIU, which keeps its log in work.
+// Checkpoint writes the state of a container to the directory images with CRIU, which keeps its log
+// in work.
 func (r *Runtime) Checkpoint(ctx context.Context, id, images, work string, o *options.CheckpointOptions) error {
 	opts := &runc.CheckpointOpts{
 		ImagePath:                images,

@@ -15,18 +15,18 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
-// receiveTimeout bounds the wait for a runtime that has sent no terminal.
+// receiveTimeout bounds the wait for a terminal that the runtime did not send.
 const receiveTimeout = 10 * time.Second
 
-// Console receives the terminal of a process from the runtime.
+// Console receives the pty master of a process from the OCI runtime.
 type Console struct {
 	socket *runc.Socket
 	dir    *os.File
 }
 
-// NewConsole makes a socket in a directory of its own, which only this user can enter, in the
-// directory of a bundle. The path of a bundle can be longer than that of a socket may be: the
-// socket is named by the open directory (unix(7), sun_path).
+// NewConsole creates a socket in a new directory of the bundle that only this user can enter. The
+// path of a bundle may be longer than the path of a socket can be (unix(7), sun_path), so the
+// socket is named through the file descriptor of the open directory.
 func NewConsole(bundle string) (*Console, error) {
 	path, err := os.MkdirTemp(bundle, "terminal-")
 	if err != nil {
@@ -44,10 +44,10 @@ func NewConsole(bundle string) (*Console, error) {
 	return c, nil
 }
 
-// Receive returns the master side, non-blocking. It is called after the
-// runtime's command has succeeded and so has sent it.
+// Receive returns the pty master, non-blocking. It is called after the runtime's command has
+// succeeded and so has sent the master.
 func (c *Console) Receive() (*os.File, error) {
-	defer time.AfterFunc(receiveTimeout, guard.Catch(context.Background(), "close the socket of a terminal", c.Close, nil)).Stop()
+	defer time.AfterFunc(receiveTimeout, guard.Catch(context.Background(), "close terminal socket", c.Close, nil)).Stop()
 	master, err := c.socket.ReceiveMaster()
 	if err != nil {
 		return nil, fmt.Errorf("terminal: receive: %w", err)

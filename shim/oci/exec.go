@@ -13,12 +13,12 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// Exec starts another process in a container. The runtime reads the description of the process,
-// which has its environment, from memory. go-runc writes it to a file in the directory for
-// temporary files: with a full disk every probe of every container would fail.
+// Exec starts another process in a container. The runtime reads the spec of the process, which has
+// its environment, from a memory file. go-runc would write it to the directory for temporary files:
+// with a full disk, every exec probe of every container would fail.
 func (r *Runtime) Exec(ctx context.Context, id string, spec *specs.Process, p *Process) error {
 	return r.call(ctx, "exec", func(cli *runc.Runc) error {
-		file, err := newMemory("oci-process")
+		file, err := newMemFile("oci-process")
 		if err != nil {
 			return err
 		}
@@ -34,7 +34,7 @@ func (r *Runtime) Exec(ctx context.Context, id string, spec *specs.Process, p *P
 	})
 }
 
-// command is the command line that go-runc makes for its own commands.
+// command returns a command with the global options that go-runc adds to its own commands.
 func command(ctx context.Context, cli *runc.Runc, args ...string) *exec.Cmd {
 	global := []string{"--root", cli.Root, "--log", cli.Log, "--log-format", string(cli.LogFormat)}
 	if cli.SystemdCgroup {
@@ -49,7 +49,7 @@ func command(ctx context.Context, cli *runc.Runc, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// run runs a command with the streams of a process, none for one with a terminal.
+// run runs a command with the streams of a process; streams is nil for a process with a terminal.
 func run(cmd *exec.Cmd, streams Stdio) error {
 	if streams != nil {
 		streams.Set(cmd)
@@ -59,7 +59,7 @@ func run(cmd *exec.Cmd, streams Stdio) error {
 		return err
 	}
 	if ours, ok := streams.(runc.StartCloser); ok {
-		_ = ours.CloseAfterStart() // before the end: the container has its ends of the streams
+		_ = ours.CloseAfterStart() // the container has inherited its ends of the streams
 	}
 	status, err := runc.Monitor.Wait(cmd, ended)
 	if err == nil && status != 0 {

@@ -10,18 +10,18 @@ import (
 	"strings"
 )
 
-// maxLog is how much of the end of a log is read, and maxMessage how much of
-// a message is passed on, in bytes.
+// maxLog is the number of bytes that are read from the end of a log, and maxMessage the maximum
+// length of an error message in bytes.
 const (
 	maxLog     = 64 << 10
 	maxMessage = 4 << 10
 )
 
 // memoryLog is the log file of one command.
-type memoryLog struct{ memory }
+type memoryLog struct{ memFile }
 
 func newLog() (memoryLog, error) {
-	file, err := newMemory("oci-runtime-log")
+	file, err := newMemFile("oci-runtime-log")
 	return memoryLog{file}, err
 }
 
@@ -39,9 +39,9 @@ func (l memoryLog) tail() []byte {
 	return data
 }
 
-// keep adds what a command logged to a file for users and their tools. The file is bounded, as a
-// probe can fail for as long as a node runs: a full one begins again.
-func keep(path string, logged []byte) {
+// appendLog appends the log of a command to the file in the bundle, for users and their tools. A
+// full file is truncated first, because a probe can fail for as long as the node runs.
+func appendLog(path string, logged []byte) {
 	if path == "" || len(logged) == 0 {
 		return
 	}
@@ -49,14 +49,14 @@ func keep(path string, logged []byte) {
 	if info, err := os.Lstat(path); err == nil && info.Size() >= maxLog {
 		flags |= os.O_TRUNC
 	}
-	// What cannot be kept is missing here only: the error has its message.
+	// Best effort: the error of the command has the message, too.
 	if f, err := os.OpenFile(path, flags, 0o600); err == nil {
 		_, _ = f.Write(logged)
 		_ = f.Close()
 	}
 }
 
-// lastError returns the message of the last entry of level error, or "".
+// lastError returns the message of the last log entry of level error, or "".
 func lastError(data []byte) string {
 	var last string
 	for line := range bytes.Lines(data) {

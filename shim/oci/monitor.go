@@ -16,18 +16,16 @@ import (
 	"github.com/containerd-lite/containerd-lite/shim/reap"
 )
 
-// monitor runs the commands of go-runc and waits for them in Go's poller. To
-// wait in a system call, as go-runc does by itself, takes the one processor of
-// the shim away from everything else until the Go runtime notices, after up to
-// 10 ms.
+// monitor starts the commands of go-runc and waits for them in Go's poller. go-runc itself waits in
+// a system call: it would block the only processor of the shim until the Go runtime notices, up to
+// 10 ms later.
 type monitor struct {
 	await func(*exec.Cmd) runc.Exit
 }
 
 var _ runc.ProcessMonitor = monitor{}
 
-// WaitInPoller makes go-runc use the poller. It is called once, before any
-// command.
+// WaitInPoller makes go-runc use the poller. It is called once, before any command.
 func WaitInPoller() { runc.Monitor = monitor{await} }
 
 // Start implements runc.ProcessMonitor.
@@ -36,13 +34,13 @@ func (m monitor) Start(cmd *exec.Cmd) (chan runc.Exit, error) {
 		return nil, err
 	}
 	ended := make(chan runc.Exit, 1)
-	go guard.Catch(context.Background(), name(cmd), func() { ended <- m.await(cmd) }, giveUp(cmd, ended))()
+	go guard.Catch(context.Background(), name(cmd), func() { ended <- m.await(cmd) }, killUnwaited(cmd, ended))()
 	return ended, nil
 }
 
-// StartLocked implements runc.ProcessMonitor. The thread that starts a command
-// lives as long as the command: its end would be taken for that of the shim
-// (prctl(2), PR_SET_PDEATHSIG).
+// StartLocked implements runc.ProcessMonitor. The thread that starts a command must live as long as
+// the command: with PR_SET_PDEATHSIG the kernel kills a child when the thread that started it ends
+// (prctl(2)).
 func (m monitor) StartLocked(cmd *exec.Cmd) (chan runc.Exit, error) {
 	started := make(chan error, 1)
 	ended := make(chan runc.Exit, 1)
@@ -54,18 +52,18 @@ func (m monitor) StartLocked(cmd *exec.Cmd) (chan runc.Exit, error) {
 		if err == nil {
 			ended <- m.await(cmd)
 		}
-	}, giveUp(cmd, ended))()
+	}, killUnwaited(cmd, ended))()
 	if err := <-started; err != nil {
 		return nil, err
 	}
 	return ended, nil
 }
 
-// name is how a command is called in the log: its arguments name the container.
+// name returns the name of a command for the log; its arguments contain the container's id.
 func name(cmd *exec.Cmd) string { return "wait for " + strings.Join(cmd.Args, " ") }
 
-// giveUp ends a command that is not waited for any more.
-func giveUp(cmd *exec.Cmd, ended chan<- runc.Exit) func(error) {
+// killUnwaited kills a command after a panic in the goroutine that waits for it.
+func killUnwaited(cmd *exec.Cmd, ended chan<- runc.Exit) func(error) {
 	return func(error) {
 		_ = cmd.Process.Kill()
 		ended <- runc.Exit{Timestamp: time.Now(), Pid: cmd.Process.Pid, Status: reap.StatusUnknown}
@@ -78,7 +76,7 @@ func (monitor) Wait(_ *exec.Cmd, ended chan runc.Exit) (int, error) {
 }
 
 func await(cmd *exec.Cmd) runc.Exit {
-	// Without a pidfd the wait below blocks, and is as good.
+	// Without a pidfd AwaitEnd returns at once and cmd.Wait blocks, with the same result.
 	_ = reap.AwaitEnd(cmd.Process.Pid)
 	status := 0
 	if err := cmd.Wait(); err != nil {

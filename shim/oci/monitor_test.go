@@ -14,7 +14,8 @@ import (
 	"github.com/containerd-lite/containerd-lite/shim/reap"
 )
 
-// TestPanicWhileWaiting ends the command, and the call with an error.
+// TestPanicWhileWaiting checks that a panic in the wait kills the command and returns an unknown
+// status.
 func TestPanicWhileWaiting(t *testing.T) {
 	m := monitor{func(*exec.Cmd) runc.Exit { panic("boom") }}
 	for name, start := range map[string]func(*exec.Cmd) (chan runc.Exit, error){"unlocked": m.Start, "locked": m.StartLocked} {
@@ -27,7 +28,7 @@ func TestPanicWhileWaiting(t *testing.T) {
 			t.Errorf("%s: status %d, %v, want unknown", name, status, err)
 		}
 		if err := cmd.Wait(); err == nil {
-			t.Errorf("%s: the command was not ended", name)
+			t.Errorf("%s: the command was not killed", name)
 		}
 	}
 }
@@ -61,7 +62,7 @@ func TestMonitor(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		if _, err := run(exec.CommandContext(ctx, "sleep", "1000")); !errors.Is(err, context.Canceled) {
-			t.Errorf("%s: command that is called off: %v", name, err)
+			t.Errorf("%s: command with a canceled context: %v", name, err)
 		}
 	}
 }

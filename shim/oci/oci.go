@@ -19,8 +19,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// defaultRoot is where containerd-shim-runc-v2 keeps the runtime's state too,
-// so that `runc --root /run/containerd/runc/<namespace> list` finds it.
+// defaultRoot is the state directory of the runtime, the same as with containerd-shim-runc-v2, so
+// that `runc --root /run/containerd/runc/<namespace> list` works.
 const defaultRoot = "/run/containerd/runc"
 
 // Runtime is an OCI runtime with the options of one task.
@@ -31,8 +31,9 @@ type Runtime struct {
 	hold func() func()
 }
 
-// New returns the runtime that the options name. What its commands log is kept in the file log, ""
-// for none. hold is called around each command, see reap.Reaper.Hold.
+// New returns the runtime that the options name. Its commands append their logs to the file log, or
+// keep none if log is "". hold is called before each command and release after it, see
+// reap.Reaper.Hold.
 func New(opts *options.Options, namespace, log string, hold func() (release func())) *Runtime {
 	root := opts.GetRoot()
 	if root == "" {
@@ -52,22 +53,21 @@ func New(opts *options.Options, namespace, log string, hold func() (release func
 	}
 }
 
-// Stdio is what a command gets as its standard streams, and the container
-// from it.
+// Stdio are the standard streams of a command, which the container's process inherits.
 type Stdio = runc.IO
 
-// Process is how a process is created.
+// Process says how to create a process.
 type Process struct {
-	// PidFile is where its number is written.
+	// PidFile is the file to which the runtime writes the PID.
 	PidFile string
 	// IO is nil for a process with a terminal.
 	IO Stdio
-	// Console receives the terminal, if any.
+	// Console receives the terminal; nil without one.
 	Console *Console
 }
 
-// socket returns the option of go-runc: nil without a console, never an
-// interface with a nil inside.
+// socket returns the console option of go-runc: nil without a console, never an interface that
+// holds a nil pointer.
 func (p *Process) socket() runc.ConsoleSocket {
 	if p.Console == nil {
 		return nil
@@ -88,7 +88,7 @@ func (r *Runtime) Create(ctx context.Context, id, bundle string, p *Process) err
 	})
 }
 
-// Start lets the init of a created container run.
+// Start starts the init of a created container.
 func (r *Runtime) Start(ctx context.Context, id string) error {
 	return r.call(ctx, "start", func(cli *runc.Runc) error { return cli.Start(ctx, id) })
 }
@@ -108,8 +108,8 @@ func (r *Runtime) Update(ctx context.Context, id string, resources *specs.LinuxR
 	return r.call(ctx, "update", func(cli *runc.Runc) error { return cli.Update(ctx, id, resources) })
 }
 
-// Delete removes a container that has stopped; force ends it first. If the
-// runtime has lost it, it is deleted already.
+// Delete deletes a stopped container; with force it kills the container first. It returns nil if
+// the runtime has no state of the container.
 func (r *Runtime) Delete(ctx context.Context, id string, force bool) error {
 	err := r.call(ctx, "delete", func(cli *runc.Runc) error {
 		return cli.Delete(ctx, id, &runc.DeleteOpts{Force: force})
@@ -120,15 +120,15 @@ func (r *Runtime) Delete(ctx context.Context, id string, force bool) error {
 	return err
 }
 
-// knows tells whether the runtime has state of a container. It is asked
-// instead of the text of an error, which every runtime words differently.
+// knows reports whether the runtime has state of a container. Checking the state directory avoids
+// parsing error texts, which differ between runtimes.
 func (r *Runtime) knows(id string) bool {
 	_, err := os.Lstat(filepath.Join(r.cli.Root, id))
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
-// Features returns what the runtime says about itself (OCI runtime
-// specification, features.md). Older runtimes cannot.
+// Features returns the features of the runtime (OCI runtime specification, features.md). Older
+// runtimes do not have the command.
 func (r *Runtime) Features(ctx context.Context) (*features.Features, error) {
 	cli := r.cli
 	f, err := cli.Features(ctx)
@@ -162,24 +162,24 @@ func (r *Runtime) call(ctx context.Context, command string, run func(*runc.Runc)
 	cli.Log = log.path()
 	err = run(&cli)
 	logged := log.tail()
-	keep(r.log, logged)
+	appendLog(r.log, logged)
 	if err != nil {
 		return r.explain(ctx, command, err, lastError(logged))
 	}
 	return nil
 }
 
-// explain makes an error of what the runtime said. "OCI runtime … failed:" is
-// what users and tools look for in the errors of every containerd shim.
-func (r *Runtime) explain(ctx context.Context, command string, err error, said string) error {
+// explain converts a failed command into an error. Users and tools look for "OCI runtime … failed:"
+// in the errors of every containerd shim.
+func (r *Runtime) explain(ctx context.Context, command string, err error, logged string) error {
 	if missing := r.Available(); missing != nil {
 		return missing
 	}
 	if ctx.Err() != nil {
 		return fmt.Errorf("OCI runtime %s interrupted: %w", command, context.Cause(ctx))
 	}
-	if said != "" {
-		return fmt.Errorf("OCI runtime %s failed: %s", command, said)
+	if logged != "" {
+		return fmt.Errorf("OCI runtime %s failed: %s", command, logged)
 	}
 	return fmt.Errorf("OCI runtime %s failed: %w", command, err)
 }

@@ -16,9 +16,9 @@ import (
 
 func noHold() func() { return func() {} }
 
-// runtime returns a runtime that is a shell script, which has the command line
-// in "$@" and the path of its log in $log.
-func theRuntime(t *testing.T, script string) *Runtime {
+// scriptRuntime returns a runtime that is a shell script. The script has the command line in "$@"
+// and the path of its log in $log.
+func scriptRuntime(t *testing.T, script string) *Runtime {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "runtime")
 	script = "#!/bin/sh\nset -- \"$@\"\nfor a; do [ \"$prev\" = --log ] && log=$a; prev=$a; done\n" + script
@@ -30,7 +30,7 @@ func theRuntime(t *testing.T, script string) *Runtime {
 
 func TestCommandLine(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "args")
-	r := theRuntime(t, "echo \"$@\" >"+out)
+	r := scriptRuntime(t, "echo \"$@\" >"+out)
 	if err := r.Start(t.Context(), "web"); err != nil {
 		t.Fatal(err)
 	}
@@ -46,9 +46,9 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
-// The error is the last one that the runtime logged.
+// TestErrorFromLog checks that the error has the last message of level error in the log.
 func TestErrorFromLog(t *testing.T) {
-	r := theRuntime(t, `
+	r := scriptRuntime(t, `
 echo '{"level":"error","msg":"first"}' >>$log
 echo '{"level":"warning","msg":"careful"}' >>$log
 echo '{"level":"error","msg":"no space left"}' >>$log
@@ -60,10 +60,10 @@ exit 1`)
 	}
 }
 
-// What a runtime logs is in the bundle for those who look for it there, and a probe that fails for
-// ever does not fill it.
+// TestLogIsKept checks that the logs of the runtime are appended to the file in the bundle, and
+// that a probe that keeps failing does not fill the disk.
 func TestLogIsKept(t *testing.T) {
-	r := theRuntime(t, `printf '{"level":"error","msg":"%1000s"}\n' "$prev" >>$log; exit 1`)
+	r := scriptRuntime(t, `printf '{"level":"error","msg":"%1000s"}\n' "$prev" >>$log; exit 1`)
 	r.log = filepath.Join(t.TempDir(), "log.json")
 	for range 2 * maxLog / 1000 {
 		if err := r.Start(t.Context(), "web"); err == nil {
@@ -81,13 +81,14 @@ func TestLogIsKept(t *testing.T) {
 		t.Errorf("last entry = %q, want that of the last command", got)
 	}
 	if len(kept) > 2*maxLog {
-		t.Errorf("%d bytes are kept, want at most %d", len(kept), 2*maxLog)
+		t.Errorf("the log has %d bytes, want at most %d", len(kept), 2*maxLog)
 	}
 }
 
-// crun 1.8.1 writes its errors to the log and to standard error, and has no features.
+// TestErrorsOfCrun checks crun 1.8.1, which writes its errors to the log and to standard error, and
+// has no features command.
 func TestErrorsOfCrun(t *testing.T) {
-	r := theRuntime(t, `
+	r := scriptRuntime(t, `
 if [ "$prev" = features ]; then
 	echo "unknown command features" >&2
 	exit 1
@@ -103,9 +104,9 @@ exit 1`)
 	}
 }
 
-// A runtime that says too much costs no more memory than it may.
+// TestHugeLog checks that a large log does not make the shim read more than maxLog.
 func TestHugeLog(t *testing.T) {
-	r := theRuntime(t, `
+	r := scriptRuntime(t, `
 head -c 3000000 /dev/zero | tr '\0' x >>$log
 echo >>$log
 printf '{"level":"error","msg":"' >>$log
@@ -114,14 +115,14 @@ echo '"}' >>$log
 exit 1`)
 	err := r.Start(t.Context(), "web")
 	if err == nil || strings.Count(err.Error(), "y") != maxMessage || strings.Contains(err.Error(), "xx") {
-		t.Errorf("error of %d bytes, want %d of the message", len(err.Error()), maxMessage)
+		t.Errorf("error of %d bytes, want a message of %d bytes", len(err.Error()), maxMessage)
 	}
 }
 
 func TestErrorWithoutLog(t *testing.T) {
-	r := theRuntime(t, "echo dreadful >&2; exit 1")
+	r := scriptRuntime(t, "echo dreadful >&2; exit 1")
 	if err := r.Start(t.Context(), "web"); err == nil || !strings.Contains(err.Error(), "dreadful") {
-		t.Errorf("error = %v, want what the runtime wrote", err)
+		t.Errorf("error = %v, want the output of the runtime", err)
 	}
 }
 
@@ -130,7 +131,7 @@ func TestMissingRuntime(t *testing.T) {
 		r := New(&options.Options{BinaryName: name, Root: t.TempDir()}, "ns", "", noHold)
 		for call, err := range map[string]error{"available": r.Available(), "start": r.Start(t.Context(), "web")} {
 			if !errdefs.IsFailedPrecondition(err) || !strings.Contains(err.Error(), "BinaryName") {
-				t.Errorf("%s of %s: %v, want failed precondition and what to do", call, name, err)
+				t.Errorf("%s of %s: %v, want failed precondition with a hint", call, name, err)
 			}
 		}
 	}
@@ -139,27 +140,27 @@ func TestMissingRuntime(t *testing.T) {
 func TestInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := theRuntime(t, "exit 0").Start(ctx, "web"); !errdefs.IsCanceled(err) {
+	if err := scriptRuntime(t, "exit 0").Start(ctx, "web"); !errdefs.IsCanceled(err) {
 		t.Errorf("error = %v, want canceled", err)
 	}
 }
 
 func TestDelete(t *testing.T) {
-	r := theRuntime(t, "exit 1")
+	r := scriptRuntime(t, "exit 1")
 	if err := r.Delete(t.Context(), "web", false); err != nil {
-		t.Errorf("container that the runtime does not know: %v", err)
+		t.Errorf("container without state: %v", err)
 	}
 	if err := os.MkdirAll(filepath.Join(r.cli.Root, "web"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.Delete(t.Context(), "web", false); err == nil {
-		t.Error("container that the runtime keeps: deleted")
+		t.Error("no error for a container that was not deleted")
 	}
 }
 
 func TestHoldCoversCommand(t *testing.T) {
 	held := 0
-	r := theRuntime(t, "exit 0")
+	r := scriptRuntime(t, "exit 0")
 	r.hold = func() func() {
 		held++
 		return func() { held-- }

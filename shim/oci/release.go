@@ -18,25 +18,25 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
-// Files of runc's state directory (libcontainer, factory_linux.go). A container
-// is created as long as the FIFO is there.
+// stateFile and execFifo are files in runc's state directory (libcontainer, factory_linux.go). A
+// container is in the state created as long as the FIFO exists.
 const (
 	stateFile = "state.json"
 	execFifo  = "exec.fifo"
 )
 
-// Release does what `runc start` does, without running it: it lets the init of
-// a created container go on by reading the FIFO that the init writes to
-// (libcontainer, Container.exec). ended is closed when the init has ended.
+// Release starts a created container as `runc start` does, but without running runc: it reads the
+// FIFO that the init writes to (libcontainer, Container.exec). ended is closed when the init has
+// exited.
 //
-// It returns false, and has done nothing, where only the command knows what to
-// do: the runtime is not runc, or the container is not created. A container with
-// poststart hooks must not be released: some versions of runc run them in start
+// Release returns false, and has no effect, if `start` of the runtime must be called instead: the
+// runtime is not runc, or the container is not in the state created. It must not be called for a
+// container with poststart hooks, because some versions of runc run them in start
 // (docs/decisions/0011).
 func (r *Runtime) Release(ctx context.Context, id string, ended <-chan struct{}) (bool, error) {
 	fifo, err := r.openFifo(id)
 	if err != nil {
-		return false, nil // the command says what is wrong
+		return false, nil // the start command returns the proper error
 	}
 	defer fifo.Close()
 	stop := make(chan struct{})
@@ -55,7 +55,7 @@ func (r *Runtime) Release(ctx context.Context, id string, ended <-chan struct{})
 		data, err = append(data, readNow(fifo)...), nil
 	}
 	switch {
-	case len(data) > 0: // it runs, whatever else has happened meanwhile
+	case len(data) > 0: // the init runs, even if ctx or the deadline has ended meanwhile
 	case ctx.Err() != nil:
 		return true, fmt.Errorf("OCI runtime start interrupted: %w", context.Cause(ctx))
 	case err != nil:
@@ -69,8 +69,8 @@ func (r *Runtime) Release(ctx context.Context, id string, ended <-chan struct{})
 	return true, nil
 }
 
-// openFifo opens the FIFO of a container that runc has created. crun has one of
-// that name, too, but is told the other way round.
+// openFifo opens the FIFO of a container that runc has created. crun has a FIFO of the same name,
+// but there the init reads and start writes.
 func (r *Runtime) openFifo(id string) (*os.File, error) {
 	if name := filepath.Base(r.cli.Command); r.cli.Command != "" && name != runc.DefaultCommand {
 		return nil, fmt.Errorf("OCI runtime %s: %w", name, errors.ErrUnsupported)
@@ -82,8 +82,8 @@ func (r *Runtime) openFifo(id string) (*os.File, error) {
 	return os.OpenFile(filepath.Join(dir, execFifo), os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
 }
 
-// read waits for the init to open the FIFO, until when a read would find its
-// end, and reads the one byte that the init writes.
+// read waits until the init has opened the FIFO, because an earlier read would return EOF, and then
+// reads the one byte that the init writes.
 func read(fifo *os.File) ([]byte, error) {
 	conn, err := fifo.SyscallConn()
 	if err != nil {
@@ -100,7 +100,7 @@ func read(fifo *os.File) ([]byte, error) {
 	return io.ReadAll(fifo)
 }
 
-// readNow reads what is there when no more is waited for.
+// readNow reads what the FIFO has without waiting.
 func readNow(fifo *os.File) []byte {
 	data := make([]byte, 1)
 	n := 0

@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// created returns a runc with the state of a container whose init is about to
-// wait at the FIFO.
+// created returns a runtime with the state of a created container whose init has not opened the
+// FIFO yet.
 func created(t *testing.T) (r *Runtime, fifo string) {
 	t.Helper()
 	r = New(&options.Options{Root: t.TempDir()}, "ns", "", noHold)
@@ -54,16 +54,16 @@ func TestRelease(t *testing.T) {
 		t.Fatalf("release: %v, %v", ok, err)
 	}
 	if _, err := os.Lstat(fifo); !os.IsNotExist(err) {
-		t.Errorf("the container still counts as created: %v", err)
+		t.Errorf("the container is still in the state created: %v", err)
 	}
-	// A second start is refused by the command.
+	// A second start is left to the runtime's command, which refuses it.
 	if ok, err := r.Release(t.Context(), "web", nil); ok || err != nil {
 		t.Errorf("second release: %v, %v", ok, err)
 	}
 }
 
-// An init that runs and ends at once was started; one that ends without a word
-// was not.
+// TestReleaseOfInitThatEnds checks that a container counts as started if its init wrote to the FIFO
+// before it exited, and that Release returns an error if the init exited without.
 func TestReleaseOfInitThatEnds(t *testing.T) {
 	for _, word := range []string{"0", ""} {
 		r, fifo := created(t)
@@ -99,10 +99,11 @@ func TestReleaseIsInterrupted(t *testing.T) {
 	}
 }
 
-// An init that has written its byte runs, and a start that is interrupted only then has happened.
+// TestReleaseInterruptedTooLate checks that a start succeeds if it is interrupted after the init
+// has written its byte.
 func TestReleaseInterruptedTooLate(t *testing.T) {
 	r, fifo := created(t)
-	init, err := os.OpenFile(fifo, os.O_RDWR, 0) // stays open, so that there is no end to be read
+	init, err := os.OpenFile(fifo, os.O_RDWR, 0) // kept open, so that Release reads no EOF
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,12 +117,11 @@ func TestReleaseInterruptedTooLate(t *testing.T) {
 		t.Errorf("release = %v, %v, want done", ok, err)
 	}
 	if _, err := os.Lstat(fifo); !os.IsNotExist(err) {
-		t.Errorf("the container still counts as created: %v", err)
+		t.Errorf("the container is still in the state created: %v", err)
 	}
 }
 
-// Everything that is not a container that runc has created is left to the
-// command of the runtime.
+// TestReleaseIsLeftToTheCommand checks that Release only handles containers that runc has created.
 func TestReleaseIsLeftToTheCommand(t *testing.T) {
 	for name, change := range map[string]func(r *Runtime, dir string) error{
 		"crun":         func(r *Runtime, _ string) error { r.cli.Command = "/usr/bin/crun"; return nil },

@@ -22,7 +22,8 @@ const (
 	traceFile = "trace"
 )
 
-// Main does not return if this process was run as a runtime or as an init.
+// Main runs a command of the runtime or an init and exits, if this process was started as one;
+// otherwise it returns.
 func Main() {
 	if len(os.Args) < 2 {
 		return
@@ -44,12 +45,12 @@ type Root struct {
 
 // New returns an empty Root.
 func New(t testing.TB) *Root {
-	// Built with -race, every command would sleep a second before it exits.
+	// With -race every command would sleep for a second before it exits.
 	t.Setenv("GORACE", "atexit_sleep_ms=0")
 	return &Root{t: t, dir: t.TempDir()}
 }
 
-// Options selects this binary as the runtime.
+// Options returns options that select this binary as the runtime.
 func (r *Root) Options() *options.Options {
 	self, err := os.Executable()
 	if err != nil {
@@ -58,8 +59,8 @@ func (r *Root) Options() *options.Options {
 	return &options.Options{BinaryName: self, Root: r.dir}
 }
 
-// Bundle returns a bundle directory whose init runs args, in a PID namespace
-// of its own as far as config.json says so.
+// Bundle returns a bundle directory whose init runs args. With privatePids its config.json has a
+// PID namespace.
 func (r *Root) Bundle(privatePids bool, args ...string) string {
 	spec := &specs.Spec{
 		Version: specs.Version,
@@ -80,8 +81,8 @@ func (r *Root) Bundle(privatePids bool, args ...string) string {
 	return dir
 }
 
-// Fail makes a command fail with a message, until the test calls the result.
-func (r *Root) Fail(command, message string) (mend func()) {
+// Fail makes a command fail with a message until the returned function is called.
+func (r *Root) Fail(command, message string) (restore func()) {
 	path := filepath.Join(r.dir, "fail-"+command)
 	if err := os.WriteFile(path, []byte(message), 0o600); err != nil {
 		r.t.Fatal(err)
@@ -89,8 +90,8 @@ func (r *Root) Fail(command, message string) (mend func()) {
 	return func() { _ = os.Remove(path) }
 }
 
-// Gate makes a command wait. entered returns when the command has come to the
-// gate, open lets it and all later ones through.
+// Gate makes a command wait. entered returns when the command waits; open lets it and all later
+// ones continue.
 func (r *Root) Gate(command string) (entered, open func()) {
 	path := filepath.Join(r.dir, "gate-"+command)
 	if err := unix.Mkfifo(path, 0o600); err != nil {
@@ -112,7 +113,7 @@ func (r *Root) Gate(command string) (entered, open func()) {
 	return entered, open
 }
 
-// Trace returns the commands that were run, one "command id" each.
+// Trace returns the commands that were run, each as "command id".
 func (r *Root) Trace() []string {
 	data, err := os.ReadFile(filepath.Join(r.dir, traceFile))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -124,7 +125,7 @@ func (r *Root) Trace() []string {
 	return strings.Split(strings.TrimSpace(string(data)), "\n")
 }
 
-// Knows tells whether the runtime has a container.
+// Knows reports whether the runtime has state of a container.
 func (r *Root) Knows(namespace, id string) bool {
 	_, err := os.Stat(filepath.Join(r.dir, namespace, id))
 	return err == nil

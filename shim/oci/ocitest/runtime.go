@@ -60,7 +60,7 @@ func beRuntime(args []string) int {
 		fmt.Println(`{"ociVersionMin":"1.0.0","ociVersionMax":"1.3.0"}`)
 		return 0
 	}
-	err := v.obey()
+	err := v.applyTest()
 	if err == nil {
 		err = v.run()
 	}
@@ -74,8 +74,8 @@ func beRuntime(args []string) int {
 	return 1
 }
 
-// obey records the command, and waits or fails as the test wants.
-func (v *invocation) obey() error {
+// applyTest records the command, and waits or fails if the test has requested it.
+func (v *invocation) applyTest() error {
 	dir := filepath.Dir(v.root)
 	trace, err := os.OpenFile(filepath.Join(dir, traceFile), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
 	if err != nil {
@@ -113,7 +113,7 @@ func (v *invocation) run() error {
 func (v *invocation) dir() string  { return filepath.Join(v.root, v.id) }
 func (v *invocation) fifo() string { return filepath.Join(v.dir(), "exec.fifo") }
 
-// pid returns the init of an existing container.
+// pid returns the PID of the init of an existing container.
 func (v *invocation) pid() (int, error) {
 	data, err := os.ReadFile(filepath.Join(v.dir(), "pid"))
 	if err != nil {
@@ -165,8 +165,8 @@ func (v *invocation) exec() error {
 	return err
 }
 
-// spawn starts a process that outlives this one, and so becomes a child of
-// the shim.
+// spawn starts a process that outlives this one and so becomes a child of the shim, which is a
+// subreaper.
 func (v *invocation) spawn(fifo string, process *specs.Process) (int, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -181,12 +181,12 @@ func (v *invocation) spawn(fifo string, process *specs.Process) (int, error) {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if v.console != "" {
-		slave, err := v.sendConsole()
+		peer, err := v.sendConsole()
 		if err != nil {
 			return 0, err
 		}
-		defer slave.Close()
-		cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
+		defer peer.Close()
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = peer, peer, peer
 		cmd.SysProcAttr.Setctty = true
 	}
 	if err := cmd.Start(); err != nil {
@@ -195,7 +195,7 @@ func (v *invocation) spawn(fifo string, process *specs.Process) (int, error) {
 	return cmd.Process.Pid, os.WriteFile(v.pidFile, []byte(strconv.Itoa(cmd.Process.Pid)), 0o600)
 }
 
-func (v *invocation) sendConsole() (slave *os.File, err error) {
+func (v *invocation) sendConsole() (peer *os.File, err error) {
 	master, path, err := console.NewPty()
 	if err != nil {
 		return nil, err
@@ -218,7 +218,7 @@ func (v *invocation) start() error {
 		return err
 	}
 	for {
-		// Opens once the init waits at the other side.
+		// Succeeds when the init has opened the FIFO for reading.
 		f, err := os.OpenFile(v.fifo(), os.O_WRONLY|unix.O_NONBLOCK, 0)
 		if err == nil {
 			return f.Close()
@@ -244,7 +244,7 @@ func (v *invocation) delete() error {
 	return os.RemoveAll(v.dir())
 }
 
-// beInit waits at a FIFO, if there is one, and becomes the process.
+// beInit waits at the FIFO, if one is given, and executes the process.
 func beInit(args []string) error {
 	fifo, path, argv := args[0], args[1], args[2:]
 	if fifo != "" {
