@@ -19,10 +19,11 @@ func openFiles(t *testing.T) int {
 	return len(entries)
 }
 
-// limitFiles lets this process open n more files, until the test calls the result.
-func limitFiles(t *testing.T, n int) (mend func()) {
+// limitFiles limits this process to n more open files until the returned function is called.
+func limitFiles(t *testing.T, n int) (restore func()) {
 	t.Helper()
-	// The first free numbers are the ones that are given next, and the limit is one of numbers.
+	// The kernel assigns the lowest free descriptors, and RLIMIT_NOFILE limits the descriptor
+	// number.
 	var free, top int
 	for fd := 0; free < n; fd++ {
 		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil {
@@ -44,7 +45,7 @@ func limitFiles(t *testing.T, n int) (mend func()) {
 	}
 }
 
-// Whichever file is the one too many, Close closes those before it.
+// TestTooManyFiles checks that Close closes all files if Open fails at any file.
 func TestTooManyFiles(t *testing.T) {
 	stdin, _ := fifo(t)
 	stdout, _ := fifo(t)
@@ -59,12 +60,12 @@ func TestTooManyFiles(t *testing.T) {
 			before, failed := openFiles(t), 0
 			for n := 0; ; n++ {
 				streams := New(cfg)
-				mend := limitFiles(t, n)
+				restore := limitFiles(t, n)
 				err := streams.Open(t.Context(), Owner{ID: "web", Namespace: "ns"}, children)
-				mend()
+				restore()
 				_ = streams.Close()
 				if got := openFiles(t); got != before {
-					t.Fatalf("with room for %d files: %d are left open, %v", n, got-before, err)
+					t.Fatalf("limit of %d files: %d are still open, %v", n, got-before, err)
 				}
 				if err == nil {
 					break
@@ -72,7 +73,7 @@ func TestTooManyFiles(t *testing.T) {
 				failed++
 			}
 			if failed == 0 {
-				t.Error("no limit was reached")
+				t.Error("Open did not fail at any limit")
 			}
 		})
 	}

@@ -16,18 +16,18 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/output"
 )
 
-// logLimit bounds how long the end of a process is held back for the end of its
-// output. Only somebody outside of the container can keep the output open then.
-const logLimit = 2 * time.Second
+// logDrainTimeout bounds how long the exit of a process is delayed until its output ends. After the
+// exit only a process outside of the container can keep the output open.
+const logDrainTimeout = 2 * time.Second
 
-// containerLog is the log of a container, written here. Nobody else needs to run
-// for it: containerd may be down for as long as it likes.
+// containerLog is the log of a container, written by the shim, so that logging does not depend on a
+// running containerd.
 type containerLog struct {
 	writer  *crilog.Writer // nil when the output is discarded
 	outputs [2]*output.Output
 }
 
-// openContainerLog opens the log that a configuration names, if it does.
+// openContainerLog opens the log that the configuration names; it returns nil if there is none.
 func openContainerLog(cfg Config, owner Owner) (*containerLog, error) {
 	if !logapi.Is(cfg.Stdout) {
 		return nil, nil
@@ -41,7 +41,7 @@ func openContainerLog(cfg Config, owner Owner) (*containerLog, error) {
 		l.writer, err = crilog.Open(where.Dir, where.Name, crilog.Options{
 			MaxLine: where.MaxLine,
 			OnError: func(err error) {
-				log.L.WithError(err).WithField("container", owner.ID).Error("log is not written; the container goes on")
+				log.L.WithError(err).WithField("container", owner.ID).Error("log write failed; records may be lost, the container continues")
 			},
 		})
 		if err != nil {
@@ -62,7 +62,7 @@ func (l *containerLog) sinks() [2]io.WriteCloser {
 	return [2]io.WriteCloser{l.outputs[0], l.outputs[1]}
 }
 
-// close ends the outputs and closes the file, which takes what they held back.
+// close closes the outputs and then the file; closing an output writes its last incomplete line.
 func (l *containerLog) close() {
 	for _, o := range l.outputs {
 		_ = o.Close()
@@ -72,8 +72,8 @@ func (l *containerLog) close() {
 	}
 }
 
-// Logged waits until the log has all that the process wrote, which must have
-// ended. There is nothing to wait for where somebody else reads the output.
+// Logged waits until the log has everything that the exited process wrote. It returns at once if
+// the shim does not write the log.
 func (s *Streams) Logged() {
 	s.mu.Lock()
 	ours := s.log != nil
@@ -81,10 +81,10 @@ func (s *Streams) Logged() {
 	if !ours {
 		return
 	}
-	waitFor(s.delivered(), logLimit)
+	waitFor(s.outputsDone(), logDrainTimeout)
 }
 
-// ReopenLog makes the log go on in a new file of the same name.
+// ReopenLog continues the log in a new file of the same name.
 func (s *Streams) ReopenLog() error {
 	l, err := s.ownLog()
 	if err != nil || l.writer == nil {
@@ -93,9 +93,9 @@ func (s *Streams) ReopenLog() error {
 	return l.writer.Reopen()
 }
 
-// Follow gives an output, one of the two names of package crilog, to write from
-// now on to its end; see [output.Client.CopyTo]. The first write is of nothing:
-// what the container writes after it is not missed.
+// Follow passes an output (Stdout or Stderr of package crilog) to write from now on until it ends;
+// see [output.Client.CopyTo]. The first call of write is with nil: all output after this call is
+// passed on.
 func (s *Streams) Follow(ctx context.Context, name string, write func([]byte) error) error {
 	l, err := s.ownLog()
 	if err != nil {

@@ -46,7 +46,8 @@ func (p *process) exited() {
 	p.streams.Exited()
 }
 
-// Who hears of the exit finds the log complete, with nobody else running.
+// TestLogIsCompleteAtTheEnd checks that the log is complete when Logged returns, without containerd
+// or another log writer.
 func TestLogIsCompleteAtTheEnd(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "0.log")
 	p := run(t, logTo(path), "echo out; echo err >&2; printf end")
@@ -63,7 +64,7 @@ func TestLogIsCompleteAtTheEnd(t *testing.T) {
 
 func TestLogOfATerminal(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "0.log")
-	master, slave := terminalPair(t)
+	master, peer := terminalPair(t)
 	s := New(Config{Terminal: true, Stdout: logTo(path).Stdout})
 	if err := s.Open(t.Context(), Owner{}, newReaper(t)); err != nil {
 		t.Fatal(err)
@@ -71,8 +72,8 @@ func TestLogOfATerminal(t *testing.T) {
 	if err := s.Run(master); err != nil {
 		t.Fatal(err)
 	}
-	fmt.Fprintln(slave, "out")
-	_ = slave.Close()
+	fmt.Fprintln(peer, "out")
+	_ = peer.Close()
 	s.Exited()
 	s.Logged()
 	if got := logged(t, path); len(got) != 1 || got[0] != "stdout F out\r" {
@@ -81,8 +82,8 @@ func TestLogOfATerminal(t *testing.T) {
 	s.Finish()
 }
 
-// A process that somebody outside gave the output to must not hold back the
-// exit for ever.
+// TestExitIsNotHeldBackForever checks that Logged returns although a process outside of the
+// container holds the output open.
 func TestExitIsNotHeldBackForever(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "0.log")
 	p := run(t, logTo(path), "echo early; sleep 1000 & echo $!")
@@ -102,7 +103,8 @@ func TestExitIsNotHeldBackForever(t *testing.T) {
 	}
 }
 
-// Rotation under a writer loses no line and doubles none.
+// TestReopenLogWhileItIsWritten checks that rotation during writes neither loses nor repeats a
+// line.
 func TestReopenLogWhileItIsWritten(t *testing.T) {
 	const lines, rotations = 20000, 50
 	dir := t.TempDir()
@@ -183,13 +185,13 @@ func TestFollowEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	err := p.streams.Follow(ctx, crilog.Stdout, func([]byte) error { cancel(); return nil })
 	if !errors.Is(err, context.Canceled) {
-		t.Errorf("Follow = %v, want that of the context", err)
+		t.Errorf("Follow = %v, want the error of the context", err)
 	}
 	_ = p.child.Signal(unix.SIGKILL)
 	p.finish()
 }
 
-func TestLogOfSomebodyElse(t *testing.T) {
+func TestLogOfAnotherWriter(t *testing.T) {
 	path, _ := fifo(t)
 	p := run(t, Config{Stdout: path}, "true")
 	p.exited()

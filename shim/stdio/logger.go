@@ -21,27 +21,28 @@ import (
 )
 
 const (
-	// readyTimeout bounds the start of a logging program.
+	// readyTimeout bounds the start of a binary logger.
 	readyTimeout = 30 * time.Second
-	// endGrace is how long it may take to end after the end of its input,
-	// and stopGrace after SIGTERM.
-	endGrace  = time.Second
-	stopGrace = 12 * time.Second
+	// eofTimeout bounds the time until a binary logger exits after the end of its input, and
+	// termTimeout after SIGTERM.
+	eofTimeout  = time.Second
+	termTimeout = 12 * time.Second
 )
 
-// logger is a program that takes the output of a container: stdout as file 3,
-// stderr as file 4, and file 5 to close, after a byte in the second version of
-// the protocol, when it is ready (containerd docs, cio.BinaryIO).
+// logger is a binary logger: a program that reads stdout of the container from file descriptor 3
+// and stderr from 4. It closes file descriptor 5 when it is ready, in version 2 of the protocol
+// after writing a byte (containerd docs, cio.BinaryIO).
 type logger struct {
 	child    *reap.Child
-	out, err *os.File // the ends that are written to, until take
+	out, err *os.File // the write ends; nil after take
 }
 
 func isLogger(uri string) bool {
 	return strings.HasPrefix(uri, "binary://") || strings.HasPrefix(uri, "binary-v2://")
 }
 
-// openLogger starts the program that a configuration names, if it does.
+// openLogger starts the binary logger that the configuration names; it returns nil if there is
+// none.
 func openLogger(ctx context.Context, cfg Config, owner Owner, children *reap.Reaper) (*logger, error) {
 	if !isLogger(cfg.Stdout) {
 		return nil, nil
@@ -54,7 +55,7 @@ func startLogger(ctx context.Context, cfg Config, owner Owner, children *reap.Re
 	if err != nil {
 		return nil, err
 	}
-	// The container writes to the program directly, but for a terminal.
+	// The container writes to the binary logger directly; only the output of a terminal is copied.
 	open := blockingPipe
 	if cfg.Terminal {
 		open = newPipe
@@ -74,26 +75,26 @@ func startLogger(ctx context.Context, cfg Config, owner Owner, children *reap.Re
 	ready, readyWriter, err := os.Pipe()
 	if err != nil {
 		l.stop()
-		return nil, fmt.Errorf("stdio: logging program: %w", err)
+		return nil, fmt.Errorf("stdio: binary logger: %w", err)
 	}
 	defer ready.Close()
 	given = append(given, readyWriter)
 	cmd.ExtraFiles = given
 	if l.child, err = children.Start(ctx, cmd); err != nil {
 		l.stop()
-		return nil, fmt.Errorf("stdio: start logging program: %w", err)
+		return nil, fmt.Errorf("stdio: start binary logger: %w", err)
 	}
 	closeAll(given...)
 	given = nil
 	if err := awaitReady(ctx, ready, strings.HasPrefix(cfg.Stdout, "binary-v2:")); err != nil {
 		l.stop()
-		return nil, fmt.Errorf("stdio: logging program %s: %w", cmd.Path, err)
+		return nil, fmt.Errorf("stdio: binary logger %s: %w", cmd.Path, err)
 	}
 	return l, nil
 }
 
-// loggerCommand builds the command of a URI. Each key and value of the query
-// is an argument, in the order of the URI.
+// loggerCommand builds the command of a URI. Each key and each value of the query is an argument,
+// in the order of the URI.
 func loggerCommand(uri string, owner Owner) (*exec.Cmd, error) {
 	u, err := url.Parse(uri)
 	if err != nil {
@@ -118,36 +119,35 @@ func loggerCommand(uri string, owner Owner) (*exec.Cmd, error) {
 
 func awaitReady(ctx context.Context, ready *os.File, strict bool) error {
 	_ = ready.SetReadDeadline(time.Now().Add(readyTimeout))
-	stop := context.AfterFunc(ctx, guard.Catch(ctx, "stop waiting", func() { _ = ready.SetReadDeadline(time.Now()) }, nil))
+	stop := context.AfterFunc(ctx, guard.Catch(ctx, "stop waiting for the binary logger", func() { _ = ready.SetReadDeadline(time.Now()) }, nil))
 	defer stop()
 	n, err := ready.Read(make([]byte, 1))
 	switch {
 	case err != nil && !errors.Is(err, io.EOF):
-		return fmt.Errorf("wait until it is ready: %w", err)
+		return fmt.Errorf("wait until ready: %w", err)
 	case n == 0 && strict:
-		return fmt.Errorf("ended before it was ready: %w", errdefs.ErrUnavailable)
+		return fmt.Errorf("exited before it was ready: %w", errdefs.ErrUnavailable)
 	default:
 		return nil
 	}
 }
 
-// take hands over the ends that are written to.
+// take returns the write ends; the caller closes them.
 func (l *logger) take() (out, err *os.File) {
 	out, err = l.out, l.err
 	l.out, l.err = nil, nil
 	return out, err
 }
 
-// stop lets the program read its input to the end, then asks it to end, then
-// makes it.
+// stop closes the input of the program and waits for its exit, then sends SIGTERM, then SIGKILL.
 func (l *logger) stop() {
 	closeAll(l.take())
 	if l.child == nil {
 		return
 	}
-	waitFor(l.child.Done(), endGrace)
+	waitFor(l.child.Done(), eofTimeout)
 	_ = l.child.Signal(unix.SIGTERM)
-	waitFor(l.child.Done(), stopGrace)
+	waitFor(l.child.Done(), termTimeout)
 	_ = l.child.Signal(unix.SIGKILL)
 	<-l.child.Done()
 }

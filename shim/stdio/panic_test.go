@@ -7,13 +7,13 @@ import (
 	"testing"
 )
 
-// broken is a destination that panics.
+// broken is a destination whose Write panics.
 type broken struct{ io.WriteCloser }
 
 func (broken) Write([]byte) (int, error) { panic("boom") }
 
-// TestPanicInAStream breaks one output of a process: its owner is called to end it, and the other
-// output arrives.
+// TestPanicInAStream checks that a panic in one output calls Broken, and that the other output is
+// still copied.
 func TestPanicInAStream(t *testing.T) {
 	children := newReaper(t)
 	out, _ := fifo(t)
@@ -29,6 +29,6 @@ func TestPanicInAStream(t *testing.T) {
 	<-called
 	p.finish()
 	if got := readAll(t, stderr); got != "two\n" {
-		t.Errorf("stderr = %q, want what was written there", got)
+		t.Errorf("stderr = %q, want the output", got)
 	}
 }

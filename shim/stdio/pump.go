@@ -16,29 +16,28 @@ import (
 const (
 	bufferSize = 32 << 10
 
-	// drainLimit is the most that finish takes from a stream that others
-	// keep writing to: what a pipe holds at most by default (pipe(7)).
-	drainLimit = 1 << 20
+	// maxDrain is the maximum number of bytes that finish reads from a stream whose writers
+	// continue: the default maximum size of a pipe (pipe(7)).
+	maxDrain = 1 << 20
 )
 
-// buffers is shared by all pumps of the process; an idle pump has none.
+// buffers is shared by all pumps of the process; an idle pump holds no buffer.
 var buffers = sync.Pool{New: newBuffer}
 
 func newBuffer() any { return new([bufferSize]byte) }
 
-// pump copies one stream until it ends, and closes both sides.
+// pump copies one stream until it ends and closes both sides.
 type pump struct {
 	src *os.File
 	dst io.WriteCloser
-	// output is false for stdin, whose rest nobody waits for. Closing both
-	// sides of stdin hangs up a terminal, as its user did by ending it.
+	// output is false for stdin: its unread rest is discarded when the process exits. Closing both
+	// sides of the stdin of a terminal hangs up the terminal.
 	output bool
-	// hungUp, if set, tells whether to go on reading after EIO, which is
-	// how a terminal says that no process has it open.
-	hungUp    func() bool
+	// onHangup, if set, is called after EIO, which a terminal returns when no process has it open.
+	// It reports whether to continue reading.
+	onHangup  func() bool
 	finishing atomic.Bool
-	// started is set once there was something to read: until then no buffer is
-	// taken to look.
+	// started is set once the stream was readable. Before that, read takes no buffer.
 	started bool
 }
 
@@ -54,7 +53,7 @@ func (p *pump) run() {
 	}
 }
 
-// step moves one buffer from read to dst.
+// step copies one buffer from read to dst.
 func (p *pump) step(read func() (*[bufferSize]byte, int, error)) error {
 	buf, n, err := read()
 	if buf != nil {
@@ -67,7 +66,7 @@ func (p *pump) step(read func() (*[bufferSize]byte, int, error)) error {
 	return err
 }
 
-// read waits until there is something to read, and only then takes a buffer.
+// read waits until the stream is readable and only then takes a buffer.
 func (p *pump) read() (buf *[bufferSize]byte, n int, err error) {
 	conn, err := p.src.SyscallConn()
 	if err != nil {
@@ -86,20 +85,20 @@ func (p *pump) read() (buf *[bufferSize]byte, n int, err error) {
 		if err == nil {
 			err = got
 		}
-		if !errors.Is(err, unix.EIO) || p.hungUp == nil || !p.hungUp() {
+		if !errors.Is(err, unix.EIO) || p.onHangup == nil || !p.onHangup() {
 			return buf, n, err
 		}
 	}
 }
 
-// readable tells whether there is something to read, or an end to be found.
+// readable reports whether a read would return at once, with data, EOF or an error.
 func readable(fd int) bool {
 	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
 	return n != 0 || err != nil
 }
 
-// tryRead reads what is there. The end of the stream is io.EOF; without a
-// buffer there is an error.
+// tryRead reads without waiting. It returns io.EOF at the end of the stream, and a nil buffer with
+// any error.
 func tryRead(fd int) (*[bufferSize]byte, int, error) {
 	buf := buffers.Get().(*[bufferSize]byte)
 	for {
@@ -118,7 +117,7 @@ func tryRead(fd int) (*[bufferSize]byte, int, error) {
 	}
 }
 
-// finish makes an output deliver what is there now and end.
+// finish makes an output copy the data that is available now and then end.
 func (p *pump) finish() {
 	if p.output {
 		p.finishing.Store(true)
@@ -131,7 +130,7 @@ func (p *pump) drain() {
 	if err != nil {
 		return
 	}
-	for range drainLimit / bufferSize {
+	for range maxDrain / bufferSize {
 		err := p.step(func() (buf *[bufferSize]byte, n int, err error) {
 			if cerr := conn.Control(func(fd uintptr) { buf, n, err = tryRead(int(fd)) }); cerr != nil {
 				return nil, 0, cerr
@@ -144,7 +143,7 @@ func (p *pump) drain() {
 	}
 }
 
-// close ends the pump, wherever it is.
+// close closes both sides, which ends the pump in any state.
 func (p *pump) close() {
 	if p.src != nil {
 		_ = p.src.Close()

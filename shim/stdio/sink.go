@@ -19,14 +19,14 @@ import (
 )
 
 const (
-	// readerTimeout is how long a process waits for those who read its
-	// output, as with containerd-shim-runc-v2.
-	readerTimeout = 30 * time.Second
-	readerPause   = time.Millisecond
+	// readerTimeout bounds how long Open waits for readers of the output, as in
+	// containerd-shim-runc-v2.
+	readerTimeout      = 30 * time.Second
+	readerPollInterval = time.Millisecond
 )
 
-// openSinks opens the destinations of stdout and stderr, nil for none. With a
-// logging program there are none, and a terminal has one.
+// openSinks opens the destinations of stdout and stderr; nil for none. A binary logger needs none,
+// and a terminal has only one.
 func openSinks(ctx context.Context, cfg Config, log *containerLog) (sinks [2]io.WriteCloser, err error) {
 	if isLogger(cfg.Stdout) {
 		return sinks, nil
@@ -77,7 +77,7 @@ func openSink(ctx context.Context, uri string) (*os.File, error) {
 	return f, nil
 }
 
-// splitURI returns the scheme, "" for a plain path, and the path.
+// splitURI returns the scheme ("" for a plain path) and the path.
 func splitURI(uri string) (scheme, path string, err error) {
 	path = uri
 	if !strings.HasPrefix(uri, "/") {
@@ -104,16 +104,15 @@ func openExisting(ctx context.Context, path string) (*os.File, error) {
 	return os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
 }
 
-// openFIFO waits until somebody has the FIFO open for reading, and opens it.
-// A process that ended before its reader came would take its output along,
-// and leave the reader waiting for ever.
+// openFIFO waits until a process has opened the FIFO for reading, and then opens it. Otherwise the
+// output of a process that exits before its reader opens the FIFO would be lost, and the reader
+// would wait indefinitely.
 //
-// From then on it does not matter whether the reader is there, gone for a
-// while or restarted: open for both directions, the FIFO keeps what it has,
-// and the container is held back, never killed by SIGPIPE.
+// After that the reader may disconnect and reconnect: the FIFO is open in both directions and keeps
+// its data, so that a container without a reader blocks and is not killed by SIGPIPE.
 func openFIFO(ctx context.Context, path string) (*os.File, error) {
 	for {
-		// ENXIO says that there is no reader (fifo(7)).
+		// ENXIO means that there is no reader (fifo(7)).
 		w, err := os.OpenFile(path, os.O_WRONLY|unix.O_NONBLOCK, 0)
 		if err == nil {
 			defer w.Close()
@@ -123,7 +122,7 @@ func openFIFO(ctx context.Context, path string) (*os.File, error) {
 			return nil, err
 		}
 		select {
-		case <-time.After(readerPause):
+		case <-time.After(readerPollInterval):
 		case <-ctx.Done():
 			return nil, fmt.Errorf("%s: wait for a reader: %w", path, ctx.Err())
 		}
@@ -137,8 +136,8 @@ func openAppend(path string) (*os.File, error) {
 	return os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o644)
 }
 
-// openSource opens the FIFO that feeds a process. The writer keeps it from
-// ending while no client is connected.
+// openSource opens the FIFO of stdin. The returned writer prevents EOF while no client is
+// connected.
 func openSource(path string) (reader, writer *os.File, err error) {
 	reader, err = os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -152,14 +151,14 @@ func openSource(path string) (reader, writer *os.File, err error) {
 	return reader, writer, nil
 }
 
-// newPipe returns a pipe into the container: its end blocks, as programs
-// expect, ours does not.
+// newPipe returns a pipe into the container. The container's end is blocking, as programs expect;
+// the shim's end is not.
 func newPipe(owner Owner) (inside, outside *os.File, err error) {
 	var fds [2]int
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
 		return nil, nil, fmt.Errorf("stdio: pipe: %w", err)
 	}
-	return dressPipe(fds[0], fds[1], owner)
+	return setUpPipe(fds[0], fds[1], owner)
 }
 
 // newOutputPipe returns a pipe out of the container.
@@ -168,11 +167,11 @@ func newOutputPipe(owner Owner) (outside, inside *os.File, err error) {
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
 		return nil, nil, fmt.Errorf("stdio: pipe: %w", err)
 	}
-	inside, outside, err = dressPipe(fds[1], fds[0], owner)
+	inside, outside, err = setUpPipe(fds[1], fds[0], owner)
 	return outside, inside, err
 }
 
-func dressPipe(in, out int, owner Owner) (inside, outside *os.File, err error) {
+func setUpPipe(in, out int, owner Owner) (inside, outside *os.File, err error) {
 	err = unix.SetNonblock(out, true)
 	inside, outside = os.NewFile(uintptr(in), "pipe"), os.NewFile(uintptr(out), "pipe")
 	if err == nil && (owner.UID != 0 || owner.GID != 0) {

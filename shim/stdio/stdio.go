@@ -21,13 +21,12 @@ const (
 	// drainTimeout bounds how long Finish waits for a slow reader.
 	drainTimeout = 10 * time.Second
 
-	// terminalGrace is how long Finish lets a terminal deliver what the
-	// kernel still carries from one end to the other.
-	terminalGrace = 200 * time.Millisecond
+	// terminalDrainTimeout bounds how long Finish waits for data that the kernel still moves
+	// between the two ends of a terminal.
+	terminalDrainTimeout = 200 * time.Millisecond
 )
 
-// Config names the streams of a process as containerd does: a path, a URI, or
-// "" for none.
+// Config names the streams of a process in the form of containerd: a path, a URI, or "" for none.
 type Config struct {
 	Stdin    string
 	Stdout   string
@@ -35,14 +34,14 @@ type Config struct {
 	Terminal bool
 }
 
-// Owner is who the process is, for those who see its streams.
+// Owner identifies the process to binary loggers and in logs, and sets the owner of its pipes.
 type Owner struct {
 	ID        string
 	Namespace string
-	UID       int // of the pipes, as Options.io_uid
+	UID       int // owner of the pipes, from Options.io_uid
 	GID       int
-	// Broken is called when a stream cannot be carried on because of a panic. It ends the process,
-	// and may be nil.
+	// Broken is called when a panic ends the copying of a stream. It should end the process, and
+	// may be nil.
 	Broken func()
 }
 
@@ -51,7 +50,7 @@ type Streams struct {
 	cfg     Config
 	outputs sync.WaitGroup
 	inputs  sync.WaitGroup
-	ctx     context.Context // of what is logged; set by Open with broken
+	ctx     context.Context // carries the log fields; set by Open, like broken
 	broken  func()
 
 	mu       sync.Mutex
@@ -65,15 +64,14 @@ type Streams struct {
 	stdinClosed bool
 }
 
-// New returns the streams of a process. None is open yet.
+// New returns the streams of a process without opening them.
 func New(cfg Config) *Streams { return &Streams{cfg: cfg, ctx: context.Background()} }
 
 // Config returns the names of the streams.
 func (s *Streams) Config() Config { return s.cfg }
 
-// Open opens every stream but a terminal, which comes from the runtime. It
-// waits until the outputs have readers, see openFIFO, and for nothing else.
-// Close must be called, after an error too.
+// Open opens all streams except a terminal, which the runtime sends later. It waits only until the
+// outputs have readers, see openFIFO. Close must be called even after an error.
 func (s *Streams) Open(ctx context.Context, owner Owner, children *reap.Reaper) error {
 	logger, err := openLogger(ctx, s.cfg, owner, children)
 	if err != nil {
@@ -97,7 +95,7 @@ func (s *Streams) Open(ctx context.Context, owner Owner, children *reap.Reaper) 
 	return s.openPipesLocked(owner, sinks)
 }
 
-// openTerminalLocked prepares the output of a terminal that is still to come.
+// openTerminalLocked prepares the output of a terminal that Run connects later.
 func (s *Streams) openTerminalLocked(sink io.WriteCloser) (err error) {
 	if s.logger != nil {
 		var unused *os.File
@@ -113,7 +111,7 @@ func (s *Streams) openTerminalLocked(sink io.WriteCloser) (err error) {
 }
 
 func (s *Streams) openPipesLocked(owner Owner, sinks [2]io.WriteCloser) (err error) {
-	// All of them first: what Close does not know of stays open when a pipe cannot be made.
+	// Register all pumps before a pipe is created: Close only closes registered files.
 	outputs := [2]*pump{}
 	for i, sink := range sinks {
 		if sink != nil {
@@ -135,8 +133,8 @@ func (s *Streams) openPipesLocked(owner Owner, sinks [2]io.WriteCloser) (err err
 	if err = s.openStdinLocked(owner); err != nil {
 		return err
 	}
-	// What is missing is /dev/null. It must be set: without a file for its
-	// output, a command of the runtime is waited for until the container ends.
+	// Unset streams are /dev/null. They must not be nil: without a file for its output, a command
+	// of the runtime is only complete when the container exits.
 	for i, f := range s.inside {
 		if f == nil {
 			if s.inside[i], err = os.OpenFile(os.DevNull, os.O_RDWR, 0); err != nil {
@@ -173,8 +171,8 @@ func (s *Streams) Set(cmd *exec.Cmd) {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = s.inside[0], s.inside[1], s.inside[2]
 }
 
-// CloseAfterStart implements the StartCloser of go-runc: the container has its
-// ends now, and ours must not keep the streams open.
+// CloseAfterStart implements the StartCloser of go-runc. The container has inherited its ends of
+// the pipes, so the shim closes its copies.
 func (s *Streams) CloseAfterStart() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -196,8 +194,7 @@ func (s *Streams) Stdout() io.ReadCloser { return nil }
 // Stderr implements the IO of go-runc, which does not use it.
 func (s *Streams) Stderr() io.ReadCloser { return nil }
 
-// Run starts copying. master is the terminal of the process, nil without one;
-// Streams owns it from here on.
+// Run starts copying. master is the pty master of the process, or nil; Run takes ownership of it.
 func (s *Streams) Run(master *os.File) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -208,15 +205,15 @@ func (s *Streams) Run(master *os.File) error {
 	}
 	for _, p := range s.pumps {
 		if p.output {
-			s.outputs.Go(guard.Catch(s.ctx, "copy output", p.run, s.breakDown))
+			s.outputs.Go(guard.Catch(s.ctx, "copy output", p.run, s.reportBroken))
 		} else {
-			s.inputs.Go(guard.Catch(s.ctx, "copy stdin", p.run, s.breakDown))
+			s.inputs.Go(guard.Catch(s.ctx, "copy stdin", p.run, s.reportBroken))
 		}
 	}
 	return nil
 }
 
-func (s *Streams) breakDown(error) {
+func (s *Streams) reportBroken(error) {
 	if s.broken != nil {
 		s.broken()
 	}
@@ -231,7 +228,7 @@ func (s *Streams) attachLocked(master *os.File) error {
 	}
 	s.terminal = t
 	output := s.pumps[0]
-	output.src, output.hungUp = master, t.reopen
+	output.src, output.onHangup = master, t.reopen
 	if s.cfg.Stdin == "" {
 		return nil
 	}
@@ -244,8 +241,7 @@ func (s *Streams) attachLocked(master *os.File) error {
 	return nil
 }
 
-// keepStdinLocked keeps a FIFO open. A client can have been done with it before the
-// process was started.
+// keepStdinLocked keeps the FIFO open, unless CloseStdin was called before the process started.
 func (s *Streams) keepStdinLocked(writer *os.File) {
 	if s.stdinClosed {
 		_ = writer.Close()
@@ -254,8 +250,7 @@ func (s *Streams) keepStdinLocked(writer *os.File) {
 	s.stdin = writer
 }
 
-// CloseStdin lets the process see the end of its input as soon as the client
-// has closed its end too.
+// CloseStdin makes the process read EOF once the client has closed its end, too.
 func (s *Streams) CloseStdin() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -270,7 +265,7 @@ func (s *Streams) closeStdinLocked() {
 	}
 }
 
-// Resize sets the size of the terminal. Without one there is nothing to do.
+// Resize sets the size of the terminal; without a terminal it does nothing.
 func (s *Streams) Resize(width, height uint32) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -286,7 +281,7 @@ func (s *Streams) Resize(width, height uint32) error {
 // maxSize is the largest width or height of a terminal, see tty_ioctl(4).
 const maxSize = 1<<16 - 1
 
-// Exited says that the process has ended. What it wrote is still delivered.
+// Exited is called when the process has exited. Its output is still copied.
 func (s *Streams) Exited() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -295,16 +290,16 @@ func (s *Streams) Exited() {
 	}
 }
 
-// Finish delivers what has been written so far and closes the streams, even
-// if another process still holds the container's ends. A reader that does not
-// read delays it by at most drainTimeout.
+// Finish copies the output that was written so far and closes the streams, even if another process
+// still holds the container's ends. A reader that does not read delays Finish by at most
+// drainTimeout.
 func (s *Streams) Finish() {
-	done := s.delivered()
+	done := s.outputsDone()
 	s.mu.Lock()
 	pumps, terminal := s.pumps, s.terminal
 	s.mu.Unlock()
 	if terminal != nil {
-		waitFor(done, terminalGrace)
+		waitFor(done, terminalDrainTimeout)
 	}
 	for _, p := range pumps {
 		p.finish()
@@ -315,8 +310,8 @@ func (s *Streams) Finish() {
 	s.inputs.Wait()
 }
 
-// delivered returns a channel that is closed when all outputs have ended.
-func (s *Streams) delivered() <-chan struct{} {
+// outputsDone returns a channel that is closed when all outputs have ended.
+func (s *Streams) outputsDone() <-chan struct{} {
 	done := make(chan struct{})
 	go guard.Catch(s.ctx, "wait for the output", func() {
 		s.outputs.Wait()
@@ -334,8 +329,8 @@ func waitFor(done <-chan struct{}, limit time.Duration) {
 	}
 }
 
-// Close closes everything at once and stops the logging program. It may be
-// called more than once. The error is that of io.Closer, always nil.
+// Close closes all streams at once and stops the binary logger. It may be called more than once. It
+// always returns nil; the result is for io.Closer.
 func (s *Streams) Close() error {
 	if logger := s.closeStreams(); logger != nil {
 		logger.stop()
@@ -343,7 +338,7 @@ func (s *Streams) Close() error {
 	return nil
 }
 
-// closeStreams closes everything but the logging program, which it returns if there is one.
+// closeStreams closes everything except the binary logger, which it returns; nil if there is none.
 func (s *Streams) closeStreams() *logger {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -54,7 +54,7 @@ func fifo(t *testing.T) (path string, reader *os.File) {
 	return path, reader
 }
 
-// process runs a command with streams as the shim runs a container.
+// process is a command with streams, run as the shim runs a container.
 type process struct {
 	t       *testing.T
 	streams *Streams
@@ -76,7 +76,7 @@ func runUnder(t *testing.T, children *reap.Reaper, cfg Config, script string) *p
 	return p
 }
 
-// start runs the command once the streams are open.
+// start starts the command after the streams were opened.
 func (p *process) start(children *reap.Reaper, script string) {
 	p.t.Helper()
 	cmd := exec.Command("sh", "-c", script)
@@ -96,7 +96,7 @@ func (p *process) finish() {
 	<-p.child.Done()
 	p.streams.Exited()
 	p.streams.Finish()
-	_ = p.streams.Close() // more than once is fine
+	_ = p.streams.Close() // a second call does nothing
 }
 
 func readAll(t *testing.T, r io.Reader) string {
@@ -129,7 +129,7 @@ func TestNoStreams(t *testing.T) {
 	}
 }
 
-// Everything that was written arrives, however soon the process ends.
+// TestBurst checks that all output is copied even if the process exits at once.
 func TestBurst(t *testing.T) {
 	const size = 3 << 20
 	path, reader := fifo(t)
@@ -145,7 +145,8 @@ func TestBurst(t *testing.T) {
 	}
 }
 
-// A container must see blocking pipes: few programs expect EAGAIN.
+// TestPipesBlockInside checks that the container's ends of the pipes are blocking: few programs
+// handle EAGAIN.
 func TestPipesBlockInside(t *testing.T) {
 	in, out, err := newPipe(Owner{})
 	if err != nil {
@@ -169,7 +170,7 @@ func TestStdin(t *testing.T) {
 	out, stdout := fifo(t)
 	p := run(t, Config{Stdin: in, Stdout: out}, "cat; echo end")
 	for _, word := range []string{"one ", "two "} {
-		// A client may come and go: the input ends with CloseStdin only.
+		// Clients may come and go: only CloseStdin ends the input.
 		w, err := os.OpenFile(in, os.O_WRONLY, 0)
 		if err != nil {
 			t.Fatal(err)
@@ -188,7 +189,7 @@ func TestStdin(t *testing.T) {
 	}
 }
 
-// The input has no writer, ever, and the reader of the output leaves.
+// TestMissingClient has no writer of stdin, and the reader of stdout disconnects.
 func TestMissingClient(t *testing.T) {
 	in, unused := fifo(t)
 	_ = unused.Close()
@@ -199,7 +200,7 @@ func TestMissingClient(t *testing.T) {
 	p.finish()
 }
 
-// A process waits for its reader: it could be over before the reader comes.
+// TestLateReader checks that a process does not start before its output has a reader.
 func TestLateReader(t *testing.T) {
 	path, early := fifo(t)
 	_ = early.Close()
@@ -243,7 +244,8 @@ func TestFile(t *testing.T) {
 	}
 }
 
-// The stream ends although a process in the background holds it open.
+// TestBackgroundProcess checks that Finish ends a stream that a background process still holds
+// open.
 func TestBackgroundProcess(t *testing.T) {
 	path, reader := fifo(t)
 	p := run(t, Config{Stdout: path}, "sleep 1000 & echo $!")
@@ -310,12 +312,12 @@ func TestLoggerReady(t *testing.T) {
 	}
 }
 
-// terminalPair returns a master as the runtime sends it, and the other side.
-func terminalPair(t *testing.T) (master, slave *os.File) {
+// terminalPair returns a pty master, as the runtime sends it, and its peer.
+func terminalPair(t *testing.T) (master, peer *os.File) {
 	t.Helper()
 	c, path, err := console.NewPty()
 	if err != nil {
-		t.Skipf("no pseudo terminals here: %v", err)
+		t.Skipf("cannot create a pty: %v", err)
 	}
 	defer c.Close()
 	fd, err := unix.Dup(int(c.Fd()))
@@ -325,16 +327,17 @@ func terminalPair(t *testing.T) (master, slave *os.File) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	slave, err = os.OpenFile(path, os.O_RDWR|unix.O_NOCTTY, 0)
+	peer, err = os.OpenFile(path, os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return os.NewFile(uintptr(fd), "ptmx"), slave
+	return os.NewFile(uintptr(fd), "ptmx"), peer
 }
 
-// A terminal outlives those who close it, as long as the process runs.
+// TestTerminal checks that a terminal keeps working after all processes of the container have
+// closed it.
 func TestTerminal(t *testing.T) {
-	master, slave := terminalPair(t)
+	master, peer := terminalPair(t)
 	in, unused := fifo(t)
 	_ = unused.Close()
 	out, stdout := fifo(t)
@@ -345,19 +348,19 @@ func TestTerminal(t *testing.T) {
 	if err := s.Run(master); err != nil {
 		t.Fatal(err)
 	}
-	name := slave.Name()
+	name := peer.Name()
 	for _, word := range []string{"one", "two"} {
-		fmt.Fprintln(slave, word)
-		_ = slave.Close()
+		fmt.Fprintln(peer, word)
+		_ = peer.Close()
 		var err error
-		if slave, err = os.OpenFile(name, os.O_RDWR|unix.O_NOCTTY, 0); err != nil {
+		if peer, err = os.OpenFile(name, os.O_RDWR|unix.O_NOCTTY, 0); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if err := s.Resize(91, 23); err != nil {
 		t.Error(err)
 	}
-	if size, err := unix.IoctlGetWinsize(int(slave.Fd()), unix.TIOCGWINSZ); err != nil || size.Col != 91 || size.Row != 23 {
+	if size, err := unix.IoctlGetWinsize(int(peer.Fd()), unix.TIOCGWINSZ); err != nil || size.Col != 91 || size.Row != 23 {
 		t.Errorf("size = %+v, %v", size, err)
 	}
 	if err := s.Resize(1<<16, 1); !errdefs.IsInvalidArgument(err) {
@@ -370,10 +373,10 @@ func TestTerminal(t *testing.T) {
 	fmt.Fprint(w, "typed\n")
 	_ = w.Close()
 	line := make([]byte, len("typed\n"))
-	if _, err := io.ReadFull(slave, line); err != nil || !bytes.Equal(line, []byte("typed\n")) {
+	if _, err := io.ReadFull(peer, line); err != nil || !bytes.Equal(line, []byte("typed\n")) {
 		t.Errorf("input = %q, %v", line, err)
 	}
-	_ = slave.Close()
+	_ = peer.Close()
 	s.Exited()
 	s.Finish()
 	if got := readAll(t, stdout); got != "one\r\ntwo\r\ntyped\r\n" {
@@ -381,7 +384,7 @@ func TestTerminal(t *testing.T) {
 	}
 }
 
-// A stream on which nothing was ever said has no buffer.
+// TestSilentStreamTakesNoBuffer checks that a stream without data holds no buffer.
 func TestSilentStreamTakesNoBuffer(t *testing.T) {
 	outside, inside, err := newOutputPipe(Owner{})
 	if err != nil {

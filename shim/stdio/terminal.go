@@ -11,20 +11,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hangupPause keeps a terminal that is hung up again and again from costing a
-// processor.
+// hangupPause is the pause before a reopen. Without it a terminal that is hung up repeatedly would
+// use a whole CPU.
 const hangupPause = 10 * time.Millisecond
 
-// terminal is the master side of a pseudo terminal.
+// terminal is the pty master of a process.
 //
-// The master reads EIO whenever no process has the other side open, which in
-// a container that starts a login or changes its session happens long before
-// its end. The shim therefore keeps the other side open itself until the
-// process has ended.
+// The master reads EIO whenever no process has the peer open. In a container that starts a login or
+// changes its session, this happens long before the exit. The shim therefore keeps the peer open
+// until the process has exited.
 type terminal struct {
 	master *os.File // non-blocking
 
-	mu    sync.Mutex // guards what follows
+	mu    sync.Mutex // guards the fields below
 	peer  *os.File
 	ended bool
 }
@@ -39,8 +38,8 @@ func newTerminal(master *os.File) (*terminal, error) {
 	return t, nil
 }
 
-// openPeer opens the other side without a path, which is one of the
-// container's (TIOCGPTPEER, ioctl_tty(2), Linux 4.13).
+// openPeer opens the peer by ioctl, because its path belongs to the container's mount namespace
+// (TIOCGPTPEER, ioctl_tty(2), Linux 4.13).
 func (t *terminal) openPeer() (*os.File, error) {
 	conn, err := t.master.SyscallConn()
 	if err != nil {
@@ -57,13 +56,13 @@ func (t *terminal) openPeer() (*os.File, error) {
 		err = errno
 	}
 	if err != nil {
-		return nil, fmt.Errorf("terminal: open other side: %w", err)
+		return nil, fmt.Errorf("terminal: open pty peer: %w", err)
 	}
 	return os.NewFile(fd, "pts"), nil
 }
 
-// reopen is called when the terminal was hung up, as the kernel does when a
-// session that controls it ends. It returns false after the process's end.
+// reopen is called after a hangup: the kernel hangs up a terminal when its controlling session
+// ends. It returns false if the process has exited.
 func (t *terminal) reopen() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -80,7 +79,7 @@ func (t *terminal) reopen() bool {
 	return true
 }
 
-// exited lets the output end with the last process that has the terminal open.
+// exited closes the peer, so that the output ends when the last process closes the terminal.
 func (t *terminal) exited() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
