@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	// apiVersion is the version of the task service, as containerd counts.
+	// apiVersion is the version of the Task API in the answer.
 	apiVersion = 3
 	protocol   = "ttrpc"
 
@@ -27,18 +27,19 @@ const (
 	defaultSocketDir = "/run/containerd/s"
 )
 
-// Params is what a start is told, whichever containerd tells it.
+// Params are the parameters of a start, from any version of containerd.
 type Params struct {
 	SocketDir string
-	// Events is the address to which events go, "" if it is in the environment only.
+	// Events is the address to which events are sent, or "" if it is only in the environment.
 	Events  string
 	Debug   bool
 	Options option.Options
-	// Legacy is true for a containerd that expects the bare address.
+	// Legacy is true for a containerd before 2.3, which expects the bare address.
 	Legacy bool
 }
 
-// Read reads the parameters of the start of task id in a namespace.
+// Read reads the parameters of the start of task id in a namespace. The error of wrong parameters
+// is errdefs.ErrInvalidArgument.
 func Read(r io.Reader, id, namespace string) (*Params, error) {
 	input, err := io.ReadAll(io.LimitReader(r, maxInput+1))
 	if err != nil {
@@ -50,8 +51,8 @@ func Read(r io.Reader, id, namespace string) (*Params, error) {
 	return parse(input, id, namespace)
 }
 
-// parse tells the two forms apart by the identity that the command line
-// states: options alone can look like valid parameters, but not name it.
+// parse accepts BootstrapParams only if they have the id and namespace of the command line. Runtime
+// options alone can be valid BootstrapParams, but cannot name the task.
 func parse(input []byte, id, namespace string) (*Params, error) {
 	p := &bootapi.BootstrapParams{}
 	if proto.Unmarshal(input, p) != nil || p.GetInstanceID() != id || p.GetNamespace() != namespace {
@@ -88,9 +89,8 @@ func parseLegacy(input []byte) (*Params, error) {
 	return params, nil
 }
 
-// apply takes from an extension what concerns the start. Extensions are
-// open-ended, and options that are wrong get their answer in Create, where it
-// has an error class.
+// apply uses an extension if it has valid runtime options. Other extensions are ignored, and
+// invalid options are reported by Create, whose errors have a class.
 func (p *Params) apply(msg *anypb.Any) {
 	if opts, err := option.Parse(msg); err == nil && len(msg.GetValue()) > 0 {
 		p.Options = opts
@@ -103,8 +103,8 @@ func (p *Params) Answer(address string) ([]byte, error) {
 		return []byte(address), nil
 	}
 	result := &bootapi.BootstrapResult{Version: apiVersion, Address: address, Protocol: protocol}
-	// The empty extension says that the shim transforms no mounts itself.
-	// Without it containerd asks by running the shim once more per runtime.
+	// The empty extension means that the shim transforms no mounts. Without the extension
+	// containerd would run the shim once more per runtime to ask.
 	if err := result.AddExtension(&types.MountCapabilities{}); err != nil {
 		return nil, fmt.Errorf("bootstrap: encode answer: %w", err)
 	}

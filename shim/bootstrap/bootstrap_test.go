@@ -95,8 +95,8 @@ func TestRead(t *testing.T) {
 			&Params{SocketDir: defaultSocketDir, Legacy: true, Options: shims},
 		},
 		{
-			// An Any is valid wire data for BootstrapParams too: the type
-			// is then the instance. Only the command line tells.
+			// The encoding of an Any is also valid for BootstrapParams, with the type URL as the
+			// id. Only the id on the command line shows the difference.
 			"legacy that looks modern",
 			encode(t, &anypb.Any{TypeUrl: "other", Value: []byte("k8s.io")}),
 			&Params{SocketDir: defaultSocketDir, Legacy: true, Options: option.Default()},

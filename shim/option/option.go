@@ -20,27 +20,28 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/sharing"
 )
 
-// maxFile bounds the file that ConfigPath names, in bytes.
+// maxFile bounds the size of the file that ConfigPath names, in bytes.
 const maxFile = 1 << 20
 
-// Options are those of the OCI runtime and those of the shim itself.
+// Options are the options of the OCI runtime and of the shim itself.
 type Options struct {
 	*options.Options
-	// Sharing is [sharing.Pod] if not set.
+	// Sharing is [sharing.Pod] by default.
 	Sharing sharing.Pods
-	// AnyDriver is true if the options do not say which cgroup driver is used.
+	// AnyDriver is true if the options do not set the cgroup driver.
 	AnyDriver bool
 }
 
-// ChooseDriver uses systemd, where it runs, for a cgroupsPath that names a scope of it, unless the
-// options say which driver is used. Docker and nerdctl give options to the shim of runc only.
+// ChooseDriver selects the systemd cgroup driver for a cgroupsPath that names a systemd scope, if
+// the host runs systemd and the options do not set the driver. Docker and nerdctl send options only
+// to runc's shim.
 func (o Options) ChooseDriver(cgroupsPath string, systemd bool) {
 	if o.AnyDriver && systemd && cgrouppath.Scope(cgroupsPath) {
 		o.SystemdCgroup = true
 	}
 }
 
-// Key is equal for equal options.
+// Key returns a string that is equal for equal options.
 func (o Options) Key() (string, error) {
 	runtime, err := proto.MarshalOptions{Deterministic: true}.Marshal(o.Options)
 	if err != nil {
@@ -49,14 +50,14 @@ func (o Options) Key() (string, error) {
 	return fmt.Sprintf("%d\x00%s", o.Sharing, runtime), nil
 }
 
-// Default returns the options of a task for which none are given.
+// Default returns the options of a task that has none.
 func Default() Options {
 	return Options{Options: &options.Options{}, Sharing: sharing.Pod, AnyDriver: true}
 }
 
-// Parse returns the options in msg; none at all are the defaults. What cannot
-// be understood is errdefs.ErrInvalidArgument and named, as an option that is
-// silently ignored runs a container in another way than its owner believes.
+// Parse returns the options in msg, or the defaults if msg is empty. Anything it cannot decode is
+// errdefs.ErrInvalidArgument, and the error names it: with a silently ignored option a container
+// would not run as its owner expects.
 func Parse(msg *anypb.Any) (Options, error) {
 	if len(msg.GetValue()) == 0 {
 		return Default(), nil
@@ -107,9 +108,8 @@ func readFile(path string) ([]byte, error) {
 	return data, err
 }
 
-// table is the options table of a handler, by the names that users write for
-// containerd-shim-runc-v2. The last group is accepted and has no effect:
-// existing configuration files carry it.
+// table is the options table of a handler, with the keys of containerd-shim-runc-v2. The keys of
+// the last group are accepted without effect, because existing configuration files have them.
 type table struct {
 	BinaryName    string
 	Root          string

@@ -28,7 +28,7 @@ func pack(t testing.TB, m proto.Message) *anypb.Any {
 	return msg
 }
 
-// bare is how typeurl writes the name of a type.
+// bare removes the host of a type URL, as typeurl does.
 func bare(msg *anypb.Any) *anypb.Any {
 	_, name, _ := strings.Cut(msg.TypeUrl, "/")
 	return &anypb.Any{TypeUrl: name, Value: msg.Value}
@@ -91,7 +91,8 @@ TypeUrl = "any"
 	}
 }
 
-// The path of a scope is one for systemd, unless somebody says otherwise or there is none.
+// TestChooseDriver checks that the path of a systemd scope selects the systemd driver only if the
+// options do not set a driver and the host runs systemd.
 func TestChooseDriver(t *testing.T) {
 	const scope, plain = "system.slice:docker:abc", "/docker/abc"
 	for _, tt := range []struct {
@@ -154,8 +155,8 @@ func TestParseRefuses(t *testing.T) {
 		{"no TOML", pack(t, &runtimeoptions.Options{ConfigBody: []byte("{")}), "invalid argument"},
 		{"wrong type", pack(t, &runtimeoptions.Options{ConfigBody: []byte("IoUid = 'root'")}), "invalid argument"},
 		{"sharing", pack(t, &runtimeoptions.Options{ConfigBody: []byte("Sharing = 'foo'")}), `Sharing: "foo"`},
-		{"sharing with nobody", pack(t, &runtimeoptions.Options{ConfigBody: []byte("Sharing = 0")}), "Sharing: 0"},
-		{"sharing with half a pod", pack(t, &runtimeoptions.Options{ConfigBody: []byte("Sharing = 1.5")}), "Sharing: 1.5"},
+		{"sharing 0", pack(t, &runtimeoptions.Options{ConfigBody: []byte("Sharing = 0")}), "Sharing: 0"},
+		{"sharing 1.5", pack(t, &runtimeoptions.Options{ConfigBody: []byte("Sharing = 1.5")}), "Sharing: 1.5"},
 		{"no file", pack(t, &runtimeoptions.Options{ConfigPath: "/no/such/file"}), "/no/such/file"},
 		{"other type", &anypb.Any{TypeUrl: "example.com/Other", Value: []byte{1}}, `"example.com/Other"`},
 		{"damaged", &anypb.Any{TypeUrl: "containerd.runc.v1.Options", Value: []byte{0xff}}, "invalid argument"},
