@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// Expand turns the cgroupsPath of an OCI spec, or a pod's cgroup_parent, into a
-// path in a hierarchy. The form slice:prefix:name is a systemd scope in a slice,
-// and a bare name.slice is a slice.
+// Expand converts the cgroupsPath of an OCI spec, or the cgroup_parent of a pod, to a path in a
+// cgroup hierarchy. The form slice:prefix:name is a systemd scope in a slice, and a bare name.slice
+// is a slice.
 func Expand(cgroupsPath string) string {
 	if parts := strings.Split(cgroupsPath, ":"); len(parts) == 3 {
 		slice, prefix, name := parts[0], parts[1], parts[2]
@@ -28,15 +28,16 @@ func Expand(cgroupsPath string) string {
 	return cgroupsPath
 }
 
-// Scope reports whether the cgroupsPath of an OCI spec names a scope of systemd, slice:prefix:name.
-// A runtime that does not ask systemd for it makes a group whose name has the colons.
+// Scope reports whether the cgroupsPath of an OCI spec names a systemd scope, in the form
+// slice:prefix:name. A runtime that does not use the systemd driver would create a cgroup whose
+// name has the colons.
 func Scope(cgroupsPath string) bool {
 	parts := strings.Split(cgroupsPath, ":")
 	return len(parts) == 3 && parts[2] != "" && (parts[0] == "" || strings.HasSuffix(parts[0], ".slice"))
 }
 
-// expandSlice returns the path of a slice. Its name spells out the slices that it
-// is in (systemd.slice(5)): a-b.slice is /a.slice/a-b.slice, and -.slice is the root.
+// expandSlice returns the path of a slice. The name of a slice contains its parents
+// (systemd.slice(5)): a-b.slice is /a.slice/a-b.slice, and -.slice is the root.
 func expandSlice(slice string) string {
 	slice = path.Base(slice)
 	if slice == "-.slice" {

@@ -13,7 +13,7 @@ import (
 	"github.com/containerd/errdefs"
 )
 
-// Names of the streams, as they stand in the log.
+// Names of the streams in the log.
 const (
 	Stdout = "stdout"
 	Stderr = "stderr"
@@ -23,31 +23,30 @@ const (
 	tagFull    = 'F'
 	tagPartial = 'P'
 
-	// longestLine is the limit where no limit is configured, in bytes: a
-	// container that never ends its line must not eat the node's memory.
-	longestLine = 1 << 20
+	// defaultMaxLine is the limit of a line in bytes if none is configured: an endless line must
+	// not use up the node's memory.
+	defaultMaxLine = 1 << 20
 
-	// flushSize is how much output is gathered before it goes to the file,
-	// keepSize the largest buffer for that which is kept for reuse, and keepRest
-	// the largest for the beginning of a line, in bytes.
+	// flushSize is the number of bytes that are buffered before a write to the file. keepSize is
+	// the maximum capacity of a buffer that is kept for reuse, and keepRest that of an incomplete
+	// line, in bytes.
 	flushSize = 64 << 10
 	keepSize  = 4 * flushSize
 	keepRest  = 4 << 10
 )
 
-// buffers is shared by all writers of the process, which need one only while
-// they write: most logs rest most of the time.
+// buffers is shared by all writers of the process. A writer holds a buffer only while it writes,
+// because most logs are idle most of the time.
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // Options of a Writer.
 type Options struct {
-	// MaxLine is the longest content of one record in bytes
-	// (max_container_log_line_size). Zero and less means the largest there is,
-	// 1 MiB.
+	// MaxLine is the maximum content of one record in bytes (max_container_log_line_size). Zero or
+	// less means 1 MiB.
 	MaxLine int
-	// OnError is told the first of a row of failed writes, such as a full
-	// disk; writes go on being tried. It is called with the Writer locked and
-	// must not call it. Nil is allowed.
+	// OnError is called for the first failure in a series of failed writes, such as on a full disk;
+	// later writes are still tried. It is called with the Writer locked and must not call the
+	// Writer. It may be nil.
 	OnError func(error)
 }
 
@@ -60,26 +59,25 @@ type Writer struct {
 	reopening sync.Mutex // serializes Reopen and Close; taken before mu
 	closed    bool       // guarded by reopening
 
-	mu      sync.Mutex // guards all below, and the rest of each Stream
-	file    *os.File   // nil when closed
-	buf     *[]byte    // records on their way to the file, nil when there are none
-	stamp   []byte     // time of the records of the current Write
+	mu      sync.Mutex // guards the fields below, and rest of each Stream
+	file    *os.File   // nil after Close
+	buf     *[]byte    // records not yet written; nil without any
+	stamp   []byte     // timestamp of the records of the current Write
 	torn    bool       // the file ends within a record
 	failing bool       // the last write to the file failed
-	lost    int        // records that the log lacks at its end
+	lost    int        // records dropped since the last successful write
 }
 
-// Open opens the log file name in dir, the log_path and log_directory of the
-// CRI, and creates it (mode 0640) and its directories where they are missing.
-// With dir empty, name is the whole path and its directory is trusted.
+// Open opens the log file name in dir (the CRI's log_path and log_directory). It creates the file
+// (mode 0640) and missing directories. If dir is empty, name is the whole path and its directory is
+// trusted.
 //
-// The files below dir may be in the hands of a container that mounts them:
-// name must stay below dir, also through symbolic links, and the log must be a
-// regular file and no symbolic link (CVE-2025-0750 and its family). Anything
-// else is errdefs.ErrInvalidArgument or errdefs.ErrFailedPrecondition.
+// A container may mount dir and control the files in it. name must therefore stay below dir, even
+// through symbolic links, and the log must be a regular file, not a symbolic link (CVE-2025-0750
+// and similar). Otherwise the error is errdefs.ErrInvalidArgument or errdefs.ErrFailedPrecondition.
 func Open(dir, name string, opts Options) (*Writer, error) {
 	if opts.MaxLine <= 0 {
-		opts.MaxLine = longestLine
+		opts.MaxLine = defaultMaxLine
 	}
 	if opts.OnError == nil {
 		opts.OnError = func(error) {}
@@ -93,16 +91,15 @@ func Open(dir, name string, opts Options) (*Writer, error) {
 	return w, nil
 }
 
-// Reopen continues the log in a newly opened file, after the old one was
-// renamed by a log rotation. The new file is open before the old one is left,
-// so no record is lost or cut. On an error the old file stays in use and no
-// new one was made, as the CRI wants. A log that is closed is
+// Reopen continues the log in a new file after a log rotation has renamed the old one. It opens the
+// new file before it closes the old one, so that no record is lost or cut. After an error the old
+// file stays in use and no new file exists, as the CRI requires. The error of a closed log is
 // errdefs.ErrFailedPrecondition.
 func (w *Writer) Reopen() error {
 	w.reopening.Lock()
 	defer w.reopening.Unlock()
 	if w.closed {
-		return fmt.Errorf("reopen log %s: it is closed: %w", w.name, errdefs.ErrFailedPrecondition)
+		return fmt.Errorf("reopen log %s: already closed: %w", w.name, errdefs.ErrFailedPrecondition)
 	}
 	f, err := openLog(w.dir, w.name)
 	if err != nil {
@@ -118,8 +115,8 @@ func (w *Writer) Reopen() error {
 	return nil
 }
 
-// Close closes the file. Close the streams first: they may hold the beginning
-// of a line. What is written later is lost.
+// Close closes the file. Close the streams first: they may hold an incomplete line. Later writes
+// are dropped.
 func (w *Writer) Close() error {
 	w.reopening.Lock()
 	defer w.reopening.Unlock()
@@ -138,7 +135,7 @@ func (w *Writer) Close() error {
 	return f.Close()
 }
 
-// Stream returns a new writer of one of the container's streams.
+// Stream returns a new writer for one of the container's streams.
 func (w *Writer) Stream(name string) *Stream {
 	return &Stream{w: w, name: name}
 }
@@ -149,7 +146,7 @@ func (w *Writer) setFileLocked(f *os.File) {
 	w.failing = false
 }
 
-// addLocked adds the record with the content head+tail.
+// addLocked adds a record with the content head+tail.
 func (w *Writer) addLocked(stream string, tag byte, head, tail []byte) {
 	if w.buf == nil {
 		w.buf = buffers.Get().(*[]byte)
@@ -167,8 +164,8 @@ func (w *Writer) addLocked(stream string, tag byte, head, tail []byte) {
 	}
 }
 
-// flushLocked writes what is gathered. After writes that failed, such as on a
-// full disk, the first that works says how many records are missing before it.
+// flushLocked writes the buffered records. After failed writes, such as on a full disk, the first
+// successful write begins with a record that gives the number of dropped records.
 func (w *Writer) flushLocked() {
 	if w.buf == nil {
 		return
@@ -191,7 +188,7 @@ func (w *Writer) markerLocked() []byte {
 		w.stamp, Stderr, tagFull, w.lost)
 }
 
-// writeLocked writes records to the file and returns how many did not get there.
+// writeLocked writes records to the file and returns how many were not written.
 func (w *Writer) writeLocked(records []byte) (lost int) {
 	p := records
 	if w.torn {
@@ -212,13 +209,12 @@ func (w *Writer) writeLocked(records []byte) (lost int) {
 	return bytes.Count(p[max(n, len(p)-len(records)):], []byte{'\n'})
 }
 
-// Stream is one output stream of a container. Its Write always takes all
-// bytes, whatever happens to the file: a full disk must not stop the
-// container.
+// Stream is one output stream of a container. Write never fails, whatever happens to the file: a
+// full disk must not stop the container.
 type Stream struct {
 	w    *Writer
 	name string
-	rest []byte // the line begun, at most maxLine bytes; guarded by w.mu
+	rest []byte // the incomplete line, at most maxLine bytes; guarded by w.mu
 }
 
 // Write adds output. Complete lines are in the file when it returns.
@@ -245,8 +241,8 @@ func (s *Stream) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Close writes the begun line, if there is one. The stream may be used again,
-// but its next byte begins a new record.
+// Close writes the incomplete line, if any. The stream may be used again; its next byte begins a
+// new record.
 func (s *Stream) Close() error {
 	w := s.w
 	w.mu.Lock()
@@ -268,7 +264,7 @@ func (w *Writer) stampLocked() {
 	w.stamp = time.Now().AppendFormat(w.stamp[:0], time.RFC3339Nano)
 }
 
-// reuse empties a buffer, or gives up one that is too large to keep.
+// reuse empties a buffer, or drops it if it is larger than keep.
 func reuse(b []byte, keep int) []byte {
 	if cap(b) > keep {
 		return nil

@@ -79,7 +79,7 @@ func TestRecords(t *testing.T) {
 			},
 		},
 		{
-			name:   "without a limit a line still ends at 1 MiB",
+			name:   "default limit of 1 MiB",
 			writes: []string{strings.Repeat("x", 1<<20+1) + "\n"},
 			want:   []record{{content: strings.Repeat("x", 1<<20), partial: true}, {content: "x"}},
 		},
@@ -103,7 +103,7 @@ func TestRecords(t *testing.T) {
 	}
 }
 
-func TestCompleteLinesAreWrittenAtOnce(t *testing.T) {
+func TestCompleteLinesAreWrittenImmediately(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "0.log")
 	s := open(t, path, crilog.Options{}).Stream(crilog.Stdout)
 	write(t, s, "done\nbeg")
@@ -112,15 +112,15 @@ func TestCompleteLinesAreWrittenAtOnce(t *testing.T) {
 	}
 }
 
-// FuzzRoundTrip checks that the streams come back byte for byte, whatever the
-// line limit and however the output is cut into writes and mixed.
+// FuzzRoundTrip checks that the streams can be read back byte for byte with any line limit and any
+// division of the output into writes.
 func FuzzRoundTrip(f *testing.F) {
 	f.Add([]byte("hello\nworld\n"), []byte("warning\n"), 16, 5)
 	f.Add([]byte("no newline"), []byte("\n\n\r\n"), 1, 1)
 	f.Add([]byte("aaaa"), []byte{0, 0xff, '\n', ' '}, 0, 3)
 	f.Fuzz(func(t *testing.T, out, errOut []byte, maxLine, chunk int) {
 		if len(out)+len(errOut) > 4096 {
-			t.Skip("long output finds nothing more")
+			t.Skip("long output adds no coverage")
 		}
 		chunk = max(chunk, 1)
 		path := filepath.Join(t.TempDir(), "0.log")
@@ -158,8 +158,8 @@ func FuzzRoundTrip(f *testing.F) {
 	})
 }
 
-// TestReopenLosesNothing rotates the log as the kubelet does, rename and then
-// reopen, while two streams write.
+// TestReopenLosesNothing rotates the log as the kubelet does, by rename and reopen, while two
+// streams write.
 func TestReopenLosesNothing(t *testing.T) {
 	const lines, rotations = 5000, 50
 	dir := t.TempDir()

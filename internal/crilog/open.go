@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openLog opens or creates the log file and nothing that is not a regular file.
+// openLog opens or creates the log file; it opens only regular files.
 func openLog(dir, name string) (*os.File, error) {
 	if dir == "" {
 		dir, name = filepath.Split(name)
@@ -37,7 +37,7 @@ func openLog(dir, name string) (*os.File, error) {
 	if err := root.MkdirAll(sub, 0o755); err != nil {
 		return nil, err
 	}
-	// O_DIRECTORY also keeps a FIFO in its place from blocking the open.
+	// With O_DIRECTORY a FIFO in this place does not block the open, either.
 	parent, err := root.OpenFile(sub, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return nil, err
@@ -46,9 +46,9 @@ func openLog(dir, name string) (*os.File, error) {
 	return openRegular(parent, base)
 }
 
-// openRoot opens the log directory. Links may lead to its parent, which the node's administrator
-// chooses, but the directory itself must be one: a pod that has mounted the parent could put a link
-// to any directory of the host in its place.
+// openRoot opens the log directory. Its parent may be a symbolic link, because the node's
+// administrator chooses it. The directory itself must not be one: a pod that has mounted the parent
+// could replace it with a link to any directory of the host.
 func openRoot(dir string) (*os.Root, error) {
 	parent, err := os.Open(filepath.Dir(filepath.Clean(dir)))
 	if err != nil {
@@ -57,7 +57,7 @@ func openRoot(dir string) (*os.Root, error) {
 	defer parent.Close()
 	fd, err := openat(parent, filepath.Base(dir), unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if errors.Is(err, unix.ENOTDIR) {
-		return nil, fmt.Errorf("log directory %s is a link, make it a directory: %w", dir, errdefs.ErrFailedPrecondition)
+		return nil, fmt.Errorf("log directory %s is a symbolic link (make it a directory): %w", dir, errdefs.ErrFailedPrecondition)
 	}
 	if err != nil {
 		return nil, err
@@ -66,8 +66,8 @@ func openRoot(dir string) (*os.Root, error) {
 	return os.OpenRoot(fmt.Sprintf("/proc/self/fd/%d", fd))
 }
 
-// openRegular opens or creates a regular file in parent. The file may vanish
-// at any time through a log rotation, hence the second try.
+// openRegular opens or creates a regular file in parent. It tries twice, because a log rotation may
+// rename the file at any time.
 func openRegular(parent *os.File, base string) (*os.File, error) {
 	const flags = unix.O_RDWR | unix.O_APPEND | unix.O_CLOEXEC
 	var err error
@@ -92,8 +92,8 @@ func openRegular(parent *os.File, base string) (*os.File, error) {
 	return nil, err
 }
 
-// openExisting looks at the file before it opens it: opening alone already
-// acts on a device (a watchdog starts) or blocks (a FIFO).
+// openExisting checks the type of the file before it opens it: opening a device can have effects
+// (starting a watchdog), and opening a FIFO blocks.
 func openExisting(parent *os.File, base string, flags int) (*os.File, error) {
 	fd, err := openat(parent, base, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -106,7 +106,7 @@ func openExisting(parent *os.File, base string, flags int) (*os.File, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s in the place of the log is not a regular file (mode %s), remove it: %w",
+		return nil, fmt.Errorf("log %s is not a regular file but has mode %s (remove it): %w",
 			base, info.Mode(), errdefs.ErrFailedPrecondition)
 	}
 	return os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", fd), flags, 0)
@@ -125,8 +125,8 @@ func openat(dir *os.File, base string, flags int, mode uint32) (fd int, err erro
 	return fd, nil
 }
 
-// endsWithinLine tells whether a record would not begin on a line of its own:
-// the disk was full or the program was killed in the last one.
+// endsWithinLine reports whether the file ends with a partial record: the disk was full or the
+// writer was killed while it wrote the record.
 func endsWithinLine(f *os.File) bool {
 	info, err := f.Stat()
 	if err != nil || info.Size() == 0 {

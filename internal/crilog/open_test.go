@@ -17,8 +17,8 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/crilog"
 )
 
-// TestOpenRefuses plants everything that is not a log in the place of the log.
-// None of it may be opened, written, or make Open wait.
+// TestOpenRefuses puts other files in the place of the log. Open must not open or write any of
+// them, and must not block.
 func TestOpenRefuses(t *testing.T) {
 	tests := []struct {
 		name  string
@@ -44,11 +44,11 @@ func TestOpenRefuses(t *testing.T) {
 			},
 		},
 		{
-			name: "symbolic link above", log: "web/0.log",
+			name: "symbolic link as parent", log: "web/0.log",
 			plant: func(dir, outside string) error { return os.Symlink(outside, filepath.Join(dir, "web")) },
 		},
 		{
-			name: "symbolic link in the place of the directory", log: "0.log", class: errdefs.IsFailedPrecondition,
+			name: "symbolic link as log directory", log: "0.log", class: errdefs.IsFailedPrecondition,
 			plant: func(dir, outside string) error { return errors.Join(os.Remove(dir), os.Symlink(outside, dir)) },
 		},
 		{
@@ -56,7 +56,7 @@ func TestOpenRefuses(t *testing.T) {
 			plant: func(dir, _ string) error { return unix.Mkfifo(filepath.Join(dir, "0.log"), 0o600) },
 		},
 		{
-			name: "FIFO above", log: "web/0.log",
+			name: "FIFO as parent", log: "web/0.log",
 			plant: func(dir, _ string) error { return unix.Mkfifo(filepath.Join(dir, "web"), 0o600) },
 		},
 		{
@@ -90,7 +90,7 @@ func TestOpenRefuses(t *testing.T) {
 			}
 			if tt.plant != nil {
 				if err := tt.plant(dir, outside); errors.Is(err, unix.EPERM) {
-					t.Skip("making a device needs CAP_MKNOD")
+					t.Skip("creating a device needs CAP_MKNOD")
 				} else if err != nil {
 					t.Fatal(err)
 				}
@@ -129,8 +129,8 @@ func TestOpenAppends(t *testing.T) {
 	}
 }
 
-// TestOpenAfterTornRecord continues a log whose last writer was killed within
-// a record: the first new record must stand on a line of its own.
+// TestOpenAfterTornRecord continues a log whose last writer was killed within a record: the first
+// new record must start on a new line.
 func TestOpenAfterTornRecord(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "0.log")
 	if err := os.WriteFile(path, []byte("2026-01-02T03:04:05Z stdout F half"), 0o600); err != nil {
@@ -142,7 +142,7 @@ func TestOpenAfterTornRecord(t *testing.T) {
 	}
 }
 
-// TestFullDisk fills a file system with the log, empties it, and goes on.
+// TestFullDisk fills a file system with the log, frees space, and continues to write.
 func TestFullDisk(t *testing.T) {
 	dir := t.TempDir()
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); err != nil {
@@ -172,13 +172,13 @@ func TestFullDisk(t *testing.T) {
 	if err := os.Remove(filler); err != nil {
 		t.Fatal(err)
 	}
-	write(t, s, "room again\n") // behind a cut record, on its own line
+	write(t, s, "room again\n") // on a new line after a partial record
 	records := readRecords(t, path)
 	marker, last := records[len(records)-2], records[len(records)-1]
 	if last.content != "room again" {
 		t.Errorf("last record has %q", last.content)
 	}
-	// The one that was cut is in the file, and among the lost.
+	// The partial record is in the file and counts as lost.
 	var whole int
 	for _, r := range records[:len(records)-2] {
 		if len(r.content) == 999 {

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// A record as the kubelet's log reader (pkg/kubelet/kuberuntime/logs) splits
-// it: time, stream, colon-separated tags, content.
+// record is a record as the kubelet's log reader (pkg/kubelet/kuberuntime/logs) splits it: time,
+// stream, colon-separated tags, content.
 type record struct {
 	stream  string
 	partial bool
@@ -70,7 +70,7 @@ func readRecords(t *testing.T, path string) []record {
 	}
 }
 
-// streamOf puts the output of one stream together again, as kubectl logs does.
+// streamOf reassembles the output of one stream, as kubectl logs does.
 func streamOf(records []record, stream string) string {
 	var b strings.Builder
 	for _, r := range records {

@@ -14,8 +14,8 @@ import (
 // ErrPanic as the error of [World.Fail] makes a step panic.
 var ErrPanic = errors.New("the step panics")
 
-// World is everything around a manager. Its methods may be called concurrently;
-// embedded in a fake, it is the fake's lock, too.
+// World stands for everything that a manager calls. Its methods may be called concurrently. A fake
+// that embeds a World uses its lock, too.
 type World struct {
 	sync.Mutex
 	trace  []string
@@ -24,7 +24,7 @@ type World struct {
 	exists map[string]bool
 }
 
-// NewWorld returns a world with nothing in it.
+// NewWorld returns a World without resources.
 func NewWorld() *World {
 	return &World{
 		fail:   map[string]error{},
@@ -33,7 +33,7 @@ func NewWorld() *World {
 	}
 }
 
-// Call is a step that leaves nothing behind.
+// Call is a step that makes no resource.
 func (w *World) Call(line string) error {
 	w.Lock()
 	w.trace = append(w.trace, line)
@@ -41,7 +41,7 @@ func (w *World) Call(line string) error {
 	return w.Ask(line)
 }
 
-// Ask is a step that is not taken down.
+// Ask is a step that is not recorded in the trace.
 func (w *World) Ask(line string) error {
 	w.Lock()
 	err, gate := w.fail[line], w.gates[line]
@@ -55,7 +55,7 @@ func (w *World) Ask(line string) error {
 	return err
 }
 
-// Makes is a step that leaves something behind, even when it fails half way.
+// Makes is a step that makes a resource, even if the step fails.
 func (w *World) Makes(line, what string) error {
 	w.Lock()
 	w.exists[what] = true
@@ -63,7 +63,7 @@ func (w *World) Makes(line, what string) error {
 	return w.Call(line)
 }
 
-// Undoes is a step that takes something away, unless it fails.
+// Undoes is a step that removes a resource, unless the step fails.
 func (w *World) Undoes(line, what string) error {
 	if err := w.Call(line); err != nil {
 		return err
@@ -72,17 +72,17 @@ func (w *World) Undoes(line, what string) error {
 	return nil
 }
 
-// Lose takes something away without a step.
+// Lose removes a resource without a step.
 func (w *World) Lose(what string) {
 	w.Lock()
 	defer w.Unlock()
 	delete(w.exists, what)
 }
 
-// Has tells whether something was made and not undone.
+// Has reports whether a resource was made and not undone.
 func (w *World) Has(what string) bool { return slices.Contains(w.Left(), what) }
 
-// Left is what was made and not undone, sorted.
+// Left returns the resources that were made and not undone, sorted.
 func (w *World) Left() []string {
 	w.Lock()
 	defer w.Unlock()
@@ -94,7 +94,7 @@ func (w *World) Left() []string {
 	return left
 }
 
-// Fail makes a step fail from now on; nil ends that.
+// Fail makes a step fail from now on; a nil error lets it succeed again.
 func (w *World) Fail(line string, err error) {
 	w.Lock()
 	defer w.Unlock()
@@ -110,7 +110,7 @@ func (w *World) Block(line string) (open func()) {
 	return sync.OnceFunc(func() { close(gate) })
 }
 
-// Trace is the steps so far, a line each.
+// Trace returns the recorded steps, one per line.
 func (w *World) Trace() string {
 	w.Lock()
 	defer w.Unlock()

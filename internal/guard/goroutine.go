@@ -9,33 +9,34 @@ import (
 	"time"
 )
 
-// Go runs fn in a goroutine, which wg waits for if it is not nil. A panic ends the goroutine: what
-// others wait for, fn does in a defer, or has it done by a Call of its own.
+// Go runs fn in a goroutine; wg waits for the goroutine if it is not nil. A panic ends the
+// goroutine. If other goroutines wait for a result of fn, fn must send it in a defer, or run its
+// work in a Call of its own.
 func Go(ctx context.Context, wg *sync.WaitGroup, what string, fn func()) {
 	if wg == nil {
 		wg = new(sync.WaitGroup)
 	}
 	wg.Go(func() {
-		_ = Call(ctx, what, func() error { fn(); return nil }) // it is logged
+		_ = Call(ctx, what, func() error { fn(); return nil }) // Call logs the panic
 	})
 }
 
-// Start runs fn in a goroutine. The channel gets its error, and holds it if it is not read.
+// Start runs fn in a goroutine and returns a buffered channel that gets its error.
 func Start(ctx context.Context, what string, fn func() error) <-chan error {
 	result := make(chan error, 1)
 	go func() { result <- Call(ctx, what, fn) }()
 	return result
 }
 
-// The pauses of Keep: what panics for ever does so once a minute.
+// The pauses of Keep: work that keeps panicking is retried once a minute.
 const (
 	firstPause = 100 * time.Millisecond
 	lastPause  = time.Minute
 )
 
-// Keep runs fn, and again after each panic, also one that fn returns as an error, until fn returns
-// without one or ctx ends. fn must be able to begin again from whatever a panic has left. It runs
-// after a pause, which doubles while fn does not run for longer than a minute.
+// Keep runs fn, and runs it again after each panic, including one that fn returns as an error,
+// until fn returns another result or ctx ends. fn must be able to start from any state that a panic
+// leaves. The pause before a retry doubles, and is reset if fn has run for more than a minute.
 func Keep(ctx context.Context, what string, fn func() error) error {
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		begun := time.Now()

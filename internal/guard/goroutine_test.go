@@ -16,7 +16,8 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
-// TestPanicInAGoroutine reaches those who wait for the goroutine, or nobody.
+// TestPanicInAGoroutine checks that a panic is returned to the caller that waits for the goroutine,
+// if there is one.
 func TestPanicInAGoroutine(t *testing.T) {
 	before := guard.Count()
 	var running sync.WaitGroup

@@ -68,7 +68,7 @@ func TestPanicBecomesAnError(t *testing.T) {
 				t.Fatalf("Call = %v, want a *Panic that is Internal only", err)
 			}
 			if !strings.Contains(string(caught.Stack), "guard_test") || strings.Contains(err.Error(), "goroutine") {
-				t.Errorf("stack:\n%s\nerror: %v\nwant the place of the panic in the stack, and no stack in the error", caught.Stack, err)
+				t.Errorf("stack:\n%s\nerror: %v\nwant the panicking function in the stack, and no stack in the error", caught.Stack, err)
 			}
 			if !strings.HasPrefix(err.Error(), "start: panic: ") {
 				t.Errorf("error = %q, want the name of the call first", err)
@@ -100,7 +100,7 @@ func TestCatch(t *testing.T) {
 	}
 }
 
-// TestGoexitIsNoPanic lets runtime.Goexit, and so t.Fatal, through.
+// TestGoexitIsNoPanic checks that runtime.Goexit, which t.Fatal calls, is not treated as a panic.
 func TestGoexitIsNoPanic(t *testing.T) {
 	before := guard.Count()
 	var running sync.WaitGroup

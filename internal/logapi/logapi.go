@@ -11,17 +11,16 @@ import (
 	"github.com/containerd/errdefs"
 )
 
-// Service is the name of the ttrpc service. Its methods take a ConnectRequest,
-// which names the task.
+// Service is the name of the ttrpc service. The request of its methods is ConnectRequest, which
+// names the task.
 const Service = "containerd.lite.shim.v1.Log"
 
-// The methods of the service. Those that follow an output are named like it in
-// the log.
+// The methods of the service. Those that follow an output have the name of the stream in the log.
 const (
-	// Reopen makes the log go on in a new file of the same name and answers Empty.
+	// Reopen continues the log in a new file of the same name and returns Empty.
 	Reopen = "Reopen"
-	// Stdout and Stderr are streams of BytesValue: an empty one, and then all that
-	// the task writes after it, to its end. A reader that falls behind gets
+	// Stdout and Stderr are streams of BytesValue: first an empty one, then everything that the
+	// task writes after it until the output ends. A client that reads too slowly gets
 	// errdefs.ErrResourceExhausted.
 	Stdout = "stdout"
 	Stderr = "stderr"
@@ -29,14 +28,14 @@ const (
 
 const prefix = "cri-log:"
 
-// Log is where the output of a container goes; see package crilog.
+// Log is the destination of a container's output; see package crilog.
 type Log struct {
 	Dir     string // log_directory of the pod
 	Name    string // log_path of the container; "" discards the output
-	MaxLine int    // longest content of a record in bytes; 0 for the largest there is
+	MaxLine int    // maximum content of a record in bytes; 0 for the maximum of crilog
 }
 
-// Is tells whether a URI names a log.
+// Is reports whether a URI names a log.
 func Is(uri string) bool { return strings.HasPrefix(uri, prefix) }
 
 // URI returns the log as a URI.
@@ -52,7 +51,7 @@ func (l Log) URI() string {
 func Parse(uri string) (Log, error) {
 	query, found := strings.CutPrefix(uri, prefix+"?")
 	if !found {
-		return Log{}, fmt.Errorf("log %q: not of the form %s?dir=…&name=…&max=…: %w", uri, prefix, errdefs.ErrInvalidArgument)
+		return Log{}, fmt.Errorf("log %q: want the form %s?dir=…&name=…&max=…: %w", uri, prefix, errdefs.ErrInvalidArgument)
 	}
 	values, err := url.ParseQuery(query)
 	if err != nil {

@@ -15,7 +15,7 @@ func FuzzURI(f *testing.F) {
 	f.Fuzz(func(t *testing.T, dir, name string, maxLine int) {
 		want := Log{Dir: dir, Name: name, MaxLine: maxLine}
 		if !Is(want.URI()) {
-			t.Fatalf("%q is no log", want.URI())
+			t.Fatalf("Is(%q) = false", want.URI())
 		}
 		got, err := Parse(want.URI())
 		if err != nil || got != want {

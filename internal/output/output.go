@@ -11,14 +11,13 @@ import (
 	"github.com/containerd/errdefs"
 )
 
-// backlog is how many writes an attached client may lag behind before it is
-// cut off.
+// backlog is the number of writes that an attached client may lag behind before it is detached.
 const backlog = 64
 
-// errSlow ends a client that would otherwise delay the container.
-var errSlow = fmt.Errorf("the client does not read fast enough, it is detached: %w", errdefs.ErrResourceExhausted)
+// errSlow is the error of a client that was detached because it would have delayed the container.
+var errSlow = fmt.Errorf("client reads too slowly and was detached (attach again): %w", errdefs.ErrResourceExhausted)
 
-// Output is one stream out of a container. One goroutine writes to it.
+// Output is one output stream of a container. One goroutine writes to it.
 type Output struct {
 	log io.WriteCloser // nil when the output is discarded
 
@@ -27,24 +26,24 @@ type Output struct {
 	clients map[*Client]struct{}
 }
 
-// New returns an output into log, which must take every write; nil discards
-// what is written.
+// New returns an output that writes to log, or discards the output if log is nil. Writes to log
+// must not fail.
 func New(log io.WriteCloser) *Output {
 	return &Output{log: log, clients: map[*Client]struct{}{}}
 }
 
-// Write passes output on. It takes all bytes, and no client delays it.
+// Write passes output to the log and the clients. It never fails, and no client delays it.
 func (o *Output) Write(p []byte) (int, error) {
 	if o.log != nil {
 		_, _ = o.log.Write(p)
 	}
-	o.pass(p)
+	o.sendClients(p)
 	return len(p), nil
 }
 
-// pass hands a copy to the attached clients. One that does not keep up is cut
-// off: it must not delay the container or its log.
-func (o *Output) pass(p []byte) {
+// sendClients sends a copy to the attached clients, and detaches a client that lags behind: it must
+// not delay the container or its log.
+func (o *Output) sendClients(p []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if len(o.clients) == 0 {
@@ -62,7 +61,7 @@ func (o *Output) pass(p []byte) {
 	}
 }
 
-// Close says that the output has ended. It may be called again.
+// Close ends the output. It may be called more than once.
 func (o *Output) Close() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -80,15 +79,15 @@ func (o *Output) Close() error {
 	return o.log.Close()
 }
 
-// Client is somebody who is attached to an output.
+// Client is a reader that is attached to an output.
 type Client struct {
 	of     *Output
 	chunks chan []byte
-	err    error // why it was cut off, if it was; set before chunks is closed
+	err    error // why the client was detached, if it was too slow; set before chunks is closed
 }
 
-// Attach adds a client. It gets what is written from now on, and must be
-// detached.
+// Attach adds a client, which gets everything that is written from now on. The caller must detach
+// it.
 func (o *Output) Attach() *Client {
 	c := &Client{of: o, chunks: make(chan []byte, backlog)}
 	o.mu.Lock()
@@ -101,7 +100,7 @@ func (o *Output) Attach() *Client {
 	return c
 }
 
-// Detach ends what the client gets. It may be called again.
+// Detach removes the client. It may be called more than once.
 func (c *Client) Detach() {
 	c.of.mu.Lock()
 	defer c.of.mu.Unlock()
@@ -111,8 +110,8 @@ func (c *Client) Detach() {
 	}
 }
 
-// CopyTo gives the output to write until the output ends, which is no error, or
-// ctx does, or the client was too slow (errdefs.ErrResourceExhausted).
+// CopyTo passes the output to write until the output ends (nil), ctx ends, write fails, or the
+// client was too slow (errdefs.ErrResourceExhausted).
 func (c *Client) CopyTo(ctx context.Context, write func([]byte) error) error {
 	for {
 		select {

@@ -29,7 +29,7 @@ func write(t *testing.T, o *Output, text string) {
 	}
 }
 
-func TestClientsGetWhatIsWrittenFromNowOn(t *testing.T) {
+func TestClientsGetLaterOutput(t *testing.T) {
 	log := &file{}
 	o := New(log)
 	write(t, o, "before ")
@@ -44,9 +44,9 @@ func TestClientsGetWhatIsWrittenFromNowOn(t *testing.T) {
 		client *Client
 		want   string
 	}{
-		"to the end": {first, "for two for one"},
-		"detached":   {second, "for two "},
-		"too late":   {o.Attach(), ""},
+		"attached": {first, "for two for one"},
+		"detached": {second, "for two "},
+		"too late": {o.Attach(), ""},
 	} {
 		var got bytes.Buffer
 		err := c.client.CopyTo(t.Context(), func(p []byte) error { got.Write(p); return nil })
@@ -59,8 +59,8 @@ func TestClientsGetWhatIsWrittenFromNowOn(t *testing.T) {
 	}
 }
 
-// A client that reads nothing must not hold up the container.
-func TestSlowClientIsCutOff(t *testing.T) {
+// TestSlowClientIsDetached checks that a client that does not read does not block the container.
+func TestSlowClientIsDetached(t *testing.T) {
 	log := &file{}
 	o := New(log)
 	slow, quick := o.Attach(), o.Attach()
@@ -93,11 +93,11 @@ func TestCopyToEnds(t *testing.T) {
 	gone := errors.New("gone")
 	write(t, o, "x")
 	if err := c.CopyTo(t.Context(), func([]byte) error { return gone }); !errors.Is(err, gone) {
-		t.Errorf("CopyTo = %v, want that of the client", err)
+		t.Errorf("CopyTo = %v, want the error of write", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := c.CopyTo(ctx, func([]byte) error { return nil }); !errors.Is(err, context.Canceled) {
-		t.Errorf("CopyTo = %v, want that of the context", err)
+		t.Errorf("CopyTo = %v, want the error of the context", err)
 	}
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package sharing reads the option Sharing of the lite shim, which says how many
-// pods have a shim process in common. The daemon checks it when it reads its
-// config, the shim when it is told. It does no I/O.
+// Package sharing parses the option Sharing of the lite shim, which sets how many pods share a shim
+// process. The daemon checks the option when it reads its config, and the shim when it starts. It
+// does no I/O.
 package sharing

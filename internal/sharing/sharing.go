@@ -12,17 +12,17 @@ import (
 // Key is the name of the option.
 const Key = "Sharing"
 
-// Pods is how many pods a shim may have at a time; 0 is [Pod].
+// Pods is the number of pods that a shim may have at a time; 0 means [Pod].
 type Pods int
 
-// What the words stand for. A task that is in no pod counts as one.
+// The named values. A task that is in no pod counts as one pod.
 const (
-	Pod  Pods = 1           // "pod": every pod has a shim of its own
+	Pod  Pods = 1           // "pod": one shim per pod
 	Node Pods = math.MaxInt // "node": no limit
 )
 
-// Parse reads a decoded TOML value: "pod", "node" or a number from 1. Anything
-// else is errdefs.ErrInvalidArgument.
+// Parse parses a decoded TOML value: "pod", "node" or a number from 1. The error of any other value
+// is errdefs.ErrInvalidArgument.
 func Parse(value any) (Pods, error) {
 	switch v := value.(type) {
 	case string:
@@ -40,8 +40,8 @@ func Parse(value any) (Pods, error) {
 	return 0, fmt.Errorf(`%#v: want "pod", "node" or a number of pods from 1: %w`, value, errdefs.ErrInvalidArgument)
 }
 
-// Shared tells whether a shim may have more than one pod.
+// Shared reports whether a shim may have more than one pod.
 func (p Pods) Shared() bool { return p > Pod }
 
-// Full tells whether there is no room beside n pods.
+// Full reports whether a shim with n pods has no room for another.
 func (p Pods) Full(n int) bool { return n >= int(max(p, Pod)) }

@@ -43,7 +43,7 @@ func TestFull(t *testing.T) {
 		{Pod, 0, false}, {Pod, 1, true}, {0, 1, true}, {16, 15, false}, {16, 16, true}, {16, 17, true}, {Node, 1000, false},
 	} {
 		if got := test.pods.Full(test.n); got != test.want {
-			t.Errorf("%d pods beside %d: full is %v", test.pods, test.n, got)
+			t.Errorf("limit %d with %d pods: Full = %v", test.pods, test.n, got)
 		}
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
-// Stack is the list of undo functions of the steps done so far.
-// The zero Stack is empty and ready for use.
+// Stack is the list of the undo functions of the completed steps. The zero Stack is empty and ready
+// for use.
 type Stack struct {
 	steps []step
 }
@@ -22,23 +22,23 @@ type step struct {
 	fn   func(context.Context) error
 }
 
-// Push adds the undo of a step that was just done. Names are saved in records
-// and resumed by later versions of the program: they must not change.
+// Push adds the undo of a completed step. Names are saved in records and used by later versions of
+// the program: they must not change.
 func (s *Stack) Push(name string, fn func(context.Context) error) {
 	s.steps = append(s.steps, step{name, fn})
 }
 
-// Keep forgets all steps: the change is complete and stays.
+// Keep drops all undos: the change is complete.
 func (s *Stack) Keep() {
 	s.steps = nil
 }
 
-// Run undoes all steps, the latest first, and leaves the Stack empty. It goes
-// on after an undo that fails or panics. left holds the names of the steps that are still to
-// be undone, in the order to undo them, and err joins their errors.
+// Run undoes all steps, the latest first, and leaves the Stack empty. It continues after an undo
+// that fails or panics. left has the names of these undos in the order in which to repeat them,
+// and err joins their errors.
 //
-// The context of the failed change has often ended already: pass one that is
-// detached from it and bounded in time.
+// The context of the failed change has often ended: pass a context that is detached from it and has
+// a timeout.
 func (s *Stack) Run(ctx context.Context) (left []string, err error) {
 	steps := s.steps
 	s.steps = nil

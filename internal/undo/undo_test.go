@@ -78,7 +78,7 @@ func TestRunTwiceUndoesOnce(t *testing.T) {
 
 func TestKeep(t *testing.T) {
 	var s undo.Stack
-	s.Push("never", func(context.Context) error { t.Error("a kept step was undone"); return nil })
+	s.Push("never", func(context.Context) error { t.Error("a step was undone after Keep"); return nil })
 	s.Keep()
 	if _, err := s.Run(t.Context()); err != nil {
 		t.Fatal(err)
@@ -125,7 +125,8 @@ func Example() {
 	// attach network: no CNI config
 }
 
-// A step that panics keeps no other from being undone, and is left.
+// TestPanicInAnUndo checks that an undo that panics is returned in left, and that the other undos
+// run.
 func TestPanicInAnUndo(t *testing.T) {
 	var s undo.Stack
 	undone := false
