@@ -49,10 +49,10 @@ func TestDeleteAfterLostShim(t *testing.T) {
 	}
 }
 
-// TestDeleteOfATaskThatNeverCame checks the delete command that containerd runs after a restart if
+// TestDeleteOfATaskNeverCreated checks the delete command that containerd runs after a restart if
 // it was killed between the start of a shim and the creation of the task. The shim must exit and
 // leave no files.
-func TestDeleteOfATaskThatNeverCame(t *testing.T) {
+func TestDeleteOfATaskNeverCreated(t *testing.T) {
 	h := newHost(t)
 	dir := h.bundleOf("pod", "sleep", "1000")
 	client, conn := h.client(h.mustStart(dir, "a"))

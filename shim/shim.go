@@ -22,7 +22,7 @@ const Runtime = "io.containerd.lite.v2"
 type request struct {
 	namespace string
 	id        string
-	address   string // of containerd
+	address   string // address of containerd
 	bundle    string
 	socket    string // path of the shim's socket, for serve
 	pods      int    // limit of pods in the shim, for serve
