@@ -12,17 +12,16 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/stdio"
 )
 
-// AttachOptions connect a client to a running container. A nil stream is not
-// connected.
+// AttachOptions connects a client to a running container. A nil stream is not connected.
 type AttachOptions struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 	Resize         <-chan Size
 }
 
-// Attach connects a client to the streams of a running container, until the
-// container or ctx ends or the client goes. What the container wrote before is
-// in its log. A container that was made without stdin gets none.
+// Attach connects a client to the streams of a running container. It returns when the container
+// exits, the client disconnects or ctx ends. The client gets only new output; earlier output is in
+// the container's log. If the container was created without stdin, the client's stdin is ignored.
 func (m *Manager) Attach(ctx context.Context, id string, opts AttachOptions) error {
 	r, err := m.containers.Get(id)
 	if err != nil {
@@ -40,7 +39,8 @@ func (m *Manager) Attach(ctx context.Context, id string, opts AttachOptions) err
 		Stdout: opts.Stdout,
 		Stderr: opts.Stderr,
 		CloseStdin: func() {
-			_ = runtime.CloseStdin(context.WithoutCancel(ctx), task) // it may have ended
+			// This fails if the container has exited.
+			_ = runtime.CloseStdin(context.WithoutCancel(ctx), task)
 		},
 	})
 	if err != nil {

@@ -27,7 +27,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/store"
 )
 
-// Record is the one record of a container. It is immutable; see package store.
+// Record describes a container. It is immutable; see package store.
 type Record struct {
 	ID         string                      `json:"id"`
 	Name       string                      `json:"name"`
@@ -35,8 +35,8 @@ type Record struct {
 	Config     *runtimeapi.ContainerConfig `json:"config"`
 	Image      Image                       `json:"image"`
 	Runtime    Runtime                     `json:"runtime"`
-	LogDir     string                      `json:"log_dir,omitempty"` // of the pod
-	StopSignal string                      `json:"stop_signal"`       // "SIGTERM"
+	LogDir     string                      `json:"log_dir,omitempty"` // log_directory of the pod
+	StopSignal string                      `json:"stop_signal"`       // such as "SIGTERM"
 	PID        uint32                      `json:"pid,omitempty"`
 	Times      Times                       `json:"times"`
 	Exit       Exit                        `json:"exit"`
@@ -45,23 +45,23 @@ type Record struct {
 	life *life
 }
 
-// Applied is what a container got of what it asked for.
+// Applied holds the settings in effect. The requested ones are in Record.Config.
 type Applied struct {
 	Cgroup    string                              `json:"cgroup"` // cgroupsPath of the spec
 	User      *runtimeapi.LinuxContainerUser      `json:"user,omitempty"`
 	Resources *runtimeapi.LinuxContainerResources `json:"resources,omitempty"`
-	// VolumeImages are the ids of mounted images by the index of their mount.
+	// VolumeImages maps the index of an image mount in Config to the ID of the mounted image.
 	VolumeImages map[int]string `json:"volume_images,omitempty"`
 	SELinux      spec.Labels    `json:"selinux,omitzero"`
 }
 
-// Image is what a container was made from.
+// Image identifies the image of a container.
 type Image struct {
 	ID   string `json:"id"`   // sha256:… of the image's config
-	Name string `json:"name"` // as the user wrote it
+	Name string `json:"name"` // reference as the user wrote it
 }
 
-// Runtime is what runs a container.
+// Runtime names the runtime handler, the shim and the snapshotter of a container.
 type Runtime struct {
 	Handler     string `json:"handler"`
 	ShimPath    string `json:"shim_path,omitempty"`
@@ -69,21 +69,21 @@ type Runtime struct {
 	Snapshotter string `json:"snapshotter"`
 }
 
-// Times are Unix nanoseconds; zero is "not yet".
+// Times are Unix nanoseconds; zero means "not yet".
 type Times struct {
 	Created  int64 `json:"created"`
 	Started  int64 `json:"started,omitempty"`
 	Finished int64 `json:"finished,omitempty"`
 }
 
-// Exit is how a container ended.
+// Exit is the result of a container that has exited.
 type Exit struct {
 	Code    int32  `json:"code"`
-	Reason  string `json:"reason,omitempty"` // what the kubelet shows: Completed, Error, OOMKilled, …
+	Reason  string `json:"reason,omitempty"` // shown by the kubelet
 	Message string `json:"message,omitempty"`
 }
 
-// The reasons of an Exit, as the kubelet and its users know them.
+// The values of Exit.Reason, as the kubelet and its users know them.
 const (
 	ReasonCompleted  = "Completed"
 	ReasonError      = "Error"
@@ -92,15 +92,15 @@ const (
 	ReasonUnknown    = "Unknown"
 )
 
-// Key makes the container's id and its unique name the keys of its record.
+// Key returns the container's ID and its unique name, the keys of the record.
 func (r *Record) Key() (id, name string) { return r.ID, r.Name }
 
-// String is how errors and logs name the container.
+// String returns the name and the ID of the container, for errors and logs.
 func (r *Record) String() string {
 	return "container " + r.Config.GetMetadata().GetName() + " (" + r.ID + ")"
 }
 
-// LogPath is the file that the output is written to; "" discards it.
+// LogPath returns the path of the container's log, or "" if the output is discarded.
 func (r *Record) LogPath() string {
 	if r.LogDir == "" || r.Config.GetLogPath() == "" {
 		return ""
@@ -108,7 +108,7 @@ func (r *Record) LogPath() string {
 	return filepath.Join(r.LogDir, r.Config.GetLogPath())
 }
 
-// State follows from the times of the record.
+// State derives the state of the container from the times of the record.
 func (r *Record) State() runtimeapi.ContainerState {
 	switch {
 	case r.Times.Finished != 0:
@@ -123,14 +123,14 @@ func (r *Record) running() bool {
 	return r.State() == runtimeapi.ContainerState_CONTAINER_RUNNING
 }
 
-// with returns a copy of the record that change was made to.
+// with returns a copy of the record with the change applied.
 func (r *Record) with(change func(*Record)) *Record {
 	next := *r
 	change(&next)
 	return &next
 }
 
-// Containerd is what the manager needs of package runtime.
+// Containerd is the part of package runtime that the manager uses.
 type Containerd interface {
 	CreateContainer(ctx context.Context, c runtime.Container) error
 	SaveContainer(ctx context.Context, id string, record any) error
@@ -138,10 +138,11 @@ type Containerd interface {
 	SaveSpec(ctx context.Context, id string, spec *specs.Spec) error
 	DeleteContainer(ctx context.Context, id string) error
 	Containers(ctx context.Context) ([]runtime.Record, error)
-	// Knows tells whether anything in containerd has this id, ours or not.
+	// Knows reports whether containerd has a sandbox or a container with this ID, ours or not.
 	Knows(ctx context.Context, id string) (bool, error)
 
-	// RenewLease ends what kept the snapshots that no container refers to.
+	// RenewLease drops the lease of the previous daemon, so that containerd removes the snapshots
+	// that no container refers to, and creates a new lease.
 	RenewLease(ctx context.Context) error
 	PrepareSnapshot(ctx context.Context, s runtime.Snapshot) ([]mount.Mount, error)
 	RemoveSnapshot(ctx context.Context, snapshotter, key string) error
@@ -151,52 +152,52 @@ type Containerd interface {
 	DeleteTask(ctx context.Context, id string) error
 }
 
-// Pods tells about the pod of a container.
+// Pods is the part of package pod that the manager uses.
 type Pods interface {
 	Get(id string) (*pod.Record, error)
-	// AwaitTask waits for the pod's task if it is just being started anew.
+	// AwaitTask waits for the pod's task if the task is being restarted.
 	AwaitTask(ctx context.Context, id string) error
-	// Hold calls do with a pod, which stays as it is until do returns.
+	// Hold calls do with the pod's record, which does not change until do returns.
 	Hold(id string, do func(*pod.Record) error) error
 }
 
-// Images finds the images of containers and gets them ready for a snapshotter.
+// Images resolves image references and unpacks images for a snapshotter.
 type Images interface {
 	Resolve(ctx context.Context, ref string) (image.Image, error)
 	Unpack(ctx context.Context, img image.Image, snapshotter string) error
 }
 
-// Labels hands out SELinux labels; package host has them.
+// Labels allocates SELinux labels; package host implements it.
 type Labels interface {
 	Labels(options *runtimeapi.SELinuxOption, podLabel string) (spec.Labels, error)
 	Reserve(processLabel string)
 	Release(processLabel string)
 }
 
-// Handlers tells the configuration of a runtime handler.
+// Handlers returns the configuration of a runtime handler.
 type Handlers interface {
 	Handler(name string) (resolved string, handler config.Handler, err error)
 }
 
-// Specs turns a request into an OCI spec. It is the only step of Create that
-// looks at the machine.
+// Specs turns a request into an OCI spec. Create reads the host only through Specs.
 type Specs interface {
-	// Check gathers what a spec needs of the request and the host, and makes as
-	// much of one as can be made without a root file system: a request that is
-	// wrong is refused before any work.
+	// Check reads what the spec needs from the request and the host, and builds as much of the spec
+	// as it can without a root file system. So Create rejects an invalid request before it changes
+	// anything.
 	Check(ctx context.Context, req SpecRequest) (spec.Input, error)
-	// Make makes the spec of a request that was checked.
+	// Make builds the spec of a request that Check has accepted.
 	Make(ctx context.Context, in spec.Input, req SpecRequest) (SpecResult, error)
+	// Update returns the current spec with the new limits merged in.
 	Update(current *specs.Spec, want *runtimeapi.LinuxContainerResources) (*specs.Spec, error)
 }
 
-// Logs say how logs are written.
+// Logs configures how container logs are written.
 type Logs struct {
-	Shims   stdio.Shim // those that write the logs of their containers
+	Shims   stdio.Shim // the shims that write the logs of their containers
 	MaxLine int        // bytes; see max_container_log_line_size
 }
 
-// Deps is what a Manager works with.
+// Deps holds the dependencies and the settings of a Manager.
 type Deps struct {
 	Containerd Containerd
 	Pods       Pods
@@ -207,28 +208,28 @@ type Deps struct {
 	Events     Events
 	Dirs       Dirs
 	Logs       Logs
-	ExecDrain  time.Duration // drain_exec_sync_io_timeout; 0 for a default
+	ExecDrain  time.Duration // drain_exec_sync_io_timeout; 0 means execIdleTimeout
 
 	NewID       func() string
 	Now         func() time.Time
 	Snapshotter func(handler string) string
-	// OOMKilled tells whether the kernel has killed in this cgroup for want of
-	// memory; a cgroup that is gone is not known.
+	// OOMKilled reports whether the kernel has OOM-killed a process in this cgroup. known is false
+	// if the cgroup does not exist.
 	OOMKilled func(cgroup string) (killed, known bool)
 }
 
-// Time limits. They bound work whose caller has gone, or a shim that is stuck.
+// Timeouts of calls that continue after their caller gave up, or that ask a shim that may be stuck.
 const (
-	createLimit = 10 * time.Minute
-	startLimit  = 5 * time.Minute
-	removeLimit = 5 * time.Minute
-	reapLimit   = 30 * time.Second
-	askLimit    = 2 * time.Second
-	drainLimit  = 10 * time.Second
-	undoLimit   = time.Minute
+	createTimeout   = 10 * time.Minute
+	startTimeout    = 5 * time.Minute
+	removeTimeout   = 5 * time.Minute
+	reapTimeout     = 30 * time.Second
+	oomQueryTimeout = 2 * time.Second
+	drainTimeout    = 10 * time.Second
+	rollbackTimeout = time.Minute
 
-	// announceLimit is how long an exit may be on its way through containerd.
-	announceLimit = 5 * time.Second
+	// exitEventTimeout bounds the wait for containerd's exit event, if the shim does not answer.
+	exitEventTimeout = 5 * time.Second
 )
 
 // Manager runs containers.
@@ -237,28 +238,29 @@ type Manager struct {
 	containers *store.Store[*Record]
 	creates    *retry.Group
 	removes    singleflight.Group
-	outputs    *outputPool     // of ExecSync calls
-	patience   time.Duration   // for an exit on its way through containerd
-	life       context.Context // of the goroutines that wait for exits
+	outputs    *outputPool     // shared by all ExecSync calls
+	background context.Context // ends the background goroutines
 	close      context.CancelFunc
-	wait       sync.WaitGroup // those goroutines
-	saver      sync.WaitGroup // the one that saves records late
+	wait       sync.WaitGroup // background goroutines
+	saver      sync.WaitGroup // the goroutine that retries saving records
+
+	exitEventTimeout time.Duration // the constant; tests shorten it
 }
 
-// New returns a Manager with no containers. ctx is the life of what it does in
-// the background, with containerd's namespace; [Manager.Close] ends it.
+// New returns a Manager without containers. ctx bounds its background work and carries containerd's
+// namespace; [Manager.Close] ends that work.
 func New(ctx context.Context, deps Deps) *Manager {
-	m := &Manager{Deps: deps, creates: retry.New(createLimit), outputs: newOutputPool(), patience: announceLimit}
-	m.containers = store.New("container", m, m.announce)
-	m.life, m.close = context.WithCancel(ctx)
-	guard.Go(m.life, &m.saver, "save containers late", func() {
-		_ = guard.Keep(m.life, "save containers late", func() error { m.containers.SaveLate(m.life); return nil })
+	m := &Manager{Deps: deps, creates: retry.New(createTimeout), outputs: newOutputPool(), exitEventTimeout: exitEventTimeout}
+	m.containers = store.New("container", m, m.publish)
+	m.background, m.close = context.WithCancel(ctx)
+	guard.Go(m.background, &m.saver, "retry saving containers", func() {
+		_ = guard.Keep(m.background, "retry saving containers", func() error { m.containers.SaveLate(m.background); return nil })
 	})
 	return m
 }
 
-// Close ends the goroutines of the manager and closes its side of the
-// containers' streams. Containers go on; their shims keep the output.
+// Close stops the background goroutines and closes the daemon's ends of the containers' streams.
+// The containers keep running, and their shims keep the output.
 func (m *Manager) Close() {
 	m.close()
 	m.wait.Wait()
@@ -268,12 +270,12 @@ func (m *Manager) Close() {
 	}
 }
 
-// Save writes a record to its durable home; package store calls it.
+// Save writes a record to containerd's metadata. Package store calls it.
 func (m *Manager) Save(ctx context.Context, r *Record) error {
 	return m.Containerd.SaveContainer(ctx, r.ID, r)
 }
 
-// Get returns the container with this id or unique prefix of an id.
+// Get returns the container with this ID or unique prefix of an ID.
 func (m *Manager) Get(id string) (*Record, error) { return m.containers.Get(id) }
 
 // List returns all containers.
@@ -284,16 +286,16 @@ func (m *Manager) OfPod(podID string) []*Record {
 	return m.containers.Select(func(r *Record) bool { return r.PodID == podID })
 }
 
-// uniqueName is unique among containers: the same container of a pod runs again only
-// as another attempt.
+// uniqueName returns a name that is unique among all containers. The kubelet increases the attempt
+// number when it creates a container of a pod again.
 func uniqueName(c *runtimeapi.ContainerMetadata, p *runtimeapi.PodSandboxMetadata) string {
 	return strings.Join([]string{
 		c.GetName(), p.GetName(), p.GetNamespace(), p.GetUid(), strconv.FormatUint(uint64(c.GetAttempt()), 10),
 	}, "_")
 }
 
-// settle records a fact about a container, which readers see at once. saved is closed when it
-// would survive a crash. A container that was removed has no more facts.
+// settle records a fact about a container and shows it to readers at once. saved is closed when the
+// fact would survive a crash. For a removed container, nothing is recorded and saved is closed.
 func (m *Manager) settle(ctx context.Context, id string, change func(*Record)) (saved <-chan struct{}) {
 	_, saved, err := m.containers.Settle(ctx, id, func(r *Record) *Record { return r.with(change) })
 	if err != nil {

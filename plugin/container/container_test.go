@@ -45,7 +45,7 @@ func record(t *testing.T, m *Manager, id string) *Record {
 	return r
 }
 
-func checkLeft(t *testing.T, f *machine, m *Manager) {
+func checkLeft(t *testing.T, f *fakeNode, m *Manager) {
 	t.Helper()
 	if left := f.Left(); len(left) != 0 {
 		t.Errorf("left: %v\n%s", left, f.Trace())
@@ -59,7 +59,7 @@ func checkLeft(t *testing.T, f *machine, m *Manager) {
 }
 
 func TestLife(t *testing.T) {
-	f := newMachine()
+	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
 	id := mustCreate(t, m, "app")
 	want := "check spec\nunpack\nsnapshot\nmake spec\ncreate container"
@@ -105,11 +105,12 @@ func TestLife(t *testing.T) {
 	}
 }
 
-// Each step of Create fails in turn: nothing is left and the name is free.
+// TestCreateUndoesEveryStep fails each step of Create in turn: nothing is left and the name is
+// free.
 func TestCreateUndoesEveryStep(t *testing.T) {
 	for _, step := range []string{"check spec", "unpack", "snapshot", "make spec", "create container"} {
 		t.Run(step, func(t *testing.T) {
-			f := newMachine()
+			f := newFakeNode()
 			m := newManager(t, f, t.TempDir())
 			f.Fail(step, errBroken)
 			if _, err := m.Create(t.Context(), "pod1", containerConfig("app")); !errors.Is(err, errBroken) {
@@ -122,11 +123,11 @@ func TestCreateUndoesEveryStep(t *testing.T) {
 	}
 }
 
-// A task joins the shim of its pod without a start command, unless containerd would
-// not find that shim again: it looks for it by the runtime's type.
+// A task joins the shim of its pod without a start command, unless the handler has a runtime_path:
+// containerd looks for the shim by the runtime's type and would not find it again.
 func TestContainerJoinsTheShimOfItsPod(t *testing.T) {
 	for shim, want := range map[string]string{"": "pod1", "/opt/shim": ""} {
-		f := newMachine()
+		f := newFakeNode()
 		f.shim = shim
 		if _, err := newManager(t, f, t.TempDir()).Create(t.Context(), "pod1", containerConfig("app")); err != nil {
 			t.Fatal(err)
@@ -137,9 +138,9 @@ func TestContainerJoinsTheShimOfItsPod(t *testing.T) {
 	}
 }
 
-// A pod that is stopped while a container is made in it keeps no container.
+// A pod that is stopped during a CreateContainer keeps no container.
 func TestCreateLosesAgainstStop(t *testing.T) {
-	f := newMachine()
+	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
 	made := f.Block("make spec")
 	result := make(chan error)
@@ -155,9 +156,9 @@ func TestCreateLosesAgainstStop(t *testing.T) {
 	checkLeft(t, f, m)
 }
 
-// A start that comes between the steps of a removal is no reason for it to fail.
+// A start between the steps of a removal does not make the removal fail.
 func TestRemoveWhileStarting(t *testing.T) {
-	f := newMachine()
+	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
 	for range 300 {
 		id := mustCreate(t, m, "app")
@@ -174,7 +175,7 @@ func TestRemoveWhileStarting(t *testing.T) {
 }
 
 func TestBadRequests(t *testing.T) {
-	f := newMachine()
+	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
 	noImage := containerConfig("app")
 	noImage.Image.Image = "missing"
@@ -219,11 +220,11 @@ func TestBadRequests(t *testing.T) {
 	}
 }
 
-// A start that fails leaves an exited container that says why.
+// A failed start leaves an exited container with the cause in its message.
 func TestStartFailure(t *testing.T) {
 	for _, step := range []string{"new task", "start task"} {
 		t.Run(step, func(t *testing.T) {
-			f := newMachine()
+			f := newFakeNode()
 			m := newManager(t, f, t.TempDir())
 			id := mustCreate(t, m, "app")
 			f.Fail(step, errBroken)
@@ -255,9 +256,9 @@ func TestReasons(t *testing.T) {
 		{1, false, ReasonError},
 		{137, false, ReasonError},
 		{137, true, ReasonOOMKilled},
-		{0, true, ReasonCompleted}, // a child was killed, the container was not
+		{0, true, ReasonCompleted}, // a child was killed, but not the container's process
 	} {
-		f := newMachine()
+		f := newFakeNode()
 		f.oom = tc.oom
 		m := newManager(t, f, t.TempDir())
 		id := mustStart(t, m, "app")
@@ -270,7 +271,7 @@ func TestReasons(t *testing.T) {
 	}
 }
 
-// loseShim ends a task without an answer to those who wait for it.
+// loseShim ends a task; waits for it get an error instead of the exit.
 func loseShim(task *fakeTask) {
 	task.mu.Lock()
 	task.lost = errdefs.ErrNotFound
@@ -278,13 +279,13 @@ func loseShim(task *fakeTask) {
 	task.end(0)
 }
 
-// The shim dies: containerd announces how its containers ended.
+// If the shim dies, the exit comes from an event of containerd.
 func TestLostShim(t *testing.T) {
-	f := newMachine()
+	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
 	id := mustStart(t, m, "app")
 	r := record(t, m, id)
-	m.Announce(runtime.Exit{ID: id, Code: 137, At: time.Unix(200, 0)})
+	m.OnExit(runtime.Exit{ID: id, Code: 137, At: time.Unix(200, 0)})
 	loseShim(f.task(id))
 	<-r.life.ended
 	if got := record(t, m, id).Exit; got.Reason != ReasonError || got.Code != 137 {
@@ -292,11 +293,11 @@ func TestLostShim(t *testing.T) {
 	}
 }
 
-// The shim dies and nobody knows how its containers ended.
+// If the shim dies and there is no exit event, the exit code is unknown.
 func TestLostShimAndExit(t *testing.T) {
-	f := newMachine()
+	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
-	m.patience = 0
+	m.exitEventTimeout = 0
 	id := mustStart(t, m, "app")
 	r := record(t, m, id)
 	loseShim(f.task(id))
@@ -306,14 +307,14 @@ func TestLostShimAndExit(t *testing.T) {
 	}
 }
 
-// Each step of Remove fails in turn; the next call ends it.
+// Each step of Remove fails in turn; the next call completes the removal.
 func TestRemoveResumes(t *testing.T) {
 	for _, step := range []string{"delete task by force", "delete container"} {
 		t.Run(step, func(t *testing.T) {
-			f := newMachine()
+			f := newFakeNode()
 			m := newManager(t, f, t.TempDir())
 			id := mustStart(t, m, "app")
-			f.Fail("delete task", errBroken) // so that there is one to force
+			f.Fail("delete task", errBroken) // so that the task must be deleted by force
 			f.Fail(step, errBroken)
 			if err := m.Remove(t.Context(), id); !errors.Is(err, errBroken) {
 				t.Fatalf("Remove = %v", err)
@@ -329,7 +330,7 @@ func TestRemoveResumes(t *testing.T) {
 }
 
 func TestPodMembers(t *testing.T) {
-	f := newMachine()
+	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
 	a := mustStart(t, m, "a")
 	b := mustStart(t, m, "b")
@@ -355,22 +356,22 @@ func TestRecover(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		start  bool
-		meet   func(f *machine, id string) // what happens while the daemon is away
+		meet   func(f *fakeNode, id string) // changes made while the daemon is down
 		want   runtimeapi.ContainerState
 		code   int32
 		reason string
 	}{
-		{name: "created", want: created, meet: func(*machine, string) {}},
-		{name: "created, start cut short", want: created, meet: func(f *machine, id string) { f.addTask(id, containerd.Created) }},
-		{name: "created, start not saved", want: running, meet: func(f *machine, id string) { f.addTask(id, containerd.Running) }},
-		{name: "running", start: true, want: running, meet: func(*machine, string) {}},
-		{name: "ended meanwhile", start: true, want: exited, code: 7, reason: ReasonError,
-			meet: func(f *machine, id string) { f.task(id).end(7) }},
+		{name: "created", want: created, meet: func(*fakeNode, string) {}},
+		{name: "created, start interrupted", want: created, meet: func(f *fakeNode, id string) { f.addTask(id, containerd.Created) }},
+		{name: "created, start not saved", want: running, meet: func(f *fakeNode, id string) { f.addTask(id, containerd.Running) }},
+		{name: "running", start: true, want: running, meet: func(*fakeNode, string) {}},
+		{name: "exited while the daemon was down", start: true, want: exited, code: 7, reason: ReasonError,
+			meet: func(f *fakeNode, id string) { f.task(id).end(7) }},
 		{name: "task gone", start: true, want: exited, code: unknownExitCode, reason: ReasonUnknown,
-			meet: func(f *machine, id string) { _ = f.DeleteTask(context.Background(), id) }},
+			meet: func(f *fakeNode, id string) { _ = f.DeleteTask(context.Background(), id) }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			f, dir := newMachine(), t.TempDir()
+			f, dir := newFakeNode(), t.TempDir()
 			before := newManager(t, f, dir)
 			id := mustCreate(t, before, "app")
 			if tc.start {
@@ -402,9 +403,9 @@ func TestRecover(t *testing.T) {
 	}
 }
 
-// A record that is broken is skipped, and its folders stay for who looks at it.
+// A broken record is skipped, and the container's directories are kept for the administrator.
 func TestRecoverSkipsABrokenRecord(t *testing.T) {
-	f, dir := newMachine(), t.TempDir()
+	f, dir := newFakeNode(), t.TempDir()
 	before := newManager(t, f, dir)
 	id := mustCreate(t, before, "app")
 	before.Close()
@@ -429,10 +430,10 @@ func TestRecoverSkipsABrokenRecord(t *testing.T) {
 	}
 }
 
-// What a crash left in the directories goes at the next start. The containers of the built-in CRI
-// keep theirs.
+// Directories that a crash left behind are removed at the next start. Those of the built-in CRI's
+// containers are kept.
 func TestRecoverRemovesStrayDirectories(t *testing.T) {
-	f, dir := newMachine(), t.TempDir()
+	f, dir := newFakeNode(), t.TempDir()
 	before := newManager(t, f, dir)
 	kept := mustCreate(t, before, "app")
 	before.Close()
@@ -478,9 +479,9 @@ func TestStopSignal(t *testing.T) {
 	}
 }
 
-// What a crash in the middle of a create leaves is a snapshot that nobody knows.
+// A crash during a create leaves a snapshot that no container refers to.
 func TestRecoverRenewsLease(t *testing.T) {
-	f, dir := newMachine(), t.TempDir()
+	f, dir := newFakeNode(), t.TempDir()
 	if _, err := f.PrepareSnapshot(t.Context(), runtime.Snapshot{}); err != nil {
 		t.Fatal(err)
 	}

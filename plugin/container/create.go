@@ -25,11 +25,11 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/stdio"
 )
 
-// maxImageLabels bounds what an image's labels add to its containers, in bytes: `ctr containers ls`
-// gets them in one gRPC message of 16 MiB.
+// maxImageLabels bounds the labels that a container gets from its image, in bytes: `ctr containers
+// ls` receives the labels of all containers in one gRPC message of at most 16 MiB.
 const maxImageLabels = 64 << 10
 
-// request is a container to be made, with what was looked up for it.
+// request is a container that is being created, with everything that was looked up for it.
 type request struct {
 	record  *Record
 	pod     *pod.Record
@@ -38,12 +38,13 @@ type request struct {
 	checked spec.Input
 	rootfs  []mount.Mount
 	volumes []imageVolume
-	sources map[int]string // of the image volumes' mounts, by index
+	sources map[int]string // host paths of the image volumes, by index of the mount
 }
 
-// Create makes a container in a ready pod and returns its id. An equal call
-// joins or takes over one whose caller has gone (see package retry); another
-// container with the same metadata is AlreadyExists. The image must be here.
+// Create creates a container in a ready pod and returns its ID. It joins an equal call in progress,
+// and takes over the result of one whose caller gave up (see package retry). It returns
+// AlreadyExists if another container has the same metadata, and NotFound if the image is not on
+// this node.
 func (m *Manager) Create(ctx context.Context, podID string, config *runtimeapi.ContainerConfig) (string, error) {
 	p, err := m.Pods.Get(podID)
 	if err != nil {
@@ -65,9 +66,9 @@ func (m *Manager) Create(ctx context.Context, podID string, config *runtimeapi.C
 	})
 }
 
-// lookUp gathers what the container is made from. It makes nothing.
+// lookUp gathers the inputs of a container. It changes nothing.
 func (m *Manager) lookUp(ctx context.Context, p *pod.Record, c *runtimeapi.ContainerConfig) (*request, error) {
-	if err := mustBeReady(p); err != nil {
+	if err := checkReady(p); err != nil {
 		return nil, err
 	}
 	name := c.GetImage().GetImage()
@@ -109,9 +110,8 @@ func (m *Manager) lookUp(ctx context.Context, p *pod.Record, c *runtimeapi.Conta
 	return &request{record: r, pod: p, image: img, handler: handler, volumes: volumes}, nil
 }
 
-// create makes a container and shows it, or undoes what it made. What a crash
-// leaves goes at the next start: strange directories, and snapshots that no
-// container refers to.
+// create creates a container and shows it to readers, or rolls back. After a crash, the next start
+// of the daemon removes directories without a container and snapshots that no container refers to.
 func (m *Manager) create(ctx context.Context, p *pod.Record, c *runtimeapi.ContainerConfig) (id string, err error) {
 	req, err := m.lookUp(ctx, p, c)
 	if err != nil {
@@ -125,7 +125,7 @@ func (m *Manager) create(ctx context.Context, p *pod.Record, c *runtimeapi.Conta
 		return "", err
 	}
 	var u undo.Stack
-	defer func() { m.abandon(ctx, r.ID, &u) }()
+	defer func() { m.rollback(ctx, r.ID, &u) }()
 	u.Push("name", func(context.Context) error { m.containers.Forget(r.ID); return nil })
 	if r.SELinux, err = m.Labels.Labels(c.GetLinux().GetSecurityContext().GetSelinuxOptions(), p.SELinux.Process); err != nil {
 		return "", err
@@ -134,10 +134,10 @@ func (m *Manager) create(ctx context.Context, p *pod.Record, c *runtimeapi.Conta
 	if err := m.build(ctx, req, &u); err != nil {
 		return "", err
 	}
-	// The pod may have been stopped meanwhile. Whoever stops it marks it first and
-	// looks for containers then: either we see the mark, or they see us.
+	// The pod may have been stopped in the meantime. StopPodSandbox marks the pod before it lists
+	// the containers: either this check finds the mark, or StopPodSandbox finds the container.
 	err = m.Pods.Hold(p.ID, func(p *pod.Record) error {
-		if err := mustBeReady(p); err != nil {
+		if err := checkReady(p); err != nil {
 			return err
 		}
 		return m.containers.Put(r)
@@ -149,15 +149,16 @@ func (m *Manager) create(ctx context.Context, p *pod.Record, c *runtimeapi.Conta
 	return r.ID, nil
 }
 
-// build is the list of steps that make a container. Each step pushes its undo
-// before it is done: half a step is undone, too.
+// build runs the steps that create a container. Each step pushes its undo before it runs, so that a
+// step that fails halfway is undone, too.
 func (m *Manager) build(ctx context.Context, req *request, u *undo.Stack) (err error) {
 	r := req.record
 	u.Push("directories", func(context.Context) error { return m.Dirs.remove(r.ID) })
 	if err := m.Dirs.make(r.ID); err != nil {
 		return err
 	}
-	// The image may have come from another handler, or from ctr.
+	// The image may have been pulled for another handler or by ctr, and not be unpacked for this
+	// snapshotter.
 	if err := m.Images.Unpack(ctx, req.image, r.Runtime.Snapshotter); err != nil {
 		return fmt.Errorf("unpack image %s: %w", r.Image.Name, err)
 	}
@@ -175,7 +176,7 @@ func (m *Manager) build(ctx context.Context, req *request, u *undo.Stack) (err e
 	if err != nil {
 		return err
 	}
-	r.applied(made)
+	r.setApplied(made)
 	streams, err := stdio.Open(m.streamOptions(r))
 	if err != nil {
 		return fmt.Errorf("streams: %w", err)
@@ -212,16 +213,16 @@ func (req *request) snapshot() runtime.Snapshot {
 	return s
 }
 
-// abandon undoes a failed create. There is nothing to undo after Keep.
-func (m *Manager) abandon(ctx context.Context, id string, u *undo.Stack) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoLimit)
+// rollback undoes a failed create. After Keep there is nothing to undo.
+func (m *Manager) rollback(ctx context.Context, id string, u *undo.Stack) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
 	defer cancel()
 	if left, err := u.Run(ctx); err != nil {
-		log.G(ctx).WithError(err).WithField("container", id).WithField("left", left).Error("a container that was not made left something behind")
+		log.G(ctx).WithError(err).WithField("container", id).WithField("left", left).Error("rollback of a failed CreateContainer is incomplete; the next start of the daemon cleans up")
 	}
 }
 
-// save makes the container in containerd, with its record.
+// save creates the container in containerd, with its record.
 func (m *Manager) save(ctx context.Context, req *request, s *specs.Spec) error {
 	handler := req.handler
 	if uid, gid, ok := spec.ProcessOwner(s); ok {
@@ -250,9 +251,9 @@ func (m *Manager) save(ctx context.Context, req *request, s *specs.Spec) error {
 	return nil
 }
 
-// sandbox is the pod whose shim the container's task joins at once. With a shim
-// that the handler gives a path, containerd would look for it by its type when it
-// loads the task after a restart.
+// sandbox returns the pod whose shim the container's task joins without a start command. It returns
+// "" if the handler has a runtime_path: containerd looks for the shim of a sandbox by the runtime's
+// type when it loads the task after a restart, and would look for another shim.
 func (req *request) sandbox() string {
 	if req.handler.Path != "" {
 		return ""
@@ -260,15 +261,14 @@ func (req *request) sandbox() string {
 	return req.pod.ID
 }
 
-// applied takes down what the container got of what it asked for.
-func (r *Record) applied(made SpecResult) {
+// setApplied copies the settings in effect from the spec to the record.
+func (r *Record) setApplied(made SpecResult) {
 	r.Cgroup = made.Spec.Linux.CgroupsPath
 	r.Resources = spec.Effective(made.Spec).GetLinux()
 	r.User = made.User
 }
 
-// pidInPod returns the pid of a running container of the same pod, for
-// namespace mode TARGET.
+// pidInPod returns the PID of a running container of the same pod, for namespace mode TARGET.
 func (m *Manager) pidInPod(podID, id string) (uint32, error) {
 	target, err := m.containers.Get(id)
 	if err != nil {
@@ -304,15 +304,15 @@ func (m *Manager) streamOptions(r *Record) stdio.Options {
 	return opts
 }
 
-func mustBeReady(p *pod.Record) error {
+func checkReady(p *pod.Record) error {
 	if p.State != pod.Ready {
-		return fmt.Errorf("the pod is %s, it takes no containers: %w", p.State, errdefs.ErrFailedPrecondition)
+		return fmt.Errorf("the pod is %s, only a ready pod accepts containers: %w", p.State, errdefs.ErrFailedPrecondition)
 	}
 	return nil
 }
 
-// containerLabels are the labels of an image that containerd can take, overridden by those of the
-// request. More than maxImageLabels of them are none.
+// containerLabels merges the labels of the image that containerd accepts with those of the request,
+// which take precedence. If the labels of the image exceed maxImageLabels, all of them are dropped.
 func containerLabels(asked, ofImage map[string]string) map[string]string {
 	all := make(map[string]string, len(asked)+len(ofImage))
 	size := 0

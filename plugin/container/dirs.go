@@ -10,9 +10,9 @@ import (
 	"slices"
 )
 
-// Dirs are where the files of containers are: under Root what survives a
-// reboot, the copies of image volumes; under State what does not, the FIFOs and
-// the mounts of images.
+// Dirs are the directories for the files of containers. Root holds the files that survive a reboot:
+// copies of the volumes that images define. State holds those that do not: FIFOs and the mounts of
+// images.
 type Dirs struct {
 	Root, State string
 }
@@ -44,7 +44,7 @@ func (d Dirs) remove(id string) error {
 	return nil
 }
 
-// ids returns the containers that have directories.
+// ids returns the IDs of the containers that have directories.
 func (d Dirs) ids() ([]string, error) {
 	var ids []string
 	var errs []error

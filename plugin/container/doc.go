@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package container runs the containers of pods: it owns their records, their
-// snapshots and tasks in containerd, their streams and logs, and it is the one
-// place that sees a container's exit.
+// Package container runs the containers of pods. It owns their records, their snapshots and tasks
+// in containerd, their streams and logs, and it records their exits.
 //
-// It calls pod (is the pod ready?), image, spec, rootfs, host, stdio, stats
-// and runtime. Verbs have a file each.
+// It calls pod (is the pod ready?), image, spec, rootfs, host, stdio, store, retry and runtime.
+// Each verb of the CRI has a file: StopContainer is in stop.go.
 //
-// Locking: records change in the store, under the store's lock, which is held
-// for no longer than a write to containerd's metadata. What exists only while
-// the daemon runs (the task, the streams) is in life, guarded by life.mu, which
-// is never held across a call to a shim. Start and Remove of one container
-// exclude each other through life.begin; Stop waits for a Start in progress.
+// Locking: package store serializes the changes to a record and holds the record's lock no longer
+// than a write to containerd's metadata takes. The task and the streams exist only while the daemon
+// runs. They are in life, guarded by life.mu, which is never held across a call to a shim. Start
+// and Remove of one container exclude each other through life.begin; Stop waits for a Start in
+// progress.
 package container

@@ -4,25 +4,25 @@ package container
 
 import runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
-// Events is told what becomes of containers (KEP-3386). It must not block.
+// Events publishes the events of containers (KEP-3386). It must not block.
 type Events interface {
-	// PublishContainer tells what has happened to a container, whose record is
-	// r: the last one, if the container was deleted.
+	// PublishContainer publishes an event of a container. r is its record, or the last one if the
+	// container was removed.
 	PublishContainer(kind runtimeapi.ContainerEventType, r *Record)
 }
 
-// announce makes an event of what readers see of a change:
+// publish derives the event from a change that readers see:
 //
 //	before   after    → event
 //	nothing  any      → created
 //	created  running  → started
-//	created  exited   → stopped: it could not be started
+//	created  exited   → stopped (the start failed)
 //	running  exited   → stopped
 //	any      nothing  → deleted
 //
-// A change within a state is no event. Package store calls announce, in the order of the
-// changes to a container.
-func (m *Manager) announce(before, after *Record) {
+// A change within a state is no event. Package store calls publish in the order of the changes to a
+// container.
+func (m *Manager) publish(before, after *Record) {
 	switch {
 	case after == nil:
 		m.Events.PublishContainer(runtimeapi.ContainerEventType_CONTAINER_DELETED_EVENT, before)

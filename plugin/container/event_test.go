@@ -12,7 +12,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 )
 
-func checkEvents(t *testing.T, f *machine, want ...string) {
+func checkEvents(t *testing.T, f *fakeNode, want ...string) {
 	t.Helper()
 	f.Lock()
 	defer f.Unlock()
@@ -23,14 +23,14 @@ func checkEvents(t *testing.T, f *machine, want ...string) {
 }
 
 func TestEventsOfLife(t *testing.T) {
-	f := newMachine()
+	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
 	id := mustStart(t, m, "app")
 	checkEvents(t, f, "CONTAINER_CREATED_EVENT created", "CONTAINER_STARTED_EVENT running")
 	if err := m.UpdateResources(t.Context(), id, &runtimeapi.LinuxContainerResources{CpuShares: 5}); err != nil {
 		t.Fatal(err)
 	}
-	checkEvents(t, f) // it runs on
+	checkEvents(t, f) // the state has not changed
 	for range 2 {
 		if err := m.Stop(t.Context(), id, 0); err != nil {
 			t.Fatal(err)
@@ -46,7 +46,7 @@ func TestEventsOfLife(t *testing.T) {
 }
 
 func TestEventsOfAFailedStart(t *testing.T) {
-	f := newMachine()
+	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
 	f.Fail("start task", errBroken)
 	if err := m.Start(t.Context(), mustCreate(t, m, "app")); err == nil {
@@ -55,15 +55,15 @@ func TestEventsOfAFailedStart(t *testing.T) {
 	checkEvents(t, f, "CONTAINER_CREATED_EVENT created", "CONTAINER_STOPPED_EVENT exited")
 }
 
-// A container that was shown before its Create failed is gone for those who saw it.
+// A failed Create publishes no event, as readers never saw the container.
 func TestEventsOfACreateThatTheStopOfThePodOvertakes(t *testing.T) {
-	f := newMachine()
+	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
 	f.Fail("make spec", errBroken)
 	if _, err := m.Create(t.Context(), "pod1", containerConfig("app")); err == nil {
 		t.Fatal("Create succeeded")
 	}
-	checkEvents(t, f) // nobody saw it
+	checkEvents(t, f) // readers never saw it
 	f.Fail("make spec", nil)
 	finish := f.Block("create container")
 	created := make(chan error)
@@ -77,12 +77,12 @@ func TestEventsOfACreateThatTheStopOfThePodOvertakes(t *testing.T) {
 	if err := <-created; err == nil {
 		t.Fatal("Create succeeded in a pod that is being stopped")
 	}
-	checkEvents(t, f) // it was never there to be seen
+	checkEvents(t, f) // readers never saw it
 }
 
-// An exit that nobody saw because there was no daemon is told once.
+// An exit while the daemon was down is published once.
 func TestEventOfAnExitThatRecoveryFinds(t *testing.T) {
-	f, dir := newMachine(), t.TempDir()
+	f, dir := newFakeNode(), t.TempDir()
 	m := newManager(t, f, dir)
 	id := mustStart(t, m, "app")
 	m.Close()
@@ -93,7 +93,7 @@ func TestEventOfAnExitThatRecoveryFinds(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkEvents(t, f, "CONTAINER_CREATED_EVENT running", "CONTAINER_STOPPED_EVENT exited")
-	m.Announce(runtime.Exit{ID: id, Code: 7}) // containerd may repeat itself
+	m.OnExit(runtime.Exit{ID: id, Code: 7}) // containerd may repeat an event
 	if err := m.Stop(t.Context(), id, 0); err != nil {
 		t.Fatal(err)
 	}

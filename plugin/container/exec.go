@@ -21,26 +21,24 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
 
-// execDrain is how long an exec's streams are read on without result after its
-// process has ended, where drain_exec_sync_io_timeout does not say: a child that it
-// left behind can hold them open for ever.
-const execDrain = 2 * time.Second
+// execIdleTimeout is the default of drain_exec_sync_io_timeout: the streams of an exec are closed
+// if its process has exited and no output arrives for this time. A child process can hold the
+// streams open indefinitely.
+const execIdleTimeout = 2 * time.Second
 
-// maxExecDrain bounds how long the streams of an ExecSync are read after its process has ended,
-// also when a child that it left behind goes on writing (CVE-2026-53495).
-const maxExecDrain = 10 * time.Second
+// execDrainTimeout bounds how long the streams of an ExecSync are read after its process has
+// exited, even if a child process keeps writing to them (CVE-2026-53495).
+const execDrainTimeout = 10 * time.Second
 
-// execStart bounds the start of a command.
-const execStart = time.Minute
+const execStartTimeout = time.Minute
 
-// execKill bounds the wait for a process that was killed.
-const execKill = 10 * time.Second
+// execKillTimeout bounds the wait for a killed process to exit, and the call that deletes it.
+const execKillTimeout = 10 * time.Second
 
-// Size is the size of a terminal, in characters.
+// Size is the size of a terminal in characters.
 type Size struct{ Width, Height uint16 }
 
-// ExecOptions say what to run in a container and how to connect it. Nobody gets
-// what is written to a nil stream.
+// ExecOptions describes a command and its streams. Output for a nil stream is discarded.
 type ExecOptions struct {
 	Command        []string
 	Terminal       bool
@@ -49,16 +47,17 @@ type ExecOptions struct {
 	Resize         <-chan Size
 }
 
-// Result is what a command printed, up to 16 MB, and its exit code. When there was
-// more, each stream keeps its half, and what the other does not need.
+// Result is the output of a command, up to 16 MB, and its exit code. If the command printed more,
+// each stream keeps up to half of that, plus the part that the other stream does not use.
 type Result struct {
 	Stdout, Stderr []byte
 	Code           uint32
 }
 
-// ExecSync runs a command and returns its result. timeout 0 is none; a command that takes longer is
-// killed and the error is DeadlineExceeded. Of a command that ended in time the result is what has
-// come of its output by the timeout. Processes that it left behind go on.
+// ExecSync runs a command and returns its result. A timeout of 0 means no timeout. A command that
+// takes longer is killed, and the error is DeadlineExceeded. For a command that exits in time, the
+// result contains the output that was read before the timeout. Child processes that the command
+// leaves behind keep running.
 func (m *Manager) ExecSync(ctx context.Context, id string, args []string, timeout time.Duration) (Result, error) {
 	if timeout > 0 {
 		var cancel context.CancelFunc
@@ -69,7 +68,7 @@ func (m *Manager) ExecSync(ctx context.Context, id string, args []string, timeou
 	defer output.release()
 	code, err := m.run(ctx, id, command{
 		ExecOptions: ExecOptions{Command: args, Stdout: output.stdout, Stderr: output.stderr},
-		maxDrain:    maxExecDrain,
+		maxDrain:    execDrainTimeout,
 	})
 	if err != nil {
 		return Result{}, err
@@ -78,8 +77,8 @@ func (m *Manager) ExecSync(ctx context.Context, id string, args []string, timeou
 	return Result{Stdout: stdout, Stderr: stderr, Code: code}, nil
 }
 
-// Exec runs a command in a running container, connected to the streams of opts,
-// and returns its exit code. When ctx ends first the command is killed.
+// Exec runs a command in a running container, connected to the streams of opts, and returns its
+// exit code. If ctx ends first, the command is killed.
 func (m *Manager) Exec(ctx context.Context, id string, opts ExecOptions) (uint32, error) {
 	return m.run(ctx, id, command{ExecOptions: opts})
 }
@@ -96,10 +95,10 @@ func (m *Manager) run(ctx context.Context, id string, c command) (uint32, error)
 	if err != nil {
 		return 0, fmt.Errorf("exec: %w", err)
 	}
-	c.containerd, c.record, c.pipes, c.idle = m.Containerd, r, m.Dirs.io(r.ID), cmp.Or(m.ExecDrain, execDrain)
+	c.containerd, c.record, c.pipes, c.idle = m.Containerd, r, m.Dirs.io(r.ID), cmp.Or(m.ExecDrain, execIdleTimeout)
 	code, err := m.exec(ctx, c, task)
 	if err != nil && ctx.Err() == nil && m.hasEnded(ctx, r, task) {
-		err = fmt.Errorf("it has ended: %w (%w)", errdefs.ErrFailedPrecondition, err)
+		err = fmt.Errorf("the container has exited: %w (%w)", errdefs.ErrFailedPrecondition, err)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("%s: exec: %w", r, err)
@@ -107,94 +106,94 @@ func (m *Manager) run(ctx context.Context, id string, c command) (uint32, error)
 	return code, nil
 }
 
-// exec runs a command. The shim is never asked with the caller's deadline: half a
-// start would leave a process that nobody knows of. A caller that goes while the
-// shim is busy, or stuck, does not wait for it: what has begun then is ended.
+// exec runs a command. Calls to the shim do not use the caller's context: an interrupted start
+// would leave a process that the daemon does not know of. If ctx ends while the shim is busy or
+// stuck, exec returns at once; a process that the shim starts later is killed.
 func (m *Manager) exec(ctx context.Context, c command, task runtime.Task) (uint32, error) {
-	type begun struct {
+	type startResult struct {
 		process process
 		err     error
 	}
-	handed := make(chan begun)
-	guard.Go(m.life, &m.wait, "exec", func() {
-		p, err := guard.Value(m.life, "begin", func() (process, error) { return c.begin(m.life, task, m.NewID()) })
+	started := make(chan startResult)
+	guard.Go(m.background, &m.wait, "exec", func() {
+		p, err := guard.Value(m.background, "begin", func() (process, error) { return c.begin(m.background, task, m.NewID()) })
 		select {
-		case handed <- begun{p, err}:
+		case started <- startResult{p, err}:
 		case <-ctx.Done():
 			if err == nil {
-				c.kill(m.life, p)
-				c.delete(m.life, p)
+				c.kill(m.background, p)
+				c.delete(m.background, p)
 			}
 		}
 	})
 	select {
-	case b := <-handed:
+	case b := <-started:
 		if b.err != nil {
 			return 0, b.err
 		}
-		return c.attend(ctx, b.process)
+		return c.wait(ctx, b.process)
 	case <-ctx.Done():
 		return 0, context.Cause(ctx)
 	}
 }
 
-// command is one command on its way through a container.
+// command is one exec in a container.
 type command struct {
 	ExecOptions
 	containerd Containerd
 	record     *Record
-	pipes      string        // directory
-	idle       time.Duration // for the streams, after the exit
-	maxDrain   time.Duration // for them, in all; 0 is no limit
+	pipes      string        // directory of the FIFOs
+	idle       time.Duration // timeout of streams without output, after the exit
+	maxDrain   time.Duration // timeout of reading the streams after the exit; 0 is none
 }
 
-// process is a command that runs.
+// process is the started process of a command.
 type process struct {
 	runtime.Process
 	exited  <-chan runtime.ExitStatus
-	stdin   *closingReader
+	stdin   *eofReader
 	streams *execIO
 }
 
-// begin starts the command. life is that of the wait for its exit.
-func (c command) begin(life context.Context, task runtime.Task, execID string) (process, error) {
-	ctx, cancel := context.WithTimeout(life, execStart)
+// begin starts the command. background bounds the wait for its exit.
+func (c command) begin(background context.Context, task runtime.Task, execID string) (process, error) {
+	ctx, cancel := context.WithTimeout(background, execStartTimeout)
 	defer cancel()
 	spec, err := c.spec(ctx)
 	if err != nil {
 		return process{}, err
 	}
-	p := process{stdin: &closingReader{Reader: c.Stdin}}
+	p := process{stdin: &eofReader{Reader: c.Stdin}}
 	if p.Process, err = task.Exec(ctx, execID, spec, c.io(&p)); err != nil {
 		return process{}, err
 	}
-	err = guard.Call(ctx, "start", func() error { return p.start(ctx, life) })
+	err = guard.Call(ctx, "start", func() error { return p.start(ctx, background) })
 	if err == nil {
 		return p, nil
 	}
 	_, panicked := errors.AsType[*guard.Panic](err)
 	if p.exited != nil && (ctx.Err() != nil || panicked) {
-		c.kill(life, p) // the shim has not answered: it may run
+		c.kill(background, p) // the shim did not answer: the process may run
 	}
-	c.delete(life, p)
+	c.delete(background, p)
 	return process{}, err
 }
 
-// start starts a process that is made. The wait for its end is there before.
-func (p *process) start(ctx, life context.Context) (err error) {
-	if p.exited, err = p.Wait(life); err != nil {
+// start starts a process that was created. The wait for its exit begins before the start.
+func (p *process) start(ctx, background context.Context) (err error) {
+	if p.exited, err = p.Wait(background); err != nil {
 		return fmt.Errorf("wait for process: %w", err)
 	}
 	return p.Start(ctx)
 }
 
-// attend connects a process with its client and returns its exit code. When ctx
-// ends first it is killed.
-func (c command) attend(ctx context.Context, p process) (uint32, error) {
+// wait connects a process with its client and returns the exit code. If ctx ends first, the process
+// is killed.
+func (c command) wait(ctx context.Context, p process) (uint32, error) {
 	owned := context.WithoutCancel(ctx)
 	defer c.delete(owned, p)
-	p.stdin.afterEOF(func() {
-		_ = runtime.CloseStdin(owned, p) // it may have ended
+	p.stdin.onEOF(func() {
+		_ = runtime.CloseStdin(owned, p) // fails if the process has exited
 	})
 	resized, stopResizing := context.WithCancel(ctx)
 	defer stopResizing()
@@ -212,7 +211,7 @@ func (c command) attend(ctx context.Context, p process) (uint32, error) {
 	}
 }
 
-// drain reads the streams of a process that has ended to their end, or as long as they may take.
+// drain reads the streams of an exited process to their end, or until a timeout.
 func (c command) drain(ctx context.Context, p process) {
 	if c.maxDrain > 0 {
 		var cancel context.CancelFunc
@@ -222,7 +221,7 @@ func (c command) drain(ctx context.Context, p process) {
 	p.streams.drain(ctx, c.idle)
 }
 
-// spec is the process of the container's spec, with another command.
+// spec returns the process of the container's spec, with the arguments of this command.
 func (c command) spec(ctx context.Context) (*specs.Process, error) {
 	spec, err := c.containerd.Spec(ctx, c.record.ID)
 	if err != nil {
@@ -237,7 +236,7 @@ func (c command) spec(ctx context.Context) (*specs.Process, error) {
 	return process, nil
 }
 
-// io makes the streams of a process.
+// io returns the function that creates the streams of a process.
 func (c command) io(p *process) cio.Creator {
 	var stdin io.Reader
 	if c.Stdin != nil {
@@ -247,12 +246,12 @@ func (c command) io(p *process) cio.Creator {
 	if stdout == nil {
 		stdout = io.Discard
 	}
-	// The shim of runc cannot start a process that has one stream and not the other.
+	// containerd-shim-runc-v2 cannot start a process that has only one of stdout and stderr.
 	if stderr == nil && !c.Terminal {
 		stderr = io.Discard
 	}
-	flow := newFlow()
-	opts := []cio.Opt{cio.WithFIFODir(c.pipes), cio.WithStreams(stdin, flow.through(stdout), flow.through(stderr))}
+	activity := newActivity()
+	opts := []cio.Opt{cio.WithFIFODir(c.pipes), cio.WithStreams(stdin, activity.writer(stdout), activity.writer(stderr))}
 	if c.Terminal {
 		opts = append(opts, cio.WithTerminal)
 	}
@@ -262,16 +261,16 @@ func (c command) io(p *process) cio.Creator {
 		if err != nil {
 			return nil, err
 		}
-		p.streams = newExecIO(made, flow)
+		p.streams = newExecIO(made, activity)
 		return p.streams, nil
 	}
 }
 
 func (c command) kill(ctx context.Context, p process) {
-	ctx, cancel := context.WithTimeout(ctx, execKill)
+	ctx, cancel := context.WithTimeout(ctx, execKillTimeout)
 	defer cancel()
 	if err := p.Kill(ctx, syscall.SIGKILL); err != nil && !errdefs.IsNotFound(err) {
-		log.G(ctx).WithError(err).WithField("container", c.record.ID).Warn("exec whose caller has gone is not killed")
+		log.G(ctx).WithError(err).WithField("container", c.record.ID).Warn("exec not killed; its process may still run")
 		return
 	}
 	select {
@@ -281,19 +280,19 @@ func (c command) kill(ctx context.Context, p process) {
 }
 
 func (c command) delete(ctx context.Context, p process) {
-	ctx, cancel := context.WithTimeout(ctx, execKill)
+	ctx, cancel := context.WithTimeout(ctx, execKillTimeout)
 	defer cancel()
 	if _, err := p.Delete(ctx); err != nil && !errdefs.IsNotFound(err) {
-		log.G(ctx).WithError(err).WithField("container", c.record.ID).Warn("exec is not deleted")
+		log.G(ctx).WithError(err).WithField("container", c.record.ID).Warn("exec not deleted from its shim")
 	}
 }
 
-// resizer is a task or a process with a terminal.
+// resizer is a task or a process that has a terminal.
 type resizer interface {
 	Resize(ctx context.Context, width, height uint32) error
 }
 
-// resize passes on the sizes of a terminal until they or ctx end.
+// resize forwards the sizes of a terminal until the channel is closed or ctx ends.
 func resize(ctx context.Context, terminal resizer, sizes <-chan Size) {
 	for {
 		select {
@@ -302,7 +301,7 @@ func resize(ctx context.Context, terminal resizer, sizes <-chan Size) {
 				return
 			}
 			if err := terminal.Resize(ctx, uint32(size.Width), uint32(size.Height)); err != nil {
-				log.G(ctx).WithError(err).Debug("terminal is not resized")
+				log.G(ctx).WithError(err).Debug("terminal not resized")
 			}
 		case <-ctx.Done():
 			return

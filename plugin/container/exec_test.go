@@ -26,21 +26,21 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/stdio"
 )
 
-// Exec makes a process that ends by SIGKILL, or with code 0 when f.Left has no "exec".
+// Exec returns a process that exits by SIGKILL or when it is deleted.
 func (t *fakeTask) Exec(_ context.Context, _ string, _ *specs.Process, create cio.Creator) (runtime.Process, error) {
-	if err := t.machine.Makes("exec", "exec"); err != nil {
+	if err := t.node.Makes("exec", "exec"); err != nil {
 		return nil, err
 	}
 	streams, err := create("exec1")
 	if err != nil {
 		return nil, err
 	}
-	return &fakeExec{machine: t.machine, streams: streams, ended: make(chan struct{})}, nil
+	return &fakeExec{node: t.node, streams: streams, ended: make(chan struct{})}, nil
 }
 
 type fakeExec struct {
 	runtime.Process
-	machine *machine
+	node    *fakeNode
 	streams cio.IO
 	ended   chan struct{}
 }
@@ -53,31 +53,31 @@ func (p *fakeExec) Wait(context.Context) (<-chan runtime.ExitStatus, error) {
 		<-p.ended
 		exited <- *containerd.NewExitStatus(137, time.Time{}, nil)
 	}()
-	return exited, p.machine.Call("wait exec")
+	return exited, p.node.Call("wait exec")
 }
 
-func (p *fakeExec) Start(context.Context) error { return p.machine.Call("start exec") }
+func (p *fakeExec) Start(context.Context) error { return p.node.Call("start exec") }
 
 func (p *fakeExec) Kill(_ context.Context, s syscall.Signal, _ ...containerd.KillOpts) error {
 	close(p.ended)
-	return p.machine.Call(fmt.Sprintf("kill exec %d", int(s)))
+	return p.node.Call(fmt.Sprintf("kill exec %d", int(s)))
 }
 
 func (p *fakeExec) Delete(context.Context, ...containerd.ProcessDeleteOpts) (*runtime.ExitStatus, error) {
 	select {
 	case <-p.ended:
 	default:
-		close(p.ended) // it was never started
+		close(p.ended) // it was not killed
 	}
 	p.streams.Cancel()
 	p.streams.Wait()
 	p.streams.Close()
-	return nil, p.machine.Undoes("delete exec", "exec")
+	return nil, p.node.Undoes("delete exec", "exec")
 }
 
-// A command that takes too long is killed, and the answer is DeadlineExceeded.
+// A command that exceeds the timeout is killed, and the error is DeadlineExceeded.
 func TestExecSyncTakesTooLong(t *testing.T) {
-	f := newMachine()
+	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
 	id := mustStart(t, m, "app")
 	f.Forget()
@@ -91,12 +91,11 @@ func TestExecSyncTakesTooLong(t *testing.T) {
 	}
 }
 
-// A caller that goes while the shim is stuck does not wait for it. What the shim has
-// begun is ended when it answers.
+// A cancelled Exec does not wait for a stuck shim. A process that the shim starts later is killed.
 func TestExecWhileTheShimIsStuck(t *testing.T) {
 	for _, step := range []string{"exec", "start exec"} {
 		t.Run(step, func(t *testing.T) {
-			f := newMachine()
+			f := newFakeNode()
 			m := newManager(t, f, t.TempDir())
 			id := mustStart(t, m, "app")
 			f.Forget()
@@ -110,7 +109,7 @@ func TestExecWhileTheShimIsStuck(t *testing.T) {
 			f.Await(t, step)
 			cancel()
 			if err := <-result; !errors.Is(err, context.Canceled) {
-				t.Errorf("Exec = %v, want that it was cancelled", err)
+				t.Errorf("Exec = %v, want context.Canceled", err)
 			}
 			answer()
 			f.Await(t, "delete exec")
@@ -122,10 +121,10 @@ func TestExecWhileTheShimIsStuck(t *testing.T) {
 	}
 }
 
-// Of a container that ends while a command is started in it the shim says all kinds
-// of things. The caller hears that it does not run.
+// If the container exits during an Exec, the shim's error can be anything. The caller gets
+// FailedPrecondition.
 func TestExecInAContainerThatEnds(t *testing.T) {
-	f := newMachine()
+	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
 	id := mustStart(t, m, "app")
 	f.Fail("start exec", errBroken)
@@ -139,12 +138,13 @@ func TestExecInAContainerThatEnds(t *testing.T) {
 	}
 	f.setState(id, containerd.Running)
 	if _, err := m.Exec(t.Context(), id, ExecOptions{Command: []string{"true"}}); errdefs.IsFailedPrecondition(err) {
-		t.Errorf("Exec in a container that runs on = %v", err)
+		t.Errorf("Exec in a running container = %v", err)
 	}
 }
 
-// The kernel knows of the end of a process before it is reaped, and long before its shim tells.
-func TestIsGone(t *testing.T) {
+// The kernel knows that a process has exited before the process is reaped, and long before the shim
+// reports the exit.
+func TestProcessExited(t *testing.T) {
 	cmd := exec.Command("cat")
 	stdin, err := cmd.StdinPipe()
 	if err == nil {
@@ -154,38 +154,38 @@ func TestIsGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	pid := uint32(cmd.Process.Pid)
-	if isGone(pid) {
-		t.Error("a process that runs is gone")
+	if processExited(pid) {
+		t.Error("a running process has exited")
 	}
 	stdin.Close()
 	var info unix.Siginfo
 	if err := unix.Waitid(unix.P_PID, cmd.Process.Pid, &info, unix.WEXITED|unix.WNOWAIT, nil); err != nil {
 		t.Fatal(err)
 	}
-	if !isGone(pid) {
-		t.Error("a process that is not reaped is there")
+	if !processExited(pid) {
+		t.Error("a process that is not reaped has not exited")
 	}
 	if err := cmd.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	if !isGone(pid) {
-		t.Error("a process that is reaped is there")
+	if !processExited(pid) {
+		t.Error("a reaped process has not exited")
 	}
-	if isGone(0) {
-		t.Error("what has no process is gone")
+	if processExited(0) {
+		t.Error("PID 0 has exited")
 	}
 }
 
-// closedLog are streams whose log is closed.
+// closedLog are streams whose log cannot be reopened.
 type closedLog struct{ stdio.Streams }
 
 func (closedLog) ReopenLog(context.Context) error { return errBroken }
 
-// Nor is its log to be reopened: it may be closed by then.
+// The log of a container that exits may be closed already. ReopenLog returns FailedPrecondition.
 func TestReopenLogOfAContainerThatEnds(t *testing.T) {
-	f := newMachine()
+	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
-	m.patience = 0
+	m.exitEventTimeout = 0
 	id := mustStart(t, m, "app")
 	r, err := m.containers.Get(id)
 	if err != nil {
@@ -193,33 +193,33 @@ func TestReopenLogOfAContainerThatEnds(t *testing.T) {
 	}
 	r.life.streams = closedLog{r.life.streams}
 	if err := m.ReopenLog(t.Context(), id); !errors.Is(err, errBroken) || errdefs.IsFailedPrecondition(err) {
-		t.Errorf("log of a container that runs on = %v", err)
+		t.Errorf("log of a running container = %v", err)
 	}
 	f.setState(id, containerd.Stopped)
 	if err := m.ReopenLog(t.Context(), id); !errdefs.IsFailedPrecondition(err) {
-		t.Errorf("log of a container that ends = %v", err)
+		t.Errorf("log of an exited container = %v", err)
 	}
 }
 
-// The limits of a container that ends while they are set do not matter any more.
+// An update that fails because the container exits is no error.
 func TestUpdateOfAContainerThatEnds(t *testing.T) {
-	f := newMachine()
+	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
-	m.patience = 0
+	m.exitEventTimeout = 0
 	id := mustStart(t, m, "app")
 	f.Fail("update task", errBroken)
 	resources := &runtimeapi.LinuxContainerResources{CpuShares: 512}
 	if err := m.UpdateResources(t.Context(), id, resources); !errors.Is(err, errBroken) {
-		t.Errorf("update of a container that runs on = %v", err)
+		t.Errorf("update of a running container = %v", err)
 	}
 	f.setState(id, containerd.Stopped)
 	if err := m.UpdateResources(t.Context(), id, resources); err != nil {
-		t.Errorf("update of a container that ends = %v", err)
+		t.Errorf("update of an exited container = %v", err)
 	}
 }
 
-// TestExecStreams wants a stdout and a stderr whoever reads them: the shim of runc starts no
-// process with one of both.
+// TestExecStreams wants a stdout and a stderr even if the client reads only one:
+// containerd-shim-runc-v2 starts no process with only one of them.
 func TestExecStreams(t *testing.T) {
 	for _, terminal := range []bool{false, true} {
 		c := command{ExecOptions: ExecOptions{Terminal: terminal}, pipes: t.TempDir()}

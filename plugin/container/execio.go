@@ -13,18 +13,19 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
-// execIO are the streams of an exec. A child that the command left behind may hold them open, and
-// write to them, for as long as the container lives: drain gives up in time and closes them.
+// execIO holds the streams of an exec. A child process that the command left behind can hold them
+// open, and write to them, as long as the container runs. Therefore drain has timeouts and then
+// closes the streams.
 type execIO struct {
 	cio.IO
-	flow   *flow
-	ended  chan struct{} // closed when the streams are read to their end
-	closed chan struct{} // closed by Close
-	close  func() error
+	activity *activity
+	ended    chan struct{} // closed when the streams are read to their end
+	closed   chan struct{} // closed by Close
+	close    func() error
 }
 
-func newExecIO(streams cio.IO, flow *flow) *execIO {
-	e := &execIO{IO: streams, flow: flow, ended: make(chan struct{}), closed: make(chan struct{})}
+func newExecIO(streams cio.IO, activity *activity) *execIO {
+	e := &execIO{IO: streams, activity: activity, ended: make(chan struct{}), closed: make(chan struct{})}
 	e.close = sync.OnceValue(func() error {
 		close(e.closed)
 		return streams.Close()
@@ -36,7 +37,7 @@ func newExecIO(streams cio.IO, flow *flow) *execIO {
 	return e
 }
 
-// Close ends the streams, and the reads in progress.
+// Close closes the streams and interrupts the reads in progress.
 func (e *execIO) Close() error { return e.close() }
 
 // Wait waits until the streams are read to their end, or closed.
@@ -47,8 +48,8 @@ func (e *execIO) Wait() {
 	}
 }
 
-// drain waits until the streams are read to their end. It closes them when nothing has come for
-// idle, or when ctx ends. Output that a slow client has not taken yet does not count as idle.
+// drain waits until the streams are read to their end. It closes them if no output arrives for the
+// duration idle, or when ctx ends. Output that waits for a slow client counts as activity.
 func (e *execIO) drain(ctx context.Context, idle time.Duration) {
 	begun := time.Now()
 	timer := time.NewTimer(idle)
@@ -61,7 +62,7 @@ func (e *execIO) drain(ctx context.Context, idle time.Duration) {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
-			left := idle - min(e.flow.idle(), time.Since(begun))
+			left := idle - min(e.activity.idle(), time.Since(begun))
 			if left <= 0 {
 				return
 			}
@@ -70,89 +71,89 @@ func (e *execIO) drain(ctx context.Context, idle time.Duration) {
 	}
 }
 
-// flow knows when something last went through to a client.
-type flow struct {
+// activity records when output was last written to a client.
+type activity struct {
 	mu      sync.Mutex
-	writing int // writes under way
+	writing int // writes in progress
 	last    time.Time
 }
 
-func newFlow() *flow { return &flow{last: time.Now()} }
+func newActivity() *activity { return &activity{last: time.Now()} }
 
-// idle is how long nothing has gone through. While a write waits for its client it
-// is nothing.
-func (f *flow) idle() time.Duration {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.writing > 0 {
+// idle returns the time since the last write. It is 0 while a write is in progress.
+func (a *activity) idle() time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.writing > 0 {
 		return 0
 	}
-	return time.Since(f.last)
+	return time.Since(a.last)
 }
 
-func (f *flow) note(writes int) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.writing += writes
-	f.last = time.Now()
+func (a *activity) add(writes int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.writing += writes
+	a.last = time.Now()
 }
 
-// through returns a writer to another one, or nil for nil.
-func (f *flow) through(w io.Writer) io.Writer {
+// writer returns a writer to w that records the activity, or nil if w is nil.
+func (a *activity) writer(w io.Writer) io.Writer {
 	if w == nil {
 		return nil
 	}
-	return flowWriter{w, f}
+	return activityWriter{w, a}
 }
 
-type flowWriter struct {
+type activityWriter struct {
 	io.Writer
-	flow *flow
+	activity *activity
 }
 
-// Write writes to the writer behind it. A panic ends the stream: the goroutine is not ours.
-func (w flowWriter) Write(p []byte) (int, error) {
-	w.flow.note(1)
-	defer w.flow.note(-1)
+// Write writes to the client. A panic becomes an error, which ends the stream: a goroutine of
+// containerd's client calls Write.
+func (w activityWriter) Write(p []byte) (int, error) {
+	w.activity.add(1)
+	defer w.activity.add(-1)
 	return guard.Value(context.Background(), "write exec output", func() (int, error) { return w.Writer.Write(p) })
 }
 
 const closeStdin = "close stdin of exec"
 
-// closingReader tells when its reader has come to its end, so that the shim's
-// side of stdin can be closed as well.
-type closingReader struct {
+// eofReader calls a function when its input ends, so that stdin can be closed in the shim, too.
+type eofReader struct {
 	io.Reader
 
-	mu    sync.Mutex
-	ended bool
-	then  func()
+	mu       sync.Mutex
+	ended    bool
+	callback func()
 }
 
-// Read reads from the reader behind it. A panic ends the stream: the goroutine is not ours.
-func (c *closingReader) Read(p []byte) (int, error) {
-	n, err := guard.Value(context.Background(), "read exec input", func() (int, error) { return c.Reader.Read(p) })
+// Read reads from the client. A panic becomes an error, which ends the stream: a goroutine of
+// containerd's client calls Read.
+func (r *eofReader) Read(p []byte) (int, error) {
+	n, err := guard.Value(context.Background(), "read exec input", func() (int, error) { return r.Reader.Read(p) })
 	if err != nil {
-		c.end()
+		r.finish()
 	}
 	return n, err
 }
 
-func (c *closingReader) end() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.ended && c.then != nil {
-		guard.Go(context.Background(), nil, closeStdin, c.then)
+func (r *eofReader) finish() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.ended && r.callback != nil {
+		guard.Go(context.Background(), nil, closeStdin, r.callback)
 	}
-	c.ended = true
+	r.ended = true
 }
 
-// afterEOF calls then once, as soon as the reader has ended.
-func (c *closingReader) afterEOF(then func()) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.then = then
-	if c.ended {
-		guard.Go(context.Background(), nil, closeStdin, then)
+// onEOF calls callback once, when the input ends. If it has ended, the call comes at once.
+func (r *eofReader) onEOF(callback func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.callback = callback
+	if r.ended {
+		guard.Go(context.Background(), nil, closeStdin, callback)
 	}
 }

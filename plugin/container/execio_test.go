@@ -12,7 +12,7 @@ import (
 	"github.com/containerd/containerd/v2/pkg/cio"
 )
 
-// copied is the streams of a process that has ended: from is copied to a client.
+// copied are the streams of an exited process: data from the pipe is copied to a client.
 type copied struct {
 	cio.IO
 	from *io.PipeReader
@@ -28,7 +28,7 @@ func (c copied) Close() error {
 	return c.from.Close()
 }
 
-// slowWriter takes a second for each byte.
+// slowWriter takes one second for each byte.
 type slowWriter struct{ got int }
 
 func (s *slowWriter) Write(p []byte) (int, error) {
@@ -37,34 +37,34 @@ func (s *slowWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestExecOutputForSlowClient wants all that a command has written to get to its client, however
-// slow, and no wait for a child that holds the streams open and says nothing.
+// A slow client gets all output of a command. A silent child process that holds the streams open
+// delays the exec no longer than execIdleTimeout.
 func TestExecOutputForSlowClient(t *testing.T) {
 	for _, c := range []struct {
 		name   string
-		pieces []int         // what is written after the end of the command, in bytes
-		pause  time.Duration // between two
+		chunks []int         // sizes of the writes after the exit, in bytes
+		pause  time.Duration // after each write
 		close  bool
 		want   int
 		took   time.Duration
 	}{
 		{"slow client", []int{60, 60}, 0, true, 120, 120 * time.Second},
-		{"nothing more", nil, 0, true, 0, 0},
-		{"a child that says nothing", nil, 0, false, 0, execDrain},
-		{"a child that says nothing more", []int{5}, 0, false, 5, 5*time.Second + execDrain},
-		{"a child that goes on", []int{1, 1, 1}, execDrain / 2, true, 3, 3 * time.Second},
+		{"no output", nil, 0, true, 0, 0},
+		{"a silent child", nil, 0, false, 0, execIdleTimeout},
+		{"a child that becomes silent", []int{5}, 0, false, 5, 5*time.Second + execIdleTimeout},
+		{"a child that keeps writing", []int{1, 1, 1}, execIdleTimeout / 2, true, 3, 3 * time.Second},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				from, to := io.Pipe()
-				client, flow := &slowWriter{}, newFlow()
+				client, activity := &slowWriter{}, newActivity()
 				streams := copied{from: from, done: make(chan struct{})}
 				go func() {
 					defer close(streams.done)
-					_, _ = io.Copy(flow.through(client), from)
+					_, _ = io.Copy(activity.writer(client), from)
 				}()
 				go func() {
-					for _, size := range c.pieces {
+					for _, size := range c.chunks {
 						_, _ = to.Write(make([]byte, size))
 						time.Sleep(c.pause)
 					}
@@ -73,8 +73,8 @@ func TestExecOutputForSlowClient(t *testing.T) {
 					}
 				}()
 				begun := time.Now()
-				b := newExecIO(streams, flow)
-				b.drain(t.Context(), execDrain)
+				b := newExecIO(streams, activity)
+				b.drain(t.Context(), execIdleTimeout)
 				if took := time.Since(begun); client.got != c.want || took != c.took {
 					t.Errorf("the client got %d bytes in %s, want %d in %s", client.got, took, c.want, c.took)
 				}
@@ -84,16 +84,16 @@ func TestExecOutputForSlowClient(t *testing.T) {
 	}
 }
 
-// A child that a command left behind and that writes for ever holds up nobody: neither the drain,
-// which ends with its context, nor what waits for the streams after that.
-func TestDrainEndsWhoeverWrites(t *testing.T) {
+// A child process that writes indefinitely delays neither the drain, which ends with its context,
+// nor a later wait for the streams.
+func TestDrainEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		from, to := io.Pipe()
-		flow := newFlow()
+		activity := newActivity()
 		streams := copied{from: from, done: make(chan struct{})}
 		go func() {
 			defer close(streams.done)
-			_, _ = io.Copy(flow.through(io.Discard), from)
+			_, _ = io.Copy(activity.writer(io.Discard), from)
 		}()
 		killed := make(chan struct{}) // by SIGPIPE
 		go func() {
@@ -102,27 +102,27 @@ func TestDrainEndsWhoeverWrites(t *testing.T) {
 				if _, err := to.Write([]byte("x")); err != nil {
 					return
 				}
-				time.Sleep(execDrain / 4)
+				time.Sleep(execIdleTimeout / 4)
 			}
 		}()
-		ctx, cancel := context.WithTimeout(t.Context(), 3*execDrain)
+		ctx, cancel := context.WithTimeout(t.Context(), 3*execIdleTimeout)
 		defer cancel()
 		begun := time.Now()
-		e := newExecIO(streams, flow)
-		e.drain(ctx, execDrain)
+		e := newExecIO(streams, activity)
+		e.drain(ctx, execIdleTimeout)
 		e.Wait()
-		if took := time.Since(begun); took != 3*execDrain {
-			t.Errorf("the drain took %s, want %s", took, 3*execDrain)
+		if took := time.Since(begun); took != 3*execIdleTimeout {
+			t.Errorf("the drain took %s, want %s", took, 3*execIdleTimeout)
 		}
 		<-e.ended
 		<-killed
 	})
 }
 
-// A client that takes nothing holds up nobody, either.
+// A client that accepts no output does not block Wait after Close.
 func TestClosedStreamsAreNotWaitedFor(t *testing.T) {
 	never := copied{done: make(chan struct{})}
-	e := newExecIO(never, newFlow())
+	e := newExecIO(never, newActivity())
 	if err := e.Close(); err != nil {
 		t.Error(err)
 	}

@@ -8,25 +8,25 @@ import (
 )
 
 const (
-	// maxExecOutput bounds the bytes that ExecSync answers, of both streams. The CRI says 16 MB for
-	// each; the kubelet takes no message above 16 MiB, and would get an error instead of the exit
-	// code.
+	// maxExecOutput bounds the output that ExecSync returns, in bytes of both streams together. The
+	// CRI allows 16 MB for each, but the kubelet accepts no message above 16 MiB and would get an
+	// error instead of the exit code.
 	maxExecOutput = 16_000_000
-	// maxExecOutputs bounds the bytes that all ExecSync calls keep, beside one piece for each
-	// stream: probes that print without end must not take the node's memory, however many there are
-	// (CVE-2022-31030).
+	// maxExecOutputs bounds the output that all ExecSync calls together keep, in bytes. The first
+	// chunk of each stream is not counted. Probes with endless output must not exhaust the memory
+	// of the node, however many there are (CVE-2022-31030).
 	maxExecOutputs = 16 << 20
-	// execPiece is how much memory is taken at a time.
-	execPiece = 16 << 10
+	// execChunk is how much memory is allocated at a time, in bytes.
+	execChunk = 16 << 10
 )
 
-// outputPool counts the pieces that all ExecSync calls may still take.
+// outputPool counts the chunks that all ExecSync calls together may still allocate.
 type outputPool struct {
 	mu   sync.Mutex
 	left int
 }
 
-func newOutputPool() *outputPool { return &outputPool{left: maxExecOutputs / execPiece} }
+func newOutputPool() *outputPool { return &outputPool{left: maxExecOutputs / execChunk} }
 
 func (p *outputPool) take() bool {
 	p.mu.Lock()
@@ -38,15 +38,15 @@ func (p *outputPool) take() bool {
 	return true
 }
 
-func (p *outputPool) giveBack(pieces int) {
+func (p *outputPool) release(chunks int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.left += pieces
+	p.left += chunks
 }
 
-// execOutput keeps the beginning of what a command prints: at most maxExecOutput bytes, of which
-// each stream may have half, and what the other does not need, and what the pool has. The rest is
-// dropped. Streams may be written to, without effect, after release.
+// execOutput keeps the beginning of a command's output, at most maxExecOutput bytes. Each stream
+// may use half of them, and what the other stream does not use, as long as the pool has chunks
+// left. The rest is dropped. After release, writes have no effect.
 type execOutput struct {
 	pool           *outputPool
 	stdout, stderr *execStream
@@ -55,10 +55,10 @@ type execOutput struct {
 	closed bool
 }
 
-// execStream is one of the streams; execOutput.mu guards it.
+// execStream is stdout or stderr; execOutput.mu guards it.
 type execStream struct {
 	output *execOutput
-	pieces [][]byte // all but the last are full; the first is not the pool's
+	chunks [][]byte // all but the last are full; the first is not from the pool
 	size   int
 }
 
@@ -68,7 +68,7 @@ func newExecOutput(pool *outputPool) *execOutput {
 	return o
 }
 
-// result returns what was kept. The streams keep nothing from then on.
+// result returns the output that was kept. Later writes have no effect.
 func (o *execOutput) result() (stdout, stderr []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -76,7 +76,7 @@ func (o *execOutput) result() (stdout, stderr []byte) {
 	return o.stdout.join(), o.stderr.join()
 }
 
-// release gives the memory back.
+// release returns the memory to the pool.
 func (o *execOutput) release() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -87,7 +87,8 @@ func (o *execOutput) release() {
 
 var _ io.Writer = (*execStream)(nil)
 
-// Write keeps what there is room for, and claims to have written it all: the command goes on.
+// Write keeps the part of p that fits. It reports that all of p was written, so that the command
+// continues.
 func (s *execStream) Write(p []byte) (int, error) {
 	o := s.output
 	o.mu.Lock()
@@ -102,8 +103,8 @@ func (s *execStream) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// room returns for how many of want bytes there is room. A stream that has less than its half gets
-// it from the other one.
+// room returns how many more bytes the stream may keep. If both streams are full, a stream that has
+// less than its half gets the missing bytes, at most want, from the other stream.
 func (s *execStream) room(want int) int {
 	other := s.output.stdout
 	if s == other {
@@ -121,45 +122,46 @@ func (s *execStream) room(want int) int {
 	return mine
 }
 
-// keep appends as much of p as the last piece, or a new one, has room for.
+// keep appends as much of p as fits into the last chunk, or into a new one if that is full, and
+// returns how much it kept.
 func (s *execStream) keep(p []byte) int {
 	if len(p) == 0 {
 		return 0
 	}
-	last := len(s.pieces) - 1
-	if last < 0 || len(s.pieces[last]) == execPiece {
+	last := len(s.chunks) - 1
+	if last < 0 || len(s.chunks[last]) == execChunk {
 		if last >= 0 && !s.output.pool.take() {
 			return 0
 		}
-		s.pieces = append(s.pieces, make([]byte, 0, execPiece))
+		s.chunks = append(s.chunks, make([]byte, 0, execChunk))
 		last++
 	}
-	n := min(len(p), execPiece-len(s.pieces[last]))
-	s.pieces[last] = append(s.pieces[last], p[:n]...)
+	n := min(len(p), execChunk-len(s.chunks[last]))
+	s.chunks[last] = append(s.chunks[last], p[:n]...)
 	s.size += n
 	return n
 }
 
-// join returns what was kept in one piece. The pieces are given up one by one, so that the memory
-// is not taken twice; they count for the pool until release.
+// join returns the output as one slice. It drops each chunk after copying it, so that the output is
+// not twice in memory. The chunks count as used until release.
 func (s *execStream) join() []byte {
 	all := make([]byte, 0, s.size)
-	for i, piece := range s.pieces {
-		all = append(all, piece...)
-		s.pieces[i] = nil
+	for i, chunk := range s.chunks {
+		all = append(all, chunk...)
+		s.chunks[i] = nil
 	}
 	return all
 }
 
 // truncate keeps the first size bytes.
 func (s *execStream) truncate(size int) {
-	pieces := (size + execPiece - 1) / execPiece
-	fromPool := max(0, len(s.pieces)-1) - max(0, pieces-1)
-	clear(s.pieces[pieces:])
-	s.pieces = s.pieces[:pieces]
-	if pieces > 0 {
-		s.pieces[pieces-1] = s.pieces[pieces-1][:size-(pieces-1)*execPiece]
+	chunks := (size + execChunk - 1) / execChunk
+	fromPool := max(0, len(s.chunks)-1) - max(0, chunks-1)
+	clear(s.chunks[chunks:])
+	s.chunks = s.chunks[:chunks]
+	if chunks > 0 {
+		s.chunks[chunks-1] = s.chunks[chunks-1][:size-(chunks-1)*execChunk]
 	}
 	s.size = size
-	s.output.pool.giveBack(fromPool)
+	s.output.pool.release(fromPool)
 }

@@ -9,17 +9,18 @@ import (
 	"testing"
 )
 
-// print writes size bytes to a stream, in pieces as they come from a pipe.
+// print writes size bytes to a stream in chunks of 32 KiB, as if read from a pipe.
 func print(t *testing.T, w io.Writer, letter byte, size int) {
 	t.Helper()
-	for piece := range slices.Chunk(bytes.Repeat([]byte{letter}, size), 32<<10) {
-		if n, err := w.Write(piece); err != nil || n != len(piece) {
+	for chunk := range slices.Chunk(bytes.Repeat([]byte{letter}, size), 32<<10) {
+		if n, err := w.Write(chunk); err != nil || n != len(chunk) {
 			t.Fatalf("Write = %d, %v", n, err)
 		}
 	}
 }
 
-// What a command prints fits into one message, and both streams are heard, whichever comes first.
+// The output of a command fits into one message. Both streams keep their part, whichever is written
+// first.
 func TestExecSyncOutputIsBounded(t *testing.T) {
 	const all, half = maxExecOutput, maxExecOutput / 2
 	for _, tt := range []struct{ stdout, stderr, wantOut, wantErr int }{
@@ -39,15 +40,15 @@ func TestExecSyncOutputIsBounded(t *testing.T) {
 		if !bytes.Equal(stdout, bytes.Repeat([]byte{'o'}, tt.wantOut)) || !bytes.Equal(stderr, bytes.Repeat([]byte{'e'}, tt.wantErr)) {
 			t.Errorf("%d and %d bytes become %d and %d, want %d and %d", tt.stdout, tt.stderr, len(stdout), len(stderr), tt.wantOut, tt.wantErr)
 		}
-		print(t, o.stdout, 'x', 10) // by a child that was left behind
+		print(t, o.stdout, 'x', 10) // by a child process that the command left behind
 		o.release()
 		if *pool != *newOutputPool() {
-			t.Errorf("%d of %d pieces are back", pool.left, newOutputPool().left)
+			t.Errorf("%d of %d chunks are in the pool", pool.left, newOutputPool().left)
 		}
 	}
 }
 
-// However many commands print without end, their output has a bound in all, and each has a little.
+// The output that all commands together keep is bounded, and each command keeps some of it.
 func TestExecOutputsAreBoundedInAll(t *testing.T) {
 	pool := newOutputPool()
 	var outputs []*execOutput
@@ -57,19 +58,19 @@ func TestExecOutputsAreBoundedInAll(t *testing.T) {
 		print(t, o.stdout, 'y', 4<<20)
 		print(t, o.stderr, 'y', 4<<20)
 		stdout, stderr := o.result()
-		if len(stdout) < execPiece || len(stderr) < execPiece {
-			t.Errorf("a command keeps %d and %d bytes, want at least %d of each", len(stdout), len(stderr), execPiece)
+		if len(stdout) < execChunk || len(stderr) < execChunk {
+			t.Errorf("a command keeps %d and %d bytes, want at least %d of each", len(stdout), len(stderr), execChunk)
 		}
 		total += len(stdout) + len(stderr)
 		outputs = append(outputs, o)
 	}
-	if bound := maxExecOutputs + 2*len(outputs)*execPiece; total > bound {
-		t.Errorf("%d bytes are kept, at most %d should be", total, bound)
+	if bound := maxExecOutputs + 2*len(outputs)*execChunk; total > bound {
+		t.Errorf("%d bytes are kept, want at most %d", total, bound)
 	}
 	for _, o := range outputs {
 		o.release()
 	}
 	if *pool != *newOutputPool() {
-		t.Errorf("%d of %d pieces are back", pool.left, newOutputPool().left)
+		t.Errorf("%d of %d chunks are in the pool", pool.left, newOutputPool().left)
 	}
 }

@@ -15,67 +15,66 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 )
 
-// unknownExitCode is the exit code of a container whose real one is lost.
+// unknownExitCode is reported for a container whose exit code is lost.
 const unknownExitCode = 255
 
-// watch waits for the exit of a task and records it. There is one watch for each running
-// container: after a panic the task is looked for again.
+// watch waits for the exit of a task and handles it. Each running container has one watch. After a
+// panic the task is looked up again.
 func (m *Manager) watch(r *Record, task runtime.Task, exited <-chan runtime.ExitStatus) {
-	guard.Go(m.life, &m.wait, "watch", func() {
-		err := guard.Call(m.life, "wait for "+r.String(), func() error {
-			end := await(m.life, r, task, exited)
+	guard.Go(m.background, &m.wait, "watch", func() {
+		err := guard.Call(m.background, "wait for "+r.String(), func() error {
+			end := awaitExit(m.background, r, task, exited)
 			if end.lost {
-				end = r.life.waitAnnounced(m.life, m.patience)
+				end = r.life.waitExitEvent(m.background, m.exitEventTimeout)
 			}
-			if m.life.Err() == nil {
-				m.exited(m.life, r.ID, task, end)
+			if m.background.Err() == nil {
+				m.handleExit(m.background, r.ID, task, end)
 			}
 			return nil
 		})
 		if err != nil {
-			m.findLater(r)
+			m.recoverTaskLater(r)
 		}
 	})
 }
 
-// await returns how a task ended. It means nothing when ctx ended first.
-func await(ctx context.Context, r *Record, task runtime.Task, exited <-chan runtime.ExitStatus) exit {
+// awaitExit returns how a task exited. The result has no meaning if ctx ended first.
+func awaitExit(ctx context.Context, r *Record, task runtime.Task, exited <-chan runtime.ExitStatus) taskExit {
 	for {
 		status := <-exited
 		if status.Error() == nil || ctx.Err() != nil {
-			return exit{code: status.ExitCode(), at: status.ExitTime()}
+			return taskExit{code: status.ExitCode(), at: status.ExitTime()}
 		}
-		// The shim did not answer. Its end is seen by containerd, which cleans
-		// up after it; ask again until it has.
-		log.G(ctx).WithError(status.Error()).WithField("container", r.ID).Warn("lost the shim while waiting for the container")
-		var end *exit
+		// The shim did not answer. If the shim has exited, containerd notices it and cleans up
+		// after the shim; ask again until it has.
+		log.G(ctx).WithError(status.Error()).WithField("container", r.ID).Warn("lost the shim while waiting for the container's exit; asking again")
+		var end *taskExit
 		if exited, end = waitAgain(ctx, task); end != nil {
 			return *end
 		}
 	}
 }
 
-// exit is how and when a container ended.
-type exit struct {
+// taskExit is how and when a task exited.
+type taskExit struct {
 	code uint32
 	at   time.Time
-	lost bool // code and at are not known
-	// announced is true if it is from containerd's announcement.
-	announced bool
+	lost bool // code and at are unknown
+	// fromEvent is true if the exit was reported by an event of containerd.
+	fromEvent bool
 }
 
-// waitAgain returns a new wait for a task, or how it ended if there is nothing
-// left to wait for.
-func waitAgain(ctx context.Context, task runtime.Task) (<-chan runtime.ExitStatus, *exit) {
+// waitAgain returns a new wait for a task, or the exit of a task that has stopped or is gone.
+func waitAgain(ctx context.Context, task runtime.Task) (<-chan runtime.ExitStatus, *taskExit) {
 	retry := time.NewTicker(100 * time.Millisecond)
 	defer retry.Stop()
 	for {
 		status, err := task.Status(ctx)
 		switch {
 		case errdefs.IsNotFound(err):
-			return nil, &exit{lost: true}
+			return nil, &taskExit{lost: true}
 		case err == nil && status.Status == runtime.Stopped:
-			return nil, &exit{code: status.ExitStatus, at: status.ExitTime}
+			return nil, &taskExit{code: status.ExitStatus, at: status.ExitTime}
 		case err == nil:
 			if again, err := task.Wait(ctx); err == nil {
 				return again, nil
@@ -83,25 +82,26 @@ func waitAgain(ctx context.Context, task runtime.Task) (<-chan runtime.ExitStatu
 		}
 		select {
 		case <-ctx.Done():
-			return nil, &exit{lost: true}
+			return nil, &taskExit{lost: true}
 		case <-retry.C:
 		}
 	}
 }
 
-// hasEnded tells whether a call about a running container went wrong because the
-// container has ended since, and its shim perhaps with it.
+// hasEnded reports whether a call for a running container failed because the container has exited
+// since, perhaps together with its shim.
 func (m *Manager) hasEnded(ctx context.Context, r *Record, task runtime.Task) bool {
 	status, err := task.Status(ctx)
 	if err == nil {
-		// A shim holds the news back until the log is complete.
-		return status.Status == runtime.Stopped || isGone(task.Pid())
+		// A shim reports an exit only when the log is complete, so look at the process, too.
+		return status.Status == runtime.Stopped || processExited(task.Pid())
 	}
 	if errdefs.IsNotFound(err) {
 		return true
 	}
-	// The shim does not answer. If it has ended, the exit is on its way.
-	timer := time.NewTimer(m.patience)
+	// The shim does not answer. If the shim has exited, containerd will report the container's
+	// exit.
+	timer := time.NewTimer(m.exitEventTimeout)
 	defer timer.Stop()
 	select {
 	case <-r.life.ended:
@@ -112,8 +112,8 @@ func (m *Manager) hasEnded(ctx context.Context, r *Record, task runtime.Task) bo
 	return false
 }
 
-// isGone tells whether a process has ended, reaped or not.
-func isGone(pid uint32) bool {
+// processExited reports whether a process has exited, reaped or not.
+func processExited(pid uint32) bool {
 	fd, err := unix.PidfdOpen(int(pid), 0)
 	if err != nil {
 		return errors.Is(err, unix.ESRCH)
@@ -123,36 +123,35 @@ func isGone(pid uint32) bool {
 	return err == nil && ready > 0
 }
 
-// Announce notes an exit that containerd has announced. It matters when
-// the shim is lost: containerd has the exit from the shim's delete command then,
-// and nobody else does.
-func (m *Manager) Announce(e runtime.Exit) {
+// OnExit receives an exit event of containerd. The event is needed if the shim is lost: containerd
+// gets the exit from the shim's delete command then, and the event is the only source for it.
+func (m *Manager) OnExit(e runtime.Exit) {
 	if r, err := m.containers.Get(e.ID); err == nil {
-		r.life.announce(exit{code: e.Code, at: e.At, announced: true})
+		r.life.receiveExit(taskExit{code: e.Code, at: e.At, fromEvent: true})
 	}
 }
 
-// AnnounceOOM notes an out-of-memory kill that containerd has announced.
-func (m *Manager) AnnounceOOM(id string) {
+// OnOOM receives an out-of-memory event of containerd.
+func (m *Manager) OnOOM(id string) {
 	if r, err := m.containers.Get(id); err == nil {
 		r.life.oomKilled.Store(true)
 	}
 }
 
-// exited is the one path of every exit: the log is written to its end, the exit is recorded, and
-// the task is deleted. The task stays until the exit is saved: until then its shim is the one that
-// knows the exit code after a crash of the daemon.
-func (m *Manager) exited(ctx context.Context, id string, task runtime.Task, end exit) {
+// handleExit handles every exit. It drains the log, records the exit and deletes the task. The task
+// is deleted only after the exit is saved: if the daemon crashes before that, the exit code is
+// known to the shim alone.
+func (m *Manager) handleExit(ctx context.Context, id string, task runtime.Task, end taskExit) {
 	r, err := m.containers.Get(id)
 	if err != nil || !r.life.claimExit() {
 		return
 	}
-	// What is asked and done on the way cannot keep the exit from the record, not even by a panic.
-	oom, _ := guard.Value(ctx, "ask whether memory ran out", func() (bool, error) {
-		return m.outOfMemory(ctx, r, task, end), nil
+	// Neither an error nor a panic in these steps may keep the exit from being recorded.
+	oom, _ := guard.Value(ctx, "check for an out-of-memory kill", func() (bool, error) {
+		return m.wasOOMKilled(ctx, r, task, end), nil
 	})
 	if err := guard.Call(ctx, "drain", func() error { return m.drainLog(ctx, r) }); err != nil {
-		log.G(ctx).WithError(err).WithField("container", id).Warn("output is still open after the container's exit; the log may lack its end")
+		log.G(ctx).WithError(err).WithField("container", id).Warn("output still open after the container's exit; the end of the log may be missing")
 	}
 	saved := m.recordExit(ctx, r, end, oom)
 	r.life.end()
@@ -166,17 +165,17 @@ func (m *Manager) exited(ctx context.Context, id string, task runtime.Task, end 
 }
 
 func (m *Manager) drainLog(ctx context.Context, r *Record) error {
-	ctx, cancel := context.WithTimeout(ctx, drainLimit)
+	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
 	defer cancel()
 	return r.life.streams.Drain(ctx)
 }
 
-func (m *Manager) recordExit(ctx context.Context, r *Record, end exit, oom bool) (saved <-chan struct{}) {
+func (m *Manager) recordExit(ctx context.Context, r *Record, end taskExit, oom bool) (saved <-chan struct{}) {
 	result := Exit{Code: int32(end.code)}
 	finished := end.at.UnixNano()
 	switch {
 	case end.lost:
-		result = Exit{Code: unknownExitCode, Reason: ReasonUnknown, Message: "the shim ended and its exit status is lost"}
+		result = Exit{Code: unknownExitCode, Reason: ReasonUnknown, Message: "the shim has exited and the container's exit status is lost"}
 		finished = m.Now().UnixNano()
 	case oom && end.code != 0:
 		result.Reason = ReasonOOMKilled
@@ -190,17 +189,17 @@ func (m *Manager) recordExit(ctx context.Context, r *Record, end exit, oom bool)
 	})
 }
 
-// reap deletes the task of an exited container. What is left is deleted when
-// the container is removed.
+// reap deletes the task of an exited container. If that fails, removing the container deletes the
+// task.
 func (m *Manager) reap(ctx context.Context, r *Record, task runtime.Task) {
-	ctx, cancel := context.WithTimeout(ctx, reapLimit)
+	ctx, cancel := context.WithTimeout(ctx, reapTimeout)
 	defer cancel()
 	if task == nil {
 		r.life.streams.Close()
 		return
 	}
 	if _, err := task.Delete(ctx); err != nil && !errdefs.IsNotFound(err) {
-		log.G(ctx).WithError(err).WithField("container", r.ID).Error("task of an exited container is left; removing the container deletes it")
+		log.G(ctx).WithError(err).WithField("container", r.ID).Error("task of an exited container not deleted; removing the container deletes it")
 	}
 	r.life.setTask(nil)
 	r.life.streams.Close()

@@ -11,20 +11,20 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// unsavable makes containerd's metadata refuse the records of containers in these states.
-func (f *machine) unsavable(err error) {
+// failSaves makes containerd's metadata refuse the records of started containers, until err is nil.
+func (f *fakeNode) failSaves(err error) {
 	for _, state := range []string{"running", "exited"} {
 		f.Fail("save "+state, err)
 	}
 }
 
-// While containerd's metadata cannot be written a container starts, ends and is stopped as ever.
-// Its exit is saved, and its task deleted, when it can be written again.
+// A container starts, exits and is stopped as usual while containerd's metadata cannot be written.
+// When it can be written again, the exit is saved and the task is deleted.
 func TestExitWhileNothingCanBeSaved(t *testing.T) {
-	f := newMachine()
+	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
 	id := mustCreate(t, m, "app")
-	f.unsavable(errBroken)
+	f.failSaves(errBroken)
 	if err := m.Start(t.Context(), id); err != nil {
 		t.Fatal(err)
 	}
@@ -44,9 +44,9 @@ func TestExitWhileNothingCanBeSaved(t *testing.T) {
 		t.Errorf("Remove = %v, want the cause", err)
 	}
 	if f.task(id) == nil {
-		t.Error("the task is deleted, and with it the exit code that a restarted daemon would need")
+		t.Error("the task is deleted before its exit is saved: a restarted daemon could not find the exit code")
 	}
-	f.unsavable(nil)
+	f.failSaves(nil)
 	<-r.life.reaped
 	if err := m.Remove(t.Context(), id); err != nil {
 		t.Fatal(err)
@@ -54,13 +54,13 @@ func TestExitWhileNothingCanBeSaved(t *testing.T) {
 	checkLeft(t, f, m)
 }
 
-// A daemon that ends before the exit could be saved leaves it with the shim, where the next finds
+// If the daemon ends before the exit is saved, the shim keeps the exit and the next daemon finds
 // it.
 func TestUnsavedExitOutlivesTheDaemon(t *testing.T) {
-	f, dir := newMachine(), t.TempDir()
+	f, dir := newFakeNode(), t.TempDir()
 	before := newManager(t, f, dir)
 	id := mustCreate(t, before, "app")
-	f.unsavable(errBroken)
+	f.failSaves(errBroken)
 	if err := before.Start(t.Context(), id); err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func TestUnsavedExitOutlivesTheDaemon(t *testing.T) {
 	f.task(id).end(7)
 	<-r.life.ended
 	before.Close()
-	f.unsavable(nil)
+	f.failSaves(nil)
 	after := newManager(t, f, dir)
 	if err := after.Recover(t.Context()); err != nil {
 		t.Fatal(err)
@@ -84,13 +84,13 @@ func TestUnsavedExitOutlivesTheDaemon(t *testing.T) {
 	checkLeft(t, f, after)
 }
 
-// A start that fails while nothing can be saved ends the container once, however often it is
-// started.
+// A start that fails while no record can be saved ends the container once; a second start is
+// refused.
 func TestFailedStartsWhileNothingCanBeSaved(t *testing.T) {
-	f := newMachine()
+	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
 	id := mustCreate(t, m, "app")
-	f.unsavable(errBroken)
+	f.failSaves(errBroken)
 	f.Fail("start task", errBroken)
 	if err := m.Start(t.Context(), id); !errors.Is(err, errBroken) {
 		t.Errorf("first start: %v", err)
@@ -101,22 +101,22 @@ func TestFailedStartsWhileNothingCanBeSaved(t *testing.T) {
 	if got := record(t, m, id).Exit.Reason; got != ReasonStartError {
 		t.Errorf("reason %q", got)
 	}
-	f.unsavable(nil)
+	f.failSaves(nil)
 	if err := m.Remove(t.Context(), id); err != nil {
 		t.Fatal(err)
 	}
 	checkLeft(t, f, m)
 }
 
-// Two goroutines may find the same exit, such as a watch and a recovery that was slow.
+// Two goroutines may find the same exit, such as a watch and a slow recovery.
 func TestExitIsRecordedOnce(t *testing.T) {
-	f := newMachine()
+	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
 	id := mustStart(t, m, "app")
 	r, task := record(t, m, id), f.task(id)
 	f.Forget()
 	task.end(7)
-	m.exited(m.life, id, task, exit{code: 8, at: time.Unix(200, 0)})
+	m.handleExit(m.background, id, task, taskExit{code: 8, at: time.Unix(200, 0)})
 	<-r.life.reaped
 	if diff := cmp.Diff("save exited\ndelete task", f.Trace()); diff != "" {
 		t.Errorf("steps (-want +got):\n%s", diff)

@@ -37,33 +37,33 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var errBroken = errors.New("broken")
 
-// machine stands for containerd, the pods and the images around the manager; see
-// package fault. The streams and directories of containers are real.
-type machine struct {
+// fakeNode replaces containerd, the pods and the images around the manager; see package fault. The
+// streams and directories of containers are real.
+type fakeNode struct {
 	*fault.World
 	saved map[string][]byte
 	tasks map[string]*fakeTask
 	pod   pod.Record
-	oom   bool // the cgroups have counted a kill
+	oom   bool // the cgroups have counted an OOM kill
 	gone  bool // the cgroups are removed
-	other bool // the shim is not ours
-	// foreign is a container of the built-in CRI.
+	other bool // the shim is containerd-shim-runc-v2
+	// foreign is the ID of a container of the built-in CRI.
 	foreign string
-	// metrics are what shims answer, nil for an error.
+	// metrics is the answer of shims to Stats; nil makes them return an error.
 	metrics proto.Message
 
 	rootfs []mount.Mount // of each snapshot
-	made   SpecRequest   // the last one
-	labels int           // how many have SELinux labels
+	made   SpecRequest   // the last request to Specs.Make
+	labels int           // SELinux labels in use
 	keeps  []string      // snapshots that the last container keeps
 	joins  string        // the pod whose shim its task joins
 	shim   string        // runtime_path of the handlers
-	// events are those that were published, each with the state of the container.
+	// events are the published events, each with the state of the container.
 	events []string
 }
 
-// Left is what nobody has given back.
-func (f *machine) Left() []string {
+// Left returns the resources that were not released.
+func (f *fakeNode) Left() []string {
 	left := f.World.Left()
 	if f.labels != 0 {
 		left = append(left, fmt.Sprintf("labels: %d", f.labels))
@@ -71,8 +71,8 @@ func (f *machine) Left() []string {
 	return left
 }
 
-func newMachine() *machine {
-	return &machine{
+func newFakeNode() *fakeNode {
+	return &fakeNode{
 		World: fault.NewWorld(),
 		saved: map[string][]byte{},
 		tasks: map[string]*fakeTask{},
@@ -85,7 +85,7 @@ func newMachine() *machine {
 	}
 }
 
-func (f *machine) CreateContainer(_ context.Context, c runtime.Container) error {
+func (f *fakeNode) CreateContainer(_ context.Context, c runtime.Container) error {
 	if err := f.Makes("create container", "container"); err != nil {
 		return err
 	}
@@ -93,14 +93,14 @@ func (f *machine) CreateContainer(_ context.Context, c runtime.Container) error 
 	return f.store(c.ID, c.Record)
 }
 
-func (f *machine) SaveContainer(_ context.Context, id string, record any) error {
+func (f *fakeNode) SaveContainer(_ context.Context, id string, record any) error {
 	if err := f.Call("save " + stateName(record.(*Record))); err != nil {
 		return err
 	}
 	return f.store(id, record)
 }
 
-func (f *machine) store(id string, record any) error {
+func (f *fakeNode) store(id string, record any) error {
 	data, err := json.Marshal(record)
 	f.Lock()
 	f.saved[id] = data
@@ -108,21 +108,21 @@ func (f *machine) store(id string, record any) error {
 	return err
 }
 
-func (f *machine) PublishContainer(kind runtimeapi.ContainerEventType, r *Record) {
+func (f *fakeNode) PublishContainer(kind runtimeapi.ContainerEventType, r *Record) {
 	f.Lock()
 	defer f.Unlock()
 	f.events = append(f.events, fmt.Sprintf("%s %s", kind, stateName(r)))
 }
 
-func (f *machine) Spec(context.Context, string) (*specs.Spec, error) {
+func (f *fakeNode) Spec(context.Context, string) (*specs.Spec, error) {
 	return testSpec(), f.Call("read spec")
 }
 
-func (f *machine) SaveSpec(_ context.Context, _ string, s *specs.Spec) error {
+func (f *fakeNode) SaveSpec(_ context.Context, _ string, s *specs.Spec) error {
 	return f.Call(fmt.Sprintf("save spec %d", *s.Linux.Resources.CPU.Shares))
 }
 
-func (f *machine) DeleteContainer(_ context.Context, id string) error {
+func (f *fakeNode) DeleteContainer(_ context.Context, id string) error {
 	if err := f.Undoes("delete container", "container"); err != nil {
 		return err
 	}
@@ -133,7 +133,7 @@ func (f *machine) DeleteContainer(_ context.Context, id string) error {
 	return nil
 }
 
-func (f *machine) Containers(context.Context) (records []runtime.Record, err error) {
+func (f *fakeNode) Containers(context.Context) (records []runtime.Record, err error) {
 	f.Lock()
 	defer f.Unlock()
 	for id, data := range f.saved {
@@ -142,47 +142,47 @@ func (f *machine) Containers(context.Context) (records []runtime.Record, err err
 	return records, nil
 }
 
-func (f *machine) Knows(_ context.Context, id string) (bool, error) {
+func (f *fakeNode) Knows(_ context.Context, id string) (bool, error) {
 	f.Lock()
 	defer f.Unlock()
 	return f.saved[id] != nil || f.foreign == id, nil
 }
 
-func (f *machine) RenewLease(context.Context) error { f.Lose("snapshot"); return nil }
+func (f *fakeNode) RenewLease(context.Context) error { f.Lose("snapshot"); return nil }
 
-func (f *machine) PrepareSnapshot(context.Context, runtime.Snapshot) ([]mount.Mount, error) {
+func (f *fakeNode) PrepareSnapshot(context.Context, runtime.Snapshot) ([]mount.Mount, error) {
 	return f.rootfs, f.Makes("snapshot", "snapshot")
 }
 
-func (f *machine) RemoveSnapshot(context.Context, string, string) error {
+func (f *fakeNode) RemoveSnapshot(context.Context, string, string) error {
 	return f.Undoes("remove snapshot", "snapshot")
 }
 
-func (f *machine) NewTask(_ context.Context, id string, create cio.Creator, _ runtime.TaskOptions) (runtime.Task, error) {
+func (f *fakeNode) NewTask(_ context.Context, id string, create cio.Creator, _ runtime.TaskOptions) (runtime.Task, error) {
 	if _, err := create(id); err != nil {
 		return nil, err
 	}
 	if err := f.Makes("new task", "task"); err != nil {
-		f.Lose("task") // containerd cleans up itself
+		f.Lose("task") // containerd cleans up after a failed call
 		return nil, err
 	}
 	return f.addTask(id, containerd.Created), nil
 }
 
-func (f *machine) addTask(id string, state containerd.ProcessStatus) *fakeTask {
+func (f *fakeNode) addTask(id string, state containerd.ProcessStatus) *fakeTask {
 	f.Lock()
 	defer f.Unlock()
-	f.tasks[id] = &fakeTask{machine: f, id: id, state: state, ended: make(chan struct{})}
+	f.tasks[id] = &fakeTask{node: f, id: id, state: state, ended: make(chan struct{})}
 	return f.tasks[id]
 }
 
-func (f *machine) task(id string) *fakeTask {
+func (f *fakeNode) task(id string) *fakeTask {
 	f.Lock()
 	defer f.Unlock()
 	return f.tasks[id]
 }
 
-func (f *machine) LoadTask(_ context.Context, id string, _ cio.Attach) (runtime.Task, error) {
+func (f *fakeNode) LoadTask(_ context.Context, id string, _ cio.Attach) (runtime.Task, error) {
 	t := f.task(id)
 	if t == nil {
 		return nil, fmt.Errorf("task %s: %w", id, errdefs.ErrNotFound)
@@ -190,7 +190,7 @@ func (f *machine) LoadTask(_ context.Context, id string, _ cio.Attach) (runtime.
 	return t, nil
 }
 
-func (f *machine) DeleteTask(ctx context.Context, id string) error {
+func (f *fakeNode) DeleteTask(ctx context.Context, id string) error {
 	if f.task(id) == nil || ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -203,29 +203,29 @@ func (f *machine) DeleteTask(ctx context.Context, id string) error {
 	return nil
 }
 
-// fakeTask is a process that ends by SIGKILL, or when end is called.
+// fakeTask is a process that exits by SIGKILL, or when end is called.
 type fakeTask struct {
 	runtime.Task
-	machine *machine
-	id      string
-	ended   chan struct{}
+	node  *fakeNode
+	id    string
+	ended chan struct{}
 
 	mu     sync.Mutex
 	state  containerd.ProcessStatus
 	status containerd.Status
 	lost   error         // the shim's connection is gone: Wait and Status fail, or Status panics
-	stuck  chan struct{} // while it is open, signals do not arrive; nil for never
+	stuck  chan struct{} // while it is open, signals are not delivered; nil to deliver them
 }
 
-// say makes a task answer with an error, or panic, until it is nil.
-func (t *fakeTask) say(err error) {
+// setError makes Status and Wait of a task fail with err, or Status panic, until err is nil.
+func (t *fakeTask) setError(err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.lost = err
 }
 
-// stick keeps signals from a task until let is called.
-func (f *machine) stick(id string) (let func()) {
+// blockSignals blocks signals to a task until unblock is called.
+func (f *fakeNode) blockSignals(id string) (unblock func()) {
 	t := f.task(id)
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -233,19 +233,19 @@ func (f *machine) stick(id string) (let func()) {
 	return func() { close(t.stuck) }
 }
 
-// setState makes a task tell of a state that nobody hears of otherwise.
-func (f *machine) setState(id string, state containerd.ProcessStatus) {
+// setState changes the state that a task reports. Waits for the task do not return.
+func (f *fakeNode) setState(id string, state containerd.ProcessStatus) {
 	t := f.task(id)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.state = state
 }
 
-// Pid is that of a process which runs.
+// Pid returns the PID of a process that is running.
 func (t *fakeTask) Pid() uint32 { return uint32(os.Getpid()) }
 
 func (t *fakeTask) Start(context.Context) error {
-	err := t.machine.Call("start task")
+	err := t.node.Call("start task")
 	if err == nil {
 		t.mu.Lock()
 		defer t.mu.Unlock()
@@ -306,7 +306,7 @@ func (t *fakeTask) Kill(_ context.Context, s syscall.Signal, _ ...containerd.Kil
 	if stuck != nil {
 		<-stuck
 	}
-	err := t.machine.Call(fmt.Sprintf("kill %d", int(s)))
+	err := t.node.Call(fmt.Sprintf("kill %d", int(s)))
 	if err == nil && s == syscall.SIGKILL {
 		t.end(137)
 	}
@@ -314,28 +314,28 @@ func (t *fakeTask) Kill(_ context.Context, s syscall.Signal, _ ...containerd.Kil
 }
 
 func (t *fakeTask) Delete(context.Context, ...containerd.ProcessDeleteOpts) (*runtime.ExitStatus, error) {
-	if err := t.machine.Undoes("delete task", "task"); err != nil {
+	if err := t.node.Undoes("delete task", "task"); err != nil {
 		return nil, err
 	}
-	t.machine.Lock()
-	delete(t.machine.tasks, t.id)
-	t.machine.Unlock()
+	t.node.Lock()
+	delete(t.node.tasks, t.id)
+	t.node.Unlock()
 	return nil, nil
 }
 
 func (t *fakeTask) Update(context.Context, ...containerd.UpdateTaskOpts) error {
-	return t.machine.Call("update task")
+	return t.node.Call("update task")
 }
 
 func (t *fakeTask) Metrics(context.Context) (*types.Metric, error) {
-	if t.machine.metrics == nil {
+	if t.node.metrics == nil {
 		return nil, errBroken
 	}
-	data, err := typeurl.MarshalAnyToProto(t.machine.metrics)
+	data, err := typeurl.MarshalAnyToProto(t.node.metrics)
 	return &types.Metric{Data: data}, err
 }
 
-type fakePods struct{ *machine }
+type fakePods struct{ *fakeNode }
 
 func (f fakePods) AwaitTask(context.Context, string) error { return nil }
 
@@ -357,13 +357,13 @@ func (f fakePods) Hold(id string, do func(*pod.Record) error) error {
 	return do(p)
 }
 
-func (f *machine) setPod(s pod.State) {
+func (f *fakeNode) setPod(s pod.State) {
 	f.Lock()
 	defer f.Unlock()
 	f.pod.State = s
 }
 
-type fakeImages struct{ *machine }
+type fakeImages struct{ *fakeNode }
 
 func (f fakeImages) Resolve(_ context.Context, ref string) (image.Image, error) {
 	if ref != "busybox" {
@@ -374,7 +374,7 @@ func (f fakeImages) Resolve(_ context.Context, ref string) (image.Image, error) 
 
 func (f fakeImages) Unpack(context.Context, image.Image, string) error { return f.Call("unpack") }
 
-type fakeHandlers struct{ *machine }
+type fakeHandlers struct{ *fakeNode }
 
 func (f fakeHandlers) Handler(name string) (string, config.Handler, error) {
 	if f.other {
@@ -383,7 +383,7 @@ func (f fakeHandlers) Handler(name string) (string, config.Handler, error) {
 	return name, config.Handler{Type: config.LiteRuntimeType, Path: f.shim}, nil
 }
 
-type fakeSpecs struct{ *machine }
+type fakeSpecs struct{ *fakeNode }
 
 func (f fakeSpecs) Make(_ context.Context, _ spec.Input, req SpecRequest) (SpecResult, error) {
 	f.made = req
@@ -401,8 +401,8 @@ func (f fakeSpecs) Update(current *specs.Spec, want *runtimeapi.LinuxContainerRe
 	return &updated, f.Call("merge resources")
 }
 
-// fakeLabels gives a container its pod's label and counts who has it.
-type fakeLabels struct{ *machine }
+// fakeLabels gives a container the label of its pod and counts the labels in use.
+type fakeLabels struct{ *fakeNode }
 
 func (f fakeLabels) Labels(_ *runtimeapi.SELinuxOption, podLabel string) (spec.Labels, error) {
 	f.Reserve(podLabel)
@@ -423,9 +423,9 @@ func testSpec() *specs.Spec {
 	}
 }
 
-// newManager returns a manager on this machine. Managers that follow each other
-// with the same dir are the daemon before and after a restart.
-func newManager(t *testing.T, f *machine, dir string) *Manager {
+// newManager returns a manager on a fake node. Two managers with the same dir stand for the daemon
+// before and after a restart.
+func newManager(t *testing.T, f *fakeNode, dir string) *Manager {
 	t.Helper()
 	var mu sync.Mutex
 	ids := 0

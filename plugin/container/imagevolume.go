@@ -23,21 +23,20 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
 
-// An image volume is an image that is mounted into a container (KEP-4639). Each
-// is a snapshot of its own on top of the image, mounted read-only below the
-// container's state directory; it lives and ends with the container. The
-// snapshot keeps the image's layers, also when the image is removed, and the
-// container keeps the snapshot (runtime.Container.Keeps). Whatever a crash leaves
-// mounted is unmounted with the container's directories.
+// An image volume is an image that is mounted into a container (KEP-4639). It is a snapshot on top
+// of the image, mounted read-only below the container's state directory, and is removed with the
+// container. The snapshot keeps the image's layers, even if the image is removed, and the container
+// keeps the snapshot (runtime.Container.Keeps). Mounts that a crash left behind are unmounted with
+// the container's directories.
 
-// imageVolume is one that is to be made.
+// imageVolume is an image volume to be created.
 type imageVolume struct {
 	index   int // of its mount in the config
 	image   image.Image
 	subPath string
 }
 
-// volumeError is why an image volume could not be made.
+// volumeError is the error of an image volume that was not created.
 type volumeError struct {
 	destination string
 	cause       error
@@ -46,7 +45,8 @@ type volumeError struct {
 func (e *volumeError) Error() string { return "image volume " + e.destination + ": " + e.cause.Error() }
 func (e *volumeError) Unwrap() error { return e.cause }
 
-// kubeletError puts first what the kubelet looks for at the start of a message.
+// kubeletError prefixes the error of an image volume with the text that the kubelet expects at the
+// start of the message.
 func kubeletError(err error) error {
 	var volume *volumeError
 	if errors.As(err, &volume) {
@@ -55,7 +55,7 @@ func kubeletError(err error) error {
 	return err
 }
 
-// findImageVolumes finds the images that are to be mounted. It makes nothing.
+// findImageVolumes resolves the images that are to be mounted. It changes nothing.
 func (m *Manager) findImageVolumes(ctx context.Context, c *runtimeapi.ContainerConfig) ([]imageVolume, error) {
 	var volumes []imageVolume
 	for i, wanted := range c.GetMounts() {
@@ -83,7 +83,7 @@ func (m *Manager) findImageVolume(ctx context.Context, wanted *runtimeapi.Mount)
 	return imageVolume{image: img, subPath: wanted.GetImageSubPath()}, nil
 }
 
-// volumeImages are the ids of the images by the index of their mount.
+// volumeImages returns the IDs of the images by the index of their mount.
 func volumeImages(volumes []imageVolume) map[int]string {
 	ids := make(map[int]string, len(volumes))
 	for _, v := range volumes {
@@ -92,8 +92,8 @@ func volumeImages(volumes []imageVolume) map[int]string {
 	return ids
 }
 
-// mountImageVolumes makes the image volumes of a container and returns the
-// sources of their mounts by index.
+// mountImageVolumes creates the image volumes of a container and returns their host paths by the
+// index of the mount.
 func (m *Manager) mountImageVolumes(ctx context.Context, req *request) (map[int]string, error) {
 	sources := make(map[int]string, len(req.volumes))
 	for _, v := range req.volumes {
@@ -111,7 +111,8 @@ func (m *Manager) mountImageVolume(ctx context.Context, req *request, v imageVol
 	if err := m.Images.Unpack(ctx, v.image, r.Runtime.Snapshotter); err != nil {
 		return "", fmt.Errorf("unpack: %w", err)
 	}
-	// Not a view: only the lower layers of an overlay can be shown with other ids.
+	// An active snapshot, not a view: only the lower layers of an overlay can be mapped to other
+	// IDs.
 	s := runtime.Snapshot{Key: r.volumeKey(v.index), Snapshotter: r.Runtime.Snapshotter, Parent: v.image.ChainID}
 	s.UIDs, s.GIDs = spec.IDMappings(req.pod.Config)
 	mounts, err := m.Containerd.PrepareSnapshot(ctx, s)
@@ -144,8 +145,7 @@ func readOnly(mounts []mount.Mount) []mount.Mount {
 	return all
 }
 
-// removeImageVolumes takes away the image volumes of a container, as far as
-// there are any.
+// removeImageVolumes unmounts and removes the image volumes of a container, if it has any.
 func (m *Manager) removeImageVolumes(ctx context.Context, r *Record) error {
 	if err := m.Dirs.unmountImages(r.ID); err != nil {
 		return err
@@ -158,8 +158,8 @@ func (m *Manager) removeImageVolumes(ctx context.Context, r *Record) error {
 	return nil
 }
 
-// unmountImages takes away what is mounted of images, also what nobody remembers. Who still
-// looks at it keeps what he sees: it never changes.
+// unmountImages unmounts all images of a container, also those that its record does not list. The
+// unmount is lazy: a process that still uses a mount keeps its view, which never changes.
 func (d Dirs) unmountImages(id string) error {
 	entries, err := os.ReadDir(d.images(id))
 	if errors.Is(err, os.ErrNotExist) {
@@ -175,10 +175,10 @@ func (d Dirs) unmountImages(id string) error {
 	return errors.Join(errs...)
 }
 
-// volumeKey is the key of an image volume's snapshot.
+// volumeKey returns the key of an image volume's snapshot.
 func (r *Record) volumeKey(index int) string { return r.ID + "-image-" + strconv.Itoa(index) }
 
-// volumeKeys are the keys of all of them.
+// volumeKeys returns the keys of the snapshots of all image volumes, sorted.
 func (r *Record) volumeKeys() []string {
 	var keys []string
 	for i := range r.VolumeImages {
@@ -188,8 +188,8 @@ func (r *Record) volumeKeys() []string {
 	return keys
 }
 
-// Mounts are the mounts of the container as they were asked for, those of an
-// image with the id of the image that was mounted (KEP-5365).
+// Mounts returns the mounts of the request. The mount of an image contains the ID of the mounted
+// image (KEP-5365).
 func (r *Record) Mounts() []*runtimeapi.Mount {
 	mounts := r.Config.GetMounts()
 	if len(r.VolumeImages) == 0 {

@@ -17,7 +17,7 @@ import (
 	crierrors "k8s.io/cri-api/pkg/errors"
 )
 
-// volumeConfig is a container with an image volume beside a usual one.
+// volumeConfig returns the configuration of a container with an image volume and a bind mount.
 func volumeConfig(subPath string) *runtimeapi.ContainerConfig {
 	c := containerConfig("app")
 	c.Mounts = []*runtimeapi.Mount{
@@ -27,8 +27,8 @@ func volumeConfig(subPath string) *runtimeapi.ContainerConfig {
 	return c
 }
 
-// volumeMachine has snapshots with one file.
-func volumeMachine(t *testing.T) *machine {
+// newVolumeNode returns a fake node whose snapshots contain one file.
+func newVolumeNode(t *testing.T) *fakeNode {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("mounting needs root")
@@ -37,13 +37,13 @@ func volumeMachine(t *testing.T) *machine {
 	if err := os.WriteFile(filepath.Join(layer, "weights"), []byte("1"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	f := newMachine()
+	f := newFakeNode()
 	f.rootfs = []mount.Mount{{Type: "bind", Source: layer, Options: []string{"rbind", "rw"}}}
 	return f
 }
 
 func TestImageVolume(t *testing.T) {
-	f := volumeMachine(t)
+	f := newVolumeNode(t)
 	dir := t.TempDir()
 	m := newManager(t, f, dir)
 	id, err := m.Create(t.Context(), "pod1", volumeConfig("weights"))
@@ -61,7 +61,7 @@ func TestImageVolume(t *testing.T) {
 		t.Errorf("snapshots that the container keeps (-want +got):\n%s", diff)
 	}
 
-	// The next daemon knows what was mounted, and takes it away.
+	// After a restart the daemon knows the image volume and removes it.
 	m = newManager(t, f, dir)
 	if err := m.Recover(t.Context()); err != nil {
 		t.Fatal(err)
@@ -91,11 +91,11 @@ func checkUnmounted(t *testing.T, dir string) {
 	}
 }
 
-// Each step that comes after the mount fails in turn: nothing is left.
+// Each step after the mount fails in turn: nothing is left.
 func TestImageVolumeIsUndone(t *testing.T) {
 	for _, step := range []string{"make spec", "create container"} {
 		t.Run(step, func(t *testing.T) {
-			f, dir := volumeMachine(t), t.TempDir()
+			f, dir := newVolumeNode(t), t.TempDir()
 			m := newManager(t, f, dir)
 			f.Fail(step, errBroken)
 			if _, err := m.Create(t.Context(), "pod1", volumeConfig("")); !errors.Is(err, errBroken) {
@@ -107,14 +107,14 @@ func TestImageVolumeIsUndone(t *testing.T) {
 	}
 }
 
-// A daemon that was killed while it made a container leaves a mount that no record tells of.
+// If the daemon is killed during a create, a mount is left that no record lists.
 func TestRecoverUnmountsStrayImages(t *testing.T) {
-	f, dir := volumeMachine(t), t.TempDir()
+	f, dir := newVolumeNode(t), t.TempDir()
 	m := newManager(t, f, dir)
 	if _, err := m.Create(t.Context(), "pod1", volumeConfig("")); err != nil {
 		t.Fatal(err)
 	}
-	f = newMachine()
+	f = newFakeNode()
 	m = newManager(t, f, dir)
 	if err := m.Recover(t.Context()); err != nil {
 		t.Fatal(err)
@@ -123,8 +123,8 @@ func TestRecoverUnmountsStrayImages(t *testing.T) {
 	checkUnmounted(t, dir)
 }
 
-// What is wrong with an image volume is said before anything is made, in words that the kubelet
-// looks for.
+// An invalid image volume is rejected before anything is created. The error starts with the text
+// that the kubelet expects.
 func TestBadImageVolumes(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*runtimeapi.Mount)
@@ -139,7 +139,7 @@ func TestBadImageVolumes(t *testing.T) {
 		"not an image id": {func(m *runtimeapi.Mount) { m.Image.Image = "absent\n" }, errdefs.IsNotFound},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := newMachine()
+			f := newFakeNode()
 			m := newManager(t, f, t.TempDir())
 			config := volumeConfig("")
 			c.change(config.Mounts[1])
@@ -148,10 +148,10 @@ func TestBadImageVolumes(t *testing.T) {
 				t.Errorf("Create = %v", err)
 			}
 			if !strings.HasPrefix(err.Error(), crierrors.ErrImageVolumeMountFailed.Error()) {
-				t.Errorf("the kubelet does not know the error %q", err)
+				t.Errorf("error without the prefix that the kubelet expects: %q", err)
 			}
 			if trace := f.Trace(); trace != "" {
-				t.Errorf("it did something:\n%s", trace)
+				t.Errorf("steps of a rejected request:\n%s", trace)
 			}
 		})
 	}

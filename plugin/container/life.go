@@ -15,26 +15,26 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/stdio"
 )
 
-// life is the course of a container while the daemon runs: its task and streams, and the milestones
-// of its end. All versions of the container's record share one. Each milestone may be reported
-// again, by whichever goroutine finds that it is reached: a second report has no effect.
+// life is the part of a container that exists only while the daemon runs: the task, the streams and
+// the milestones of its exit. All versions of the container's record share one life. Several
+// goroutines may find that a milestone is reached; only the first report has an effect.
 type life struct {
 	streams stdio.Streams
 	ended   chan struct{} // closed by end: readers see the exit
 	reaped  chan struct{} // closed by reap: the exit is saved and the task is deleted
-	// announced holds the exit that containerd announced, if it did.
-	announced chan exit
-	// oomKilled is true once containerd has announced an out-of-memory kill.
+	// exitEvent holds the first exit that an event of containerd reported.
+	exitEvent chan taskExit
+	// oomKilled is set when an event of containerd reports an out-of-memory kill.
 	oomKilled atomic.Bool
 
-	updating sync.Mutex // held by an update of the resources, shim calls included
+	updating sync.Mutex // held while resources are updated, shim calls included
 
 	mu       sync.Mutex
 	exiting  bool // the exit is claimed; see claimExit
 	task     runtime.Task
 	busy     string          // "start" or "remove" while one is in progress
 	starting chan struct{}   // closed when the start in progress has ended
-	signals  map[string]bool // the stop signals that were sent
+	signals  map[string]bool // stop signals that were sent
 }
 
 func newLife(streams stdio.Streams) *life {
@@ -42,13 +42,13 @@ func newLife(streams stdio.Streams) *life {
 		streams:   streams,
 		ended:     make(chan struct{}),
 		reaped:    make(chan struct{}),
-		announced: make(chan exit, 1),
+		exitEvent: make(chan taskExit, 1),
 		signals:   make(map[string]bool),
 	}
 }
 
-// claimExit reports whether the caller is the first to find that the container has ended. Only that
-// one records the exit.
+// claimExit reports whether the caller is the first to find that the container has exited. Only the
+// first caller records the exit.
 func (l *life) claimExit() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -57,10 +57,10 @@ func (l *life) claimExit() bool {
 	return first
 }
 
-// end reports that readers see the exit.
+// end closes ended: readers see the exit.
 func (l *life) end() { l.reach(l.ended) }
 
-// reap reports that the task is deleted, too.
+// reap closes reaped: the exit is saved and the task is deleted.
 func (l *life) reap() { l.reach(l.reaped) }
 
 func (l *life) reach(milestone chan struct{}) {
@@ -73,8 +73,8 @@ func (l *life) reach(milestone chan struct{}) {
 	}
 }
 
-// claimSignal reports whether a stop signal is to be sent: once in the life of a container, as
-// programs take a second one as an order to end at once. unclaim takes the claim back.
+// claimSignal reports whether the caller may send a stop signal. A container gets each stop signal
+// once, because programs take a second one as an order to exit at once. unclaim releases the claim.
 func (l *life) claimSignal(name string) (claimed bool, unclaim func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -89,39 +89,40 @@ func (l *life) claimSignal(name string) (claimed bool, unclaim func()) {
 	}
 }
 
-// announce keeps the first exit that containerd announces.
-func (l *life) announce(e exit) {
+// receiveExit keeps the first exit that an event of containerd reports.
+func (l *life) receiveExit(e taskExit) {
 	select {
-	case l.announced <- e:
+	case l.exitEvent <- e:
 	default:
 	}
 }
 
-// waitAnnounced returns the exit that containerd announced of a task that is
-// gone. It has announced it before the task went, but the news may be on its way.
-func (l *life) waitAnnounced(ctx context.Context, patience time.Duration) exit {
-	timer := time.NewTimer(patience)
+// waitExitEvent waits for the exit event of a task that is gone. containerd publishes the event
+// before it deletes the task, but the event may arrive later.
+func (l *life) waitExitEvent(ctx context.Context, timeout time.Duration) taskExit {
+	timer := time.NewTimer(timeout)
 	defer timer.Stop()
 	select {
-	case end := <-l.announced:
+	case end := <-l.exitEvent:
 		return end
 	case <-timer.C:
 	case <-ctx.Done():
 	}
-	return exit{lost: true}
+	return taskExit{lost: true}
 }
 
-// heard returns the exit that containerd has announced, lost if it has not.
-func (l *life) heard() exit {
+// receivedExit returns the exit that an event of containerd has reported, or a lost exit if there
+// was no event.
+func (l *life) receivedExit() taskExit {
 	select {
-	case end := <-l.announced:
+	case end := <-l.exitEvent:
 		return end
 	default:
-		return exit{lost: true}
+		return taskExit{lost: true}
 	}
 }
 
-// begin claims the container for a start or a removal. done gives it back.
+// begin claims the container for a start or a removal. done releases the claim.
 func (l *life) begin(verb string) (done func(), err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -146,7 +147,7 @@ const (
 	verbRemove = "remove"
 )
 
-// waitStarted waits for a start in progress, if there is one, to end.
+// waitStarted waits until the start in progress, if any, is done.
 func (l *life) waitStarted(ctx context.Context) error {
 	l.mu.Lock()
 	starting := l.starting
@@ -168,7 +169,8 @@ func (l *life) setTask(t runtime.Task) {
 	l.task = t
 }
 
-// task returns the task of a running container, nil for one that does not run.
+// task returns the task of a running container, or nil if the container is not running or its task
+// is not known.
 func (r *Record) task() runtime.Task {
 	r.life.mu.Lock()
 	defer r.life.mu.Unlock()
@@ -178,7 +180,8 @@ func (r *Record) task() runtime.Task {
 	return r.life.task
 }
 
-// runningTask returns the task of a container that must run.
+// runningTask returns the task of a container, or FailedPrecondition if the container is not
+// running.
 func (r *Record) runningTask() (runtime.Task, error) {
 	task := r.task()
 	if task == nil {

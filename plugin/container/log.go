@@ -9,8 +9,8 @@ import (
 	"github.com/containerd/errdefs"
 )
 
-// ReopenLog makes a running container write to a new log file, after the old
-// one was moved away. No line is lost or cut.
+// ReopenLog makes a running container write to a new log file after the old one was renamed. No
+// line is lost or split.
 func (m *Manager) ReopenLog(ctx context.Context, id string) error {
 	r, err := m.containers.Get(id)
 	if err != nil {
@@ -22,7 +22,7 @@ func (m *Manager) ReopenLog(ctx context.Context, id string) error {
 	}
 	err = r.life.streams.ReopenLog(ctx)
 	if err != nil && m.hasEnded(ctx, r, task) {
-		err = fmt.Errorf("it has ended: %w (%w)", errdefs.ErrFailedPrecondition, err)
+		err = fmt.Errorf("the container has exited: %w (%w)", errdefs.ErrFailedPrecondition, err)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: reopen log: %w", r, err)

@@ -19,7 +19,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
 
-// SpecRequest is what the spec of a container is made from.
+// SpecRequest is the input from which the spec of a container is made.
 type SpecRequest struct {
 	ID          string
 	Config      *runtimeapi.ContainerConfig
@@ -28,36 +28,35 @@ type SpecRequest struct {
 	HandlerName string
 	Handler     config.Handler
 	Rootfs      []mount.Mount
-	VolumesDir  string         // for the copies of the image's volumes
-	Images      map[int]string // sources of the mounts of images, by index
+	VolumesDir  string         // copies of the volumes that the image defines
+	Images      map[int]string // host paths of image volumes, by index of the mount
 	SELinux     spec.Labels
-	// PIDOf returns the pid of a running container of a pod.
+	// PIDOf returns the PID of a running container of a pod.
 	PIDOf func(podID, id string) (uint32, error)
 }
 
-// SpecResult is a spec and who its process runs as.
+// SpecResult is an OCI spec and the user of its process.
 type SpecResult struct {
 	Spec *specs.Spec
 	User *runtimeapi.LinuxContainerUser
 }
 
-// Machine makes specs: it reads from the host and from the container's root
-// file system what package spec must know, and calls it.
+// Machine makes OCI specs. It reads the facts that package spec needs from the host and from the
+// container's root file system.
 type Machine struct {
 	Facts     func(handler string) spec.Facts
 	Handler   func(name string, h config.Handler) spec.Handler
 	Options   spec.Options
 	Files     func(p *pod.Record) spec.PodFiles
 	Classes   host.Classes
-	Missing   host.Missing // what to do about a mount source that is not there
+	Missing   host.Missing // policy for mount sources that do not exist
 	NoVolumes bool         // ignore_image_defined_volumes
 }
 
 var _ Specs = Machine{}
 
-// Make makes the spec of a container from what Check has found. It changes
-// nothing on the host but for directories: the copies of the image's volumes, and
-// mount sources that are missing.
+// Make makes the spec of a container from the result of Check. On the host, it copies the image's
+// volumes, creates missing mount sources and sets SELinux labels; it changes nothing else.
 func (m Machine) Make(ctx context.Context, in spec.Input, req SpecRequest) (SpecResult, error) {
 	in.Mounts = slices.Clone(in.Mounts)
 	for i, source := range req.Images {
@@ -84,9 +83,9 @@ func (m Machine) Make(ctx context.Context, in spec.Input, req SpecRequest) (Spec
 	return SpecResult{Spec: s, User: spec.EffectiveUser(s).GetLinux()}, nil
 }
 
-// Check refuses what Make would refuse later. The user, the labels and the mounts
-// of images are looked up in Make; until then root stands for the user. It changes
-// nothing on the host, but that the default AppArmor profile is loaded.
+// Check rejects requests that Make would reject later. Make looks up the user, the SELinux labels
+// and the image volumes; until then, Check assumes the user root. Check changes nothing on the
+// host, except that it loads the default AppArmor profile.
 func (m Machine) Check(ctx context.Context, req SpecRequest) (spec.Input, error) {
 	if err := rootfs.CheckUser(req.Config.GetLinux().GetSecurityContext(), req.Image.Spec.Config.User); err != nil {
 		return spec.Input{}, err
@@ -99,7 +98,7 @@ func (m Machine) Check(ctx context.Context, req SpecRequest) (spec.Input, error)
 	return in, err
 }
 
-// build makes the spec, with the edits of CDI last.
+// build makes the spec. The edits of CDI are applied last.
 func (m Machine) build(ctx context.Context, in spec.Input) (*specs.Spec, error) {
 	s, err := spec.Container(in)
 	if err != nil {
@@ -115,8 +114,8 @@ func (m Machine) build(ctx context.Context, in spec.Input) (*specs.Spec, error) 
 	return s, host.InjectCDI(ctx, s, devices)
 }
 
-// relabel gives to the container what it may use of the host: the mounts that
-// ask for it, the files of its pod and its volumes.
+// relabel sets the container's SELinux label on the host files that it may use: mounts that request
+// it, the files of its pod and its volumes.
 func relabel(in *spec.Input) error {
 	if in.SELinux.Mount == "" {
 		return nil
@@ -155,8 +154,7 @@ func (m Machine) Update(current *specs.Spec, want *runtimeapi.LinuxContainerReso
 	return &updated, nil
 }
 
-// readHost gathers what the spec needs of the request, the configuration and
-// the host.
+// readHost reads what the spec needs from the request, the configuration and the host.
 func (m Machine) readHost(req SpecRequest) (in spec.Input, err error) {
 	in = spec.Input{
 		ID:      req.ID,
@@ -209,11 +207,12 @@ func (m Machine) seccomp(sc *runtimeapi.LinuxContainerSecurityContext) ([]byte, 
 	return host.ReadSeccompProfile(profile)
 }
 
-// readRootfs mounts the container's root file system for a moment, to look up
-// the user and to copy the image's volumes.
+// readRootfs mounts the container's root file system temporarily, to look up the user and to copy
+// the image's volumes.
 func (m Machine) readRootfs(ctx context.Context, in *spec.Input, req SpecRequest) error {
 	image := req.Image.Spec.Config
-	// As the image has it: the spec shifts the ids of volumes again.
+	// Mount without ID mapping, so that the copies have the IDs of the image: the spec maps the IDs
+	// of volumes itself.
 	mounts := mount.RemoveVolatileOption(mount.RemoveIDMapOption(req.Rootfs))
 	err := mount.WithReadonlyTempMount(ctx, mounts, func(root string) (err error) {
 		in.User, err = rootfs.ResolveUser(root, req.Config.GetLinux().GetSecurityContext(), image.User)

@@ -14,36 +14,38 @@ import (
 // killedCode is the exit code of a process that SIGKILL has ended.
 const killedCode = 128 + uint32(syscall.SIGKILL)
 
-// outOfMemory tells whether the kernel has killed a process of a container that has
-// ended for want of memory. The cgroup knows, which is there as long as the task; but
-// systemd takes a scope away when its last process has ended. Then the shim knows,
-// and containerd has announced it, or is about to: before the exit.
-func (m *Manager) outOfMemory(ctx context.Context, r *Record, task runtime.Task, end exit) bool {
+// wasOOMKilled reports whether the kernel has OOM-killed a process of an exited container. The
+// cgroup counts such kills and exists as long as the task, but systemd removes a scope when its
+// last process has exited. In that case the shim's count decides, and containerd's OOM event, which
+// comes before the exit event (decision 0015).
+func (m *Manager) wasOOMKilled(ctx context.Context, r *Record, task runtime.Task, end taskExit) bool {
 	if oom, known := m.OOMKilled(r.Cgroup); known {
 		return oom
 	}
 	if end.lost || end.code == 0 {
-		return false // and no reason to ask
+		return false // not reported as OOMKilled in any case
 	}
-	if r.life.oomKilled.Load() || m.askShim(ctx, r, task) {
+	if r.life.oomKilled.Load() || m.shimReportsOOM(ctx, r, task) {
 		return true
 	}
-	if r.Runtime.OwnLog || end.code != killedCode || end.announced {
-		return false // the lite shim remembers
+	// The lite shim remembers a kill, and no OOM event follows the exit event. Any other shim may
+	// have sent an OOM event that has not arrived yet.
+	if r.Runtime.OwnLog || end.code != killedCode || end.fromEvent {
+		return false
 	}
-	r.life.waitAnnounced(ctx, m.patience)
+	r.life.waitExitEvent(ctx, m.exitEventTimeout)
 	return r.life.oomKilled.Load()
 }
 
-func (m *Manager) askShim(ctx context.Context, r *Record, task runtime.Task) bool {
+func (m *Manager) shimReportsOOM(ctx context.Context, r *Record, task runtime.Task) bool {
 	if task == nil {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(ctx, askLimit)
+	ctx, cancel := context.WithTimeout(ctx, oomQueryTimeout)
 	defer cancel()
 	oom, err := runtime.OOMKilled(ctx, task)
 	if err != nil {
-		log.G(ctx).WithError(err).WithField("container", r.ID).Debug("the shim does not tell whether memory ran out")
+		log.G(ctx).WithError(err).WithField("container", r.ID).Debug("no statistics from the shim; out-of-memory kill unknown")
 	}
 	return oom
 }

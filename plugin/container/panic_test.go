@@ -18,11 +18,11 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/stdio"
 )
 
-// Each step of Create panics in turn: that is an error as any.
+// Each step of Create panics in turn: Create returns Internal and rolls back.
 func TestPanicInCreate(t *testing.T) {
 	for _, step := range []string{"check spec", "unpack", "snapshot", "make spec", "create container"} {
 		t.Run(step, func(t *testing.T) {
-			f := newMachine()
+			f := newFakeNode()
 			m := newManager(t, f, t.TempDir())
 			f.Fail(step, fault.ErrPanic)
 			if _, err := m.Create(t.Context(), "pod1", containerConfig("app")); !errdefs.IsInternal(err) {
@@ -35,9 +35,9 @@ func TestPanicInCreate(t *testing.T) {
 	}
 }
 
-// The undo of a failed create panics: the rest is undone, and the name is free.
+// An undo of a failed create panics: the other steps are undone, and the name is free.
 func TestPanicInAnUndoOfCreate(t *testing.T) {
-	f := newMachine()
+	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
 	f.Fail("make spec", errBroken)
 	f.Fail("remove snapshot", fault.ErrPanic)
@@ -54,7 +54,7 @@ func TestPanicInAnUndoOfCreate(t *testing.T) {
 func TestPanicInStart(t *testing.T) {
 	for _, step := range []string{"new task", "start task"} {
 		t.Run(step, func(t *testing.T) {
-			f := newMachine()
+			f := newFakeNode()
 			m := newManager(t, f, t.TempDir())
 			id := mustCreate(t, m, "app")
 			f.Fail(step, fault.ErrPanic)
@@ -75,9 +75,10 @@ func TestPanicInStart(t *testing.T) {
 	}
 }
 
-// The removals that wait for one that panics get its error; the next ends it.
+// All callers that wait for a removal that panics get its error; the next call completes the
+// removal.
 func TestPanicInRemove(t *testing.T) {
-	f := newMachine()
+	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
 	id := mustStart(t, m, "app")
 	f.Fail("delete container", fault.ErrPanic)
@@ -94,7 +95,7 @@ func TestPanicInRemove(t *testing.T) {
 	checkLeft(t, f, m)
 }
 
-// A panic for one container of a pod is an error beside those of the others.
+// A panic for one container of a pod is joined with the errors of the others.
 func TestPanicForOneOfSeveral(t *testing.T) {
 	members := []*Record{{ID: "a"}, {ID: "b"}, {ID: "c"}}
 	err := each(t.Context(), members, func(r *Record) error {
@@ -111,9 +112,9 @@ func TestPanicForOneOfSeveral(t *testing.T) {
 	}
 }
 
-// Signals whose delivery panics are sent again by the next Stop.
+// The next Stop sends a signal again if its delivery panicked.
 func TestPanicInStop(t *testing.T) {
-	f := newMachine()
+	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
 	id := mustStart(t, m, "app")
 	f.Forget()
@@ -139,30 +140,30 @@ func TestPanicInStop(t *testing.T) {
 	}
 }
 
-// drained are streams that panic where an exit is recorded.
+// drained are streams whose Drain panics.
 type drained struct{ stdio.Streams }
 
 func (drained) Drain(context.Context) error { panic("drain") }
 
-// badEvents panics whatever is published.
+// badEvents panics at each event.
 type badEvents struct{}
 
 func (badEvents) PublishContainer(runtimeapi.ContainerEventType, *Record) { panic("event") }
 
-// What panics after the end of a container keeps neither its exit from the record nor the container
-// from its removal.
+// A panic while an exit is handled does not keep the exit from being recorded, nor the container
+// from being removed.
 func TestPanicOnTheWayOfAnExit(t *testing.T) {
-	for name, arrange := range map[string]func(f *machine, m *Manager, r *Record){
-		"the cgroup is asked": func(_ *machine, m *Manager, _ *Record) {
+	for name, arrange := range map[string]func(f *fakeNode, m *Manager, r *Record){
+		"read the cgroup": func(_ *fakeNode, m *Manager, _ *Record) {
 			m.OOMKilled = func(string) (bool, bool) { panic("cgroup") }
 		},
-		"the log is drained":   func(_ *machine, _ *Manager, r *Record) { r.life.streams = drained{r.life.streams} },
-		"the exit is saved":    func(f *machine, _ *Manager, _ *Record) { f.Fail("save exited", fault.ErrPanic) },
-		"the task is deleted":  func(f *machine, _ *Manager, _ *Record) { f.Fail("delete task", fault.ErrPanic) },
-		"events are published": func(_ *machine, m *Manager, _ *Record) { m.Events = badEvents{} },
+		"drain the log":   func(_ *fakeNode, _ *Manager, r *Record) { r.life.streams = drained{r.life.streams} },
+		"save the exit":   func(f *fakeNode, _ *Manager, _ *Record) { f.Fail("save exited", fault.ErrPanic) },
+		"delete the task": func(f *fakeNode, _ *Manager, _ *Record) { f.Fail("delete task", fault.ErrPanic) },
+		"publish events":  func(_ *fakeNode, m *Manager, _ *Record) { m.Events = badEvents{} },
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := newMachine()
+			f := newFakeNode()
 			m := newManager(t, f, t.TempDir())
 			id := mustStart(t, m, "app")
 			r := record(t, m, id)
@@ -182,7 +183,7 @@ func TestPanicOnTheWayOfAnExit(t *testing.T) {
 	}
 }
 
-// awaitPanic waits for another panic than those before.
+// awaitPanic waits until the count of panics differs from before.
 func awaitPanic(t *testing.T, before int64) {
 	t.Helper()
 	for guard.Count() == before {
@@ -193,34 +194,33 @@ func awaitPanic(t *testing.T, before int64) {
 	}
 }
 
-// A wait for an exit that panics is not the last: the task is looked for until it can be told how
-// it ended.
+// If the wait for an exit panics, the task is looked up until its exit is known.
 func TestPanicInTheWaitForAnExit(t *testing.T) {
-	f := newMachine()
+	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
-	m.patience = time.Millisecond
+	m.exitEventTimeout = time.Millisecond
 	id := mustStart(t, m, "app")
 	r, task, before := record(t, m, id), f.task(id), guard.Count()
-	task.say(fault.ErrPanic)
-	task.end(7) // those who wait are told of an error, and ask for the state
+	task.setError(fault.ErrPanic)
+	task.end(7) // the wait gets an error and asks for the state
 	awaitPanic(t, before)
-	task.say(nil)
+	task.setError(nil)
 	<-r.life.reaped
 	if diff := cmp.Diff(Exit{Code: 7, Reason: ReasonError}, record(t, m, id).Exit); diff != "" {
 		t.Errorf("exit (-want +got):\n%s", diff)
 	}
 }
 
-// A container whose recovery panics is asked for again, as one whose shim does not answer.
+// A container whose recovery panics is recovered later, as one whose shim does not answer.
 func TestPanicInRecovery(t *testing.T) {
-	f, dir := newMachine(), t.TempDir()
+	f, dir := newFakeNode(), t.TempDir()
 	m := newManager(t, f, dir)
 	bad, good := mustStart(t, m, "bad"), mustStart(t, m, "good")
 	m.Close()
 	task := f.task(bad)
-	task.say(fault.ErrPanic)
+	task.setError(fault.ErrPanic)
 	m = newManager(t, f, dir)
-	m.patience = time.Millisecond
+	m.exitEventTimeout = time.Millisecond
 	if err := m.Recover(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -229,16 +229,16 @@ func TestPanicInRecovery(t *testing.T) {
 	}
 	r := record(t, m, bad)
 	task.end(7)
-	task.say(nil)
+	task.setError(nil)
 	<-r.life.reaped
 	if got := record(t, m, bad).Exit.Code; got != 7 {
 		t.Errorf("exit code %d", got)
 	}
 }
 
-// An exec whose start panics is an error, and is ended, as it may run.
+// An exec whose start panics returns Internal and is killed, as its process may be running.
 func TestPanicInExec(t *testing.T) {
-	f := newMachine()
+	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
 	id := mustStart(t, m, "app")
 	for _, step := range []string{"exec", "wait exec", "start exec"} {
@@ -258,27 +258,27 @@ func TestPanicInExec(t *testing.T) {
 	}
 }
 
-// badClient is the client of an exec whose streams panic.
+// badClient is the client of an exec whose reads and writes panic.
 type badClient struct{}
 
 func (badClient) Read([]byte) (int, error)  { panic("read") }
 func (badClient) Write([]byte) (int, error) { panic("write") }
 
-// containerd reads and writes the streams of an exec in its own goroutines.
+// Goroutines of containerd's client read and write the streams of an exec.
 func TestPanicInTheStreamsOfAnExec(t *testing.T) {
-	if _, err := newFlow().through(badClient{}).Write([]byte("a")); !errdefs.IsInternal(err) {
+	if _, err := newActivity().writer(badClient{}).Write([]byte("a")); !errdefs.IsInternal(err) {
 		t.Errorf("Write = %v, want Internal", err)
 	}
 	ended := make(chan struct{})
-	in := &closingReader{Reader: badClient{}}
-	in.afterEOF(func() { close(ended); panic("close stdin") })
+	in := &eofReader{Reader: badClient{}}
+	in.onEOF(func() { close(ended); panic("close stdin") })
 	if _, err := io.ReadAll(in); !errdefs.IsInternal(err) {
 		t.Errorf("Read = %v, want Internal", err)
 	}
 	<-ended
 }
 
-// waiting are streams to which a client is attached until it goes.
+// waiting are streams whose Attach waits for the end of its context.
 type waiting struct{ stdio.Streams }
 
 func (waiting) Attach(ctx context.Context, _ stdio.AttachOptions) error {
@@ -286,9 +286,9 @@ func (waiting) Attach(ctx context.Context, _ stdio.AttachOptions) error {
 	return ctx.Err()
 }
 
-// Resize of a fake task panics, as it has none: the client stays attached.
+// Resize of a fake task is nil and panics: the client stays attached.
 func TestPanicInResize(t *testing.T) {
-	f := newMachine()
+	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
 	id := mustStart(t, m, "app")
 	r := record(t, m, id)
@@ -300,6 +300,6 @@ func TestPanicInResize(t *testing.T) {
 	awaitPanic(t, before)
 	cancel()
 	if err := <-attached; !errors.Is(err, context.Canceled) {
-		t.Errorf("Attach = %v, want the end of its client", err)
+		t.Errorf("Attach = %v, want context.Canceled", err)
 	}
 }

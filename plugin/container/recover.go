@@ -20,26 +20,25 @@ import (
 )
 
 const (
-	// recoverLimit bounds what one container may take: its shim may be stuck.
-	recoverLimit = 10 * time.Second
-	// recoverParallel is how many shims are asked at a time.
+	// recoverTimeout bounds the recovery of one container: its shim may be stuck.
+	recoverTimeout = 10 * time.Second
+	// recoverParallel is the number of containers that are recovered at the same time.
 	recoverParallel = 16
 )
 
-// Recover loads the containers that containerd knows and compares each with
-// its task:
+// Recover loads the containers that containerd knows and compares each with its task:
 //
 //	record   task      → container
 //	created  none      → created
-//	created  created   → created, the task of the start that was cut short goes
-//	created  running   → running: the start was done but not saved
-//	running  running   → running, its log goes on
+//	created  created   → created; the task of the interrupted start is deleted
+//	created  running   → running: the start succeeded but was not saved
+//	running  running   → running; its log continues
 //	running  stopped   → exited, with the code that the shim has kept
 //	running  none      → exited, code unknown
 //	running  unknown   → running; its shim is asked until it answers
-//	exited   any       → exited, the task goes
+//	exited   any       → exited; the task is deleted
 //
-// One container that cannot be recovered never keeps another from it.
+// A container that cannot be recovered does not prevent the recovery of others.
 func (m *Manager) Recover(ctx context.Context) error {
 	records, err := m.Containerd.Containers(ctx)
 	if err != nil {
@@ -51,18 +50,18 @@ func (m *Manager) Recover(ctx context.Context) error {
 	for _, saved := range records {
 		known[saved.ID] = true
 		group.Go(guard.Func(ctx, "recover container "+saved.ID, func() error {
-			ctx, cancel := context.WithTimeout(ctx, recoverLimit)
+			ctx, cancel := context.WithTimeout(ctx, recoverTimeout)
 			defer cancel()
 			if err := m.recover(ctx, saved); err != nil {
-				log.G(ctx).WithError(err).WithField("container", saved.ID).Error("container is not recovered")
+				log.G(ctx).WithError(err).WithField("container", saved.ID).Error("container not recovered")
 			}
 			return nil
 		}))
 	}
-	_ = group.Wait() // a panic, which is logged
-	// What is mounted goes before the snapshots under it do.
+	_ = group.Wait() // only panics, which are logged
+	// Mounts are removed before the snapshots they use.
 	if err := errors.Join(m.removeStray(ctx, known), m.Containerd.RenewLease(ctx)); err != nil {
-		log.G(ctx).WithError(err).Error("what a crash left of containers stays until the next start")
+		log.G(ctx).WithError(err).Error("cleanup after a crash is incomplete; will retry at next start")
 	}
 	return nil
 }
@@ -72,8 +71,8 @@ func (m *Manager) recover(ctx context.Context, saved runtime.Record) error {
 	if err := json.Unmarshal(saved.JSON, r); err != nil {
 		return fmt.Errorf("decode record (ctr -n k8s.io containers rm removes it): %w", err)
 	}
-	if r.ID != saved.ID { // its folders would be another's
-		return fmt.Errorf("the record is that of container %q (ctr -n k8s.io containers rm removes it): %w", r.ID, errdefs.ErrDataLoss)
+	if r.ID != saved.ID { // it would use the directories of another container
+		return fmt.Errorf("record belongs to container %q (ctr -n k8s.io containers rm removes it): %w", r.ID, errdefs.ErrDataLoss)
 	}
 	r.life = newLife(m.openStreams(ctx, r))
 	if err := m.containers.Put(r); err != nil {
@@ -86,15 +85,15 @@ func (m *Manager) recover(ctx context.Context, saved runtime.Record) error {
 		r.life.reap()
 		return m.Containerd.DeleteTask(ctx, r.ID)
 	}
-	err := m.find(ctx, r)
+	err := m.recoverTask(ctx, r)
 	if now, gone := m.containers.Get(r.ID); err != nil && gone == nil && now.running() {
-		m.findLater(now)
+		m.recoverTaskLater(now)
 	}
 	return err
 }
 
-// find looks for the task of a container and brings the container in line with it.
-func (m *Manager) find(ctx context.Context, r *Record) error {
+// recoverTask looks up the task of a container and updates the container to match it.
+func (m *Manager) recoverTask(ctx context.Context, r *Record) error {
 	return guard.Call(ctx, "find task", func() error {
 		task, status, err := findTask(ctx, m.Containerd, r.ID)
 		if err != nil {
@@ -104,38 +103,38 @@ func (m *Manager) find(ctx context.Context, r *Record) error {
 	})
 }
 
-// findLater asks the shim of a container that should run until it answers: nobody
-// would see the exit otherwise.
-func (m *Manager) findLater(r *Record) {
-	guard.Go(m.life, &m.wait, "look for the task of "+r.String(), func() {
-		retry := time.NewTicker(max(m.patience, time.Millisecond))
+// recoverTaskLater asks the shim of a running container until it answers. Without it, the exit
+// would go unnoticed.
+func (m *Manager) recoverTaskLater(r *Record) {
+	guard.Go(m.background, &m.wait, "recover task of "+r.String(), func() {
+		retry := time.NewTicker(max(m.exitEventTimeout, time.Millisecond))
 		defer retry.Stop()
 		for {
 			select {
-			case <-m.life.Done():
+			case <-m.background.Done():
 				return
 			case <-retry.C:
 			}
-			if err := m.findAgain(r); err == nil {
+			if err := m.retryRecoverTask(r); err == nil {
 				return
 			}
 		}
 	})
 }
 
-func (m *Manager) findAgain(r *Record) error {
+func (m *Manager) retryRecoverTask(r *Record) error {
 	if _, err := m.containers.Get(r.ID); err != nil {
 		return nil // it was removed
 	}
-	ctx, cancel := context.WithTimeout(m.life, recoverLimit)
+	ctx, cancel := context.WithTimeout(m.background, recoverTimeout)
 	defer cancel()
-	return m.find(ctx, r)
+	return m.recoverTask(ctx, r)
 }
 
-// openStreams opens the streams of a recovered container: those of one that was
-// started go on, those of one that was not are as new, and one that has exited
-// has none. Nor has one whose streams cannot be opened: after a reboot the pipes are
-// gone, and the container has to be known to be removed.
+// openStreams opens the streams of a recovered container. A running container continues with its
+// streams, a created one gets new streams, and an exited one has none. If the streams cannot be
+// opened, the container has none either: after a reboot the pipes are gone, but the record is
+// needed to remove the container.
 func (m *Manager) openStreams(ctx context.Context, r *Record) stdio.Streams {
 	var streams stdio.Streams
 	var err error
@@ -148,15 +147,15 @@ func (m *Manager) openStreams(ctx context.Context, r *Record) stdio.Streams {
 		return stdio.Closed()
 	}
 	if err != nil {
-		log.G(ctx).WithError(err).WithField("container", r.ID).Warn("streams are not opened; after a reboot there are none")
+		log.G(ctx).WithError(err).WithField("container", r.ID).Warn("streams not opened, as expected after a reboot; the container's output is not read")
 		return stdio.Closed()
 	}
 	return streams
 }
 
-// removeStray removes the directories of which containerd has no container: a crash
-// left them in the middle of a create or a remove. The built-in CRI has its own in the
-// same place: those of its containers, which are not among the known, stay.
+// removeStray removes directories whose container does not exist in containerd: a crash interrupted
+// a create or a remove. The built-in CRI uses the same parent directories. Its containers are not
+// in known, and their directories are kept.
 func (m *Manager) removeStray(ctx context.Context, known map[string]bool) error {
 	ids, err := m.Dirs.ids()
 	errs := []error{err}
@@ -164,8 +163,8 @@ func (m *Manager) removeStray(ctx context.Context, known map[string]bool) error 
 		if known[id] {
 			continue
 		}
-		others, err := m.Containerd.Knows(ctx, id)
-		if err == nil && !others {
+		exists, err := m.Containerd.Knows(ctx, id)
+		if err == nil && !exists {
 			err = m.Dirs.remove(id)
 		}
 		errs = append(errs, err)
@@ -173,7 +172,7 @@ func (m *Manager) removeStray(ctx context.Context, known map[string]bool) error 
 	return errors.Join(errs...)
 }
 
-// findTask returns a container's task and its state; a nil task is none.
+// findTask returns a container's task and its state. The task is nil if there is none.
 func findTask(ctx context.Context, c Containerd, id string) (runtime.Task, runtime.Status, error) {
 	task, err := c.LoadTask(ctx, id, nil)
 	if errdefs.IsNotFound(err) {
@@ -192,9 +191,9 @@ func findTask(ctx context.Context, c Containerd, id string) (runtime.Task, runti
 	return task, status, nil
 }
 
-// reconcile brings the record and the life of a container in line with its task.
+// reconcile updates the record and the life of a container to match its task.
 func (m *Manager) reconcile(ctx context.Context, r *Record, task runtime.Task, status runtime.Status) error {
-	ended := exit{code: status.ExitStatus, at: status.ExitTime}
+	ended := taskExit{code: status.ExitStatus, at: status.ExitTime}
 	if r.State() == runtimeapi.ContainerState_CONTAINER_CREATED {
 		if task == nil {
 			return nil
@@ -202,22 +201,22 @@ func (m *Manager) reconcile(ctx context.Context, r *Record, task runtime.Task, s
 		if status.Status == runtime.Created {
 			return m.Containerd.DeleteTask(ctx, r.ID)
 		}
-		started := startedBefore(m.Now(), status)
+		started := latestStart(m.Now(), status)
 		m.settle(ctx, r.ID, func(r *Record) {
 			r.PID, r.Times.Started = task.Pid(), started.UnixNano()
 		})
 		r.life.streams.Connect()
 	}
 	if task == nil {
-		m.exited(m.life, r.ID, nil, r.life.heard())
+		m.handleExit(m.background, r.ID, nil, r.life.receivedExit())
 		return nil
 	}
 	r.life.setTask(task)
 	if status.Status == runtime.Stopped {
-		m.exited(m.life, r.ID, task, ended)
+		m.handleExit(m.background, r.ID, task, ended)
 		return nil
 	}
-	exited, err := task.Wait(m.life)
+	exited, err := task.Wait(m.background)
 	if err != nil {
 		return fmt.Errorf("wait for task: %w", err)
 	}
@@ -225,9 +224,8 @@ func (m *Manager) reconcile(ctx context.Context, r *Record, task runtime.Task, s
 	return nil
 }
 
-// startedBefore is the start of a process that nobody took down: the latest time
-// at which it can have been.
-func startedBefore(now time.Time, status runtime.Status) time.Time {
+// latestStart returns the latest possible start time of a process whose start was not recorded.
+func latestStart(now time.Time, status runtime.Status) time.Time {
 	if status.Status == runtime.Stopped && status.ExitTime.Before(now) {
 		return status.ExitTime
 	}

@@ -14,32 +14,32 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 )
 
-// stuckShim returns a manager that has recovered a running container whose shim does not
-// answer, and a function that makes the shim answer.
-func stuckShim(t *testing.T, f *machine) (m *Manager, r *Record, answer func()) {
+// stuckShim returns a manager that has recovered a running container whose shim does not answer,
+// and a function that makes the shim answer.
+func stuckShim(t *testing.T, f *fakeNode) (m *Manager, r *Record, answer func()) {
 	t.Helper()
 	dir := t.TempDir()
 	m = newManager(t, f, dir)
 	id := mustStart(t, m, "app")
 	m.Close()
 	task := f.task(id)
-	task.say(errdefs.ErrUnavailable)
+	task.setError(errdefs.ErrUnavailable)
 	f.events = nil
 	m = newManager(t, f, dir)
-	m.patience = time.Millisecond
+	m.exitEventTimeout = time.Millisecond
 	if err := m.Recover(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return m, record(t, m, id), func() { task.say(nil) }
+	return m, record(t, m, id), func() { task.setError(nil) }
 }
 
-// A shim that does not answer when the daemon starts is asked again: the exit is seen,
-// and told once.
+// A shim that does not answer when the daemon starts is asked again. Its exit is recorded and
+// published once.
 func TestRecoveryAsksUntilTheShimAnswers(t *testing.T) {
-	f := newMachine()
+	f := newFakeNode()
 	m, r, answer := stuckShim(t, f)
 	if !r.running() {
-		t.Errorf("it is %s before anybody knows", stateName(r))
+		t.Errorf("state %s before the shim has answered, want running", stateName(r))
 	}
 	if err := m.Stop(t.Context(), r.ID, 0); !errdefs.IsUnavailable(err) {
 		t.Errorf("Stop of a container whose shim does not answer: %v, want Unavailable", err)
@@ -56,11 +56,11 @@ func TestRecoveryAsksUntilTheShimAnswers(t *testing.T) {
 	}
 }
 
-// Such a shim dies: containerd has announced the exit, and only containerd.
-func TestRecoveryHearsOfAnExitThatOnlyContainerdKnows(t *testing.T) {
-	f := newMachine()
+// If such a shim dies, the exit event of containerd is the only source of the exit.
+func TestRecoveryUsesTheExitEvent(t *testing.T) {
+	f := newFakeNode()
 	m, r, _ := stuckShim(t, f)
-	m.Announce(runtime.Exit{ID: r.ID, Code: 137, At: time.Unix(200, 0)})
+	m.OnExit(runtime.Exit{ID: r.ID, Code: 137, At: time.Unix(200, 0)})
 	if err := f.DeleteTask(t.Context(), r.ID); err != nil {
 		t.Fatal(err)
 	}
@@ -71,18 +71,18 @@ func TestRecoveryHearsOfAnExitThatOnlyContainerdKnows(t *testing.T) {
 	checkEvents(t, f, "CONTAINER_CREATED_EVENT running", "CONTAINER_STOPPED_EVENT exited")
 }
 
-// A container that was removed meanwhile is asked for no more.
+// The shim of a container that was removed in the meantime is not asked again.
 func TestRecoveryStopsAskingForARemovedContainer(t *testing.T) {
-	f := newMachine()
+	f := newFakeNode()
 	m, r, _ := stuckShim(t, f)
 	m.containers.Forget(r.ID)
 	m.wait.Wait()
 }
 
-// A reboot takes the tasks and all that is below the state directory, the pipes among it. The
-// containers are known all the same, and go without a trace.
+// A reboot removes the tasks and the state directory with the pipes. The containers are still known
+// and can be removed completely.
 func TestRecoverAfterAReboot(t *testing.T) {
-	f, dir := newMachine(), t.TempDir()
+	f, dir := newFakeNode(), t.TempDir()
 	before := newManager(t, f, dir)
 	created, running := mustCreate(t, before, "created"), mustStart(t, before, "running")
 	before.Close()
@@ -101,7 +101,7 @@ func TestRecoverAfterAReboot(t *testing.T) {
 	}
 	r := record(t, after, running)
 	if diff := cmp.Diff(Exit{Code: unknownExitCode, Reason: ReasonUnknown}, r.Exit, cmpopts.IgnoreFields(Exit{}, "Message")); diff != "" {
-		t.Errorf("the one that ran: exit (-want +got):\n%s", diff)
+		t.Errorf("exit of the container that was running (-want +got):\n%s", diff)
 	}
 	for _, id := range []string{created, running} {
 		if err := after.Remove(t.Context(), id); err != nil {
@@ -111,9 +111,9 @@ func TestRecoverAfterAReboot(t *testing.T) {
 	checkLeft(t, f, after)
 }
 
-// The output of a container that cannot be read would be lost: it is not started.
+// A container whose output cannot be read is not started: its output would be lost.
 func TestNoStartWithoutStreams(t *testing.T) {
-	f, dir := newMachine(), t.TempDir()
+	f, dir := newFakeNode(), t.TempDir()
 	before := newManager(t, f, dir)
 	id := mustCreate(t, before, "app")
 	before.Close()

@@ -11,9 +11,9 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
-// Remove removes a container with everything it has but its log, killing it
-// first if it runs. A container that nobody knows is fine. A removal under way
-// is joined, and goes on when ctx ends; what failed is resumed by the next.
+// Remove removes a container with everything that it has, except its log. A running container is
+// killed first. An unknown container is no error. Remove joins a removal in progress. The removal
+// continues if ctx ends; if it fails, the next call resumes it.
 func (m *Manager) Remove(ctx context.Context, id string) error {
 	r, err := m.containers.Get(id)
 	if errdefs.IsNotFound(err) {
@@ -23,7 +23,7 @@ func (m *Manager) Remove(ctx context.Context, id string) error {
 		return err
 	}
 	result := m.removes.DoChan(r.ID, func() (any, error) {
-		detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeLimit)
+		detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTimeout)
 		defer cancel()
 		return nil, guard.Call(detached, "remove", func() error { return m.remove(detached, r) })
 	})
@@ -34,14 +34,14 @@ func (m *Manager) Remove(ctx context.Context, id string) error {
 		}
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("%s: its removal goes on: %w", r, ctx.Err())
+		return fmt.Errorf("%s: removal continues in the background: %w", r, ctx.Err())
 	}
 }
 
 func (m *Manager) remove(ctx context.Context, r *Record) error {
-	r, done, err := m.claim(ctx, r)
+	r, done, err := m.claimStopped(ctx, r)
 	if errdefs.IsNotFound(err) {
-		return nil // removed by somebody else since
+		return nil // removed by another call in the meantime
 	}
 	if err != nil {
 		return err
@@ -71,21 +71,21 @@ func (m *Manager) remove(ctx context.Context, r *Record) error {
 		return err
 	}
 	m.Labels.Release(r.SELinux.Process)
-	// Last, so that nobody can take the name while something is left.
+	// Last, so that the name stays reserved until everything is removed.
 	m.containers.Forget(r.ID)
 	m.creates.Forget(r.ID)
 	return nil
 }
 
-// claim takes a container that does not run, so that nobody can start it. done
-// gives it back.
-func (m *Manager) claim(ctx context.Context, r *Record) (_ *Record, done func(), err error) {
+// claimStopped stops a container and claims it, so that it cannot be started. done releases the
+// claim.
+func (m *Manager) claimStopped(ctx context.Context, r *Record) (_ *Record, done func(), err error) {
 	for {
 		if err := m.Stop(ctx, r.ID, 0); err != nil {
 			return nil, nil, err
 		}
-		// A start may have come in between. It is waited for, and stopped, too;
-		// there is but one in the life of a container.
+		// A start may have begun in the meantime. The next round waits for it and stops the
+		// container. There is at most one, as a container is started once.
 		done, err := r.life.begin(verbRemove)
 		if err != nil {
 			continue

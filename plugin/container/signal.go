@@ -9,11 +9,11 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// defaultStopSignal ends a container whose pod and image name none.
+// defaultStopSignal is used if neither the pod nor the image names a stop signal.
 const defaultStopSignal = "SIGTERM"
 
-// stopSignal is the signal that ends a container: what the pod asks for, else
-// what the image does, else SIGTERM (KEP-4960).
+// stopSignal returns the stop signal of a container: that of the pod, else that of the image, else
+// SIGTERM (KEP-4960).
 func stopSignal(asked runtimeapi.Signal, image string) string {
 	if asked != runtimeapi.Signal_SIGNAL_RUNTIME_DEFAULT {
 		return fromCRI(asked)
@@ -28,14 +28,14 @@ func stopSignal(asked runtimeapi.Signal, image string) string {
 	return defaultStopSignal
 }
 
-// The CRI spells real-time signals SIGRTMINPLUS1, everybody else SIGRTMIN+1.
+// The CRI spells real-time signals SIGRTMINPLUS1; the usual spelling is SIGRTMIN+1.
 var realtime = strings.NewReplacer("PLUS", "+", "MINUS", "-")
 
 func fromCRI(s runtimeapi.Signal) string {
 	return realtime.Replace(strings.TrimPrefix(s.String(), "SIGNAL_"))
 }
 
-// CRIStopSignal is the record's stop signal as the CRI names it.
+// CRIStopSignal returns the record's stop signal as a value of the CRI.
 func (r *Record) CRIStopSignal() runtimeapi.Signal {
 	for value := range runtimeapi.Signal_name {
 		if s := runtimeapi.Signal(value); fromCRI(s) == r.StopSignal {

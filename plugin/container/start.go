@@ -15,12 +15,11 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 )
 
-// startErrorCode is the exit code of a container that did not start, as with
-// docker and containerd.
+// startErrorCode is the exit code of a container that did not start, as in Docker and containerd.
 const startErrorCode = 128
 
-// Start starts a created container. One that does not start is exited with
-// reason StartError and the cause as message, so that the kubelet can show it.
+// Start starts a created container. If that fails, the container becomes exited, with reason
+// StartError and the cause as message, so that the kubelet can show it.
 func (m *Manager) Start(ctx context.Context, id string) error {
 	r, err := m.containers.Get(id)
 	if err != nil {
@@ -34,12 +33,12 @@ func (m *Manager) Start(ctx context.Context, id string) error {
 	if r, err = m.containers.Get(r.ID); err != nil {
 		return err
 	}
-	if err := m.startable(r); err != nil {
+	if err := m.checkStartable(r); err != nil {
 		return fmt.Errorf("%s: %w", r, err)
 	}
-	// The start goes on when the caller has gone: half a start is worse than
-	// one that the caller finds done.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), startLimit)
+	// The start continues after its caller gave up: a retry finds the container started, not half
+	// started.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), startTimeout)
 	defer cancel()
 	if err := guard.Call(ctx, "start", func() error { return m.start(ctx, r) }); err != nil {
 		m.startFailed(ctx, r, err)
@@ -48,20 +47,19 @@ func (m *Manager) Start(ctx context.Context, id string) error {
 	return nil
 }
 
-// startable tells why a container cannot be started, if so.
-func (m *Manager) startable(r *Record) error {
+// checkStartable returns an error if a container cannot be started.
+func (m *Manager) checkStartable(r *Record) error {
 	if r.Times.Started != 0 || r.Times.Finished != 0 {
-		return fmt.Errorf("it is %s, only a created container can be started: %w", stateName(r), errdefs.ErrFailedPrecondition)
+		return fmt.Errorf("state is %s, only a created container can be started: %w", stateName(r), errdefs.ErrFailedPrecondition)
 	}
 	p, err := m.Pods.Get(r.PodID)
 	if err != nil {
 		return err
 	}
-	if err := mustBeReady(p); err != nil {
+	if err := checkReady(p); err != nil {
 		return err
 	}
-	// Its spec has the target's pid, which may be another's once the target has
-	// ended.
+	// The spec contains the target's PID, which another process may get when the target has exited.
 	if ns := r.Config.GetLinux().GetSecurityContext().GetNamespaceOptions(); ns.GetPid() == runtimeapi.NamespaceMode_TARGET {
 		_, err = m.pidInPod(r.PodID, ns.GetTargetId())
 	}
@@ -76,31 +74,30 @@ func (m *Manager) start(ctx context.Context, r *Record) error {
 	if err != nil {
 		return fmt.Errorf("create task: %w", err)
 	}
-	r.life.streams.Connect() // the shim has opened its ends
-	// The wait is there before the start: a process may end before Start
-	// returns.
-	exited, err := task.Wait(m.life)
+	r.life.streams.Connect() // the shim has opened its ends of the pipes
+	// The wait begins before the start, as the process may exit before Start returns.
+	exited, err := task.Wait(m.background)
 	if err != nil {
 		return fmt.Errorf("wait for task: %w", err)
 	}
-	started := m.Now().UnixNano() // and not after: it may have ended by then
+	started := m.Now().UnixNano() // before the start, as the process may exit before Start returns
 	if err := task.Start(ctx); err != nil {
 		return fmt.Errorf("start task: %w", err)
 	}
 	r.life.setTask(task)
-	// If this is not saved before a crash, Recover finds the task and concludes the same.
+	// If the daemon crashes before this is saved, Recover finds the task and records the same.
 	m.settle(ctx, r.ID, func(r *Record) { r.PID, r.Times.Started = task.Pid(), started })
 	m.watch(r, task, exited)
 	return nil
 }
 
-// startFailed deletes what was made of the task and records why, also where the time for the start
-// has run out.
+// startFailed deletes the task and records the cause. It has a timeout of its own, because that of
+// the start may have expired.
 func (m *Manager) startFailed(ctx context.Context, r *Record, cause error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoLimit)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
 	defer cancel()
 	if err := m.Containerd.DeleteTask(ctx, r.ID); err != nil {
-		log.G(ctx).WithError(err).WithField("container", r.ID).Error("task of a container that did not start is left; removing the container deletes it")
+		log.G(ctx).WithError(err).WithField("container", r.ID).Error("task not deleted after a failed start; removing the container deletes it")
 	}
 	if !r.life.claimExit() {
 		return

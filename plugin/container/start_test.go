@@ -15,9 +15,9 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 )
 
-// A process that ends before the call that starts it returns has not ended before it was started.
+// A process that exits before Start returns does not finish before its start time.
 func TestShortLifeHasItsTimesInOrder(t *testing.T) {
-	f := newMachine()
+	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
 	id := mustCreate(t, m, "app")
 	m.Now = func() time.Time { // the process ends at 200
@@ -37,21 +37,21 @@ func TestShortLifeHasItsTimesInOrder(t *testing.T) {
 	}
 }
 
-// Nor has one whose start was not saved before the daemon ended.
+// Neither does a process whose start was not saved before the daemon ended.
 func TestStartThatWasNotSaved(t *testing.T) {
 	now, end := time.Unix(300, 0), time.Unix(200, 0)
-	if got := startedBefore(now, runtime.Status{Status: runtime.Stopped, ExitTime: end}); got != end {
-		t.Errorf("start of a process that has ended: %v", got)
+	if got := latestStart(now, runtime.Status{Status: runtime.Stopped, ExitTime: end}); got != end {
+		t.Errorf("start of an exited process: %v", got)
 	}
-	if got := startedBefore(now, runtime.Status{Status: containerd.Running}); got != now {
-		t.Errorf("start of a process that runs: %v", got)
+	if got := latestStart(now, runtime.Status{Status: containerd.Running}); got != now {
+		t.Errorf("start of a running process: %v", got)
 	}
 }
 
-// A container that joins the PID namespace of another is not started when the other has ended: its
-// pid may be somebody else's.
+// A container that joins the PID namespace of an exited container is not started: the PID may
+// belong to another process.
 func TestTargetEndsBeforeStart(t *testing.T) {
-	f := newMachine()
+	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
 	target := mustStart(t, m, "app")
 	debug := containerConfig("debug")
@@ -70,9 +70,9 @@ func TestTargetEndsBeforeStart(t *testing.T) {
 	}
 }
 
-// What a start has made is undone also when the start has taken all of its time.
+// A failed start is rolled back even if its timeout has expired.
 func TestStartOutOfTime(t *testing.T) {
-	f := newMachine()
+	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
 	id := mustCreate(t, m, "app")
 	f.addTask(id, containerd.Created)

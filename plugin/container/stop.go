@@ -18,10 +18,9 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 )
 
-// Stop ends a running container: its stop signal, then, after grace, SIGKILL.
-// It returns when the exit is in the record or when ctx ends; the kill comes
-// all the same. Of several calls the one with the shortest grace wins. A
-// container that does not run, or that nobody knows, is fine.
+// Stop ends a running container: it sends the stop signal and, after grace, SIGKILL. It returns
+// when the exit is recorded or when ctx ends; the SIGKILL is sent in any case. Of several calls,
+// the one with the shortest grace wins. A container that is not running, or not known, is no error.
 func (m *Manager) Stop(ctx context.Context, id string, grace time.Duration) error {
 	r, err := m.containers.Get(id)
 	if errdefs.IsNotFound(err) {
@@ -38,9 +37,9 @@ func (m *Manager) Stop(ctx context.Context, id string, grace time.Duration) erro
 	}
 	task := r.task()
 	if task == nil {
-		return m.mustNotRun(r.ID)
+		return m.checkNotRunning(r.ID)
 	}
-	m.killAfter(r, task, grace) // before the signal, whose delivery a stuck shim may hold up
+	m.killAfter(r, task, grace) // first: a stuck shim may block the signal
 	if grace > 0 {
 		sendStopSignal(ctx, r, task)
 	}
@@ -48,37 +47,37 @@ func (m *Manager) Stop(ctx context.Context, id string, grace time.Duration) erro
 	case <-r.life.ended:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("%s: wait for its end: %w", r, ctx.Err())
+		return fmt.Errorf("%s: wait for its exit: %w", r, ctx.Err())
 	}
 }
 
-// mustNotRun is nil for a container without a task, which is what a caller of Stop
-// wants. But the task may only be unknown; see findLater.
-func (m *Manager) mustNotRun(id string) error {
+// checkNotRunning returns nil for a container that is not running. If the container is running but
+// its task is not known (see recoverTaskLater), it returns Unavailable.
+func (m *Manager) checkNotRunning(id string) error {
 	r, err := m.containers.Get(id)
 	if err == nil && r.running() && r.task() == nil {
-		return fmt.Errorf("%s: its shim has not answered since the daemon started (if it never does, kill it): %w", r, errdefs.ErrUnavailable)
+		return fmt.Errorf("%s: its shim has not answered since the daemon started (kill the shim if it stays stuck): %w", r, errdefs.ErrUnavailable)
 	}
 	return nil
 }
 
-// killAfter kills the container when it has not ended after grace.
+// killAfter sends SIGKILL if the container has not exited after grace.
 func (m *Manager) killAfter(r *Record, task runtime.Task, grace time.Duration) {
-	guard.Go(m.life, &m.wait, "kill "+r.String(), func() {
+	guard.Go(m.background, &m.wait, "kill "+r.String(), func() {
 		timer := time.NewTimer(grace)
 		defer timer.Stop()
 		select {
-		case <-m.life.Done():
+		case <-m.background.Done():
 			return
 		case <-r.life.ended:
 			return
 		case <-timer.C:
 		}
-		_ = sendSignal(m.life, r, task, "SIGKILL")
+		_ = sendSignal(m.background, r, task, "SIGKILL")
 	})
 }
 
-// sendStopSignal sends the container's stop signal, if no earlier call has.
+// sendStopSignal sends the container's stop signal, unless an earlier call has sent it.
 func sendStopSignal(ctx context.Context, r *Record, task runtime.Task) {
 	claimed, unclaim := r.life.claimSignal(r.StopSignal)
 	if claimed && sendSignal(ctx, r, task, r.StopSignal) != nil {
@@ -86,34 +85,34 @@ func sendStopSignal(ctx context.Context, r *Record, task runtime.Task) {
 	}
 }
 
-// sendSignal sends a signal to a container. An error is logged, and is for callers that try again;
-// a container that has ended needs no signal.
+// sendSignal sends a signal to a container. It logs an error and returns it, so that the caller can
+// send the signal again. It returns nil if the container has exited.
 func sendSignal(ctx context.Context, r *Record, task runtime.Task, name string) error {
 	sig, err := signal.ParseSignal(name)
 	if err != nil {
-		sig = syscall.SIGTERM // an image may ask for a signal that does not exist
+		sig = syscall.SIGTERM // an image may name a signal that does not exist
 	}
-	// A signal that ends in a panic is not delivered, and can be sent again.
+	// A signal whose delivery panics counts as not delivered and can be sent again.
 	err = guard.Call(ctx, "kill", func() error { return runtime.Kill(ctx, task, sig) })
 	if err != nil && !errdefs.IsNotFound(err) {
-		log.G(ctx).WithError(err).WithField("container", r.ID).WithField("signal", name).Warn("signal is not delivered")
+		log.G(ctx).WithError(err).WithField("container", r.ID).WithField("signal", name).Warn("signal not delivered")
 		return err
 	}
 	return nil
 }
 
-// StopAll kills the containers of a pod, all at once, and waits for the last.
+// StopAll kills all containers of a pod at the same time and waits until the last has exited.
 func (m *Manager) StopAll(ctx context.Context, podID string) error {
 	return each(ctx, m.OfPod(podID), func(r *Record) error { return m.Stop(ctx, r.ID, 0) })
 }
 
-// RemoveAll removes the containers of a pod.
+// RemoveAll removes all containers of a pod.
 func (m *Manager) RemoveAll(ctx context.Context, podID string) error {
 	return each(ctx, m.OfPod(podID), func(r *Record) error { return m.Remove(ctx, r.ID) })
 }
 
-// each calls do for each container, side by side, and joins the errors: one that
-// fails does not keep the others.
+// each calls do for all containers at the same time and joins the errors. A failed call does not
+// affect the others.
 func each(ctx context.Context, members []*Record, do func(*Record) error) error {
 	errs := make([]error, len(members))
 	var group errgroup.Group

@@ -12,7 +12,7 @@ import (
 )
 
 func TestStopSignalsThenKills(t *testing.T) {
-	f := newMachine()
+	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
 	id := mustStart(t, m, "app")
 	f.Forget()
@@ -28,9 +28,9 @@ func TestStopSignalsThenKills(t *testing.T) {
 	}
 }
 
-// Of two stops the one with less patience wins, and the other sees the end.
+// Of two Stops, the one with the shorter grace wins, and both return at the exit.
 func TestShorterGraceWins(t *testing.T) {
-	f := newMachine()
+	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
 	id := mustStart(t, m, "app")
 	patient := make(chan error)
@@ -43,48 +43,48 @@ func TestShorterGraceWins(t *testing.T) {
 	}
 }
 
-// The kill does not wait for a signal that the shim sits on.
+// SIGKILL is sent even if the shim blocks on the stop signal.
 func TestKillOvertakesASignalThatHangs(t *testing.T) {
-	f := newMachine()
+	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
 	id := mustStart(t, m, "app")
-	let := f.Block("kill 15")
+	unblock := f.Block("kill 15")
 	stopped := make(chan error)
 	go func() { stopped <- m.Stop(context.Background(), id, time.Millisecond) }()
 	<-record(t, m, id).life.ended
-	let()
+	unblock()
 	if err := <-stopped; err != nil {
 		t.Error(err)
 	}
 }
 
-// One container that cannot die does not keep the others of its pod.
+// A container that cannot be killed does not delay the others of its pod.
 func TestPodMembersStopSideBySide(t *testing.T) {
-	f := newMachine()
+	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
 	stuck := mustStart(t, m, "stuck")
 	var others []string
 	for _, name := range []string{"a", "b"} {
 		others = append(others, mustStart(t, m, name))
 	}
-	let := f.stick(stuck)
+	unblock := f.blockSignals(stuck)
 	stopped := make(chan error)
 	go func() { stopped <- m.StopAll(context.Background(), "pod1") }()
 	for _, id := range others {
 		<-record(t, m, id).life.reaped
 	}
 	if !record(t, m, stuck).running() {
-		t.Error("the container that cannot die has died")
+		t.Error("the container whose signals are blocked has exited")
 	}
-	let()
+	unblock()
 	if err := <-stopped; err != nil {
 		t.Error(err)
 	}
 }
 
-// The kill comes even when the caller of Stop has gone.
+// SIGKILL is sent even if the caller of Stop gave up.
 func TestStopGoesOnWithoutItsCaller(t *testing.T) {
-	f := newMachine()
+	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
 	id := mustStart(t, m, "app")
 	ctx, cancel := context.WithCancel(t.Context())
@@ -95,16 +95,17 @@ func TestStopGoesOnWithoutItsCaller(t *testing.T) {
 	<-record(t, m, id).life.ended
 }
 
-// The stop signal is sent once: programs take a second one as an order to end at once.
+// The stop signal is sent once: programs take a second one as an order to exit at once.
 func TestStopSignalIsSentOnce(t *testing.T) {
-	f := newMachine()
+	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
 	id := mustStart(t, m, "app")
 	f.Forget()
 	f.Fail("kill 15", errBroken)
 	impatient, cancel := context.WithCancel(t.Context())
 	cancel()
-	for _, want := range []string{"kill 15", "kill 15\nkill 15", "kill 15\nkill 15"} { // the first is not delivered
+	// The delivery of the first signal fails.
+	for _, want := range []string{"kill 15", "kill 15\nkill 15", "kill 15\nkill 15"} {
 		if err := m.Stop(impatient, id, time.Hour); !errors.Is(err, context.Canceled) {
 			t.Errorf("Stop = %v", err)
 		}

@@ -15,13 +15,12 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
 
-// UpdateResources changes the limits of a container: those of its spec, and,
-// when it runs, those of its cgroup. A field that is zero stays as it is. When
-// the cgroup refuses the limits the old ones are put back. A memory limit below what
-// is in use is refused: the container would be killed for it.
+// UpdateResources changes the limits of a container: those in its spec and, if it is running, those
+// of its cgroup. A field that is zero is not changed. If the cgroup refuses the new limits, the old
+// ones are restored. A memory limit below the memory in use is refused, because the kernel would
+// kill the container.
 //
-// The lock that is held keeps two updates of one container apart; nobody who
-// reads waits for it.
+// life.updating serializes the updates of one container. Readers do not take it.
 func (m *Manager) UpdateResources(ctx context.Context, id string, want *runtimeapi.LinuxContainerResources) error {
 	r, err := m.containers.Get(id)
 	if err != nil {
@@ -55,7 +54,7 @@ func (m *Manager) updateResources(ctx context.Context, r *Record, want *runtimea
 	}
 	if err := m.applyResources(ctx, r, current.Linux.Resources, updated.Linux.Resources); err != nil {
 		if restore := m.Containerd.SaveSpec(context.WithoutCancel(ctx), r.ID, current); restore != nil {
-			log.G(ctx).WithError(restore).WithField("container", r.ID).Error("spec keeps limits that were refused")
+			log.G(ctx).WithError(restore).WithField("container", r.ID).Error("spec not restored after a refused update; it contains the refused limits")
 		}
 		return err
 	}
@@ -63,9 +62,9 @@ func (m *Manager) updateResources(ctx context.Context, r *Record, want *runtimea
 	return nil
 }
 
-// applyResources changes the limits of the cgroup, if the container has one.
+// applyResources changes the limits of the cgroup, if the container is running.
 func (m *Manager) applyResources(ctx context.Context, r *Record, current, updated *specs.LinuxResources) error {
-	// A start under way may have read the spec before it was changed.
+	// A start in progress may have read the spec before it changed.
 	if err := r.life.waitStarted(ctx); err != nil {
 		return err
 	}
@@ -77,36 +76,36 @@ func (m *Manager) applyResources(ctx context.Context, r *Record, current, update
 	if task == nil {
 		return nil
 	}
-	err = runtime.SetResources(ctx, task, checked(current, updated))
+	err = runtime.SetResources(ctx, task, withUsageCheck(current, updated))
 	if err != nil && m.hasEnded(ctx, r, task) {
 		return nil
 	}
 	if err != nil {
-		m.putBack(ctx, r, task, current, updated)
+		m.restoreLimits(ctx, r, task, current, updated)
 	}
 	return err
 }
 
-// putBack sets the limits of before an update that was refused: what came before the
-// refused one in the order of the OCI runtime is set. runc means to take it back, but
-// has forgotten the old limits by then (update.go changes what Container.Set falls
-// back to), and crun does not.
-func (m *Manager) putBack(ctx context.Context, r *Record, task runtime.Task, current, refused *specs.LinuxResources) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoLimit)
+// restoreLimits sets the limits that held before a refused update. The OCI runtime sets the limits
+// in order, so those before the refused one are in effect. runc tries to restore them but has lost
+// the old values by then (its update.go changes the configuration that Container.Set falls back
+// to), and crun does not try.
+func (m *Manager) restoreLimits(ctx context.Context, r *Record, task runtime.Task, current, refused *specs.LinuxResources) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
 	defer cancel()
 	limits, err := spec.Restore(current, refused)
 	if err == nil {
 		err = runtime.SetResources(ctx, task, limits)
 	}
 	if err != nil {
-		log.G(ctx).WithError(err).WithField("container", r.ID).Error("some of the limits that were refused may hold")
+		log.G(ctx).WithError(err).WithField("container", r.ID).Error("limits not restored after a refused update; some of the refused limits may be in effect")
 	}
 }
 
-// checked asks the shim, or the OCI runtime of another shim than ours, to look at the memory in use
-// before it lowers a limit of cgroup v2; with v1 the kernel does. A limit that stays is no matter:
-// the memory in use, with the page cache, may well have reached it.
-func checked(current, updated *specs.LinuxResources) *specs.LinuxResources {
+// withUsageCheck makes the shim, or the OCI runtime under another shim than ours, check the memory
+// in use before it lowers a limit of cgroup v2; on v1 the kernel checks. A limit that is not
+// lowered needs no check: the memory in use, with the page cache, may well have reached it.
+func withUsageCheck(current, updated *specs.LinuxResources) *specs.LinuxResources {
 	limit := memoryLimit(updated)
 	if old := memoryLimit(current); limit <= 0 || old > 0 && limit >= old {
 		return updated
@@ -117,7 +116,7 @@ func checked(current, updated *specs.LinuxResources) *specs.LinuxResources {
 	return &next
 }
 
-// memoryLimit is in bytes; zero and below is none.
+// memoryLimit returns the limit in bytes. Zero and negative values mean no limit.
 func memoryLimit(r *specs.LinuxResources) int64 {
 	if r == nil || r.Memory == nil || r.Memory.Limit == nil {
 		return 0

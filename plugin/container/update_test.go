@@ -14,7 +14,7 @@ import (
 )
 
 func TestUpdateResources(t *testing.T) {
-	f := newMachine()
+	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
 	id := mustStart(t, m, "app")
 	f.Forget()
@@ -42,10 +42,10 @@ func TestUpdateResources(t *testing.T) {
 	}
 }
 
-// A container that does not run gets the limits into its spec: one that was not started yet starts
-// with them.
+// An update of a container that is not running changes its spec. A created container starts with
+// the new limits.
 func TestUpdateResourcesNotRunning(t *testing.T) {
-	f := newMachine()
+	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
 	created, exited := mustCreate(t, m, "created"), mustStart(t, m, "exited")
 	r := record(t, m, exited)
@@ -65,7 +65,7 @@ func TestUpdateResourcesNotRunning(t *testing.T) {
 	}
 }
 
-// A memory limit is only lowered when it does not kill the container.
+// A memory limit is lowered only if the container is not killed for it.
 func TestUpdateIsChecked(t *testing.T) {
 	for _, c := range []struct {
 		current, updated int64
@@ -74,22 +74,22 @@ func TestUpdateIsChecked(t *testing.T) {
 		{2000, 1000, true}, {0, 1000, true}, {-1, 1000, true}, {1000, 1000, false}, {1000, 2000, false}, {1000, -1, false}, {0, 0, false},
 	} {
 		current, updated := &specs.LinuxMemory{Limit: &c.current}, &specs.LinuxMemory{Limit: &c.updated}
-		got := checked(&specs.LinuxResources{Memory: current}, &specs.LinuxResources{Memory: updated}).Memory.CheckBeforeUpdate
+		got := withUsageCheck(&specs.LinuxResources{Memory: current}, &specs.LinuxResources{Memory: updated}).Memory.CheckBeforeUpdate
 		if asked := got != nil && *got; asked != c.want {
-			t.Errorf("from %d to %d: is the memory in use looked at? %t", c.current, c.updated, asked)
+			t.Errorf("from %d to %d: CheckBeforeUpdate = %t", c.current, c.updated, asked)
 		}
 		if updated.CheckBeforeUpdate != nil {
 			t.Error("the container's spec is changed")
 		}
 	}
-	if nothing := (&specs.LinuxResources{}); checked(nil, nothing) != nothing {
-		t.Error("there is no limit to check")
+	if nothing := (&specs.LinuxResources{}); withUsageCheck(nil, nothing) != nothing {
+		t.Error("an update without a memory limit is changed")
 	}
 }
 
-// A start under way may have read the old limits: the new ones are set when it is done.
+// A start in progress may have read the old limits: the new ones are set when it is done.
 func TestUpdateDuringStart(t *testing.T) {
-	f := newMachine()
+	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
 	id := mustCreate(t, m, "app")
 	open := f.Block("new task")
@@ -111,9 +111,9 @@ func TestUpdateDuringStart(t *testing.T) {
 	}
 }
 
-// Nobody who reads waits for an update, which may hang in a shim.
+// Readers do not wait for an update, which may block in the shim.
 func TestReadersDoNotWaitForAnUpdate(t *testing.T) {
-	f := newMachine()
+	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
 	id := mustStart(t, m, "app")
 	open := f.Block("update task")

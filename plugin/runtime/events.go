@@ -25,11 +25,10 @@ type Exit struct {
 // Observer is told what containerd announces of the tasks of containers. What is
 // announced of one task comes in its order, an out-of-memory kill before the exit.
 type Observer interface {
-	// Announce tells the end of a container's init process.
-	Announce(e Exit)
-	// AnnounceOOM tells that the kernel has killed a process of a container for
-	// want of memory.
-	AnnounceOOM(id string)
+	// OnExit is called when the init process of a container has exited.
+	OnExit(e Exit)
+	// OnOOM is called when the kernel has OOM-killed a process of a container.
+	OnOOM(id string)
 }
 
 // Observe tells an observer until ctx ends. It sees no more than what happens
@@ -61,10 +60,10 @@ func tell(o Observer, envelope *events.Envelope) error {
 	}
 	switch e := event.(type) {
 	case *eventtypes.TaskOOM:
-		o.AnnounceOOM(e.GetContainerID())
+		o.OnOOM(e.GetContainerID())
 	case *eventtypes.TaskExit:
 		if e.GetID() == e.GetContainerID() {
-			o.Announce(Exit{ID: e.GetContainerID(), Code: e.GetExitStatus(), At: e.GetExitedAt().AsTime()})
+			o.OnExit(Exit{ID: e.GetContainerID(), Code: e.GetExitStatus(), At: e.GetExitedAt().AsTime()})
 		}
 	}
 	return nil

@@ -20,14 +20,14 @@ import (
 // hearer hears of exits, and panics over that of "bad".
 type hearer chan string
 
-func (h hearer) Announce(e Exit) {
+func (h hearer) OnExit(e Exit) {
 	if e.ID == "bad" {
 		panic(e.ID)
 	}
 	h <- e.ID
 }
 
-func (hearer) AnnounceOOM(string) {}
+func (hearer) OnOOM(string) {}
 
 // What comes after an event that causes a panic, or that cannot be decoded, is told.
 func TestObserveGoesOnAfterABadEvent(t *testing.T) {
