@@ -1,20 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package stdio connects the standard streams of one container: its log in the
-// format of the CRI, and the clients that attach.
+// Package stdio connects the standard streams of one container with its log, in the format of the
+// CRI, and with the clients that attach to it.
 //
-// Who writes the log depends on the shim. A lite shim does, and goes on while
-// the daemon is down (shim.go). For any other there are named pipes that the
-// shim writes to and this package reads (piped.go). In both cases stdin is a
-// named pipe (stdin.go).
+// The writer of the log depends on the shim. A lite shim writes the log itself and continues while
+// the daemon is down (shim.go). Any other shim writes to named pipes, which this package reads
+// (piped.go). In both cases stdin is a named pipe (stdin.go).
 //
-// A pipe has two ends, and neither side's restart may end it. While the shim
-// has not opened its end, ours keeps the pipe open (see Streams.Connect); from
-// then on the end of the output is that the shim has closed it. A pipe outlives
-// the daemon: what the container writes meanwhile waits in it, and [Load] reads
-// on.
+// A restart of the daemon or of the shim must not end a pipe. Until the shim has opened its end,
+// the daemon keeps both ends open (see Streams.Connect); after that, the output ends when the shim
+// closes the pipe. Output that the container writes while the daemon is down waits in the pipe, and
+// [Load] continues to read it.
 //
-// The package calls crilog, output and logapi and nothing else of the program.
-// Each output pipe has one goroutine that reads it, from Connect to its end or
-// to Close.
+// The package calls crilog, output, logapi and guard. Each output pipe has one goroutine that reads
+// it, from Connect to the end of the output or to Close.
 package stdio

@@ -22,16 +22,16 @@ type badClient struct{}
 func (badClient) Read([]byte) (int, error)  { panic("read") }
 func (badClient) Write([]byte) (int, error) { panic("write") }
 
-// following is a shim whose outputs say hello.
-type following struct{}
+// helloShim is a shim whose containers print hello and exit.
+type helloShim struct{}
 
-func (following) ReopenLog(context.Context, string) error { return nil }
+func (helloShim) ReopenLog(context.Context, string) error { return nil }
 
-func (following) Follow(context.Context, string, string) (io.ReadCloser, error) {
+func (helloShim) Follow(context.Context, string, string) (io.ReadCloser, error) {
 	return io.NopCloser(strings.NewReader("hello")), nil
 }
 
-// A client whose streams panic is detached with Internal; the next one is attached.
+// A client whose streams panic is detached with Internal; the next client is attached.
 func TestPanicInAttach(t *testing.T) {
 	for name, client := range map[string]AttachOptions{
 		"stdout": {Stdout: badClient{}},
@@ -65,19 +65,19 @@ func TestPanicInAttach(t *testing.T) {
 		})
 		t.Run(name+" through the shim", func(t *testing.T) {
 			o := testOptions(t)
-			o.Stdin, o.Shim = true, following{}
+			o.Stdin, o.Shim = true, helloShim{}
 			s, err := Open(o)
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer s.Close()
 			if name == "stdin" { // an attach ends with the output
-				s.(*byShim).opts.Shim = silent{}
+				s.(*shimLogged).opts.Shim = silentShim{}
 			}
 			if err := s.Attach(t.Context(), client); !errdefs.IsInternal(err) {
 				t.Errorf("Attach = %v, want Internal", err)
 			}
-			s.(*byShim).opts.Shim = following{}
+			s.(*shimLogged).opts.Shim = helloShim{}
 			var out bytes.Buffer
 			if err := s.Attach(t.Context(), AttachOptions{Stdout: &out}); err != nil || out.String() != "hello" {
 				t.Errorf("the next Attach: %v, %q", err, &out)
@@ -86,10 +86,10 @@ func TestPanicInAttach(t *testing.T) {
 	}
 }
 
-// silent is a shim whose containers say nothing and run on.
-type silent struct{ following }
+// silentShim is a shim whose containers print nothing and keep running.
+type silentShim struct{ helloShim }
 
-func (silent) Follow(ctx context.Context, _, _ string) (io.ReadCloser, error) {
+func (silentShim) Follow(ctx context.Context, _, _ string) (io.ReadCloser, error) {
 	r, w := io.Pipe()
 	context.AfterFunc(ctx, func() { w.Close() })
 	return r, nil
@@ -111,8 +111,7 @@ func (l *badLog) Write(p []byte) (int, error) {
 
 func (*badLog) Close() error { return nil }
 
-// The output of a container is read on after a panic: nobody else does, and the container would
-// wait.
+// The output of a container is still read after a panic; otherwise the container would block.
 func TestPanicInALog(t *testing.T) {
 	o := testOptions(t)
 	s := makePiped(t, o)
@@ -132,6 +131,6 @@ func TestPanicInALog(t *testing.T) {
 		t.Error(err)
 	}
 	if got := log.String(); got != "kept\n" {
-		t.Errorf("log %q, want what came after the panic", got)
+		t.Errorf("log %q, want the output after the panic", got)
 	}
 }

@@ -15,17 +15,17 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/output"
 )
 
-// readSize is how much of an output is read at a time, in bytes.
+// readSize is the size of the read buffer of an output, in bytes.
 const readSize = 32 << 10
 
-// outputPipe is a named pipe that a shim writes one output of a container to,
-// and that one goroutine reads.
+// outputPipe is a named pipe for one output of a container. A shim writes to it, and one goroutine
+// reads it.
 type outputPipe struct {
 	*output.Output
 	name, path string
 	reader     *os.File
-	keeper     *os.File      // our write end, until the shim has its own
-	done       chan struct{} // closed when the output has ended
+	writeEnd   *os.File      // keeps the pipe open until the shim has opened it
+	done       chan struct{} // closed at the end of the output
 	started    sync.Once
 }
 
@@ -38,14 +38,14 @@ func openOutput(path, name string, log io.WriteCloser, create bool) (*outputPipe
 	if !create {
 		return o, nil
 	}
-	if o.keeper, err = openPipe(path, os.O_WRONLY, false); err != nil {
+	if o.writeEnd, err = openPipe(path, os.O_WRONLY, false); err != nil {
 		o.reader.Close()
 		return nil, err
 	}
 	return o, nil
 }
 
-// openPipe opens a named pipe without waiting for its other end.
+// openPipe opens a named pipe and does not wait for the other end.
 func openPipe(path string, flag int, create bool) (*os.File, error) {
 	if create {
 		if err := unix.Mkfifo(path, 0o600); err != nil && !errors.Is(err, unix.EEXIST) {
@@ -55,18 +55,18 @@ func openPipe(path string, flag int, create bool) (*os.File, error) {
 	return os.OpenFile(path, flag|unix.O_NONBLOCK, 0)
 }
 
-// start reads the output in the background, until its end.
+// start reads the output to its end in the background.
 func (o *outputPipe) start() {
 	o.started.Do(func() {
-		if o.keeper != nil {
-			o.keeper.Close()
+		if o.writeEnd != nil {
+			o.writeEnd.Close()
 		}
 		guard.Go(context.Background(), nil, "read", o.read)
 	})
 }
 
-// read reads the output to its end, also after a panic on its way to the log: the container must
-// not wait for a reader.
+// read reads the output to its end. It continues after a panic in the log or in a client's writer:
+// otherwise the container would block on a full pipe.
 func (o *outputPipe) read() {
 	defer close(o.done)
 	defer o.end()
@@ -79,7 +79,7 @@ func (o *outputPipe) copy() {
 	for {
 		n, err := o.reader.Read(buf)
 		if n > 0 {
-			_, _ = o.Write(buf[:n]) // takes everything
+			_, _ = o.Write(buf[:n]) // takes all bytes
 		}
 		if err != nil {
 			return
@@ -88,18 +88,18 @@ func (o *outputPipe) copy() {
 }
 
 func (o *outputPipe) end() {
-	_ = o.Close() // writes the last line; errors are reported by crilog
+	_ = o.Close() // writes the last line; crilog reports errors
 	o.reader.Close()
 }
 
-// close ends the reading and waits for it.
+// close interrupts the read and waits until it has returned.
 func (o *outputPipe) close() {
 	o.reader.Close()
 	started := true
 	o.started.Do(func() {
 		started = false
-		if o.keeper != nil {
-			o.keeper.Close()
+		if o.writeEnd != nil {
+			o.writeEnd.Close()
 		}
 		o.end()
 		close(o.done)

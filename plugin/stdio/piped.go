@@ -24,8 +24,8 @@ const (
 	stderr = crilog.Stderr
 )
 
-// piped are the streams of a container whose shim writes to named pipes. The
-// zero value has none and is closed.
+// piped holds the streams of a container whose shim writes to named pipes. The zero value has no
+// streams and is closed.
 type piped struct {
 	opts    Options
 	log     *crilog.Writer // nil when the output is discarded
@@ -42,7 +42,7 @@ func openPiped(opts Options, create bool) (_ *piped, err error) {
 		}
 	}()
 	if opts.LogName != "" {
-		if s.log, err = crilog.Open(opts.LogDir, opts.LogName, crilog.Options{MaxLine: opts.MaxLine, OnError: s.logFailed}); err != nil {
+		if s.log, err = crilog.Open(opts.LogDir, opts.LogName, crilog.Options{MaxLine: opts.MaxLine, OnError: s.reportLogError}); err != nil {
 			return nil, err
 		}
 	}
@@ -65,8 +65,8 @@ func openPiped(opts Options, create bool) (_ *piped, err error) {
 	return s, err
 }
 
-func (s *piped) logFailed(err error) {
-	log.L.WithError(err).WithField("container", s.opts.ID).Error("log is not written; the container goes on")
+func (s *piped) reportLogError(err error) {
+	log.L.WithError(err).WithField("container", s.opts.ID).Error("log not written; the container continues")
 }
 
 func (s *piped) Creator() cio.Creator {
@@ -114,7 +114,8 @@ func (s *piped) Attach(ctx context.Context, opts AttachOptions) error {
 			continue
 		}
 		connected = true
-		c := o.Attach() // now: what the client causes must not be missed
+		// Before stdin is connected, so that the client gets all output that it causes.
+		c := o.Attach()
 		group.Go(guard.Func(ctx, "attach "+o.name, func() error {
 			defer c.Detach()
 			return c.CopyTo(ctx, func(chunk []byte) error {
@@ -129,14 +130,14 @@ func (s *piped) Attach(ctx context.Context, opts AttachOptions) error {
 		ended := s.outputs[0].done
 		group.Go(guard.Func(ctx, "attach stdin", func() error { return s.stdin.connect(ctx, opts, ended) }))
 		if !connected {
-			group.Go(guard.Func(ctx, "attach", func() error { return s.untilEnd(ctx) }))
+			group.Go(guard.Func(ctx, "attach", func() error { return s.waitOutputEnd(ctx) }))
 		}
 	}
-	return attached(group.Wait())
+	return attachResult(group.Wait())
 }
 
-// untilEnd waits for the end of the container's output.
-func (s *piped) untilEnd(ctx context.Context) error {
+// waitOutputEnd waits for the end of the container's output.
+func (s *piped) waitOutputEnd(ctx context.Context) error {
 	select {
 	case <-s.outputs[0].done:
 		return nil
@@ -147,7 +148,7 @@ func (s *piped) untilEnd(ctx context.Context) error {
 
 func (s *piped) Close() error {
 	s.Release()
-	return os.RemoveAll(s.opts.Dir) // "" is nothing
+	return os.RemoveAll(s.opts.Dir) // does nothing for ""
 }
 
 func (s *piped) Release() {
@@ -158,7 +159,7 @@ func (s *piped) Release() {
 		s.stdin.close()
 		if s.log != nil {
 			if err := s.log.Close(); err != nil {
-				s.logFailed(err)
+				s.reportLogError(err)
 			}
 		}
 	})

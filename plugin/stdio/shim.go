@@ -20,22 +20,22 @@ import (
 // Shim is a shim that writes the logs of its containers.
 type Shim interface {
 	ReopenLog(ctx context.Context, id string) error
-	// Follow returns what a container writes to an output from now on. The
-	// reader ends with the output or with ctx, and must be closed.
+	// Follow returns the output that a container writes from now on. The reader ends with the
+	// output or with ctx, and must be closed.
 	Follow(ctx context.Context, id, output string) (io.ReadCloser, error)
 }
 
-// byShim are the streams of a container whose shim writes the log. Only stdin
-// comes through here.
-type byShim struct {
+// shimLogged holds the streams of a container whose shim writes the log. Only stdin passes through
+// the daemon.
+type shimLogged struct {
 	opts  Options
 	stdin stdinPipe
 }
 
-func openByShim(opts Options, create bool) (*byShim, error) {
+func openShimLogged(opts Options, create bool) (*shimLogged, error) {
 	if create && opts.LogName != "" {
-		// The shim opens the log when the container is started. Whoever makes one
-		// with a bad path should learn it now.
+		// The shim opens the log at the start of the container. Opening it here rejects a bad path
+		// at its creation.
 		log, err := crilog.Open(opts.LogDir, opts.LogName, crilog.Options{})
 		if err != nil {
 			return nil, err
@@ -46,10 +46,10 @@ func openByShim(opts Options, create bool) (*byShim, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &byShim{opts: opts, stdin: stdin}, nil
+	return &shimLogged{opts: opts, stdin: stdin}, nil
 }
 
-func (s *byShim) Creator() cio.Creator {
+func (s *shimLogged) Creator() cio.Creator {
 	uri := logapi.Log{Dir: s.opts.LogDir, Name: s.opts.LogName, MaxLine: s.opts.MaxLine}.URI()
 	config := cio.Config{Terminal: s.opts.Terminal, Stdin: s.stdin.path, Stdout: uri}
 	if !s.opts.Terminal {
@@ -58,20 +58,19 @@ func (s *byShim) Creator() cio.Creator {
 	return creator(config)
 }
 
-// Connect has nothing to do: the shim reads the output.
-func (s *byShim) Connect() {}
+// Connect does nothing: the shim reads the output.
+func (s *shimLogged) Connect() {}
 
-// Drain has nothing to wait for: the shim tells of an exit when the log is
-// complete.
-func (s *byShim) Drain(context.Context) error { return nil }
+// Drain does nothing: the shim reports an exit only when the log is complete.
+func (s *shimLogged) Drain(context.Context) error { return nil }
 
-func (s *byShim) ReopenLog(ctx context.Context) error {
+func (s *shimLogged) ReopenLog(ctx context.Context) error {
 	return s.opts.Shim.ReopenLog(ctx, s.opts.ID)
 }
 
-func (s *byShim) Attach(ctx context.Context, opts AttachOptions) error {
-	// The end of the container is seen by the end of its output, so that there
-	// is always one to follow.
+func (s *shimLogged) Attach(ctx context.Context, opts AttachOptions) error {
+	// The end of the output is the sign that the container has exited, so follow at least one
+	// output.
 	if opts.Stdout == nil && opts.Stderr == nil {
 		opts.Stdout = io.Discard
 	}
@@ -101,10 +100,10 @@ func (s *byShim) Attach(ctx context.Context, opts AttachOptions) error {
 		})
 		group.Go(guard.Func(ctx, "attach stdin", func() error { return s.stdin.connect(ctx, opts, ended) }))
 	}
-	return attached(group.Wait())
+	return attachResult(group.Wait())
 }
 
-// follower takes one output of a container to a client.
+// follower copies one output of a container to a client.
 type follower struct {
 	output string
 	from   io.ReadCloser
@@ -118,9 +117,9 @@ func (f follower) run() error {
 	return nil
 }
 
-// follow follows the outputs that the client wants. What the client causes later
-// is not missed. The followers must be closed, after an error, too.
-func (s *byShim) follow(ctx context.Context, opts AttachOptions) ([]follower, error) {
+// follow starts to follow the outputs that the client wants. Output that the client causes
+// afterwards is not missed. The caller must close the followers, even after an error.
+func (s *shimLogged) follow(ctx context.Context, opts AttachOptions) ([]follower, error) {
 	var all []follower
 	for _, name := range s.outputs() {
 		w := opts.writer(name)
@@ -136,16 +135,16 @@ func (s *byShim) follow(ctx context.Context, opts AttachOptions) ([]follower, er
 	return all, nil
 }
 
-func (s *byShim) outputs() []string {
+func (s *shimLogged) outputs() []string {
 	if s.opts.Terminal {
 		return []string{stdout}
 	}
 	return []string{stdout, stderr}
 }
 
-func (s *byShim) Close() error {
+func (s *shimLogged) Close() error {
 	s.Release()
 	return os.RemoveAll(s.opts.Dir)
 }
 
-func (s *byShim) Release() { s.stdin.close() }
+func (s *shimLogged) Release() { s.stdin.close() }

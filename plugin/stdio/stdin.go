@@ -13,12 +13,12 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
-// stdinPipe is the named pipe that clients write to and the shim reads. The
-// zero value is no stdin.
+// stdinPipe is the named pipe that clients write to and the shim reads. The zero value means no
+// stdin.
 type stdinPipe struct {
 	path string
 	file *os.File
-	once bool // ends with the first client
+	once bool // closed after the first client
 }
 
 func openStdin(opts Options, create bool) (p stdinPipe, err error) {
@@ -27,8 +27,8 @@ func openStdin(opts Options, create bool) (p stdinPipe, err error) {
 	}
 	p.path = filepath.Join(opts.Dir, "stdin")
 	p.once = opts.StdinOnce && !opts.Terminal
-	// Read-write: opening must not wait for the shim, and the pipe must outlive
-	// a shim that opens it late.
+	// Read-write, so that opening it does not wait for the shim, and the pipe stays open for a shim
+	// that opens it later.
 	if p.file, err = openPipe(p.path, os.O_RDWR, create); err != nil {
 		return p, fmt.Errorf("stdin: %w", err)
 	}
@@ -37,13 +37,13 @@ func openStdin(opts Options, create bool) (p stdinPipe, err error) {
 
 func (p *stdinPipe) close() {
 	if p.file != nil {
-		p.file.Close() // again is harmless
+		p.file.Close() // a second Close is harmless
 	}
 }
 
-// connect feeds a client's stdin to the container until the client's stream, the
-// container's output (ended) or ctx ends. It returns nil when the client's
-// output is to go on.
+// connect copies a client's stdin to the container until the client's stdin ends, the container's
+// output ends (ended is closed) or ctx ends. It returns nil if the client is to stay attached to
+// the output.
 func (p *stdinPipe) connect(ctx context.Context, opts AttachOptions, ended <-chan struct{}) error {
 	select {
 	case err := <-guard.Start(ctx, "feed stdin", func() error { return p.feed(opts) }):
@@ -55,7 +55,7 @@ func (p *stdinPipe) connect(ctx context.Context, opts AttachOptions, ended <-cha
 	}
 }
 
-// feed copies until the end of the client's stream.
+// feed copies the client's stdin to its end.
 func (p *stdinPipe) feed(opts AttachOptions) error {
 	_, err := io.Copy(p.file, opts.Stdin)
 	switch {

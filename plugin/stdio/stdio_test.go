@@ -24,8 +24,8 @@ func testOptions(t *testing.T) Options {
 	return Options{ID: "c1", Dir: filepath.Join(dir, "io"), LogDir: filepath.Join(dir, "logs"), LogName: "web/0.log"}
 }
 
-// shim holds both ends of the output pipes, as shims do, so that neither a
-// reader's nor a writer's restart ends them.
+// shim holds both ends of the output pipes, as shims do: the end of one reader or writer does not
+// end the pipe.
 type shim struct{ stdout, stderr, stdin *os.File }
 
 func startShim(t *testing.T, s Streams) shim {
@@ -54,7 +54,7 @@ func (s shim) close() {
 	s.stderr.Close()
 }
 
-// makePiped opens streams whose shim does not write the log.
+// makePiped opens the streams of a container whose shim does not write the log.
 func makePiped(t *testing.T, o Options) *piped {
 	t.Helper()
 	s, err := Open(o)
@@ -64,7 +64,7 @@ func makePiped(t *testing.T, o Options) *piped {
 	return s.(*piped)
 }
 
-// logged returns the stream, tag and content of each record.
+// logged returns the stream, tag and content of each record of the log.
 func logged(t *testing.T, o Options) []string {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(o.LogDir, o.LogName))
@@ -108,7 +108,7 @@ func TestOutputIsLogged(t *testing.T) {
 	}
 }
 
-// What the container writes while no daemon is there waits in the pipe.
+// Output that the container writes while no daemon is running waits in the pipe.
 func TestLoadReadsOn(t *testing.T) {
 	o := testOptions(t)
 	first := makePiped(t, o)
@@ -144,7 +144,7 @@ func TestLoadReadsOn(t *testing.T) {
 	}
 }
 
-// The container ended while no daemon was there: nothing to wait for.
+// A container that exited while no daemon was running has no output to wait for.
 func TestLoadWithoutShim(t *testing.T) {
 	o := testOptions(t)
 	first := makePiped(t, o)
