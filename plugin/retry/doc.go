@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package retry lets a repeated call join or take over the first one.
+// Package retry lets a repeated call join the first one or take over its result.
 //
-// The kubelet gives up on a slow RunPodSandbox or CreateContainer after its own
-// timeout and calls again with the same request. The first call must then not
-// be undone, nor answer "name is reserved" until it ends: the work goes on
-// without its caller, the repetition waits for the same work, and when nobody
-// was there to take the result, the next equal request gets it. A request whose
-// result was taken is over; repeating it is a new request.
+// The kubelet cancels a slow RunPodSandbox or CreateContainer after its own timeout and repeats the
+// same request. The first call must not be rolled back then, and the second one must not fail with
+// "name is reserved" until the first ends. So the work continues without its caller, and the second
+// call waits for the same work. If no caller is waiting when the work ends, the next equal request
+// gets the result. After a caller got the result, an equal request is a new one.
 //
-// Locking: Group.mu guards the map of calls; it is never held while work runs.
+// Locking: Group.mu guards the map of calls. It is never held while work runs.
 package retry

@@ -14,10 +14,10 @@ import (
 
 // Group runs work under keys. The zero value is not usable; see [New].
 type Group struct {
-	limit time.Duration
+	timeout time.Duration
 
 	mu    sync.Mutex
-	calls map[string]*call // under way, or done well and not taken by anyone
+	calls map[string]*call // in progress, or succeeded without a caller that got the result
 }
 
 // call is one run of work. id and err are set before done is closed.
@@ -25,19 +25,19 @@ type call struct {
 	done chan struct{}
 	id   string
 	err  error
-	// gone are the ids that were forgotten while the work ran: what it made can
-	// be seen, and removed, a moment before the work returns. Group.mu guards it.
-	gone []string
+	// forgotten are the IDs that Forget was called for while the work ran: other callers can see
+	// and remove what the work made a moment before the work returns. Group.mu guards it.
+	forgotten []string
 }
 
-// New returns a group whose work may take up to limit.
-func New(limit time.Duration) *Group {
-	return &Group{limit: limit, calls: make(map[string]*call)}
+// New returns a group whose work may take up to timeout.
+func New(timeout time.Duration) *Group {
+	return &Group{timeout: timeout, calls: make(map[string]*call)}
 }
 
-// Do returns the id that work made for this key: by running it, by waiting for
-// the same work under way, or from earlier work whose result nobody took. When
-// ctx ends first its error is returned and the work goes on.
+// Do returns the ID that work made for this key. It runs work, waits for equal work in progress, or
+// returns the result of earlier work that no caller got. If ctx ends first, Do returns its error
+// and the work continues.
 func (g *Group) Do(ctx context.Context, key string, work func(context.Context) (id string, err error)) (string, error) {
 	c := g.join(ctx, key, work)
 	select {
@@ -45,11 +45,11 @@ func (g *Group) Do(ctx context.Context, key string, work func(context.Context) (
 		g.drop(key, c)
 		return c.id, c.err
 	case <-ctx.Done():
-		return "", fmt.Errorf("still under way, an equal request takes it over: %w", ctx.Err())
+		return "", fmt.Errorf("still in progress; retry the same request to get its result: %w", ctx.Err())
 	}
 }
 
-// Forget drops a result that nobody took, because it no longer exists.
+// Forget drops the result id, because it no longer exists.
 func (g *Group) Forget(id string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -60,7 +60,7 @@ func (g *Group) Forget(id string) {
 				delete(g.calls, key)
 			}
 		default:
-			c.gone = append(c.gone, id)
+			c.forgotten = append(c.forgotten, id)
 		}
 	}
 }
@@ -73,8 +73,8 @@ func (g *Group) join(ctx context.Context, key string, work func(context.Context)
 	}
 	c := &call{done: make(chan struct{})}
 	g.calls[key] = c
-	detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.limit)
-	guard.Go(detached, nil, "call that is taken over by its repetition", func() {
+	detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.timeout)
+	guard.Go(detached, nil, "detached call", func() {
 		defer cancel()
 		c.id, c.err = guard.Value(detached, "call", func() (string, error) { return work(detached) })
 		g.finish(key, c)
@@ -82,12 +82,11 @@ func (g *Group) join(ctx context.Context, key string, work func(context.Context)
 	return c
 }
 
-// finish lets the callers have the result, and keeps one that is of use to a later
-// one.
+// finish passes the result to the callers. It keeps a successful result for a later call.
 func (g *Group) finish(key string, c *call) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if c.err != nil || slices.Contains(c.gone, c.id) {
+	if c.err != nil || slices.Contains(c.forgotten, c.id) {
 		delete(g.calls, key)
 	}
 	close(c.done)

@@ -16,7 +16,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const never = time.Hour
 
-func TestResultNobodyTookGoesToTheNextEqualCall(t *testing.T) {
+func TestNextEqualCallGetsTheUnclaimedResult(t *testing.T) {
 	g := New(never)
 	started, finish, finished := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -59,7 +59,7 @@ func TestRepetitionJoinsWorkUnderWay(t *testing.T) {
 	first := g.join(t.Context(), "web", work)
 	<-started
 	if second := g.join(t.Context(), "web", work); second != first {
-		t.Error("an equal call does not join the one under way")
+		t.Error("an equal call does not join the call in progress")
 	}
 	close(finish)
 	if id, err := g.Do(t.Context(), "web", work); id != "id1" || err != nil {
@@ -105,9 +105,8 @@ func (g *Group) snapshot() (calls []*call) {
 	return calls
 }
 
-// TestForgottenWhileUnderWay finds that a result is not kept when what it names was
-// removed before the work returned.
-func TestForgottenWhileUnderWay(t *testing.T) {
+// A result is not kept if it was removed before the work returned.
+func TestForgottenWhileInProgress(t *testing.T) {
 	g := New(never)
 	ctx, cancel := context.WithCancel(t.Context())
 	started, finish := make(chan struct{}), make(chan struct{})
@@ -118,7 +117,7 @@ func TestForgottenWhileUnderWay(t *testing.T) {
 	})
 	<-started
 	cancel()
-	g.Forget("id1") // somebody has listed and removed it
+	g.Forget("id1") // a caller of List has removed it
 	close(finish)
 	<-c.done
 	id, err := g.Do(t.Context(), "web", func(context.Context) (string, error) { return "id2", nil })
@@ -127,7 +126,7 @@ func TestForgottenWhileUnderWay(t *testing.T) {
 	}
 }
 
-// Work that panics is an error of all who wait for it, and the next equal call is a new one.
+// If the work panics, all its callers get the error, and the next equal call is a new one.
 func TestPanicIsTheErrorOfTheCall(t *testing.T) {
 	g := New(never)
 	started, panicked := make(chan struct{}), make(chan struct{})
