@@ -1,23 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package store keeps the one record that the plugin has of each pod and of
-// each container.
+// Package store keeps the plugin's records: one for each pod and one for each container.
 //
-// A record is an immutable value. Readers get the newest one without waiting
-// for anybody; a writer changes it with [Store.Update], which holds the
-// record's own lock, saves the new value in its durable home first and shows it
-// to readers after. So List and Status never wait for the disk, and what a
-// reader has seen survives a crash.
+// A record is an immutable value. Readers get the newest one without waiting. A writer changes it
+// with [Store.Update], which holds the lock of this record. Update first saves the new value with
+// the [Saver] and then shows it to readers. So List and Status never wait for the disk, and the
+// values that readers see survive a crash.
 //
-// A fact, such as the exit of a process, does not wait for the disk and cannot be
-// refused: [Store.Settle] shows it first and saves it as soon as the home takes it
-// (late.go). The caller must be able to establish the fact again after a crash.
+// A fact, such as the exit of a process, does not wait for the disk and cannot be refused:
+// [Store.Settle] first shows it and saves it as soon as the Saver succeeds (settle.go). The caller
+// must be able to find the fact again after a crash.
 //
-// A [Watcher] is told of each change, after readers see it and before the next
-// change to the same record.
+// A [Watcher] is called for each change, after readers see it and before the next change to the
+// same record.
 //
-// Locking: Store.mu guards the indexes and is never held across I/O;
-// entry.write serialises the writers of one record and may be held while the
-// home writes and while the watcher is told. entry.write is taken before mu and
-// before late.mu, never after.
+// The package calls the Saver, the Watcher and guard.
+//
+// Locking: Store.mu guards the indexes and is never held across I/O. entry.write serializes the
+// writers of one record; it may be held while the Saver or the Watcher runs. entry.write is taken
+// before mu and before unsavedIDs.mu, never after.
 package store

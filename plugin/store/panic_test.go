@@ -13,12 +13,12 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
-// brittle is a home that panics while its error is errPanic.
-type brittle struct{ *disk }
+// panicSaver panics while the error of its disk is errPanic.
+type panicSaver struct{ *disk }
 
 var errPanic = errors.New("panic")
 
-func (b brittle) Save(ctx context.Context, n note) error {
+func (b panicSaver) Save(ctx context.Context, n note) error {
 	err := b.disk.Save(ctx, n)
 	if errors.Is(err, errPanic) {
 		panic("boom")
@@ -26,12 +26,12 @@ func (b brittle) Save(ctx context.Context, n note) error {
 	return err
 }
 
-// A home that panics is one that fails: a change is refused, a fact is saved later, and no record
-// stays locked.
-func TestPanicOfTheHome(t *testing.T) {
+// A Saver that panics is like one that fails: a change is refused, a fact is saved later, and no
+// record stays locked.
+func TestPanicOfTheSaver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &disk{saved: map[string]note{}}
-		s := New("note", brittle{d}, func(note, note) {})
+		s := New("note", panicSaver{d}, func(note, note) {})
 		if err := s.Put(note{id: "a", name: "x"}); err != nil {
 			t.Fatal(err)
 		}
@@ -60,7 +60,7 @@ func TestPanicOfTheHome(t *testing.T) {
 	})
 }
 
-// A watcher that panics misses a change, which is done and saved all the same.
+// A panic of the watcher does not prevent the change from being shown and saved.
 func TestPanicOfTheWatcher(t *testing.T) {
 	d := &disk{saved: map[string]note{}}
 	s := New("note", d, func(note, note) { panic("boom") })
@@ -76,7 +76,7 @@ func TestPanicOfTheWatcher(t *testing.T) {
 	}
 }
 
-// A selection that panics holds no lock that a change needs.
+// A panic in Select leaves no lock held.
 func TestPanicInASelection(t *testing.T) {
 	s, _ := newStore()
 	if err := s.Put(note{id: "a", name: "x"}); err != nil {

@@ -15,65 +15,61 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
-// Record is what a Store keeps. Implementations are immutable: a change makes
-// a new value.
+// Record is implemented by the values in a Store. They are immutable: a change makes a new value.
 type Record interface {
 	comparable
-	// Key returns the id, unique for ever, and the name, unique among the
-	// records that exist at one time.
+	// Key returns the ID, which is never used again, and the name, which is unique among the
+	// existing records.
 	Key() (id, name string)
 }
 
-// Saver writes records to their durable home.
+// Saver saves records to durable storage.
 type Saver[T Record] interface {
 	Save(ctx context.Context, record T) error
 }
 
-// Watcher is told of a change: the record before it and after it, the zero value
-// where there was or is none. It may read the store, but not change it, and must
-// not block.
+// Watcher is called with the record before and after a change; a record that does not exist is the
+// zero value. It may read the store but not change it, and must not block.
 type Watcher[T Record] func(before, after T)
 
 // Store is an index of records of one kind.
 type Store[T Record] struct {
 	kind    string
 	saver   Saver[T]
-	changed Watcher[T]
+	watcher Watcher[T]
 
 	mu     sync.RWMutex
 	byID   map[string]*entry[T]
-	byName map[string]string // name → id, reserved names included
+	byName map[string]string // name → ID, including reserved names
 
-	late late
+	unsaved unsavedIDs
 }
 
-// entry is the place of one record. The record is nil while only its name is
-// reserved.
+// entry holds one record. The record is nil while only its name is reserved.
 type entry[T Record] struct {
-	write  sync.Mutex
-	name   string
-	record atomic.Pointer[T]
-	gone   bool // set under write when the record was deleted
-	// unsaved is closed when the home has the record that readers see, or when the
-	// record is gone; nil while nothing is to be saved. write guards it.
+	write   sync.Mutex
+	name    string
+	record  atomic.Pointer[T]
+	deleted bool // set with write held, when the record is removed
+	// unsaved is closed when the record that readers see is saved, or when it is removed. It is nil
+	// if there is nothing to save. write guards it.
 	unsaved chan struct{}
 }
 
-// New returns an empty store. kind ("pod", "container") names its records in
-// errors.
-func New[T Record](kind string, saver Saver[T], changed Watcher[T]) *Store[T] {
+// New returns an empty store. kind ("pod", "container") names its records in errors and logs.
+func New[T Record](kind string, saver Saver[T], watcher Watcher[T]) *Store[T] {
 	return &Store[T]{
 		kind:    kind,
 		saver:   saver,
-		changed: changed,
+		watcher: watcher,
 		byID:    make(map[string]*entry[T]),
 		byName:  make(map[string]string),
-		late:    newLate(),
+		unsaved: newUnsavedIDs(),
 	}
 }
 
-// Reserve claims id and name for a record that is being made. It returns
-// AlreadyExists, naming the holder, when either is taken.
+// Reserve claims an ID and a name for a record that is being created. It returns AlreadyExists if
+// either is taken; the error contains the ID of the record that has the name.
 func (s *Store[T]) Reserve(id, name string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -88,8 +84,8 @@ func (s *Store[T]) Reserve(id, name string) error {
 	return nil
 }
 
-// Put shows a record that is already saved. Its id and name are reserved if
-// they were not before.
+// Put shows a record that is already saved. It reserves the ID and the name, unless they are
+// reserved.
 func (s *Store[T]) Put(record T) error {
 	id, name := record.Key()
 	e := s.entry(id)
@@ -103,13 +99,12 @@ func (s *Store[T]) Put(record T) error {
 	defer e.write.Unlock()
 	before := e.current()
 	e.record.Store(&record)
-	s.tell(before, record)
+	s.notify(before, record)
 	return nil
 }
 
-// Get returns the record with this id. A prefix of an id is enough when only
-// one record has it, as crictl users expect. It returns NotFound for an unknown
-// id and InvalidArgument for an ambiguous prefix.
+// Get returns the record with this ID, or the only record whose ID starts with it, as crictl users
+// expect. It returns NotFound for an unknown ID and InvalidArgument for an ambiguous prefix.
 func (s *Store[T]) Get(id string) (T, error) {
 	if e := s.entry(id); e != nil {
 		if r := e.record.Load(); r != nil {
@@ -141,12 +136,12 @@ func (s *Store[T]) find(prefix string) (found T, err error) {
 	return found, fmt.Errorf("%s id %q is a prefix of %d ids (give more of it): %w", s.kind, prefix, matches, errdefs.ErrInvalidArgument)
 }
 
-// List returns every record, ordered by id.
+// List returns all records, ordered by ID.
 func (s *Store[T]) List() []T {
 	return s.Select(func(T) bool { return true })
 }
 
-// Select returns the records that match, ordered by id.
+// Select returns the records that match, ordered by ID.
 func (s *Store[T]) Select(match func(T) bool) []T {
 	list := []T{}
 	s.mu.RLock()
@@ -165,10 +160,9 @@ func (s *Store[T]) Select(match func(T) bool) []T {
 	return list
 }
 
-// Update replaces the record with what change returns: saved first, shown
-// after. When change or the home fails the record stays as it was; a change
-// that returns what it was given saves nothing. Only one change to a record runs
-// at a time; change must not block.
+// Update replaces the record with the result of change. It first saves the new record and then
+// shows it. If change or the Saver fails, the record stays as it was. If change returns its
+// argument, nothing is saved. Changes to one record run one after another; change must not block.
 func (s *Store[T]) Update(ctx context.Context, id string, change func(T) (T, error)) (T, error) {
 	var none T
 	e, current, err := s.lock(id)
@@ -186,28 +180,28 @@ func (s *Store[T]) Update(ctx context.Context, id string, change func(T) (T, err
 	if err := s.save(ctx, next); err != nil {
 		return current, fmt.Errorf("%s %s: save record: %w", s.kind, id, err)
 	}
-	s.settled(id, e)
+	s.markSaved(id, e)
 	e.record.Store(&next)
-	s.tell(current, next)
+	s.notify(current, next)
 	return next, nil
 }
 
-// save writes a record to its home. Settled facts are saved late if it panics, as after an error.
+// save saves a record. A panic of the Saver is an error like any other.
 func (s *Store[T]) save(ctx context.Context, record T) error {
 	return guard.Call(ctx, "save "+s.kind, func() error { return s.saver.Save(ctx, record) })
 }
 
-// tell tells the watcher of a change. It is done, even if the watcher panics.
-func (s *Store[T]) tell(before, after T) {
-	_ = guard.Call(context.Background(), "announce "+s.kind, func() error { s.changed(before, after); return nil })
+// notify calls the watcher. A panic of the watcher does not undo the change.
+func (s *Store[T]) notify(before, after T) {
+	_ = guard.Call(context.Background(), "watch "+s.kind, func() error { s.watcher(before, after); return nil })
 }
 
-// lock returns the entry of a record that readers see, with its write lock held, and
-// the record. It returns NotFound for an unknown id.
+// lock returns the entry of a record with its write lock held, and the record that readers see. It
+// returns NotFound for an unknown ID.
 func (s *Store[T]) lock(id string) (_ *entry[T], current T, err error) {
 	if e := s.entry(id); e != nil {
 		e.write.Lock()
-		if r := e.record.Load(); r != nil && !e.gone {
+		if r := e.record.Load(); r != nil && !e.deleted {
 			return e, *r, nil
 		}
 		e.write.Unlock()
@@ -215,8 +209,8 @@ func (s *Store[T]) lock(id string) (_ *entry[T], current T, err error) {
 	return nil, current, fmt.Errorf("%s %q: %w", s.kind, id, errdefs.ErrNotFound)
 }
 
-// Hold calls do with a record, which stays as it is until do returns. do must not
-// block. It returns NotFound for an unknown id, else what do returns.
+// Hold calls do with a record, which does not change until do returns. do must not block. Hold
+// returns NotFound for an unknown ID, otherwise the result of do.
 func (s *Store[T]) Hold(id string, do func(T) error) error {
 	e, current, err := s.lock(id)
 	if err != nil {
@@ -226,8 +220,8 @@ func (s *Store[T]) Hold(id string, do func(T) error) error {
 	return do(current)
 }
 
-// Forget removes a record, or a reservation, whose durable home is gone, and
-// frees its name. Forgetting twice is harmless.
+// Forget drops a record or a reservation and frees its name. Its caller has deleted the record from
+// durable storage. Forgetting twice is harmless.
 func (s *Store[T]) Forget(id string) {
 	e := s.entry(id)
 	if e == nil {
@@ -235,22 +229,22 @@ func (s *Store[T]) Forget(id string) {
 	}
 	e.write.Lock()
 	defer e.write.Unlock()
-	if e.gone {
+	if e.deleted {
 		return
 	}
-	e.gone = true
-	s.settled(id, e)
+	e.deleted = true
+	s.markSaved(id, e)
 	s.mu.Lock()
 	delete(s.byID, id)
 	delete(s.byName, e.name)
 	s.mu.Unlock()
 	var none T
 	if last := e.current(); last != none {
-		s.tell(last, none)
+		s.notify(last, none)
 	}
 }
 
-// current returns the entry's record, the zero value if it has none.
+// current returns the entry's record, or the zero value if there is none.
 func (e *entry[T]) current() (r T) {
 	if p := e.record.Load(); p != nil {
 		return *p

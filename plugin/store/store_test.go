@@ -21,7 +21,7 @@ type note struct {
 
 func (n note) Key() (string, string) { return n.id, n.name }
 
-// disk is a home that remembers what was saved and can be made to fail.
+// disk is a Saver that keeps the saved records and can be made to fail.
 type disk struct {
 	mu    sync.Mutex
 	saved map[string]note
@@ -115,7 +115,7 @@ func TestUpdateSavesBeforeItShows(t *testing.T) {
 	}
 	d.err = errors.New("disk full")
 	if _, err := s.Update(t.Context(), "a", func(n note) (note, error) { n.count = 7; return n, nil }); !errors.Is(err, d.err) {
-		t.Errorf("Update = %v, want the home's error", err)
+		t.Errorf("Update = %v, want the error of the Saver", err)
 	}
 	if got, _ := s.Get("a"); got.count != 0 {
 		t.Errorf("a record that was not saved is shown: %+v", got)
@@ -237,8 +237,8 @@ func TestUnchangedRecordIsNotSaved(t *testing.T) {
 	}
 }
 
-// A watcher is told of each change that readers see, and of nothing else.
-func TestWatcherIsToldOfChanges(t *testing.T) {
+// The watcher is called for each change that readers see, and for nothing else.
+func TestWatcherGetsEachChange(t *testing.T) {
 	type change struct{ before, after note }
 	var got []change
 	d := &disk{saved: map[string]note{}}
@@ -247,7 +247,7 @@ func TestWatcherIsToldOfChanges(t *testing.T) {
 	if err := s.Reserve("b", "db"); err != nil {
 		t.Fatal(err)
 	}
-	s.Forget("b") // nobody saw it
+	s.Forget("b") // readers never saw it
 	if err := s.Put(one); err != nil {
 		t.Fatal(err)
 	}
@@ -267,8 +267,8 @@ func TestWatcherIsToldOfChanges(t *testing.T) {
 	}
 }
 
-// However many change a record, the watcher sees one chain, and what it is told is
-// what readers see.
+// With concurrent writers, each change that the watcher gets starts from the previous one, and
+// readers see the record that the watcher gets.
 func TestWatcherSeesChangesInOrder(t *testing.T) {
 	var s *Store[note]
 	last := note{}

@@ -26,7 +26,7 @@ func counted(n int) func(note) note {
 	return func(r note) note { r.count = n; return r }
 }
 
-// isClosed reports whether a record is saved.
+// isClosed reports whether a channel is closed: the record is saved.
 func isClosed(c <-chan struct{}) bool {
 	select {
 	case <-c:
@@ -36,7 +36,7 @@ func isClosed(c <-chan struct{}) bool {
 	}
 }
 
-func TestSettleShowsWhatCannotBeSaved(t *testing.T) {
+func TestSettleShowsAnUnsavedFact(t *testing.T) {
 	s, d := newStore()
 	if err := s.Put(note{id: "a", name: "x"}); err != nil {
 		t.Fatal(err)
@@ -50,7 +50,7 @@ func TestSettleShowsWhatCannotBeSaved(t *testing.T) {
 		t.Errorf("readers see %v", got)
 	}
 	if err := s.Flush(t.Context(), "a"); !errors.Is(err, d.err) {
-		t.Errorf("Flush = %v, want the home's error", err)
+		t.Errorf("Flush = %v, want the error of the Saver", err)
 	}
 	d.fail(nil)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -64,8 +64,8 @@ func TestSettleShowsWhatCannotBeSaved(t *testing.T) {
 	<-ended
 }
 
-// The newest record is saved, whichever call changes it.
-func TestUpdateSavesWhatSettleCouldNot(t *testing.T) {
+// A late save and an Update both save the newest record.
+func TestUpdateSavesAnUnsavedFact(t *testing.T) {
 	s, d := newStore()
 	if err := s.Put(note{id: "a", name: "x"}); err != nil {
 		t.Fatal(err)
@@ -77,14 +77,14 @@ func TestUpdateSavesWhatSettleCouldNot(t *testing.T) {
 		t.Fatal(err)
 	}
 	if d.count("a") != 8 || !isClosed(saved) {
-		t.Errorf("saved %d, told %v", d.count("a"), isClosed(saved))
+		t.Errorf("saved %d, channel closed %v", d.count("a"), isClosed(saved))
 	}
 	if _, saved, _ = s.Settle(t.Context(), "a", counted(8)); !isClosed(saved) {
-		t.Error("a change that changes nothing is not saved")
+		t.Error("the record is not saved after a Settle without a change")
 	}
 }
 
-// Nothing waits for the save of a record that is gone.
+// Waits for a save end when the record is removed.
 func TestForgetEndsALateSave(t *testing.T) {
 	s, d := newStore()
 	if err := s.Put(note{id: "a", name: "x"}); err != nil {
@@ -94,7 +94,7 @@ func TestForgetEndsALateSave(t *testing.T) {
 	_, saved, _ := s.Settle(t.Context(), "a", counted(7))
 	s.Forget("a")
 	<-saved
-	if left := s.late.list(); len(left) != 0 {
+	if left := s.unsaved.list(); len(left) != 0 {
 		t.Errorf("still to be saved: %v", left)
 	}
 	if err := s.Flush(t.Context(), "a"); err != nil {
@@ -105,8 +105,8 @@ func TestForgetEndsALateSave(t *testing.T) {
 	}
 }
 
-// A daemon that ends offers its late records once more.
-func TestSaveLateOffersRecordsAtItsEnd(t *testing.T) {
+// When the daemon ends, it retries once more.
+func TestSaveLateRetriesAtItsEnd(t *testing.T) {
 	s, d := newStore()
 	if err := s.Put(note{id: "a", name: "x"}); err != nil {
 		t.Fatal(err)
