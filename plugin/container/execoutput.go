@@ -103,8 +103,8 @@ func (s *execStream) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// room returns how many more bytes the stream may keep. If both streams are full, a stream that has
-// less than its half gets the missing bytes, at most want, from the other stream.
+// room returns how many more bytes the stream may keep. If no room is left, a stream that has less
+// than its half gets the missing bytes, at most want, from the other stream.
 func (s *execStream) room(want int) int {
 	other := s.output.stdout
 	if s == other {
