@@ -173,7 +173,7 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 		s.server.SetReady()
 		ready()
 		// A CNI plugin may need a pod to take back an address, which the CRI has to start.
-		group.Go(guard.Func(ctx, "strays", func() error { s.pods.ReleaseStrays(ctx, strays); return nil }))
+		group.Go(guard.Func(ctx, "strays", func() error { s.pods.TearDownStrays(ctx, strays); return nil }))
 		s.images.Sample(ctx)
 		return nil
 	}))

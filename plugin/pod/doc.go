@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package pod runs pod sandboxes: it owns their records, the namespaces that
-// are pinned for them, their network, and the files and shared memory that
-// their containers see. Every pod has a task in containerd, which starts its
-// shim; only where it is an init is there a process behind it.
+// Package pod implements pod sandboxes. It owns their records, and decides when the resources of a
+// pod are acquired and released: pinned namespaces, network, the files and shared memory that its
+// containers see, and its task. Every pod has a task in containerd, which starts the pod's shim.
+// The task is either an init process or a holder, which has no process (see needsInit).
 //
-// Run is a list of steps, and teardown.go the one list of steps back; Stop and Remove are
-// idempotent and resume whatever an earlier call, or a failed Run, left. The package calls network,
-// runtime and store. It knows nothing of containers: who stops a pod hands in the [Members] to
-// stop.
+// Run is a list of steps. teardown.go has the one list of steps that release them. Stop and Remove
+// are idempotent and resume the work of an earlier call or of a failed Run. The package calls
+// network, runtime and store. It does not know containers: the caller of Stop and Remove passes in
+// the [Members] of the pod.
 //
-// Locking: records change in the store, under the store's lock. The steps of
-// one pod do not overlap: Run is alone because its id is known to no caller yet,
-// and Stop and Remove of one pod join a call in progress (Manager.ends). The task
-// of a pod belongs to its watch until the teardown ends that. No lock is held
-// across a step.
+// Locking: records change in the store, under the store's lock. The steps of one pod do not
+// overlap: no other call knows the ID while Run is in progress, and calls of Stop and Remove join
+// an equal call for the same pod (Manager.inProgress). Until a teardown ends the pod's watch, only
+// the watch starts and stops the pod's task. No lock is held across a step.
 package pod

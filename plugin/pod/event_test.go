@@ -10,7 +10,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 )
 
-func checkEvents(t *testing.T, f *machine, want ...string) {
+func checkEvents(t *testing.T, f *fakeHost, want ...string) {
 	t.Helper()
 	f.Lock()
 	defer f.Unlock()
@@ -21,7 +21,7 @@ func checkEvents(t *testing.T, f *machine, want ...string) {
 }
 
 func TestEventsOfLife(t *testing.T) {
-	f := newMachine()
+	f := newFakeHost()
 	m := newManager(t, f)
 	id, err := m.Run(t.Context(), ownPID("web"), "")
 	if err != nil {
@@ -42,9 +42,9 @@ func TestEventsOfLife(t *testing.T) {
 	checkEvents(t, f, "CONTAINER_DELETED_EVENT stopped")
 }
 
-// Nobody ever saw the pod of a Run that failed, so nobody hears of it.
+// The pod of a failed Run was never visible, so it has no events.
 func TestNoEventsOfAFailedRun(t *testing.T) {
-	f := newMachine()
+	f := newFakeHost()
 	m := newManager(t, f)
 	f.Fail("attach /ns/net", errBroken)
 	if _, err := m.Run(t.Context(), ownPID("web"), ""); err == nil {
@@ -53,9 +53,10 @@ func TestNoEventsOfAFailedRun(t *testing.T) {
 	checkEvents(t, f)
 }
 
-// What could not be undone is shown as a pod that is not ready, for somebody to stop it.
-func TestEventsOfARunThatLeavesSomething(t *testing.T) {
-	f := newMachine()
+// If the rollback of a Run is incomplete, the pod becomes visible as not ready, so that the kubelet
+// can stop it.
+func TestEventsOfIncompleteRollback(t *testing.T) {
+	f := newFakeHost()
 	m := newManager(t, f)
 	f.Fail("attach /ns/net", errBroken)
 	f.Fail("detach", errBroken)
@@ -70,16 +71,16 @@ func TestEventsOfARunThatLeavesSomething(t *testing.T) {
 	checkEvents(t, f, "CONTAINER_DELETED_EVENT stopped")
 }
 
-// A pod whose init ends by itself is stopped once, not again by its Stop.
+// A pod whose init exits has one stopped event; Stop does not add another.
 func TestEventsOfAnInitThatEnds(t *testing.T) {
-	f := newMachine()
+	f := newFakeHost()
 	m := newManager(t, f)
 	id, err := m.Run(t.Context(), sharedPID("web"), "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	f.exit <- runtime.ExitStatus{}
-	m.wait.Wait()
+	m.watching.Wait()
 	checkEvents(t, f, "CONTAINER_CREATED_EVENT ready", "CONTAINER_STARTED_EVENT ready", "CONTAINER_STOPPED_EVENT stopping")
 	if err := m.Stop(t.Context(), id, fakeMembers{f}); err != nil {
 		t.Fatal(err)

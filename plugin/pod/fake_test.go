@@ -25,27 +25,28 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// machine stands for everything around the manager; see package fault.
-type machine struct {
+// fakeHost fakes all dependencies of the manager; see package fault.
+type fakeHost struct {
 	*fault.World
 	saved map[string][]byte
 	exit  chan runtime.ExitStatus
-	shim  error // why there is no shim
+	shim  error // of CheckShim
 	stuck bool  // the shim does not answer
-	// unpinned is true once the manager has given up the namespaces.
+	// unpinned is true once the manager has unpinned the namespaces.
 	unpinned bool
-	// strayFiles and attached are what a loss of power has brought back, by the ids of pods.
+	// strayFiles and attached are files and CNI attachments that a power failure restored, by pod
+	// ID.
 	strayFiles []string
 	attached   map[string]string
 	hostname   string            // of the host
-	hostnames  map[string]string // in the files of pods, by id
-	labels     int               // how many pods the daemon that runs has given SELinux labels
-	events     []string          // that were published, each with the state of the pod
+	hostnames  map[string]string // in the files of pods, by ID
+	labels     int               // SELinux labels in use
+	events     []string          // published events, each with the state of the pod
 	published  func(*Record)
 }
 
-// Left is what nobody has given back.
-func (f *machine) Left() []string {
+// Left returns the resources that were not released.
+func (f *fakeHost) Left() []string {
 	left := f.World.Left()
 	if f.labels != 0 {
 		left = append(left, fmt.Sprintf("labels: %d", f.labels))
@@ -53,11 +54,11 @@ func (f *machine) Left() []string {
 	return left
 }
 
-func newMachine() *machine {
-	return &machine{World: fault.NewWorld(), saved: map[string][]byte{}, exit: make(chan runtime.ExitStatus, 1), hostnames: map[string]string{}}
+func newFakeHost() *fakeHost {
+	return &fakeHost{World: fault.NewWorld(), saved: map[string][]byte{}, exit: make(chan runtime.ExitStatus, 1), hostnames: map[string]string{}}
 }
 
-func (f *machine) CreateSandbox(_ context.Context, s runtime.Sandbox) error {
+func (f *fakeHost) CreateSandbox(_ context.Context, s runtime.Sandbox) error {
 	if err := f.Makes("create record", "record"); err != nil {
 		f.Lose("record")
 		return err
@@ -65,7 +66,7 @@ func (f *machine) CreateSandbox(_ context.Context, s runtime.Sandbox) error {
 	return f.store(s.ID, s.Record)
 }
 
-func (f *machine) SaveSandbox(_ context.Context, id string, record any) error {
+func (f *fakeHost) SaveSandbox(_ context.Context, id string, record any) error {
 	if err := f.Call("save " + string(record.(*Record).State)); err != nil {
 		return err
 	}
@@ -75,7 +76,7 @@ func (f *machine) SaveSandbox(_ context.Context, id string, record any) error {
 	return f.store(id, record)
 }
 
-func (f *machine) store(id string, record any) error {
+func (f *fakeHost) store(id string, record any) error {
 	data, err := json.Marshal(record)
 	f.Lock()
 	f.saved[id] = data
@@ -83,7 +84,7 @@ func (f *machine) store(id string, record any) error {
 	return err
 }
 
-func (f *machine) DeleteSandbox(_ context.Context, id string) error {
+func (f *fakeHost) DeleteSandbox(_ context.Context, id string) error {
 	if err := f.Undoes("delete record", "record"); err != nil {
 		return err
 	}
@@ -93,7 +94,7 @@ func (f *machine) DeleteSandbox(_ context.Context, id string) error {
 	return nil
 }
 
-func (f *machine) Sandboxes(context.Context) (records []runtime.Record, err error) {
+func (f *fakeHost) Sandboxes(context.Context) (records []runtime.Record, err error) {
 	f.Lock()
 	defer f.Unlock()
 	for id, data := range f.saved {
@@ -102,14 +103,14 @@ func (f *machine) Sandboxes(context.Context) (records []runtime.Record, err erro
 	return records, nil
 }
 
-func (f *machine) Knows(_ context.Context, id string) (bool, error) {
+func (f *fakeHost) Knows(_ context.Context, id string) (bool, error) {
 	f.Lock()
 	defer f.Unlock()
 	_, found := f.saved[id]
 	return found, nil
 }
 
-func (f *machine) PublishPod(kind runtimeapi.ContainerEventType, r *Record) {
+func (f *fakeHost) PublishPod(kind runtimeapi.ContainerEventType, r *Record) {
 	if f.published != nil {
 		f.published(r)
 	}
@@ -118,7 +119,7 @@ func (f *machine) PublishPod(kind runtimeapi.ContainerEventType, r *Record) {
 	f.events = append(f.events, fmt.Sprintf("%s %s", kind, r.State))
 }
 
-type fakeNamespaces struct{ *machine }
+type fakeNamespaces struct{ *fakeHost }
 
 func (fakeNamespaces) Plan(o network.PinOptions) network.Namespaces {
 	ns := network.Namespaces{IPC: "/ns/ipc", UTS: "/ns/uts"}
@@ -151,13 +152,13 @@ func (f fakeNamespaces) Unpin(context.Context, string, network.Namespaces) error
 	return err
 }
 
-type fakeNetwork struct{ *machine }
+type fakeNetwork struct{ *fakeHost }
 
 func (f fakeNetwork) Attach(_ context.Context, p network.Pod) (network.Result, error) {
 	return network.Result{IP: "10.0.0.2"}, f.Makes("attach "+p.NetNS, "address")
 }
 
-// Detach leaves something on the host when it does not get the namespace.
+// Detach does not release the address without the namespace.
 func (f fakeNetwork) Detach(_ context.Context, p network.Pod) error {
 	if p.NetNS == "" || f.unpinned {
 		return f.Call("detach without namespace")
@@ -167,7 +168,7 @@ func (f fakeNetwork) Detach(_ context.Context, p network.Pod) error {
 
 func (f fakeNetwork) Attached() (map[string]string, error) { return f.attached, nil }
 
-type fakeFiles struct{ *machine }
+type fakeFiles struct{ *fakeHost }
 
 func (f fakeFiles) Create(id, hostname string, _ *runtimeapi.PodSandboxConfig) error {
 	f.Lock()
@@ -180,13 +181,13 @@ func (f fakeFiles) Remove(string) error { return f.Undoes("remove files", "files
 
 func (f fakeFiles) IDs() ([]string, error) { return f.strayFiles, nil }
 
-type fakeTasks struct{ *machine }
+type fakeTasks struct{ *fakeHost }
 
 func (f fakeTasks) Start(context.Context, *Record) (uint32, error) {
 	return 42, f.Makes("start task", "task")
 }
 
-// Wait goes on when ctx has ended, as that of Runner.
+// Wait continues when ctx has ended, as that of Runner does.
 func (f fakeTasks) Wait(context.Context, string) (<-chan runtime.ExitStatus, error) {
 	if err := f.Ask("wait"); err != nil {
 		return nil, err
@@ -205,7 +206,7 @@ func (f fakeTasks) Stop(ctx context.Context, _ string) error {
 	return f.Undoes("stop task", "task")
 }
 
-func (f fakeTasks) Answers(ctx context.Context, _ string) error {
+func (f fakeTasks) PingShim(ctx context.Context, _ string) error {
 	if f.isStuck() {
 		<-ctx.Done()
 		return ctx.Err()
@@ -215,32 +216,32 @@ func (f fakeTasks) Answers(ctx context.Context, _ string) error {
 
 func (f fakeTasks) KillShim(context.Context, string) error {
 	err := f.Undoes("kill shim", "task")
-	f.stick(err != nil)
+	f.setStuck(err != nil)
 	return err
 }
 
-func (f *machine) isStuck() bool {
+func (f *fakeHost) isStuck() bool {
 	f.Lock()
 	defer f.Unlock()
 	return f.stuck
 }
 
-// stick makes the shim of the pod stuck, or not.
-func (f *machine) stick(stuck bool) {
+// setStuck sets whether the shim of the pod answers.
+func (f *fakeHost) setStuck(stuck bool) {
 	f.Lock()
 	defer f.Unlock()
 	f.stuck = stuck
 }
 
-// loseTask ends the task of a pod, as when its shim is killed.
-func (f *machine) loseTask() {
+// loseTask ends the task of a pod, as if its shim was killed.
+func (f *fakeHost) loseTask() {
 	f.Lose("task")
 	f.exit <- runtime.ExitStatus{}
 }
 
-type fakeMembers struct{ *machine }
+type fakeMembers struct{ *fakeHost }
 
-// StopAll ends when the shim has ended, if that is stuck.
+// StopAll waits while the shim is stuck.
 func (f fakeMembers) StopAll(ctx context.Context, _ string) error {
 	for f.isStuck() {
 		select {
@@ -268,9 +269,9 @@ func (fakeHandlers) Handler(name string) (string, config.Handler, error) {
 	return "", config.Handler{}, fmt.Errorf("handler %q: %w", name, errdefs.ErrInvalidArgument)
 }
 
-// newManager returns a manager on this machine. Managers that follow each other
-// are the daemon before and after a restart.
-func newManager(t *testing.T, f *machine) *Manager {
+// newManager returns a manager on a host. A second manager on the same host is the daemon after a
+// restart.
+func newManager(t *testing.T, f *fakeHost) *Manager {
 	t.Helper()
 	ids := 0
 	f.labels = 0
@@ -293,8 +294,8 @@ func newManager(t *testing.T, f *machine) *Manager {
 	return m
 }
 
-// fakeLabels gives every pod the same label and counts who has it.
-type fakeLabels struct{ *machine }
+// fakeLabels returns the same label for every pod and counts its users.
+type fakeLabels struct{ *fakeHost }
 
 const testLabel = "u:r:t:s0:c1,c2"
 
@@ -323,7 +324,7 @@ func sharedPID(name string) *runtimeapi.PodSandboxConfig {
 	return c
 }
 
-// ownPID is a config in the mode that needs no init.
+// ownPID is a config with a PID namespace per container, which needs no init.
 func ownPID(name string) *runtimeapi.PodSandboxConfig {
 	c := sharedPID(name)
 	c.Linux.SecurityContext.NamespaceOptions.Pid = runtimeapi.NamespaceMode_CONTAINER

@@ -11,10 +11,10 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
 
-// TestHostname renames the host: a pod has one name, in its UTS namespace, its files and the
+// TestHostname renames the host: a pod keeps its hostname in its UTS namespace, its files and the
 // environment of its containers.
 func TestHostname(t *testing.T) {
-	f := newMachine()
+	f := newFakeHost()
 	m := newManager(t, f)
 	wantName := func(id, want string) {
 		t.Helper()
@@ -55,7 +55,7 @@ func TestHostname(t *testing.T) {
 }
 
 func TestHostnameOfOlderRecord(t *testing.T) {
-	f := newMachine()
+	f := newFakeHost()
 	f.hostname = "node"
 	m := newManager(t, f)
 	c := ownPID("web")
@@ -78,6 +78,6 @@ func TestHostnameOfOlderRecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	if r, err := m.Get(id); err != nil || r.Hostname != "node" {
-		t.Errorf("hostname %q, %v; want that of the host", r.Hostname, err)
+		t.Errorf("hostname %q, %v; want the hostname of the host", r.Hostname, err)
 	}
 }

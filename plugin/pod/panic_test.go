@@ -12,19 +12,19 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
-// Each step of Run panics in turn: nothing is left, and the name is free again. The steps of a pod
-// without an init run side by side.
+// Each step of Run panics in turn: all resources are released, and the name can be used again. Some
+// steps of a pod without an init run in parallel.
 func TestPanicInRun(t *testing.T) {
 	for _, step := range []string{"create record", "make files", "pin ipc net uts", "attach /ns/net", "start task", "save ready"} {
 		t.Run(step, func(t *testing.T) {
-			f := newMachine()
+			f := newFakeHost()
 			m := newManager(t, f)
 			f.Fail(step, fault.ErrPanic)
 			if _, err := m.Run(t.Context(), ownPID("web"), ""); !errdefs.IsInternal(err) {
 				t.Fatalf("Run = %v, want Internal", err)
 			}
 			if step == "create record" {
-				f.Lose("record") // the fake has none yet
+				f.Lose("record") // Makes created it before the panic
 			}
 			if left := f.Left(); len(left) != 0 {
 				t.Errorf("left: %v\n%s", left, f.Trace())
@@ -37,11 +37,11 @@ func TestPanicInRun(t *testing.T) {
 	}
 }
 
-// A teardown step that panics is one that failed: the others are done, and the next Stop does it.
+// A teardown step that panics counts as failed: the other steps run, and the next call repeats it.
 func TestPanicInTeardown(t *testing.T) {
 	for _, step := range []string{"stop containers", "stop task", "detach", "unpin", "remove files"} {
 		t.Run(step, func(t *testing.T) {
-			f := newMachine()
+			f := newFakeHost()
 			m := newManager(t, f)
 			id, err := m.Run(t.Context(), sharedPID("web"), "")
 			if err != nil {
@@ -65,10 +65,10 @@ func TestPanicInTeardown(t *testing.T) {
 	}
 }
 
-// The rollback of a Run panics: the pod is kept for Stop and Remove.
-func TestPanicInARollback(t *testing.T) {
+// If the rollback of a Run panics, the pod is kept for Stop and Remove.
+func TestPanicInRollback(t *testing.T) {
 	for _, step := range []string{"detach", "delete record"} {
-		f := newMachine()
+		f := newFakeHost()
 		m := newManager(t, f)
 		f.Fail("save ready", errBroken)
 		f.Fail(step, fault.ErrPanic)
@@ -77,7 +77,7 @@ func TestPanicInARollback(t *testing.T) {
 		}
 		list := m.List()
 		if len(list) != 1 || list[0].State != Stopping {
-			t.Fatalf("%s: pods = %+v, want the unfinished one", step, list)
+			t.Fatalf("%s: pods = %+v, want the one whose rollback is incomplete", step, list)
 		}
 		f.Fail(step, nil)
 		if err := m.Remove(t.Context(), list[0].ID, fakeMembers{f}); err != nil {
@@ -89,9 +89,9 @@ func TestPanicInARollback(t *testing.T) {
 	}
 }
 
-// All who wait for a removal that panics get its error.
+// A removal that panics returns an error, and can be repeated.
 func TestPanicInRemove(t *testing.T) {
-	f := newMachine()
+	f := newFakeHost()
 	m := newManager(t, f)
 	id, err := m.Run(t.Context(), sharedPID("web"), "")
 	if err != nil {
@@ -109,10 +109,10 @@ func TestPanicInRemove(t *testing.T) {
 	}
 }
 
-// A watch that panics begins again: the end of the pod's task is seen.
-func TestPanicInAWatch(t *testing.T) {
+// A watch that panics starts again and sees the end of the pod's task.
+func TestPanicInWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newMachine()
+		f := newFakeHost()
 		m := newManager(t, f)
 		f.Fail("wait", fault.ErrPanic)
 		before := guard.Count()
@@ -137,10 +137,10 @@ func TestPanicInAWatch(t *testing.T) {
 	})
 }
 
-// A holder whose restart panics is restarted again.
-func TestPanicInARestart(t *testing.T) {
+// If the restart of a holder panics, it is repeated.
+func TestPanicInRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newMachine()
+		f := newFakeHost()
 		m := newManager(t, f)
 		id, err := m.Run(t.Context(), ownPID("web"), "")
 		if err != nil {
@@ -154,7 +154,7 @@ func TestPanicInARestart(t *testing.T) {
 		if guard.Count() == before {
 			t.Fatal("the restart has not panicked")
 		}
-		f.Lose("task") // the fake has one before it panics
+		f.Lose("task") // Makes created it before the panic
 		f.Fail("start task", nil)
 		if err := m.AwaitTask(t.Context(), id); err != nil {
 			t.Fatal(err)
@@ -166,7 +166,7 @@ func TestPanicInARestart(t *testing.T) {
 	})
 }
 
-// badLabels panics when the labels of a pod are reserved in recovery.
+// badLabels panics at the first Reserve.
 type badLabels struct {
 	fakeLabels
 	once *bool
@@ -180,9 +180,9 @@ func (b badLabels) Reserve(label string) {
 	b.fakeLabels.Reserve(label)
 }
 
-// A pod whose recovery panics keeps no other from it, nor the daemon from its start.
+// A pod whose recovery panics prevents neither the recovery of others nor the start of the daemon.
 func TestPanicInRecovery(t *testing.T) {
-	f := newMachine()
+	f := newFakeHost()
 	before := newManager(t, f)
 	id, err := before.Run(t.Context(), sharedPID("web"), "")
 	if err != nil {
@@ -199,16 +199,16 @@ func TestPanicInRecovery(t *testing.T) {
 	}
 }
 
-// The rollback of a Run that a crash ended panics: a Run of the same pod does not wait for it for
-// ever.
-func TestPanicWhileStraysAreReleased(t *testing.T) {
-	f := newMachine()
+// If the teardown of an interrupted Run panics, a Run of the same pod does not wait for it
+// indefinitely.
+func TestPanicInTearDownStrays(t *testing.T) {
+	f := newFakeHost()
 	m := newManager(t, f)
 	stray := &Record{ID: "pod9", Name: name(podConfig("web").GetMetadata()), Config: podConfig("web"), State: Creating}
-	m.undoing.add(stray.Name)
+	m.rollbacks.add(stray.Name)
 	f.published = func(*Record) { panic("event") }
 	f.Fail("detach", fault.ErrPanic)
-	m.ReleaseStrays(t.Context(), []*Record{stray, {ID: "pod8"}})
+	m.TearDownStrays(t.Context(), []*Record{stray, {ID: "pod8"}})
 	f.published = nil
 	f.Fail("detach", nil)
 	if _, err := m.Run(t.Context(), podConfig("web"), ""); err != nil {

@@ -23,56 +23,58 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/store"
 )
 
-// State is where a pod is in its life. It only moves forward.
+// State is the state of a pod in its life cycle. It only moves forward, in the order below.
 type State string
 
 const (
-	// Creating is a pod whose Run has not ended. It is not shown to anybody.
+	// Creating is a pod whose Run is in progress. No caller can see it.
 	Creating State = "creating"
-	// Ready is a pod that takes containers.
+	// Ready is a pod in which containers can be created.
 	Ready State = "ready"
-	// Stopping is a pod that takes no more containers and still holds
-	// resources: its network, its namespaces, its task.
+	// Stopping is a pod in which no more containers can be created, and which still holds
+	// resources: network, namespaces, task.
 	Stopping State = "stopping"
-	// Stopped is a pod that only its record is left of.
+	// Stopped is a pod that has released its resources. Its record and its stopped containers
+	// remain.
 	Stopped State = "stopped"
 )
 
-// Record is the one record of a pod. It is immutable; see package store.
+// Record describes a pod. It is immutable; see package store.
 type Record struct {
 	ID         string                       `json:"id"`
 	Name       string                       `json:"name"`
 	Config     *runtimeapi.PodSandboxConfig `json:"config"`
-	Hostname   string                       `json:"hostname,omitempty"` // the one in Config, or else the host's when the pod was made
-	Requested  string                       `json:"requested"`          // the handler as the caller named it, "" for the default
-	Handler    string                       `json:"handler"`            // the handler that runs it
+	Hostname   string                       `json:"hostname,omitempty"` // Config's, else the host's
+	Requested  string                       `json:"requested"`          // handler in the request
+	Handler    string                       `json:"handler"`            // resolved handler
 	CreatedAt  int64                        `json:"created_at"`         // Unix nanoseconds
-	BootID     string                       `json:"boot_id,omitempty"`  // of the boot of the machine that it runs in
+	BootID     string                       `json:"boot_id,omitempty"`  // of the host, at creation
 	State      State                        `json:"state"`
 	Namespaces network.Namespaces           `json:"namespaces"`
 	Network    network.Result               `json:"network"`
-	HasInit    bool                         `json:"has_init,omitempty"` // whether its task is a process; see needsInit
-	PID        uint32                       `json:"init_pid,omitempty"` // of its task
+	HasInit    bool                         `json:"has_init,omitempty"` // see needsInit
+	PID        uint32                       `json:"init_pid,omitempty"` // of the task
 	SELinux    spec.Labels                  `json:"selinux,omitzero"`
-	Unfinished []string                     `json:"unfinished,omitempty"` // steps of the teardown of a failed Run that failed, too
+	// Unfinished has the names of the teardown steps that failed in the rollback of a failed Run.
+	Unfinished []string `json:"unfinished,omitempty"`
 }
 
-// Key makes the pod's id and its unique name the keys of its record.
+// Key returns the keys of the record in the store: the ID of the pod and its unique name.
 func (r *Record) Key() (id, name string) { return r.ID, r.Name }
 
-// String is how errors and logs name the pod.
+// String returns the name of the pod in errors and logs.
 func (r *Record) String() string { return podName(r.Config) }
 
 func podName(c *runtimeapi.PodSandboxConfig) string {
 	return "pod " + c.GetMetadata().GetNamespace() + "/" + c.GetMetadata().GetName()
 }
 
-// SharesPID tells whether the pod's containers share one PID namespace.
+// SharesPID reports whether the pod's containers share one PID namespace.
 func (r *Record) SharesPID() bool {
 	return r.namespaceOptions().GetPid() == runtimeapi.NamespaceMode_POD
 }
 
-// HostNetwork tells whether the pod uses the network of the host.
+// HostNetwork reports whether the pod uses the network of the host.
 func (r *Record) HostNetwork() bool {
 	return r.namespaceOptions().GetNetwork() == runtimeapi.NamespaceMode_NODE
 }
@@ -81,7 +83,7 @@ func (r *Record) namespaceOptions() *runtimeapi.NamespaceOption {
 	return r.Config.GetLinux().GetSecurityContext().GetNamespaceOptions()
 }
 
-// SpecPod is what the spec of a container of the pod depends on.
+// SpecPod returns the part of the record that the OCI specs of the pod's containers depend on.
 func (r *Record) SpecPod(files spec.PodFiles) spec.Pod {
 	p := spec.Pod{
 		ID:       r.ID,
@@ -102,87 +104,87 @@ func (r *Record) SpecPod(files spec.PodFiles) spec.Pod {
 	return p
 }
 
-// with returns a copy of the record that change was made to.
+// with returns a changed copy of the record.
 func (r *Record) with(change func(*Record)) *Record {
 	next := *r
 	change(&next)
 	return &next
 }
 
-// Records is the durable home of pod records.
+// Records saves pod records in containerd's metadata.
 type Records interface {
 	CreateSandbox(ctx context.Context, s runtime.Sandbox) error
 	SaveSandbox(ctx context.Context, id string, record any) error
 	DeleteSandbox(ctx context.Context, id string) error
 	Sandboxes(ctx context.Context) ([]runtime.Record, error)
-	// Knows tells whether anything in containerd has this id, ours or not.
+	// Knows reports whether containerd has a sandbox or container with this ID, of any CRI plugin.
 	Knows(ctx context.Context, id string) (bool, error)
 }
 
-// Namespaces makes and pins the namespaces of a pod.
+// Namespaces creates and pins the namespaces of a pod. [network.Pinner] implements it.
 type Namespaces interface {
 	Plan(opts network.PinOptions) network.Namespaces
 	Pin(ctx context.Context, opts network.PinOptions) (network.Namespaces, error)
-	// Tune sets the kernel parameters that CNI plugins may have made or changed.
+	// Tune sets the pod's network sysctls again, after the CNI plugins created its interfaces.
 	Tune(opts network.PinOptions) error
 	Pinned(ns network.Namespaces) bool
 	// Unpin removes the namespaces of a pod; see [network.Pinner.Unpin].
 	Unpin(ctx context.Context, id string, ns network.Namespaces) error
 }
 
-// Network attaches pods to their network.
+// Network attaches pods to their CNI networks.
 type Network interface {
 	Attach(ctx context.Context, pod network.Pod) (network.Result, error)
 	Detach(ctx context.Context, pod network.Pod) error
-	// Attached returns all that were attached and not detached, ours or not: the
-	// path of the network namespace by id.
+	// Attached returns the attachments in the CNI cache, including those of other runtimes: the
+	// path of the network namespace by container ID.
 	Attached() (map[string]string, error)
 }
 
-// Files makes what every container of a pod sees of it: hostname, hosts,
-// resolv.conf and shared memory.
+// Files creates the files that all containers of a pod share: hostname, hosts, resolv.conf and
+// shared memory.
 type Files interface {
 	Create(id, hostname string, config *runtimeapi.PodSandboxConfig) error
 	Remove(id string) error
-	// IDs returns the pods that have files.
+	// IDs returns the IDs of the pods that have files.
 	IDs() ([]string, error)
 }
 
 // Tasks runs the tasks of pods: an init, or a holder, which has no process.
 type Tasks interface {
 	Start(ctx context.Context, r *Record) (pid uint32, err error)
-	// Wait returns a channel that gets one value when the task has ended, also after ctx has.
-	// It is NotFound when there is none.
+	// Wait returns a channel that gets one value when the task has ended. The wait continues after
+	// ctx has ended. Without a task the error is NotFound.
 	Wait(ctx context.Context, id string) (<-chan runtime.ExitStatus, error)
 	Stop(ctx context.Context, id string) error
-	// Answers returns nil if the shim of the task answers before ctx ends, or if there is no task.
-	Answers(ctx context.Context, id string) error
-	// KillShim kills the shim that was started for the task; containerd cleans up after it.
+	// PingShim returns nil if the shim of the task answers before ctx ends, or if there is no task.
+	PingShim(ctx context.Context, id string) error
+	// KillShim kills the shim that was started for the task. containerd cleans up after it.
 	KillShim(ctx context.Context, id string) error
 }
 
-// Labels hands out SELinux labels; package host has them.
+// Labels allocates SELinux labels. [host.SELinux] implements it.
 type Labels interface {
 	Labels(options *runtimeapi.SELinuxOption, podLabel string) (spec.Labels, error)
 	Reserve(processLabel string)
 	Release(processLabel string)
 }
 
-// Handlers tells the configuration of a runtime handler.
+// Handlers returns the configuration of a runtime handler.
 type Handlers interface {
 	Handler(name string) (resolved string, handler config.Handler, err error)
 }
 
-// Members are the containers of a pod, which end before it does.
+// Members are the containers of a pod. They are stopped and removed before the pod is.
 type Members interface {
-	// StopAll stops the containers of a pod, all at once. It returns when the
-	// last one has ended or when ctx ends.
+	// StopAll stops the containers of a pod in parallel. It returns when all have stopped or ctx
+	// has ended.
 	StopAll(ctx context.Context, podID string) error
-	// RemoveAll removes them.
+	// RemoveAll removes the containers of a pod.
 	RemoveAll(ctx context.Context, podID string) error
 }
 
-// Deps is what a Manager works with.
+// Deps are the dependencies and settings of a Manager.
 type Deps struct {
 	Records    Records
 	Namespaces Namespaces
@@ -193,64 +195,66 @@ type Deps struct {
 	Labels     Labels
 	Events     Events
 
-	// CheckShim tells why the shim of a handler cannot be started, if so.
+	// CheckShim returns an error if the shim of a handler is not installed or not named.
 	CheckShim func(h config.Handler) error
 
-	// BootID differs from boot to boot.
+	// BootID identifies the boot of the host.
 	BootID            string
 	NewID             func() string
-	Hostname          func() (string, error) // of the host, now
+	Hostname          func() (string, error) // of the host; may change while the daemon runs
 	Now               func() time.Time
 	UnprivilegedPorts bool // enable_unprivileged_ports
 	UnprivilegedICMP  bool // enable_unprivileged_icmp
 }
 
-// Time limits. They bound work whose caller has gone.
+// Time limits of work that continues when its caller has given up.
 const (
-	runTimeout  = 10 * time.Minute // CNI plugins and registries of slow nodes included
-	stopTimeout = 5 * time.Minute
-	undoTimeout = time.Minute
+	runTimeout      = 10 * time.Minute // including slow CNI plugins
+	stopTimeout     = 5 * time.Minute
+	rollbackTimeout = time.Minute // also for strays
 )
 
 // Manager runs pods.
 type Manager struct {
 	Deps
-	pods    *store.Store[*Record]
-	runs    *retry.Group
-	ends    singleflight.Group // Stop and Remove, by pod id
-	watches watches
-	life    context.Context // of the watches
-	close   context.CancelFunc
-	wait    sync.WaitGroup // the watches
-	saver   sync.WaitGroup // what saves records late
-	undoing undoing
+	pods       *store.Store[*Record]
+	runs       *retry.Group
+	inProgress singleflight.Group // calls of Stop and Remove, by verb and pod ID
+	watches    watches
+	rollbacks  rollbacks
+
+	background context.Context // of the goroutines below
+	cancel     context.CancelFunc
+	watching   sync.WaitGroup // one goroutine per watch
+	saving     sync.WaitGroup // the goroutine that saves settled facts
 }
 
-// New returns a Manager with no pods. ctx is the life of what it does in the
-// background, with containerd's namespace; [Manager.Close] ends it.
+// New returns a Manager without pods. ctx bounds its background work and carries containerd's
+// namespace. [Manager.Close] ends the background work.
 func New(ctx context.Context, deps Deps) *Manager {
 	m := &Manager{Deps: deps, runs: retry.New(runTimeout), watches: watches{byID: map[string]*watch{}}}
-	m.pods = store.New("pod sandbox", m, m.announce)
-	m.life, m.close = context.WithCancel(ctx)
-	guard.Go(m.life, &m.saver, "save pods late", func() {
-		_ = guard.Keep(m.life, "save pods late", func() error { m.pods.SaveLate(m.life); return nil })
+	m.pods = store.New("pod sandbox", m, m.publishChange)
+	m.background, m.cancel = context.WithCancel(ctx)
+	guard.Go(m.background, &m.saving, "save pod records", func() {
+		_ = guard.Keep(m.background, "save pod records", func() error { m.pods.SaveLate(m.background); return nil })
 	})
 	return m
 }
 
-// Close ends the goroutines of the manager. Pods go on.
+// Close ends the background goroutines of the manager. Pods continue to run.
 func (m *Manager) Close() {
-	m.close()
-	m.wait.Wait()
-	m.saver.Wait()
+	m.cancel()
+	m.watching.Wait()
+	m.saving.Wait()
 }
 
-// Save writes a record to its durable home; package store calls it.
+// Save implements [store.Saver].
 func (m *Manager) Save(ctx context.Context, r *Record) error {
 	return m.Records.SaveSandbox(ctx, r.ID, r)
 }
 
-// Get returns the pod with this id or unique prefix of an id.
+// Get returns the pod with this ID or unique prefix of an ID. The error is NotFound if there is
+// none that callers can see.
 func (m *Manager) Get(id string) (*Record, error) {
 	r, err := m.pods.Get(id)
 	if err != nil {
@@ -262,11 +266,11 @@ func (m *Manager) Get(id string) (*Record, error) {
 	return r, nil
 }
 
-// Hold calls do with a pod, which stays as it is until do returns: what do shows
-// of a ready pod is seen by whoever stops it. do must not block.
+// Hold calls do with the record of a pod, which does not change until do returns. A later Stop of
+// the pod sees the containers that do adds. do must not block.
 func (m *Manager) Hold(id string, do func(*Record) error) error { return m.pods.Hold(id, do) }
 
-// List returns all pods.
+// List returns all pods that callers can see.
 func (m *Manager) List() []*Record {
 	var list []*Record
 	for _, r := range m.pods.List() {
@@ -277,7 +281,7 @@ func (m *Manager) List() []*Record {
 	return list
 }
 
-// name is unique among pods: the same pod runs again only as another attempt.
+// name returns the unique name of a pod: a pod can run again only as another attempt.
 func name(meta *runtimeapi.PodSandboxMetadata) string {
 	return strings.Join([]string{
 		meta.GetName(), meta.GetNamespace(), meta.GetUid(), strconv.FormatUint(uint64(meta.GetAttempt()), 10),

@@ -17,7 +17,7 @@ import (
 )
 
 func TestRunStopRemove(t *testing.T) {
-	f := newMachine()
+	f := newFakeHost()
 	m := newManager(t, f)
 	id, err := m.Run(t.Context(), sharedPID("web"), "")
 	if err != nil {
@@ -36,7 +36,7 @@ func TestRunStopRemove(t *testing.T) {
 	if err := m.Stop(t.Context(), id, fakeMembers{f}); err != nil {
 		t.Fatal(err)
 	}
-	// The network and the task end side by side.
+	// The network is detached in parallel with the deletion of the task.
 	want = "save stopping\nstop containers\ndetach\nstop task\nunpin\nremove files\nsave stopped"
 	other := strings.Replace(want, "detach\nstop task", "stop task\ndetach", 1)
 	if got := f.Trace(); got != want && got != other {
@@ -59,9 +59,9 @@ func TestRunStopRemove(t *testing.T) {
 	}
 }
 
-// A bad SELinux option is refused before anything is made, and the name is free again.
+// A bad SELinux option is refused before anything is created, and the name can be used again.
 func TestBadSELinuxOptions(t *testing.T) {
-	f := newMachine()
+	f := newFakeHost()
 	m := newManager(t, f)
 	bad := podConfig("web")
 	bad.Linux = &runtimeapi.LinuxPodSandboxConfig{SecurityContext: &runtimeapi.LinuxSandboxSecurityContext{
@@ -71,7 +71,7 @@ func TestBadSELinuxOptions(t *testing.T) {
 		t.Errorf("Run = %v, want InvalidArgument", err)
 	}
 	if trace := f.Trace(); trace != "" {
-		t.Errorf("it did something:\n%s", trace)
+		t.Errorf("steps of a refused request:\n%s", trace)
 	}
 	id, err := m.Run(t.Context(), podConfig("web"), "")
 	if err != nil {
@@ -83,7 +83,7 @@ func TestBadSELinuxOptions(t *testing.T) {
 }
 
 func TestHostNetworkPodHasNoNetwork(t *testing.T) {
-	f := newMachine()
+	f := newFakeHost()
 	m := newManager(t, f)
 	c := ownPID("web")
 	c.Linux.SecurityContext.NamespaceOptions.Network = runtimeapi.NamespaceMode_NODE
@@ -95,12 +95,12 @@ func TestHostNetworkPodHasNoNetwork(t *testing.T) {
 	}
 }
 
-// Each step of Run fails in turn: the error is the step's, nothing is left, and
-// the name is free again.
+// Each step of Run fails in turn: Run returns the error of the step, all resources are released,
+// and the name can be used again.
 func TestRunUndoesEveryStep(t *testing.T) {
 	for _, step := range []string{"create record", "make files", "pin ipc net uts", "attach /ns/net", "tune", "start task", "save ready"} {
 		t.Run(step, func(t *testing.T) {
-			f := newMachine()
+			f := newFakeHost()
 			m := newManager(t, f)
 			f.Fail(step, errBroken)
 			if _, err := m.Run(t.Context(), sharedPID("web"), ""); !errors.Is(err, errBroken) {
@@ -110,7 +110,7 @@ func TestRunUndoesEveryStep(t *testing.T) {
 				t.Errorf("left: %v\n%s", left, f.Trace())
 			}
 			if list := m.List(); len(list) != 0 {
-				t.Errorf("a pod that was not made is listed: %v", list)
+				t.Errorf("the pod of a failed Run is listed: %v", list)
 			}
 			f.Fail(step, nil)
 			if _, err := m.Run(t.Context(), sharedPID("web"), ""); err != nil {
@@ -120,23 +120,23 @@ func TestRunUndoesEveryStep(t *testing.T) {
 	}
 }
 
-// An undo that fails, too, leaves a pod that can be stopped and removed.
+// If a step of the rollback fails, the pod stays and can be stopped and removed.
 func TestStopResumesWhatUndoLeft(t *testing.T) {
-	for _, undo := range []string{"detach", "unpin", "remove files", "stop task", "delete record"} { // each step of the teardown
-		t.Run(undo, func(t *testing.T) {
-			f := newMachine()
+	for _, step := range []string{"detach", "unpin", "remove files", "stop task", "delete record"} {
+		t.Run(step, func(t *testing.T) {
+			f := newFakeHost()
 			m := newManager(t, f)
 			f.Fail("save ready", errBroken)
-			f.Fail(undo, errBroken)
+			f.Fail(step, errBroken)
 			if _, err := m.Run(t.Context(), sharedPID("web"), ""); !errors.Is(err, errBroken) {
 				t.Fatalf("Run = %v", err)
 			}
 			list := m.List()
 			if len(list) != 1 || list[0].State != Stopping {
-				t.Fatalf("pods = %+v, want the unfinished one", list)
+				t.Fatalf("pods = %+v, want the one whose rollback is incomplete", list)
 			}
-			f.Fail(undo, nil)
-			after := newManager(t, f) // also after a restart of the daemon
+			f.Fail(step, nil)
+			after := newManager(t, f) // the daemon after a restart
 			recoverAll(t, after)
 			if err := after.Remove(t.Context(), list[0].ID, fakeMembers{f}); err != nil {
 				t.Fatal(err)
@@ -148,15 +148,15 @@ func TestStopResumesWhatUndoLeft(t *testing.T) {
 	}
 }
 
-// Each step of Stop and Remove fails in turn: the other steps are done all the
-// same, and a second call ends it.
+// Each step of Stop and Remove fails in turn: the other steps run, and a second call completes the
+// removal.
 func TestRemoveResumes(t *testing.T) {
 	for _, step := range []string{
 		"stop containers", "detach", "stop task", "unpin",
 		"remove containers", "remove files", "delete record",
 	} {
 		t.Run(step, func(t *testing.T) {
-			f := newMachine()
+			f := newFakeHost()
 			m := newManager(t, f)
 			id, err := m.Run(t.Context(), sharedPID("web"), "")
 			if err != nil {
@@ -167,7 +167,7 @@ func TestRemoveResumes(t *testing.T) {
 				t.Fatalf("Remove = %v", err)
 			}
 			if _, err := m.Get(id); err != nil {
-				t.Fatalf("a pod that is not removed is gone: %v", err)
+				t.Fatalf("Get after a failed Remove: %v", err)
 			}
 			if step == "stop containers" && strings.Contains(strings.Join(f.Left(), " "), "address") {
 				t.Error("the network waits for containers that do not stop")
@@ -183,17 +183,17 @@ func TestRemoveResumes(t *testing.T) {
 	}
 }
 
-// A removal joins the stop under way: a second DEL would meet a network namespace on its way out.
+// Remove joins a Stop in progress: a second CNI DEL would run while the namespace is being removed.
 func TestRemoveJoinsStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newMachine()
+		f := newFakeHost()
 		m := newManager(t, f)
 		id, err := m.Run(t.Context(), sharedPID("web"), "")
 		if err != nil {
 			t.Fatal(err)
 		}
 		f.Forget()
-		goOn := f.Block("unpin")
+		unblock := f.Block("unpin")
 		results := make(chan error, 2)
 		go func() { results <- m.Stop(t.Context(), id, fakeMembers{f}) }()
 		synctest.Wait()
@@ -202,7 +202,7 @@ func TestRemoveJoinsStop(t *testing.T) {
 		if got := strings.Count(f.Trace(), "detach"); got != 1 {
 			t.Errorf("the network was detached %d times, want once:\n%s", got, f.Trace())
 		}
-		goOn()
+		unblock()
 		for range 2 {
 			if err := <-results; err != nil {
 				t.Error(err)
@@ -215,7 +215,7 @@ func TestRemoveJoinsStop(t *testing.T) {
 }
 
 func TestStopAndRemoveAreIdempotent(t *testing.T) {
-	f := newMachine()
+	f := newFakeHost()
 	m := newManager(t, f)
 	for range 2 {
 		if err := m.Stop(t.Context(), "unknown", fakeMembers{f}); err != nil {
@@ -228,21 +228,21 @@ func TestStopAndRemoveAreIdempotent(t *testing.T) {
 }
 
 func TestRetryTakesOverATimedOutRun(t *testing.T) {
-	f := newMachine()
+	f := newFakeHost()
 	m := newManager(t, f)
-	attached := f.Block("attach /ns/net")
+	unblock := f.Block("attach /ns/net")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := m.Run(ctx, ownPID("web"), ""); !errors.Is(err, context.Canceled) {
 		t.Fatalf("Run = %v", err)
 	}
-	attached()
+	unblock()
 	id, err := m.Run(t.Context(), ownPID("web"), "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if n := strings.Count(f.Trace(), "create record"); n != 1 {
-		t.Errorf("%d pods were made", n)
+		t.Errorf("%d pods were created", n)
 	}
 	if _, err := m.Get(id); err != nil {
 		t.Error(err)
@@ -264,13 +264,13 @@ func TestBadConfigs(t *testing.T) {
 		"windows":            {config: &runtimeapi.PodSandboxConfig{Metadata: podConfig("w").Metadata, Windows: &runtimeapi.WindowsPodSandboxConfig{}}, class: errdefs.IsInvalidArgument},
 		"control characters": {config: podConfig("we\nb"), class: errdefs.IsInvalidArgument},
 	} {
-		f := newMachine()
+		f := newFakeHost()
 		m := newManager(t, f)
 		if _, err := m.Run(t.Context(), tc.config, tc.handler); !tc.class(err) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if f.Trace() != "" {
-			t.Errorf("%s: something was made:\n%s", name, f.Trace())
+			t.Errorf("%s: steps of a refused request:\n%s", name, f.Trace())
 		}
 	}
 }
@@ -279,9 +279,9 @@ func TestRecover(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		config *runtimeapi.PodSandboxConfig
-		crash  string // the daemon dies in this step of Run
-		gone   string // gone when it comes back
-		boot   string // the boot id when it comes back
+		crash  string // step of Run in which the daemon dies
+		gone   string // resource that is gone after the restart
+		boot   string // boot ID after the restart
 		want   State  // "" for no pod
 	}{
 		{name: "ready", config: ownPID("web"), want: Ready},
@@ -293,7 +293,7 @@ func TestRecover(t *testing.T) {
 		{name: "crashed while creating", config: sharedPID("web"), crash: "start task", want: ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			f := newMachine()
+			f := newFakeHost()
 			before := newManager(t, f)
 			if tc.crash != "" {
 				t.Cleanup(f.Block(tc.crash))
@@ -316,7 +316,7 @@ func TestRecover(t *testing.T) {
 			recoverAll(t, after)
 			if tc.gone == "task" {
 				f.Await(t, map[State]string{Stopping: "save stopping", Ready: "stop task\nstart task\nsave ready"}[tc.want])
-				after.Close() // its watch has shown what it saved, then
+				after.Close() // waits until the watch has changed the record
 			}
 			list := after.List()
 			if tc.want == "" {
@@ -326,7 +326,7 @@ func TestRecover(t *testing.T) {
 				return
 			}
 			if len(list) != 1 || list[0].State != tc.want {
-				t.Fatalf("pods = %+v, want one that is %s", list, tc.want)
+				t.Fatalf("pods = %+v, want one in state %s", list, tc.want)
 			}
 			if err := after.Remove(t.Context(), list[0].ID, fakeMembers{f}); err != nil {
 				t.Fatal(err)
@@ -338,9 +338,9 @@ func TestRecover(t *testing.T) {
 	}
 }
 
-// A record that cannot be read must not keep the others.
-func TestRecoverSkipsABrokenRecord(t *testing.T) {
-	f := newMachine()
+// A record that cannot be decoded does not prevent the recovery of others.
+func TestRecoverSkipsBrokenRecords(t *testing.T) {
+	f := newFakeHost()
 	if _, err := newManager(t, f).Run(t.Context(), ownPID("web"), ""); err != nil {
 		t.Fatal(err)
 	}
@@ -357,7 +357,7 @@ func TestRecoverSkipsABrokenRecord(t *testing.T) {
 }
 
 func TestPodIsNotReadyOnceItsInitHasEnded(t *testing.T) {
-	f := newMachine()
+	f := newFakeHost()
 	m := newManager(t, f)
 	id, err := m.Run(t.Context(), sharedPID("web"), "")
 	if err != nil {
@@ -365,28 +365,28 @@ func TestPodIsNotReadyOnceItsInitHasEnded(t *testing.T) {
 	}
 	f.loseTask()
 	f.Await(t, "save stopping")
-	m.wait.Wait()
+	m.watching.Wait()
 	if r, _ := m.Get(id); r.State != Stopping {
 		t.Errorf("state = %s", r.State)
 	}
 }
 
-// A pod that no container could ever run in is refused before anything is made.
+// A pod whose shim is not installed is refused before anything is created.
 func TestHandlerWithoutShim(t *testing.T) {
-	f := newMachine()
+	f := newFakeHost()
 	f.shim = errdefs.ErrFailedPrecondition
 	if _, err := newManager(t, f).Run(t.Context(), ownPID("web"), ""); !errdefs.IsFailedPrecondition(err) {
 		t.Errorf("Run = %v", err)
 	}
 	if f.Trace() != "" {
-		t.Errorf("something was made:\n%s", f.Trace())
+		t.Errorf("steps of a refused request:\n%s", f.Trace())
 	}
 }
 
-// Another shim than ours gets the container of the pod first, as it expects,
-// and the pod's containers their own PID namespaces all the same.
-func TestPodOfAnotherShimHasAnInit(t *testing.T) {
-	f := newMachine()
+// With another shim than ours the pod has an init, and its containers still have PID namespaces of
+// their own.
+func TestPodOfOtherShimHasInit(t *testing.T) {
+	f := newFakeHost()
 	m := newManager(t, f)
 	id, err := m.Run(t.Context(), ownPID("web"), "runc")
 	if err != nil {

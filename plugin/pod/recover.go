@@ -15,25 +15,24 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 )
 
-// recoverParallel is how many pods are recovered, or strays are released, at a time: a CNI plugin
-// may take long.
+// recoverParallel is how many pods are recovered, or strays torn down, at a time: a CNI plugin may
+// be slow.
 const recoverParallel = 16
 
-// Recover loads the pods that containerd knows and compares each with the
-// machine:
+// Recover loads the pod records from containerd and compares each with the state of the host:
 //
 //	record    namespaces  task         → pod
-//	creating  any         any          → a stray: its caller never got an id
-//	ready     there       alive        → goes on
-//	ready     gone        any          → stopping: the machine was rebooted, as
-//	                                     the boot id says of a pod that has none
-//	ready     there       init gone    → stopping
-//	ready     there       holder gone  → goes on, with another holder
-//	stopping  any         any          → stopping, the next Stop resumes
-//	stopped                            → stopped
+//	creating  any         any          → a stray: its caller never got an ID
+//	ready     pinned      running      → stays ready
+//	ready     gone        any          → stopping: the host was rebooted (the boot
+//	                                     ID shows it for pods without namespaces)
+//	ready     pinned      init gone    → stopping
+//	ready     pinned      holder gone  → stays ready, gets another holder
+//	stopping  any         any          → stopping; the next Stop resumes
+//	stopped   any         any          → stopped
 //
-// One pod that cannot be recovered never keeps another from it. No CNI plugin is called: one may
-// need the CRI (see [Manager.ReleaseStrays]).
+// A pod that cannot be recovered does not prevent the recovery of others. No CNI plugin is called
+// here, because a plugin may need the CRI (see [Manager.TearDownStrays]).
 func (m *Manager) Recover(ctx context.Context) error {
 	records, err := m.Records.Sandboxes(ctx)
 	if err != nil {
@@ -44,12 +43,12 @@ func (m *Manager) Recover(ctx context.Context) error {
 	for _, saved := range records {
 		group.Go(guard.Func(ctx, "recover pod "+saved.ID, func() error {
 			if err := m.recover(ctx, saved); err != nil {
-				log.G(ctx).WithError(err).WithField("pod", saved.ID).Error("pod is not recovered")
+				log.G(ctx).WithError(err).WithField("pod", saved.ID).Error("pod not recovered and not listed; will retry at next start")
 			}
 			return nil
 		}))
 	}
-	_ = group.Wait() // a panic, which is logged
+	_ = group.Wait() // only a panic, which is logged
 	return nil
 }
 
@@ -58,10 +57,10 @@ func (m *Manager) recover(ctx context.Context, saved runtime.Record) error {
 	if err := json.Unmarshal(saved.JSON, r); err != nil {
 		return fmt.Errorf("decode record: %w", err)
 	}
-	if r.ID != saved.ID { // its folders would be another's
-		return fmt.Errorf("the record is that of pod sandbox %q: %w", r.ID, errdefs.ErrDataLoss)
+	if r.ID != saved.ID { // its ID would name the directories of another pod
+		return fmt.Errorf("record belongs to pod sandbox %q: %w", r.ID, errdefs.ErrDataLoss)
 	}
-	if r.Hostname == "" { // the record is of an older release
+	if r.Hostname == "" { // records of older releases have none
 		hostname, err := m.hostname(r.Config)
 		if err != nil {
 			return err
@@ -74,26 +73,27 @@ func (m *Manager) recover(ctx context.Context, saved runtime.Record) error {
 	m.Labels.Reserve(r.SELinux.Process)
 	switch r.State {
 	case Creating:
-		m.undoing.add(r.Name)
+		m.rollbacks.add(r.Name)
 	case Ready:
-		m.readopt(ctx, r)
+		m.resume(ctx, r)
 	}
 	return nil
 }
 
-// readopt goes on with a pod that was ready, if it still is.
-func (m *Manager) readopt(ctx context.Context, r *Record) {
-	rebooted := r.BootID != "" && r.BootID != m.BootID // older records have none
+// resume continues to watch a pod that was ready. If the host was rebooted or a namespace is gone,
+// it marks the pod as stopping.
+func (m *Manager) resume(ctx context.Context, r *Record) {
+	rebooted := r.BootID != "" && r.BootID != m.BootID // records of older releases have none
 	if rebooted || !m.Namespaces.Pinned(r.Namespaces) {
 		m.markStopping(ctx, r.ID)
 		return
 	}
-	close(m.watch(r).shown)
+	close(m.watch(r).visible)
 }
 
-// markStopping shows that a pod is not ready any more, unless it is further on its way, or gone.
+// markStopping records that a ready pod is no longer ready. Pods in other states do not change.
 func (m *Manager) markStopping(ctx context.Context, id string) {
-	_, _, _ = m.pods.Settle(ctx, id, func(r *Record) *Record { // a pod that is gone needs no mark
+	_, _, _ = m.pods.Settle(ctx, id, func(r *Record) *Record { // NotFound: the pod was removed
 		if r.State != Ready {
 			return r
 		}

@@ -20,9 +20,9 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
 
-// Run makes a pod and returns its id. An equal call joins or takes over one
-// whose caller has gone (see package retry); another pod with the same
-// metadata is AlreadyExists.
+// Run creates a pod and returns its ID. A call with an equal request joins a call in progress, or
+// takes over one whose caller gave up (see package retry). Another pod with the same metadata is
+// AlreadyExists.
 func (m *Manager) Run(ctx context.Context, c *runtimeapi.PodSandboxConfig, handler string) (string, error) {
 	if err := spec.CheckPod(c); err != nil {
 		return "", err
@@ -40,15 +40,15 @@ func (m *Manager) Run(ctx context.Context, c *runtimeapi.PodSandboxConfig, handl
 	})
 }
 
-// run is the list of steps that make a pod. teardown is the way back from each. The record is
-// saved before anything is made, and says where it is going to be, so that nothing is lost track of
-// in a crash. From then on it is frozen: the results of the steps become part of the next record.
+// run is the list of steps that create a pod; teardown releases the results of each. The record is
+// saved before anything is created and names all resources, so that none is lost in a crash. It is
+// frozen from then on: the results of the steps go into the next record.
 func (m *Manager) run(ctx context.Context, c *runtimeapi.PodSandboxConfig, requested string) (string, error) {
 	r, handler, err := m.draft(c, requested)
 	if err != nil {
 		return "", err
 	}
-	if err := m.undoing.wait(ctx, r.Name); err != nil {
+	if err := m.rollbacks.wait(ctx, r.Name); err != nil {
 		return "", err
 	}
 	if err := m.pods.Reserve(r.ID, r.Name); err != nil {
@@ -65,18 +65,19 @@ func (m *Manager) run(ctx context.Context, c *runtimeapi.PodSandboxConfig, reque
 		m.forget(r)
 		return "", err
 	}
-	made, err := guard.Value(ctx, "make", func() (result, error) { return m.occupy(ctx, r) })
+	made, err := guard.Value(ctx, "set up", func() (setUpResult, error) { return m.setUp(ctx, r) })
 	if err == nil {
-		err = guard.Call(ctx, "show", func() error { return m.show(ctx, r, made) })
+		err = guard.Call(ctx, "make ready", func() error { return m.makeReady(ctx, r, made) })
 	}
 	if err != nil {
-		m.abandon(ctx, r)
+		m.rollBack(ctx, r)
 		return "", err
 	}
 	return r.ID, nil
 }
 
-// draft returns the record of a new pod, or why there can be no such pod. It makes nothing.
+// draft returns the record of a new pod, or the reason why there can be no such pod. It creates
+// nothing.
 func (m *Manager) draft(c *runtimeapi.PodSandboxConfig, requested string) (*Record, config.Handler, error) {
 	resolved, handler, err := m.handler(c, requested)
 	if err != nil {
@@ -105,8 +106,8 @@ func (m *Manager) draft(c *runtimeapi.PodSandboxConfig, requested string) (*Reco
 	return r, handler, network.Check(r.network(), m.pinOptions(r))
 }
 
-// hostname is the name of a pod on its own machine. It is read once: after the host was renamed,
-// the pod still has one name.
+// hostname returns the requested hostname or the current one of the host. It is read once per pod,
+// so that the pod keeps its name when the host is renamed.
 func (m *Manager) hostname(c *runtimeapi.PodSandboxConfig) (string, error) {
 	if name := c.GetHostname(); name != "" {
 		return name, nil
@@ -114,18 +115,18 @@ func (m *Manager) hostname(c *runtimeapi.PodSandboxConfig) (string, error) {
 	return m.Hostname()
 }
 
-// result is what the steps that make a pod found out.
-type result struct {
+// setUpResult has the results of the steps that set up a pod.
+type setUpResult struct {
 	network network.Result
 	pid     uint32 // of the pod's task
 }
 
-// occupy pins the namespaces of a pod, makes its files, attaches it to the network and
-// starts its task. The files come before the network and go last: where anything of a
-// pod is back after a power failure, they are (see stray.go). A holder needs no more
-// than the namespaces: it starts beside the network. An init may look at
-// the network in its start, as a virtual machine does, and starts after it.
-func (m *Manager) occupy(ctx context.Context, r *Record) (made result, err error) {
+// setUp pins the namespaces of a pod, creates its files, attaches it to the network and starts its
+// task. The files are created before the network and removed after it, because strays are found by
+// their files (see stray.go). A holder needs only the namespaces and starts in parallel with the
+// CNI plugins. An init starts after them: the shim of a virtual machine reads the network
+// configuration when it starts.
+func (m *Manager) setUp(ctx context.Context, r *Record) (made setUpResult, err error) {
 	if _, err := m.Namespaces.Pin(ctx, m.pinOptions(r)); err != nil {
 		return made, fmt.Errorf("namespaces: %w", err)
 	}
@@ -168,33 +169,33 @@ func (m *Manager) startTask(ctx context.Context, r *Record) (uint32, error) {
 	return pid, nil
 }
 
-// show makes a pod ready. Its task is watched before any caller can see the pod, and stop it.
-func (m *Manager) show(ctx context.Context, r *Record, made result) error {
+// makeReady makes a pod ready. The watch of its task starts before callers can see and stop the
+// pod.
+func (m *Manager) makeReady(ctx context.Context, r *Record, made setUpResult) error {
 	w := m.watch(r)
 	_, err := m.pods.Update(ctx, r.ID, func(r *Record) (*Record, error) {
 		return r.with(func(r *Record) {
 			r.State, r.Network = Ready, made.network
-			if r.PID == 0 { // else the watch has replaced the task
+			if r.PID == 0 { // otherwise the watch has restarted the task
 				r.PID = made.pid
 			}
 		}), nil
 	})
 	if err == nil {
-		close(w.shown)
+		close(w.visible)
 	}
 	return err
 }
 
-// needsInit reports whether the task of a pod is a process. One whose containers
-// share a PID namespace does: the namespace ends with its first process. And so
-// does every pod of another shim than ours: shims expect the container of the
-// pod first, that of a virtual machine boots with it, and that of runc removes
-// its socket with it.
+// needsInit reports whether the task of a pod has a process. Pods with a shared PID namespace need
+// one, because the namespace ends with its first process. With other shims than ours every pod
+// needs one: these shims expect the pod's container first, a virtual machine boots with it, and
+// containerd-shim-runc-v2 removes its socket with it.
 func needsInit(r *Record, h config.Handler) bool {
 	return r.SharesPID() || h.Type != config.LiteRuntimeType
 }
 
-// create saves a new record and lets the store know it.
+// create saves a new record and adds it to the store.
 func (m *Manager) create(ctx context.Context, r *Record, runtimeType string) error {
 	err := m.Records.CreateSandbox(ctx, runtime.Sandbox{ID: r.ID, Labels: r.Config.GetLabels(), Runtime: runtimeType, Record: r})
 	if err != nil {
@@ -203,12 +204,12 @@ func (m *Manager) create(ctx context.Context, r *Record, runtimeType string) err
 	return m.pods.Put(r)
 }
 
-// abandon gives back what a Run that failed has made. What cannot be given back now stays in the
-// record, for Stop and Remove.
-func (m *Manager) abandon(ctx context.Context, r *Record) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+// rollBack tears down the pod of a failed Run. If a step fails, the pod is kept as not ready, so
+// that Stop and Remove can repeat the teardown.
+func (m *Manager) rollBack(ctx context.Context, r *Record) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
 	defer cancel()
-	left, err := m.tearDown(ctx, r, nil)
+	failed, err := m.tearDown(ctx, r, nil)
 	if err == nil {
 		err = guard.Call(ctx, "delete record", func() error { return m.Records.DeleteSandbox(ctx, r.ID) })
 		if err == nil {
@@ -217,12 +218,12 @@ func (m *Manager) abandon(ctx context.Context, r *Record) {
 		}
 	}
 	log.G(ctx).WithError(err).WithField("pod", r.ID).Error("rollback of a failed RunPodSandbox is incomplete; stop and remove the pod")
-	_, _, _ = m.pods.Settle(ctx, r.ID, func(r *Record) *Record { // the record is there: it was not forgotten
-		return r.with(func(r *Record) { r.State, r.Unfinished = Stopping, left })
+	_, _, _ = m.pods.Settle(ctx, r.ID, func(r *Record) *Record { // the record exists
+		return r.with(func(r *Record) { r.State, r.Unfinished = Stopping, failed })
 	})
 }
 
-// forget ends a record of which nothing is left.
+// forget removes a record whose resources have been released from the store.
 func (m *Manager) forget(r *Record) {
 	m.Labels.Release(r.SELinux.Process)
 	m.pods.Forget(r.ID)
@@ -234,7 +235,7 @@ func (m *Manager) pinOptions(r *Record) network.PinOptions {
 		ID:       r.ID,
 		Net:      !r.HostNetwork(),
 		IPC:      ns.GetIpc() != runtimeapi.NamespaceMode_NODE,
-		UTS:      !r.HostNetwork(), // a pod on the host's network has the host's name
+		UTS:      !r.HostNetwork(), // with the host network the pod has the hostname of the host
 		Hostname: r.Hostname,
 		Sysctls:  maps.Clone(r.Config.GetLinux().GetSysctls()),
 	}
@@ -250,7 +251,7 @@ func (m *Manager) pinOptions(r *Record) network.PinOptions {
 		}
 	}
 	byDefault(m.UnprivilegedPorts, "net.ipv4.ip_unprivileged_port_start", "0")
-	// A user namespace has no such range of groups.
+	// The kernel refuses this range in a user namespace, where these group IDs are not mapped.
 	byDefault(m.UnprivilegedICMP && opts.User == nil, "net.ipv4.ping_group_range", "0 2147483647")
 	return opts
 }
@@ -259,7 +260,7 @@ func idMapping(m specs.LinuxIDMapping) network.IDMapping {
 	return network.IDMapping{Container: m.ContainerID, Host: m.HostID, Size: m.Size}
 }
 
-// network is what the CNI plugins are told of the pod.
+// network returns the description of the pod for the CNI plugins.
 func (r *Record) network() network.Pod {
 	meta := r.Config.GetMetadata()
 	return network.Pod{

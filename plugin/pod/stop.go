@@ -11,24 +11,24 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
-// Stop ends a pod: it takes no more containers, those it has are stopped, and its network,
-// namespaces and files are given back (see teardown). A pod that is stopped, or unknown, is fine.
+// Stop stops a pod: no more containers can be created in it, its containers are stopped, and its
+// network, namespaces and files are released (see teardown). A stopped or unknown pod is no error.
 //
-// An equal call in progress is joined. The work goes on when ctx ends.
+// A call joins an equal call in progress. The work continues when ctx ends.
 func (m *Manager) Stop(ctx context.Context, id string, members Members) error {
-	return m.end(ctx, id, members, m.stop)
+	return m.terminate(ctx, id, members, m.stop)
 }
 
-// Remove stops a pod and removes its containers and its record. An unknown pod is fine.
+// Remove stops a pod and removes its containers and its record. An unknown pod is no error.
 func (m *Manager) Remove(ctx context.Context, id string, members Members) error {
-	return m.end(ctx, id, members, m.remove)
+	return m.terminate(ctx, id, members, m.remove)
 }
 
-// ending is stop or remove.
-type ending func(ctx context.Context, id string, members Members) error
+// termination is stop or remove.
+type termination func(ctx context.Context, id string, members Members) error
 
-// end ends a pod, if there is one.
-func (m *Manager) end(ctx context.Context, id string, members Members, how ending) error {
+// terminate calls how for a pod, unless the pod is unknown.
+func (m *Manager) terminate(ctx context.Context, id string, members Members, how termination) error {
 	r, err := m.pods.Get(id)
 	if errdefs.IsNotFound(err) {
 		return nil
@@ -42,7 +42,8 @@ func (m *Manager) end(ctx context.Context, id string, members Members, how endin
 	return nil
 }
 
-// stop is joined by a removal, too: a CNI plugin that meets a namespace on its way out fails.
+// stop is also joined by remove: two teardowns of one pod at a time would have a CNI plugin fail on
+// a namespace that the other is removing.
 func (m *Manager) stop(ctx context.Context, id string, members Members) error {
 	return m.join(ctx, "stop", id, func(ctx context.Context) error { return m.stopSteps(ctx, id, members) })
 }
@@ -51,9 +52,10 @@ func (m *Manager) remove(ctx context.Context, id string, members Members) error 
 	return m.join(ctx, "remove", id, func(ctx context.Context) error { return m.removeSteps(ctx, id, members) })
 }
 
-// join does work on a pod, or joins the same work in progress, until ctx ends.
+// join runs work for a pod, or joins a call with the same verb in progress. It returns early when
+// ctx ends; the work continues.
 func (m *Manager) join(ctx context.Context, verb, id string, work func(context.Context) error) error {
-	result := m.ends.DoChan(verb+id, func() (any, error) {
+	result := m.inProgress.DoChan(verb+id, func() (any, error) {
 		detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 		defer cancel()
 		return nil, guard.Call(detached, verb, func() error { return work(detached) })
@@ -62,7 +64,7 @@ func (m *Manager) join(ctx context.Context, verb, id string, work func(context.C
 	case done := <-result:
 		return done.Err
 	case <-ctx.Done():
-		return fmt.Errorf("%s goes on: %w", verb, ctx.Err())
+		return fmt.Errorf("%s continues in the background: %w", verb, ctx.Err())
 	}
 }
 
@@ -98,7 +100,7 @@ func (m *Manager) stopSteps(ctx context.Context, id string, members Members) err
 func (m *Manager) removeSteps(ctx context.Context, id string, members Members) error {
 	r, err := m.pods.Get(id)
 	if errdefs.IsNotFound(err) {
-		return nil // another call has removed it
+		return nil // removed by another call
 	}
 	if err != nil {
 		return err
@@ -112,7 +114,7 @@ func (m *Manager) removeSteps(ctx context.Context, id string, members Members) e
 	if err := m.Records.DeleteSandbox(ctx, id); err != nil {
 		return fmt.Errorf("delete record: %w", err)
 	}
-	// Last, so that the name is taken as long as something is left.
+	// Last, so that the name is reserved as long as the pod has resources.
 	m.forget(r)
 	m.runs.Forget(id)
 	return nil

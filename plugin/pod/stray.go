@@ -15,32 +15,34 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/network"
 )
 
-// ReleaseStrays tears down pods that crashes left: those whose Run did not end, and removed pods
+// TearDownStrays tears down strays: pods whose Run was interrupted by a crash, and removed pods
 // that reappeared after a power failure. A record is on the disk when the call that changed it has
-// returned; a file that was removed is back if the file system had not written that down, which
-// takes it seconds. The address of such a pod would be in use for ever.
+// returned, but the removal of a file is not: the file system writes it within seconds, and a power
+// failure before that restores the file. Without the teardown the addresses of such pods would stay
+// allocated.
 //
-// It is called when the CRI serves, as CNI plugins may need pods that the CRI has to start.
-func (m *Manager) ReleaseStrays(ctx context.Context, strays []*Record) {
+// It is called when the CRI is ready, because a CNI plugin may need a pod that the kubelet has to
+// start.
+func (m *Manager) TearDownStrays(ctx context.Context, strays []*Record) {
 	var group errgroup.Group
 	group.SetLimit(recoverParallel)
 	for _, r := range strays {
-		group.Go(guard.Func(ctx, "release pod "+r.ID, func() error {
+		group.Go(guard.Func(ctx, "tear down pod "+r.ID, func() error {
 			if r.State == Creating {
-				defer m.undoing.done(r.Name)
-				m.abandon(ctx, r)
+				defer m.rollbacks.done(r.Name)
+				m.rollBack(ctx, r)
 				return nil
 			}
-			m.releaseStray(ctx, r)
+			m.tearDownStray(ctx, r)
 			return nil
 		}))
 	}
-	_ = group.Wait() // a panic, which is logged
+	_ = group.Wait() // only a panic, which is logged
 }
 
-// Strays are the pods that should have nothing, and may have files or a network: those whose Run a
-// crash ended, those that are stopped, and those without a record. It is for the time after
-// [Manager.Recover] in which pods neither come nor go.
+// Strays returns the pods that may have files or a network but should have none: those whose Run
+// was interrupted by a crash, those that are stopped, and those without a record. It must be called
+// after [Manager.Recover] and before pods are created or removed.
 func (m *Manager) Strays(ctx context.Context) ([]*Record, error) {
 	ids, err := m.Files.IDs()
 	if err != nil {
@@ -51,7 +53,7 @@ func (m *Manager) Strays(ctx context.Context) ([]*Record, error) {
 		return nil, err
 	}
 	for id, netns := range attached {
-		if ns := m.planNetwork(id); ns.Net == netns && !m.Namespaces.Pinned(ns) {
+		if ns := m.netnsOf(id); ns.Net == netns && !m.Namespaces.Pinned(ns) {
 			ids = append(ids, id)
 		}
 	}
@@ -73,58 +75,58 @@ func (m *Manager) Strays(ctx context.Context) ([]*Record, error) {
 			return nil, err
 		}
 		if !known {
-			strays = append(strays, &Record{ID: id, Namespaces: m.planNetwork(id)})
+			strays = append(strays, &Record{ID: id, Namespaces: m.netnsOf(id)})
 		}
 	}
 	return strays, nil
 }
 
-// planNetwork is where the network namespace of a pod is, should it have one. No
-// other runtime has its namespaces there.
-func (m *Manager) planNetwork(id string) network.Namespaces {
+// netnsOf returns the path at which the network namespace of a pod is pinned, if it has one. Other
+// runtimes pin theirs elsewhere.
+func (m *Manager) netnsOf(id string) network.Namespaces {
 	return m.Namespaces.Plan(network.PinOptions{ID: id, Net: true})
 }
 
-func (m *Manager) releaseStray(ctx context.Context, r *Record) {
-	ctx, cancel := context.WithTimeout(ctx, undoTimeout)
+func (m *Manager) tearDownStray(ctx context.Context, r *Record) {
+	ctx, cancel := context.WithTimeout(ctx, rollbackTimeout)
 	defer cancel()
 	logger := log.G(ctx).WithField("pod", r.ID)
 	if _, err := m.tearDown(ctx, r, nil); err != nil {
 		logger.WithError(err).Error("leftover network or files of a removed pod not cleaned up; will retry at next start")
 		return
 	}
-	logger.Warn("cleaned up network or files of a removed pod, which reappeared as after a power failure")
+	logger.Warn("cleaned up leftover network or files of a removed pod; a power failure may have restored them")
 }
 
-// undoing are the names of pods whose Run a crash ended, until they are torn down. A Run of the
-// same pod waits for that.
-type undoing struct {
+// rollbacks are the names of pods whose Run was interrupted by a crash and that are not torn down
+// yet. A Run with the same name waits for the teardown.
+type rollbacks struct {
 	mu     sync.Mutex
 	byName map[string]chan struct{} // closed when the pod is torn down
 }
 
-func (u *undoing) add(name string) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.byName == nil {
-		u.byName = make(map[string]chan struct{})
+func (rs *rollbacks) add(name string) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	if rs.byName == nil {
+		rs.byName = make(map[string]chan struct{})
 	}
-	u.byName[name] = make(chan struct{})
+	rs.byName[name] = make(chan struct{})
 }
 
-func (u *undoing) done(name string) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if over, found := u.byName[name]; found {
+func (rs *rollbacks) done(name string) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	if over, found := rs.byName[name]; found {
 		close(over)
-		delete(u.byName, name)
+		delete(rs.byName, name)
 	}
 }
 
-func (u *undoing) wait(ctx context.Context, name string) error {
-	u.mu.Lock()
-	over, found := u.byName[name]
-	u.mu.Unlock()
+func (rs *rollbacks) wait(ctx context.Context, name string) error {
+	rs.mu.Lock()
+	over, found := rs.byName[name]
+	rs.mu.Unlock()
 	if !found {
 		return nil
 	}
@@ -132,6 +134,6 @@ func (u *undoing) wait(ctx context.Context, name string) error {
 	case <-over:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("wait for the rollback of a run that a crash ended: %w", ctx.Err())
+		return fmt.Errorf("wait for the rollback of a RunPodSandbox that a crash interrupted: %w", ctx.Err())
 	}
 }

@@ -10,30 +10,30 @@ import (
 	"testing"
 )
 
-// What a loss of power brings back of a pod that had given it back is released at start, and
-// nothing else is.
+// Resources of removed or stopped pods that a power failure restored are released at start. Others
+// are kept.
 func TestRecoverReleasesStrays(t *testing.T) {
-	const netns = "/ns/net" // where the namespace of any pod would be
+	const netns = "/ns/net" // path that fakeNamespaces plans for every pod
 	for _, tc := range []struct {
 		name     string
-		end      string // what was done to the pod before: "stop" or "remove"
-		files    bool
-		netns    string // of the attachment that came back
+		end      string // call before the power failure: "stop" or "remove"
+		files    bool   // restored
+		netns    string // of the restored CNI attachment
 		pinned   bool
-		others   bool // containerd has a record of somebody else's
+		others   bool // containerd has a record of another CRI plugin
 		released bool
 	}{
-		{name: "removed, all is back", end: "remove", files: true, netns: netns, released: true},
-		{name: "removed, the files are back", end: "remove", files: true, released: true},
-		{name: "removed, the network is back", end: "remove", netns: netns, released: true},
-		{name: "stopped, all is back", end: "stop", files: true, netns: netns, released: true},
-		{name: "not ended", files: true, netns: netns},
+		{name: "removed, all restored", end: "remove", files: true, netns: netns, released: true},
+		{name: "removed, files restored", end: "remove", files: true, released: true},
+		{name: "removed, network restored", end: "remove", netns: netns, released: true},
+		{name: "stopped, all restored", end: "stop", files: true, netns: netns, released: true},
+		{name: "ready", files: true, netns: netns},
 		{name: "of another runtime", end: "remove", netns: "/ns/other"},
 		{name: "of another daemon, and in use", end: "remove", netns: netns, pinned: true},
 		{name: "of the built-in CRI", end: "remove", files: true, netns: netns, others: true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			f := newMachine()
+			f := newFakeHost()
 			before := newManager(t, f)
 			id, err := before.Run(t.Context(), ownPID("web"), "")
 			if err != nil {
@@ -49,7 +49,7 @@ func TestRecoverReleasesStrays(t *testing.T) {
 				t.Fatal(err)
 			}
 			before.Close()
-			f.comesBack(id, tc.files, tc.netns)
+			f.restore(id, tc.files, tc.netns)
 			if tc.pinned {
 				f.Makes("pin", "namespaces")
 			}
@@ -58,9 +58,9 @@ func TestRecoverReleasesStrays(t *testing.T) {
 			}
 			left := f.World.Left()
 
-			startWithStrays(t, f)
+			startDaemon(t, f)
 			if tc.released {
-				left = slices.DeleteFunc(left, func(what string) bool { return what == "files" || what == "address" })
+				left = slices.DeleteFunc(left, func(resource string) bool { return resource == "files" || resource == "address" })
 			}
 			if got := f.World.Left(); !slices.Equal(got, left) {
 				t.Errorf("left: %q, want %q\n%s", got, left, f.Trace())
@@ -69,29 +69,29 @@ func TestRecoverReleasesStrays(t *testing.T) {
 	}
 }
 
-// A stray whose network cannot be detached keeps its files, by which the next start finds it.
-func TestRecoverReleasesStraysLater(t *testing.T) {
+// A stray whose teardown fails keeps its files, by which the next start finds it.
+func TestStrayTeardownIsRetriedAtNextStart(t *testing.T) {
 	for _, step := range []string{"detach", "unpin", "remove files"} {
-		f := newMachine()
-		f.comesBack("gone", true, "")
+		f := newFakeHost()
+		f.restore("gone", true, "")
 		f.Fail(step, errBroken)
-		startWithStrays(t, f)
+		startDaemon(t, f)
 		if !f.Has("files") {
-			t.Errorf("%s failed, and the files are removed", step)
+			t.Errorf("%s failed and the files were removed", step)
 		}
 		f.Fail(step, nil)
 		f.unpinned = false
-		startWithStrays(t, f)
+		startDaemon(t, f)
 		if left := f.Left(); len(left) != 0 {
 			t.Errorf("%s: left after the next start: %q", step, left)
 		}
 	}
 }
 
-// A pod whose Run a crash ended is torn down when the CRI serves, as CNI plugins may need it. The
-// same pod runs again after that, and not before.
-func TestHalfMadePodIsTornDownWhenTheCRIServes(t *testing.T) {
-	f := newMachine()
+// A pod whose Run was interrupted by a crash is torn down after the CRI is ready, because CNI
+// plugins may need the CRI. A Run of the same pod waits for the teardown.
+func TestInterruptedRunIsTornDownAfterReady(t *testing.T) {
+	f := newFakeHost()
 	before := newManager(t, f)
 	t.Cleanup(f.Block("start task"))
 	ctx, cancel := context.WithCancel(t.Context())
@@ -110,24 +110,24 @@ func TestHalfMadePodIsTornDownWhenTheCRIServes(t *testing.T) {
 		t.Fatal(err)
 	}
 	if trace := f.Trace(); trace != "" || len(strays) != 1 {
-		t.Errorf("%d strays, and before the CRI serves:\n%s", len(strays), trace)
+		t.Errorf("%d strays; steps before TearDownStrays:\n%s", len(strays), trace)
 	}
 	if _, err := after.Run(ctx, ownPID("web"), ""); !errors.Is(err, context.Canceled) {
-		t.Errorf("Run of the same pod = %v, want it to wait", err)
+		t.Errorf("Run of the same pod = %v, want it to wait for the teardown", err)
 	}
-	after.ReleaseStrays(t.Context(), strays)
+	after.TearDownStrays(t.Context(), strays)
 	if trace := f.Trace(); !strings.Contains(trace, "detach") {
-		t.Errorf("it is not torn down:\n%s", trace)
+		t.Errorf("the pod was not torn down:\n%s", trace)
 	}
 }
 
-// startWithStrays is what the daemon does at start.
-func startWithStrays(t *testing.T, f *machine) {
+// startDaemon starts a daemon on the host.
+func startDaemon(t *testing.T, f *fakeHost) {
 	t.Helper()
 	recoverAll(t, newManager(t, f))
 }
 
-// recoverAll does with the pods what the daemon does at start.
+// recoverAll recovers pods and tears down strays, as the daemon does at start.
 func recoverAll(t *testing.T, m *Manager) {
 	t.Helper()
 	if err := m.Recover(t.Context()); err != nil {
@@ -137,11 +137,12 @@ func recoverAll(t *testing.T, m *Manager) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.ReleaseStrays(t.Context(), strays)
+	m.TearDownStrays(t.Context(), strays)
 }
 
-// comesBack is the machine after a loss of power.
-func (f *machine) comesBack(id string, files bool, netns string) {
+// restore puts the host into the state after a power failure that restored files or a CNI
+// attachment of a pod.
+func (f *fakeHost) restore(id string, files bool, netns string) {
 	f.unpinned = false
 	if files {
 		f.strayFiles = []string{id}

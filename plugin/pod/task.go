@@ -18,7 +18,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 )
 
-// Containerd is what [Runner] needs of package runtime.
+// Containerd is the part of [runtime.Client] that [Runner] uses.
 type Containerd interface {
 	CreateContainer(ctx context.Context, c runtime.Container) error
 	DeleteContainer(ctx context.Context, id string) error
@@ -27,11 +27,10 @@ type Containerd interface {
 	DeleteTask(ctx context.Context, id string) error
 }
 
-// Runner runs the tasks of pods as containers without an image. The container
-// has the id of the pod, so that its shim is the pod's, and so that cAdvisor
-// finds the pod. The root of an init is an empty directory, its one file a
-// binary of ours (docs/decisions/0001); a holder has none, and no process
-// either (docs/decisions/0005).
+// Runner runs the tasks of pods as containers without an image. The container has the ID of the
+// pod, so that its shim serves the pod and cAdvisor finds the pod by it. The root file system of an
+// init is an empty directory with one file, our init binary (docs/decisions/0001). A holder has
+// neither a root file system nor a process (docs/decisions/0005).
 type Runner struct {
 	Containerd Containerd
 	Handlers   Handlers
@@ -41,13 +40,13 @@ type Runner struct {
 
 var _ Tasks = Runner{}
 
-// Start starts the task of a pod and returns its pid. The container is saved
-// before there is a task: cAdvisor asks for it when it sees the cgroup.
+// Start starts the task of a pod and returns its PID. The container is saved before the task is
+// created: cAdvisor asks for it as soon as it sees the cgroup.
 //
-// Only ctx's deadline ends it: containerd forgets a task whose start is cancelled, and
-// its shim may have made it all the same.
+// Only the deadline of ctx applies, not its cancellation: containerd forgets a task whose creation
+// is cancelled, although the shim may have created it.
 func (t Runner) Start(ctx context.Context, r *Record) (uint32, error) {
-	ctx, cancel := uncancelled(ctx)
+	ctx, cancel := withoutCancel(ctx)
 	defer cancel()
 	_, handler, err := t.Handlers.Handler(r.Handler)
 	if err != nil {
@@ -86,8 +85,8 @@ func (t Runner) Start(ctx context.Context, r *Record) (uint32, error) {
 	return task.Pid(), nil
 }
 
-// uncancelled returns ctx with its deadline, but without its cancellation.
-func uncancelled(ctx context.Context) (context.Context, context.CancelFunc) {
+// withoutCancel returns ctx with its deadline, but without its cancellation.
+func withoutCancel(ctx context.Context) (context.Context, context.CancelFunc) {
 	detached := context.WithoutCancel(ctx)
 	if deadline, ok := ctx.Deadline(); ok {
 		return context.WithDeadline(detached, deadline)
@@ -95,8 +94,8 @@ func uncancelled(ctx context.Context) (context.Context, context.CancelFunc) {
 	return detached, func() {}
 }
 
-// rootfs makes the root of an init. It is mounted, because in a user namespace
-// nobody could reach it where it is.
+// rootfs creates the root file system of an init. It is bind-mounted, because processes in a user
+// namespace cannot traverse the path to the directory.
 func (t Runner) rootfs(r *Record) ([]mount.Mount, error) {
 	if !r.HasInit {
 		return nil, nil
@@ -107,9 +106,9 @@ func (t Runner) rootfs(r *Record) ([]mount.Mount, error) {
 	return []mount.Mount{{Type: "bind", Source: t.root(r.ID), Options: []string{"bind", "ro"}}}, nil
 }
 
-// Wait waits for the end of a pod's task. The wait goes on when ctx has ended, until the task has,
-// or its shim: ttrpc cannot call it off, and the answer to a wait that was left is an error in the
-// log.
+// Wait waits for the end of a pod's task. The wait continues after ctx has ended, until the task or
+// its shim ends: ttrpc cannot cancel a call in progress, and would log an error for the answer to
+// an abandoned one.
 func (t Runner) Wait(ctx context.Context, id string) (<-chan runtime.ExitStatus, error) {
 	task, err := t.Containerd.LoadTask(ctx, id, nil)
 	if err != nil {
@@ -118,8 +117,8 @@ func (t Runner) Wait(ctx context.Context, id string) (<-chan runtime.ExitStatus,
 	return task.Wait(context.WithoutCancel(ctx))
 }
 
-// Stop ends the task of a pod and removes what it was made of. It may be
-// called again, and for a pod that has none.
+// Stop deletes the task of a pod, its container and its root file system. It is idempotent, and a
+// pod without a task is no error.
 func (t Runner) Stop(ctx context.Context, id string) error {
 	if err := t.Containerd.DeleteTask(ctx, id); err != nil {
 		return fmt.Errorf("delete task: %w", err)
@@ -130,8 +129,8 @@ func (t Runner) Stop(ctx context.Context, id string) error {
 	return os.RemoveAll(t.root(id))
 }
 
-// Answers returns nil if the shim of a pod's task answers before ctx ends, or if there is no task.
-func (t Runner) Answers(ctx context.Context, id string) error {
+// PingShim implements [Tasks].
+func (t Runner) PingShim(ctx context.Context, id string) error {
 	_, err := t.Containerd.LoadTask(ctx, id, nil)
 	if errdefs.IsNotFound(err) {
 		return nil
@@ -139,7 +138,7 @@ func (t Runner) Answers(ctx context.Context, id string) error {
 	return err
 }
 
-// KillShim kills the shim that was started for a pod's task.
+// KillShim implements [Tasks].
 func (t Runner) KillShim(ctx context.Context, id string) error { return runtime.KillShim(ctx, id) }
 
 func (t Runner) root(id string) string {

@@ -15,28 +15,28 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 )
 
-// halfway is a containerd whose caller gives up while it makes a task.
-type halfway struct {
+// cancellingContainerd cancels the caller's context in NewTask.
+type cancellingContainerd struct {
 	Containerd
-	giveUp  context.CancelFunc
-	newTask context.Context
+	cancel  context.CancelFunc
+	newTask context.Context // that NewTask got
 }
 
-func (*halfway) CreateContainer(context.Context, runtime.Container) error { return nil }
+func (*cancellingContainerd) CreateContainer(context.Context, runtime.Container) error { return nil }
 
-func (h *halfway) NewTask(ctx context.Context, _ string, _ cio.Creator, _ runtime.TaskOptions) (runtime.Task, error) {
-	h.giveUp()
+func (h *cancellingContainerd) NewTask(ctx context.Context, _ string, _ cio.Creator, _ runtime.TaskOptions) (runtime.Task, error) {
+	h.cancel()
 	h.newTask = ctx
 	return nil, errors.Join(errBroken, ctx.Err())
 }
 
-// The start of a task is not cut short: its shim would be left, and nobody would know of it. It has
-// its time limit still.
-func TestStartOfATaskIsNotCancelled(t *testing.T) {
+// Cancellation of the caller does not reach the creation of a task, which would leave an unknown
+// shim. The deadline does.
+func TestTaskStartIsNotCancelled(t *testing.T) {
 	until := time.Now().Add(time.Hour)
 	ctx, cancel := context.WithDeadline(t.Context(), until)
 	defer cancel()
-	h := &halfway{giveUp: cancel}
+	h := &cancellingContainerd{cancel: cancel}
 	runner := Runner{
 		Containerd: h,
 		Handlers:   fakeHandlers{},
@@ -47,6 +47,6 @@ func TestStartOfATaskIsNotCancelled(t *testing.T) {
 		t.Errorf("Start = %v", err)
 	}
 	if deadline, ok := h.newTask.Deadline(); !ok || !deadline.Equal(until) {
-		t.Errorf("the task may take until %v, want %v", deadline, until)
+		t.Errorf("deadline of NewTask %v, want %v", deadline, until)
 	}
 }

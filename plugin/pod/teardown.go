@@ -14,46 +14,45 @@ import (
 )
 
 const (
-	// membersTimeout is how long the network outlives containers that do not end: they are
-	// killed at once, so one that needs longer is stuck, or its shim is.
+	// membersTimeout is how long the network waits for the containers to end. They get SIGKILL at
+	// once, so a container that needs longer is stuck, or its shim is.
 	membersTimeout = 5 * time.Second
-	// taskTimeout is how long the shim may take to delete the task of a pod.
+	// taskTimeout bounds the deletion of a pod's task by its shim.
 	taskTimeout = 3 * time.Second
-	// answerTimeout is how long a shim may take to answer before it counts as stuck.
-	answerTimeout = time.Second
-	// taskRetryPeriod is between the attempts to delete a task while containerd cleans up after
-	// its shim.
+	// pingTimeout is how long a shim may take to answer before it counts as stuck.
+	pingTimeout = time.Second
+	// taskRetryPeriod is the pause between attempts to delete a task while containerd cleans up
+	// after its shim.
 	taskRetryPeriod = 100 * time.Millisecond
 )
 
-// teardown gives back what a pod holds. It is the one way back for a Run that failed, a Run that a
-// crash ended, Stop, and the strays that a power failure brings back. The steps, by the names that
-// a record keeps of those that failed:
+// teardown releases the resources of a pod: after a failed Run, in Stop, after a Run that a crash
+// interrupted, and for strays. The steps, with the names that a record has for those that failed:
 //
-//	containers  have membersTimeout to end, in which they can say goodbye over the network
-//	task        ends after the containers, as they have its shim; a stuck shim is killed
-//	network     is detached beside the task, whatever becomes of the containers
-//	namespaces  are unpinned after the network: a CNI plugin needs them to undo what it did
-//	files       go last, and only when nothing else is left: strays are found by them
+//	containers  have membersTimeout to end, in which they can still use the network
+//	task        is deleted after the containers, because they have its shim; a stuck shim is killed
+//	network     is detached in parallel with the task, even if containers did not end
+//	namespaces  are unpinned after the network: a CNI plugin needs them for its DEL
+//	files       are removed last, when all other steps succeeded: strays are found by them
 //
-// Each step can be repeated, and does nothing for what was never made.
+// Each step can be repeated, and does nothing if the resource does not exist.
 type teardown struct {
-	m    *Manager
-	r    *Record
-	left []string // the names of the steps that failed
-	errs []error
+	m      *Manager
+	r      *Record
+	failed []string // names of the steps
+	errs   []error
 }
 
-// tearDown runs the steps. members gets the result of stopping the pod's containers; nil stands for
-// a pod that has none.
-func (m *Manager) tearDown(ctx context.Context, r *Record, members <-chan error) (left []string, err error) {
+// tearDown runs the steps and returns the names of those that failed. members receives the result
+// of stopping the pod's containers; it is nil if the pod has none.
+func (m *Manager) tearDown(ctx context.Context, r *Record, members <-chan error) (failed []string, err error) {
 	t := &teardown{m: m, r: r}
 	t.run(ctx, members)
-	return t.left, errors.Join(t.errs...)
+	return t.failed, errors.Join(t.errs...)
 }
 
 func (t *teardown) run(ctx context.Context, members <-chan error) {
-	// After this, only the teardown starts or stops the pod's task.
+	// From here on only the teardown starts or stops the pod's task.
 	if !t.step("task", t.m.unwatch(ctx, t.r.ID)) {
 		return
 	}
@@ -77,27 +76,27 @@ func (t *teardown) run(ctx context.Context, members <-chan error) {
 		t.step("containers", err)
 		t.do(ctx, "task", func() error { return t.m.stopTask(ctx, t.r) })
 	}
-	if len(t.left) == 0 {
+	if len(t.failed) == 0 {
 		t.do(ctx, "files", func() error { return t.m.Files.Remove(t.r.ID) })
 	}
 }
 
-// do does a step. A step that panics is one that fails.
+// do runs a step. A panic counts as a failure.
 func (t *teardown) do(ctx context.Context, name string, fn func() error) {
 	t.step(name, guard.Call(ctx, name, fn))
 }
 
-// step notes the result of a step, and reports whether it succeeded.
+// step records the result of a step, and reports whether it succeeded.
 func (t *teardown) step(name string, err error) bool {
 	if err == nil {
 		return true
 	}
-	t.left = append(t.left, name)
+	t.failed = append(t.failed, name)
 	t.errs = append(t.errs, fmt.Errorf("%s: %w", name, err))
 	return false
 }
 
-// await reports whether the containers have ended, or failed to, before ctx did.
+// await waits for the result of members. ended is false if ctx ended first.
 func await(ctx context.Context, members <-chan error) (ended bool, err error) {
 	if members == nil {
 		return true, nil
@@ -110,8 +109,8 @@ func await(ctx context.Context, members <-chan error) (ended bool, err error) {
 	}
 }
 
-// detach gives back the network of a pod. A failed ADD may have taken an address: it is undone,
-// too.
+// detach releases the network of a pod. It also runs after a failed ADD, which may have allocated
+// an address.
 func (m *Manager) detach(ctx context.Context, r *Record) error {
 	if r.HostNetwork() {
 		return nil
@@ -119,8 +118,8 @@ func (m *Manager) detach(ctx context.Context, r *Record) error {
 	return m.Network.Detach(ctx, r.network())
 }
 
-// stopTask ends the task of a pod. If its shim is stuck the shim is killed, and the task ends with
-// what containerd then does.
+// stopTask deletes the task of a pod. It kills the shim if that is stuck, and then waits for
+// containerd's cleanup.
 func (m *Manager) stopTask(ctx context.Context, r *Record) error {
 	limited, cancel := context.WithTimeout(ctx, taskTimeout)
 	defer cancel()
@@ -131,8 +130,8 @@ func (m *Manager) stopTask(ctx context.Context, r *Record) error {
 	return err
 }
 
-// stopDeadTask stops a task whose shim was killed. It tries for taskTimeout, as containerd needs a
-// moment to clean up.
+// stopDeadTask deletes a task whose shim was killed. It retries for taskTimeout, because
+// containerd's cleanup takes a moment.
 func (m *Manager) stopDeadTask(ctx context.Context, id string) error {
 	ctx, cancel := context.WithTimeout(ctx, taskTimeout)
 	defer cancel()
@@ -149,13 +148,14 @@ func (m *Manager) stopDeadTask(ctx context.Context, id string) error {
 	}
 }
 
-// killStuckShim kills the shim of a pod that is on its way out, if the shim does not answer and
-// serves no other pod. It reports whether it did. The containers of the pod are being killed as it
-// is, and a shim that is stuck, or stopped by a signal, would keep them for ever.
+// killStuckShim kills the shim of a pod in teardown if the shim does not answer and serves no other
+// pod. It reports whether it killed the shim. The pod's containers have been sent SIGKILL anyway,
+// and a shim that is stuck, or stopped by a signal, would keep them indefinitely
+// (docs/decisions/0018).
 func (m *Manager) killStuckShim(ctx context.Context, r *Record) bool {
-	answer, cancel := context.WithTimeout(ctx, answerTimeout)
+	answer, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
-	if err := m.Tasks.Answers(answer, r.ID); err == nil || answer.Err() == nil {
+	if err := m.Tasks.PingShim(answer, r.ID); err == nil || answer.Err() == nil {
 		return false
 	}
 	logger := log.G(ctx).WithField("pod", r.ID)
@@ -163,15 +163,15 @@ func (m *Manager) killStuckShim(ctx context.Context, r *Record) bool {
 	switch {
 	case err != nil:
 	case handler.SharesShim():
-		logger.Error("the pod's shim does not answer and is not killed, as it may serve other pods; kill it by hand to end the pod")
+		logger.Error("shim does not answer and is not killed, because it may serve other pods; kill it to let the pod end")
 		return false
 	default:
 		err = m.Tasks.KillShim(ctx, r.ID)
 	}
 	if err != nil {
-		logger.WithError(err).Error("the pod's shim does not answer and cannot be killed; the pod stays until it does")
+		logger.WithError(err).Error("shim does not answer and was not killed; the pod stays until the shim answers")
 		return false
 	}
-	logger.Warn("killed the pod's shim, which did not answer; containerd cleans up after it")
+	logger.Warn("killed shim that did not answer; containerd will clean up its containers")
 	return true
 }

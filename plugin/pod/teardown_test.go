@@ -12,17 +12,17 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// A shim that does not answer, as after SIGSTOP, is killed when its pod is to go. The pod goes
-// within ten seconds, and the network does not wait that long.
+// A shim that does not answer, as after SIGSTOP, is killed when its pod is removed. The removal
+// takes at most ten seconds.
 func TestStuckShimIsKilled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newMachine()
+		f := newFakeHost()
 		m := newManager(t, f)
 		id, err := m.Run(t.Context(), ownPID("web"), "")
 		if err != nil {
 			t.Fatal(err)
 		}
-		f.stick(true)
+		f.setStuck(true)
 		f.Forget()
 		start := time.Now()
 		if err := m.Remove(t.Context(), id, fakeMembers{f}); err != nil {
@@ -41,18 +41,18 @@ func TestStuckShimIsKilled(t *testing.T) {
 	})
 }
 
-// So is that of a pod without containers.
-func TestStuckShimOfAnEmptyPodIsKilled(t *testing.T) {
+// A stuck shim of a pod without containers is killed, too.
+func TestStuckShimOfEmptyPodIsKilled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newMachine()
+		f := newFakeHost()
 		m := newManager(t, f)
 		id, err := m.Run(t.Context(), ownPID("web"), "")
 		if err != nil {
 			t.Fatal(err)
 		}
-		f.stick(true)
+		f.setStuck(true)
 		if err := m.stopTask(t.Context(), m.List()[0]); err != nil {
-			t.Errorf("stop of the task: %v", err)
+			t.Errorf("stopTask: %v", err)
 		}
 		f.Lose("task")
 		if err := m.Remove(t.Context(), id, fakeMembers{f}); err != nil {
@@ -62,17 +62,17 @@ func TestStuckShimOfAnEmptyPodIsKilled(t *testing.T) {
 	})
 }
 
-// A shim that other pods may have is not killed: the pod stays, and what does not need the shim is
-// given back.
+// A shim that may serve other pods is not killed: the pod stays, and the resources that do not need
+// the shim are released.
 func TestStuckSharedShimIsNotKilled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newMachine()
+		f := newFakeHost()
 		m := newManager(t, f)
 		id, err := m.Run(t.Context(), ownPID("web"), "shared")
 		if err != nil {
 			t.Fatal(err)
 		}
-		f.stick(true)
+		f.setStuck(true)
 		f.Forget()
 		if err := m.Stop(t.Context(), id, fakeMembers{f}); err == nil {
 			t.Error("the stop of a pod whose shim is stuck succeeded")
@@ -80,7 +80,7 @@ func TestStuckSharedShimIsNotKilled(t *testing.T) {
 		if strings.Contains(f.Trace(), "kill shim") || f.Has("address") || f.Has("namespaces") || !f.Has("files") {
 			t.Errorf("left: %v\n%s", f.Left(), f.Trace())
 		}
-		f.stick(false)
+		f.setStuck(false)
 		if err := m.Remove(t.Context(), id, fakeMembers{f}); err != nil {
 			t.Fatal(err)
 		}
@@ -91,48 +91,47 @@ func TestStuckSharedShimIsNotKilled(t *testing.T) {
 	})
 }
 
-// The files of a pod go last, whoever tears it down: a pod that a power failure brings back is
-// found by them.
-func TestFilesGoLast(t *testing.T) {
+// Every teardown removes the files of a pod last: strays are found by their files.
+func TestFilesAreRemovedLast(t *testing.T) {
 	for _, step := range []string{"detach", "unpin", "stop task"} {
-		for name, tearDown := range map[string]func(*Manager, *machine){
-			"failed run": func(m *Manager, f *machine) { f.Fail("save ready", errBroken) },
-			"stop":       func(*Manager, *machine) {},
+		for name, prepare := range map[string]func(*Manager, *fakeHost){
+			"failed run": func(m *Manager, f *fakeHost) { f.Fail("save ready", errBroken) },
+			"stop":       func(*Manager, *fakeHost) {},
 		} {
-			f := newMachine()
+			f := newFakeHost()
 			m := newManager(t, f)
 			f.Fail(step, errBroken)
-			tearDown(m, f)
+			prepare(m, f)
 			if id, err := m.Run(t.Context(), sharedPID("web"), ""); err == nil {
 				if err := m.Stop(t.Context(), id, fakeMembers{f}); !errors.Is(err, errBroken) {
 					t.Errorf("Stop = %v", err)
 				}
 			}
 			if !f.Has("files") {
-				t.Errorf("%s: %s failed, and the files are removed:\n%s", name, step, f.Trace())
+				t.Errorf("%s: %s failed and the files were removed:\n%s", name, step, f.Trace())
 			}
 		}
 	}
 }
 
-// A failed ADD is undone once.
+// After a failed ADD, DEL runs once.
 func TestFailedAttachIsDetachedOnce(t *testing.T) {
-	f := newMachine()
+	f := newFakeHost()
 	m := newManager(t, f)
 	f.Fail("attach /ns/net", errBroken)
 	if _, err := m.Run(t.Context(), sharedPID("web"), ""); !errors.Is(err, errBroken) {
 		t.Fatalf("Run = %v", err)
 	}
 	want := "create record\npin ipc net uts\nmake files\nattach /ns/net\ndetach\nunpin\nremove files\ndelete record"
-	got := strings.Replace(f.Trace(), "stop task\n", "", 1) // beside the network
+	got := strings.Replace(f.Trace(), "stop task\n", "", 1) // in parallel with detach
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("steps (-want +got):\n%s", diff)
 	}
 }
 
-// While the records of pods cannot be saved, a pod is stopped all the same.
-func TestStopWhileNothingCanBeSaved(t *testing.T) {
-	f := newMachine()
+// A pod can be stopped while its record cannot be saved.
+func TestStopWithoutSaving(t *testing.T) {
+	f := newFakeHost()
 	m := newManager(t, f)
 	id, err := m.Run(t.Context(), ownPID("web"), "")
 	if err != nil {
@@ -146,7 +145,7 @@ func TestStopWhileNothingCanBeSaved(t *testing.T) {
 		t.Errorf("Stop: %v", err)
 	}
 	if r, err := m.Get(id); err != nil || r.State != Stopped {
-		t.Errorf("pod = %+v, %v, want one that is stopped", r, err)
+		t.Errorf("pod = %+v, %v, want Stopped", r, err)
 	}
 	if err := m.Remove(t.Context(), id, fakeMembers{f}); !errors.Is(err, errBroken) {
 		t.Errorf("Remove = %v, want the cause", err)

@@ -12,25 +12,24 @@ import (
 )
 
 const (
-	// untrustedAnnotation, set to "true", marks a pod that is to be isolated from the host. The
-	// built-in CRI defines it.
+	// untrustedAnnotation with the value "true" marks a pod that must be isolated from the host.
+	// The built-in CRI defines it.
 	untrustedAnnotation = "io.kubernetes.cri.untrusted-workload"
 	// untrustedHandler is the runtime handler of such pods.
 	untrustedHandler = "untrusted"
 )
 
-// handler returns the runtime handler of a pod. A pod that is marked untrusted runs in the handler
-// for such pods or not at all: it may neither ask for another one nor share a namespace with the
-// host.
+// handler returns the runtime handler of a pod. An untrusted pod runs in the handler "untrusted" or
+// not at all: it can neither request another handler nor share a namespace with the host.
 func (m *Manager) handler(c *runtimeapi.PodSandboxConfig, requested string) (string, config.Handler, error) {
 	if c.GetAnnotations()[untrustedAnnotation] != "true" {
 		return m.Handlers.Handler(requested)
 	}
 	if requested != "" && requested != untrustedHandler {
-		return "", config.Handler{}, untrusted("it cannot have the runtime handler %q", requested)
+		return "", config.Handler{}, untrusted("an untrusted pod cannot use the runtime handler %q", requested)
 	}
 	if sharesHost(c.GetLinux().GetSecurityContext().GetNamespaceOptions()) {
-		return "", config.Handler{}, untrusted("it cannot share a namespace with the host")
+		return "", config.Handler{}, untrusted("an untrusted pod cannot share a namespace with the host")
 	}
 	name, h, err := m.Handlers.Handler(untrustedHandler)
 	if err != nil {

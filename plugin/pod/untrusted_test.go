@@ -22,22 +22,22 @@ func TestUntrustedWorkload(t *testing.T) {
 		handlers config.Runtime
 		value    string
 		modes    *runtimeapi.NamespaceOption
-		ask      string
+		request  string
 		want     string // the handler; "" for none
 	}{
-		"no handler asked for":      {handlers: with, value: "true", want: "untrusted"},
-		"the handler asked for":     {handlers: with, value: "true", ask: "untrusted", want: "untrusted"},
-		"another handler asked for": {handlers: with, value: "true", ask: "runc"},
+		"no handler requested":      {handlers: with, value: "true", want: "untrusted"},
+		"untrusted requested":       {handlers: with, value: "true", request: "untrusted", want: "untrusted"},
+		"another handler requested": {handlers: with, value: "true", request: "runc"},
 		"host network":              {handlers: with, value: "true", modes: &runtimeapi.NamespaceOption{Network: node}},
 		"host PID":                  {handlers: with, value: "true", modes: &runtimeapi.NamespaceOption{Pid: node}},
 		"host IPC":                  {handlers: with, value: "true", modes: &runtimeapi.NamespaceOption{Ipc: node}},
 		"not configured":            {handlers: config.DefaultRuntime(), value: "true"},
-		"not configured, asked for": {handlers: config.DefaultRuntime(), value: "true", ask: "untrusted"},
+		"not configured, requested": {handlers: config.DefaultRuntime(), value: "true", request: "untrusted"},
 		"trusted":                   {handlers: with, value: "false", modes: &runtimeapi.NamespaceOption{Network: node}, want: "lite"},
-		"another value":             {handlers: with, value: "yes", ask: "runc", want: "runc"},
+		"another value":             {handlers: with, value: "yes", request: "runc", want: "runc"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := newMachine()
+			f := newFakeHost()
 			m := newManager(t, f)
 			m.Handlers = test.handlers
 			c := ownPID("web")
@@ -45,18 +45,18 @@ func TestUntrustedWorkload(t *testing.T) {
 			if test.modes != nil {
 				c.Linux.SecurityContext.NamespaceOptions = test.modes
 			}
-			id, err := m.Run(t.Context(), c, test.ask)
+			id, err := m.Run(t.Context(), c, test.request)
 			if test.want == "" {
 				if !errdefs.IsInvalidArgument(err) || !strings.Contains(err.Error(), untrustedHandler) || f.Trace() != "" {
-					t.Errorf("Run: %v, want an invalid argument before anything is made:\n%s", err, f.Trace())
+					t.Errorf("Run: %v, want InvalidArgument before anything is created:\n%s", err, f.Trace())
 				}
 				return
 			}
 			if err != nil {
 				t.Fatal(err)
 			}
-			if r, err := m.Get(id); err != nil || r.Handler != test.want || r.Requested != test.ask {
-				t.Errorf("runs in handler %q, was asked for %q, %v; want %q", r.Handler, r.Requested, err, test.want)
+			if r, err := m.Get(id); err != nil || r.Handler != test.want || r.Requested != test.request {
+				t.Errorf("handler %q, requested %q, %v; want %q", r.Handler, r.Requested, err, test.want)
 			}
 		})
 	}

@@ -12,11 +12,10 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
 
-// UpdateResources takes down what a pod may use now: overhead is what the pod
-// itself needs, resources the sum of its containers; nil leaves one as it is. The
-// kubelet has written the pod's cgroup before it calls (KEP-1287), and nothing
-// but the cgroup limits the pods that are run here: the pod's config in the
-// record is brought up to date, no more.
+// UpdateResources records new resources of a pod: overhead is what the pod itself needs, resources
+// the sum of its containers; nil keeps the recorded value. It changes nothing but the config in the
+// record: the kubelet has written the pod's cgroup before the call (KEP-1287), and pods have no
+// other limits.
 func (m *Manager) UpdateResources(ctx context.Context, id string, overhead, resources *runtimeapi.LinuxContainerResources) error {
 	r, err := m.Get(id)
 	if err != nil {

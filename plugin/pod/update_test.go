@@ -12,11 +12,11 @@ import (
 )
 
 func TestUpdateResources(t *testing.T) {
-	f := newMachine()
+	f := newFakeHost()
 	m := newManager(t, f)
-	asked := ownPID("web")
-	asked.Linux.Overhead = &runtimeapi.LinuxContainerResources{CpuShares: 10}
-	id, err := m.Run(t.Context(), asked, "")
+	requested := ownPID("web")
+	requested.Linux.Overhead = &runtimeapi.LinuxContainerResources{CpuShares: 10}
+	id, err := m.Run(t.Context(), requested, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,7 +26,7 @@ func TestUpdateResources(t *testing.T) {
 	}
 	m.Close()
 
-	after := newManager(t, f) // it survives a restart of the daemon
+	after := newManager(t, f) // the daemon after a restart
 	if err := after.Recover(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -40,14 +40,14 @@ func TestUpdateResources(t *testing.T) {
 	if diff := cmp.Diff(want, r.Config, protocmp.Transform()); diff != "" {
 		t.Errorf("config (-want +got):\n%s", diff)
 	}
-	if asked.Linux.Resources != nil {
+	if requested.Linux.Resources != nil {
 		t.Error("the caller's config was changed")
 	}
 }
 
-// A pod without the Linux part of its config gets one.
+// A pod whose config has no Linux part gets one.
 func TestUpdateResourcesOfAPodWithoutLinux(t *testing.T) {
-	f := newMachine()
+	f := newFakeHost()
 	m := newManager(t, f)
 	id, err := m.Run(t.Context(), podConfig("web"), "")
 	if err != nil {
@@ -64,7 +64,7 @@ func TestUpdateResourcesOfAPodWithoutLinux(t *testing.T) {
 }
 
 func TestUpdateResourcesRefuses(t *testing.T) {
-	f := newMachine()
+	f := newFakeHost()
 	m := newManager(t, f)
 	id, err := m.Run(t.Context(), ownPID("web"), "")
 	if err != nil {

@@ -16,60 +16,60 @@ import (
 )
 
 const (
-	// restarts is how many times the task of a pod is restarted within restartPeriod. A shim that
-	// dies more often takes the pod with it, and the kubelet makes another.
-	restarts      = 5
+	// maxRestarts is how many times the task of a pod is restarted within restartPeriod. When a
+	// shim dies more often, the pod is no longer ready, and the kubelet creates another.
+	maxRestarts   = 5
 	restartPeriod = 10 * time.Minute
-	// restartTimeout bounds one restart, restartPause and longer ones are between
-	// its tries: containerd cleans up after a dead shim first.
+	// restartTimeout bounds one restart. restartDelay is the pause before the second attempt and
+	// doubles with each: containerd has to clean up after a dead shim first.
 	restartTimeout = 30 * time.Second
-	restartPause   = 20 * time.Millisecond
-	// watchPause is between the tries to watch a task whose shim does not answer.
-	watchPause = time.Second
+	restartDelay   = 20 * time.Millisecond
+	// waitRetryPeriod is the pause between attempts to wait for a task whose shim does not answer.
+	waitRetryPeriod = time.Second
 )
 
-// watch is the goroutine that waits for the end of a pod's task.
+// watch waits for the end of a pod's task in a goroutine, and restarts holders.
 type watch struct {
-	cancel context.CancelFunc
-	done   chan struct{} // closed when the goroutine has returned
-	shown  chan struct{} // closed when callers can see the pod
+	cancel  context.CancelFunc
+	done    chan struct{} // closed when the goroutine returns
+	visible chan struct{} // closed when callers can see the pod
 
-	restarted []time.Time // the last times of a restart; only the goroutine uses it
+	restarted []time.Time // restarts within restartPeriod; used by the goroutine only
 
-	mu    sync.Mutex
-	there chan struct{} // closed while the task is there
+	mu      sync.Mutex
+	running chan struct{} // closed while the task runs
 }
 
-func (w *watch) present() {
+func (w *watch) markRunning() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	close(w.there)
+	close(w.running)
 }
 
-func (w *watch) absent() {
+func (w *watch) markGone() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.there = make(chan struct{})
+	w.running = make(chan struct{})
 }
 
-func (w *watch) whenThere() <-chan struct{} {
+func (w *watch) whenRunning() <-chan struct{} {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.there
+	return w.running
 }
 
-// mayRestart reports whether the task may be restarted now, and counts it.
+// mayRestart reports whether the task may be restarted now, and counts the restart.
 func (w *watch) mayRestart(now time.Time) bool {
 	tooOld := func(t time.Time) bool { return now.Sub(t) >= restartPeriod }
 	w.restarted = slices.DeleteFunc(w.restarted, tooOld)
-	if len(w.restarted) >= restarts {
+	if len(w.restarted) >= maxRestarts {
 		return false
 	}
 	w.restarted = append(w.restarted, now)
 	return true
 }
 
-// watches are the watches of pods.
+// watches are the watches of all pods.
 type watches struct {
 	mu   sync.Mutex
 	byID map[string]*watch
@@ -93,20 +93,20 @@ func (all *watches) forget(id string) {
 	delete(all.byID, id)
 }
 
-// watch follows the task of a pod. The caller closes shown when callers can see the pod.
+// watch starts to watch the task of a pod. The caller closes visible when callers can see the pod.
 func (m *Manager) watch(r *Record) *watch {
-	ctx, cancel := context.WithCancel(m.life)
-	w := &watch{cancel: cancel, done: make(chan struct{}), shown: make(chan struct{}), there: make(chan struct{})}
+	ctx, cancel := context.WithCancel(m.background)
+	w := &watch{cancel: cancel, done: make(chan struct{}), visible: make(chan struct{}), running: make(chan struct{})}
 	m.watches.add(r.ID, w)
-	guard.Go(ctx, &m.wait, "watch", func() {
+	guard.Go(ctx, &m.watching, "watch", func() {
 		defer cancel()
 		defer close(w.done)
-		_ = guard.Keep(ctx, "watch "+r.String(), func() error { m.follow(ctx, w, r); return nil })
+		_ = guard.Keep(ctx, "watch "+r.String(), func() error { m.watchTask(ctx, w, r); return nil })
 	})
 	return w
 }
 
-// unwatch ends the watch of a pod: after it, only the caller starts or stops the pod's task.
+// unwatch ends the watch of a pod. After it, only its caller starts or stops the pod's task.
 func (m *Manager) unwatch(ctx context.Context, id string) error {
 	w := m.watches.get(id)
 	if w == nil {
@@ -122,15 +122,15 @@ func (m *Manager) unwatch(ctx context.Context, id string) error {
 	}
 }
 
-// AwaitTask waits for the task of a ready pod if that is being restarted: containers join its shim.
-// A pod that is not ready has no task to wait for.
+// AwaitTask waits while the task of a ready pod is being restarted: containers join its shim. It
+// returns at once for a pod that is not ready.
 func (m *Manager) AwaitTask(ctx context.Context, id string) error {
 	w := m.watches.get(id)
 	if w == nil {
 		return nil
 	}
 	select {
-	case <-w.whenThere():
+	case <-w.whenRunning():
 		return nil
 	case <-w.done:
 		return nil
@@ -139,21 +139,21 @@ func (m *Manager) AwaitTask(ctx context.Context, id string) error {
 	}
 }
 
-// follow is the life of a watch. With its init a pod loses its PID namespace, and
-// every process in it: the pod is not ready any more. A holder holds nothing, as
-// the pod's namespaces are pinned: it is restarted, and with it the pod's shim.
-func (m *Manager) follow(ctx context.Context, w *watch, r *Record) {
+// watchTask waits for the end of a pod's task. When an init ends, the pod loses its PID namespace
+// with all processes and is no longer ready. When a holder ends, usually with its shim, the pod
+// keeps its pinned namespaces: the holder and the shim are restarted.
+func (m *Manager) watchTask(ctx context.Context, w *watch, r *Record) {
 	entry := log.G(ctx).WithField("pod", r.ID)
-	for m.goesOn(ctx, w, r) {
-		entry.Warn("the pod's task has ended, its shim may have died; restarting the task")
+	for m.awaitRestart(ctx, w, r) {
+		entry.Warn("the pod's task has ended, probably because its shim died; restarting it")
 		err := m.restartTask(ctx, r)
 		if err != nil && ctx.Err() == nil {
-			entry.WithError(err).Error("the pod's task cannot be restarted; the pod is not ready any more")
+			entry.WithError(err).Error("restart of the pod's task failed; the pod is no longer ready")
 			break
 		}
 	}
 	select {
-	case <-w.shown:
+	case <-w.visible:
 	case <-ctx.Done():
 	}
 	if ctx.Err() == nil {
@@ -161,21 +161,21 @@ func (m *Manager) follow(ctx context.Context, w *watch, r *Record) {
 	}
 }
 
-// goesOn waits for the end of a pod's task, and reports whether to restart it: a holder that has
-// not been restarted too often.
-func (m *Manager) goesOn(ctx context.Context, w *watch, r *Record) bool {
+// awaitRestart waits for the end of a pod's task, and reports whether to restart it: holders are
+// restarted, but not too often.
+func (m *Manager) awaitRestart(ctx context.Context, w *watch, r *Record) bool {
 	m.awaitEnd(ctx, w, r.ID)
 	return ctx.Err() == nil && !r.HasInit && w.mayRestart(m.Now())
 }
 
-// awaitEnd returns when the task of a pod has ended, or does not exist. A shim that does not answer
-// is asked again: it may be stuck for a while, and its pod runs.
+// awaitEnd returns when the task of a pod has ended or does not exist. It retries while the shim
+// does not answer: the pod runs on, and the shim may answer later.
 func (m *Manager) awaitEnd(ctx context.Context, w *watch, id string) {
 	for ctx.Err() == nil {
 		exited, err := m.Tasks.Wait(ctx, id)
 		if err == nil {
-			w.present()
-			defer w.absent()
+			w.markRunning()
+			defer w.markGone()
 			select {
 			case <-exited:
 			case <-ctx.Done():
@@ -185,9 +185,9 @@ func (m *Manager) awaitEnd(ctx context.Context, w *watch, id string) {
 		if errdefs.IsNotFound(err) {
 			return
 		}
-		log.G(ctx).WithError(err).WithField("pod", id).Debug("the pod's task cannot be watched yet")
+		log.G(ctx).WithError(err).WithField("pod", id).Debug("wait for the pod's task did not succeed; will retry")
 		select {
-		case <-time.After(watchPause):
+		case <-time.After(waitRetryPeriod):
 		case <-ctx.Done():
 		}
 	}
@@ -197,7 +197,7 @@ func (m *Manager) awaitEnd(ctx context.Context, w *watch, id string) {
 func (m *Manager) restartTask(ctx context.Context, r *Record) error {
 	ctx, cancel := context.WithTimeout(ctx, restartTimeout)
 	defer cancel()
-	for pause := restartPause; ; pause *= 2 {
+	for pause := restartDelay; ; pause *= 2 {
 		err := m.replaceTask(ctx, r)
 		if err == nil {
 			return nil

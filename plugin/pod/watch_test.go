@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// The task of a pod is watched before anybody can stop the pod: a watch that came later would
-// restart the task of a pod that is stopped.
-func TestTaskIsWatchedBeforeThePodIsShown(t *testing.T) {
-	f := newMachine()
+// The watch of the task starts before any caller can stop the pod: a later watch would restart the
+// task of a stopped pod.
+func TestWatchStartsBeforePodIsVisible(t *testing.T) {
+	f := newFakeHost()
 	m := newManager(t, f)
 	watched := false
 	f.published = func(r *Record) { watched = m.watches.get(r.ID) != nil }
@@ -21,15 +21,15 @@ func TestTaskIsWatchedBeforeThePodIsShown(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !watched {
-		t.Error("the pod is shown without a watch of its task")
+		t.Error("the pod is visible and its task is not watched")
 	}
 }
 
-// An init that ends before its pod is shown leaves a pod that is not ready.
-func TestInitEndsBeforeThePodIsShown(t *testing.T) {
-	f := newMachine()
+// A pod whose init ends before the pod is visible is not ready.
+func TestInitEndsBeforePodIsVisible(t *testing.T) {
+	f := newFakeHost()
 	m := newManager(t, f)
-	shown := f.Block("save ready")
+	unblock := f.Block("save ready")
 	ended := make(chan error)
 	go func() {
 		_, err := m.Run(context.Background(), sharedPID("web"), "")
@@ -37,19 +37,19 @@ func TestInitEndsBeforeThePodIsShown(t *testing.T) {
 	}()
 	f.Await(t, "save ready")
 	f.loseTask()
-	shown()
+	unblock()
 	if err := <-ended; err != nil {
 		t.Fatal(err)
 	}
-	m.wait.Wait()
+	m.watching.Wait()
 	if r := m.List()[0]; r.State != Stopping {
 		t.Errorf("the pod is %s", r.State)
 	}
 }
 
-// A holder holds nothing: the pod goes on with another one.
+// A pod without an init outlives its holder, which is restarted.
 func TestHolderIsRestarted(t *testing.T) {
-	f := newMachine()
+	f := newFakeHost()
 	m := newManager(t, f)
 	id, err := m.Run(t.Context(), ownPID("web"), "")
 	if err != nil {
@@ -59,22 +59,22 @@ func TestHolderIsRestarted(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Forget()
-	again := f.Block("start task")
+	unblock := f.Block("start task")
 	f.loseTask()
 	f.Await(t, "start task")
 
-	// Who wants to join the shim meanwhile waits for it.
+	// A caller that wants to join the shim waits for the restart.
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := m.AwaitTask(ctx, id); !errors.Is(err, context.Canceled) {
-		t.Errorf("AwaitTask while there is no task: %v", err)
+		t.Errorf("AwaitTask during the restart: %v", err)
 	}
-	again()
+	unblock()
 	if err := m.AwaitTask(t.Context(), id); err != nil {
 		t.Error(err)
 	}
 	if r, err := m.Get(id); err != nil || r.State != Ready {
-		t.Errorf("pod = %+v, %v, want one that is ready", r, err)
+		t.Errorf("pod = %+v, %v, want Ready", r, err)
 	}
 	if err := m.Remove(t.Context(), id, fakeMembers{f}); err != nil {
 		t.Fatal(err)
@@ -84,32 +84,32 @@ func TestHolderIsRestarted(t *testing.T) {
 	}
 }
 
-// A pod may live for years: only restarts that follow each other quickly count.
-func TestRestartsAreCountedByTheirRate(t *testing.T) {
+// A pod may run for years: only restarts within restartPeriod count.
+func TestRestartLimitIsARate(t *testing.T) {
 	w, now := &watch{}, time.Unix(100, 0)
-	for range 10 * restarts {
+	for range 10 * maxRestarts {
 		if !w.mayRestart(now) {
 			t.Fatal("a restart is refused")
 		}
-		now = now.Add(restartPeriod / restarts)
+		now = now.Add(restartPeriod / maxRestarts)
 	}
-	for range restarts - 1 {
+	for range maxRestarts - 1 {
 		w.mayRestart(now)
 	}
 	if w.mayRestart(now) {
-		t.Errorf("more than %d restarts in %s", restarts, restartPeriod)
+		t.Errorf("more than %d restarts in %s", maxRestarts, restartPeriod)
 	}
 }
 
-// A shim that dies again and again takes the pod with it.
-func TestHolderIsNotStartedForEver(t *testing.T) {
-	f := newMachine()
+// A pod whose shim dies repeatedly is not ready any more.
+func TestHolderRestartsAreLimited(t *testing.T) {
+	f := newFakeHost()
 	m := newManager(t, f)
 	id, err := m.Run(t.Context(), ownPID("web"), "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range restarts {
+	for range maxRestarts {
 		f.Await(t, "start task")
 		if err := m.AwaitTask(t.Context(), id); err != nil {
 			t.Fatal(err)
@@ -123,21 +123,21 @@ func TestHolderIsNotStartedForEver(t *testing.T) {
 	}
 	f.loseTask()
 	f.Await(t, "save stopping")
-	m.wait.Wait()
+	m.watching.Wait()
 	if n := strings.Count(f.Trace(), "start task"); n != 1 {
-		t.Errorf("after %d restarts the task was started once more:\n%s", restarts, f.Trace())
+		t.Errorf("after %d restarts the task was started once more:\n%s", maxRestarts, f.Trace())
 	}
 	if r, err := m.Get(id); err != nil || r.State != Stopping {
-		t.Errorf("pod = %+v, %v, want one that is stopping", r, err)
+		t.Errorf("pod = %+v, %v, want Stopping", r, err)
 	}
 	if err := m.AwaitTask(t.Context(), id); err != nil {
 		t.Errorf("AwaitTask of a pod that is not ready: %v", err)
 	}
 }
 
-// Stop does not wait for a restart in progress, and nothing of it is left.
-func TestStopEndsARestart(t *testing.T) {
-	f := newMachine()
+// Stop cancels a restart in progress, and releases everything.
+func TestStopCancelsRestart(t *testing.T) {
+	f := newFakeHost()
 	m := newManager(t, f)
 	id, err := m.Run(t.Context(), ownPID("web"), "")
 	if err != nil {
@@ -156,10 +156,9 @@ func TestStopEndsARestart(t *testing.T) {
 	}
 }
 
-// The network and the namespaces of a pod whose container cannot die are given
-// back all the same; its task has the same shim, and goes with it.
+// Network and namespaces are released even if the task of the pod cannot be deleted.
 func TestNetworkDoesNotWaitForTheTask(t *testing.T) {
-	f := newMachine()
+	f := newFakeHost()
 	m := newManager(t, f)
 	id, err := m.Run(t.Context(), ownPID("web"), "")
 	if err != nil {
