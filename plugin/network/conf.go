@@ -18,49 +18,49 @@ import (
 )
 
 const (
-	// Pod interfaces are named eth0, eth1 and so on, after the order of the
-	// configuration files; the address of eth0 is the pod's.
+	// Pod interfaces are named eth0, eth1 and so on, in the order of the configuration files. The
+	// address of eth0 is the pod's.
 	interfacePrefix  = "eth"
 	defaultInterface = "eth0"
 )
 
-// confExtensions are those of the files in a CNI configuration directory.
+// confExtensions are the extensions of CNI configuration files.
 var confExtensions = []string{".conf", ".conflist", ".json"}
 
-// conf is one CNI configuration directory.
+// conf is a CNI configuration directory.
 type conf struct {
 	dir     string
 	max     int // networks to load; 0 is all
-	current atomic.Pointer[loaded]
+	current atomic.Pointer[loadedConf]
 }
 
-// loaded is what a configuration directory held when it was read. It never
-// changes: a reload makes a new one, and calls under way keep theirs.
-type loaded struct {
-	networks []network
-	seen     string  // what look returned before it was read
-	err      error   // why there are no networks
-	health   *health // nil if no plugin can be asked
+// loadedConf is the immutable content of a configuration directory. A reload creates another one;
+// calls in progress continue with theirs.
+type loadedConf struct {
+	networks    []cniNetwork
+	fingerprint string  // of the directory, before it was read
+	err         error   // why there are no networks
+	health      *health // nil if no network supports STATUS
 }
 
-// network is one network to attach a pod to.
-type network struct {
-	ifName string
-	list   *libcni.NetworkConfigList
-	note   *libcni.NetworkAttachment // how it was attached, if that is known
+// cniNetwork is one network to attach a pod to.
+type cniNetwork struct {
+	ifName     string
+	list       *libcni.NetworkConfigList
+	attachment *libcni.NetworkAttachment // from the CNI cache; nil if there is none
 }
 
-// on returns the arguments for the network's plugins.
-func (n network) on(rt libcni.RuntimeConf) *libcni.RuntimeConf {
+// runtimeConf returns the arguments for the plugins of the network.
+func (n cniNetwork) runtimeConf(rt libcni.RuntimeConf) *libcni.RuntimeConf {
 	rt.IfName = n.ifName
-	if n.note != nil {
-		rt.Args = n.note.CniArgs
-		rt.CapabilityArgs = n.note.CapabilityArgs
+	if n.attachment != nil {
+		rt.Args = n.attachment.CniArgs
+		rt.CapabilityArgs = n.attachment.CapabilityArgs
 	}
 	return &rt
 }
 
-func (n network) info() *gocni.ConfNetwork {
+func (n cniNetwork) info() *gocni.ConfNetwork {
 	list := &gocni.NetworkConfList{Name: n.list.Name, CNIVersion: n.list.CNIVersion, Source: string(n.list.Bytes)}
 	for _, p := range n.list.Plugins {
 		list.Plugins = append(list.Plugins, &gocni.NetworkConf{Network: p.Network, Source: string(p.Bytes)})
@@ -70,7 +70,7 @@ func (n network) info() *gocni.ConfNetwork {
 
 // load reads the directory.
 func (c *conf) load() {
-	l := &loaded{seen: look(c.dir)}
+	l := &loadedConf{fingerprint: fingerprint(c.dir)}
 	l.networks, l.err = readConfDir(c.dir, c.max)
 	if l.err == nil {
 		l.health = newHealth(l.networks)
@@ -78,9 +78,8 @@ func (c *conf) load() {
 	c.current.Store(l)
 }
 
-// look describes the configuration files of a directory: another file, or another content, is
-// another description.
-func look(dir string) string {
+// fingerprint returns a text that changes when a configuration file is added, removed or changed.
+func fingerprint(dir string) string {
 	files, err := libcni.ConfFiles(dir, confExtensions)
 	if err != nil {
 		return err.Error()
@@ -94,10 +93,10 @@ func look(dir string) string {
 	return all.String()
 }
 
-// readConfDir reads the first files of the directory, in the order of their
-// names. One that cannot be used is an error: the next would be another
-// network than the one wanted.
-func readConfDir(dir string, limit int) ([]network, error) {
+// readConfDir reads the first files of the directory in the order of their names. A file that
+// cannot be used is an error, because to skip it would attach pods to another network than the
+// intended one.
+func readConfDir(dir string, limit int) ([]cniNetwork, error) {
 	files, err := libcni.ConfFiles(dir, confExtensions)
 	if err != nil {
 		return nil, fmt.Errorf("CNI config directory %s: %w", dir, err)
@@ -109,19 +108,19 @@ func readConfDir(dir string, limit int) ([]network, error) {
 	if limit > 0 && len(files) > limit {
 		files = files[:limit]
 	}
-	var networks []network
+	var networks []cniNetwork
 	for i, file := range files {
 		list, err := readConfFile(file)
 		if err != nil {
 			return nil, fmt.Errorf("CNI config %s: %w: %w", file, err, errdefs.ErrFailedPrecondition)
 		}
-		networks = append(networks, network{ifName: interfacePrefix + strconv.Itoa(i), list: list})
+		networks = append(networks, cniNetwork{ifName: interfacePrefix + strconv.Itoa(i), list: list})
 	}
 	return networks, nil
 }
 
-// readConfFile also reads files with a single plugin, which CNI calls out of
-// date and the built-in CRI still takes.
+// readConfFile reads a configuration list, or a file with a single plugin, a format that CNI has
+// deprecated and the built-in CRI still reads.
 func readConfFile(file string) (*libcni.NetworkConfigList, error) {
 	if filepath.Ext(file) != ".conflist" {
 		one, err := libcni.ConfFromFile(file) //nolint:staticcheck // see above
@@ -135,7 +134,7 @@ func readConfFile(file string) (*libcni.NetworkConfigList, error) {
 		return nil, err
 	}
 	if len(list.Plugins) == 0 {
-		return nil, errors.New("no plugins in it")
+		return nil, errors.New("it has no plugins")
 	}
 	return list, nil
 }

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package network gives pods their namespaces and their network.
+// Package network creates and pins the namespaces of pods, and attaches pods to CNI networks.
 //
-// A [Pinner] makes the network, IPC and UTS namespaces of a pod and keeps them
-// alive by bind mounts, so that a pod needs no process. [Network] runs CNI
-// plugins to attach a network namespace and to detach it, and follows the CNI
-// configuration directories. [InNetNS] runs code inside a namespace.
+// A [Pinner] creates the network, IPC, UTS and user namespaces of a pod and keeps them with bind
+// mounts, so that a pod needs no process. [Network] runs CNI plugins to attach a network namespace
+// and to detach it, and follows changes of the CNI configuration directories. [InNetNS] runs a
+// function inside a network namespace.
 //
-// The package owns the files and mounts of pinned namespaces; what CNI plugins
-// make they own themselves. It calls no other package of the plugin. A Pinner
-// and a Network may be used by many goroutines; nothing here holds a lock
-// while a CNI plugin runs.
+// The package owns the files and mounts of pinned namespaces. The CNI plugins own what they create.
+// It calls no other package of the plugin. Pinner and Network are safe for concurrent use. No lock
+// is held while a CNI plugin runs.
 package network

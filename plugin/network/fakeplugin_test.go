@@ -15,13 +15,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fakeConf is the configuration of a fake plugin: what it shall do.
+// fakeConf is the configuration of a fake plugin: how it behaves.
 type fakeConf struct {
-	Type         string            `json:"type"`
-	Capabilities map[string]bool   `json:"capabilities,omitempty"`
-	Trace        string            `json:"trace"`            // file to append "COMMAND type ifname netns" to
-	Do           map[string]string `json:"do,omitempty"`     // by command: fail, unknown, crash, ramble, complain, hang, mute
-	Result       json.RawMessage   `json:"result,omitempty"` // of ADD
+	Type         string          `json:"type"`
+	Capabilities map[string]bool `json:"capabilities,omitempty"`
+	// Trace is a file to which the plugin appends "COMMAND type ifname netns".
+	Trace string `json:"trace"`
+	// Do is by command: fail, unknown, crash, longStderr, longError, hang or noResult.
+	Do     map[string]string `json:"do,omitempty"`
+	Result json.RawMessage   `json:"result,omitempty"` // of ADD
 
 	Name          string          `json:"name,omitempty"`
 	IPAM          json.RawMessage `json:"ipam,omitempty"`
@@ -29,7 +31,7 @@ type fakeConf struct {
 	RuntimeConfig json.RawMessage `json:"runtimeConfig,omitempty"`
 }
 
-// fakePlugin is the CNI plugin that the test binary impersonates.
+// fakePlugin is the main function of the test binary when it runs as a CNI plugin.
 func fakePlugin() int {
 	var c fakeConf
 	if err := json.NewDecoder(os.Stdin).Decode(&c); err != nil {
@@ -58,16 +60,16 @@ func fakePlugin() int {
 	case "crash":
 		fmt.Fprintln(os.Stderr, "segmentation violation")
 		return 2
-	case "ramble":
+	case "longStderr":
 		fmt.Fprintln(os.Stderr, strings.Repeat("a", 2*maxPluginOutput))
 		return 2
-	case "complain":
+	case "longError":
 		text := strings.Repeat("a", maxPluginOutput/4)
 		fmt.Printf(`{"cniVersion": %q, "code": 11, "msg": %q, "details": %q}`, c.CNIVersion, text, text)
 		return 1
 	case "hang":
 		return hang(c.Trace)
-	case "mute":
+	case "noResult":
 		return 0
 	}
 	if command == "ADD" {
@@ -76,9 +78,8 @@ func fakePlugin() int {
 	return 0
 }
 
-// hang waits for ever, with a child that holds the output open, as a plugin
-// that waits for its IPAM plugin does. The FIFO <trace>.alive has writers as
-// long as one of the two lives.
+// hang does not return, and has a child that holds the output open, like a plugin that waits for
+// its IPAM plugin. The FIFO <trace>.alive has writers as long as one of the two runs.
 func hang(trace string) int {
 	alive, err := os.OpenFile(trace+".alive", os.O_WRONLY, 0)
 	if err != nil {
@@ -94,7 +95,7 @@ func hang(trace string) int {
 	return 1
 }
 
-// A site is a node's CNI installation for a test.
+// site is a node's CNI installation for a test.
 type site struct {
 	t                      *testing.T
 	binDir, confDir, cache string
@@ -131,14 +132,14 @@ func newSite(t *testing.T, plugins ...string) *site {
 	return s
 }
 
-// open makes the Network after the configuration was written.
+// open creates the Network. The configuration must have been written before.
 func (s *site) open() *Network {
 	s.network = New(s.opts)
 	s.network.cni = libcni.NewCNIConfigWithCacheDir(s.opts.BinDirs, s.cache, s.network.exec)
 	return s.network
 }
 
-// write makes a conflist of fake plugins.
+// write writes a conflist of fake plugins.
 func (s *site) write(file, network, version string, plugins ...fakeConf) {
 	s.t.Helper()
 	for i := range plugins {
@@ -152,7 +153,7 @@ func (s *site) write(file, network, version string, plugins ...fakeConf) {
 	s.writeFile(file, string(b))
 }
 
-// writeFile puts a file in its place at once, as an installer should.
+// writeFile creates or replaces a file atomically, as an installer should.
 func (s *site) writeFile(file, content string) {
 	s.t.Helper()
 	tmp := filepath.Join(s.binDir, "conf.tmp")
@@ -164,7 +165,7 @@ func (s *site) writeFile(file, content string) {
 	}
 }
 
-// calls returns the plugin calls since the last time it was called.
+// calls returns the plugin calls since calls was called last.
 func (s *site) calls() []string {
 	s.t.Helper()
 	b, err := os.ReadFile(s.trace)
@@ -180,8 +181,8 @@ func (s *site) calls() []string {
 	return strings.Split(strings.TrimSuffix(string(b), "\n"), "\n")
 }
 
-// passed returns what a plugin was told last at ADD or DEL: its arguments, and those of its
-// capabilities.
+// passed returns what the last ADD or DEL passed to a plugin: CNI_ARGS and the capability
+// arguments.
 func (s *site) passed(t *testing.T) (args string, capabilities map[string]any) {
 	t.Helper()
 	text, err := os.ReadFile(s.trace + ".args")
@@ -198,8 +199,8 @@ func (s *site) passed(t *testing.T) (args string, capabilities map[string]any) {
 	return string(text), capabilities
 }
 
-// hanging makes the FIFO that shows hanging plugins; the returned channel is
-// closed when the last of them is dead.
+// hanging creates the FIFO of hanging plugins. started is closed when the first plugin hangs, dead
+// when the last has been killed.
 func (s *site) hanging() (started, dead <-chan struct{}) {
 	s.t.Helper()
 	alive := s.trace + ".alive"

@@ -21,22 +21,21 @@ const (
 	firstStatusTimeout = 2 * time.Second
 )
 
-// health is what the plugins of one loaded configuration say of themselves.
-// Run asks them; anybody may read the last answer.
+// health is the result of CNI STATUS for one loaded configuration. Run refreshes it.
 type health struct {
-	lists []*libcni.NetworkConfigList
-	known chan struct{} // closed with the first answer
-	last  atomic.Pointer[answer]
-	asked atomic.Bool // an answer is on its way
+	lists   []*libcni.NetworkConfigList
+	known   chan struct{} // closed when the first result is stored
+	last    atomic.Pointer[statusResult]
+	pending atomic.Bool // a refresh is queued or running
 }
 
-type answer struct {
+type statusResult struct {
 	err error
 	at  time.Time
 }
 
-// newHealth returns nil if no network's version of CNI has STATUS.
-func newHealth(networks []network) *health {
+// newHealth returns nil if no network has a CNI version with STATUS.
+func newHealth(networks []cniNetwork) *health {
 	h := &health{known: make(chan struct{})}
 	for _, n := range networks {
 		if ok, err := version.GreaterThanOrEqualTo(n.list.CNIVersion, statusVersion); ok && err == nil {
@@ -49,37 +48,37 @@ func newHealth(networks []network) *health {
 	return h
 }
 
-// renew hands h to the one who asks, if its last answer is old and nobody did.
-func (h *health) renew(queue chan<- *health) {
+// requestRefresh enqueues a refresh if the cached result is stale and none is pending.
+func (h *health) requestRefresh(queue chan<- *health) {
 	last := h.last.Load()
 	if last != nil && time.Since(last.at) < statusMaxAge {
 		return
 	}
-	if !h.asked.CompareAndSwap(false, true) {
+	if !h.pending.CompareAndSwap(false, true) {
 		return
 	}
 	select {
 	case queue <- h:
-	default: // the next who wants to know tries again
-		h.asked.Store(false)
+	default: // the queue is full; the next call tries again
+		h.pending.Store(false)
 	}
 }
 
-// ask runs CNI STATUS. Only one goroutine may call it.
-func (h *health) ask(ctx context.Context, cni *libcni.CNIConfig) {
+// refresh runs CNI STATUS and stores the result. Only one goroutine may call it.
+func (h *health) refresh(ctx context.Context, cni *libcni.CNIConfig) {
 	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
-	a := &answer{}
+	result := &statusResult{}
 	for _, list := range h.lists {
 		err := guard.Call(ctx, "CNI STATUS", func() error { return cni.GetStatusNetworkList(ctx, list) })
 		if err != nil {
-			a.err = fmt.Errorf("CNI network %q: status: %w", list.Name, err)
+			result.err = fmt.Errorf("CNI network %q: status: %w", list.Name, err)
 			break
 		}
 	}
-	a.at = time.Now()
-	if h.last.Swap(a) == nil {
+	result.at = time.Now()
+	if h.last.Swap(result) == nil {
 		close(h.known)
 	}
-	h.asked.Store(false)
+	h.pending.Store(false)
 }

@@ -9,12 +9,12 @@ import (
 	"go.uber.org/goleak"
 )
 
-// TestMain lets the test binary also be the CNI plugins of the tests.
+// TestMain runs the test binary as a CNI plugin if libcni called it.
 func TestMain(m *testing.M) {
 	if os.Getenv("CNI_COMMAND") != "" {
 		os.Exit(fakePlugin())
 	}
-	// A binary with the race detector sleeps a second before it exits.
+	// With the race detector, a binary sleeps a second before it exits.
 	os.Setenv("GORACE", "atexit_sleep_ms=0")
 	goleak.VerifyTestMain(m)
 }

@@ -11,24 +11,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sharedNetnsDir is where ip-netns(8), CNI tools and other runtimes keep
-// network namespaces.
+// sharedNetnsDir is the directory in which ip-netns(8), CNI tools and other runtimes pin network
+// namespaces.
 const sharedNetnsDir = "/var/run/netns"
 
 // netnsDir is the directory of pinned network namespaces.
 //
-// The first "ip netns add" on a node binds the shared directory onto itself
-// with all that is mounted in it. Namespaces pinned there before then exist
-// twice, and their owner can no longer remove them (EBUSY). Therefore the
-// directory is made a shared mount point first, as ip itself does, but only
-// while it is empty: else the same would happen to the namespaces of others.
-// The mount goes away with the last namespace.
+// The first "ip netns add" on a node bind-mounts the shared directory onto itself with all mounts
+// in it. Namespaces that were pinned before that then exist twice, and their owner can no longer
+// remove them (EBUSY). Therefore acquire makes the directory a shared mount point first, as ip
+// does, but only while it is empty: otherwise the same would happen to namespaces of other
+// programs. The mount is removed with the last namespace.
 type netnsDir struct {
 	path   string
-	shared bool // with other programs
+	shared bool // used by other programs, too
 
 	mu    sync.RWMutex // held for reading while a namespace is being pinned
-	setup sync.Mutex   // held while the directory is prepared
+	setup sync.Mutex   // serialises prepare
 }
 
 func newNetnsDir(path string) *netnsDir {
@@ -38,7 +37,7 @@ func newNetnsDir(path string) *netnsDir {
 	return &netnsDir{path: path}
 }
 
-// acquire prepares the directory and keeps it so until release is called.
+// acquire prepares the directory and prevents the removal of its mount until release is called.
 func (d *netnsDir) acquire() (release func(), err error) {
 	d.mu.RLock()
 	if err := d.prepare(); err != nil {
@@ -57,14 +56,14 @@ func (d *netnsDir) prepare() error {
 	if !d.shared {
 		return nil
 	}
-	// ip takes this lock for the same purpose.
+	// ip takes the same lock.
 	lock, err := os.OpenFile(d.path, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
 	if unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
-		return nil // ip is just doing it
+		return nil // ip is creating the mount
 	}
 	mounted, err := mountinfo.Mounted(d.path)
 	if err != nil || mounted || !isEmpty(d.path) {
@@ -80,14 +79,14 @@ func (d *netnsDir) prepare() error {
 	return nil
 }
 
-// tidy removes the mount that prepare made, when nobody uses it.
-func (d *netnsDir) tidy() {
+// unmountUnused removes the mount that prepare created, if no namespace is pinned there.
+func (d *netnsDir) unmountUnused() {
 	if !d.shared || !isEmpty(d.path) || !d.mu.TryLock() {
 		return
 	}
 	defer d.mu.Unlock()
 	if isEmpty(d.path) {
-		_ = unix.Unmount(d.path, unix.UMOUNT_NOFOLLOW) // fails when it is in use or was not mounted
+		_ = unix.Unmount(d.path, unix.UMOUNT_NOFOLLOW) // fails if it is in use or not a mount
 	}
 }
 

@@ -21,15 +21,15 @@ import (
 
 // Options of a Network: the keys of the table cni in the configuration.
 type Options struct {
-	BinDirs    []string // where CNI plugins are looked for, in this order
+	BinDirs    []string // search path for CNI plugins
 	ConfDir    string
 	MaxConfNum int // networks to attach from ConfDir; 0 is all
-	// ConfTemplate is a file that UsePodCIDRs makes a configuration from.
+	// ConfTemplate is a file from which UsePodCIDRs makes a configuration.
 	ConfTemplate string
-	// Handlers are the configurations of runtime handlers that have their own.
+	// Handlers has the configurations of the runtime handlers that have their own.
 	Handlers map[string]HandlerConf
 
-	SetupSerially bool   // attach one network after the other
+	SetupSerially bool   // attach the networks one after another
 	IPPref        string // the pod's first address: ipv4 (also ""), ipv6, cni (as reported)
 }
 
@@ -39,23 +39,22 @@ type HandlerConf struct {
 	MaxConfNum int // 0 takes that of Options
 }
 
-// Network attaches pods to networks with CNI plugins. It uses libcni and takes
-// from go-cni the form of results only: libcni is what can end a hanging
-// plugin, ask for the status within a time limit, and detach with the
-// configuration of then when there is another one now.
+// Network attaches pods to networks with CNI plugins. It calls libcni directly, which, other than
+// go-cni, lets a context end a plugin that hangs, runs STATUS with a time limit, and detaches with
+// the configuration from ADD after it has changed. From go-cni it only has the format of results.
 type Network struct {
 	opts     Options
 	cni      *libcni.CNIConfig
 	exec     *pluginExec
-	confs    map[string]*conf // by handler; "" is the default; the map never changes
-	outdated chan *health     // to be asked again by Run
+	confs    map[string]*conf // immutable map by handler; "" is the default
+	outdated chan *health     // to be refreshed by Run
 
 	pollInterval time.Duration
 	newInotify   func() (*fsnotify.Watcher, error)
 }
 
-// New loads the CNI configurations. What is wrong with them is told by Status
-// and Attach, since it may be mended at any time.
+// New loads the CNI configurations. Status and Attach return the errors of loading them, since they
+// may be corrected later.
 func New(opts Options) *Network {
 	exec := &pluginExec{}
 	n := &Network{
@@ -88,9 +87,9 @@ func (n *Network) conf(handler string) *conf {
 	return n.confs[""]
 }
 
-// Check says whether a pod can have what is asked for it, before anything is made: parameters that
-// are its own, and for a network of its own values that CNI plugins understand. Errors are
-// errdefs.ErrInvalidArgument.
+// Check reports whether the request for a pod is valid, before anything is created: sysctls must
+// belong to namespaces of the pod, and for a pod with its own network the values for CNI plugins
+// must be well-formed. Errors are errdefs.ErrInvalidArgument.
 func Check(pod Pod, pin PinOptions) error {
 	if _, err := parseSysctls(pin.Sysctls, pin.cloneFlags()); err != nil || !pin.Net {
 		return err
@@ -99,12 +98,12 @@ func Check(pod Pod, pin PinOptions) error {
 	return err
 }
 
-// Attach runs CNI ADD for every network of the pod's handler and returns the addresses the pod got.
-// It ends with ctx, which kills running plugins. Plugins may have done part of their work when it
-// fails: the caller runs Detach.
+// Attach runs CNI ADD for every network of the pod's handler and returns the addresses of the pod.
+// When ctx ends, running plugins are killed. After an error the plugins may have completed part of
+// their work: the caller runs Detach.
 //
-// A missing or broken configuration and a missing plugin are
-// errdefs.ErrFailedPrecondition, bad values of the pod ErrInvalidArgument.
+// A missing or broken configuration and a missing plugin are errdefs.ErrFailedPrecondition, invalid
+// values of the pod ErrInvalidArgument.
 func (n *Network) Attach(ctx context.Context, pod Pod) (Result, error) {
 	rt, err := pod.runtimeConf()
 	if err != nil {
@@ -117,8 +116,8 @@ func (n *Network) Attach(ctx context.Context, pod Pod) (Result, error) {
 	return guard.Value(ctx, "CNI ADD", func() (Result, error) { return n.add(ctx, networks, rt) })
 }
 
-// ready returns the networks of the handler if pods can be attached to them.
-func (n *Network) ready(handler string) ([]network, error) {
+// ready returns the networks of the handler, or an error if pods cannot be attached to them.
+func (n *Network) ready(handler string) ([]cniNetwork, error) {
 	l := n.conf(handler).current.Load()
 	if l.err != nil {
 		return nil, l.err
@@ -133,7 +132,7 @@ func (n *Network) ready(handler string) ([]network, error) {
 	return l.networks, nil
 }
 
-func (n *Network) add(ctx context.Context, networks []network, rt libcni.RuntimeConf) (Result, error) {
+func (n *Network) add(ctx context.Context, networks []cniNetwork, rt libcni.RuntimeConf) (Result, error) {
 	results := make([]*types100.Result, len(networks))
 	errs := make([]error, len(networks))
 	addOne := func(i int) {
@@ -159,10 +158,11 @@ func (n *Network) add(ctx context.Context, networks []network, rt libcni.Runtime
 	return newResult(results, n.opts.IPPref)
 }
 
-// addOne runs CNI ADD for one network. The answer of a plugin that libcni panics on is an error.
-func (n *Network) addOne(ctx context.Context, network network, rt libcni.RuntimeConf) (*types100.Result, error) {
+// addOne runs CNI ADD for one network. A panic of libcni on the answer of a plugin becomes an
+// error.
+func (n *Network) addOne(ctx context.Context, network cniNetwork, rt libcni.RuntimeConf) (*types100.Result, error) {
 	return guard.Value(ctx, "CNI ADD", func() (*types100.Result, error) {
-		r, err := n.cni.AddNetworkList(ctx, network.list, network.on(rt))
+		r, err := n.cni.AddNetworkList(ctx, network.list, network.runtimeConf(rt))
 		if err != nil {
 			return nil, err
 		}
@@ -170,80 +170,80 @@ func (n *Network) addOne(ctx context.Context, network network, rt libcni.Runtime
 	})
 }
 
-// Detach runs CNI DEL for every network the pod is attached to, and takes a
-// network namespace that is gone for detached already. It goes by what libcni
-// noted at ADD, so it works also after the configuration was changed or
-// removed. Networks without a note, where ADD was cut off, are detached by
-// the configuration of now. A pod that was never attached is no error.
+// Detach runs CNI DEL for every network of the pod. A network namespace that does not exist any
+// more is not passed to the plugins. Detach uses the attachments that libcni cached at ADD, and so
+// works after the configuration was changed or removed. Networks without a cached attachment, for
+// example because ADD was interrupted, are detached with the current configuration. A pod that was
+// never attached is no error.
 func (n *Network) Detach(ctx context.Context, pod Pod) error {
-	// A value that is bad now is not worth keeping the pod's addresses for.
+	// An invalid value must not prevent the release of the addresses.
 	rt, _ := pod.runtimeConf()
 	if !IsPinned(rt.NetNS) {
 		rt.NetNS = ""
 	}
-	noted, err := n.cni.GetCachedAttachments(pod.ID)
+	cached, err := n.cni.GetCachedAttachments(pod.ID)
 	if err != nil {
 		return fmt.Errorf("CNI cache: %w", err)
 	}
-	return n.del(ctx, attached(noted, n.conf(pod.Handler).current.Load().networks), rt)
+	return n.del(ctx, networksToDetach(cached, n.conf(pod.Handler).current.Load().networks), rt)
 }
 
-// Attached returns the path of the network namespace of everything that libcni has a
-// note of, by its id: of our pods, and of what others have attached on this machine.
+// Attached returns the path of the network namespace of each attachment in the CNI cache, by
+// container ID. They include those of other runtimes on this host.
 func (n *Network) Attached() (map[string]string, error) {
-	noted, err := n.cni.GetCachedAttachments("")
+	cached, err := n.cni.GetCachedAttachments("")
 	if err != nil {
 		return nil, fmt.Errorf("CNI cache: %w", err)
 	}
-	attached := make(map[string]string, len(noted))
-	for _, a := range noted {
+	attached := make(map[string]string, len(cached))
+	for _, a := range cached {
 		attached[a.ContainerID] = a.NetNS
 	}
 	return attached, nil
 }
 
-// attached returns the networks to detach, each with its note: the noted ones, in
-// the form in which they are loaded where that is the same, and the loaded ones for
-// interfaces of which there is no note.
-func attached(noted []*libcni.NetworkAttachment, loaded []network) []network {
-	notes := make(map[string]*libcni.NetworkAttachment, len(noted))
-	for _, a := range noted {
-		notes[a.IfName] = a
+// networksToDetach returns the networks to run DEL for. Cached attachments come with the loaded
+// network if its configuration is unchanged, otherwise with the cached configuration. Loaded
+// networks for interfaces without a cached attachment are included, too.
+func networksToDetach(cached []*libcni.NetworkAttachment, loaded []cniNetwork) []cniNetwork {
+	byInterface := make(map[string]*libcni.NetworkAttachment, len(cached))
+	for _, a := range cached {
+		byInterface[a.IfName] = a
 	}
-	var all []network
+	var all []cniNetwork
 	for _, l := range loaded {
-		note, ok := notes[l.ifName]
-		if ok && (note.Network != l.list.Name || string(note.Config) != string(l.list.Bytes)) {
+		attachment, ok := byInterface[l.ifName]
+		if ok && (attachment.Network != l.list.Name || string(attachment.Config) != string(l.list.Bytes)) {
 			continue
 		}
-		l.note = note
+		l.attachment = attachment
 		all = append(all, l)
-		delete(notes, l.ifName)
+		delete(byInterface, l.ifName)
 	}
-	for _, a := range noted {
-		if _, ok := notes[a.IfName]; !ok {
+	for _, a := range cached {
+		if _, ok := byInterface[a.IfName]; !ok {
 			continue
 		}
 		list, err := libcni.NetworkConfFromBytes(a.Config)
 		if err != nil {
-			continue // not written by libcni; there is nothing to detach with
+			continue // not written by libcni, so there is no configuration for DEL
 		}
-		all = append(all, network{ifName: a.IfName, list: list, note: a})
+		all = append(all, cniNetwork{ifName: a.IfName, list: list, attachment: a})
 	}
 	return all
 }
 
-// del detaches all networks, the last first, and goes on after an error.
-func (n *Network) del(ctx context.Context, networks []network, rt libcni.RuntimeConf) error {
+// del runs DEL for all networks in reverse order, and continues after an error.
+func (n *Network) del(ctx context.Context, networks []cniNetwork, rt libcni.RuntimeConf) error {
 	var errs []error
 	for i := len(networks) - 1; i >= 0; i-- {
 		network := networks[i]
-		// The result of an older ADD, which libcni has kept, may be worse than those that Attach
-		// takes.
-		err := guard.Call(ctx, "CNI DEL", func() error { return n.cni.DelNetworkList(ctx, network.list, network.on(rt)) })
+		// The cached result of an ADD by an older release may not pass checkAnswer, and libcni may
+		// panic on it.
+		err := guard.Call(ctx, "CNI DEL", func() error { return n.cni.DelNetworkList(ctx, network.list, network.runtimeConf(rt)) })
 		var cniErr *types.Error
 		if errors.As(err, &cniErr) && cniErr.Code == types.ErrUnknownContainer {
-			continue // the plugin knows nothing of the pod
+			continue // the plugin has no state of the pod
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("CNI network %q: %w", network.list.Name, err))
@@ -252,8 +252,8 @@ func (n *Network) del(ctx context.Context, networks []network, rt libcni.Runtime
 	return errors.Join(errs...)
 }
 
-// Info returns the configuration of a runtime handler for people to look at,
-// in the form known from "crictl info", and what is wrong with it.
+// Info returns the configuration of a runtime handler in the format of "crictl info", and the error
+// of loading it.
 func (n *Network) Info(handler string) (*gocni.ConfigResult, error) {
 	c := n.conf(handler)
 	l := c.current.Load()
@@ -269,10 +269,9 @@ func (n *Network) Info(handler string) (*gocni.ConfigResult, error) {
 	return info, l.err
 }
 
-// Status tells why the pods of a runtime handler cannot be attached now, nil
-// if they can. It runs no plugin and does not wait for one, except that the
-// first answer after a change of the configuration may take two seconds; what
-// plugins say (CNI STATUS) is asked by Run and may be some seconds old.
+// Status returns the reason why pods of a runtime handler cannot be attached now, or nil. It runs
+// no plugin: Run refreshes the results of CNI STATUS, which may be some seconds old. Only for the
+// first result after a change of the configuration does it wait, for up to two seconds.
 func (n *Network) Status(handler string) error {
 	if _, err := n.ready(handler); err != nil {
 		return err
@@ -281,11 +280,11 @@ func (n *Network) Status(handler string) error {
 	if h == nil {
 		return nil
 	}
-	h.renew(n.outdated)
+	h.requestRefresh(n.outdated)
 	select {
 	case <-h.known:
 		return h.last.Load().err
 	case <-time.After(firstStatusTimeout):
-		return fmt.Errorf("CNI plugins in %s have not told their status yet: %w", n.conf(handler).dir, errdefs.ErrUnavailable)
+		return fmt.Errorf("no answer to CNI STATUS yet for the networks in %s: %w", n.conf(handler).dir, errdefs.ErrUnavailable)
 	}
 }

@@ -152,15 +152,15 @@ func TestAttachFailure(t *testing.T) {
 		name     string
 		second   fakeConf
 		want     []string // in the error
-		attached bool
+		attached bool     // whether Detach has an error
 	}{
 		{"plugin error", failing(map[string]string{"ADD": "fail"}), []string{"main", "tuning is out of order"}, false},
 		{"plugin crash", failing(map[string]string{"ADD": "crash"}), []string{"tuning", "segmentation violation", "exit status 2"}, false},
-		{"long complaint", failing(map[string]string{"ADD": "ramble"}), []string{"tuning", "exit status 2"}, false},
-		{"long error", failing(map[string]string{"ADD": "complain"}), []string{"tuning", "aaaa"}, false},
-		{"no result", failing(map[string]string{"ADD": "mute"}), []string{"tuning"}, false},
+		{"long stderr", failing(map[string]string{"ADD": "longStderr"}), []string{"tuning", "exit status 2"}, false},
+		{"long error", failing(map[string]string{"ADD": "longError"}), []string{"tuning", "aaaa"}, false},
+		{"no result", failing(map[string]string{"ADD": "noResult"}), []string{"tuning"}, false},
 		{"DEL fails too", failing(map[string]string{"ADD": "fail", "DEL": "crash"}), []string{"out of order", "segmentation"}, true},
-		{"DEL knows nothing", failing(map[string]string{"ADD": "fail", "DEL": "unknown"}), []string{"out of order"}, false},
+		{"DEL of unknown container", failing(map[string]string{"ADD": "fail", "DEL": "unknown"}), []string{"out of order"}, false},
 		{
 			"no address", fakeConf{Type: "tuning", Result: json.RawMessage(`{"cniVersion": "1.0.0", "ips": []}`)},
 			[]string{"eth0", "no address"}, false,
@@ -174,17 +174,17 @@ func TestAttachFailure(t *testing.T) {
 		{"no address in an entry", answering(`{"cniVersion": "1.0.0", "ips": [{"interface": 0}]}`), []string{"bin/tuning", "ips[0]"}, false},
 		{"null route", answering(`{"cniVersion": "1.0.0", "routes": [null]}`), []string{"bin/tuning", "routes[0] is null"}, false},
 		{"null in DNS", answering(`{"cniVersion": "1.0.0", "dns": {"search": [null]}}`), []string{"bin/tuning", "dns.search[0] is null"}, false},
-		{"a list that is none", answering(`{"cniVersion": "1.0.0", "interfaces": {"name": "eth0"}}`), []string{"bin/tuning", "interfaces"}, false},
+		{"object instead of a list", answering(`{"cniVersion": "1.0.0", "interfaces": {"name": "eth0"}}`), []string{"bin/tuning", "interfaces"}, false},
 		{
 			"too many routes", answering(`{"cniVersion": "1.0.0", "routes": [` + strings.Repeat(`{"dst": "10.0.0.0/8"},`, 1000) + `{"dst": "10.0.0.0/8"}]}`),
 			[]string{"bin/tuning", "1001 entries"}, false,
 		},
 		{"too long", answering(`{"cniVersion": "` + strings.Repeat("1", 1<<20) + `"}`), []string{"bin/tuning", "1048576 bytes"}, false},
-		{"a version that is none", answering(`{"cniVersion": "eleven"}`), []string{"tuning", "eleven"}, false},
-		{"a version to come", answering(`{"cniVersion": "9.0.0"}`), []string{"tuning", "9.0.0"}, false},
+		{"invalid version", answering(`{"cniVersion": "eleven"}`), []string{"tuning", "eleven"}, false},
+		{"future version", answering(`{"cniVersion": "9.0.0"}`), []string{"tuning", "9.0.0"}, false},
 		{"not a result", answering(`[null]`), []string{"bin/tuning"}, false},
 		{"null", answering(`null`), []string{"bin/tuning", "null"}, false},
-		{"a long version", answering(`{"cniVersion": "` + strings.Repeat("1", 33) + `"}`), []string{"bin/tuning", "33 bytes"}, false},
+		{"long version", answering(`{"cniVersion": "` + strings.Repeat("1", 33) + `"}`), []string{"bin/tuning", "33 bytes"}, false},
 		{
 			"impossible interface",
 			fakeConf{Type: "tuning", Result: json.RawMessage(`{"cniVersion": "1.0.0", "ips": [{"address": "10.0.0.2/24", "interface": 7}]}`)},
@@ -198,33 +198,33 @@ func TestAttachFailure(t *testing.T) {
 			n := s.open()
 			_, err := n.Attach(t.Context(), webPod)
 			if err == nil {
-				t.Fatal("attached")
+				t.Fatal("Attach succeeded")
 			}
-			left := n.Detach(t.Context(), webPod)
-			if (left != nil) != tt.attached {
-				t.Errorf("Detach after that: %v, want an error: %v", left, tt.attached)
+			detachErr := n.Detach(t.Context(), webPod)
+			if (detachErr != nil) != tt.attached {
+				t.Errorf("Detach after a failed Attach: %v, want an error: %v", detachErr, tt.attached)
 			}
-			err = errors.Join(err, left)
+			err = errors.Join(err, detachErr)
 			for _, want := range tt.want {
 				if !strings.Contains(err.Error(), want) {
-					t.Errorf("error %.1000q does not tell %q", err, want)
+					t.Errorf("error %.1000q does not contain %q", err, want)
 				}
 			}
 			if len(err.Error()) > 3*maxErrorText {
-				t.Errorf("an error of %d bytes", len(err.Error()))
+				t.Errorf("the error has %d bytes", len(err.Error()))
 			}
 			calls := s.calls()
 			if len(calls) < 3 || calls[2] != "DEL main/tuning eth0 " {
-				t.Errorf("calls %q; want a DEL by Detach, and none before", calls)
+				t.Errorf("calls %q; want the first DEL by Detach", calls)
 			}
-			if whole := tt.second.Do["DEL"] == ""; whole && len(calls) != 4 {
+			if tt.second.Do["DEL"] == "" && len(calls) != 4 {
 				t.Errorf("calls %q; want a DEL of every plugin", calls)
 			}
 		})
 	}
 }
 
-// TestAttachTimeout has a plugin that never answers, with a child.
+// A plugin that hangs, and its child, are killed when the context ends.
 func TestAttachTimeout(t *testing.T) {
 	s := newSite(t, "bridge")
 	c := adding("bridge")
@@ -238,7 +238,7 @@ func TestAttachTimeout(t *testing.T) {
 	}()
 	_, err := s.open().Attach(ctx, webPod)
 	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "bridge") {
-		t.Errorf("Attach: %v; want the plugin and that it was canceled", err)
+		t.Errorf("Attach: %v; want Canceled and the name of the plugin", err)
 	}
 	<-dead
 	if diff := cmp.Diff([]string{"ADD main/bridge eth0 /netns"}, s.calls()); diff != "" {
@@ -301,7 +301,7 @@ func TestAttachRefuses(t *testing.T) {
 			}
 			if tt.setup != nil {
 				if status := s.network.Status(""); status == nil || status.Error() != err.Error() {
-					t.Errorf("Status: %v, want the same", status)
+					t.Errorf("Status: %v, want the error of Attach", status)
 				}
 			}
 		})
@@ -372,18 +372,18 @@ func TestDetach(t *testing.T) {
 			}
 			s.calls()
 		}, delMain},
-		{"note lost with the power", func(t *testing.T, s *site) {
+		{"cache lost in a power failure", func(t *testing.T, s *site) {
 			attach(t, s)
-			notes, _ := filepath.Glob(filepath.Join(s.cache, "results", "*"))
-			if len(notes) != 1 {
-				t.Fatalf("notes %q", notes)
+			cached, _ := filepath.Glob(filepath.Join(s.cache, "results", "*"))
+			if len(cached) != 1 {
+				t.Fatalf("cache %q", cached)
 			}
-			if err := os.Truncate(notes[0], 0); err != nil {
+			if err := os.Truncate(cached[0], 0); err != nil {
 				t.Fatal(err)
 			}
 		}, delMain},
-		{"cut off between two networks", func(t *testing.T, s *site) {
-			attach(t, s) // only eth0 is noted
+		{"interrupted between two networks", func(t *testing.T, s *site) {
+			attach(t, s) // the cache has only eth0
 			s.opts.MaxConfNum = 2
 			s.write("20-second.conflist", "second", "1.0.0", adding("cilium"))
 			s.open()
@@ -402,15 +402,15 @@ func TestDetach(t *testing.T) {
 			if diff := cmp.Diff(tt.want, s.calls()); diff != "" {
 				t.Errorf("calls (-want +got):\n%s", diff)
 			}
-			notes, err := os.ReadDir(filepath.Join(s.cache, "results"))
-			if err != nil && !os.IsNotExist(err) || len(notes) > 0 {
-				t.Errorf("notes left: %v, %v", notes, err)
+			cached, err := os.ReadDir(filepath.Join(s.cache, "results"))
+			if err != nil && !os.IsNotExist(err) || len(cached) > 0 {
+				t.Errorf("cache after Detach: %v, %v", cached, err)
 			}
 		})
 	}
 }
 
-// TestDetachByID detaches a pod of which there is but its id, and what libcni noted.
+// Detach of a pod without a record needs only its ID: the other arguments come from the CNI cache.
 func TestDetachByID(t *testing.T) {
 	s := newSite(t, "bridge")
 	bridge := adding("bridge")
@@ -432,16 +432,16 @@ func TestDetachByID(t *testing.T) {
 	if diff := cmp.Diff([]string{"ADD main/bridge eth0 /netns", "DEL main/bridge eth0 "}, s.calls()); diff != "" {
 		t.Errorf("calls (-want +got):\n%s", diff)
 	}
-	argsNow, capabilitiesNow := s.passed(t)
-	if diff := cmp.Diff(args, argsNow) + cmp.Diff(capabilities, capabilitiesNow); diff != "" {
-		t.Errorf("what DEL is told is not what ADD was (-ADD +DEL):\n%s", diff)
+	delArgs, delCapabilities := s.passed(t)
+	if diff := cmp.Diff(args, delArgs) + cmp.Diff(capabilities, delCapabilities); diff != "" {
+		t.Errorf("arguments differ (-ADD +DEL):\n%s", diff)
 	}
 	if attached, err := s.network.Attached(); len(attached) != 0 || err != nil {
-		t.Errorf("attached at last: %v, %v", attached, err)
+		t.Errorf("attached after Detach: %v, %v", attached, err)
 	}
 }
 
-// TestDetachUsesTheNetNS passes a namespace on that exists.
+// Detach passes on a network namespace that exists.
 func TestDetachUsesTheNetNS(t *testing.T) {
 	p, _ := newTestPinner(t)
 	ns, err := p.Pin(t.Context(), PinOptions{ID: "pod1", Net: true})

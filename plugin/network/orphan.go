@@ -17,23 +17,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hostLocalDir is where the plugin host-local has its files without dataDir.
+// hostLocalDir is where the IPAM plugin host-local stores its files if dataDir is not set.
 const hostLocalDir = "/var/lib/cni/networks"
 
-// FreeOrphans frees the addresses that host-local has given to nobody. It keeps a
-// file per address, with the id of the pod that has it, and a loss of power within
-// seconds leaves the file without the id: no CNI DEL finds that, and a network can
-// run out of addresses. It is called at start; errors are only logged.
+// FreeOrphans releases host-local addresses without an owner. host-local keeps a file per address
+// with the ID of the pod that has it. After a power failure a recent file can be empty: no CNI DEL
+// finds it, and a network can run out of addresses. FreeOrphans is called at start; errors are only
+// logged.
 func (n *Network) FreeOrphans(ctx context.Context) {
 	for _, dir := range n.hostLocalDirs() {
 		if err := freeOrphans(ctx, dir); err != nil {
-			log.G(ctx).WithError(err).Warn("addresses that belong to no pod may be lost")
+			log.G(ctx).WithError(err).Warn("orphaned host-local addresses not released; will retry at next start")
 		}
 	}
 }
 
-// hostLocalDirs are the default and what the configurations say. One that is made by
-// another plugin, such as flannel's, uses the default.
+// hostLocalDirs returns the default directory and those in the loaded configurations. Plugins that
+// generate the configuration of host-local, such as flannel, use the default.
 func (n *Network) hostLocalDirs() []string {
 	dirs := []string{hostLocalDir}
 	for _, c := range n.confs {
@@ -44,7 +44,7 @@ func (n *Network) hostLocalDirs() []string {
 						DataDir string `json:"dataDir"`
 					} `json:"ipam"`
 				}
-				// An ipam of another form is another plugin's.
+				// The ipam section of another plugin may have another format.
 				if err := json.Unmarshal(p.Bytes, &conf); err == nil && conf.IPAM.DataDir != "" {
 					dirs = append(dirs, conf.IPAM.DataDir)
 				}
@@ -55,7 +55,7 @@ func (n *Network) hostLocalDirs() []string {
 	return slices.Compact(dirs)
 }
 
-// freeOrphans frees those of all networks that have their files in a folder.
+// freeOrphans releases the orphaned addresses of all networks in a host-local directory.
 func freeOrphans(ctx context.Context, dir string) error {
 	locks, err := filepath.Glob(filepath.Join(dir, "*", "lock"))
 	for _, lock := range locks {
@@ -64,9 +64,9 @@ func freeOrphans(ctx context.Context, dir string) error {
 	return err
 }
 
-// freeNetworkOrphans frees those of one network, under host-local's lock: it makes
-// and fills a file while it has that, so an empty one is nobody's. While the plugin
-// runs nothing is done.
+// freeNetworkOrphans releases the orphaned addresses of one network, under host-local's lock.
+// host-local creates and fills a file under this lock, so an empty file has no owner. While the
+// plugin runs, nothing is done.
 func freeNetworkOrphans(ctx context.Context, network string) error {
 	lock, err := os.Open(filepath.Join(network, "lock"))
 	if err != nil {
@@ -96,9 +96,9 @@ func freeNetworkOrphans(ctx context.Context, network string) error {
 			err = os.Remove(filepath.Join(network, entry.Name()))
 		}
 		if err != nil {
-			return fmt.Errorf("free address %s: %w", address, err)
+			return fmt.Errorf("release address %s: %w", address, err)
 		}
-		log.G(ctx).WithField("network", filepath.Base(network)).Infof("address %s had been given to nobody, and is free", address)
+		log.G(ctx).WithFields(log.Fields{"network": filepath.Base(network), "address": address}).Info("released orphaned host-local address")
 	}
 	return nil
 }

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestFreeOrphans wants addresses of nobody to be freed, and nothing else to be touched.
+// Only empty files of addresses are removed, and not while host-local runs.
 func TestFreeOrphans(t *testing.T) {
 	data := t.TempDir()
 	files := map[string]string{
@@ -47,7 +47,7 @@ func TestFreeOrphans(t *testing.T) {
 	s.write("10-main.conflist", "main", "1.0.0", bridge)
 	n := s.open()
 	if dirs := n.hostLocalDirs(); !slices.Contains(dirs, data) || !slices.Contains(dirs, hostLocalDir) || len(dirs) != 2 {
-		t.Errorf("folders %v", dirs)
+		t.Errorf("directories %v", dirs)
 	}
 	if err := freeOrphans(t.Context(), data); err != nil {
 		t.Fatal(err)

@@ -12,7 +12,7 @@ import (
 	"github.com/containernetworking/cni/libcni"
 )
 
-// badExec runs plugins, and panics while it is told to.
+// badExec runs plugins. It panics until the test turns that off.
 type badExec struct {
 	*pluginExec
 	panics atomic.Bool
@@ -25,7 +25,7 @@ func (b *badExec) ExecPlugin(ctx context.Context, path string, stdin []byte, env
 	return b.pluginExec.ExecPlugin(ctx, path, stdin, environ)
 }
 
-// openBad is open with a libcni that panics until heal is called.
+// openBad is open with an exec that panics until heal is called.
 func (s *site) openBad() (n *Network, heal func()) {
 	bad := &badExec{pluginExec: new(pluginExec)}
 	bad.panics.Store(true)
@@ -34,7 +34,7 @@ func (s *site) openBad() (n *Network, heal func()) {
 	return n, func() { bad.panics.Store(false) }
 }
 
-// A panic over what a plugin does ends the call, with the network in its error.
+// A panic while a plugin runs ends the call with an error that names the network.
 func TestPanicInAttachAndDetach(t *testing.T) {
 	for _, serially := range []bool{true, false} {
 		s := newSite(t, "bridge")
@@ -58,18 +58,18 @@ func TestPanicInAttachAndDetach(t *testing.T) {
 	}
 }
 
-// A panic in the result of a plugin, whatever it has found there, is one of the pod's Attach.
+// A result on which libcni would panic is an error of Attach.
 func TestPanicInAResult(t *testing.T) {
 	s := newSite(t, "bridge")
 	bad := adding("bridge")
 	bad.Result = []byte(`{"cniVersion": "1.0.0", "interfaces": [null], "ips": [{"address": "10.1.0.2/24", "interface": 0}]}`)
 	s.write("10-main.conflist", "main", "1.0.0", bad)
 	if _, err := s.open().Attach(t.Context(), Pod{ID: "p", NetNS: "/proc/self/ns/net"}); err == nil {
-		t.Error("a result with an interface that is null is taken")
+		t.Error("Attach accepted a result with a null interface")
 	}
 }
 
-// The status of the plugins is told after a panic, and asked for again.
+// A panic in STATUS is the status, until the next refresh.
 func TestPanicInTheStatus(t *testing.T) {
 	s := newSite(t, "bridge")
 	s.write("10-main.conflist", "main", "1.1.0", adding("bridge"))
@@ -82,12 +82,12 @@ func TestPanicInTheStatus(t *testing.T) {
 	eventually(t, "the answer of the plugin", func() bool { return n.Status("") == nil })
 }
 
-// A panic on a thread that is thrown away is the error of who waits for it.
+// A panic on a throwaway thread becomes an error of its caller.
 func TestPanicOnAThread(t *testing.T) {
 	if err := onThrowawayThread(func() error { panic("boom") }); !errdefs.IsInternal(err) {
 		t.Errorf("%v, want Internal", err)
 	}
 	if err := onThrowawayThread(func() error { return nil }); err != nil {
-		t.Errorf("the next: %v", err)
+		t.Errorf("the next call: %v", err)
 	}
 }

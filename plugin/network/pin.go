@@ -20,13 +20,13 @@ import (
 
 // PinOptions describes the namespaces of one pod.
 type PinOptions struct {
-	ID string // of the pod sandbox; a file name
-	// The namespaces that are the pod's own. The others it shares with the node.
+	ID string // of the pod; must be a valid file name
+	// Namespaces that the pod has for itself. It shares the others with the node.
 	Net, IPC, UTS bool
-	// Hostname is set in the pod's own UTS namespace; empty leaves the node's.
+	// Hostname is set in the pod's own UTS namespace; empty keeps the node's.
 	Hostname string
-	// Sysctls are kernel parameters of the pod's own namespaces, by name. Those that only the pod's
-	// interfaces have are set by [Pinner.Tune].
+	// Sysctls are kernel parameters of the pod's own namespaces, by name. [Pinner.Tune] sets those
+	// of the pod's network interfaces.
 	Sysctls map[string]string
 	// User is the user namespace that owns the others; nil for the node's.
 	User *UserNamespace
@@ -45,8 +45,8 @@ func (o PinOptions) cloneFlags() (flags int) {
 	return flags
 }
 
-// Namespaces are the paths of a pod's namespaces, as the container spec wants
-// them. An empty path is a namespace shared with the node.
+// Namespaces are the paths of a pod's namespaces for OCI specs. An empty path means that the
+// namespace is shared with the node.
 type Namespaces struct {
 	Net, IPC, UTS, User string
 }
@@ -64,21 +64,21 @@ func (n Namespaces) each(fn func(name, path string) error) error {
 	return nil
 }
 
-// Pinner makes and removes the namespaces of pods. It keeps no record: all
-// paths follow from the pod's id.
+// Pinner creates and removes the namespaces of pods. It has no state of its own: all paths follow
+// from the pod's ID.
 type Pinner struct {
 	stateDir string
 	netnsDir *netnsDir
 }
 
-// NewPinner returns a Pinner that puts network namespaces into netnsDir, as
-// "cni-<id>", and the others below stateDir, into sandboxes/<id>/ns. An empty
-// netnsDir is /var/run/netns, where other tools of the node look for them.
+// NewPinner returns a Pinner that pins network namespaces in netnsDir, as "cni-<id>", and the
+// others in stateDir, in sandboxes/<id>/ns. An empty netnsDir means /var/run/netns, where other
+// tools of the node look for them.
 func NewPinner(stateDir, netnsDir string) *Pinner {
 	return &Pinner{stateDir: stateDir, netnsDir: newNetnsDir(netnsDir)}
 }
 
-// Paths returns where all namespaces of the pod id are pinned, if they are.
+// Paths returns the paths at which all kinds of namespaces of a pod would be pinned.
 func (p *Pinner) Paths(id string) Namespaces {
 	dir := filepath.Join(p.stateDir, "sandboxes", id, "ns")
 	return Namespaces{
@@ -90,18 +90,18 @@ func (p *Pinner) Paths(id string) Namespaces {
 	}
 }
 
-// Pin makes the namespaces of a pod. The loopback interface of a new network
-// namespace is up. On an error nothing is left.
+// Pin creates the namespaces of a pod. The loopback interface of a new network namespace is up.
+// After an error nothing is left.
 //
-// A bad id, hostname or sysctl (it names the parameter) is errdefs.ErrInvalidArgument, a pod that
-// already has namespaces is errdefs.ErrAlreadyExists.
+// An invalid ID, hostname or sysctl (which the error names) is errdefs.ErrInvalidArgument, a pod
+// that already has namespaces errdefs.ErrAlreadyExists.
 func (p *Pinner) Pin(ctx context.Context, o PinOptions) (Namespaces, error) {
 	paths := p.Plan(o)
 	var u undo.Stack
 	if err := p.pin(ctx, o, paths, &u); err != nil {
-		// It unmounts and removes files: it needs no bound in time.
+		// The rollback only unmounts and removes files, and needs no time limit.
 		_, undoErr := u.Run(context.WithoutCancel(ctx))
-		p.tidy(o.ID)
+		p.removeEmptyDirs(o.ID)
 		return Namespaces{}, errors.Join(err, undoErr)
 	}
 	return paths, nil
@@ -145,8 +145,7 @@ func (p *Pinner) pin(ctx context.Context, o PinOptions, paths Namespaces, u *und
 	})
 }
 
-// Plan returns the paths at which Pin is going to pin the namespaces that are the
-// pod's own.
+// Plan returns the paths at which Pin will pin the pod's own namespaces.
 func (p *Pinner) Plan(o PinOptions) Namespaces {
 	n := p.Paths(o.ID)
 	if !o.Net {
@@ -164,7 +163,7 @@ func (p *Pinner) Plan(o PinOptions) Namespaces {
 	return n
 }
 
-// makeFiles makes the files to mount the namespaces on.
+// makeFiles creates the files on which the namespaces are mounted.
 func makeFiles(paths Namespaces, u *undo.Stack) error {
 	return paths.each(func(name, path string) error {
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
@@ -182,8 +181,8 @@ func makeFiles(paths Namespaces, u *undo.Stack) error {
 	})
 }
 
-// setUpNamespaces sets up the namespaces of the current thread and mounts them
-// on the files. The thread is never in the pod's user namespace.
+// setUpNamespaces configures the namespaces of the current thread and mounts them on the files. The
+// user namespace is left out: the thread is never in that of the pod.
 func setUpNamespaces(hostname string, sysctls []sysctl, paths Namespaces) error {
 	if hostname != "" {
 		if err := unix.Sethostname([]byte(hostname)); err == unix.EINVAL {
@@ -222,16 +221,15 @@ func setLoopbackUp() error {
 	return nil
 }
 
-// Unpin removes the namespaces of the pod id as far as they exist: all of
-// them, some, only their files after a reboot, or none. Processes that are
-// still in a namespace keep it alive, but nameless. They are where known says, which
-// is elsewhere if the pod was made under another configuration, or where they would be
-// now.
+// Unpin removes the namespaces of a pod as far as they exist: all of them, some, only their files
+// after a reboot, or none. Processes in a namespace keep it alive without a path. Unpin removes the
+// paths in known, which can differ from the current ones if the configuration has changed, and the
+// current ones.
 func (p *Pinner) Unpin(ctx context.Context, id string, known Namespaces) error {
 	if err := errors.Join(validID(id), ctx.Err()); err != nil {
 		return err
 	}
-	names := map[string]string{} // by path: mostly the same in both
+	names := map[string]string{} // by path; usually both have the same paths
 	for _, paths := range []Namespaces{known, p.Paths(id)} {
 		_ = paths.each(func(name, path string) error { names[path] = name; return nil })
 	}
@@ -241,24 +239,23 @@ func (p *Pinner) Unpin(ctx context.Context, id string, known Namespaces) error {
 			errs = append(errs, fmt.Errorf("unpin %s namespace: %w", name, err))
 		}
 	}
-	p.tidy(id)
+	p.removeEmptyDirs(id)
 	return errors.Join(errs...)
 }
 
-// tidy removes the directories that are no longer needed. Those that hold
-// anything else stay.
-func (p *Pinner) tidy(id string) {
+// removeEmptyDirs removes the directories of a pod if they are empty, and the mount of the netns
+// directory if it is unused.
+func (p *Pinner) removeEmptyDirs(id string) {
 	if validID(id) == nil {
 		dir := filepath.Dir(p.Paths(id).IPC)
 		_ = os.Remove(dir)
 		_ = os.Remove(filepath.Dir(dir))
 	}
-	p.netnsDir.tidy()
+	p.netnsDir.unmountUnused()
 }
 
-// Pinned tells whether every namespace that ns names is still pinned. After a
-// reboot, and when somebody unmounted one, it is not. Shared namespaces have no
-// path and are always there.
+// Pinned reports whether all namespaces in ns are still pinned. They are not after a reboot, or
+// when another program unmounted one. Shared namespaces have no path and count as pinned.
 func (p *Pinner) Pinned(ns Namespaces) bool {
 	err := ns.each(func(_, path string) error {
 		f, err := openNamespace(path)
@@ -270,9 +267,9 @@ func (p *Pinner) Pinned(ns Namespaces) bool {
 	return err == nil
 }
 
-// unpin removes the file of a namespace and whatever is mounted on it.
+// unpin unmounts and removes the file of a namespace.
 func unpin(path string) error {
-	const maxStacked = 16 // mounts on one file; the program itself makes one
+	const maxStacked = 16 // mounts on one file; Pin makes one
 	for range maxStacked {
 		err := unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
 		if err == unix.EINVAL || err == unix.ENOENT { // not mounted, no file
@@ -288,7 +285,7 @@ func unpin(path string) error {
 	return nil
 }
 
-// validID keeps ids from leading out of the directories of the Pinner.
+// validID refuses IDs that would lead out of the directories of the Pinner.
 func validID(id string) error {
 	if id == "" || strings.ContainsAny(id, "/\x00") || !filepath.IsLocal(id) || id == "." {
 		return fmt.Errorf("id %q is not a file name: %w", id, errdefs.ErrInvalidArgument)

@@ -20,7 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestCheck refuses before anything is made what Pin and Attach would refuse.
+// Check refuses what Pin and Attach would refuse, before anything is created.
 func TestCheck(t *testing.T) {
 	own := PinOptions{ID: "a", Net: true, IPC: true, UTS: true}
 	for name, c := range map[string]struct {
@@ -28,13 +28,13 @@ func TestCheck(t *testing.T) {
 		pin  func(*PinOptions)
 		good bool
 	}{
-		"plain":                   {good: true},
-		"sysctl":                  {pin: func(o *PinOptions) { o.Sysctls = map[string]string{"net.core.somaxconn": "1"} }, good: true},
-		"sysctl of the node":      {pin: func(o *PinOptions) { o.Sysctls = map[string]string{"vm.swappiness": "1"} }},
-		"sysctl of a shared one":  {pin: func(o *PinOptions) { o.IPC, o.Sysctls = false, map[string]string{"kernel.shmmax": "1"} }},
-		"bandwidth":               {pod: Pod{Annotations: map[string]string{ingressBandwidth: "much"}}},
-		"bandwidth of the host's": {pod: Pod{Annotations: map[string]string{ingressBandwidth: "much"}}, pin: func(o *PinOptions) { o.Net = false }, good: true},
-		"name for CNI":            {pod: Pod{Name: "a;b"}},
+		"plain":                        {good: true},
+		"sysctl":                       {pin: func(o *PinOptions) { o.Sysctls = map[string]string{"net.core.somaxconn": "1"} }, good: true},
+		"sysctl of the node":           {pin: func(o *PinOptions) { o.Sysctls = map[string]string{"vm.swappiness": "1"} }},
+		"sysctl of a shared namespace": {pin: func(o *PinOptions) { o.IPC, o.Sysctls = false, map[string]string{"kernel.shmmax": "1"} }},
+		"bandwidth":                    {pod: Pod{Annotations: map[string]string{ingressBandwidth: "much"}}},
+		"bandwidth with host network":  {pod: Pod{Annotations: map[string]string{ingressBandwidth: "much"}}, pin: func(o *PinOptions) { o.Net = false }, good: true},
+		"separator in the name":        {pod: Pod{Name: "a;b"}},
 	} {
 		pin := own
 		if c.pin != nil {
@@ -53,7 +53,7 @@ func newTestPinner(t *testing.T) (p *Pinner, stateDir string) {
 	return NewPinner(stateDir, filepath.Join(stateDir, "netns")), stateDir
 }
 
-// inNamespace runs fn in one pinned namespace and returns what it read.
+// inNamespace runs fn in a pinned namespace and returns its result.
 func inNamespace(t *testing.T, path string, clone int, fn func() (string, error)) string {
 	t.Helper()
 	var got string
@@ -108,7 +108,7 @@ func TestPin(t *testing.T) {
 	known := p.Paths("web")
 	known.User = "" // the node's
 	if diff := cmp.Diff(known, ns); diff != "" {
-		t.Errorf("paths (-known before +pinned):\n%s", diff)
+		t.Errorf("paths (-Paths +Pin):\n%s", diff)
 	}
 	for _, tt := range []struct {
 		path, name, want string
@@ -140,8 +140,8 @@ func TestPin(t *testing.T) {
 	}
 }
 
-// TestPinLeavesTheNodeAlone looks at the namespaces of the process, which
-// /proc shows as those of its main thread, while many pods come and go.
+// Pin does not change the namespaces of the process while many pods are created and removed.
+// /proc/self shows the namespaces of the main thread.
 func TestPinLeavesTheNodeAlone(t *testing.T) {
 	p, _ := newTestPinner(t)
 	own := func() (links []string) {
@@ -171,7 +171,7 @@ func TestPinLeavesTheNodeAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(before, own()); diff != "" {
-		t.Errorf("the process is in other namespaces (-before +after):\n%s", diff)
+		t.Errorf("namespaces of the process (-before +after):\n%s", diff)
 	}
 }
 
@@ -194,7 +194,7 @@ func TestPinSome(t *testing.T) {
 	}
 }
 
-// leftovers lists what is below the Pinner's directories.
+// leftovers returns the files and mounts in the Pinner's directories.
 func leftovers(t *testing.T, stateDir string) (found []string) {
 	t.Helper()
 	for _, pattern := range []string{"netns/*", "sandboxes/*"} {
@@ -219,7 +219,7 @@ func TestPinFailureLeavesNothing(t *testing.T) {
 	tests := []struct {
 		name string
 		o    PinOptions
-		want string // must be named in the error
+		want string // in the error
 	}{
 		{"no id", PinOptions{Net: true}, `""`},
 		{"id with a path", PinOptions{ID: "../x", Net: true}, "../x"},
@@ -234,7 +234,7 @@ func TestPinFailureLeavesNothing(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := p.Pin(t.Context(), tt.o)
 			if !errdefs.IsInvalidArgument(err) || !strings.Contains(err.Error(), tt.want) {
-				t.Errorf("Pin: %v; want an invalid argument that names %s", err, tt.want)
+				t.Errorf("Pin: %v; want InvalidArgument that names %s", err, tt.want)
 			}
 			if got := leftovers(t, stateDir); got != nil {
 				t.Errorf("left: %v", got)
@@ -252,7 +252,7 @@ func TestPinTwice(t *testing.T) {
 	}
 	t.Cleanup(func() { p.Unpin(context.Background(), "a", Namespaces{}) })
 	if _, err := p.Pin(t.Context(), o); !errdefs.IsAlreadyExists(err) {
-		t.Errorf("second Pin: %v, want already exists", err)
+		t.Errorf("second Pin: %v, want AlreadyExists", err)
 	}
 	if !IsPinned(ns.Net) || !IsPinned(ns.IPC) {
 		t.Error("the second Pin removed the namespaces of the first")
@@ -288,7 +288,7 @@ func TestPinCanceled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := p.Pin(ctx, PinOptions{ID: "a", Net: true}); !errors.Is(err, context.Canceled) {
-		t.Errorf("Pin: %v, want canceled", err)
+		t.Errorf("Pin: %v, want Canceled", err)
 	}
 }
 
@@ -299,17 +299,17 @@ func TestInNetNSErrors(t *testing.T) {
 	}
 	never := func() error { t.Error("ran outside the namespace"); return nil }
 	if err := InNetNS(file, never); !errdefs.IsFailedPrecondition(err) {
-		t.Errorf("plain file: %v, want a failed precondition", err)
+		t.Errorf("plain file: %v, want FailedPrecondition", err)
 	}
 	if err := InNetNS(file+"-missing", never); !errdefs.IsNotFound(err) {
-		t.Errorf("missing file: %v, want not found", err)
+		t.Errorf("missing file: %v, want NotFound", err)
 	}
 	if IsPinned(file) || IsPinned(file+"-missing") {
 		t.Error("pinned")
 	}
 }
 
-// TestSharedNetnsDir follows the mount of a directory that other programs use.
+// A netns directory that other programs use is a shared mount point while pods are pinned there.
 func TestSharedNetnsDir(t *testing.T) {
 	needRoot(t)
 	isMount := func(dir string) bool {
@@ -331,22 +331,22 @@ func TestSharedNetnsDir(t *testing.T) {
 	}
 	mounts, err := mountinfo.GetMounts(mountinfo.SingleEntryFilter(dir))
 	if err != nil || len(mounts) != 1 || !strings.Contains(mounts[0].Optional, "shared:") {
-		t.Fatalf("mounts of the directory: %+v, %v; want one that is shared", mounts, err)
+		t.Fatalf("mounts of the directory: %+v, %v; want one, and shared", mounts, err)
 	}
 	if err := p.Unpin(t.Context(), "a", Namespaces{}); err != nil {
 		t.Fatal(err)
 	}
 	if !isMount(dir) {
-		t.Error("the mount went away with a namespace left")
+		t.Error("the directory is unmounted while a namespace is pinned")
 	}
 	if err := p.Unpin(t.Context(), "b", Namespaces{}); err != nil {
 		t.Fatal(err)
 	}
 	if isMount(dir) {
-		t.Error("the mount is left")
+		t.Error("the directory is still mounted")
 	}
 
-	t.Run("in use by others", func(t *testing.T) {
+	t.Run("used by other programs", func(t *testing.T) {
 		foreign := filepath.Join(dir, "foreign")
 		if err := os.WriteFile(foreign, nil, 0o600); err != nil {
 			t.Fatal(err)
@@ -420,11 +420,11 @@ func TestParseSysctls(t *testing.T) {
 	}
 	_, err := parseSysctls(map[string]string{"net.ipv4.ip_forward": "0", "net/ipv4/ip_forward": "1"}, all)
 	if !errdefs.IsInvalidArgument(err) {
-		t.Errorf("one parameter under two names: %v, want an invalid argument", err)
+		t.Errorf("one parameter with two names: %v, want InvalidArgument", err)
 	}
 	list, err := parseSysctls(map[string]string{"net.b": "1", "net.a": "1", "kernel.sem": "1"}, all)
 	if err != nil || !slices.IsSortedFunc(list, func(a, b sysctl) int { return strings.Compare(a.name, b.name) }) {
-		t.Errorf("not in the order of the names: %v, %v", list, err)
+		t.Errorf("not sorted by name: %v, %v", list, err)
 	}
 }
 
@@ -438,7 +438,7 @@ func FuzzSysctlPath(f *testing.F) {
 			return
 		}
 		if full := filepath.Join("/proc/sys", p); full != "/proc/sys/"+p || !strings.HasPrefix(full, "/proc/sys/") {
-			t.Errorf("%q leads to %q", name, full)
+			t.Errorf("path of %q is %q", name, full)
 		}
 	})
 }

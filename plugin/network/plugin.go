@@ -24,27 +24,25 @@ import (
 )
 
 const (
-	// pluginWaitDelay is how long the output of a plugin is waited for after
-	// its end: a child that it left behind may hold it open.
+	// pluginWaitDelay is how long to wait for the output of a plugin after it has exited: a child
+	// of the plugin may hold the pipe open.
 	pluginWaitDelay = time.Second
 	maxPluginOutput = 1 << 20 // bytes
 	maxErrorText    = 4 << 10 // bytes
 )
 
-// pluginExec runs CNI plugins for libcni. Other than libcni's own it kills all
-// processes of a plugin whose time is up, its IPAM plugin for one, and does
-// not wait for them.
+// pluginExec runs CNI plugins for libcni. When the context ends, it kills all processes of a
+// plugin, such as its IPAM plugin, and does not wait for them; libcni's own kills only the plugin.
 type pluginExec struct {
 	version.PluginDecoder
 }
 
 var _ invoke.Exec = (*pluginExec)(nil)
 
-// FindInPath returns the path of a plugin. A type with a path in it is refused
-// (CVE-2021-20206).
+// FindInPath returns the path of a plugin. It refuses a type that contains a path (CVE-2021-20206).
 func (*pluginExec) FindInPath(plugin string, dirs []string) (string, error) {
 	if plugin == "" || filepath.Base(plugin) != plugin || plugin == ".." || plugin == "." {
-		return "", fmt.Errorf("CNI plugin type %q is not the name of a plugin: %w", plugin, errdefs.ErrFailedPrecondition)
+		return "", fmt.Errorf("CNI plugin type %q is not a file name: %w", plugin, errdefs.ErrFailedPrecondition)
 	}
 	for _, dir := range dirs {
 		path := filepath.Join(dir, plugin)
@@ -70,7 +68,7 @@ func (*pluginExec) ExecPlugin(ctx context.Context, path string, stdin []byte, en
 	err := cmd.Run()
 	switch {
 	case err != nil && ctx.Err() != nil:
-		// The cause says "signal: killed" at best.
+		// err would only be "signal: killed".
 		return nil, fmt.Errorf("%s: %w", path, ctx.Err())
 	case err != nil && !errors.Is(err, exec.ErrWaitDelay):
 		return nil, pluginError(err, stdout.kept, stderr.kept)
@@ -88,13 +86,13 @@ func (*pluginExec) ExecPlugin(ctx context.Context, path string, stdin []byte, en
 	return stdout.kept, nil
 }
 
-// pluginError returns the error that a plugin printed as JSON, as the CNI
-// specification wants, or else what it wrote to its standard error.
+// pluginError returns the error that a plugin printed as JSON, as the CNI specification requires,
+// or else its standard error.
 func pluginError(err error, stdout, stderr []byte) error {
-	var told types.Error
-	if json.Unmarshal(stdout, &told) == nil && told.Msg != "" {
-		told.Msg, told.Details = clip(told.Msg), clip(told.Details)
-		return &told
+	var printed types.Error
+	if json.Unmarshal(stdout, &printed) == nil && printed.Msg != "" {
+		printed.Msg, printed.Details = clip(printed.Msg), clip(printed.Details)
+		return &printed
 	}
 	text := clip(string(bytes.TrimSpace(append(stderr, stdout...))))
 	if text == "" {
@@ -103,8 +101,7 @@ func pluginError(err error, stdout, stderr []byte) error {
 	return fmt.Errorf("%q: %w", text, err)
 }
 
-// clip returns the first maxErrorText bytes of the text of a plugin's error, which reaches logs and
-// events.
+// clip bounds the text of a plugin's error, which reaches logs and events, to maxErrorText bytes.
 func clip(text string) string {
 	if len(text) <= maxErrorText {
 		return text
@@ -112,8 +109,8 @@ func clip(text string) string {
 	return text[:maxErrorText] + "…"
 }
 
-// limitedBuffer keeps the beginning of what is written and takes all of it.
-// It has no method ReadFrom, which io.Copy would prefer to Write.
+// limitedBuffer keeps the first maxPluginOutput bytes and discards the rest. It has no method
+// ReadFrom, which io.Copy would use instead of Write.
 type limitedBuffer struct {
 	kept     []byte
 	exceeded bool

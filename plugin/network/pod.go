@@ -15,29 +15,29 @@ import (
 )
 
 const (
-	// Annotations of the pod that limit its bandwidth, in bits per second.
+	// Annotations that limit the bandwidth of a pod, in bits per second.
 	ingressBandwidth = "kubernetes.io/ingress-bandwidth"
 	egressBandwidth  = "kubernetes.io/egress-bandwidth"
 
-	// annotationsCapability is the CNI capability of the containerd CRI that
-	// hands the pod's annotations to plugins.
+	// annotationsCapability is the CNI capability of containerd's CRI that passes the pod's
+	// annotations to plugins.
 	annotationsCapability = "io.kubernetes.cri.pod-annotations"
 )
 
-// Pod is what CNI plugins learn of a pod.
+// Pod describes a pod to CNI plugins.
 type Pod struct {
 	ID, Name, Namespace, UID string
 
-	NetNS        string // path of the pinned network namespace; empty or stale in Detach
-	Handler      string // runtime handler, for its CNI configuration
+	NetNS        string // path of the pinned network namespace; may be empty or gone in Detach
+	Handler      string // runtime handler, which selects the CNI configuration
 	PortMappings []*runtimeapi.PortMapping
 	DNS          *runtimeapi.DNSConfig
 	Annotations  map[string]string
 	CgroupParent string
 }
 
-// runtimeConf returns the arguments for plugins except for the interface. On
-// an error they are complete but for the values that are bad.
+// runtimeConf returns the arguments for plugins without the interface name. On an error they lack
+// only the invalid values.
 func (p Pod) runtimeConf() (libcni.RuntimeConf, error) {
 	rt := libcni.RuntimeConf{
 		ContainerID: p.ID,
@@ -65,8 +65,8 @@ func (p Pod) runtimeConf() (libcni.RuntimeConf, error) {
 		rt.CapabilityArgs["bandwidth"] = *bandwidth
 	}
 	for _, arg := range rt.Args {
-		if strings.ContainsAny(arg[1], ";=\x00") { // they part CNI_ARGS
-			err = fmt.Errorf("%s %q has one of the characters ; and = in it: %w", arg[0], arg[1], errdefs.ErrInvalidArgument)
+		if strings.ContainsAny(arg[1], ";=\x00") { // separators of CNI_ARGS
+			err = fmt.Errorf("%s %q has one of the characters ; and =: %w", arg[0], arg[1], errdefs.ErrInvalidArgument)
 		}
 	}
 	return rt, err
@@ -87,7 +87,7 @@ func hostPorts(mappings []*runtimeapi.PortMapping) (ports []gocni.PortMapping) {
 	return ports
 }
 
-// podBandwidth returns the limits in the annotations, nil if there are none.
+// podBandwidth returns the limits in the annotations, or nil if there are none.
 func podBandwidth(annotations map[string]string) (*gocni.BandWidth, error) {
 	ingress, err := parseBandwidth(annotations, ingressBandwidth)
 	if err != nil {
@@ -107,8 +107,8 @@ func podBandwidth(annotations map[string]string) (*gocni.BandWidth, error) {
 	return b, nil
 }
 
-// parseBandwidth returns a limit in bits per second, 0 if there is none. The
-// range is Kubernetes' own.
+// parseBandwidth returns a limit in bits per second, or 0 if there is none. The range is that of
+// Kubernetes.
 func parseBandwidth(annotations map[string]string, key string) (uint64, error) {
 	text, ok := annotations[key]
 	if !ok {
@@ -120,7 +120,7 @@ func parseBandwidth(annotations map[string]string, key string) (uint64, error) {
 	}
 	const lowest, highest = 1000, 1e15
 	if v := quantity.Value(); v < lowest || v > highest {
-		return 0, fmt.Errorf("annotation %s %q is not from 1k to 1P: %w", key, text, errdefs.ErrInvalidArgument)
+		return 0, fmt.Errorf("annotation %s %q is not between 1k and 1P: %w", key, text, errdefs.ErrInvalidArgument)
 	}
 	return uint64(quantity.Value()), nil
 }

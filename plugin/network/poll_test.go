@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestNoInotify has no inotify instance left: the directory is polled, and the log says so once.
+// Without an inotify instance the directory is polled, and the log says so once.
 func TestNoInotify(t *testing.T) {
 	var logged bytes.Buffer
 	before := log.L.Logger.Out
@@ -38,11 +38,11 @@ func TestNoInotify(t *testing.T) {
 		eventually(t, "no file", func() bool { return names(n) == "" })
 	})
 	if count := strings.Count(logged.String(), "max_user_instances"); count != 1 {
-		t.Errorf("said %d times that inotify has no instance left:\n%s", count, &logged)
+		t.Errorf("%d log lines about inotify instances, want 1:\n%s", count, &logged)
 	}
 }
 
-// TestPoll makes changes that the kernel does not announce.
+// Changes for which inotify has no event are found by polling.
 func TestPoll(t *testing.T) {
 	needRoot(t)
 	s := newSite(t, "bridge")

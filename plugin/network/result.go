@@ -14,12 +14,11 @@ import (
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 )
 
-// Result is what a pod got from its networks. It can be kept as JSON.
+// Result has the addresses and interfaces of a pod. It is saved as JSON.
 type Result struct {
 	IP            string   `json:"ip"`
 	AdditionalIPs []string `json:"additionalIPs,omitempty"`
-	// CNI holds the interfaces, routes and DNS of all networks, in the form
-	// known from "crictl inspectp".
+	// CNI holds the interfaces, routes and DNS of all networks, in the format of "crictl inspectp".
 	CNI *gocni.Result `json:"cniResult,omitempty"`
 }
 
@@ -27,12 +26,12 @@ const (
 	// maxAnswerEntries bounds each list in the answer of a CNI plugin. The lists are saved in the
 	// pod's record.
 	maxAnswerEntries = 1000
-	// maxVersion bounds the text of a version, which is part of libcni's errors.
+	// maxVersion bounds the length of a version, which libcni puts into errors.
 	maxVersion = 32 // bytes
 )
 
-// cniAnswer is the part of a CNI plugin's answer to ADD that is checked here. It is the same since
-// CNI 0.3.0; older answers have nothing that can be null.
+// cniAnswer is the part of a CNI plugin's answer to ADD that checkAnswer checks. The format is the
+// same since CNI 0.3.0; older formats have no fields that can be null.
 type cniAnswer struct {
 	CNIVersion string `json:"cniVersion"`
 
@@ -48,15 +47,15 @@ type cniAnswer struct {
 	} `json:"dns"`
 }
 
-// checkAnswer refuses the answer of a CNI plugin to ADD that libcni, or the next plugin, would
-// follow a nil pointer in, or that is too long. libcni checks the rest.
+// checkAnswer refuses an answer to ADD that is too long, or in which libcni or the next plugin
+// would dereference a null. libcni checks the rest.
 func checkAnswer(output []byte) error {
 	var a *cniAnswer
 	if err := json.Unmarshal(output, &a); err != nil {
 		return fmt.Errorf("%w: %w", err, errdefs.ErrFailedPrecondition)
 	}
 	if a == nil {
-		return fmt.Errorf("is null: %w", errdefs.ErrFailedPrecondition)
+		return fmt.Errorf("it is null: %w", errdefs.ErrFailedPrecondition)
 	}
 	if len(a.CNIVersion) > maxVersion {
 		return fmt.Errorf("cniVersion has %d bytes: %w", len(a.CNIVersion), errdefs.ErrFailedPrecondition)
@@ -86,8 +85,8 @@ func checkAnswerList[T any](name string, list []*T) error {
 	return nil
 }
 
-// newResult merges the results of all networks. The first must have given the
-// pod's interface an address.
+// newResult merges the results of all networks. The first network must have assigned an address to
+// the pod's interface.
 func newResult(results []*types100.Result, ipPref string) (Result, error) {
 	all := &gocni.Result{Interfaces: map[string]*gocni.Config{defaultInterface: {}}}
 	for _, r := range results {
@@ -110,15 +109,15 @@ func newResult(results []*types100.Result, ipPref string) (Result, error) {
 		ips = append(ips, c.IP)
 	}
 	if len(ips) == 0 {
-		return Result{}, fmt.Errorf("CNI gave the interface %s no address (does its IPAM plugin work?): %w",
+		return Result{}, fmt.Errorf("CNI plugins assigned no address to interface %s (check the IPAM plugin): %w",
 			defaultInterface, errdefs.ErrFailedPrecondition)
 	}
 	ordered := preferIP(ips, ipPref)
 	return Result{IP: ordered[0], AdditionalIPs: ordered[1:], CNI: all}, nil
 }
 
-// interfaceOf returns the name of the interface that has the address. A plugin
-// may leave it out, then it is the pod's.
+// interfaceOf returns the name of the interface that has the address. If the plugin omits it, it is
+// the pod's interface.
 func interfaceOf(ip *types100.IPConfig, interfaces []*types100.Interface) (string, error) {
 	if ip.Interface == nil {
 		return defaultInterface, nil

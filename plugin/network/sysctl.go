@@ -20,16 +20,15 @@ import (
 type sysctl struct {
 	name, value string
 	path        string // below /proc/sys
-	clone       int    // the namespace it belongs to, as a flag of clone(2)
-	owner       int    // uid, on the node, of the root of the pod's user namespace; 0 without one
+	clone       int    // flag of clone(2) for its namespace
+	owner       int    // host UID of root in the pod's user namespace; 0 without one
 }
 
-// errNoSysctl marks the error of a parameter that does not exist.
-var errNoSysctl = errors.New("it is unknown to this kernel, or of an interface that the pod does not have")
+// errNoSysctl marks the error for a parameter that does not exist.
+var errNoSysctl = errors.New("unknown to this kernel, or of an interface that the pod does not have")
 
-// parseSysctls checks that every parameter belongs to a namespace among
-// those in flags: any other would change the node or another pod. They are
-// returned in the order in which they have to be set.
+// parseSysctls checks that every parameter belongs to a namespace in flags: others would change the
+// node or another pod. It returns them in the order in which they must be set.
 func parseSysctls(values map[string]string, flags int) ([]sysctl, error) {
 	var list []sysctl
 	seen := make(map[string]string)
@@ -52,9 +51,9 @@ func parseSysctls(values map[string]string, flags int) ([]sysctl, error) {
 	return list, nil
 }
 
-// scope orders parameters from the general to the particular: to set net.ipv4.ip_forward sets
-// net.ipv4.conf.*.forwarding, and to set net.ipv6.conf.all.disable_ipv6 sets that of default and of
-// each interface.
+// scope orders parameters from general to specific: writing net.ipv4.ip_forward sets
+// net.ipv4.conf.*.forwarding, and writing net.ipv6.conf.all.disable_ipv6 sets that of default and
+// of each interface.
 func (s sysctl) scope() int {
 	parts := strings.Split(s.path, "/") // net/ipv4/conf/eth0/rp_filter
 	switch {
@@ -68,13 +67,13 @@ func (s sysctl) scope() int {
 	return 3
 }
 
-// setEarly sets the parameters for the namespaces of the current thread as far as they exist.
-// Interfaces get their initial values from them, and have none of their own yet.
+// setEarly sets the parameters of the current thread's namespaces that exist already. Interfaces
+// are created later and inherit their initial values from conf.default.
 func setEarly(sysctls []sysctl) error {
 	for _, s := range sysctls {
 		err := s.set()
 		if errors.Is(err, errNoSysctl) && s.clone == unix.CLONE_NEWNET {
-			continue // of an interface that is not there yet
+			continue // of an interface that does not exist yet
 		}
 		if err != nil {
 			return err
@@ -83,7 +82,7 @@ func setEarly(sysctls []sysctl) error {
 	return nil
 }
 
-// Tune sets the parameters of a pod's network namespace once more, after CNI plugins have made its
+// Tune sets the parameters of a pod's network namespace again, after CNI plugins created its
 // interfaces: Pin could not set those of the interfaces, and a plugin may have changed others. A
 // parameter that still does not exist is errdefs.ErrInvalidArgument.
 func (p *Pinner) Tune(o PinOptions) error {
@@ -105,10 +104,9 @@ func (p *Pinner) Tune(o PinOptions) error {
 	})
 }
 
-// sysctlPath turns a name into its path below /proc/sys. As in sysctl(8), the
-// first separator decides: names written with dots have slashes where a part
-// has a dot (net.ipv4.conf.eth0/100.rp_filter). A name that would lead
-// elsewhere gives "".
+// sysctlPath returns the path of a parameter below /proc/sys. As in sysctl(8), the first separator
+// decides: names written with dots have slashes where a component contains a dot
+// (net.ipv4.conf.eth0/100.rp_filter). It returns "" for a name that would lead elsewhere.
 func sysctlPath(name string) string {
 	p := name
 	if i := strings.IndexAny(name, "./"); i >= 0 && name[i] == '.' {
@@ -128,8 +126,8 @@ func sysctlPath(name string) string {
 	return p
 }
 
-// sysctlNamespace returns the flag of the namespace that the kernel keeps the
-// parameter in, 0 if it is none that a pod without user namespace can own.
+// sysctlNamespace returns the clone(2) flag of the namespace that has the parameter, or 0 if no
+// namespace of a pod has it.
 func sysctlNamespace(p string) int {
 	switch {
 	case strings.HasPrefix(p, "net/"):
@@ -151,9 +149,8 @@ func sysctlNamespace(p string) int {
 	return 0
 }
 
-// set writes the parameter for the namespaces of the current thread. Those of an
-// IPC namespace may be written by the root of its user namespace only, not even
-// by the node's.
+// set writes the parameter for the namespaces of the current thread. Those of an IPC namespace can
+// only be written by root of its user namespace, not by root of the node.
 func (s sysctl) set() error {
 	if s.clone == unix.CLONE_NEWIPC && s.owner != 0 {
 		return withEUID(s.owner, s.write)
@@ -161,11 +158,11 @@ func (s sysctl) set() error {
 	return s.write()
 }
 
-// withEUID runs fn with another effective uid of the current thread.
+// withEUID runs fn with another effective UID of the current thread.
 func withEUID(uid int, fn func() error) error {
 	const keep = ^uintptr(0)
 	setEUID := func(uid int) error {
-		// The wrapper in package unix sets it for all threads.
+		// unix.Setresuid would set it for all threads.
 		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, keep, uintptr(uid), keep); errno != 0 {
 			return fmt.Errorf("effective uid %d: %w", uid, errno)
 		}

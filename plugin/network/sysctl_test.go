@@ -44,8 +44,8 @@ func TestSysctlOrder(t *testing.T) {
 	}
 }
 
-// attachInterface does what CNI plugins do to a pod's network namespace: it makes eth0, enables
-// IPv6 on it and adds an address.
+// attachInterface changes a network namespace like a CNI plugin: it creates eth0, enables IPv6 on
+// it and adds an address.
 func attachInterface(t *testing.T, netns string) {
 	t.Helper()
 	err := InNetNS(netns, func() error {
@@ -109,9 +109,9 @@ func TestSysctlsOfInterfaces(t *testing.T) {
 	read("net/ipv6/conf/all/disable_ipv6", "1")
 	attachInterface(t, ns.Net)
 	if got := addresses6(t, ns.Net); len(got) == 0 {
-		t.Fatal("eth0 has no IPv6 address: there is nothing to test")
+		t.Fatal("eth0 has no IPv6 address before Tune")
 	}
-	read("net/ipv4/conf/eth0/arp_ignore", "2") // set before there was eth0
+	read("net/ipv4/conf/eth0/arp_ignore", "2") // inherited from conf.default
 	if err := p.Tune(o); err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +140,7 @@ func TestTuneRefuses(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := p.Tune(o); !errdefs.IsInvalidArgument(err) || !strings.Contains(err.Error(), name) {
-			t.Errorf("Tune: %v, want an invalid argument that names %s", err, name)
+			t.Errorf("Tune: %v, want InvalidArgument that names %s", err, name)
 		}
 		if err := p.Unpin(t.Context(), "web", Namespaces{}); err != nil {
 			t.Fatal(err)

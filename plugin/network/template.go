@@ -20,25 +20,24 @@ import (
 	"github.com/containernetworking/cni/libcni"
 )
 
-// templateConf is the name of a configuration made from the template. The built-in
-// CRI gives it this name, and so do people who install one by hand.
+// templateConf is the file name of a configuration made from the template. The built-in CRI and
+// installation guides use the same name.
 const templateConf = "10-containerd-net.conflist"
 
-// templateValues are what the template may use, under the names that the built-in
-// CRI gives them.
+// templateValues are the variables of the template, with the names that the built-in CRI uses.
 type templateValues struct {
 	PodCIDR       string   // the first
 	PodCIDRRanges []string // all
-	Routes        []string // a default route for each family of addresses
+	Routes        []string // a default route per address family
 }
 
-// UsePodCIDRs makes a CNI configuration from Options.ConfTemplate for the node's
-// ranges of pod addresses, which are separated by commas. Without a template, without
-// ranges, or with any configuration in the directory it does nothing: what
-// is there is the administrator's, or another component's, or was made before.
+// UsePodCIDRs makes a CNI configuration from Options.ConfTemplate for the pod CIDRs of the node,
+// which are separated by commas. It does nothing without a template, without CIDRs, or if the
+// directory has any configuration, which belongs to the administrator or another component or was
+// made earlier.
 //
-// A range that is none is ErrInvalidArgument; a template that makes no CNI
-// configuration is ErrFailedPrecondition.
+// An invalid CIDR is ErrInvalidArgument; a template that yields no CNI configuration is
+// ErrFailedPrecondition.
 func (n *Network) UsePodCIDRs(ctx context.Context, cidrs string) error {
 	if strings.TrimSpace(cidrs) == "" {
 		return nil
@@ -50,7 +49,8 @@ func (n *Network) UsePodCIDRs(ctx context.Context, cidrs string) error {
 	if n.opts.ConfTemplate == "" {
 		return nil
 	}
-	// Not what is loaded: a file may be there that cannot be used.
+	// Look at the directory, not at the loaded configuration, which does not have files that cannot
+	// be used.
 	present, err := libcni.ConfFiles(n.opts.ConfDir, confExtensions)
 	if err != nil {
 		return fmt.Errorf("CNI config directory %s: %w", n.opts.ConfDir, err)
@@ -67,7 +67,7 @@ func (n *Network) UsePodCIDRs(ctx context.Context, cidrs string) error {
 		return fmt.Errorf("CNI config from template: %w", err)
 	}
 	if made {
-		log.G(ctx).WithField("cidrs", values.PodCIDRRanges).Infof("made CNI config %s in %s", templateConf, n.opts.ConfDir)
+		log.G(ctx).WithField("cidrs", values.PodCIDRRanges).Infof("created CNI config %s in %s from cni.conf_template", templateConf, n.opts.ConfDir)
 	}
 	return nil
 }
@@ -109,8 +109,8 @@ func (v templateValues) execute(file string) ([]byte, error) {
 	return conf.Bytes(), nil
 }
 
-// addFile makes a file with all of its content at once, and tells whether it did: a
-// file of that name stays what it is.
+// addFile atomically creates a file with content and reports whether it did. It does not replace an
+// existing file.
 func addFile(dir, name string, content []byte) (made bool, err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return false, err

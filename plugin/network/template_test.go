@@ -17,7 +17,7 @@ const confTemplate = `{"cniVersion": "1.0.0", "name": "pods", "plugins": [{"type
 "ranges": [{{range $i, $r := .PodCIDRRanges}}{{if $i}}, {{end}}[{"subnet": "{{$r}}"}]{{end}}],
 "routes": [{{range $i, $r := .Routes}}{{if $i}}, {{end}}{"dst": "{{$r}}"}{{end}}]}}]}`
 
-// withTemplate returns a network whose configuration directory is empty.
+// withTemplate returns a Network with a template and an empty configuration directory.
 func withTemplate(t *testing.T, text string) *Network {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "cni.template")
@@ -27,7 +27,7 @@ func withTemplate(t *testing.T, text string) *Network {
 	return New(Options{ConfDir: filepath.Join(t.TempDir(), "net.d"), ConfTemplate: file})
 }
 
-// files are the names and contents of a directory.
+// files returns the files of a directory: content by name.
 func files(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -47,7 +47,7 @@ func files(t *testing.T, dir string) map[string]string {
 
 func TestConfFromTemplate(t *testing.T) {
 	n := withTemplate(t, confTemplate)
-	// The kubelet repeats itself, and a node keeps the range it has.
+	// The kubelet repeats the call. The first CIDRs stay in use.
 	for _, cidrs := range []string{"fd00::/64, 10.1.0.0/16", "fd00::/64, 10.1.0.0/16", "10.2.0.0/16", ""} {
 		if err := n.UsePodCIDRs(t.Context(), cidrs); err != nil {
 			t.Fatal(err)
@@ -66,7 +66,7 @@ func TestConfFromTemplate(t *testing.T) {
 	}
 }
 
-// What is in the directory stays what it is, usable or not.
+// Existing configuration files are kept, even if they cannot be used.
 func TestTemplateLeavesOtherConfsAlone(t *testing.T) {
 	for name, text := range map[string]string{
 		"10-containerd-net.conflist": "{}",
@@ -89,7 +89,7 @@ func TestTemplateLeavesOtherConfsAlone(t *testing.T) {
 	}
 }
 
-func TestAddFileKeepsWhatIsThere(t *testing.T) {
+func TestAddFileKeepsExistingFile(t *testing.T) {
 	dir := t.TempDir()
 	for _, content := range []string{"first", "second"} {
 		made, err := addFile(dir, "conf", []byte(content))
@@ -107,12 +107,12 @@ func TestBadPodCIDRsAndTemplates(t *testing.T) {
 		template, cidrs string
 		class           func(error) bool
 	}{
-		"no range":           {confTemplate, "10.1.0.0", errdefs.IsInvalidArgument},
-		"one of two":         {confTemplate, "10.1.0.0/16,", errdefs.IsInvalidArgument},
-		"more than a range":  {confTemplate, "10.1.0.0/16\"}, {\"x\": \"", errdefs.IsInvalidArgument},
-		"no template at all": {"{{.PodCIDR", "10.1.0.0/16", errdefs.IsFailedPrecondition},
-		"an unknown value":   {"{{.PodCidr}}", "10.1.0.0/16", errdefs.IsFailedPrecondition},
-		"no CNI config":      {`{"subnet": "{{.PodCIDR}}"}`, "10.1.0.0/16", errdefs.IsFailedPrecondition},
+		"not a CIDR":       {confTemplate, "10.1.0.0", errdefs.IsInvalidArgument},
+		"empty CIDR":       {confTemplate, "10.1.0.0/16,", errdefs.IsInvalidArgument},
+		"JSON in a CIDR":   {confTemplate, "10.1.0.0/16\"}, {\"x\": \"", errdefs.IsInvalidArgument},
+		"syntax error":     {"{{.PodCIDR", "10.1.0.0/16", errdefs.IsFailedPrecondition},
+		"unknown variable": {"{{.PodCidr}}", "10.1.0.0/16", errdefs.IsFailedPrecondition},
+		"no CNI config":    {`{"subnet": "{{.PodCIDR}}"}`, "10.1.0.0/16", errdefs.IsFailedPrecondition},
 	} {
 		n := withTemplate(t, tc.template)
 		err := n.UsePodCIDRs(t.Context(), tc.cidrs)
@@ -125,11 +125,11 @@ func TestBadPodCIDRsAndTemplates(t *testing.T) {
 	}
 	n := New(Options{ConfDir: t.TempDir(), ConfTemplate: "/no/such/template"})
 	if err := n.UsePodCIDRs(t.Context(), "10.1.0.0/16"); !errdefs.IsFailedPrecondition(err) || !strings.Contains(err.Error(), "/no/such/template") {
-		t.Errorf("a template that is not there: %v", err)
+		t.Errorf("missing template: %v", err)
 	}
 	n = New(Options{ConfDir: t.TempDir()})
 	if err := n.UsePodCIDRs(t.Context(), "nonsense"); !errdefs.IsInvalidArgument(err) {
-		t.Errorf("a bad range without a template: %v", err)
+		t.Errorf("invalid CIDR without a template: %v", err)
 	}
 	if err := n.UsePodCIDRs(t.Context(), "10.1.0.0/16"); err != nil || len(files(t, n.opts.ConfDir)) > 0 {
 		t.Errorf("without a template: %v, %v", err, files(t, n.opts.ConfDir))

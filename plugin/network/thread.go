@@ -16,14 +16,14 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
-// onThrowawayThread runs fn on an OS thread that ends with it, so that fn may
-// change the thread's namespaces and need not change them back.
+// onThrowawayThread runs fn on an OS thread that ends after it, so that fn may change the thread's
+// namespaces and need not restore them.
 func onThrowawayThread(fn func() error) error {
 	return <-guard.Start(context.Background(), "work in a namespace", func() error {
 		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 		if unix.Gettid() == unix.Getpid() {
-			// The main thread cannot end, and /proc/self shows its namespaces.
-			// Occupied by this goroutine it cannot be picked a second time.
+			// The main thread cannot end, and /proc/self shows its namespaces. While this goroutine
+			// occupies it, the nested call gets another thread.
 			defer runtime.UnlockOSThread()
 			return onThrowawayThread(fn)
 		}
@@ -31,10 +31,9 @@ func onThrowawayThread(fn func() error) error {
 	})
 }
 
-// InNetNS runs fn on a thread in the network namespace pinned at path. Sockets
-// that fn opens itself belong to the namespace; goroutines that it starts run
-// outside. A path that does not exist is errdefs.ErrNotFound, one that is no
-// namespace (its mount is gone) errdefs.ErrFailedPrecondition.
+// InNetNS runs fn on a thread in the network namespace pinned at path. Sockets that fn itself opens
+// belong to the namespace; goroutines that it starts run outside. A path that does not exist is
+// errdefs.ErrNotFound; a file on which no namespace is mounted is errdefs.ErrFailedPrecondition.
 func InNetNS(path string, fn func() error) error {
 	ns, err := openNamespace(path)
 	if err != nil {
@@ -49,8 +48,8 @@ func InNetNS(path string, fn func() error) error {
 	})
 }
 
-// IsPinned tells whether a namespace is pinned at path. It is false after a
-// reboot and after somebody unmounted it, when only the file is left.
+// IsPinned reports whether a namespace is pinned at path. After a reboot or an unmount only the
+// file is left, and it is false.
 func IsPinned(path string) bool {
 	ns, err := openNamespace(path)
 	if err != nil {
@@ -60,7 +59,7 @@ func IsPinned(path string) bool {
 	return true
 }
 
-// openNamespace opens the file in which a namespace is pinned.
+// openNamespace opens a file and checks that a namespace is mounted on it.
 func openNamespace(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, unix.O_RDONLY|unix.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -76,7 +75,7 @@ func openNamespace(path string) (*os.File, error) {
 	}
 	if st.Type != unix.NSFS_MAGIC {
 		f.Close()
-		return nil, fmt.Errorf("namespace %s: nothing is mounted there: %w", path, errdefs.ErrFailedPrecondition)
+		return nil, fmt.Errorf("namespace %s: not mounted: %w", path, errdefs.ErrFailedPrecondition)
 	}
 	return f, nil
 }

@@ -19,11 +19,11 @@ func TestUnpin(t *testing.T) {
 		name   string
 		change func(ns Namespaces) error
 	}{
-		{"whole", func(Namespaces) error { return nil }},
+		{"complete", func(Namespaces) error { return nil }},
 		{"rebooted, files left", func(ns Namespaces) error {
 			return errors.Join(unix.Unmount(ns.Net, 0), unix.Unmount(ns.IPC, 0), unix.Unmount(ns.UTS, 0))
 		}},
-		{"half made", func(ns Namespaces) error {
+		{"partly created", func(ns Namespaces) error {
 			return errors.Join(unix.Unmount(ns.Net, 0), os.Remove(ns.Net), unix.Unmount(ns.UTS, 0))
 		}},
 		{"mounted twice", func(ns Namespaces) error { return unix.Mount(ns.Net, ns.Net, "", unix.MS_BIND, "") }},
@@ -52,10 +52,10 @@ func TestUnpin(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := p.Unpin(t.Context(), "a", ns); err != nil || p.Pinned(Namespaces{Net: ns.Net}) {
-		t.Errorf("a network namespace of another netns_mounts_under_state_dir is pinned: %v", err)
+		t.Errorf("network namespace in the directory of another configuration not unpinned: %v", err)
 	}
 	if err := p.Unpin(t.Context(), "../etc", Namespaces{}); !errdefs.IsInvalidArgument(err) {
-		t.Errorf("Unpin of a path: %v, want an invalid argument", err)
+		t.Errorf("Unpin of a path: %v, want InvalidArgument", err)
 	}
 }
 

@@ -11,25 +11,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// UserNamespace is a new user namespace for a pod (KEP-127). Its root owns the
-// pod's other namespaces.
+// UserNamespace is a new user namespace for a pod (KEP-127). Its root owns the pod's other
+// namespaces.
 type UserNamespace struct {
-	UIDs, GIDs IDMapping // from id 0 on
+	UIDs, GIDs IDMapping // start at ID 0
 }
 
-// IDMapping maps Size ids, from Container on inside to Host on outside.
+// IDMapping maps Size IDs, starting at Container inside and at Host outside.
 type IDMapping struct {
 	Container, Host, Size uint32
 }
 
-// makeNamespaces makes the user namespace, the other namespaces in it, and
-// calls setUp in those. A thread of this process cannot be in another user
-// namespace than the process, so that a child makes them all; the thread that
-// sets them up only joins what the child has made.
+// makeNamespaces creates the user namespace and the other namespaces in it, and calls setUp inside
+// the others. A thread cannot be in another user namespace than its process. Therefore a child
+// process creates all namespaces, and the thread that configures the others only joins them.
 //
-// The kernel kills the child when the thread that started it ends, which a
-// thread of a Go program may do at any time: it is locked until the end.
-// (containerd's pkg/sys.UnshareAfterEnterUserns gives it back before.)
+// The kernel kills the child when the thread that started it ends, which Go's threads may do at any
+// time: the thread is locked until the child is not needed any more. (containerd's
+// pkg/sys.UnshareAfterEnterUserns unlocks it too early.)
 func (u *UserNamespace) makeNamespaces(flags int, paths Namespaces, setUp func() error) error {
 	return onThrowawayThread(func() error {
 		child, err := u.startChild(flags)
@@ -45,7 +44,7 @@ func (u *UserNamespace) makeNamespaces(flags int, paths Namespaces, setUp func()
 		}
 		paths.User = ""
 		return onThrowawayThread(func() error {
-			err := paths.each(func(name, _ string) error { return join(fmt.Sprintf("/proc/%d/ns/%s", child.Pid, name)) })
+			err := paths.each(func(name, _ string) error { return joinNamespace(fmt.Sprintf("/proc/%d/ns/%s", child.Pid, name)) })
 			if err != nil {
 				return err
 			}
@@ -54,13 +53,13 @@ func (u *UserNamespace) makeNamespaces(flags int, paths Namespaces, setUp func()
 	})
 }
 
-// startChild starts a process in a new user namespace and in other new ones, as
-// flags say. It is stopped before its first instruction.
+// startChild starts a process in a new user namespace and in the other new namespaces in flags. It
+// is stopped before its first instruction.
 //
-// The kernel charges what it limits per user, such as inotify instances, to who
-// made the namespace. That is to be the pod's user, not root.
+// The kernel charges resources that it limits per user, such as inotify instances, to the creator
+// of the namespace. The creator must be the pod's user, not root.
 func (u *UserNamespace) startChild(flags int) (*os.Process, error) {
-	if err := actAs(u.UIDs.Host); err != nil {
+	if err := setEUIDKeepingCaps(u.UIDs.Host); err != nil {
 		return nil, err
 	}
 	child, err := os.StartProcess("/proc/self/exe", []string{"namespaces"}, &os.ProcAttr{Sys: &syscall.SysProcAttr{
@@ -72,25 +71,24 @@ func (u *UserNamespace) startChild(flags int) (*os.Process, error) {
 		Ptrace:                     true,
 		Pdeathsig:                  syscall.SIGKILL,
 	}})
-	return child, errors.Join(err, actAs(0))
+	return child, errors.Join(err, setEUIDKeepingCaps(0))
 }
 
 func (m IDMapping) sys() syscall.SysProcIDMap {
 	return syscall.SysProcIDMap{ContainerID: int(m.Container), HostID: int(m.Host), Size: int(m.Size)}
 }
 
-// actAs makes uid the effective user of the current thread, which keeps its
-// capabilities.
-func actAs(uid uint32) error {
+// setEUIDKeepingCaps sets the effective UID of the current thread, which keeps its capabilities.
+func setEUIDKeepingCaps(uid uint32) error {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var capabilities [2]unix.CapUserData
 	if err := unix.Capget(&header, &capabilities[0]); err != nil {
 		return fmt.Errorf("read capabilities: %w", err)
 	}
 	const keep = ^uintptr(0)
-	// The functions of package syscall would do it to all threads.
+	// syscall.Setresuid would set it for all threads.
 	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, keep, uintptr(uid), keep); errno != 0 {
-		return fmt.Errorf("act as uid %d: %w", uid, errno)
+		return fmt.Errorf("effective UID %d: %w", uid, errno)
 	}
 	if err := unix.Capset(&header, &capabilities[0]); err != nil {
 		return fmt.Errorf("keep capabilities: %w", err)
@@ -98,8 +96,8 @@ func actAs(uid uint32) error {
 	return nil
 }
 
-// join moves the current thread into a namespace.
-func join(path string) error {
+// joinNamespace moves the current thread into a namespace.
+func joinNamespace(path string) error {
 	ns, err := os.Open(path)
 	if err != nil {
 		return err

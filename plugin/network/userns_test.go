@@ -12,8 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The other namespaces of the pod belong to its user namespace, and are set up
-// like those of any pod.
+// The pod's user namespace owns its other namespaces, which are configured like those of any pod.
 func TestPinUserNamespace(t *testing.T) {
 	p, stateDir := newTestPinner(t)
 	ids := IDMapping{Container: 0, Host: 100000, Size: 65536}
@@ -61,7 +60,7 @@ func inode(t *testing.T, path string) uint64 {
 	return fileInode(t, int(f.Fd()))
 }
 
-// ownerInode is the inode of the user namespace that owns the one at path.
+// ownerInode returns the inode of the user namespace that owns the namespace at path.
 func ownerInode(t *testing.T, path string) uint64 {
 	t.Helper()
 	f, err := os.Open(path)
@@ -86,10 +85,9 @@ func fileInode(t *testing.T, fd int) uint64 {
 	return st.Ino
 }
 
-// TestPinUserNamespacesSideBySide pins many at a time, between pods that have none: the
-// thread that a user namespace is made on must outlive its first process, which the
-// kernel kills with it.
-func TestPinUserNamespacesSideBySide(t *testing.T) {
+// Many namespaces are pinned in parallel, with and without user namespaces. The thread on which a
+// user namespace is created must outlive the child process, which the kernel kills with it.
+func TestPinUserNamespacesInParallel(t *testing.T) {
 	p, stateDir := newTestPinner(t)
 	ids := IDMapping{Container: 0, Host: 100000, Size: 65536}
 	var group sync.WaitGroup
@@ -113,8 +111,8 @@ func TestPinUserNamespacesSideBySide(t *testing.T) {
 	}
 }
 
-// TestUserNamespaceCharge finds who pays for what the kernel limits per user: the pod's
-// user, not root. The inotify instances of all pods would else count as root's.
+// The kernel charges resources that it limits per user, such as inotify instances, to the pod's
+// user and not to root.
 func TestUserNamespaceCharge(t *testing.T) {
 	p, _ := newTestPinner(t)
 	ids := IDMapping{Container: 0, Host: 100000, Size: 65536}
@@ -137,6 +135,6 @@ func TestUserNamespaceCharge(t *testing.T) {
 		t.Fatal(err)
 	}
 	if owner != ids.Host {
-		t.Errorf("the user namespace is uid %d's, want %d's", owner, ids.Host)
+		t.Errorf("owner of the user namespace is UID %d, want %d", owner, ids.Host)
 	}
 }

@@ -19,53 +19,52 @@ import (
 )
 
 const (
-	// settleTime gathers the events of one change: a file is made, then written.
+	// settleTime collects the events of one change: an installer creates a file, then writes it.
 	settleTime = 50 * time.Millisecond
-	// pollInterval is how often the directories are looked at for changes that the kernel does not
-	// announce: a mount over a directory, an overlay's lower layer, the target of a symbolic link.
+	// pollInterval is how often the directories are checked for changes for which the kernel sends
+	// no event: a mount over a directory, an overlay's lower layer, the target of a symbolic link.
 	pollInterval = 5 * time.Second
 )
 
-// Run follows the CNI configuration directories, also while they do not exist
-// yet, and asks the plugins for their status, until ctx ends. Where they cannot be
-// watched they are polled.
+// Run follows the CNI configuration directories, even while they do not exist, and runs CNI STATUS
+// when Status requests it, until ctx ends. Directories that cannot be watched are polled.
 func (n *Network) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		return guard.Keep(ctx, "watch CNI config", func() error { n.watch(ctx); return nil })
 	})
 	g.Go(func() error {
-		return guard.Keep(ctx, "ask CNI plugins", func() error { n.askAll(ctx); return nil })
+		return guard.Keep(ctx, "ask CNI plugins", func() error { n.refreshStatus(ctx); return nil })
 	})
 	return g.Wait()
 }
 
-// askAll asks the plugins of each configuration that is handed in.
-func (n *Network) askAll(ctx context.Context) {
+// refreshStatus runs CNI STATUS for the configurations in n.outdated.
+func (n *Network) refreshStatus(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case h := <-n.outdated:
-			h.ask(ctx, n.cni)
+			h.refresh(ctx, n.cni)
 		}
 	}
 }
 
-// watcher announces changes of directories, as far as it can.
+// watcher reports changes of directories by inotify, if that is available.
 type watcher struct {
 	inotify *fsnotify.Watcher // nil if there is none
 	events  <-chan fsnotify.Event
 	errors  <-chan error
-	failing bool // the last follow did not succeed
+	failing bool // the last call of follow had an error
 }
 
-// openWatcher returns a watcher that announces nothing when the user has no inotify instance left.
+// openWatcher returns a watcher without inotify if the user has no inotify instance left.
 func (n *Network) openWatcher(ctx context.Context) *watcher {
 	inotify, err := n.newInotify()
 	if err != nil {
-		log.G(ctx).WithError(err).Warnf("CNI config directories cannot be watched and are polled every %v; "+
-			"raise fs.inotify.max_user_instances and restart to have changes at once", n.pollInterval)
+		log.G(ctx).WithError(err).Warnf("CNI config directories cannot be watched, changes take effect within %v; "+
+			"raise fs.inotify.max_user_instances and restart", n.pollInterval)
 		return &watcher{}
 	}
 	return &watcher{inotify: inotify, events: inotify.Events, errors: inotify.Errors}
@@ -77,8 +76,7 @@ func (w *watcher) close() {
 	}
 }
 
-// follow makes sure that the next change of the directories is announced. To follow a
-// directory again does nothing.
+// follow watches the directories. It does nothing for a directory that is watched already.
 func (w *watcher) follow(ctx context.Context, dirs []string) {
 	if w.inotify == nil {
 		return
@@ -88,7 +86,7 @@ func (w *watcher) follow(ctx context.Context, dirs []string) {
 		err = errors.Join(err, watchNearest(w.inotify, dir))
 	}
 	if err != nil && !w.failing {
-		log.G(ctx).WithError(err).Warn("CNI config directories are polled, since not all can be watched; see fs.inotify.max_user_watches")
+		log.G(ctx).WithError(err).Warn("not all CNI config directories can be watched, they are polled; raise fs.inotify.max_user_watches")
 	}
 	w.failing = err != nil
 }
@@ -100,7 +98,7 @@ func (n *Network) watch(ctx context.Context) {
 	defer poll.Stop()
 	settled := time.NewTimer(0)
 	settled.Stop()
-	n.reload(ctx, w) // changes since New are announced by no event
+	n.reload(ctx, w) // for changes since New, which cause no event
 	for {
 		select {
 		case <-ctx.Done():
@@ -109,8 +107,8 @@ func (n *Network) watch(ctx context.Context) {
 			if n.isAffected(e) {
 				settled.Reset(settleTime)
 			}
-		case err := <-w.errors: // events were lost
-			log.G(ctx).WithError(err).Warn("CNI config watch")
+		case err := <-w.errors:
+			log.G(ctx).WithError(err).Warn("CNI config events were lost; reading the directories again")
 			settled.Reset(settleTime)
 		case <-settled.C:
 			n.reload(ctx, w)
@@ -122,10 +120,10 @@ func (n *Network) watch(ctx context.Context) {
 	}
 }
 
-// isOutdated reports whether a directory is not what it was when it was loaded.
+// isOutdated reports whether a directory has changed since it was loaded.
 func (n *Network) isOutdated() bool {
 	for _, c := range n.confs {
-		if look(c.dir) != c.current.Load().seen {
+		if fingerprint(c.dir) != c.current.Load().fingerprint {
 			return true
 		}
 	}
@@ -147,8 +145,7 @@ func (n *Network) isAffected(e fsnotify.Event) bool {
 	return false
 }
 
-// reload reads all directories, after it made sure that their next change is
-// seen.
+// reload reads all directories. It watches them first, so that no later change is missed.
 func (n *Network) reload(ctx context.Context, w *watcher) {
 	var dirs []string
 	for _, c := range n.confs {
@@ -158,15 +155,14 @@ func (n *Network) reload(ctx context.Context, w *watcher) {
 	for _, c := range n.confs {
 		c.load()
 		if err := c.current.Load().err; err != nil {
-			log.G(ctx).WithError(err).Warn("pods cannot be attached to a network")
+			log.G(ctx).WithError(err).Warn("CNI config cannot be used; no pod can be attached to its network")
 		} else {
 			log.G(ctx).WithField("dir", c.dir).Info("CNI config loaded")
 		}
 	}
 }
 
-// watchNearest watches a directory, or the nearest one above it while it does
-// not exist.
+// watchNearest watches a directory, or the nearest existing one above it.
 func watchNearest(w *fsnotify.Watcher, dir string) error {
 	for at := dir; ; {
 		err := w.Add(at)
@@ -176,7 +172,7 @@ func watchNearest(w *fsnotify.Watcher, dir string) error {
 		case err != nil || at == dir:
 			return err
 		default:
-			// What was made below while nobody watched is told by no event.
+			// A directory that was created below before the watch began caused no event.
 			below := childToward(at, dir)
 			if !exists(below) {
 				return nil

@@ -17,7 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// run runs the Network for the time of the test.
+// run runs the Network until the test ends.
 func run(t *testing.T, n *Network) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -31,7 +31,7 @@ func run(t *testing.T, n *Network) {
 	})
 }
 
-// names returns the names of the networks that are loaded.
+// names returns the names of the loaded networks.
 func names(n *Network) string {
 	var all []string
 	for _, network := range n.conf("").current.Load().networks {
@@ -40,12 +40,12 @@ func names(n *Network) string {
 	return strings.Join(all, " ")
 }
 
-func eventually(t *testing.T, what string, ok func() bool) {
+func eventually(t *testing.T, condition string, ok func() bool) {
 	t.Helper()
-	const patience = 20 * time.Second
+	const timeout = 20 * time.Second
 	for begin := time.Now(); !ok(); time.Sleep(time.Millisecond) {
-		if time.Since(begin) > patience {
-			t.Fatalf("still not: %s", what)
+		if time.Since(begin) > timeout {
+			t.Fatalf("timeout waiting for %s", condition)
 		}
 	}
 }
@@ -59,7 +59,7 @@ func TestWatch(t *testing.T) {
 	run(t, n)
 	loaded := func(want string) {
 		t.Helper()
-		eventually(t, "loaded: "+want, func() bool { return names(n) == want })
+		eventually(t, "networks "+want, func() bool { return names(n) == want })
 	}
 	move := func(file, to string) {
 		t.Helper()
@@ -81,7 +81,7 @@ func TestWatch(t *testing.T) {
 	s.write("05-b.conflist", "b", "1.0.0", adding("bridge"))
 	loaded("b a")
 
-	// Written in place, in two steps: the half file must not stay.
+	// A file written in place in two steps must be loaded again after the second.
 	c := filepath.Join(s.confDir, "20-c.conf")
 	if err := os.WriteFile(c, []byte(`{"name": "c", `), 0o600); err != nil {
 		t.Fatal(err)
@@ -96,7 +96,7 @@ func TestWatch(t *testing.T) {
 	}
 	loaded("b a")
 
-	// The whole directory goes, comes back by another name, and is made anew.
+	// The directory is renamed, renamed back, and created again.
 	aside := s.confDir + ".bak"
 	move(s.confDir, aside)
 	loaded("")
@@ -134,13 +134,13 @@ func TestStatusAsksThePlugin(t *testing.T) {
 	broken := adding("bridge")
 	broken.Do = map[string]string{"STATUS": "fail"}
 	s.write("10-main.conflist", "main", "1.1.0", broken)
-	eventually(t, "the plugin's complaint", func() bool {
+	eventually(t, "the plugin's error", func() bool {
 		err := n.Status("")
 		return err != nil && strings.Contains(err.Error(), "bridge is out of order")
 	})
 }
 
-// TestStatusDoesNotWait has a plugin whose STATUS never ends.
+// Status returns in time while the plugin's STATUS hangs.
 func TestStatusDoesNotWait(t *testing.T) {
 	s := newSite(t, "bridge")
 	c := adding("bridge")
@@ -150,14 +150,14 @@ func TestStatusDoesNotWait(t *testing.T) {
 	n := s.open()
 	run(t, n)
 	if err := n.Status(""); !errdefs.IsUnavailable(err) {
-		t.Errorf("Status: %v, want unavailable", err)
+		t.Errorf("Status: %v, want Unavailable", err)
 	}
 	<-started
-	<-dead // its time is up
+	<-dead // killed after statusTimeout
 	eventually(t, "the timeout", func() bool { return errors.Is(n.Status(""), context.DeadlineExceeded) })
 }
 
-// TestStatusDuringAttach asks while an ADD hangs.
+// Status and a reload do not wait for an ADD that hangs.
 func TestStatusDuringAttach(t *testing.T) {
 	s := newSite(t, "bridge")
 	c := adding("bridge")
@@ -176,7 +176,7 @@ func TestStatusDuringAttach(t *testing.T) {
 	if err := n.Status(""); err != nil {
 		t.Errorf("Status: %v", err)
 	}
-	s.write("20-other.conflist", "other", "1.0.0", adding("bridge")) // a reload does not wait either
+	s.write("20-other.conflist", "other", "1.0.0", adding("bridge")) // reload
 	eventually(t, "both networks", func() bool { return names(n) == "main other" })
 	cancel()
 	if err := <-attached; !errors.Is(err, context.Canceled) {
@@ -206,7 +206,7 @@ func TestReadConfDirOrder(t *testing.T) {
 	}
 }
 
-// TestRealPlugins attaches a pinned namespace with the CNI project's plugins.
+// TestRealPlugins attaches a pinned namespace with the plugins of the CNI project.
 func TestRealPlugins(t *testing.T) {
 	p, dir := newTestPinner(t)
 	binDirs := filepath.SplitList(os.Getenv("CNI_PATH"))
