@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package event tells subscribers what becomes of pods and containers (KEP-3386). It
-// owns the hub that the managers publish to, and the queue of each subscriber.
+// Package event distributes events of pods and containers to subscribers (KEP-3386). It owns the
+// hub to which the managers publish, and a queue per subscriber.
 //
-// It calls nobody. A subscriber says how the state of a pod is read; that is done when
-// something is published, so that each event has the state that it is about.
+// It calls no manager. A subscriber passes in the function that reads the state of a pod. The hub
+// calls it when an event is published, so that the event carries the state at that time.
 //
-// Locking: Hub.mu guards everything here. It is taken while the store holds the
-// writer's lock of a record, and held while records are read. Nobody waits for
-// anything else under it: a publisher never waits for a subscriber.
+// Locking: Hub.mu guards everything in this package. It is taken while the store holds the write
+// lock of a record, and records are read under it. Nothing else blocks under it: a publisher never
+// waits for a subscriber.
 package event

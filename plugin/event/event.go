@@ -16,20 +16,20 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
 )
 
-// queueLimit is how many events may wait for a subscriber: more than a node full of
-// pods makes when all of them end at once. The records in them are the store's.
+// queueLimit is how many events may wait for a subscriber. It exceeds the number of events when all
+// pods of a full node end at once. The records in the events are those of the store, not copies.
 const queueLimit = 2048
 
-// maxSubscribers bounds how many subscriptions there are at a time: each has a queue, and each
-// event costs the time of all. A kubelet has one.
+// maxSubscribers bounds the number of subscriptions: each has a queue, and each event takes time
+// per subscription. A kubelet has one.
 const maxSubscribers = 64
 
-// Event is one step in the life of a pod or of a container.
+// Event is one change of a pod or container.
 type Event struct {
 	Kind      runtimeapi.ContainerEventType
-	ID        string // of the container, or of the pod if it happened to the pod itself
-	CreatedAt int64  // Unix nanoseconds; later than that of every event before
-	State     State  // of the pod, after what happened
+	ID        string // of the container; of the pod for events of the pod itself
+	CreatedAt int64  // Unix nanoseconds; strictly increasing
+	State     State  // of the pod, after the change
 }
 
 // State is a pod with its containers.
@@ -53,13 +53,13 @@ func NewHub(now func() time.Time) *Hub {
 	return &Hub{now: now, subscribers: map[*Subscription]struct{}{}}
 }
 
-// PublishPod tells what has happened to a pod. Of one that was deleted, r is all that
-// is left: the kubelet ignores an event that does not say which pod it is about.
+// PublishPod publishes an event of a pod. For a deleted pod the event carries r, its last record:
+// the kubelet ignores an event without the metadata of the pod.
 func (h *Hub) PublishPod(kind runtimeapi.ContainerEventType, r *pod.Record) {
 	h.publish(Event{Kind: kind, ID: r.ID, State: State{Pod: r}}, r.ID)
 }
 
-// PublishContainer tells what has happened to a container.
+// PublishContainer publishes an event of a container.
 func (h *Hub) PublishContainer(kind runtimeapi.ContainerEventType, r *container.Record) {
 	h.publish(Event{Kind: kind, ID: r.ID}, r.PodID)
 }
@@ -74,7 +74,7 @@ func (h *Hub) publish(e Event, podID string) {
 	e.CreatedAt = h.last
 	deleted := e.State.Pod
 	for s := range h.subscribers {
-		// A panic ends the subscription, not what happened.
+		// A panic while the state is read ends the subscription, not the publisher's call.
 		state, err := guard.Value(context.Background(), "state of pod "+podID, func() (State, error) { return s.read(podID), nil })
 		if err != nil {
 			s.end(err)
@@ -87,8 +87,9 @@ func (h *Hub) publish(e Event, podID string) {
 	}
 }
 
-// Subscribe begins a subscription to all events from now on. read returns the state of
-// a pod; it must not block. Of more than maxSubscribers the first Next is ResourceExhausted.
+// Subscribe begins a subscription to all events from now on. read returns the state of a pod; it
+// must not block. Next returns Unavailable if the hub is closed, and ResourceExhausted if there are
+// maxSubscribers already.
 func (h *Hub) Subscribe(read func(podID string) State) *Subscription {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -98,14 +99,14 @@ func (h *Hub) Subscribe(read func(podID string) State) *Subscription {
 		return s
 	}
 	if len(h.subscribers) >= maxSubscribers {
-		s.end(errCrowded)
+		s.end(errTooMany)
 		return s
 	}
 	h.subscribers[s] = struct{}{}
 	return s
 }
 
-// Close ends all subscriptions, and those that are still to come.
+// Close ends all subscriptions. Later ones end at once.
 func (h *Hub) Close() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -116,25 +117,25 @@ func (h *Hub) Close() {
 }
 
 var (
-	errClosed  = fmt.Errorf("events end with the daemon: %w", errdefs.ErrUnavailable)
-	errCrowded = fmt.Errorf("there are %d subscribers to events already (end some, such as crictl events): %w", maxSubscribers, errdefs.ErrResourceExhausted)
-	errBehind  = fmt.Errorf("the subscriber is %d events behind and has missed some (subscribe again, then list): %w", queueLimit, errdefs.ErrResourceExhausted)
+	errClosed  = fmt.Errorf("the daemon is shutting down: %w", errdefs.ErrUnavailable)
+	errTooMany = fmt.Errorf("all %d event subscriptions are in use (end one, such as crictl events): %w", maxSubscribers, errdefs.ErrResourceExhausted)
+	errBehind  = fmt.Errorf("subscriber is %d events behind and missed some (subscribe again, then list): %w", queueLimit, errdefs.ErrResourceExhausted)
 )
 
 // Subscription is a bounded queue of events for one reader.
 type Subscription struct {
 	hub  *Hub
 	read func(podID string) State
-	wake chan struct{} // has a value when there is something new
+	wake chan struct{} // has a value after a change of the fields below
 
-	// Guarded by the hub's lock.
+	// Guarded by Hub.mu.
 	queue []Event
 	err   error // why there are no more events
 }
 
-// Next returns the next event and waits for it if there is none. The error is
-// ResourceExhausted once the subscriber has fallen too far behind, Unavailable once the
-// hub is closed, or that of ctx.
+// Next returns the next event, and waits for it if the queue is empty. The error is
+// ResourceExhausted if the subscriber fell too far behind, Unavailable if the hub is closed, or
+// that of ctx.
 func (s *Subscription) Next(ctx context.Context) (Event, error) {
 	for {
 		if e, ok, err := s.take(); ok || err != nil {
@@ -148,7 +149,7 @@ func (s *Subscription) Next(ctx context.Context) (Event, error) {
 	}
 }
 
-// take returns the first event of the queue, if there is one.
+// take removes and returns the first event of the queue, if there is one.
 func (s *Subscription) take() (e Event, ok bool, err error) {
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
@@ -160,14 +161,14 @@ func (s *Subscription) take() (e Event, ok bool, err error) {
 	return e, true, nil
 }
 
-// Close ends the subscription. It may be called again.
+// Close ends the subscription. It is idempotent.
 func (s *Subscription) Close() {
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
 	s.end(context.Canceled)
 }
 
-// add queues an event. Who calls it holds the hub's lock.
+// add queues an event. The caller holds Hub.mu.
 func (s *Subscription) add(e Event) {
 	if len(s.queue) == queueLimit {
 		s.end(errBehind)
@@ -177,7 +178,7 @@ func (s *Subscription) add(e Event) {
 	s.signal()
 }
 
-// end gives up the queue and tells the reader why. Who calls it holds the hub's lock.
+// end drops the queue and makes Next return why. The caller holds Hub.mu.
 func (s *Subscription) end(why error) {
 	delete(s.hub.subscribers, s)
 	s.queue = nil
@@ -190,6 +191,6 @@ func (s *Subscription) end(why error) {
 func (s *Subscription) signal() {
 	select {
 	case s.wake <- struct{}{}:
-	default: // it has not looked at what was new before
+	default: // the reader has an unread signal
 	}
 }

@@ -27,8 +27,8 @@ const (
 	deleted = runtimeapi.ContainerEventType_CONTAINER_DELETED_EVENT
 )
 
-// stuck is a clock that does not go on.
-func stuck() time.Time { return time.Unix(100, 0) }
+// fixed is a clock that always shows the same time.
+func fixed() time.Time { return time.Unix(100, 0) }
 
 func nothing(string) State { return State{} }
 
@@ -44,12 +44,12 @@ func next(t *testing.T, s *Subscription) Event {
 }
 
 func TestEventsHaveTheirOrderAndTheStateOfThePod(t *testing.T) {
-	h := NewHub(stuck)
+	h := NewHub(fixed)
 	web := &pod.Record{ID: "pod1"}
 	state := State{Pod: web}
 	s := h.Subscribe(func(id string) State {
 		if id != "pod1" {
-			t.Errorf("the state of %q is read", id)
+			t.Errorf("state of %q was read, want pod1", id)
 		}
 		return state
 	})
@@ -61,7 +61,7 @@ func TestEventsHaveTheirOrderAndTheStateOfThePod(t *testing.T) {
 	state = State{}
 	h.PublishPod(deleted, web)
 
-	start := stuck().UnixNano()
+	start := fixed().UnixNano()
 	want := []Event{
 		{created, "pod1", start, State{Pod: web}},
 		{created, "c1", start + 1, State{web, []*container.Record{app}}},
@@ -75,9 +75,9 @@ func TestEventsHaveTheirOrderAndTheStateOfThePod(t *testing.T) {
 	}
 }
 
-func TestNothingIsReadWithoutASubscriber(t *testing.T) {
-	h := NewHub(stuck)
-	read := func(string) State { t.Error("the state of a pod is read for nobody"); return State{} }
+func TestStateIsNotReadWithoutSubscriber(t *testing.T) {
+	h := NewHub(fixed)
+	read := func(string) State { t.Error("the state of a pod is read without a subscriber"); return State{} }
 	h.PublishContainer(created, aContainer("c1"))
 	s := h.Subscribe(read)
 	s.Close()
@@ -87,32 +87,32 @@ func TestNothingIsReadWithoutASubscriber(t *testing.T) {
 	}
 }
 
-// Who does not read is cut off when the queue is full, at the cost of nobody else.
+// A subscriber that does not read is ended when its queue is full. Others are not affected.
 func TestSlowSubscriberIsCutOff(t *testing.T) {
-	h := NewHub(stuck)
-	slow, quick := h.Subscribe(nothing), h.Subscribe(nothing)
-	defer quick.Close()
+	h := NewHub(fixed)
+	slow, fast := h.Subscribe(nothing), h.Subscribe(nothing)
+	defer fast.Close()
 	for i := range queueLimit + 1 {
 		id := fmt.Sprintf("c%d", i)
 		h.PublishContainer(created, aContainer(id))
-		if e := next(t, quick); e.ID != id {
-			t.Fatalf("the quick one got %s, want %s", e.ID, id)
+		if e := next(t, fast); e.ID != id {
+			t.Fatalf("fast subscriber: %s, want %s", e.ID, id)
 		}
 	}
 	if _, err := slow.Next(t.Context()); !errdefs.IsResourceExhausted(err) {
-		t.Errorf("Next of one who is %d events behind: %v, want ResourceExhausted", queueLimit+1, err)
+		t.Errorf("Next of a subscriber %d events behind: %v, want ResourceExhausted", queueLimit+1, err)
 	}
 	if slow.queue != nil || len(h.subscribers) != 1 {
 		t.Errorf("the hub keeps %d events and %d subscribers", len(slow.queue), len(h.subscribers))
 	}
 	h.PublishContainer(stopped, aContainer("c1"))
-	if e := next(t, quick); e.Kind != stopped {
-		t.Errorf("the quick one got %v", e)
+	if e := next(t, fast); e.Kind != stopped {
+		t.Errorf("fast subscriber: %v", e)
 	}
 }
 
-func TestFullQueueIsNotTooFull(t *testing.T) {
-	h := NewHub(stuck)
+func TestFullQueueIsNotCutOff(t *testing.T) {
+	h := NewHub(fixed)
 	s := h.Subscribe(nothing)
 	defer s.Close()
 	for i := range queueLimit {
@@ -120,13 +120,13 @@ func TestFullQueueIsNotTooFull(t *testing.T) {
 	}
 	for i := range queueLimit {
 		if e := next(t, s); e.ID != fmt.Sprint(i) {
-			t.Fatalf("event %d is that of %s", i, e.ID)
+			t.Fatalf("event %d is of %s", i, e.ID)
 		}
 	}
 }
 
 func TestNextEndsWithItsContextAndWithTheHub(t *testing.T) {
-	h := NewHub(stuck)
+	h := NewHub(fixed)
 	s := h.Subscribe(nothing)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
@@ -146,8 +146,8 @@ func TestNextEndsWithItsContextAndWithTheHub(t *testing.T) {
 	h.PublishContainer(created, aContainer("c1"))
 }
 
-// Whatever happens side by side, each subscriber gets every event once, in the
-// order of its object, and later ones have a later time.
+// With concurrent publishers each subscriber gets every event once, in the order per object, with
+// increasing times.
 func TestManyPublishersAndSubscribers(t *testing.T) {
 	const objects, steps, subscribers = 16, 100, 3 // fewer than queueLimit
 	h := NewHub(time.Now)
@@ -181,10 +181,10 @@ func TestManyPublishersAndSubscribers(t *testing.T) {
 	all.Wait()
 }
 
-// A subscriber whose state cannot be read is cut off, and keeps nothing from the others or from
-// what has happened.
+// A panic in a subscriber's read function ends its subscription only; other subscribers get the
+// event.
 func TestPanicEndsOneSubscription(t *testing.T) {
-	h := NewHub(stuck)
+	h := NewHub(fixed)
 	bad := h.Subscribe(func(string) State { panic("boom") })
 	good := h.Subscribe(nothing)
 	defer good.Close()
@@ -194,13 +194,13 @@ func TestPanicEndsOneSubscription(t *testing.T) {
 	}
 	for _, id := range []string{"c1", "c2"} {
 		if e := next(t, good); e.ID != id {
-			t.Errorf("an event of %s, want %s", e.ID, id)
+			t.Errorf("event of %s, want %s", e.ID, id)
 		}
 		h.PublishContainer(created, aContainer("c2"))
 	}
 }
 
-// Subscriptions are bounded, and one that ends makes room for another.
+// The number of subscriptions is limited, and closing one allows another.
 func TestSubscribersAreBounded(t *testing.T) {
 	h := NewHub(time.Now)
 	read := func(string) State { return State{} }
@@ -209,12 +209,12 @@ func TestSubscribersAreBounded(t *testing.T) {
 		all = append(all, h.Subscribe(read))
 	}
 	if _, err := h.Subscribe(read).Next(t.Context()); !errdefs.IsResourceExhausted(err) {
-		t.Errorf("one more than %d: %v, want ResourceExhausted", maxSubscribers, err)
+		t.Errorf("Next of subscription %d+1: %v, want ResourceExhausted", maxSubscribers, err)
 	}
 	all[0].Close()
 	s := h.Subscribe(read)
 	h.PublishPod(runtimeapi.ContainerEventType_CONTAINER_CREATED_EVENT, &pod.Record{ID: "p"})
 	if e, err := s.Next(t.Context()); err != nil || e.ID != "p" {
-		t.Errorf("after another has ended: %v, %v", e, err)
+		t.Errorf("Next after another was closed: %v, %v", e, err)
 	}
 }
