@@ -11,9 +11,9 @@ import (
 	"strings"
 )
 
-// CleanBundles removes what is left of bundles in dir that containerd was
-// removing when it was killed: it gives a bundle a hidden name first, and at its
-// next start passes over hidden names. To be called at the start only.
+// CleanBundles removes bundles in dir whose removal containerd did not complete before it was
+// killed. containerd renames a bundle to a hidden name before it removes it, and ignores hidden
+// names at its next start. CleanBundles must be called at start only.
 func CleanBundles(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -24,12 +24,12 @@ func TestCleanBundles(t *testing.T) {
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 1 || entries[0].Name() != "web" {
-		t.Errorf("left %v, %v; want the bundle that is in use", entries, err)
+		t.Errorf("left %v, %v; want the bundle in use", entries, err)
 	}
 	if _, err := os.Stat(outside); err != nil {
-		t.Errorf("what the bundle linked to: %v", err)
+		t.Errorf("target of a link in a removed bundle: %v", err)
 	}
 	if err := CleanBundles(filepath.Join(dir, "none")); err != nil {
-		t.Errorf("no bundles yet: %v", err)
+		t.Errorf("without a directory: %v", err)
 	}
 }

@@ -13,25 +13,24 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// Container is a container as containerd's metadata keeps it.
+// Container is a container in containerd's metadata.
 type Container struct {
 	ID          string
 	Kind        Kind
-	Labels      map[string]string // of an image or a request; the reserved ones are dropped
+	Labels      map[string]string // of an image or a request; reserved ones are dropped
 	Image       string            // name of the image in containerd; "" for none
 	Runtime     string            // runtime type
 	Options     any               // runtime options, nil for none
-	Snapshotter string            // with Snapshot; "" for a root that the spec names
-	Keeps       []string          // keys of more snapshots that live as long as the container
+	Snapshotter string            // of the snapshot; "" if the spec names the root
+	Keeps       []string          // keys of other snapshots to keep until it is deleted
 	Spec        *specs.Spec
 	Record      any // saved as JSON; nil for none
-	// Sandbox is the pod whose running task's shim the task joins without a
-	// start of its own; "" to ask the shim's start command.
+	// Sandbox is the ID of a pod. The task joins the shim of the pod's running task without a call
+	// of the shim's start command. With "" containerd calls the start command.
 	Sandbox string
 }
 
-// CreateContainer saves a container. Its snapshot, if it has one, has the
-// container's id as key.
+// CreateContainer saves a container. The key of its snapshot, if it has one, is the container's ID.
 func (c *Client) CreateContainer(ctx context.Context, ctr Container) error {
 	spec, err := typeurl.MarshalAny(ctr.Spec)
 	if err != nil {
@@ -43,7 +42,7 @@ func (c *Client) CreateContainer(ctx context.Context, ctr Container) error {
 	}
 	info := containers.Container{
 		ID:      ctr.ID,
-		Labels:  keeping(ctr),
+		Labels:  gcLabels(ctr),
 		Image:   ctr.Image,
 		Runtime: containers.RuntimeInfo{Name: ctr.Runtime, Options: options},
 		Spec:    spec,
@@ -62,9 +61,9 @@ func (c *Client) CreateContainer(ctx context.Context, ctr Container) error {
 	return err
 }
 
-// keeping returns the labels of a container with those by which containerd's
-// garbage collector finds the snapshots that it keeps.
-func keeping(ctr Container) map[string]string {
+// gcLabels returns the labels of a container, and those by which containerd's garbage collector
+// finds the snapshots in Keeps.
+func gcLabels(ctr Container) map[string]string {
 	labels := ctr.Kind.labels(ctr.Labels)
 	for i, key := range ctr.Keeps {
 		labels[fmt.Sprintf("containerd.io/gc.ref.snapshot.%s/%d", ctr.Snapshotter, i)] = key
@@ -111,8 +110,7 @@ func decodeSpec(info containers.Container) (*specs.Spec, error) {
 	return spec, nil
 }
 
-// SaveSpec replaces the OCI spec of a container. A task that runs is not
-// affected.
+// SaveSpec replaces the OCI spec of a container. A running task is not affected.
 func (c *Client) SaveSpec(ctx context.Context, id string, spec *specs.Spec) error {
 	encoded, err := typeurl.MarshalAny(spec)
 	if err != nil {
@@ -122,8 +120,8 @@ func (c *Client) SaveSpec(ctx context.Context, id string, spec *specs.Spec) erro
 	return err
 }
 
-// DeleteContainer removes a container and its snapshot; what does not exist is
-// fine. Its task must be deleted before.
+// DeleteContainer removes a container and its snapshot. It is no error if they do not exist. The
+// task must have been deleted before.
 func (c *Client) DeleteContainer(ctx context.Context, id string) error {
 	info, err := c.containerd.ContainerService().Get(ctx, id)
 	if errdefs.IsNotFound(err) {
@@ -145,7 +143,7 @@ func (c *Client) DeleteContainer(ctx context.Context, id string) error {
 	return nil
 }
 
-// Containers returns the records of the containers of pods that are ours.
+// Containers returns the records of our containers, without those of the pods' tasks.
 func (c *Client) Containers(ctx context.Context) ([]Record, error) {
 	list, err := c.containerd.ContainerService().List(ctx, KindContainer.filter())
 	if err != nil {

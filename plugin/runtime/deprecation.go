@@ -7,8 +7,7 @@ import (
 	"fmt"
 )
 
-// Deprecations returns what containerd warns of: the message by the id of each
-// feature in use that a later release will not have.
+// Deprecations returns containerd's deprecation warnings for features in use: message by ID.
 func (c *Client) Deprecations(ctx context.Context) (map[string]string, error) {
 	server, err := c.containerd.IntrospectionService().Server(ctx)
 	if err != nil {

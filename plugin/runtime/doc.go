@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package runtime is the narrow door to containerd: sandbox records, container
-// records with their snapshots, and tasks. It knows nothing of the CRI; it
-// turns what pod and container decided into calls of containerd's client and
-// gives errdefs classes back.
+// Package runtime is the plugin's interface to containerd: sandbox records, container records with
+// their snapshots, tasks, and the log service of lite shims. It does not know the CRI: packages pod
+// and container decide, and this package makes the calls of containerd's client. Errors have
+// errdefs classes.
 //
-// All calls need containerd's namespace in their context. The package has no
-// state of its own and no locks.
+// All calls need containerd's namespace in their context. The package has no state and no locks.
 package runtime

@@ -15,15 +15,15 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
-// Exit is the end of a container's init process as containerd announces it.
+// Exit is the exit of a container's init process in an event of containerd.
 type Exit struct {
 	ID   string // of the container
 	Code uint32
 	At   time.Time
 }
 
-// Observer is told what containerd announces of the tasks of containers. What is
-// announced of one task comes in its order, an out-of-memory kill before the exit.
+// Observer receives containerd's events of tasks. Those of one task come in order, an OOM event
+// before the exit.
 type Observer interface {
 	// OnExit is called when the init process of a container has exited.
 	OnExit(e Exit)
@@ -31,18 +31,18 @@ type Observer interface {
 	OnOOM(id string)
 }
 
-// Observe tells an observer until ctx ends. It sees no more than what happens
-// after it was called.
+// Observe passes events to an observer until ctx ends. It does not pass events from before the
+// call.
 func (c *Client) Observe(ctx context.Context, o Observer) error {
 	envelopes, failed := c.containerd.EventService().Subscribe(ctx, `topic=="/tasks/exit"`, `topic=="/tasks/oom"`)
 	for {
 		select {
 		case envelope := <-envelopes:
-			// Shims write events, and so does anybody who is root: a bad one is not the end of the
-			// others.
-			err := guard.Call(ctx, "task event", func() error { return tell(o, envelope) })
+			// Shims and other programs of root publish events: an invalid one must not stop the
+			// subscription.
+			err := guard.Call(ctx, "task event", func() error { return dispatch(o, envelope) })
 			if err != nil {
-				log.G(ctx).WithError(err).WithField("topic", envelope.Topic).Warn("task event is not understood; the exit of a container whose shim has died may be unknown")
+				log.G(ctx).WithError(err).WithField("topic", envelope.Topic).Warn("task event cannot be decoded; the exit of a container whose shim died may stay unknown")
 			}
 		case err := <-failed:
 			if err == nil { // ctx has ended
@@ -53,7 +53,7 @@ func (c *Client) Observe(ctx context.Context, o Observer) error {
 	}
 }
 
-func tell(o Observer, envelope *events.Envelope) error {
+func dispatch(o Observer, envelope *events.Envelope) error {
 	event, err := typeurl.UnmarshalAny(envelope.Event)
 	if err != nil {
 		return err

@@ -17,7 +17,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
-// hearer hears of exits, and panics over that of "bad".
+// hearer is an observer that records the IDs of exits, and panics for the ID "bad".
 type hearer chan string
 
 func (h hearer) OnExit(e Exit) {
@@ -29,7 +29,7 @@ func (h hearer) OnExit(e Exit) {
 
 func (hearer) OnOOM(string) {}
 
-// What comes after an event that causes a panic, or that cannot be decoded, is told.
+// The subscription continues after an event that causes a panic or cannot be decoded.
 func TestObserveGoesOnAfterABadEvent(t *testing.T) {
 	bus := exchange.NewExchange()
 	client, err := containerd.New("", containerd.WithServices(containerd.WithEventService(bus)))
@@ -37,14 +37,14 @@ func TestObserveGoesOnAfterABadEvent(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(namespaces.WithNamespace(t.Context(), "k8s.io"))
-	heard := make(hearer, 10)
-	ended := guard.Start(ctx, "observe", func() error { return New(client).Observe(ctx, heard) })
+	observed := make(hearer, 10)
+	ended := guard.Start(ctx, "observe", func() error { return New(client).Observe(ctx, observed) })
 	exit := func(id string) {
 		if err := bus.Publish(ctx, "/tasks/exit", &eventtypes.TaskExit{ContainerID: id, ID: id}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for len(heard) == 0 { // until it listens
+	for len(observed) == 0 { // until Observe has subscribed
 		exit("first")
 	}
 	exit("bad")
@@ -53,8 +53,8 @@ func TestObserveGoesOnAfterABadEvent(t *testing.T) {
 		t.Fatal(err)
 	}
 	exit("last")
-	for id := <-heard; id != "last"; {
-		id = <-heard
+	for id := <-observed; id != "last"; {
+		id = <-observed
 	}
 	cancel()
 	if err := <-ended; err != nil {

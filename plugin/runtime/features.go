@@ -11,8 +11,8 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go/features"
 )
 
-// Features returns what the OCI runtime behind a shim can do, as the shim says
-// when it is asked for its info.
+// Features returns the features of the OCI runtime behind a shim, as the shim's command -info
+// prints them.
 func (c *Client) Features(ctx context.Context, shim string, options any) (*features.Features, error) {
 	request := &types.RuntimeRequest{RuntimePath: shim}
 	encoded, err := encodeOptions(options)
@@ -24,7 +24,7 @@ func (c *Client) Features(ctx context.Context, shim string, options any) (*featu
 	}
 	answer, err := c.containerd.IntrospectionService().PluginInfo(ctx, "io.containerd.runtime.v2", "task", request)
 	if err != nil {
-		return nil, fmt.Errorf("ask shim %s for its info: %w", shim, err)
+		return nil, fmt.Errorf("run shim %s -info: %w", shim, err)
 	}
 	info := new(types.RuntimeInfo)
 	if err := typeurl.UnmarshalTo(answer.GetExtra(), info); err != nil {

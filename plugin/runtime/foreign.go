@@ -14,21 +14,21 @@ import (
 	"github.com/containerd/typeurl/v2"
 )
 
-// foreignExtension is the prefix of the extensions in which containerd's built-in CRI keeps its
-// records.
+// foreignExtension is the prefix of the names of extensions in which containerd's built-in CRI
+// saves its records.
 const foreignExtension = "io.cri-containerd."
 
-// Foreign are the pods and containers that containerd's built-in CRI has left in the metadata.
+// Foreign describes pods and containers of containerd's built-in CRI in the metadata.
 type Foreign struct {
-	// Pods are namespace/name of the pods, or their ids, sorted.
+	// Pods has the pods as namespace/name, or the ID if there is no name, sorted.
 	Pods []string
 	// Containers is the number of their containers.
 	Containers int
 }
 
-// FindForeign looks for pods and containers of the built-in CRI.
+// FindForeign finds pods and containers of the built-in CRI.
 func FindForeign(ctx context.Context, sandboxes sandbox.Store, saved containers.Store) (Foreign, error) {
-	pods := map[string]string{} // names by id
+	pods := map[string]string{} // name by ID
 	list, err := sandboxes.List(ctx)
 	if err != nil {
 		return Foreign{}, fmt.Errorf("list sandboxes: %w", err)
@@ -47,7 +47,7 @@ func FindForeign(ctx context.Context, sandboxes sandbox.Store, saved containers.
 		switch {
 		case !isForeign(info.Extensions):
 		case info.Labels[kindLabel] == string(KindPod):
-			// Before containerd 2.0 a pod was this container only.
+			// Before containerd 2.0 a pod had only this container, no sandbox.
 			pods[info.ID] = podName(info.ID, info.Labels)
 		default:
 			found.Containers++
@@ -66,7 +66,7 @@ func isForeign(extensions map[string]typeurl.Any) bool {
 	return false
 }
 
-// podName returns the name that the kubelet's labels give a pod.
+// podName returns the name of a pod from the kubelet's labels, or its ID without them.
 func podName(id string, labels map[string]string) string {
 	name := labels["io.kubernetes.pod.name"]
 	if name == "" {

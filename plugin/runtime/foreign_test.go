@@ -13,8 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
-// TestFindForeign saves pods as containerd 2 and 1.7 do, beside ours, whose pods and containers do
-// not count.
+// FindForeign finds pods saved by containerd 2 and 1.7, and ignores ours.
 func TestFindForeign(t *testing.T) {
 	c, ctx := newClient(t)
 	sandboxes, saved := c.containerd.SandboxStore(), c.containerd.ContainerService()

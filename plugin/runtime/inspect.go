@@ -18,8 +18,8 @@ type Inspector struct {
 	Sandboxes  sandbox.Store
 }
 
-// Inspect returns a container as it was created, with its present spec; it has no labels and no
-// record. A pod that has no container any more has its runtime only.
+// Inspect returns a container as it was created, with its current spec, but without labels and
+// record. For a stopped pod, which has no container, it returns the runtime only.
 func (i Inspector) Inspect(ctx context.Context, id string) (Container, error) {
 	info, err := i.Containers.Get(ctx, id)
 	if errdefs.IsNotFound(err) {

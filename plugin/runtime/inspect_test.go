@@ -19,9 +19,9 @@ func TestInspect(t *testing.T) {
 		ID: "c1", Image: "docker.io/library/app:1", Runtime: "io.containerd.lite.v2", Options: &runcoptions.Options{SystemdCgroup: true},
 		Snapshotter: "native", Sandbox: "p1", Spec: &specs.Spec{Version: "1.3.0"},
 	}
-	made := want
-	made.Kind, made.Record = KindContainer, note{"made"}
-	if err := c.CreateContainer(ctx, made); err != nil {
+	created := want
+	created.Kind, created.Record = KindContainer, note{"made"}
+	if err := c.CreateContainer(ctx, created); err != nil {
 		t.Fatal(err)
 	}
 	got, err := i.Inspect(ctx, "c1")
@@ -35,15 +35,15 @@ func TestInspect(t *testing.T) {
 		t.Fatal(err)
 	}
 	if pod, err := i.Inspect(ctx, "p1"); err != nil || pod.Options != nil || pod.Snapshotter != "" {
-		t.Errorf("of a pod: %+v, %v", pod, err)
+		t.Errorf("Inspect of a pod: %+v, %v", pod, err)
 	}
 	if err := c.CreateSandbox(ctx, Sandbox{ID: "stopped", Runtime: "io.containerd.lite.v2"}); err != nil {
 		t.Fatal(err)
 	}
 	if pod, err := i.Inspect(ctx, "stopped"); err != nil || pod.Runtime != "io.containerd.lite.v2" || pod.Spec != nil {
-		t.Errorf("of a stopped pod: %+v, %v", pod, err)
+		t.Errorf("Inspect of a stopped pod: %+v, %v", pod, err)
 	}
 	if _, err := i.Inspect(ctx, "gone"); !errdefs.IsNotFound(err) {
-		t.Errorf("of what is not there: %v", err)
+		t.Errorf("Inspect of an unknown ID: %v, want NotFound", err)
 	}
 }

@@ -15,11 +15,11 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/reserved"
 )
 
-// kindLabel is the label by which tools tell sandboxes and containers of the CRI from others; its
-// values are those of the built-in CRI.
+// kindLabel is the label by which tools recognise pods and containers of the CRI. Its values are
+// those of the built-in CRI.
 const kindLabel = "io.cri-containerd.kind"
 
-// Kind says what a container in containerd stands for.
+// Kind is the value of kindLabel.
 type Kind string
 
 const (
@@ -29,18 +29,19 @@ const (
 	KindContainer Kind = "container"
 )
 
-// filter matches the containers of a kind.
+// filter returns a filter for the containers of this kind.
 func (k Kind) filter() string { return fmt.Sprintf("labels.%q==%s", kindLabel, k) }
 
-// labels returns the labels of a container or sandbox in containerd: all of untrusted but the names
-// that containerd and other programs obey, and the kind.
+// labels returns the labels of a container or sandbox in containerd: those of untrusted without
+// reserved names (which containerd and other programs act on), and the kind.
 func (k Kind) labels(untrusted map[string]string) map[string]string {
 	all := reserved.Drop(untrusted)
 	all[kindLabel] = string(k)
 	return all
 }
 
-// restartPrefix is that of the labels which containerd's restart monitor obeys. No CRI uses it.
+// restartPrefix is the prefix of labels that containerd's restart monitor acts on. No CRI plugin
+// uses it.
 const restartPrefix = "containerd.io/restart."
 
 // DropRestartLabels removes the labels of containerd's restart monitor from the pods and containers
@@ -71,6 +72,6 @@ func dropRestartLabels(ctx context.Context, store containers.Store, info contain
 		return fmt.Errorf("container %s: drop restart labels: %w", info.ID, err)
 	}
 	log.G(ctx).WithField("container", info.ID).
-		Warn("dropped labels that would have containerd restart the container; its image may be malicious")
+		Warn("dropped labels by which containerd would restart the container; its image may be malicious")
 	return nil
 }

@@ -12,7 +12,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// hostile are labels of an image that containerd would obey, and one that it would not.
+// hostile returns labels of an image that containerd would act on, and a harmless one.
 func hostile() map[string]string {
 	return map[string]string{
 		restart.StatusLabel:              "running",
@@ -67,7 +67,7 @@ func TestDropRestartLabels(t *testing.T) {
 			t.Errorf("%s has a restart label: %v", id, found)
 		}
 		if labels["app"] != "web" || labels["containerd.io/gc.root"] != "1" {
-			t.Errorf("%s lost labels that restart nothing: %v", id, labels)
+			t.Errorf("%s lost other labels: %v", id, labels)
 		}
 	}
 }

@@ -10,18 +10,19 @@ import (
 	"github.com/containerd/errdefs"
 )
 
-// snapshotLease is the id of the lease of our snapshots. A snapshot is there before
-// the container that refers to it, and must not be collected as garbage until
-// then. One lease for all costs nothing: a snapshot enters and leaves it in the
-// transaction that makes or removes the snapshot.
+// snapshotLease is the ID of the lease for our snapshots. A snapshot is created before the
+// container that refers to it, and must not be garbage-collected in between. All snapshots share
+// one lease, which costs nothing: the transaction that creates or removes a snapshot also updates
+// the lease.
 const snapshotLease = "containerd-lite.snapshots"
 
-// leased returns a context whose snapshots enter the lease, and leave it.
+// leased returns a context in which created snapshots are added to the lease, and removed ones are
+// removed from it.
 func leased(ctx context.Context) context.Context { return leases.WithLease(ctx, snapshotLease) }
 
-// RenewLease ends the lease of snapshots that the daemon before this one had, waits
-// until what only it kept is collected, and makes a new one. It is called before
-// the first snapshot is made.
+// RenewLease deletes the lease of the previous run of the daemon, waits until the snapshots that
+// only this lease kept are garbage-collected, and creates a new one. It must be called before the
+// first snapshot is created.
 func (c *Client) RenewLease(ctx context.Context) error {
 	old := leases.Lease{ID: snapshotLease}
 	if err := c.containerd.LeasesService().Delete(ctx, old, leases.SynchronousDelete); err != nil && !errdefs.IsNotFound(err) {
@@ -30,8 +31,7 @@ func (c *Client) RenewLease(ctx context.Context) error {
 	return c.makeLease(ctx)
 }
 
-// makeLease makes the lease of snapshots. It is errdefs.ErrAlreadyExists if there
-// is one.
+// makeLease creates the lease. The error is errdefs.ErrAlreadyExists if it exists.
 func (c *Client) makeLease(ctx context.Context) error {
 	if _, err := c.containerd.LeasesService().Create(ctx, leases.WithID(snapshotLease)); err != nil {
 		return fmt.Errorf("create lease %s: %w", snapshotLease, err)

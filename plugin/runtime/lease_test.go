@@ -15,7 +15,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// collect collects the garbage and returns the keys of the snapshots that are left.
+// collect runs the garbage collection and returns the keys of the remaining snapshots.
 func collect(ctx context.Context, t *testing.T, c *Client, db *metadata.DB) []string {
 	t.Helper()
 	if _, err := db.GarbageCollect(ctx); err != nil {
@@ -42,8 +42,8 @@ func prepare(ctx context.Context, t *testing.T, c *Client, keys ...string) {
 	}
 }
 
-// A container keeps its own snapshot and those it was told to keep; the others go with the next
-// daemon.
+// A container keeps its own snapshot and those in Keeps. Others are collected after the next start
+// of the daemon.
 func TestContainerKeepsSnapshots(t *testing.T) {
 	c, db, ctx := newMetadata(t)
 	prepare(ctx, t, c, "c1", "c1-image-0", "c1-image-1", "stray")
@@ -71,7 +71,7 @@ func TestContainerKeepsSnapshots(t *testing.T) {
 	}
 }
 
-// A snapshot that is removed leaves nothing in the lease, which lives as long as the daemon.
+// A removed snapshot is removed from the lease, too, which exists as long as the daemon runs.
 func TestLeaseDoesNotGrow(t *testing.T) {
 	c, _, ctx := newMetadata(t)
 	prepare(ctx, t, c, "kept", "removed")
@@ -87,8 +87,8 @@ func TestLeaseDoesNotGrow(t *testing.T) {
 	}
 }
 
-// Somebody who cleans up leases does not keep pods from starting.
-func TestLeaseIsMadeAgain(t *testing.T) {
+// PrepareSnapshot recreates the lease if another program deleted it.
+func TestLeaseIsRecreated(t *testing.T) {
 	c, _, ctx := newMetadata(t)
 	if err := c.RenewLease(ctx); err != nil {
 		t.Fatal(err)
@@ -99,11 +99,11 @@ func TestLeaseIsMadeAgain(t *testing.T) {
 	prepare(ctx, t, c, "c1")
 	_, err := c.PrepareSnapshot(ctx, Snapshot{Key: "c2", Snapshotter: "native", Parent: "sha256:absent"})
 	if !errdefs.IsNotFound(err) {
-		t.Errorf("snapshot of an absent parent: %v, want not found", err)
+		t.Errorf("snapshot of an absent parent: %v, want NotFound", err)
 	}
 }
 
-// The leases of others outlive ours.
+// RenewLease does not affect other leases.
 func TestRenewLease(t *testing.T) {
 	c, db, ctx := newMetadata(t)
 	prepare(ctx, t, c, "lost")
@@ -121,6 +121,6 @@ func TestRenewLease(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]string{"others"}, collect(ctx, t, c, db)); diff != "" {
-		t.Errorf("snapshots after the lease's end (-want +got):\n%s", diff)
+		t.Errorf("snapshots after RenewLease (-want +got):\n%s", diff)
 	}
 }

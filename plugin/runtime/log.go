@@ -24,14 +24,14 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/logapi"
 )
 
-// Logs talks to lite shims about the logs that they write. containerd has no
-// call for that: the shim's address is in the task's bundle.
+// Logs calls the log service of lite shims. containerd has no API for it; the shim's address is in
+// the task's bundle.
 type Logs struct {
-	// Bundles is the directory of the bundles of tasks of our namespace.
+	// Bundles is the directory with the bundles of our containerd namespace.
 	Bundles string
 }
 
-// ReopenLog makes the log of a task go on in a new file of the same name.
+// ReopenLog makes the shim of a task close its log file and open it again by name.
 func (l Logs) ReopenLog(ctx context.Context, id string) error {
 	shim, err := l.dial(ctx, id)
 	if err != nil {
@@ -41,10 +41,9 @@ func (l Logs) ReopenLog(ctx context.Context, id string) error {
 	return errgrpc.ToNative(shim.Call(ctx, logapi.Service, logapi.Reopen, &taskapi.ConnectRequest{ID: id}, &emptypb.Empty{}))
 }
 
-// Follow returns what a task writes to one of its outputs, a method of
-// [logapi.Service], from now on. It ends with the output or with ctx and must be
-// closed. Each has a connection of its own: one that is not read holds up nobody
-// but itself.
+// Follow returns the output of a task from now on. output is a method of [logapi.Service]. The
+// stream ends with the output or with ctx, and must be closed. Each stream has a connection of its
+// own, so that a slow reader does not block others.
 func (l Logs) Follow(ctx context.Context, id, output string) (io.ReadCloser, error) {
 	shim, err := l.dial(ctx, id)
 	if err != nil {
@@ -55,8 +54,8 @@ func (l Logs) Follow(ctx context.Context, id, output string) (io.ReadCloser, err
 		shim.Close()
 		return nil, errgrpc.ToNative(err)
 	}
-	f := &following{shim: shim, stream: stream}
-	// The first message says that nothing is missed from here on.
+	f := &outputStream{shim: shim, stream: stream}
+	// The shim sends the first message when it has subscribed: no later output is missed.
 	if err := f.receive(); err != nil {
 		shim.Close()
 		return nil, err
@@ -85,14 +84,14 @@ func (l Logs) dial(ctx context.Context, id string) (*ttrpc.Client, error) {
 	return ttrpc.NewClient(conn), nil
 }
 
-// following reads a stream of output.
-type following struct {
+// outputStream reads a stream of output.
+type outputStream struct {
 	shim   *ttrpc.Client
 	stream ttrpc.ClientStream
 	rest   []byte
 }
 
-func (f *following) receive() error {
+func (f *outputStream) receive() error {
 	var chunk wrapperspb.BytesValue
 	if err := f.stream.RecvMsg(&chunk); err != nil {
 		if errors.Is(err, io.EOF) {
@@ -105,7 +104,7 @@ func (f *following) receive() error {
 }
 
 // Read implements io.Reader.
-func (f *following) Read(p []byte) (int, error) {
+func (f *outputStream) Read(p []byte) (int, error) {
 	for len(f.rest) == 0 {
 		if err := f.receive(); err != nil {
 			return 0, err
@@ -117,4 +116,4 @@ func (f *following) Read(p []byte) (int, error) {
 }
 
 // Close implements io.Closer.
-func (f *following) Close() error { return f.shim.Close() }
+func (f *outputStream) Close() error { return f.shim.Close() }

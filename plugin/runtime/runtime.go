@@ -10,7 +10,7 @@ import (
 	"github.com/containerd/typeurl/v2"
 )
 
-// The values of containerd's client that callers handle.
+// Types of containerd's client that callers use.
 type (
 	// Task is a container's init process in its shim.
 	Task = containerd.Task
@@ -18,38 +18,38 @@ type (
 	Process = containerd.Process
 	// ExitStatus is how a process ended.
 	ExitStatus = containerd.ExitStatus
-	// Status is the state of a task, and how it ended once it has.
+	// Status is the state of a task, with the exit code if it has stopped.
 	Status = containerd.Status
 )
 
-// The states of a task that decide something.
+// States of a task.
 const (
-	Created = containerd.Created // made, not started
+	Created = containerd.Created // not started yet
 	Running = containerd.Running
-	Stopped = containerd.Stopped // its process has ended
+	Stopped = containerd.Stopped // its init process has exited
 )
 
-// Client is the door. It is safe for concurrent use.
+// Client makes the calls to containerd. It is safe for concurrent use.
 type Client struct {
 	containerd *containerd.Client
 }
 
-// New returns the door to the containerd behind c.
+// New returns a Client that uses c.
 func New(c *containerd.Client) *Client {
 	return &Client{containerd: c}
 }
 
-// Record is a stored record as it was read back: JSON of what was saved.
+// Record is a saved record: the JSON of the value that was saved.
 type Record struct {
 	ID   string
 	JSON []byte
 }
 
-// recordExtension is the name of the extension that holds our record of a
-// sandbox or a container, and the type URL of its value.
+// recordExtension is the name of the extension with our record of a sandbox or container, and the
+// type URL of its value.
 const recordExtension = "containerd-lite.record.v1"
 
-// saved is a record on its way into containerd's metadata.
+// saved is the JSON of a record in the form that containerd's metadata stores.
 type saved []byte
 
 var _ typeurl.Any = saved(nil)

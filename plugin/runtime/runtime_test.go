@@ -20,18 +20,19 @@ import (
 	"go.etcd.io/bbolt"
 )
 
+// note is a record.
 type note struct {
 	Text string `json:"text"`
 }
 
-// newClient returns the door to containerd's real metadata, without a daemon.
+// newClient returns a Client on containerd's real metadata, without a daemon.
 func newClient(t *testing.T) (*Client, context.Context) {
 	t.Helper()
 	c, _, ctx := newMetadata(t)
 	return c, ctx
 }
 
-// newMetadata is newClient with the metadata itself, whose garbage nobody collects but the test.
+// newMetadata is newClient that also returns the metadata. Garbage is only collected by the test.
 func newMetadata(t *testing.T) (*Client, *metadata.DB, context.Context) {
 	t.Helper()
 	dir := t.TempDir()
@@ -98,7 +99,7 @@ func TestSandboxRecords(t *testing.T) {
 		}
 	}
 	if err := c.SaveSandbox(ctx, "p1", note{"late"}); !errdefs.IsNotFound(err) {
-		t.Errorf("save of a deleted sandbox: %v", err)
+		t.Errorf("SaveSandbox after DeleteSandbox: %v, want NotFound", err)
 	}
 }
 
@@ -142,13 +143,13 @@ func TestContainerRecordsAndSpecs(t *testing.T) {
 	}
 }
 
-func TestSnapshotGoesWithItsContainer(t *testing.T) {
+func TestDeleteContainerRemovesSnapshot(t *testing.T) {
 	c, ctx := newClient(t)
 	if _, err := c.PrepareSnapshot(ctx, Snapshot{Key: "c1", Snapshotter: "native"}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := c.PrepareSnapshot(ctx, Snapshot{Key: "c1", Snapshotter: "native"}); !errdefs.IsAlreadyExists(err) {
-		t.Errorf("second snapshot of a key: %v", err)
+		t.Errorf("second snapshot with the same key: %v, want AlreadyExists", err)
 	}
 	err := c.CreateContainer(ctx, Container{ID: "c1", Runtime: "r", Snapshotter: "native", Spec: &specs.Spec{}})
 	if err != nil {
@@ -158,7 +159,7 @@ func TestSnapshotGoesWithItsContainer(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := c.PrepareSnapshot(ctx, Snapshot{Key: "c1", Snapshotter: "native"}); err != nil {
-		t.Errorf("the key of a removed container is not free: %v", err)
+		t.Errorf("key of a removed container: %v", err)
 	}
 	for range 2 {
 		if err := c.RemoveSnapshot(ctx, "native", "c1"); err != nil {

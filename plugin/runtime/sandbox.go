@@ -10,14 +10,14 @@ import (
 	"github.com/containerd/errdefs"
 )
 
-// sandboxer names the owner of our sandbox records. containerd has no
-// controller of this name: the plugin runs its pods itself.
+// sandboxer marks our sandbox records. containerd has no sandbox controller with this name: the
+// plugin runs its pods itself.
 const sandboxer = "lite"
 
-// Sandbox is a pod as containerd's sandbox store keeps it.
+// Sandbox is a pod in containerd's sandbox store.
 type Sandbox struct {
 	ID      string
-	Labels  map[string]string // of a request; the reserved ones are dropped
+	Labels  map[string]string // of a request; reserved ones are dropped
 	Runtime string            // runtime type of the pod's handler
 	Record  any               // saved as JSON
 }
@@ -49,7 +49,7 @@ func (c *Client) SaveSandbox(ctx context.Context, id string, record any) error {
 	return err
 }
 
-// DeleteSandbox removes a sandbox; one that does not exist is fine.
+// DeleteSandbox removes a sandbox. It is no error if it does not exist.
 func (c *Client) DeleteSandbox(ctx context.Context, id string) error {
 	if err := c.containerd.SandboxStore().Delete(ctx, id); err != nil && !errdefs.IsNotFound(err) {
 		return err
@@ -57,7 +57,8 @@ func (c *Client) DeleteSandbox(ctx context.Context, id string) error {
 	return nil
 }
 
-// Knows tells whether there is a sandbox or a container with this id, ours or not.
+// Knows reports whether containerd has a sandbox or container with this ID, ours or of another CRI
+// plugin.
 func (c *Client) Knows(ctx context.Context, id string) (bool, error) {
 	_, err := c.containerd.SandboxStore().Get(ctx, id)
 	if errdefs.IsNotFound(err) {
@@ -72,7 +73,7 @@ func (c *Client) Knows(ctx context.Context, id string) (bool, error) {
 	return true, nil
 }
 
-// Sandboxes returns the records of all sandboxes that are ours.
+// Sandboxes returns the records of our sandboxes.
 func (c *Client) Sandboxes(ctx context.Context) ([]Record, error) {
 	list, err := c.containerd.SandboxStore().List(ctx)
 	if err != nil {

@@ -19,12 +19,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// shimPrefix begins the name of every shim's binary; see containerd's docs/runtime-v2.md.
+// shimPrefix is the prefix of the name of every shim's binary; see containerd's docs/runtime-v2.md.
 const shimPrefix = "containerd-shim-"
 
-// KillShim kills the process of the shim that was started for the task with this id. containerd
-// notices, kills the task's processes and cleans up after it. It is NotFound when no process is
-// that shim.
+// KillShim kills the process of the shim that was started for the task with this ID. containerd
+// then kills the task's processes and cleans up. The error is NotFound if there is no such process.
 func KillShim(ctx context.Context, id string) error {
 	namespace, err := namespaces.NamespaceRequired(ctx)
 	if err != nil {
@@ -48,8 +47,8 @@ func KillShim(ctx context.Context, id string) error {
 	return nil
 }
 
-// killIfShim kills the process of a directory of /proc if it is the shim of a task. The pidfd is
-// there before the command line is read, so that the process is the one that was looked at.
+// killIfShim kills the process of a directory in /proc if it is the shim of a task. The pidfd is
+// opened before the command line is read, so that both are of the same process.
 func killIfShim(dir, namespace, id string) (bool, error) {
 	pid, err := strconv.Atoi(filepath.Base(dir))
 	if err != nil {
@@ -57,7 +56,7 @@ func killIfShim(dir, namespace, id string) (bool, error) {
 	}
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
-		return false, nil // it has ended
+		return false, nil // it has exited
 	}
 	defer unix.Close(fd)
 	line, err := commandLine(dir)
@@ -71,10 +70,11 @@ func killIfShim(dir, namespace, id string) (bool, error) {
 	return true, err
 }
 
-// maxCommandLine bounds what is read of a command line, which any process can make long.
+// maxCommandLine bounds how many bytes of a command line are read. Any process can have a long one.
 const maxCommandLine = 4 << 10
 
-// commandLine returns the beginning of the command line of a process.
+// commandLine returns the beginning of the command line of a process, in the format of
+// /proc/<pid>/cmdline.
 func commandLine(dir string) ([]byte, error) {
 	f, err := os.Open(filepath.Join(dir, "cmdline"))
 	if err != nil {
@@ -84,15 +84,14 @@ func commandLine(dir string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, maxCommandLine))
 }
 
-// isShim reports whether a command line, as /proc/<pid>/cmdline has it, is that of the shim of a
-// task.
+// isShim reports whether a command line is that of the shim of a task.
 func isShim(line []byte, namespace, id string) bool {
 	args := strings.Split(string(bytes.TrimRight(line, "\x00")), "\x00")
 	return strings.HasPrefix(filepath.Base(args[0]), shimPrefix) &&
 		valueOf(args, "-namespace") == namespace && valueOf(args, "-id") == id
 }
 
-// valueOf returns the argument after a flag, "" if there is none.
+// valueOf returns the argument after a flag, or "".
 func valueOf(args []string, flag string) string {
 	i := slices.Index(args, flag)
 	if i < 0 || i+1 == len(args) {

@@ -16,7 +16,7 @@ import (
 	"github.com/containerd/errdefs"
 )
 
-// beShim is set in the environment of a process of this test's binary that stands for a shim.
+// beShim is set in the environment of a process of the test binary that acts as a shim.
 const beShim = "LITE_TEST_BE_SHIM"
 
 func TestMain(m *testing.M) {
@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 	m.Run()
 }
 
-// startShim starts a process that stands for a shim, under its name and with its arguments.
+// startShim starts a process with the name and the arguments of a shim.
 func startShim(t *testing.T, id string) *exec.Cmd {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "containerd-shim-test-v2")
@@ -59,7 +59,7 @@ func TestKillShim(t *testing.T) {
 	}
 	for _, wrong := range []context.Context{namespaces.WithNamespace(t.Context(), "moby"), t.Context()} {
 		if err := KillShim(wrong, id); err == nil {
-			t.Error("the shim of another namespace is killed")
+			t.Error("KillShim succeeded in another namespace")
 		}
 	}
 	if err := KillShim(ctx, id); err != nil {
@@ -67,13 +67,13 @@ func TestKillShim(t *testing.T) {
 	}
 	_ = shim.Wait()
 	if status := shim.ProcessState.Sys().(syscall.WaitStatus); status.Signal() != syscall.SIGKILL {
-		t.Errorf("the shim ended with %v", status)
+		t.Errorf("status of the shim: %v", status)
 	}
 	if err := KillShim(ctx, id); !errdefs.IsNotFound(err) {
 		t.Errorf("second kill: %v, want NotFound", err)
 	}
 	if err := other.Process.Signal(syscall.Signal(0)); err != nil {
-		t.Errorf("the shim of another task: %v", err)
+		t.Errorf("shim of another task: %v", err)
 	}
 }
 

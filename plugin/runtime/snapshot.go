@@ -19,19 +19,18 @@ import (
 type Snapshot struct {
 	Key         string
 	Snapshotter string
-	Parent      digest.Digest // chain id of the unpacked image
-	// UIDs and GIDs are the mappings of the container's user namespace, if it
-	// has one: its root file system is shown with the ids shifted by them.
+	Parent      digest.Digest // chain ID of the unpacked image
+	// UIDs and GIDs are the mappings of the container's user namespace, if it has one. The
+	// snapshotter maps the owners of files in the root file system by them.
 	UIDs, GIDs []specs.LinuxIDMapping
 }
 
-// remapIDs is the capability of a snapshotter that can show a root file system
-// with other ids.
+// remapIDs is the capability of a snapshotter that can map the owners of files.
 const remapIDs = "remap-ids"
 
-// PrepareSnapshot makes a snapshot and returns the mounts of the container's
-// root file system. It is kept until RemoveSnapshot or, if no container refers to
-// it by then, the next RenewLease.
+// PrepareSnapshot creates a snapshot and returns the mounts of the container's root file system.
+// The snapshot exists until RemoveSnapshot, or until the next RenewLease if no container refers to
+// it.
 func (c *Client) PrepareSnapshot(ctx context.Context, s Snapshot) ([]mount.Mount, error) {
 	var opts []snapshots.Opt
 	if len(s.UIDs) > 0 {
@@ -40,14 +39,14 @@ func (c *Client) PrepareSnapshot(ctx context.Context, s Snapshot) ([]mount.Mount
 			return nil, fmt.Errorf("snapshotter %s: capabilities: %w", s.Snapshotter, err)
 		}
 		if !slices.Contains(can, remapIDs) {
-			return nil, fmt.Errorf("snapshotter %s cannot shift ids on this kernel, which a user namespace needs: %w",
+			return nil, fmt.Errorf("snapshotter %s cannot map owners of files on this kernel, which a user namespace needs: %w",
 				s.Snapshotter, errdefs.ErrFailedPrecondition)
 		}
 		opts = append(opts, containerd.WithUserNSRemapperLabels(s.UIDs, s.GIDs))
 	}
 	snapshotter := c.containerd.SnapshotService(s.Snapshotter)
 	mounts, err := snapshotter.Prepare(leased(ctx), s.Key, s.Parent.String(), opts...)
-	if errdefs.IsNotFound(err) && c.makeLease(ctx) == nil { // somebody has deleted it
+	if errdefs.IsNotFound(err) && c.makeLease(ctx) == nil { // the lease was deleted
 		mounts, err = snapshotter.Prepare(leased(ctx), s.Key, s.Parent.String(), opts...)
 	}
 	if err != nil {
@@ -56,8 +55,8 @@ func (c *Client) PrepareSnapshot(ctx context.Context, s Snapshot) ([]mount.Mount
 	return mounts, nil
 }
 
-// RemoveSnapshot removes a snapshot; one that does not exist is fine. Its files
-// go with containerd's next garbage collection.
+// RemoveSnapshot removes a snapshot. It is no error if it does not exist. Its files are removed by
+// containerd's next garbage collection.
 func (c *Client) RemoveSnapshot(ctx context.Context, snapshotter, key string) error {
 	err := c.containerd.SnapshotService(snapshotter).Remove(leased(ctx), key)
 	if err != nil && !errdefs.IsNotFound(err) {

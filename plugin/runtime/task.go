@@ -17,17 +17,16 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// TaskOptions are what a task may need beside its container's record.
+// TaskOptions are options of a task that are not in its container's record.
 type TaskOptions struct {
-	// ShimPath is the shim's binary; "" for the one that the runtime type
-	// stands for.
+	// ShimPath is the path of the shim's binary; "" derives it from the runtime type.
 	ShimPath string
-	// Rootfs is mounted as the root file system of a container without snapshot.
+	// Rootfs is mounted as the root file system of a container without a snapshot.
 	Rootfs []mount.Mount
 }
 
-// NewTask makes the task of a container: its shim is started or joined and its
-// init process waits for Start.
+// NewTask creates the task of a container: containerd starts or joins the shim, and the init
+// process waits for Start.
 func (c *Client) NewTask(ctx context.Context, id string, io cio.Creator, opts TaskOptions) (Task, error) {
 	container, err := c.containerd.LoadContainer(ctx, id)
 	if err != nil {
@@ -40,8 +39,8 @@ func (c *Client) NewTask(ctx context.Context, id string, io cio.Creator, opts Ta
 	return container.NewTask(ctx, io, with...)
 }
 
-// LoadTask returns the task that a container has, and NotFound when it has
-// none. attach, when not nil, opens its streams again.
+// LoadTask returns the task of a container; the error is NotFound if there is none. attach reopens
+// the task's streams; nil does not.
 func (c *Client) LoadTask(ctx context.Context, id string, attach cio.Attach) (Task, error) {
 	container, err := c.containerd.LoadContainer(ctx, id)
 	if err != nil {
@@ -50,8 +49,8 @@ func (c *Client) LoadTask(ctx context.Context, id string, attach cio.Attach) (Ta
 	return container.Task(ctx, attach)
 }
 
-// DeleteTask kills what is left of a container's task and deletes it; one that
-// does not exist is fine.
+// DeleteTask kills the processes of a container's task and deletes the task. It is no error if
+// there is none.
 func (c *Client) DeleteTask(ctx context.Context, id string) error {
 	task, err := c.LoadTask(ctx, id, nil)
 	if errdefs.IsNotFound(err) {
@@ -66,8 +65,8 @@ func (c *Client) DeleteTask(ctx context.Context, id string) error {
 	return nil
 }
 
-// Kill sends a signal to the init process of a task, and SIGKILL to all of its
-// processes. One that has ended is NotFound.
+// Kill sends a signal to the init process of a task; SIGKILL goes to all of its processes. The
+// error is NotFound if the process has exited.
 func Kill(ctx context.Context, task Task, signal syscall.Signal) error {
 	if signal == syscall.SIGKILL {
 		return task.Kill(ctx, signal, containerd.WithKillAll)
@@ -75,8 +74,7 @@ func Kill(ctx context.Context, task Task, signal syscall.Signal) error {
 	return task.Kill(ctx, signal)
 }
 
-// OOMKilled asks the shim of a task whether the kernel has killed one of its
-// processes for want of memory.
+// OOMKilled asks the shim of a task whether the kernel has OOM-killed one of its processes.
 func OOMKilled(ctx context.Context, task Task) (bool, error) {
 	metrics, err := task.Metrics(ctx)
 	if err != nil {
@@ -95,12 +93,12 @@ func OOMKilled(ctx context.Context, task Task) (bool, error) {
 	return false, fmt.Errorf("metrics of task: %T: %w", content, errdefs.ErrNotImplemented)
 }
 
-// CloseStdin closes the shim's side of a process' stdin.
+// CloseStdin closes the shim's end of the stdin of a process.
 func CloseStdin(ctx context.Context, process Process) error {
 	return process.CloseIO(ctx, containerd.WithStdinCloser)
 }
 
-// SetResources changes the limits of a task.
+// SetResources changes the resource limits of a task.
 func SetResources(ctx context.Context, task Task, resources *specs.LinuxResources) error {
 	return task.Update(ctx, containerd.WithResources(resources))
 }
