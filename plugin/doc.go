@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package plugin is the CRI of containerd-lite as a containerd plugin.
+// Package plugin registers the CRI of containerd-lite as a containerd plugin, under the URIs of
+// containerd's built-in CRI.
 //
-// This file registers it under the URIs of containerd's built-in CRI, in the repository's only init
-// function; wire.go builds it. Two plugins do nothing but decode and check their tables of
-// config.toml, the third serves. Whatever they start is owned by the [Service] and ends with its
-// Close, which containerd calls when it stops.
+// plugin.go has the repository's only init function. wire.go builds the managers. Two of the three
+// registered plugins only decode and validate their tables of config.toml; the third serves the
+// CRI. The [Service] owns all goroutines. containerd calls its Close when the daemon stops.
 package plugin

@@ -24,14 +24,15 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/config"
 )
 
-// settled are the keys that nothing reads because each of their values gives what is so anyway.
-var settled = []string{
-	"plugins.'io.containerd.cri.v1.runtime'.cni.use_internal_loopback", // the plugin loopback does the same to lo
+// effectless are the keys that no code reads, because all of their values have the same effect.
+var effectless = []string{
+	// The plugin loopback configures lo as we do.
+	"plugins.'io.containerd.cri.v1.runtime'.cni.use_internal_loopback",
 }
 
-// TestEveryKeyOfContainerd compares the keys of the built-in CRI, as they are in its source, with
-// ours: each exists here, and is read outside of package config's defaults and checks, or named at
-// start when a file sets it.
+// TestEveryKeyOfContainerd compares the keys in the source of the built-in CRI with ours. Each must
+// exist here, and must either be read outside of the defaults and checks in package config, or be
+// named in the log when a file sets it.
 func TestEveryKeyOfContainerd(t *testing.T) {
 	if testing.Short() {
 		t.Skip("type-checks the plugin")
@@ -42,12 +43,12 @@ func TestEveryKeyOfContainerd(t *testing.T) {
 	}
 	read := readFields(t)
 	for key, field := range ours {
-		if !read[field] && !slices.Contains(settled, key) && !isNamed(t, key) {
-			t.Errorf("%s (%s) is neither acted on nor named at start: write a line in plugin/config/pending.go", key, field)
+		if !read[field] && !slices.Contains(effectless, key) && !isNamed(t, key) {
+			t.Errorf("%s (%s) is neither read nor named at start: add it to plugin/config/pending.go", key, field)
 		}
 	}
 	if len(stock) < 70 || len(read) < 50 {
-		t.Errorf("%d keys and %d fields that are read: the test does not see them", len(stock), len(read))
+		t.Errorf("found only %d keys and %d fields that are read", len(stock), len(read))
 	}
 }
 
@@ -61,8 +62,8 @@ func mapKeys(m map[string]string) func(func(string) bool) {
 	}
 }
 
-// stockKeys reads the keys of the built-in CRI from containerd's source, which no test outside of
-// it can import.
+// stockKeys reads the keys of the built-in CRI from containerd's source, because its package is
+// internal.
 func stockKeys(t *testing.T) []string {
 	t.Helper()
 	dir := goList(t, "-m", "-f", "{{.Dir}}", "github.com/containerd/containerd/v2")[0]
@@ -106,7 +107,7 @@ func stockKeys(t *testing.T) []string {
 	return keys
 }
 
-// ourKeys returns our keys with the struct field of each, in the form "struct.field".
+// ourKeys returns our keys with the struct field of each in the form "struct.field".
 func ourKeys() map[string]string {
 	keys := map[string]string{}
 	var walk func(table string, typ reflect.Type, path []string)
@@ -136,8 +137,8 @@ func ourKeys() map[string]string {
 	return keys
 }
 
-// readFields returns the fields of package config's structs that a package of the plugin reads, in the form
-// "struct.field". What only sets, checks or shows a key does not count.
+// readFields returns the fields of package config's structs that a package of the plugin reads, in
+// the form "struct.field". Code that only sets, checks or shows a key does not count.
 func readFields(t *testing.T) map[string]bool {
 	t.Helper()
 	exports := map[string]string{}
@@ -179,7 +180,7 @@ func readFields(t *testing.T) map[string]bool {
 	return read
 }
 
-// reads returns the selectors in a file that may act on a key.
+// reads returns the selectors in a file that may read a key.
 func reads(dir string, fset *token.FileSet, file *ast.File) []*ast.SelectorExpr {
 	switch filepath.Base(fset.Position(file.Pos()).Filename) {
 	case "validate.go", "pending.go", "notes.go":
@@ -201,7 +202,8 @@ func reads(dir string, fset *token.FileSet, file *ast.File) []*ast.SelectorExpr 
 	return found
 }
 
-// fieldName returns the struct that has the selected field, which may be an embedded one, and the field.
+// fieldName returns the name of the struct, possibly an embedded one, that has the selected field,
+// and the name of the field.
 func fieldName(s *types.Selection) string {
 	owner := s.Recv()
 	path := s.Index()
@@ -228,7 +230,8 @@ func structOf(typ types.Type) *types.Struct {
 	return typ.Underlying().(*types.Struct)
 }
 
-// isNamed reports whether a line at start names a key that a file sets to another value than the default.
+// isNamed reports whether a log line at start names a key that a file sets to another value than
+// the default.
 func isNamed(t *testing.T, key string) bool {
 	t.Helper()
 	rest, isRuntime := strings.CutPrefix(key, config.KeyPath(config.RuntimeTable)+".")
@@ -250,7 +253,7 @@ func isNamed(t *testing.T, key string) bool {
 	return false
 }
 
-// goList runs go list, which needs no network: what it lists is what the test was built from.
+// goList runs go list. It needs no network, because all packages are dependencies of the test.
 func goList(t *testing.T, args ...string) []string {
 	t.Helper()
 	out, err := exec.Command("go", append([]string{"list", "-tags", "no_cri"}, args...)...).Output()

@@ -33,33 +33,33 @@ import (
 )
 
 const (
-	// initBinary is the program that is also the init of pods; see package
+	// initBinary is the name of the shim's binary, which is also the init of pods; see package
 	// shim/podinit.
 	initBinary = "containerd-shim-lite-v2"
-	// bundleRootfs is where a shim mounts a root file system, in the bundle.
+	// bundleRootfs is the directory in a bundle where the shim mounts the root file system.
 	bundleRootfs = "rootfs"
-	// featuresLimit bounds how long a shim may take to tell its features. It is for one
-	// that is stuck: while a node boots everything takes long, and features that are not
-	// known are refused by the kubelet until the daemon is started again.
-	featuresLimit = time.Minute
+	// featuresTimeout bounds how long a shim may take to report its features. It is long enough for
+	// a node that boots, and only meant for a shim that is stuck: the kubelet refuses pods that
+	// need unknown features until the daemon restarts.
+	featuresTimeout = time.Minute
 )
 
-// machine is what this host and the runtimes of its handlers are, in the terms
-// of package spec.
+// machine has the facts about this host and the runtimes of the handlers, in the types of package
+// spec.
 type machine struct {
 	facts     host.Facts
-	features  map[string]*features.Features // by handler; nil for one that says nothing
+	features  map[string]*features.Features // by handler; nil if unknown
 	options   spec.Options
 	baseSpecs map[string]*specs.Spec
 	files     podFiles
 }
 
-func newMachine(ctx context.Context, deps Deps, door *runtime.Client, facts host.Facts) machine {
+func newMachine(ctx context.Context, deps Deps, containerd *runtime.Client, facts host.Facts) machine {
 	r := deps.Config.Runtime
 	facts.AppArmor = facts.AppArmor && !r.DisableApparmor
 	return machine{
 		facts:     facts,
-		features:  readFeatures(ctx, r, askShim(door)),
+		features:  readFeatures(ctx, r, shimFeatures(containerd)),
 		baseSpecs: deps.BaseSpecs,
 		files:     podFiles{root: deps.RootDir, state: deps.StateDir},
 		options: spec.Options{
@@ -73,11 +73,11 @@ func newMachine(ctx context.Context, deps Deps, door *runtime.Client, facts host
 	}
 }
 
-// readFeatures asks each handler's shim what its OCI runtime can do: all at once, as
-// each answer takes two processes, and the daemon serves only after the last. Equal
-// handlers share one. A shim that does not say, or is not installed yet, keeps nobody
-// from starting.
-func readFeatures(ctx context.Context, r config.Runtime, ask askFeatures) map[string]*features.Features {
+// readFeatures asks the shim of each handler for the features of its OCI runtime. It asks all in
+// parallel, because each answer takes two processes and the daemon serves only after the last.
+// Equal handlers share an answer. A shim that does not answer, or is not installed, does not
+// prevent the start.
+func readFeatures(ctx context.Context, r config.Runtime, read featuresFunc) map[string]*features.Features {
 	names := r.HandlerNames()
 	answers := make([]*features.Features, len(names))
 	var equal singleflight.Group
@@ -87,13 +87,13 @@ func readFeatures(ctx context.Context, r config.Runtime, ask askFeatures) map[st
 		if err != nil {
 			continue
 		}
-		guard.Go(ctx, &all, "ask for features", func() {
+		guard.Go(ctx, &all, "read features", func() {
 			key := fmt.Sprint(handler.Type, " ", handler.Path, " ", handler.Options)
 			answer, err, _ := equal.Do(key, func() (any, error) {
-				return guard.Value(ctx, "features", func() (*features.Features, error) { return ask(ctx, handler) })
+				return guard.Value(ctx, "features", func() (*features.Features, error) { return read(ctx, handler) })
 			})
 			if err != nil {
-				log.G(ctx).WithError(err).WithField("handler", name).Warn("features of the runtime handler are not known")
+				log.G(ctx).WithError(err).WithField("handler", name).Warn("features of the runtime handler are unknown; the kubelet refuses pods that need them until the daemon restarts")
 				return
 			}
 			answers[i] = answer.(*features.Features)
@@ -107,22 +107,22 @@ func readFeatures(ctx context.Context, r config.Runtime, ask askFeatures) map[st
 	return found
 }
 
-// askFeatures asks the shim of a handler.
-type askFeatures func(ctx context.Context, handler config.Handler) (*features.Features, error)
+// featuresFunc returns the features that the shim of a handler reports.
+type featuresFunc func(ctx context.Context, handler config.Handler) (*features.Features, error)
 
-func askShim(door *runtime.Client) askFeatures {
+func shimFeatures(containerd *runtime.Client) featuresFunc {
 	return func(ctx context.Context, handler config.Handler) (*features.Features, error) {
-		ctx, cancel := context.WithTimeout(ctx, featuresLimit)
+		ctx, cancel := context.WithTimeout(ctx, featuresTimeout)
 		defer cancel()
 		options, err := handler.RuntimeOptions()
 		if err != nil {
 			return nil, err
 		}
-		return door.Features(ctx, cmp.Or(handler.Path, handler.Type), options)
+		return containerd.Features(ctx, cmp.Or(handler.Path, handler.Type), options)
 	}
 }
 
-// specs is the step of container creation that looks at the machine.
+// specs returns the inputs for the specs of containers.
 func (m machine) specs(r config.Runtime) container.Machine {
 	missing := host.CreateMissing
 	if r.Lite.MissingHostPath == config.MissingHostPathError {
@@ -154,7 +154,7 @@ func (m machine) handler(name string, h config.Handler) spec.Handler {
 	}
 }
 
-// podTask makes the spec of a pod's task.
+// podTask returns the spec of a pod's task.
 func (m machine) podTask(r *pod.Record, h config.Handler) (*specs.Spec, error) {
 	facts := m.facts.For(m.features[r.Handler])
 	if !r.HasInit {
@@ -188,7 +188,8 @@ func (m machine) podTask(r *pod.Record, h config.Handler) (*specs.Spec, error) {
 	})
 }
 
-// checkShim tells why a handler's shim cannot be started, if so.
+// checkShim returns an error if the shim of a handler is not installed, or if its runtime type does
+// not name one.
 func checkShim(h config.Handler) error {
 	path := cmp.Or(h.Path, h.Type)
 	if filepath.IsAbs(path) {
@@ -205,8 +206,8 @@ func checkShim(h config.Handler) error {
 	return err
 }
 
-// findProgram finds a program where containerd looks for shims: on the PATH, or
-// beside the daemon.
+// findProgram searches a program where containerd searches shims: on the PATH, and in the directory
+// of the daemon.
 func findProgram(name string) (string, error) {
 	dirs := filepath.SplitList(os.Getenv("PATH"))
 	if self, err := os.Executable(); err == nil {
@@ -226,7 +227,7 @@ func isProgram(path string) bool {
 	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
 }
 
-// handlers are the runtime handlers as Status reports them, by name: the default one is the first.
+// handlers returns the runtime handlers for Status, by name. The first is the default handler.
 func (m machine) handlers(r config.Runtime) []*runtimeapi.RuntimeHandler {
 	var list []*runtimeapi.RuntimeHandler
 	for _, name := range r.HandlerNames() {
@@ -239,7 +240,7 @@ func (m machine) handlers(r config.Runtime) []*runtimeapi.RuntimeHandler {
 	return list
 }
 
-// podFiles finds the directories of a pod's files.
+// podFiles implements [pod.Files]. It knows the directories of a pod's files.
 type podFiles struct{ root, state string }
 
 func (f podFiles) dir(id string) host.PodDir {
@@ -251,16 +252,16 @@ func (f podFiles) dir(id string) host.PodDir {
 
 func (f podFiles) of(r *pod.Record) spec.PodFiles { return f.dir(r.ID).Files(r.Config) }
 
-// Create makes the files of a pod.
+// Create implements [pod.Files].
 func (f podFiles) Create(id, hostname string, c *runtimeapi.PodSandboxConfig) error {
 	_, err := f.dir(id).Create(hostname, c)
 	return err
 }
 
-// Remove removes them.
+// Remove implements [pod.Files].
 func (f podFiles) Remove(id string) error { return f.dir(id).Remove() }
 
-// IDs returns the pods that have files which outlive a reboot.
+// IDs returns the IDs of the pods that have files which survive a reboot.
 func (f podFiles) IDs() ([]string, error) {
 	entries, err := os.ReadDir(f.dir("").Root)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

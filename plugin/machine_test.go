@@ -14,8 +14,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/config"
 )
 
-// TestReadFeatures asks shims none of which answers before all were asked: a slow one
-// delays no other.
+// All shims are asked in parallel: each fake shim answers only after all were asked.
 func TestReadFeatures(t *testing.T) {
 	r := config.DefaultRuntime()
 	r.Containerd.Runtimes = map[string]config.Handler{
@@ -45,9 +44,9 @@ func TestReadFeatures(t *testing.T) {
 	}
 }
 
-// A shim whose answer causes a panic has no features, and keeps no other from its own. Equal
-// handlers share the panic.
-func TestReadFeaturesGoesOnAfterAPanic(t *testing.T) {
+// A panic while a shim is asked leaves its handler without features and does not affect others.
+// Equal handlers share the panic.
+func TestReadFeaturesContinuesAfterPanic(t *testing.T) {
 	r := config.DefaultRuntime()
 	r.Containerd.Runtimes = map[string]config.Handler{
 		"bad": {Type: "io.containerd.bad.v1"}, "worse": {Type: "io.containerd.bad.v1"}, "good": {Type: "io.containerd.good.v1"},

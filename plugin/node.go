@@ -21,7 +21,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/network"
 )
 
-// node answers what the CRI asks of the runtime as a whole.
+// node implements [cri.Node]: the requests that are not about a pod, container or image.
 type node struct {
 	network  *network.Network
 	machine  machine
@@ -32,8 +32,9 @@ type node struct {
 
 var _ cri.Node = node{}
 
-// NetworkStatus tells why pods of the default handler get no network, if so: where there is no
-// usable configuration, in the words that the built-in CRI made known.
+// NetworkStatus returns the reason why pods of the default handler cannot be attached to a network,
+// or nil. Without a usable configuration the text is that of the built-in CRI, which tools search
+// for.
 func (n node) NetworkStatus() error {
 	if _, err := n.network.Info(n.config.Runtime.Containerd.DefaultRuntimeName); err != nil {
 		return fmt.Errorf("cni plugin not initialized: %w", err)
@@ -41,11 +42,12 @@ func (n node) NetworkStatus() error {
 	return n.network.Status(n.config.Runtime.Containerd.DefaultRuntimeName)
 }
 
-// Handlers are the runtime handlers with their features.
+// Handlers returns the runtime handlers with their features.
 func (n node) Handlers() []*runtimeapi.RuntimeHandler { return n.machine.handlers(n.config.Runtime) }
 
-// SystemdCgroup tells the cgroup driver of the handlers (KEP-4033). Where no shim
-// has a say, systemd is the owner of the cgroups if it runs, as sd_booted(3) finds out.
+// SystemdCgroup reports whether the handlers use the systemd cgroup driver (KEP-4033). If no
+// handler configures it, the driver is systemd if systemd runs, which is detected as in
+// sd_booted(3).
 func (n node) SystemdCgroup() bool {
 	if systemd, known, _ := n.config.Runtime.CgroupDriver(); known {
 		return systemd
@@ -54,12 +56,13 @@ func (n node) SystemdCgroup() bool {
 	return err == nil
 }
 
-// UsePodCIDRs makes a CNI configuration from cni.conf_template.
+// UsePodCIDRs creates a CNI configuration from cni.conf_template.
 func (n node) UsePodCIDRs(ctx context.Context, cidrs string) error {
 	return n.network.UsePodCIDRs(ctx, cidrs)
 }
 
-// Deprecations are containerd's, but for those in ignore_deprecation_warnings.
+// Deprecations returns containerd's deprecation warnings except those in
+// ignore_deprecation_warnings.
 func (n node) Deprecations(ctx context.Context) (map[string]string, error) {
 	messages, err := n.warnings(ctx)
 	for _, id := range n.config.Runtime.IgnoreDeprecationWarnings {
@@ -68,8 +71,9 @@ func (n node) Deprecations(ctx context.Context) (map[string]string, error) {
 	return messages, err
 }
 
-// shownConfig is the configuration as `crictl info` shows it: the built-in CRI's, and beside it the
-// tables that it does not show. Credentials of registries are in neither (see [config.Registry]).
+// shownConfig is the configuration as `crictl info` shows it: the keys that the built-in CRI shows,
+// and the tables that it does not show. Neither has credentials of registries (see
+// [config.Registry]).
 type shownConfig struct {
 	config.Runtime
 	dirs
@@ -77,7 +81,7 @@ type shownConfig struct {
 	Server config.Server `json:"server"`
 }
 
-// dirs are where containerd is.
+// dirs are the paths of containerd and of the plugin.
 type dirs struct {
 	ContainerdRootDir  string `json:"containerdRootDir"`
 	ContainerdEndpoint string `json:"containerdEndpoint"`
@@ -94,9 +98,9 @@ func newDirs(deps Deps) dirs {
 	}
 }
 
-// Info is the configuration, the CNI configuration and what came of loading it, for
-// each handler that has its own, and the number of panics that were caught: each is a
-// bug to report, and its stack is in the log.
+// Info returns the configuration, the CNI configuration with the result of loading it (also for
+// each handler that has its own), and the number of recovered panics. Each panic is a bug, and its
+// stack is in the log.
 func (n node) Info(context.Context) (map[string]string, error) {
 	info := map[string]string{"lastCNILoadStatus": n.loadStatus("")}
 	info["lastCNILoadStatus.default"] = info["lastCNILoadStatus"]
@@ -121,8 +125,8 @@ func (n node) Info(context.Context) (map[string]string, error) {
 	return info, nil
 }
 
-// loopback is the first network of the built-in CRI: who reads `crictl info` counts from the
-// second. Here lo is up without a plugin.
+// loopback is the first network in the answer of the built-in CRI: scripts that read `crictl info`
+// expect the pod's network to be the second. Here lo is configured without a plugin.
 func loopback() *gocni.ConfNetwork {
 	return &gocni.ConfNetwork{IFName: "lo", Config: &gocni.NetworkConfList{
 		Name:       "cni-loopback",

@@ -15,7 +15,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/network"
 )
 
-// infoOf returns what `crictl info` shows of a configuration.
+// infoOf returns the output of `crictl info` for a configuration.
 func infoOf(t *testing.T, c config.Config) map[string]string {
 	t.Helper()
 	n := node{network: network.New(networkOptions(c.Runtime)), config: c, dirs: newDirs(Deps{RootDir: "/r/cri", StateDir: "/s/cri", Endpoint: "/s/sock"})}
@@ -26,8 +26,8 @@ func infoOf(t *testing.T, c config.Config) map[string]string {
 	return info
 }
 
-// The names of the built-in CRI, as they are in its structs; integration/dropin compares with what
-// it answers.
+// Keys in the output of the built-in CRI, from its structs. integration/dropin compares with its
+// real output.
 const (
 	builtInConfig = `cdiSpecDirs cni containerd containerdEndpoint containerdRootDir device_ownership_from_security_context disableApparmor
 		disableHugetlbController disableProcMount drainExecSyncIOTimeout enableCRIU enableSelinux enableUnprivilegedICMP
@@ -69,7 +69,8 @@ func TestInfoHasTheConfigOfTheBuiltInCRI(t *testing.T) {
 	}
 }
 
-// TestInfoKeepsCredentials puts a secret wherever a registry's credentials may be.
+// TestInfoKeepsCredentials puts a secret in all places where a registry's credentials may be
+// configured.
 func TestInfoKeepsCredentials(t *testing.T) {
 	const secret = "hunter2"
 	c := config.Config{Images: config.DefaultImages(), Runtime: config.DefaultRuntime()}
@@ -87,7 +88,7 @@ func TestInfoKeepsCredentials(t *testing.T) {
 	}
 }
 
-// TestInfoCountsNetworksFromLoopback: scripts read the pods' network as the second.
+// Scripts expect the pod's network as the second after loopback.
 func TestInfoCountsNetworksFromLoopback(t *testing.T) {
 	c := config.Config{Runtime: config.DefaultRuntime()}
 	for internal, want := range map[bool]int{false: 1, true: 0} {
@@ -102,11 +103,11 @@ func TestInfoCountsNetworksFromLoopback(t *testing.T) {
 	}
 }
 
-// `crictl info` shows how many panics were caught.
+// `crictl info` shows how many panics were recovered.
 func TestInfoCountsPanics(t *testing.T) {
 	_ = guard.Call(t.Context(), "test", func() error { panic("boom") })
 	info := infoOf(t, config.Config{Runtime: config.DefaultRuntime()})
 	if want := strconv.FormatInt(guard.Count(), 10); info["panics"] != want || want == "0" {
-		t.Errorf("panics = %s, want %s and some", info["panics"], want)
+		t.Errorf("panics = %s, want %s, more than 0", info["panics"], want)
 	}
 }

@@ -28,26 +28,27 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/config"
 )
 
-// namespace is containerd's namespace of everything that Kubernetes runs.
+// namespace is the containerd namespace of pods and containers of Kubernetes.
 const namespace = "k8s.io"
 
-// Deps is what [New] builds the CRI from.
+// Deps are the inputs of [New].
 type Deps struct {
 	// Config is complete and valid.
 	Config config.Config
-	// BaseSpecs are the specs that containers start from, for the handlers that have one. Copy
-	// before changing.
+	// BaseSpecs are the base specs of the handlers that have one. They must be copied before a
+	// change.
 	BaseSpecs map[string]*specs.Spec
-	// Client works inside the daemon, without a socket, in the namespace k8s.io.
+	// Client makes calls in the daemon's process, without a socket, in the namespace k8s.io.
 	Client *client.Client
-	// RootDir keeps what survives a reboot, StateDir what does not. Both exist, for root only.
+	// RootDir is for data that survives a reboot, StateDir for data that does not. Both exist and
+	// are only accessible to root.
 	RootDir, StateDir string
 	// Endpoint is the socket that containerd listens on.
 	Endpoint string
 	// SnapshotterRoots are the directories of the snapshotters that loaded, by name.
 	SnapshotterRoots map[string]string
-	// RemoteSnapshotters are those of them whose plugin asks for the labels by which they find a
-	// layer in its registry.
+	// RemoteSnapshotters are those whose plugin requests the labels by which it finds a layer in
+	// its registry.
 	RemoteSnapshotters []string
 }
 
@@ -114,7 +115,7 @@ func initRuntime(ic *plugin.InitContext) (any, error) {
 		return nil, err
 	}
 	if runtime.Complete() {
-		log.G(ic.Context).Infof("handler %s takes over the settings of %s, which config.toml configures",
+		log.G(ic.Context).Infof("handler %s uses the settings of %s in config.toml",
 			config.LiteHandler, config.RuncHandler)
 	}
 	for _, note := range runtime.Notes() {
@@ -122,8 +123,8 @@ func initRuntime(ic *plugin.InitContext) (any, error) {
 	}
 	warnPending(ic.Context, runtime.Pending())
 	if systemd, _, others := runtime.CgroupDriver(); len(others) > 0 {
-		log.G(ic.Context).Warnf("the kubelet is told SystemdCgroup = %v, which handlers %s set otherwise: "+
-			"their containers are not in the cgroups of their pods, and pod limits do not hold for them", systemd, strings.Join(others, ", "))
+		log.G(ic.Context).Warnf("RuntimeConfig reports SystemdCgroup = %v to the kubelet, but handlers %s differ: "+
+			"their containers are not in the cgroups of their pods, and pod limits do not apply to them", systemd, strings.Join(others, ", "))
 	}
 	return runtime, nil
 }
@@ -136,23 +137,23 @@ func warnPending(ctx context.Context, keys []string) {
 
 // initServer builds the CRI and starts it.
 //
-// Readiness is registered before anything can fail: containerd then refuses to start when this
-// function returns an error, as if required_plugins named the plugin, and tells systemd that it is
-// ready only when ready has been called.
+// It registers readiness before any step that can fail. Then containerd refuses to start if this
+// function returns an error, as if required_plugins named the plugin, and notifies systemd only
+// after ready has been called.
 func initServer(ic *plugin.InitContext) (any, error) {
 	ready := ic.RegisterReadiness()
 	deps, err := collect(ic)
 	if err != nil {
-		return nil, refuse(err)
+		return nil, startError(err)
 	}
 	service, err := New(ic.Context, deps)
 	if err != nil {
-		return nil, refuse(err)
+		return nil, startError(err)
 	}
 	guard.Go(ic.Context, nil, "CRI", func() {
 		err := guard.Call(ic.Context, "CRI", func() error { return service.Run(ic.Context, ready) })
 		if err != nil && ic.Context.Err() == nil {
-			log.G(ic.Context).WithError(err).Fatal("the CRI cannot serve")
+			log.G(ic.Context).WithError(err).Fatal("the CRI cannot serve; the daemon exits")
 		}
 	})
 	if deps.Config.Server.DisableTCPService {
@@ -161,17 +162,17 @@ func initServer(ic *plugin.InitContext) (any, error) {
 	return tcpService{service}, nil
 }
 
-// refuse says what an error at start means for the daemon, and the way out for a node that needs no
-// CRI.
-func refuse(err error) error {
-	return fmt.Errorf("the CRI cannot serve, so the daemon does not start (without a CRI it does: disabled_plugins = [%q]): %w",
+// startError explains that the daemon does not start because of err, and how to start it on a node
+// that needs no CRI.
+func startError(err error) error {
+	return fmt.Errorf("the CRI cannot serve, so the daemon does not start (to start it without a CRI, set disabled_plugins = [%q]): %w",
 		config.ServerTable, err)
 }
 
-// tcpService is a Service that is also served on containerd's TCP address.
+// tcpService is a Service that containerd serves on its TCP address, too.
 type tcpService struct{ *Service }
 
-// RegisterTCP registers the CRI's services on the gRPC server that listens on TCP.
+// RegisterTCP registers the CRI's services on the gRPC server of the TCP address.
 func (s tcpService) RegisterTCP(g *grpc.Server) error { return s.Register(g) }
 
 func collect(ic *plugin.InitContext) (Deps, error) {
@@ -193,8 +194,7 @@ func collect(ic *plugin.InitContext) (Deps, error) {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return Deps{}, err
 		}
-		// The directory may be there with another mode: containerd before 2.0 made it
-		// world-readable.
+		// The directory may exist with another mode: containerd before 2.0 made it world-readable.
 		if err := os.Chmod(dir, 0o700); err != nil {
 			return Deps{}, err
 		}
@@ -210,7 +210,7 @@ func collect(ic *plugin.InitContext) (Deps, error) {
 	return deps, nil
 }
 
-// readConfig joins the three tables; it returns the problems of all of them.
+// readConfig reads the three tables. It returns the errors of all of them.
 func (d *Deps) readConfig(ic *plugin.InitContext) error {
 	images, err := sibling[config.Images](ic, "images")
 	runtime, err2 := sibling[config.Runtime](ic, "runtime")
@@ -223,7 +223,7 @@ func (d *Deps) readConfig(ic *plugin.InitContext) error {
 	return err
 }
 
-// sibling returns the table that one of the two other plugins has decoded.
+// sibling returns the table that one of the two other plugins decoded.
 func sibling[T any](ic *plugin.InitContext, id string) (*T, error) {
 	instance, err := ic.GetByID(plugins.CRIServicePlugin, id)
 	if errors.Is(err, plugin.ErrPluginNotFound) {
@@ -236,7 +236,8 @@ func sibling[T any](ic *plugin.InitContext, id string) (*T, error) {
 	return instance.(*T), nil
 }
 
-// checkSnapshotters finds the snapshotters that the config names but that did not load.
+// checkSnapshotters returns an error for each snapshotter that the config names and that is not
+// loaded.
 func (d *Deps) checkSnapshotters(loaded *plugin.Set) error {
 	var problems []error
 	check := func(name, table string, key ...string) {
@@ -263,8 +264,8 @@ func (d *Deps) checkSnapshotters(loaded *plugin.Set) error {
 	return errors.Join(problems...)
 }
 
-// snapshotterRoots returns the directories of the snapshotters that loaded. One that does not
-// export its own, such as a proxy, has the directory that containerd would give it beside root.
+// snapshotterRoots returns the directories of the loaded snapshotters, by name. For a snapshotter
+// that exports none, such as a proxy, it is the directory beside root that containerd would use.
 func snapshotterRoots(loaded *plugin.Set, root string) map[string]string {
 	roots := map[string]string{}
 	for _, p := range loadedSnapshotters(loaded) {
@@ -277,8 +278,8 @@ func snapshotterRoots(loaded *plugin.Set, root string) map[string]string {
 	return roots
 }
 
-// remoteSnapshotters returns the snapshotters that ask for labels by the export that the transfer
-// service knows, too.
+// remoteSnapshotters returns the snapshotters that request labels for remote layers, by the export
+// that the transfer service also reads.
 func remoteSnapshotters(loaded *plugin.Set) []string {
 	var names []string
 	for _, p := range loadedSnapshotters(loaded) {

@@ -36,8 +36,8 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/stream"
 )
 
-// Service is the CRI: every manager, built once, leaves first. Nothing in it
-// points back up.
+// Service is the CRI: all managers, each built once, dependencies first. No manager refers to one
+// that is built after it.
 type Service struct {
 	network    *network.Network
 	images     *image.Manager
@@ -47,24 +47,24 @@ type Service struct {
 	observe    func(ctx context.Context, o runtime.Observer) error
 	streams    *stream.Server
 	server     *cri.Server
-	bundles    []string         // where containerd keeps them, and their work
+	bundles    []string         // directories of bundles and their work directories
 	saved      containers.Store // of containerd
 	sandboxes  sandbox.Store    // of containerd
-	end        context.CancelFunc
+	cancel     context.CancelFunc
 }
 
-// New builds the CRI. It serves once [Service.Run] has recovered what runs on
-// this machine.
+// New builds the CRI. It serves after [Service.Run] has recovered the pods and containers of this
+// host.
 func New(ctx context.Context, deps Deps) (*Service, error) {
-	ctx, end := context.WithCancel(namespaces.WithNamespace(context.WithoutCancel(ctx), namespace))
+	ctx, cancel := context.WithCancel(namespaces.WithNamespace(context.WithoutCancel(ctx), namespace))
 	s := &Service{
-		end:       end,
+		cancel:    cancel,
 		bundles:   []string{bundles(deps.StateDir), bundles(deps.RootDir)},
 		saved:     deps.Client.ContainerService(),
 		sandboxes: deps.Client.SandboxStore(),
 	}
 	if err := s.build(ctx, deps); err != nil {
-		end()
+		cancel()
 		return nil, err
 	}
 	return s, nil
@@ -83,21 +83,21 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 	if err := cdi.Configure(cdi.WithSpecDirs(settings.CDISpecDirs...)); err != nil {
 		return fmt.Errorf("CDI: %w", err)
 	}
-	door := runtime.New(deps.Client)
-	machine := newMachine(ctx, deps, door, facts)
+	containerd := runtime.New(deps.Client)
+	machine := newMachine(ctx, deps, containerd, facts)
 
-	s.observe = door.Observe
+	s.observe = containerd.Observe
 	s.events = event.NewHub(time.Now)
 	s.network = network.New(networkOptions(settings))
 	if s.images, err = image.New(ctx, imageOptions(deps), image.FromClient(deps.Client)); err != nil {
 		return err
 	}
 	s.pods = pod.New(ctx, pod.Deps{
-		Records:           door,
+		Records:           containerd,
 		Namespaces:        network.NewPinner(deps.StateDir, netnsDir(deps)),
 		Network:           s.network,
 		Files:             podFiles{root: deps.RootDir, state: deps.StateDir},
-		Tasks:             pod.Runner{Containerd: door, Handlers: settings, Spec: machine.podTask, StateDir: deps.StateDir},
+		Tasks:             pod.Runner{Containerd: containerd, Handlers: settings, Spec: machine.podTask, StateDir: deps.StateDir},
 		Handlers:          settings,
 		Labels:            labels,
 		Events:            s.events,
@@ -114,7 +114,7 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 		return err
 	}
 	s.containers = container.New(ctx, container.Deps{
-		Containerd: door,
+		Containerd: containerd,
 		Pods:       s.pods,
 		Images:     s.images,
 		Handlers:   settings,
@@ -142,7 +142,7 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 		Streams:    s.streams,
 		Events:     s.events,
 		Stats:      stats.NewCollector(cgroups, s.images, rates(settings)),
-		Node:       node{network: s.network, machine: machine, config: deps.Config, dirs: newDirs(deps), warnings: door.Deprecations},
+		Node:       node{network: s.network, machine: machine, config: deps.Config, dirs: newDirs(deps), warnings: containerd.Deprecations},
 
 		Containerd:    runtime.Inspector{Containers: s.saved, Sandboxes: s.sandboxes},
 		ShowEnvValues: settings.Lite.InspectEnvValues,
@@ -150,15 +150,14 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 	return nil
 }
 
-// Register registers the CRI's services. They answer Unavailable until Run is
-// ready.
+// Register registers the CRI's services. They return Unavailable until recovery is complete.
 func (s *Service) Register(g *grpc.Server) error {
 	s.server.Register(g)
 	return nil
 }
 
-// Run recovers the pods and containers of this machine, calls ready, and serves
-// until ctx ends or something that the CRI cannot do without fails.
+// Run recovers the pods and containers of this host, calls ready, and serves until ctx ends or a
+// part that the CRI needs returns an error.
 func (s *Service) Run(ctx context.Context, ready func()) error {
 	ctx = namespaces.WithNamespace(ctx, namespace)
 	group, ctx := errgroup.WithContext(ctx)
@@ -172,7 +171,7 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 		}
 		s.server.SetReady()
 		ready()
-		// A CNI plugin may need a pod to take back an address, which the CRI has to start.
+		// The CNI DEL for a stray may need a pod that the kubelet can only start now.
 		group.Go(guard.Func(ctx, "strays", func() error { s.pods.TearDownStrays(ctx, strays); return nil }))
 		s.images.Sample(ctx)
 		return nil
@@ -180,13 +179,12 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 	return group.Wait()
 }
 
-// recover loads the pods and containers of this machine, and returns the pods that
-// should have given back what they have.
+// recover loads the pods and containers of this host, and returns the strays.
 func (s *Service) recover(ctx context.Context) ([]*pod.Record, error) {
 	start := time.Now()
 	for _, dir := range s.bundles {
 		if err := runtime.CleanBundles(dir); err != nil {
-			log.G(ctx).WithError(err).Warn("what is left of removed bundles stays")
+			log.G(ctx).WithError(err).Warn("leftovers of removed bundles not cleaned up; will retry at next start")
 		}
 	}
 	if err := runtime.DropRestartLabels(ctx, s.saved); err != nil {
@@ -202,7 +200,7 @@ func (s *Service) recover(ctx context.Context) ([]*pod.Record, error) {
 	warnOfForeign(ctx, s.sandboxes, s.saved)
 	strays, err := s.pods.Strays(ctx)
 	if err != nil {
-		log.G(ctx).WithError(err).Error("what came back of pods that were gone stays until the next start")
+		log.G(ctx).WithError(err).Error("search for leftover resources of removed pods failed; will retry at next start")
 	}
 	log.G(ctx).WithFields(log.Fields{
 		"pods":       len(s.pods.List()),
@@ -212,9 +210,9 @@ func (s *Service) recover(ctx context.Context) ([]*pod.Record, error) {
 	return strays, nil
 }
 
-// Close ends what the service does in the background. Pods go on.
+// Close ends the background work of the service. Pods continue to run.
 func (s *Service) Close() error {
-	s.end()
+	s.cancel()
 	s.events.Close()
 	s.containers.Close()
 	s.pods.Close()
@@ -222,16 +220,16 @@ func (s *Service) Close() error {
 	return nil
 }
 
-// newID returns the id of a new pod, container or exec: 64 hexadecimal digits,
-// as everywhere in the field.
+// newID returns the ID of a new pod, container or exec: 64 hexadecimal digits, as other container
+// runtimes use.
 func newID() string {
 	id := make([]byte, 32)
 	_, _ = rand.Read(id) // never fails
 	return hex.EncodeToString(id)
 }
 
-// bundles is where containerd keeps the bundles of our tasks, or their work:
-// beside our own state, or root.
+// bundles returns the directory of the bundles of our tasks if dir is StateDir, or of their work
+// directories if dir is RootDir.
 func bundles(dir string) string {
 	return filepath.Join(filepath.Dir(dir), "io.containerd.runtime.v2.task", namespace)
 }
@@ -240,7 +238,7 @@ func netnsDir(deps Deps) string {
 	if deps.Config.Runtime.NetNSMountsUnderStateDir {
 		return filepath.Join(deps.StateDir, "netns")
 	}
-	return "" // where ip-netns(8) looks
+	return "" // the default directory of ip-netns(8)
 }
 
 func networkOptions(r config.Runtime) network.Options {
@@ -261,7 +259,8 @@ func networkOptions(r config.Runtime) network.Options {
 	}
 }
 
-// snapshotters are those of the runtime handlers that do not use the default.
+// snapshotters returns the snapshotters of the runtime handlers that do not use the default, by
+// handler.
 func snapshotters(c config.Config) map[string]string {
 	names := map[string]string{}
 	for name, h := range c.Runtime.Containerd.Runtimes {
@@ -272,7 +271,7 @@ func snapshotters(c config.Config) map[string]string {
 	return names
 }
 
-// snapshotter tells the one of a runtime handler.
+// snapshotter returns a function that returns the snapshotter of a runtime handler.
 func snapshotter(c config.Config) func(handler string) string {
 	own := snapshotters(c)
 	return func(handler string) string { return cmp.Or(own[handler], c.Images.Snapshotter) }
@@ -317,7 +316,7 @@ func imageOptions(deps Deps) image.Options {
 
 func newLabels(ctx context.Context, r config.Runtime, facts host.Facts) (*host.SELinux, error) {
 	if r.EnableSelinux && !facts.SELinux {
-		log.G(ctx).Warn("enable_selinux is set, but this machine has SELinux off: containers run without labels")
+		log.G(ctx).Warn("enable_selinux is set, but SELinux is disabled on this host: containers run without labels")
 	}
 	return host.NewSELinux(r.EnableSelinux, r.SelinuxCategoryRange)
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/config"
 )
 
-// TestRegistryOptions checks how registries of a config reach the image service.
+// TestRegistryOptions checks the options of the image manager for registries in a config.
 func TestRegistryOptions(t *testing.T) {
 	c := config.Config{Images: config.DefaultImages()}
 	dirs := []string{"/etc/containerd/certs.d", "/etc/docker/certs.d"}
@@ -49,7 +49,8 @@ func TestRegistryOptions(t *testing.T) {
 	}
 }
 
-// TestSnapshottersWithLabels says which snapshotters get the labels that say where a layer is.
+// Snapshotters get labels for remote layers if they request them, or if
+// disable_snapshot_annotations is false.
 func TestSnapshottersWithLabels(t *testing.T) {
 	deps := Deps{Config: config.Config{Images: config.DefaultImages()}, RemoteSnapshotters: []string{"stargz"}}
 	for _, disabled := range []bool{true, false} {

@@ -127,7 +127,7 @@ func recoverNode(t *testing.T, n node) {
 	if restarts := property(t, "NRestarts"); restarts != "0" {
 		t.Errorf("the daemon was restarted %s times", restarts)
 	}
-	fmt.Println("freed", strings.Count(run(t, "journalctl", "--boot", "--unit="+unit, "--output=cat"), "released orphaned host-local address"))
+	fmt.Println("freed", strings.Count(run(t, "journalctl", "--boot", "--unit="+unit, "--output=cat"), "had been given to nobody"))
 	n.tell(t)
 	n.removeAll(t)
 	if err := awaitBare(t); err != nil {
