@@ -4,9 +4,9 @@ package reserved
 
 import "strings"
 
-// prefixes are those of the names. containerd's pkg/labels.IsReserved has the first and the third;
-// io.containerd. and io.kubernetes.cri. steer shims (which group a task joins, for one), nerdctl/
-// steers nerdctl in the same namespace.
+// prefixes are the prefixes of reserved names. containerd's pkg/labels.IsReserved has the first and
+// the third. io.containerd. and io.kubernetes.cri. control shims, for example which group a task
+// joins. nerdctl/ controls nerdctl in the same namespace.
 var prefixes = [...]string{
 	"containerd.io/",
 	"io.containerd.",
