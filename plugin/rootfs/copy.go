@@ -18,26 +18,26 @@ import (
 )
 
 const (
-	// maxDepth bounds the open files of a copy: three for each level.
+	// maxDepth bounds the open files of a copy, which has three for each level.
 	maxDepth = 300
-	// batch is how many directory entries are read at once.
+	// batch is the number of directory entries that are read at once.
 	batch = 256
-	// chunk is how many bytes are copied between two looks at the context.
+	// chunk is the number of bytes that are copied between two checks of the context.
 	chunk = 16 << 20
-	// maxXattr is the kernel's limit for the value of an extended attribute, and for a list of
+	// maxXattr is the kernel's limit for the value of an extended attribute and for the list of
 	// names.
 	maxXattr = 64 << 10
-	// selinuxLabel is not copied: it is the image's, and the container may have another one.
+	// selinuxLabel is not copied, because the container may have another label than the image.
 	selinuxLabel = "security.selinux"
 )
 
 // copier copies a directory tree.
 //
-// continuity's fs.CopyDir would do this too, but it cannot be cancelled, syncs each file, goes by
-// plain paths and sets a directory's time before it fills it.
+// continuity's fs.CopyDir copies trees, too. But it cannot be cancelled, syncs each file, uses
+// plain paths, and sets the time of a directory before it adds files to it.
 type copier struct {
-	// top is the root of the copy; links has the path there of the first copy of each file with
-	// several names.
+	// top is the root of the copy. links has, for each file with several names, the path of its
+	// first copy.
 	top          *os.Root
 	links        map[inode]string
 	names, value []byte // buffers for extended attributes
@@ -45,22 +45,23 @@ type copier struct {
 
 type inode struct{ dev, ino uint64 }
 
-// place is one directory of the tree, which has the same path in the copy. With a root of its own
-// for each, a file deep down costs no more than one at the top.
+// place is one directory of the tree and its copy, which have the same path. Each directory has its
+// own root, so the cost of opening a file does not depend on its depth.
 type place struct {
 	dst, src *os.Root
 	path     string
 	depth    int
 }
 
-// copyTree copies what is in src, and the attributes of src itself, into the empty directory dst.
+// copyTree copies the contents of src, and the attributes of src itself, into the empty directory
+// dst.
 func copyTree(ctx context.Context, dst, src *os.Root) error {
 	c := copier{top: dst, links: make(map[inode]string), names: make([]byte, maxXattr), value: make([]byte, maxXattr)}
 	return c.dir(ctx, place{dst: dst, src: src, path: "."})
 }
 
-// dir copies what is in a directory, and then its attributes: a mode or a default ACL could be in
-// the way before, and the time changes.
+// dir copies the contents of a directory, and then its attributes: its mode or default ACL could
+// prevent the copy, and the copy changes its modification time.
 func (c *copier) dir(ctx context.Context, at place) error {
 	in, err := at.src.Open(".")
 	if err != nil {
@@ -130,7 +131,8 @@ func (c *copier) subdir(ctx context.Context, at place, name string) error {
 	return c.dir(ctx, below)
 }
 
-// file copies anything but a directory; as a hard link where it was copied by another name before.
+// file copies a file that is not a directory. If another name of it was copied before, the copy is
+// a hard link.
 func (c *copier) file(ctx context.Context, at place, name string, info fs.FileInfo) error {
 	if stat := sysStat(info); stat.Nlink > 1 {
 		id := inode{stat.Dev, stat.Ino}
@@ -167,7 +169,7 @@ func (c *copier) regular(ctx context.Context, at place, name string) (err error)
 	return c.attributes(at, name, out, in)
 }
 
-// copyData copies the parts of a file that are not holes, else a small image could fill the disk.
+// copyData copies a file without its holes. Otherwise a small image could fill the disk.
 func copyData(ctx context.Context, out, in *os.File) error {
 	info, err := in.Stat()
 	if err != nil {
@@ -179,7 +181,7 @@ func copyData(ctx context.Context, out, in *os.File) error {
 	for end := int64(0); ; {
 		start, err := in.Seek(end, unix.SEEK_DATA)
 		if errors.Is(err, unix.ENXIO) {
-			return nil // nothing but a hole from here
+			return nil // the rest is a hole
 		}
 		if err != nil {
 			return err
@@ -225,9 +227,9 @@ func copySymlink(at place, name string, info fs.FileInfo) error {
 	return at.dst.Lchown(name, int(stat.Uid), int(stat.Gid))
 }
 
-// copyNode copies a FIFO, a socket or a device. Whether the container may open a device is for its
-// device cgroup to say, as with those in the rest of its image. [os.Root.Chmod] would need Linux
-// 6.6.
+// copyNode copies a FIFO, a socket or a device. The device cgroup decides whether the container may
+// open a device, as for other devices of the image. unix.Fchmodat is used because [os.Root.Chmod]
+// needs Linux 6.6.
 func copyNode(at place, name string, info fs.FileInfo) error {
 	parent, err := at.dst.Open(".")
 	if err != nil {
@@ -247,8 +249,8 @@ func copyNode(at place, name string, info fs.FileInfo) error {
 	return at.dst.Chtimes(name, time.Time{}, info.ModTime())
 }
 
-// attributes copies what a file has beside its content. The order matters: chown(2) takes setuid
-// bits and file capabilities away.
+// attributes copies the metadata of a file. The order matters: chown(2) clears setuid bits and file
+// capabilities.
 func (c *copier) attributes(at place, name string, out, in *os.File) error {
 	info, err := in.Stat()
 	if err != nil {
@@ -294,5 +296,5 @@ func (c *copier) xattr(out, in *os.File, key string) error {
 	return unix.Fsetxattr(int(out.Fd()), key, c.value[:n], 0)
 }
 
-// sysStat returns the Linux part of what os says about a file.
+// sysStat returns the Linux part of info.
 func sysStat(info fs.FileInfo) *syscall.Stat_t { return info.Sys().(*syscall.Stat_t) }

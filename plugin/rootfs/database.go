@@ -24,22 +24,22 @@ const (
 	maxGroups = 65536
 )
 
-// account is what matters of a line of /etc/passwd: name:password:uid:gid:gecos:home:shell.
+// account has the used fields of a line of /etc/passwd: name:password:uid:gid:gecos:home:shell.
 type account struct {
 	name     string
 	uid, gid uint32
 }
 
-// group is what matters of a line of /etc/group: name:password:gid:members.
+// group has the used fields of a line of /etc/group: name:password:gid:members.
 type group struct {
 	name    string
 	gid     uint32
 	members string // separated by commas; there may be very many
 }
 
-// parseAccount and parseGroup take no line whose ids are not numbers in range, as C libraries do.
-// github.com/moby/sys/user would read them as 0, which is root, and keep every line of a file in
-// memory.
+// parseAccount and parseGroup ignore a line whose ids are not numbers in range, as C libraries do.
+// github.com/moby/sys/user would read such ids as 0, which is root, and keep every line of a file
+// in memory.
 func parseAccount(line string) (account, bool) {
 	f := strings.SplitN(line, ":", 5)
 	if len(f) < 4 {
@@ -92,8 +92,8 @@ func findGroup(root, name string) (g group, found bool, err error) {
 	return g, found, err
 }
 
-// groupsOf returns the ids of the groups in /etc/group that list the user, but for the group of the
-// same name, which is the user's own. A user without a name is in no list.
+// groupsOf returns the ids of the groups in /etc/group that list the user, without the group that
+// has the name of the user. A user without a name is in no group.
 func groupsOf(root, name string) (gids []uint32, err error) {
 	if name == "" {
 		return nil, nil
@@ -114,8 +114,8 @@ func groupsOf(root, name string) (gids []uint32, err error) {
 	return gids, nil
 }
 
-// eachLine visits the lines of a file of root, without space around them, while visit wants more.
-// An absent file has none.
+// eachLine calls visit for the lines of a file below root until visit returns false. Space around a
+// line is removed. An absent file has no lines.
 func eachLine(root, path string, visit func(line string) (more bool)) error {
 	f, err := openFile(root, path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -137,7 +137,7 @@ func scan(f *os.File, visit func(line string) (more bool)) error {
 		return err
 	}
 	if info.Size() > maxFileBytes {
-		return broken("has %d bytes, more than %d", info.Size(), maxFileBytes)
+		return broken("has %d bytes, the maximum is %d", info.Size(), maxFileBytes)
 	}
 	lines := bufio.NewScanner(io.LimitReader(f, maxFileBytes))
 	lines.Buffer(nil, maxLineBytes)

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package rootfs reads a container's root filesystem before anything of it runs: which user the
-// container gets ([ResolveUser]) and what the image holds in its volumes ([CopyVolumes]).
+// Package rootfs reads the root filesystem of a container before the container starts: the user
+// that the container runs as ([ResolveUser]), the contents of the volumes that the image declares
+// ([CopyVolumes]) and sub paths of image mounts ([SubPath]).
 //
-// It works on a mounted root directory that nobody writes to meanwhile; mounting is the caller's.
-// What is in there comes from an image and may want to harm the host, so every path is resolved as
-// a process that is chrooted there would see it: absolute links work, as images need that keep
-// /etc/passwd elsewhere (NixOS), and neither a link nor ".." leads out (CVE-2022-23648). [os.Root]
-// alone would refuse absolute links. A file is looked at before it is opened, so that a FIFO or a
-// device in its place does nothing.
+// The caller mounts the root directory, and no process writes to it in the meantime. The contents
+// come from an image and may be hostile, so every path is resolved as in a chroot: absolute links
+// work, which images need that keep /etc/passwd elsewhere (NixOS), but no link and no ".." leads
+// out of the root (CVE-2022-23648). [os.Root] alone would refuse absolute links. The type of a file
+// is checked before the file is opened, so that a FIFO or device in its place has no effect.
 //
-// The package keeps no state; all functions may be called concurrently.
+// The package has no state. All functions may be called concurrently.
 package rootfs

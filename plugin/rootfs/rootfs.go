@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openFile opens the regular file at path in root. Absence is [fs.ErrNotExist].
+// openFile opens the regular file at path in root. If there is none, the error is [fs.ErrNotExist].
 func openFile(root, path string) (*os.File, error) {
 	found, err := find(root, path, 0)
 	if err != nil {
@@ -23,7 +23,7 @@ func openFile(root, path string) (*os.File, error) {
 	return pathrs.Reopen(found, unix.O_RDONLY)
 }
 
-// openDir opens the directory at path in root. Absence is [fs.ErrNotExist].
+// openDir opens the directory at path in root. If there is none, the error is [fs.ErrNotExist].
 func openDir(root, path string) (*os.Root, error) {
 	found, err := find(root, path, fs.ModeDir)
 	if err != nil {
@@ -33,8 +33,8 @@ func openDir(root, path string) (*os.Root, error) {
 	return os.OpenRoot(fmt.Sprintf("/proc/self/fd/%d", found.Fd()))
 }
 
-// find looks up what is at path in root and must be of the given type. The file it returns is only
-// good to open it again.
+// find looks up the file at path in root, which must have the given type. The result is opened with
+// O_PATH and must be opened again for reading.
 func find(root, path string, want fs.FileMode) (*os.File, error) {
 	found, err := pathrs.OpenInRoot(root, path)
 	if errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENAMETOOLONG) {
@@ -54,14 +54,13 @@ func find(root, path string, want fs.FileMode) (*os.File, error) {
 	return found, nil
 }
 
-// invalid is the error for what the request or the image's configuration asks for and nobody could
-// serve.
+// invalid returns the error for a bad value in the request or in the configuration of the image.
 func invalid(format string, args ...any) error {
 	return fmt.Errorf("%s: %w", fmt.Sprintf(format, args...), errdefs.ErrInvalidArgument)
 }
 
-// broken is the error for a root filesystem that does not have what it must have. It is not
-// NotFound, which would say that the container or its image is missing.
+// broken returns the error for a root filesystem that lacks a required file or entry. The class is
+// not NotFound, which would mean that the container or its image is missing.
 func broken(format string, args ...any) error {
 	return fmt.Errorf("%s: %w", fmt.Sprintf(format, args...), errdefs.ErrFailedPrecondition)
 }

@@ -13,14 +13,14 @@ import (
 	"github.com/containerd/errdefs"
 )
 
-// SubPath returns the host path of a directory or regular file in a mounted image that nobody
-// writes to, with its symbolic links resolved: the runtime, which mounts it, has none to follow
-// (KEP-4639).
+// SubPath returns the host path of a directory or regular file in a mounted image. No process may
+// write to the image. Symbolic links are resolved, because the runtime that mounts the path must
+// not follow any (KEP-4639).
 //
-// Unlike a container's own paths it is the user's: a link or ".." that leads out of the image is
-// refused, and so is an absolute link, of which nobody can say what it was meant to be relative to.
-// Errors are InvalidArgument for these, NotFound for what is not there and FailedPrecondition for a
-// file of another type.
+// Unlike paths in the image, path comes from the user: SubPath refuses a link or ".." that leads
+// out of the image, and absolute links, because it is unclear what they are relative to. These
+// errors are InvalidArgument. A path that does not exist is NotFound, and a file of another type
+// FailedPrecondition.
 func SubPath(root, path string) (string, error) {
 	if !filepath.IsLocal(path) {
 		return "", invalid("%q is not a path inside of the image", path)
@@ -30,7 +30,7 @@ func SubPath(root, path string) (string, error) {
 		return "", err
 	}
 	defer dir.Close()
-	info, err := dir.Stat(path) // does not open it: it may be a FIFO
+	info, err := dir.Stat(path) // does not open the file, which may be a FIFO
 	if err != nil {
 		return "", subPathError(err)
 	}
@@ -45,8 +45,8 @@ func SubPath(root, path string) (string, error) {
 	return os.Readlink(fmt.Sprintf("/proc/self/fd/%d", found.Fd()))
 }
 
-// subPathError gives an error of os.Root its class. What is not the kernel's is its refusal to
-// leave the root.
+// subPathError adds a class to an error of os.Root. An error without an errno is the refusal of
+// os.Root to leave the root.
 func subPathError(err error) error {
 	var kernel syscall.Errno
 	switch {

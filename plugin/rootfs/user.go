@@ -14,34 +14,34 @@ import (
 )
 
 const (
-	// idBits is the size of the ids that runc takes: 0 to 2147483647. A greater one must not wrap
-	// around to root's (CVE-2024-40635).
+	// idBits is the size of the ids that runc accepts: 0 to 2147483647. A larger id must not wrap
+	// around to 0, which is root (CVE-2024-40635).
 	idBits = 31
-	// maxUserBytes bounds the text of an image's USER, which ends up in errors. Linux takes login
+	// maxUserBytes bounds USER of an image in bytes, because errors contain it. Linux allows login
 	// names of 256 bytes.
 	maxUserBytes = 1024
 )
 
-// ResolveUser returns the user that a container runs as: the one of the CRI's security context,
-// else imageUser (USER in the image's configuration: user, user:group, each by name or number),
+// ResolveUser returns the user that a container runs as: that of the CRI's security context, else
+// imageUser (USER in the configuration of the image: user or user:group, each a name or number),
 // else root. root is the mounted root filesystem.
 //
-// A number needs no entry in /etc/passwd. Without a group the user gets the one of its entry, or 0
-// if it has none. The groups that list the user in /etc/group are added under the supplemental
-// groups policy Merge only (KEP-3619). All this is what the built-in CRI does, except that lines
-// with ids that are no numbers do not count, and that a USER such as "+1000", "0x0" or "00" is
-// refused.
+// A number needs no entry in /etc/passwd. Without a group, the user gets the group of its entry, or
+// 0 if it has no entry. The groups that list the user in /etc/group are added only with the
+// supplemental groups policy Merge (KEP-3619). This is the behaviour of the built-in CRI with two
+// exceptions: lines whose ids are not numbers are ignored, and a USER such as "+1000", "0x0" or
+// "00" is refused.
 //
-// Errors are InvalidArgument where the request or USER is malformed, FailedPrecondition where the
-// image lacks the user or group or has no usable /etc/passwd or /etc/group.
+// Errors are InvalidArgument if the request or USER is malformed, and FailedPrecondition if the
+// image lacks the user or group, or has no usable /etc/passwd or /etc/group.
 func ResolveUser(root string, sc *runtimeapi.LinuxContainerSecurityContext, imageUser string) (spec.User, error) {
-	asked, err := askedUser(sc, imageUser)
+	wanted, err := requestedUser(sc, imageUser)
 	if err != nil {
 		return spec.User{}, err
 	}
-	u, err := asked.lookUp(root)
+	u, err := wanted.lookUp(root)
 	if err != nil {
-		return spec.User{}, fmt.Errorf("%s: %w", asked.source, err)
+		return spec.User{}, fmt.Errorf("%s: %w", wanted.source, err)
 	}
 	if sc.GetSupplementalGroupsPolicy() == runtimeapi.SupplementalGroupsPolicy_Merge {
 		u.AdditionalGIDs, err = groupsOf(root, u.Name)
@@ -52,54 +52,54 @@ func ResolveUser(root string, sc *runtimeapi.LinuxContainerSecurityContext, imag
 	return u, nil
 }
 
-// CheckUser says whether [ResolveUser] can be asked for this user, before there is a root
-// filesystem to look into.
+// CheckUser returns the errors of [ResolveUser] that can be found without a root filesystem.
 func CheckUser(sc *runtimeapi.LinuxContainerSecurityContext, imageUser string) error {
-	asked, err := askedUser(sc, imageUser)
+	wanted, err := requestedUser(sc, imageUser)
 	if err != nil {
 		return err
 	}
-	for _, name := range []string{asked.user, asked.group} {
+	for _, name := range []string{wanted.user, wanted.group} {
 		if name == "" {
 			continue
 		}
 		if _, _, err := parseID(name); err != nil {
-			return fmt.Errorf("%s: %w", asked.source, err)
+			return fmt.Errorf("%s: %w", wanted.source, err)
 		}
 	}
 	return nil
 }
 
-// identity is a user as asked for: names or numbers. An empty group is the one that /etc/passwd has
-// for the user.
+// identity is the user to look up. user and group are names or numbers. An empty group means the
+// group in the user's entry of /etc/passwd.
 type identity struct {
-	source      string // the field that asks, for errors
+	source      string // the requesting field, for errors
 	user, group string
 }
 
-// askedUser decides who is asked for. The CRI has no group without a user.
-func askedUser(sc *runtimeapi.LinuxContainerSecurityContext, imageUser string) (identity, error) {
-	asked := identity{source: "run_as_username", user: sc.GetRunAsUsername()}
-	if uid := sc.GetRunAsUser(); asked.user == "" && uid != nil {
-		asked = identity{source: "run_as_user", user: strconv.FormatInt(uid.GetValue(), 10)}
+// requestedUser returns the user that the CRI or the image requests. The CRI must not set a group
+// without a user.
+func requestedUser(sc *runtimeapi.LinuxContainerSecurityContext, imageUser string) (identity, error) {
+	wanted := identity{source: "run_as_username", user: sc.GetRunAsUsername()}
+	if uid := sc.GetRunAsUser(); wanted.user == "" && uid != nil {
+		wanted = identity{source: "run_as_user", user: strconv.FormatInt(uid.GetValue(), 10)}
 	}
 	gid := sc.GetRunAsGroup()
 	switch {
-	case asked.user == "" && gid != nil:
-		return identity{}, invalid("run_as_group: %d needs a run_as_user or run_as_username beside it", gid.GetValue())
-	case asked.user == "":
-		return askedByImage(imageUser)
-	case len(asked.user) > maxUserBytes || strings.Contains(asked.user, ":"):
-		return identity{}, invalid("run_as_username: is not the name of a user")
+	case wanted.user == "" && gid != nil:
+		return identity{}, invalid("run_as_group: %d needs run_as_user or run_as_username", gid.GetValue())
+	case wanted.user == "":
+		return imageIdentity(imageUser)
+	case len(wanted.user) > maxUserBytes || strings.Contains(wanted.user, ":"):
+		return identity{}, invalid("run_as_username: is not a user name")
 	case gid != nil:
-		asked.group = strconv.FormatInt(gid.GetValue(), 10)
+		wanted.group = strconv.FormatInt(gid.GetValue(), 10)
 	}
-	return asked, nil
+	return wanted, nil
 }
 
-// askedByImage reads the image's USER. No USER means 0:0, and so does an empty side of the colon
-// for that side.
-func askedByImage(imageUser string) (identity, error) {
+// imageIdentity parses USER of the image. An empty USER means 0:0. An empty user or group beside
+// the colon means 0, too.
+func imageIdentity(imageUser string) (identity, error) {
 	if len(imageUser) > maxUserBytes {
 		return identity{}, invalid("image user: has %d bytes", len(imageUser))
 	}
@@ -116,58 +116,59 @@ func askedByImage(imageUser string) (identity, error) {
 	return identity{source: "image user", user: user, group: group}, nil
 }
 
-func (asked identity) lookUp(root string) (spec.User, error) {
-	uid, isNumber, err := parseID(asked.user)
+func (wanted identity) lookUp(root string) (spec.User, error) {
+	uid, isNumber, err := parseID(wanted.user)
 	if err != nil {
 		return spec.User{}, err
 	}
-	entry, found, err := findUser(root, func(a account) bool { return isNumber && a.uid == uid || !isNumber && a.name == asked.user })
+	entry, found, err := findUser(root, func(a account) bool { return isNumber && a.uid == uid || !isNumber && a.name == wanted.user })
 	switch {
 	case err != nil:
 		return spec.User{}, err
 	case !found && !isNumber:
-		return spec.User{}, broken("%s has no valid entry for user %q", passwdFile, asked.user)
+		return spec.User{}, broken("%s has no valid entry for user %q", passwdFile, wanted.user)
 	case !found:
 		entry.uid = uid
 	}
 	u := spec.User{UID: entry.uid, GID: entry.gid, Name: entry.name}
-	if asked.group != "" {
-		u.GID, err = asked.lookUpGroup(root)
+	if wanted.group != "" {
+		u.GID, err = wanted.lookUpGroup(root)
 	}
 	return u, err
 }
 
-func (asked identity) lookUpGroup(root string) (uint32, error) {
-	gid, isNumber, err := parseID(asked.group)
+func (wanted identity) lookUpGroup(root string) (uint32, error) {
+	gid, isNumber, err := parseID(wanted.group)
 	if err != nil || isNumber {
 		return gid, err
 	}
-	g, found, err := findGroup(root, asked.group)
+	g, found, err := findGroup(root, wanted.group)
 	if err == nil && !found {
-		err = broken("%s has no valid entry for group %q", groupFile, asked.group)
+		err = broken("%s has no valid entry for group %q", groupFile, wanted.group)
 	}
 	return g.gid, err
 }
 
-// parseID tells an id in plain decimal from a name. What could be taken for either is refused:
-// looked up as a name, an image's /etc/passwd could make root of "4294967296" or "+1000" while
-// others read a number in it and see somebody else (CVE-2026-46680).
+// parseID distinguishes ids, which are plain decimal numbers, from names. It refuses an ambiguous
+// string such as "4294967296" or "+1000": as a name, it could be root in the image's /etc/passwd,
+// while other programs parse it as a number and see another user (CVE-2026-46680).
 func parseID(s string) (id uint32, isNumber bool, err error) {
 	if isPlain(s) {
 		n, err := strconv.ParseUint(s, 10, idBits)
 		if err != nil {
-			return 0, false, invalid("%s is greater than any id", s)
+			return 0, false, invalid("%s exceeds the largest id", s)
 		}
 		return uint32(n), true, nil
 	}
-	_, err = strconv.ParseInt(s, 0, 64) // understands 0x10, too
+	_, err = strconv.ParseInt(s, 0, 64) // base 0 parses 0x10, too
 	if err == nil || !strings.ContainsFunc(s, func(r rune) bool { return r == '_' || unicode.IsLetter(r) }) {
 		return 0, false, invalid("%q is neither a name nor an id", s)
 	}
 	return 0, false, nil
 }
 
-// isPlain reports whether s is a decimal number with nothing but zeros before it. Root is "0" only.
+// isPlain reports whether s is a decimal number. Leading zeros are allowed, but zero itself must be
+// "0".
 func isPlain(s string) bool {
 	return s == "0" || strings.Trim(s, "0") != "" && strings.Trim(s, "0123456789") == ""
 }

@@ -23,24 +23,25 @@ import (
 )
 
 const (
-	// maxVolumes bounds the volumes of one image; each is a mount.
+	// maxVolumes bounds the volumes of an image; each volume is a mount.
 	maxVolumes   = 512
 	maxPathBytes = 4095 // PATH_MAX without its NUL
 )
 
-// CopyVolumes makes the volumes that an image declares (volumes in its configuration), each in a
-// directory of its own below dir, and returns them sorted by destination. A path that is the
-// destination of one of the CRI's mounts is left out: the mount takes its place. root is the
-// mounted root filesystem; dir need not exist.
+// CopyVolumes creates the volumes that an image declares (volumes in its configuration), each in
+// its own directory below dir, and returns them sorted by destination. If a mount of the CRI has
+// the same destination as a volume, the mount replaces the volume. root is the mounted root
+// filesystem; dir need not exist.
 //
-// A volume starts with what the image has in its place, or else as an empty directory of root's
-// with mode 0755. Kept are owners, modes, modification times, hard links, symbolic links, devices,
-// holes in files, and the extended attributes of files and directories but for the SELinux label,
-// which is the container's to give. Nothing is synced to disk: a container does not outlive its
-// machine.
+// A volume starts with the contents of the image at its path; without any, it is an empty directory
+// of root with mode 0755. The copy preserves owners, modes, modification times, hard links,
+// symbolic links, devices, holes in files, and the extended attributes of files and directories. It
+// does not preserve the SELinux label, because the container gets its own. Nothing is synced to
+// disk, because a container does not survive a reboot.
 //
-// After an error, which may be ctx's, the caller removes dir. It is InvalidArgument where the path
-// cannot be a volume, FailedPrecondition where the image has something else than a directory there.
+// After an error, which may be that of ctx, the caller removes dir. The error is InvalidArgument if
+// the path cannot be a volume, and FailedPrecondition if the image has a file there that is not a
+// directory.
 func CopyVolumes(
 	ctx context.Context, root string, declared map[string]struct{}, mounts []*runtimeapi.Mount, dir string,
 ) ([]spec.Volume, error) {
@@ -56,16 +57,16 @@ func CopyVolumes(
 	return volumes, nil
 }
 
-// planVolumes decides which volumes there are, and where. It makes nothing.
+// planVolumes returns the volumes to create. It creates nothing.
 func planVolumes(declared map[string]struct{}, mounts []*runtimeapi.Mount, dir string) ([]spec.Volume, error) {
 	if len(declared) > maxVolumes {
-		return nil, invalid("image volumes: there are %d, more than %d", len(declared), maxVolumes)
+		return nil, invalid("image volumes: has %d, the maximum is %d", len(declared), maxVolumes)
 	}
 	taken := make(map[string]bool, len(mounts))
 	for _, m := range mounts {
 		taken[path.Join("/", m.GetContainerPath())] = true
 	}
-	destinations := make(map[string]bool, len(declared)) // one path may be declared in two ways: /data, data/
+	destinations := make(map[string]bool, len(declared)) // a path may be declared in two forms: /data, data/
 	for name := range declared {
 		destination := path.Join("/", name)
 		if taken[destination] {
@@ -83,9 +84,9 @@ func planVolumes(declared map[string]struct{}, mounts []*runtimeapi.Mount, dir s
 	return volumes, nil
 }
 
-// checkVolume refuses what must not be mounted over: the root filesystem, and /proc, where the
-// runtime and security modules work (CVE-2019-16884). /sys is allowed: images that run systemd
-// declare /sys/fs/cgroup.
+// checkVolume refuses paths that must not be mounted over: the root filesystem, and /proc, which
+// the runtime and security modules use (CVE-2019-16884). /sys is allowed, because images with
+// systemd declare /sys/fs/cgroup.
 func checkVolume(destination string) error {
 	switch {
 	case len(destination) > maxPathBytes:
@@ -98,7 +99,7 @@ func checkVolume(destination string) error {
 	return nil
 }
 
-// volumeID is a file name for any destination.
+// volumeID returns a valid file name for a destination.
 func volumeID(destination string) string {
 	sum := sha256.Sum256([]byte(destination))
 	return hex.EncodeToString(sum[:16])
