@@ -14,21 +14,21 @@ import (
 	"tags.cncf.io/container-device-interface/pkg/cdi"
 )
 
-// CDIDevices returns the names of the CDI devices that a container asks for, each once: those of
-// its field, then those in annotations with the prefix cdi.k8s.io/, by which device plugins asked
-// before the field was there.
+// CDIDevices returns the names of the CDI devices of a container without duplicates: those of the
+// CRI field, followed by those of annotations with the prefix cdi.k8s.io/, which device plugins
+// used before the field existed.
 func CDIDevices(config *runtimeapi.ContainerConfig) ([]string, error) {
 	var names []string
 	for _, d := range config.GetCDIDevices() {
 		names = append(names, d.GetName())
 	}
-	_, old, err := cdi.ParseAnnotations(config.GetAnnotations())
+	_, annotated, err := cdi.ParseAnnotations(config.GetAnnotations())
 	if err != nil {
 		return nil, fmt.Errorf("annotations %s...: %w: %w", cdi.AnnotationPrefix, err, errdefs.ErrInvalidArgument)
 	}
-	slices.Sort(old)
+	slices.Sort(annotated)
 	var unique []string
-	for _, name := range slices.Concat(names, old) {
+	for _, name := range slices.Concat(names, annotated) {
 		if !slices.Contains(unique, name) {
 			unique = append(unique, name)
 		}
@@ -36,20 +36,19 @@ func CDIDevices(config *runtimeapi.ContainerConfig) ([]string, error) {
 	return unique, nil
 }
 
-// InjectCDI edits a spec as the CDI specs of the devices say; it must be the last edit. A device
-// that no CDI spec describes is NotFound. The specs are read anew, from the folders that
-// cdi_spec_dirs names.
+// InjectCDI applies the CDI specs of the devices to a spec. It must be the last edit of the spec.
+// It reads the CDI specs in cdi_spec_dirs again. A device without a CDI spec is NotFound.
 func InjectCDI(ctx context.Context, s *specs.Spec, devices []string) error {
 	if len(devices) == 0 {
 		return nil
 	}
-	// A broken spec of one vendor must not keep the devices of others away.
+	// A broken spec of one vendor must not block the devices of others.
 	if err := cdi.Refresh(); err != nil {
-		log.G(ctx).WithError(err).Warn("a CDI spec is not read")
+		log.G(ctx).WithError(err).Warn("CDI specs not read completely; devices of invalid specs are unavailable")
 	}
 	unknown, err := cdi.InjectDevices(s, devices...)
 	if len(unknown) > 0 {
-		return fmt.Errorf("CDI devices %q: no CDI spec in cdi_spec_dirs describes them: %w", unknown, errdefs.ErrNotFound)
+		return fmt.Errorf("CDI devices %q: no CDI spec found (see cdi_spec_dirs): %w", unknown, errdefs.ErrNotFound)
 	}
 	if err != nil {
 		return fmt.Errorf("CDI devices: %w", err)

@@ -17,20 +17,19 @@ import (
 
 const cgroupRoot = "sys/fs/cgroup"
 
-// CgroupMode tells which hierarchies are mounted.
+// CgroupMode is the set of mounted cgroup hierarchies.
 type CgroupMode int
 
 const (
 	// CgroupV2 is the unified hierarchy at /sys/fs/cgroup.
 	CgroupV2 CgroupMode = iota + 1
-	// CgroupHybrid has v1 hierarchies, and v2 at /sys/fs/cgroup/unified for systemd. Limits are
-	// those of v1.
+	// CgroupHybrid has v1 hierarchies, which apply the limits, and v2 at /sys/fs/cgroup/unified for
+	// systemd.
 	CgroupHybrid
 	// CgroupV1 has v1 hierarchies only.
 	CgroupV1
 )
 
-// String returns v2, hybrid or v1.
 func (m CgroupMode) String() string {
 	switch m {
 	case CgroupV2:
@@ -43,12 +42,12 @@ func (m CgroupMode) String() string {
 	return "unknown"
 }
 
-// Cgroups is what the machine's cgroups can do.
+// Cgroups are the capabilities of the machine's cgroups.
 type Cgroups struct {
 	Mode CgroupMode
-	// Controllers are those that containers can be limited by.
+	// Controllers are the controllers that can limit containers.
 	Controllers []string
-	// Swap and Hugetlb say whether these limits exist.
+	// Swap and Hugetlb are set if the machine has these limits.
 	Swap, Hugetlb bool
 
 	mountOptions []string
@@ -73,7 +72,7 @@ func readCgroups(root fs.FS) (Cgroups, error) {
 	return c, err
 }
 
-// cgroupMounts returns the topmost mount at and below /sys/fs/cgroup by mount point.
+// cgroupMounts returns the topmost mount at each mount point at and below /sys/fs/cgroup.
 func cgroupMounts(root fs.FS) (map[string]*mountinfo.Info, error) {
 	data, err := fs.ReadFile(root, "proc/self/mountinfo")
 	if err != nil {
@@ -106,8 +105,8 @@ func readV2(root fs.FS, top *mountinfo.Info) (Cgroups, error) {
 	return c, err
 }
 
-// swapV2 looks for memory.swap.max, which the root cgroup never has: in the daemon's own cgroup or,
-// where that is the root, in any child of it.
+// swapV2 looks for memory.swap.max in the daemon's own cgroup and in all children of the root
+// cgroup. The root cgroup itself never has this file.
 func swapV2(root fs.FS) (bool, error) {
 	own, err := ownCgroup(root)
 	if err != nil {
@@ -125,7 +124,7 @@ func swapV2(root fs.FS) (bool, error) {
 	return false, nil
 }
 
-// ownCgroup returns the daemon's path in the v2 hierarchy.
+// ownCgroup returns the path of the daemon's cgroup in the v2 hierarchy.
 func ownCgroup(root fs.FS) (string, error) {
 	data, err := fs.ReadFile(root, "proc/self/cgroup")
 	if err != nil {

@@ -12,18 +12,18 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// Classes applies the blockio and RDT classes that annotations ask for: those of a pod,
-// {blockio,rdt}.resources.beta.kubernetes.io/pod and /container.<name>, or of a container,
-// io.kubernetes.cri.{blockio,rdt}-class, which wins. What a class is, the administrator says in the
-// files that containerd's task service is configured with (blockio_config_file, rdt_config_file).
+// Classes applies the blockio and RDT classes in annotations. A pod has
+// {blockio,rdt}.resources.beta.kubernetes.io/pod and /container.<name>. A container has
+// io.kubernetes.cri.{blockio,rdt}-class, which takes precedence. The administrator defines the
+// classes in the files that containerd's task service reads (blockio_config_file, rdt_config_file).
 type Classes struct {
-	// IgnoreBlockIO and IgnoreRDT run a container without the class where no such file is
-	// configured, which else is an error.
+	// IgnoreBlockIO and IgnoreRDT ignore the class if no such file is configured. Otherwise that is
+	// an error.
 	IgnoreBlockIO, IgnoreRDT bool
 }
 
-// Apply adds the limits of the classes to the spec of a container. Errors are FailedPrecondition: a
-// class that this machine has not.
+// Apply adds the limits of the classes to the spec of a container. A class that this machine does
+// not have is FailedPrecondition.
 func (c Classes) Apply(s *specs.Spec, container *runtimeapi.ContainerConfig, pod *runtimeapi.PodSandboxConfig) error {
 	name := container.GetMetadata().GetName()
 	class, err := blockio.ContainerClassFromAnnotations(name, container.GetAnnotations(), pod.GetAnnotations())

@@ -15,8 +15,8 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// maxDeviceEntries bounds the walk of a directory that was asked for as a device: /dev of a large
-// machine has some thousand.
+// maxDeviceEntries bounds the walk of a directory that is requested as a device. /dev of a large
+// machine has some thousand entries.
 const maxDeviceEntries = 16384
 
 // Devices returns all device nodes of the host, for privileged containers.
@@ -28,9 +28,9 @@ func Devices() ([]specs.LinuxDevice, error) {
 	return nodes, nil
 }
 
-// ResolveDevices returns for each device of the CRI the nodes it stands for, with their paths in
-// the container: a symbolic link is followed, a directory gives all nodes below it. Other files are
-// InvalidArgument, missing ones NotFound.
+// ResolveDevices returns the nodes for each device of the CRI, with their paths in the container.
+// It follows symbolic links; a directory stands for all nodes below it. Other files are
+// InvalidArgument, missing files NotFound.
 func ResolveDevices(devices []*runtimeapi.Device) ([][]specs.LinuxDevice, error) {
 	var resolved [][]specs.LinuxDevice
 	for i, d := range devices {
@@ -69,8 +69,7 @@ func resolveDevice(d *runtimeapi.Device) ([]specs.LinuxDevice, error) {
 	return []specs.LinuxDevice{node}, nil
 }
 
-// devicesBelow collects the nodes in a directory and its subdirectories; everything else in there
-// is skipped.
+// devicesBelow returns the nodes in a directory and its subdirectories. It skips other files.
 func devicesBelow(hostPath, containerPath string) ([]specs.LinuxDevice, error) {
 	var nodes []specs.LinuxDevice
 	entries := 0
@@ -79,7 +78,7 @@ func devicesBelow(hostPath, containerPath string) ([]specs.LinuxDevice, error) {
 			return fmt.Errorf("%s has more than %d files: %w", hostPath, maxDeviceEntries, errdefs.ErrInvalidArgument)
 		}
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil // device files come and go
+			return nil // removed since the directory was read
 		}
 		if err != nil {
 			return err
@@ -101,7 +100,8 @@ func devicesBelow(hostPath, containerPath string) ([]specs.LinuxDevice, error) {
 	return nodes, err
 }
 
-// deviceNode describes a node, of which a FIFO is none here: no device cgroup rules it.
+// deviceNode returns a character or block device. FIFOs are refused, because the device cgroup does
+// not control them.
 func deviceNode(hostPath, containerPath string) (specs.LinuxDevice, error) {
 	node, err := oci.DeviceFromPath(hostPath)
 	if err != nil {

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package host reads from the machine what package spec must know, and makes the files that a pod's
-// containers share.
+// Package host reads the properties of the machine that package spec needs, and creates the files
+// that the containers of a pod share.
 //
-// It owns the host's side of a spec: the facts of kernel and cgroups ([Read]), device nodes,
-// sources of mounts, security profiles and SELinux labels, and the pod's hostname, hosts,
-// resolv.conf and /dev/shm ([PodDir]). Paths come from the kubelet and are the host's, so they are
-// followed where their links lead; files are read up to a limit and only when regular. What an
-// image can influence is package rootfs's task.
+// It owns the host's part of a spec: facts of the kernel and cgroups ([Read]), device nodes,
+// sources of mounts, security profiles and SELinux labels, and the hostname, hosts, resolv.conf and
+// /dev/shm of a pod ([PodDir]). Paths come from the kubelet and name files of the host, so symbolic
+// links are followed. Only regular files are read, up to a size limit. Package rootfs handles
+// everything that an image controls.
 //
-// Nothing here keeps state: the functions may be called concurrently, those of one PodDir one at a
-// time.
+// All functions may be called concurrently, except methods of one PodDir. Only SELinux has state,
+// which its lock protects.
 package host

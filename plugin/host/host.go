@@ -25,14 +25,14 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
 
-// Facts is what does not change while the daemon runs.
+// Facts are the properties of the machine that do not change while the daemon runs.
 type Facts struct {
 	spec.Facts
 	Cgroups Cgroups
 	SELinux bool
-	// BootID is a new one after each boot of the kernel; proc_sys_kernel(5).
+	// BootID changes with each boot of the kernel; proc_sys_kernel(5).
 	BootID string
-	// kernelRRO is true where the kernel has mount_setattr(2), Linux 5.12.
+	// kernelRRO is set if the kernel has mount_setattr(2), Linux 5.12.
 	kernelRRO bool
 }
 
@@ -57,7 +57,7 @@ func Read() (Facts, error) {
 	return f, nil
 }
 
-// readFiles reads the facts that are in files.
+// readFiles reads the facts that are in files below root.
 func readFiles(root fs.FS) (f Facts, err error) {
 	if f.Cgroups, err = readCgroups(root); err != nil {
 		return Facts{}, err
@@ -89,9 +89,9 @@ func readNumber(root fs.FS, name string) (int, error) {
 	return n, nil
 }
 
-// defaultPaths are what containerd hides and protects by default. The list grows with containerd
-// and has an entry for each CPU of the machine (GHSA-7ww5-4wqc-m92c and after), so it is taken from
-// there.
+// defaultPaths returns the paths that containerd masks and makes read-only by default. They are
+// taken from containerd, because the list grows with its versions and has an entry for each CPU of
+// the machine (since GHSA-7ww5-4wqc-m92c).
 func defaultPaths() (masked, readonly []string, err error) {
 	ctx := namespaces.WithNamespace(context.Background(), namespaces.Default)
 	s, err := oci.GenerateSpec(ctx, nil, &containers.Container{})
@@ -101,8 +101,8 @@ func defaultPaths() (masked, readonly []string, err error) {
 	return s.Linux.MaskedPaths, s.Linux.ReadonlyPaths, nil
 }
 
-// For returns the facts for the specs of a handler, given what its OCI runtime says in `<runtime>
-// features`; nil when it says nothing.
+// For returns the facts for the specs of a handler. runtime is the output of the `features` command
+// of its OCI runtime, or nil if the runtime has no such command.
 func (f Facts) For(runtime *features.Features) spec.Facts {
 	s := f.Facts
 	if runtime != nil {
@@ -112,8 +112,8 @@ func (f Facts) For(runtime *features.Features) spec.Facts {
 	return s
 }
 
-// Features returns what Status reports of a handler with that runtime; nil when the runtime says
-// nothing.
+// Features returns the features that Status reports for a handler. runtime is as for [Facts.For];
+// for nil, the result is nil.
 func (f Facts) Features(runtime *features.Features) *runtimeapi.RuntimeHandlerFeatures {
 	if runtime == nil {
 		return nil
@@ -124,7 +124,8 @@ func (f Facts) Features(runtime *features.Features) *runtimeapi.RuntimeHandlerFe
 	}
 }
 
-// userNamespaces: Kubernetes needs id-mapped mounts with them (KEP-127).
+// userNamespaces reports whether a runtime supports user namespaces with id-mapped mounts.
+// Kubernetes needs both (KEP-127).
 func userNamespaces(l *features.Linux) bool {
 	if l == nil || l.MountExtensions == nil || l.MountExtensions.IDMap == nil || l.MountExtensions.IDMap.Enabled == nil {
 		return false

@@ -12,14 +12,14 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
 
-// MakeInitRoot makes the root directory of a pod's init (spec.PodInitInput.Root), or completes it:
-// the mount points of spec.PodInit and nothing else. They are made here because the runtime cannot:
-// in a user namespace, nobody in it may write to the directory. As nobody writes to it at all, pods
-// may share one.
+// MakeInitRoot creates the root directory of a pod's init (spec.PodInitInput.Root), or completes
+// it. It has the mount points of spec.PodInit and nothing else. The runtime cannot create them,
+// because root of a user namespace may not write to the directory. Pods may share one root, because
+// nothing is ever written to it.
 func MakeInitRoot(dir string) error {
 	for _, d := range []string{dir, filepath.Join(dir, "proc"), filepath.Join(dir, "dev")} {
-		// The runtime opens them as the root of the pod's user namespace, to whom they are
-		// another's.
+		// The runtime opens the directories as root of the pod's user namespace, which does not own
+		// them.
 		if err := errors.Join(os.MkdirAll(d, dirMode), os.Chmod(d, 0o755)); err != nil {
 			return fmt.Errorf("root of pod init: %w", err)
 		}

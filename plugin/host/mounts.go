@@ -18,20 +18,20 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
 
-// Missing says what to do about a mount whose host path does not exist.
+// Missing selects how to handle a mount whose host path does not exist.
 type Missing int
 
 const (
-	// CreateMissing makes it a directory, as the built-in CRI does and Docker did.
+	// CreateMissing creates a directory, as the built-in CRI does and Docker did.
 	CreateMissing Missing = iota
-	// RefuseMissing is an error of class NotFound, as the CRI asks for (Mount.host_path).
+	// RefuseMissing returns an error of class NotFound, as the CRI requires (Mount.host_path).
 	RefuseMissing
 )
 
-// ResolveMounts returns the source of each mount, with its symbolic links followed. It changes
-// nothing: sources that are missing and may be made are marked, for [MakeMissing] to make once the
-// request is known to be good. The source of a mount of an image stays empty; whoever mounts the
-// image knows it.
+// ResolveMounts returns the source of each mount, with symbolic links resolved. It creates nothing:
+// it marks missing sources that may be created, and [MakeMissing] creates them after the whole
+// request is checked. The source of an image mount is empty, because it is known only when the
+// image is mounted.
 func ResolveMounts(mounts []*runtimeapi.Mount, missing Missing) ([]spec.MountSource, error) {
 	var table []*mountinfo.Info
 	sources := make([]spec.MountSource, len(mounts))
@@ -56,8 +56,7 @@ func ResolveMounts(mounts []*runtimeapi.Mount, missing Missing) ([]spec.MountSou
 	return sources, nil
 }
 
-// MakeMissing makes the sources that ResolveMounts marked as missing, as directories with mode
-// 0755.
+// MakeMissing creates the sources that ResolveMounts marked as missing: directories with mode 0755.
 func MakeMissing(sources []spec.MountSource) error {
 	for i, s := range sources {
 		if !s.Missing {
@@ -82,8 +81,8 @@ func resolveSource(path string, missing Missing) (spec.MountSource, error) {
 	return spec.MountSource{Path: real, Missing: true}, err
 }
 
-// resolve follows the links of an absolute path. Errors are InvalidArgument for a path that can
-// lead nowhere, NotFound for one that leads to nothing.
+// resolve resolves the symbolic links of an absolute path. Errors are InvalidArgument for an
+// invalid path, and NotFound for one that does not exist.
 func resolve(path string) (string, error) {
 	if !filepath.IsAbs(path) || strings.ContainsRune(path, 0) {
 		return "", fmt.Errorf("%q is not an absolute path: %w", path, errdefs.ErrInvalidArgument)
@@ -100,8 +99,8 @@ func resolve(path string) (string, error) {
 	return "", err
 }
 
-// resolveMissing resolves the part of the path that exists. A link that leads to nothing is not
-// ours to complete.
+// resolveMissing resolves the part of a path that exists. A dangling symbolic link is an error: its
+// target is not created.
 func resolveMissing(path string) (string, error) {
 	for dir := path; ; dir = filepath.Dir(dir) {
 		if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
@@ -122,25 +121,25 @@ func resolveMissing(path string) (string, error) {
 	}
 }
 
-// propagation returns that of the mount on which a resolved path lives: the one with the longest
-// mount point above it, and of several at the same point the last, which hides the others.
+// propagation returns the propagation of the mount that contains a resolved path: the mount with
+// the longest mount point. Of several mounts at that point it is the last, which hides the others.
 func propagation(table []*mountinfo.Info, path string) (shared, slave bool) {
-	var on *mountinfo.Info
+	var at *mountinfo.Info
 	for _, m := range table {
-		if holds(m.Mountpoint, path) && (on == nil || len(m.Mountpoint) >= len(on.Mountpoint)) {
-			on = m
+		if contains(m.Mountpoint, path) && (at == nil || len(m.Mountpoint) >= len(at.Mountpoint)) {
+			at = m
 		}
 	}
-	if on == nil {
+	if at == nil {
 		return false, false
 	}
-	for field := range strings.FieldsSeq(on.Optional) {
+	for field := range strings.FieldsSeq(at.Optional) {
 		shared = shared || strings.HasPrefix(field, "shared:")
 		slave = slave || strings.HasPrefix(field, "master:")
 	}
 	return shared, slave
 }
 
-func holds(mountpoint, path string) bool {
+func contains(mountpoint, path string) bool {
 	return mountpoint == "/" || path == mountpoint || strings.HasPrefix(path, mountpoint+"/")
 }

@@ -21,23 +21,22 @@ const (
 	hostShm = "/dev/shm"
 	// shmOptions are those of the built-in CRI: 64 MiB, open to all users of the pod.
 	shmOptions = "mode=1777,size=67108864"
-	// maxEtcFile bounds what is copied of the host's /etc.
+	// maxEtcFile bounds a file of the host's /etc that is copied, in bytes.
 	maxEtcFile = 1 << 20
-	// dirMode lets the users of a pod's user namespace through to the files below, but not look
-	// around (CVE-2024-25621).
+	// dirMode lets users of a pod's user namespace reach the files below, but not list the
+	// directory (CVE-2024-25621).
 	dirMode = 0o711
 )
 
-// PodDir is where the files of one pod live. The directories are the pod's own; other packages may
-// have files in them, too.
+// PodDir are the directories for the files of one pod. Other packages may have files in them, too.
 type PodDir struct {
-	// Root is for files that outlive a reboot, State for mounts.
+	// Root is for files that must survive a reboot, State for mounts.
 	Root, State string
 
-	etc string // the host's /etc, for tests
+	etc string // replaces the host's /etc in tests
 }
 
-// Files returns the paths of a pod's files.
+// Files returns the paths of the pod's files. It creates nothing.
 func (d PodDir) Files(config *runtimeapi.PodSandboxConfig) spec.PodFiles {
 	files := spec.PodFiles{
 		Hostname:   filepath.Join(d.Root, "hostname"),
@@ -53,10 +52,10 @@ func (d PodDir) Files(config *runtimeapi.PodSandboxConfig) spec.PodFiles {
 
 func (d PodDir) shm() string { return filepath.Join(d.State, "shm") }
 
-// Create makes the files of a pod of that hostname: hostname, a copy of the host's hosts,
-// resolv.conf from the DNS config or else a copy of the host's, and a tmpfs of 64 MiB for /dev/shm
-// unless the pod uses the host's IPC namespace. What a call that was cut short left is completed;
-// files are rewritten in place, never replaced, since containers mount them. On error,
+// Create creates the files of a pod: hostname, a copy of the host's hosts file, resolv.conf from
+// the DNS config (without one, a copy of the host's), and a tmpfs of 64 MiB for /dev/shm, unless
+// the pod uses the host's IPC namespace. Create completes the files of an interrupted call. It
+// rewrites files in place and never replaces them, because containers mount them. After an error,
 // [PodDir.Remove] cleans up.
 func (d PodDir) Create(hostname string, config *runtimeapi.PodSandboxConfig) (spec.PodFiles, error) {
 	if err := spec.CheckPod(config); err != nil {
@@ -117,7 +116,7 @@ func writeFile(path string, data []byte) error {
 		return err
 	}
 	_, err = f.Write(data)
-	// All users of the pod read it, whatever the daemon's umask.
+	// All users of the pod must be able to read the file, whatever the umask of the daemon is.
 	return errors.Join(err, f.Chmod(0o644), f.Close())
 }
 
@@ -134,9 +133,9 @@ func (d PodDir) mountShm() error {
 	return nil
 }
 
-// Remove removes what Create made, and the directories if nothing else is in them. A pod without
-// files is not an error. It never removes a tree: were something still mounted there, its content
-// would be lost.
+// Remove removes the files that Create created, and the directories if nothing else is in them. A
+// pod without files is no error. Remove never removes a directory tree, because that would delete
+// the content of a mount that is still in it.
 func (d PodDir) Remove() error {
 	if err := unmountShm(d.shm()); err != nil {
 		return fmt.Errorf("pod files: %w", err)
@@ -159,8 +158,8 @@ func (d PodDir) Remove() error {
 	return errors.Join(errs...)
 }
 
-// unmountShm takes away all mounts at path: a crash between two calls of Create may have left more
-// than one.
+// unmountShm removes all mounts at path. There can be more than one after a crash between two calls
+// of Create.
 func unmountShm(path string) error {
 	for {
 		switch err := unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); {

@@ -19,13 +19,13 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
 
-// maxProfile bounds a seccomp profile; containerd's default has 15 KiB.
+// maxProfile bounds a seccomp profile in bytes; containerd's default has 15 KiB.
 const maxProfile = 4 << 20
 
 const appArmorProfiles = "/sys/kernel/security/apparmor/profiles"
 
-// ReadSeccompProfile returns the content of the file of a Localhost profile, and nil for the other
-// types, which have none.
+// ReadSeccompProfile returns the content of the file of a Localhost profile, and nil for other
+// types.
 func ReadSeccompProfile(p spec.Profile) ([]byte, error) {
 	if p.Type != runtimeapi.SecurityProfile_Localhost {
 		return nil, nil
@@ -41,8 +41,8 @@ func ReadSeccompProfile(p spec.Profile) ([]byte, error) {
 	return data, nil
 }
 
-// readRegular reads a regular file of at most limit bytes. A FIFO or device in its place is
-// refused, not waited for.
+// readRegular reads a regular file of at most limit bytes. It refuses a FIFO or device without
+// waiting for it.
 func readRegular(path string, limit int64) ([]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -66,8 +66,8 @@ func readRegular(path string, limit int64) ([]byte, error) {
 	return data, nil
 }
 
-// LoadAppArmor makes sure that the kernel has the profile: the default one is loaded, a Localhost
-// one must have been.
+// LoadAppArmor ensures that the kernel has the profile. It loads the default profile. A Localhost
+// profile must be loaded already.
 func LoadAppArmor(p spec.Profile) error {
 	switch p.Type {
 	case runtimeapi.SecurityProfile_RuntimeDefault:
@@ -87,7 +87,7 @@ func LoadAppArmor(p spec.Profile) error {
 	return nil
 }
 
-// findProfile looks for a line `name (mode)`.
+// findProfile looks for the line `name (mode)`.
 func findProfile(profiles io.Reader, name string) error {
 	lines := bufio.NewScanner(profiles)
 	for lines.Scan() {
@@ -98,10 +98,10 @@ func findProfile(profiles io.Reader, name string) error {
 	if err := lines.Err(); err != nil {
 		return err
 	}
-	return fmt.Errorf("is not loaded, see apparmor_parser(8): %w", errdefs.ErrNotFound)
+	return fmt.Errorf("is not loaded (see apparmor_parser(8)): %w", errdefs.ErrNotFound)
 }
 
-// readHostFile reads a file of /etc; a host may well have none.
+// readHostFile reads a file of /etc. The file may be missing.
 func readHostFile(path string, limit int64) ([]byte, error) {
 	data, err := readRegular(path, limit)
 	if errors.Is(err, fs.ErrNotExist) {

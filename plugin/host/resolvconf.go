@@ -10,8 +10,8 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// resolvConf writes a resolv.conf(5). No value can break out of its line (CVE-2022-4318 was that,
-// in another file): [spec.CheckPod] takes single words only.
+// resolvConf returns the text of a resolv.conf(5). No value can add a line (as in CVE-2022-4318,
+// for another file), because [spec.CheckPod] accepts single words only.
 func resolvConf(dns *runtimeapi.DNSConfig) []byte {
 	var b bytes.Buffer
 	if s := dns.GetSearches(); len(s) > 0 {

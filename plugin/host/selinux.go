@@ -18,22 +18,23 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
 
-// selinuxLevel is an MLS/MCS level: s0, s0-s1, s0:c1,c2, s0:c0.c1023.
+// selinuxLevel matches an MLS/MCS level: s0, s0-s1, s0:c1,c2, s0:c0.c1023.
 var selinuxLevel = regexp.MustCompile(`^s\d(-s\d)?(:c\d{1,4}(\.c\d{1,4})?(,c\d{1,4}(\.c\d{1,4})?)*)?$`)
 
-// SELinux hands out labels. A pod and its containers have the same categories, which nobody else
-// gets until the last of them is removed: selinux' own list of categories in use does not count
-// their users. It is safe for concurrent use.
+// SELinux allocates labels. A pod and its containers share the same categories. No other pod gets
+// these until the last container and the pod are removed. The library go-selinux also lists the
+// categories in use, but it does not count their users. SELinux is safe for concurrent use.
 type SELinux struct {
 	mu    sync.Mutex
-	users map[string]int // by level
+	users map[string]int // number of users by level
 }
 
-// NewSELinux returns the source of labels. Where SELinux is not wanted, or not there, all labels
-// are empty. categories is the number of categories to choose from, 0 for the usual 1024.
-func NewSELinux(wanted bool, categories int) (*SELinux, error) {
+// NewSELinux returns an allocator of labels. If SELinux is disabled in the configuration or the
+// kernel, all labels are empty. categories is the size of the range to choose categories from; 0
+// means 1024.
+func NewSELinux(enable bool, categories int) (*SELinux, error) {
 	s := &SELinux{users: make(map[string]int)}
-	if !wanted {
+	if !enable {
 		selinux.SetDisabled()
 		return s, nil
 	}
@@ -45,8 +46,9 @@ func NewSELinux(wanted bool, categories int) (*SELinux, error) {
 	return s, nil
 }
 
-// Labels returns the labels of a new pod or container. A container without options of its own has
-// its pod's, given as the pod's process label. The caller gives them back with [SELinux.Release].
+// Labels returns the labels of a new pod or container. podLabel is the process label of the pod; a
+// container without options gets the same label. The caller releases the labels with
+// [SELinux.Release].
 func (s *SELinux) Labels(options *runtimeapi.SELinuxOption, podLabel string) (spec.Labels, error) {
 	list, err := labelOptions(options)
 	if err != nil {
@@ -65,8 +67,8 @@ func (s *SELinux) Labels(options *runtimeapi.SELinuxOption, podLabel string) (sp
 	return spec.Labels{Process: process, Mount: mount}, nil
 }
 
-// Reserve adds a user to the categories of a process label: a pod or container that was made before
-// the daemon started.
+// Reserve adds a user to the categories of a process label, for a pod or container that existed
+// before the daemon started.
 func (s *SELinux) Reserve(process string) {
 	level := levelOf(process)
 	if level == "" {
@@ -75,11 +77,11 @@ func (s *SELinux) Reserve(process string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.users[level]++
-	// Somebody else may have them, too: levels can be asked for by name.
+	// Ignore the error: others may use the categories, too, since a pod can request a level.
 	_ = selinux.ReserveLabelV2(process)
 }
 
-// Release gives the categories of a process label back.
+// Release removes a user from the categories of a process label.
 func (s *SELinux) Release(process string) {
 	level := levelOf(process)
 	s.mu.Lock()
@@ -88,7 +90,7 @@ func (s *SELinux) Release(process string) {
 		s.users[level]--
 		return
 	}
-	if _, mine := s.users[level]; mine {
+	if _, inUse := s.users[level]; inUse {
 		delete(s.users, level)
 		selinux.ReleaseLabel(process)
 	}
@@ -102,8 +104,8 @@ func levelOf(process string) string {
 	return context["level"]
 }
 
-// VMLabel returns the label of a process that is a virtual machine in place of that of a container,
-// as far as the runtime makes one.
+// VMLabel returns the process label of a container, converted to that of a virtual machine if the
+// runtime starts one.
 func VMLabel(process, runtimeType string) (string, error) {
 	if process == "" || !strings.HasPrefix(runtimeType, "io.containerd.kata") {
 		return process, nil
@@ -115,8 +117,7 @@ func VMLabel(process, runtimeType string) (string, error) {
 	return vm, nil
 }
 
-// Relabel gives a file or tree to containers with that mount label. Filesystems without labels are
-// left alone.
+// Relabel sets the mount label on a file or tree. Filesystems without labels are not changed.
 func Relabel(path, mountLabel string) error {
 	if err := label.Relabel(path, mountLabel, false); err != nil && !errors.Is(err, syscall.ENOTSUP) {
 		return fmt.Errorf("relabel %s: %w", path, err)
