@@ -13,7 +13,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/reserved"
 )
 
-// The annotations that runtimes and shims know pods and containers by; the built-in CRI and CRI-O
+// Annotations by which runtimes and shims identify pods and containers. The built-in CRI and CRI-O
 // write the same.
 const (
 	AnnotationContainerType    = "io.kubernetes.cri.container-type"
@@ -30,9 +30,9 @@ const (
 	annotationSandboxCPUShares = "io.kubernetes.cri.sandbox-cpu-shares"
 	annotationSandboxMemory    = "io.kubernetes.cri.sandbox-memory"
 
-	// annotationSubgroup names the cgroup that crun puts a container's processes in, below the
-	// scope of systemd. Empty is none, as with runc: limits and usage are then those of the scope,
-	// where everybody reads them.
+	// annotationSubgroup names the cgroup below the systemd scope into which crun puts the
+	// processes of a container. Empty means no such cgroup, as with runc: limits and usage are then
+	// those of the scope, where the kubelet and monitoring tools read them.
 	annotationSubgroup = "run.oci.systemd.subgroup"
 
 	// ContainerTypeSandbox and ContainerTypeContainer are the values of AnnotationContainerType.
@@ -40,9 +40,9 @@ const (
 	ContainerTypeContainer = "container"
 )
 
-// annotations passes on what the handler's globs let through, and nothing else: annotations steer
-// OCI runtimes (CVE-2024-3154), and those of an image never count. Our own come last and cannot be
-// overridden.
+// annotations passes on the annotations of the CRI that match the handler's globs, and no others:
+// annotations control OCI runtimes (CVE-2024-3154). Annotations of an image are never passed on.
+// Annotations of this package are written last and cannot be overridden.
 func (b *builder) annotations() error {
 	image := b.in.Config.GetImage().GetUserSpecifiedImage()
 	if image == "" {
@@ -63,7 +63,7 @@ func (b *builder) annotations() error {
 	return nil
 }
 
-// runtimeAnnotations steer the OCI runtime of a handler.
+// runtimeAnnotations returns the annotations that control the OCI runtime of a handler.
 func (h Handler) runtimeAnnotations() map[string]string {
 	if !h.SystemdCgroup {
 		return nil
@@ -81,7 +81,7 @@ func podAnnotations(pod Pod) map[string]string {
 	}
 }
 
-// sandboxAnnotations are those of the container that stands for the pod.
+// sandboxAnnotations returns the annotations of a pod's task.
 func sandboxAnnotations(pod Pod) map[string]string {
 	a := podAnnotations(pod)
 	a[AnnotationContainerType] = ContainerTypeSandbox
@@ -90,7 +90,8 @@ func sandboxAnnotations(pod Pod) map[string]string {
 	return a
 }
 
-// sizeAnnotations tell runtimes that make a machine for the pod how large it has to be.
+// sizeAnnotations returns the resources of a pod, for runtimes that start a virtual machine of that
+// size for it.
 func sizeAnnotations(r *runtimeapi.LinuxContainerResources) map[string]string {
 	if r == nil {
 		return nil
@@ -104,8 +105,9 @@ func sizeAnnotations(r *runtimeapi.LinuxContainerResources) map[string]string {
 	}
 }
 
-// allowed returns the annotations whose key matches one of the globs and is not reserved: a shim
-// takes io.containerd.runc.v2.group for the tasks that the container may share a process with.
+// allowed returns the annotations whose key matches one of the globs and is not reserved. One
+// reserved key is io.containerd.runc.v2.group, which selects the shim that the container's task
+// shares.
 func allowed(annotations map[string]string, globs []string) map[string]string {
 	passed := make(map[string]string)
 	for key, value := range reserved.Drop(annotations) {

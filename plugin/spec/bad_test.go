@@ -59,7 +59,7 @@ func badConfigs() []bad {
 		{"windows pod", "windows", func(in *Input) { in.Pod.Config.Windows = &runtimeapi.WindowsPodSandboxConfig{} }},
 		{"no label key", "labels", func(in *Input) { in.Config.Labels = map[string]string{"": "a"} }},
 		{"annotations too long", "annotations", func(in *Input) {
-			in.Config.Annotations = map[string]string{"a": strings.Repeat("x", maxTexts)}
+			in.Config.Annotations = map[string]string{"a": strings.Repeat("x", maxMapBytes)}
 		}},
 		{"config too long", "config", func(in *Input) { in.Config.Args = []string{strings.Repeat("x", maxConfig)} }},
 		{"log path above", "log_path", func(in *Input) { in.Config.LogPath = "a/../../b" }},

@@ -39,11 +39,11 @@ func badPods() []badPod {
 		{"annotation without key", "annotations", annotations("", "x")},
 		{"annotation key with NUL", "annotations", annotations("a\x00", "x")},
 		{"annotation value with NUL", "annotations", annotations("a", "x\x00")},
-		{"annotations too long", "annotations", annotations("a", strings.Repeat("x", maxTexts))},
+		{"annotations too long", "annotations", annotations("a", strings.Repeat("x", maxMapBytes))},
 		{"config too long", "config", annotations("a", strings.Repeat("x", maxConfig))},
 		{"many labels", "labels", func(c *runtimeapi.PodSandboxConfig) {
 			c.Labels = make(map[string]string)
-			for i := range maxTexts / 1000 {
+			for i := range maxMapBytes / 1000 {
 				c.Labels[fmt.Sprint(i)] = strings.Repeat("x", 1000)
 			}
 		}},

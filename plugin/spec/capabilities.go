@@ -10,10 +10,11 @@ import (
 	"github.com/containerd/containerd/v2/pkg/cap"
 )
 
-// allCapabilities in a list means every capability; it is applied before the names beside it.
+// allCapabilities in a list means every capability. It is applied before the other names of the
+// list.
 const allCapabilities = "ALL"
 
-// defaultCapabilities is Docker's list, which every Kubernetes runtime starts from.
+// defaultCapabilities returns the default list of Docker, which all Kubernetes runtimes use.
 func defaultCapabilities() []string {
 	return []string{
 		"CAP_CHOWN",
@@ -33,9 +34,10 @@ func defaultCapabilities() []string {
 	}
 }
 
-// capabilities writes the capability sets. Inheritable and ambient ones are cleared, also those of
-// a base spec (CVE-2022-24769), unless the CRI asks for ambient ones: these must be in every set,
-// or the kernel drops them.
+// capabilities writes the capability sets. It clears the inheritable and ambient sets, also those
+// of a base spec (CVE-2022-24769), except for ambient capabilities that the CRI asks for. These are
+// added to all sets, because the kernel drops an ambient capability that is not permitted and
+// inheritable.
 func (b *builder) capabilities() error {
 	change, err := b.capabilityChange()
 	if err != nil {
@@ -50,7 +52,7 @@ func (b *builder) capabilities() error {
 	return nil
 }
 
-// capabilityChange is what to do to each set of a spec.
+// capabilityChange is the change that is applied to each capability set.
 type capabilityChange struct {
 	base               []string // replaces the set unless nil
 	add, drop, ambient []string
@@ -71,7 +73,7 @@ func (b *builder) capabilityChange() (c capabilityChange, err error) {
 		return c, err
 	}
 	if ambientAll {
-		return c, invalid(field+"add_ambient_capabilities", "ALL is not a capability: name each one")
+		return c, invalid(field+"add_ambient_capabilities", "ALL is not supported, list each capability")
 	}
 	if addAll {
 		c.base = b.in.Facts.Capabilities
@@ -102,8 +104,8 @@ func without(set, drop []string) []string {
 	return slices.DeleteFunc(slices.Clone(set), func(name string) bool { return slices.Contains(drop, name) })
 }
 
-// capabilityNames returns names in the kernel's spelling, and whether ALL was among them. The CRI
-// writes NET_ADMIN; net_admin and CAP_NET_ADMIN mean the same.
+// capabilityNames returns the names in the kernel's form (CAP_NET_ADMIN), and whether ALL was among
+// them. The CRI writes NET_ADMIN; net_admin and CAP_NET_ADMIN are accepted, too.
 func capabilityNames(field string, wanted []string) (names []string, all bool, err error) {
 	for i, name := range wanted {
 		short := strings.TrimPrefix(strings.ToUpper(name), "CAP_")

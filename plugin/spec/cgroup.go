@@ -11,20 +11,20 @@ import (
 )
 
 const (
-	// defaultCgroupParent is where containerd puts containers without a cgroup_parent: a cgroup
-	// named after its namespace.
+	// defaultCgroupParent is the parent of containers without a cgroup_parent, as in containerd: a
+	// cgroup with the name of the containerd namespace.
 	defaultCgroupParent = "/k8s.io"
-	// defaultSlice is where they are with the systemd driver, whose runtimes take nothing but
-	// slices. It is runc's own default.
+	// defaultSlice is the same for the systemd driver, whose runtimes accept slices only. It is the
+	// default of runc.
 	defaultSlice = "system.slice"
 
 	sliceSuffix = ".slice"
 )
 
-// CgroupsPath returns the cgroupsPath of a container, or of a pod's task, below a pod's
-// cgroup_parent. A parent whose last part ends in .slice is a systemd slice and gives the form
-// slice:prefix:name of the runtime spec; everything else is a path in the hierarchy. systemd tells
-// whether a pod without a parent is below a slice, too.
+// CgroupsPath returns the cgroupsPath of a container, or of a pod's task, below the cgroup_parent
+// of the pod. If the last element of the parent ends in .slice, the result has the form
+// slice:prefix:name of the runtime spec. Otherwise it is a path in the hierarchy. systemd selects a
+// slice as the default parent.
 func CgroupsPath(parent, id string, systemd bool) string {
 	switch {
 	case parent == "" && systemd:
@@ -43,8 +43,8 @@ func (b *builder) cgroup() (err error) {
 	return err
 }
 
-// cgroupsPath is CgroupsPath for a handler. With the systemd driver a parent that is no slice is
-// refused here, where the error can name the field; the runtimes refuse what comes of it.
+// cgroupsPath returns the CgroupsPath for a handler. With the systemd driver it refuses a parent
+// that is not a slice. The runtime would refuse it, too, but its error would not name the field.
 func (h Handler) cgroupsPath(pod *runtimeapi.PodSandboxConfig, id string) (string, error) {
 	parent := pod.GetLinux().GetCgroupParent()
 	if h.SystemdCgroup && parent != "" && !strings.HasSuffix(path.Base(parent), sliceSuffix) {
@@ -57,9 +57,9 @@ func checkCgroupParent(parent string) error {
 	const field = "linux.cgroup_parent"
 	switch {
 	case len(parent) >= maxPath:
-		return invalid(field, "has %d bytes, Linux takes %d", len(parent), maxPath-1)
+		return invalid(field, "has %d bytes, the maximum is %d", len(parent), maxPath-1)
 	case slices.Contains(strings.Split(parent, "/"), ".."):
-		return invalid(field, "%q has a part ..", parent)
+		return invalid(field, "%q has a .. element", parent)
 	case strings.Contains(parent, ":"):
 		return invalid(field, "%q has a colon, which separates slice, prefix and name", parent)
 	}
@@ -69,8 +69,8 @@ func checkCgroupParent(parent string) error {
 	return checkText(field, parent)
 }
 
-// isSlice knows the names of systemd.slice(5): -.slice is the root, each dash in another name leads
-// one level down.
+// isSlice reports whether name is a slice as in systemd.slice(5): -.slice is the root, and each
+// dash in another name adds a level.
 func isSlice(name string) bool {
 	name = strings.TrimSuffix(name, sliceSuffix)
 	return name == "-" || !slices.Contains(strings.Split(name, "-"), "")

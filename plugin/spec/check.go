@@ -18,7 +18,7 @@ const (
 	maxHostname = 64   // HOST_NAME_MAX
 )
 
-// CheckPod says whether a pod can be made from config, before anything is made.
+// CheckPod reports as an error why no pod can be created from config. It changes nothing.
 func CheckPod(config *runtimeapi.PodSandboxConfig) error {
 	if err := checkPodMetadata(config); err != nil {
 		return fmt.Errorf("pod config: %w", err)
@@ -44,7 +44,7 @@ func checkPodMetadata(config *runtimeapi.PodSandboxConfig) error {
 	)
 }
 
-// checkCNIArgument refuses what separates the arguments of CNI plugins.
+// checkCNIArgument refuses the separators of CNI_ARGS.
 func checkCNIArgument(field, s string) error {
 	if strings.ContainsAny(s, ";=") {
 		return invalid(field, "%q has one of the characters ; and =", s)
@@ -60,7 +60,7 @@ func checkContainer(in *Input) error {
 	err := errors.Join(
 		checkText("metadata.name", name),
 		checkText("image.user_specified_image", in.Config.GetImage().GetUserSpecifiedImage()),
-		checkDescription(in.Config),
+		checkLabelsAndAnnotations(in.Config),
 		checkLogPath(in.Config.GetLogPath()),
 		checkStopSignal(in.Config.GetStopSignal()),
 	)
@@ -70,14 +70,14 @@ func checkContainer(in *Input) error {
 	if in.Config.GetWindows() != nil {
 		return invalid("windows", "this runtime serves Linux containers only")
 	}
-	if err := checkCaller(in); err != nil {
+	if err := checkResolved(in); err != nil {
 		return err
 	}
 	return CheckPod(in.Pod.Config)
 }
 
-// checkLogPath takes a path below the pod's log directory, or none. Links on the way are looked at
-// when the log is opened.
+// checkLogPath accepts a path below the log directory of the pod, or none. Symbolic links are
+// checked when the log is opened.
 func checkLogPath(path string) error {
 	if path != "" && (!filepath.IsLocal(path) || filepath.Clean(path) == ".") {
 		return invalid("log_path", "%q is not a file below the log directory", path)
@@ -92,8 +92,8 @@ func checkStopSignal(signal runtimeapi.Signal) error {
 	return nil
 }
 
-// checkCaller catches what only our own code can get wrong.
-func checkCaller(in *Input) error {
+// checkResolved catches errors of the caller, not of the CRI client.
+func checkResolved(in *Input) error {
 	switch {
 	case in.ID == "" || in.Pod.ID == "":
 		return fmt.Errorf("no id for the container or its pod: %w", errdefs.ErrInternal)
@@ -105,11 +105,11 @@ func checkCaller(in *Input) error {
 	return nil
 }
 
-// checkHostname refuses what sethostname(2) would, and whatever would end the line in the pod's
-// hostname file or environment.
+// checkHostname refuses names that sethostname(2) refuses, and characters that would end the line
+// in the pod's hostname file or environment.
 func checkHostname(name string) error {
 	if len(name) > maxHostname {
-		return invalid("hostname", "has %d bytes, Linux takes %d", len(name), maxHostname)
+		return invalid("hostname", "has %d bytes, the maximum is %d", len(name), maxHostname)
 	}
 	if strings.ContainsAny(name, " /") {
 		return invalid("hostname", "%q has a space or a slash", name)
@@ -126,8 +126,8 @@ func checkOwnHostname(config *runtimeapi.PodSandboxConfig) error {
 	return nil
 }
 
-// checkText refuses control characters: a newline or NUL must not reach files, annotations and logs
-// that are read line by line.
+// checkText refuses control characters: files, annotations and logs that are read line by line must
+// not contain a newline or NUL.
 func checkText(field, s string) error {
 	if i := strings.IndexFunc(s, isControl); i >= 0 {
 		return invalid(field, "has a control character at byte %d", i)
@@ -145,7 +145,7 @@ func checkPath(field, p string) (string, error) {
 	case p == "":
 		return "", invalid(field, "is empty")
 	case len(p) >= maxPath:
-		return "", invalid(field, "has %d bytes, Linux takes %d", len(p), maxPath-1)
+		return "", invalid(field, "has %d bytes, the maximum is %d", len(p), maxPath-1)
 	case !path.IsAbs(p):
 		return "", invalid(field, "%q is not an absolute path", p)
 	}

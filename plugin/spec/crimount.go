@@ -18,7 +18,7 @@ const (
 	bidirectional = runtimeapi.MountPropagation_PROPAGATION_BIDIRECTIONAL
 )
 
-// requestedMounts are the mounts of the CRI, in its order.
+// requestedMounts returns the mounts of the CRI, in the order of the request.
 func (b *builder) requestedMounts() ([]specs.Mount, error) {
 	var mounts []specs.Mount
 	for i, m := range b.in.Config.GetMounts() {
@@ -58,8 +58,8 @@ func (b *builder) requestedMount(m *runtimeapi.Mount, source MountSource) (specs
 	return mount, err
 }
 
-// CheckImageMount applies the rules of image volumes (KEP-4639) to any mount of the CRI; the caller
-// mounts the image.
+// CheckImageMount checks a mount of the CRI against the rules of image volumes (KEP-4639). The
+// caller mounts the image.
 func CheckImageMount(m *runtimeapi.Mount) error {
 	switch {
 	case m.GetImage() == nil && m.GetImageSubPath() != "":
@@ -69,23 +69,23 @@ func CheckImageMount(m *runtimeapi.Mount) error {
 	case m.GetImage().GetImage() == "":
 		return invalid("image.image", "is empty")
 	case m.GetHostPath() != "":
-		return invalid("host_path", "is set beside an image")
+		return invalid("host_path", "is set together with an image")
 	case !m.GetReadonly():
 		return invalid("readonly", "an image is always mounted read-only")
 	case m.GetPropagation() == bidirectional:
-		return invalid("propagation", "BIDIRECTIONAL, but nothing can be mounted in an image")
+		return invalid("propagation", "BIDIRECTIONAL is not supported for an image")
 	}
 	return nil
 }
 
-// propagation returns the mount's propagation option and makes the root mount pass events on where
-// it must.
+// propagation returns the propagation option of a mount. If needed, it sets the propagation of the
+// root mount, so that mount events reach the container.
 func (b *builder) propagation(m *runtimeapi.Mount, source MountSource) (string, error) {
 	switch m.GetPropagation() {
 	case private:
 		return "rprivate", nil
 	case hostToPod:
-		if m.GetImage() == nil && !source.Shared && !source.Slave { // nothing is ever mounted in an image
+		if m.GetImage() == nil && !source.Shared && !source.Slave { // an image never has mounts below it
 			return "", unmet("propagation", "HOST_TO_CONTAINER needs %s to be on a shared or slave mount", source.Path)
 		}
 		if b.spec.Linux.RootfsPropagation != "rshared" {
@@ -124,26 +124,26 @@ func (b *builder) access(m *runtimeapi.Mount) (string, error) {
 	return "rro", nil
 }
 
-// restrictions are the mount_options that may be asked for: those that only take something away
+// allowedMountOptions returns the supported mount_options: those that only restrict a mount
 // (KEP-5855).
-func restrictions() []string { return []string{"noexec", "nodev", "nosuid"} }
+func allowedMountOptions() []string { return []string{"noexec", "nodev", "nosuid"} }
 
 func checkMountOptions(options []string) error {
 	for i, o := range options {
 		field := fmt.Sprintf("mount_options[%d]", i)
-		if !slices.Contains(restrictions(), o) {
-			return invalid(field, "%q is not one of %v", o, restrictions())
+		if !slices.Contains(allowedMountOptions(), o) {
+			return invalid(field, "%q is not one of %v", o, allowedMountOptions())
 		}
 		if slices.Contains(options[:i], o) {
-			return invalid(field, "%q is there twice", o)
+			return invalid(field, "%q is given twice", o)
 		}
 	}
 	return nil
 }
 
-// mountIDs are the mappings of an id-mapped mount, which are those of the pod: a mount that shows
-// its files with ids of other pods would be a way to them. The runtime maps only what is not an
-// image, whose layers are mapped where they are mounted.
+// mountIDs returns the mappings of an id-mapped mount. They must equal those of the pod: with other
+// mappings a pod could access files with the ids of another pod. For an image it returns none,
+// because the layers are mapped when the image is mounted.
 func (b *builder) mountIDs(m *runtimeapi.Mount) (uids, gids []specs.LinuxIDMapping, err error) {
 	if uids, err = idMapping("uidMappings", m.GetUidMappings()); err != nil {
 		return nil, nil, err

@@ -12,12 +12,12 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// allAccess is read, write and mknod.
+// allAccess means read, write and mknod.
 const allAccess = "rwm"
 
-// devices adds the device nodes asked for, and for privileged containers all of the host's. The
-// template's rule that denies all other devices stays first; the runtime adds the harmless ones,
-// such as /dev/null.
+// devices adds the requested device nodes and, for privileged containers, all device nodes of the
+// host. The template's rule that denies all other devices stays first. The runtime adds the default
+// devices, such as /dev/null.
 func (b *builder) devices() error {
 	for i, d := range b.in.Config.GetDevices() {
 		if err := b.addDevices(d, b.in.Devices[i]); err != nil {
@@ -29,7 +29,7 @@ func (b *builder) devices() error {
 	}
 	if !b.in.Handler.PrivilegedWithoutHostDevices {
 		for _, node := range b.in.HostDevices {
-			b.addNode(ownedCopy(node))
+			b.addNode(cloneDevice(node))
 		}
 	}
 	if !b.in.Handler.PrivilegedWithoutHostDevices || b.in.Handler.PrivilegedAllDevicesAllowed {
@@ -38,16 +38,16 @@ func (b *builder) devices() error {
 	return nil
 }
 
-// addDevices adds one entry of the CRI: a device node, or the nodes of a directory, which keep
-// their place below container_path.
+// addDevices adds the nodes of one CRI device: a device node, or the nodes of a directory with
+// their paths relative to container_path.
 func (b *builder) addDevices(d *runtimeapi.Device, nodes []specs.LinuxDevice) error {
 	if err := checkDevice(d); err != nil {
 		return err
 	}
 	for _, n := range nodes {
-		n = ownedCopy(n)
+		n = cloneDevice(n)
 		if b.in.Options.DeviceOwnershipFromSecurityContext {
-			b.own(&n)
+			b.setOwner(&n)
 		}
 		b.addNode(n)
 		b.spec.Linux.Resources.Devices = append(b.spec.Linux.Resources.Devices, specs.LinuxDeviceCgroup{
@@ -66,7 +66,7 @@ func checkDevice(d *runtimeapi.Device) error {
 		return err
 	}
 	if d.GetContainerPath() == "" {
-		return nil // the same as on the host
+		return nil // same path as on the host
 	}
 	path, err := checkPath("container_path", d.GetContainerPath())
 	if path == "/" {
@@ -81,13 +81,14 @@ func checkPermissions(permissions string) error {
 		left = strings.Replace(left, string(p), "", 1)
 	}
 	if permissions == "" || left != "" {
-		return invalid("permissions", "%q is not made of r, w and m", permissions)
+		return invalid("permissions", "%q is not a combination of r, w and m", permissions)
 	}
 	return nil
 }
 
-// own gives the node to the user and group of the security context; a zero leaves the host's owner.
-func (b *builder) own(n *specs.LinuxDevice) {
+// setOwner sets the owner of a node to the user and group of the security context. Zero keeps the
+// owner of the host.
+func (b *builder) setOwner(n *specs.LinuxDevice) {
 	if uid := b.sc.GetRunAsUser().GetValue(); uid != 0 {
 		id := uint32(uid)
 		n.UID = &id
@@ -98,8 +99,8 @@ func (b *builder) own(n *specs.LinuxDevice) {
 	}
 }
 
-// addNode adds a node unless its path is taken: what was asked for wins over what the host happens
-// to have.
+// addNode adds a node unless its path is in use: requested devices take precedence over those of
+// the host.
 func (b *builder) addNode(n specs.LinuxDevice) {
 	n.Path = path.Clean(n.Path)
 	taken := func(other specs.LinuxDevice) bool { return other.Path == n.Path }
@@ -108,13 +109,13 @@ func (b *builder) addNode(n specs.LinuxDevice) {
 	}
 }
 
-// ownedCopy keeps the result from pointing into the input, which other calls share.
-func ownedCopy(n specs.LinuxDevice) specs.LinuxDevice {
-	n.FileMode, n.UID, n.GID = copied(n.FileMode), copied(n.UID), copied(n.GID)
+// cloneDevice returns a copy that shares no pointer with the input, which other calls use, too.
+func cloneDevice(n specs.LinuxDevice) specs.LinuxDevice {
+	n.FileMode, n.UID, n.GID = clonePointer(n.FileMode), clonePointer(n.UID), clonePointer(n.GID)
 	return n
 }
 
-func copied[T any](p *T) *T {
+func clonePointer[T any](p *T) *T {
 	if p == nil {
 		return nil
 	}

@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package spec turns a CRI configuration into an OCI runtime spec.
+// Package spec converts a CRI configuration into an OCI runtime spec.
 //
 // It owns the whole mapping: process, user, capabilities, namespaces, mounts, devices, resources,
-// seccomp, AppArmor, SELinux, masked paths, cgroup path and annotations. [Container] makes the spec
-// of a container, [PodInit] the one of the init of a pod whose containers share a PID namespace,
-// [Resources] merges an update, [Effective] and [EffectiveUser] say what was applied.
+// seccomp, AppArmor, SELinux, masked paths, cgroup path and annotations. [Container] returns the
+// spec of a container, [PodInit] the spec of the init of a pod whose containers share a PID
+// namespace. [Resources] merges an update. [Effective] and [EffectiveUser] report the applied
+// values.
 //
-// The package is pure: it opens no file, reads no environment and keeps no state, so equal input
-// gives an equal spec and every rule has a golden file in testdata. What must be read from the
-// machine is handed in: by package host ([Facts], [MountSource], device nodes, a seccomp profile)
-// and by package rootfs ([User], [Volume]). The one exception is containerd's default seccomp
-// profile, which asks the kernel for its version once.
+// The package is pure: it opens no file, reads no environment and keeps no state. So equal input
+// gives an equal spec, and every rule has a golden file in testdata. The caller passes facts of the
+// machine from package host ([Facts], [MountSource], device nodes, a seccomp profile) and of the
+// image from package rootfs ([User], [Volume]). One exception: containerd's default seccomp profile
+// reads the version of the kernel once.
 //
-// All functions may be called concurrently; none keeps or changes its input.
+// All functions may be called concurrently. No function keeps or changes its input.
 package spec

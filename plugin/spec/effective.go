@@ -9,8 +9,8 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// Effective returns the resources of a container as ContainerStatus reports them: what its spec
-// holds, not what was asked for.
+// Effective returns the resources of a container as ContainerStatus reports them: those in its
+// spec, which may differ from the requested ones.
 func Effective(s *specs.Spec) *runtimeapi.ContainerResources {
 	l := &runtimeapi.LinuxContainerResources{}
 	if s == nil {
@@ -42,7 +42,7 @@ func effectiveLimits(l *runtimeapi.LinuxContainerResources, r *specs.LinuxResour
 	l.Unified = maps.Clone(r.Unified)
 }
 
-// EffectiveUser returns the identity that a container's first process starts with, as
+// EffectiveUser returns the identity with which the first process of a container starts, as
 // ContainerStatus reports it (KEP-3619).
 func EffectiveUser(s *specs.Spec) *runtimeapi.ContainerUser {
 	l := &runtimeapi.LinuxContainerUser{}
@@ -55,7 +55,7 @@ func EffectiveUser(s *specs.Spec) *runtimeapi.ContainerUser {
 	return &runtimeapi.ContainerUser{Linux: l}
 }
 
-// value is what p points to, zero for nil.
+// value returns *p, or zero for nil.
 func value[T any](p *T) (v T) {
 	if p != nil {
 		v = *p

@@ -8,162 +8,165 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// Input is all that [Container] needs to know.
+// Input is the input of [Container].
 type Input struct {
-	// ID is the container's id and Config what the CRI asks for.
+	// ID is the id of the container, and Config its CRI configuration.
 	ID     string
 	Config *runtimeapi.ContainerConfig
 	Pod    Pod
 	Image  Image
-	// User is the resolved user the process starts as; see package rootfs.
+	// User is the user that the process starts as, resolved by package rootfs.
 	User    User
 	Handler Handler
 	Options Options
 	Facts   Facts
-	// Mounts[i] is what the host has for Config.Mounts[i]; both have the same length. See
+	// Mounts[i] is the resolved source of Config.Mounts[i]; both have the same length. See
 	// host.ResolveMounts.
 	Mounts []MountSource
-	// Volumes are the image's own volumes; see package rootfs.
+	// Volumes are the volumes that the image declares; see package rootfs.
 	Volumes []Volume
-	// Devices[i] are the device nodes that Config.Devices[i] stands for; both have the same length.
-	// See host.ResolveDevices.
+	// Devices[i] are the device nodes for Config.Devices[i]; both have the same length. See
+	// host.ResolveDevices.
 	Devices [][]specs.LinuxDevice
 	// HostDevices are all device nodes of the host. Only privileged containers get them.
 	HostDevices []specs.LinuxDevice
-	// SeccompProfile is the JSON of the Localhost profile that [Seccomp] names; nil for the other
+	// SeccompProfile is the JSON of the Localhost profile that [Seccomp] returns; nil for the other
 	// profile types.
 	SeccompProfile []byte
 	SELinux        Labels
-	// TargetPID is the path of the PID namespace of the container named by target_id, in mode
-	// TARGET.
+	// TargetPID is the path of the PID namespace of the container in target_id, for mode TARGET.
 	TargetPID string
 }
 
-// Pod is the pod of a container: what was asked for it and what was made for it.
+// Pod is the pod of a container: its configuration and the resources that were created for it.
 type Pod struct {
 	ID     string
 	Config *runtimeapi.PodSandboxConfig
-	// Hostname is the name that the pod was made with: the one in Config, or else the host's at
-	// that time.
+	// Hostname is the name that the pod was created with: that of Config, or the name of the host
+	// at that time.
 	Hostname   string
 	Namespaces Namespaces
 	Files      PodFiles
 }
 
-// HostIPC tells whether the pod uses the host's IPC namespace, and with it the host's /dev/shm.
+// HostIPC reports whether the pod uses the host's IPC namespace, and therefore the host's /dev/shm.
 func (p Pod) HostIPC() bool {
 	return p.Config.GetLinux().GetSecurityContext().GetNamespaceOptions().GetIpc() == modeNode
 }
 
-// Namespaces are paths of the namespaces pinned for a pod. An empty path means the host's namespace
-// where the pod's mode is NODE and a new private one otherwise. UTS has no mode in the CRI and
-// follows the network, as with the built-in CRI.
+// Namespaces are the paths of the namespaces that are pinned for a pod. An empty path means the
+// host's namespace if the mode of the pod is NODE, and a new private namespace otherwise. The CRI
+// has no mode for UTS: it follows the network mode, as in the built-in CRI.
 type Namespaces struct {
 	Net, IPC, UTS string
-	// PID is only set in pods whose containers share it.
+	// PID is only set in pods whose containers share a PID namespace.
 	PID string
 	// User is only set in pods with a user namespace.
 	User string
 }
 
-// PodFiles are host paths of the files that all containers of a pod see. An empty path is not
+// PodFiles are the host paths of the files that all containers of a pod share. An empty path is not
 // mounted.
 type PodFiles struct {
 	Hostname, Hosts, ResolvConf string
-	// Shm is the directory for /dev/shm: the pod's own tmpfs, or the host's /dev/shm where the pod
-	// uses the host's IPC namespace.
+	// Shm is the directory for /dev/shm: a tmpfs of the pod, or the host's /dev/shm if the pod uses
+	// the host's IPC namespace.
 	Shm string
 }
 
 // Image is the container's image.
 type Image struct {
-	// Name is the name for annotations where the CRI gives no user_specified_image.
+	// Name is the image name for annotations if the CRI has no user_specified_image.
 	Name   string
 	Config ocispec.ImageConfig
 }
 
-// User is a user as resolved in the container's root filesystem.
+// User is a user, resolved in the root filesystem of the container.
 type User struct {
 	UID, GID uint32
 	// AdditionalGIDs are the groups that list the user in the image's /etc/group.
 	AdditionalGIDs []uint32
-	// Name is the user's name in the image's /etc/passwd, or empty. It is not part of the spec.
+	// Name is the user's name in the image's /etc/passwd, or empty. It does not go into the spec.
 	Name string
 }
 
-// Handler holds the keys of one runtime handler (config.toml, containerd.runtimes.<name>) that
-// shape a spec.
+// Handler has the keys of a runtime handler (config.toml, containerd.runtimes.<name>) that affect a
+// spec.
 type Handler struct {
 	// BaseSpec is the template from base_runtime_spec; nil for containerd's default.
 	BaseSpec *specs.Spec
-	// PodAnnotations and ContainerAnnotations are path.Match globs of annotations that are passed
-	// to the runtime.
+	// PodAnnotations and ContainerAnnotations are path.Match globs of annotations to pass to the
+	// runtime.
 	PodAnnotations, ContainerAnnotations []string
-	// PrivilegedWithoutHostDevices keeps the host's devices out of privileged containers.
+	// PrivilegedWithoutHostDevices does not add the host's devices to privileged containers.
 	PrivilegedWithoutHostDevices bool
-	// PrivilegedAllDevicesAllowed lets the device cgroup of such a container allow all devices all
-	// the same (privileged_without_host_devices_all_devices_allowed).
+	// PrivilegedAllDevicesAllowed allows all devices in the device cgroup of such containers
+	// nevertheless (privileged_without_host_devices_all_devices_allowed).
 	PrivilegedAllDevicesAllowed bool
-	// CgroupWritable mounts /sys/fs/cgroup read-write in unprivileged containers too.
+	// CgroupWritable mounts /sys/fs/cgroup read-write in unprivileged containers, too.
 	CgroupWritable bool
-	// SystemdCgroup says that the OCI runtime makes cgroups through systemd: it takes slices only.
+	// SystemdCgroup is set if the OCI runtime creates cgroups through systemd, which accepts slices
+	// only.
 	SystemdCgroup bool
 }
 
-// Options holds the plugin-wide keys of config.toml that shape a spec.
+// Options has the global keys of config.toml that affect a spec.
 type Options struct {
-	// DisableProcMount ignores the masked_paths and readonly_paths of the CRI and always uses the
-	// defaults.
+	// DisableProcMount ignores masked_paths and readonly_paths of the CRI. The defaults are used
+	// instead.
 	DisableProcMount bool
-	// UnsetSeccompProfile is the profile, in the CRI's old string form, for containers that name
-	// none.
+	// UnsetSeccompProfile is the profile, in the deprecated string form of the CRI, for containers
+	// that request none.
 	UnsetSeccompProfile string
-	// RestrictOOMScoreAdj raises oom_score_adj to the daemon's own where it asks for less.
+	// RestrictOOMScoreAdj raises a lower oom_score_adj to that of the daemon.
 	RestrictOOMScoreAdj bool
-	// DeviceOwnershipFromSecurityContext gives device nodes to run_as_user and run_as_group.
+	// DeviceOwnershipFromSecurityContext sets the owner of device nodes to run_as_user and
+	// run_as_group.
 	DeviceOwnershipFromSecurityContext bool
-	// DisableHugetlb ignores hugepage limits; TolerateMissingHugetlb ignores them where the machine
+	// DisableHugetlb ignores hugepage limits. TolerateMissingHugetlb ignores them if the machine
 	// has no hugetlb controller.
 	DisableHugetlb, TolerateMissingHugetlb bool
 }
 
-// Facts is what a spec depends on of the machine and of the handler's OCI runtime; see package
-// host.
+// Facts are the properties of the machine and of the handler's OCI runtime that a spec depends on;
+// see package host.
 type Facts struct {
-	// CgroupV2 is true with the unified hierarchy at /sys/fs/cgroup; hybrid counts as v1.
+	// CgroupV2 is set if /sys/fs/cgroup is the unified hierarchy; hybrid counts as v1.
 	CgroupV2 bool
-	// CgroupMountOptions are the options of the host's cgroup2 mount that a mount without cgroup
-	// namespace would take away from the host: nsdelegate, memory_recursiveprot.
+	// CgroupMountOptions are options of the host's cgroup2 mount: nsdelegate, memory_recursiveprot.
+	// A mount without a cgroup namespace must repeat them, or the kernel clears them for the host.
 	CgroupMountOptions []string
-	// SwapController and Hugetlb say whether those limits can be set.
+	// SwapController and Hugetlb are set if the machine can apply these limits.
 	SwapController, Hugetlb bool
-	// Seccomp and AppArmor say whether the kernel, and for AppArmor the configuration, has them on.
+	// Seccomp is set if the kernel supports it, AppArmor if the kernel and the configuration enable
+	// it.
 	Seccomp, AppArmor bool
-	// RecursiveReadOnly is true where both the kernel (>= 5.12) and the runtime have the mount
-	// option rro.
+	// RecursiveReadOnly is set if the kernel (>= 5.12) and the runtime support the mount option
+	// rro.
 	RecursiveReadOnly bool
-	// OOMScoreAdj is the daemon's own.
+	// OOMScoreAdj is the oom_score_adj of the daemon.
 	OOMScoreAdj int
-	// Capabilities is what "all capabilities" means: those that the daemon has and can hand on.
+	// Capabilities are those that ALL stands for: the capabilities that the daemon has and can pass
+	// on.
 	Capabilities []string
-	// MaskedPaths and ReadonlyPaths are the defaults for /proc and /sys.
+	// MaskedPaths and ReadonlyPaths are the default paths below /proc and /sys.
 	MaskedPaths, ReadonlyPaths []string
-	// OCIVersion is the newest ociVersion that the runtime accepts; empty when it does not say, as
-	// old runtimes cannot.
+	// OCIVersion is the newest ociVersion that the runtime accepts; empty if an old runtime does
+	// not report it.
 	OCIVersion string
 }
 
-// MountSource is what the host has for one CRI mount.
+// MountSource is the resolved source of a CRI mount.
 type MountSource struct {
 	// Path is the source with all symbolic links resolved.
 	Path string
-	// Shared and Slave tell the propagation of the mount that Path lives on.
+	// Shared and Slave are the propagation of the mount that contains Path.
 	Shared, Slave bool
-	// Missing is true where Path does not exist and is still to be made.
+	// Missing is set if Path does not exist and must be created.
 	Missing bool
 }
 
-// Volume is a volume of the image: a directory of the host for a path of the container.
+// Volume is a volume that the image declares: a host directory for a path in the container.
 type Volume struct {
 	Source, Destination string
 }

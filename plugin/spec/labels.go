@@ -12,28 +12,28 @@ import (
 )
 
 const (
-	// maxTexts bounds the labels, and the annotations, of one object in bytes. Kubernetes allows
-	// 256 KiB of annotations; all of them are in each answer to a list, and an answer above 16 MiB
-	// would not arrive.
-	maxTexts = 512 << 10
-	// maxConfig bounds a whole config in bytes. It is saved in containerd's database; arguments and
-	// environment that come near it are too long for execve(2).
+	// maxMapBytes bounds the labels, and the annotations, of one object. Kubernetes allows 256 KiB
+	// of annotations. Each response to a list contains all of them, and must stay below gRPC's
+	// limit of 16 MiB.
+	maxMapBytes = 512 << 10
+	// maxConfig bounds a whole config in bytes. It is saved in containerd's database. Arguments and
+	// environment of that size are too long for execve(2) anyway.
 	maxConfig = 8 << 20
 )
 
-// described is what pods and containers have in common.
-type described interface {
+// describedConfig is the common part of the configs of pods and containers.
+type describedConfig interface {
 	proto.Message
 	GetLabels() map[string]string
 	GetAnnotations() map[string]string
 }
 
-// checkDescription bounds what is only kept and shown.
-func checkDescription(config described) error {
+// checkLabelsAndAnnotations checks labels, annotations and the total size of a config.
+func checkLabelsAndAnnotations(config describedConfig) error {
 	if n := proto.Size(config); n > maxConfig {
-		return invalid("config", "has %d bytes, at most %d can be kept", n, maxConfig)
+		return invalid("config", "has %d bytes, the maximum is %d", n, maxConfig)
 	}
-	if err := checkTexts("labels", config.GetLabels()); err != nil {
+	if err := checkMap("labels", config.GetLabels()); err != nil {
 		return err
 	}
 	for _, key := range slices.Sorted(maps.Keys(config.GetLabels())) {
@@ -45,12 +45,12 @@ func checkDescription(config described) error {
 			return invalid("labels", "%v", err)
 		}
 	}
-	return checkTexts("annotations", config.GetAnnotations())
+	return checkMap("annotations", config.GetAnnotations())
 }
 
-// checkTexts refuses what no file or runtime could hold: keys that are empty or not one line, NUL
-// in values, too much of it. An annotation may have lines.
-func checkTexts(field string, texts map[string]string) error {
+// checkMap refuses keys that are empty or have control characters, values with a NUL byte, and a
+// total size above maxMapBytes. Values may have newlines, because annotations have them.
+func checkMap(field string, texts map[string]string) error {
 	size := 0
 	for _, key := range slices.Sorted(maps.Keys(texts)) {
 		size += len(key) + len(texts[key])
@@ -63,8 +63,8 @@ func checkTexts(field string, texts map[string]string) error {
 			return invalid(field, "the value of %s has a NUL byte", key)
 		}
 	}
-	if size > maxTexts {
-		return invalid(field, "have %d bytes, at most %d can be kept", size, maxTexts)
+	if size > maxMapBytes {
+		return invalid(field, "have %d bytes, the maximum is %d", size, maxMapBytes)
 	}
 	return nil
 }

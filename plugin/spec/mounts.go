@@ -15,8 +15,8 @@ const (
 	cgroupRoot = "/sys/fs/cgroup"
 )
 
-// mounts writes the mounts in the order the runtime makes them: the pseudo filesystems, the cgroup
-// tree, then all bind mounts with parents before children, so that none hides another.
+// mounts writes the mounts in the order in which the runtime performs them: pseudo filesystems, the
+// cgroup tree, then all bind mounts. Parents precede children, so that no mount hides another.
 func (b *builder) mounts() error {
 	binds, err := b.requestedMounts()
 	if err != nil {
@@ -51,7 +51,7 @@ func destinations(mounts []specs.Mount) map[string]bool {
 	return set
 }
 
-// pseudoMounts are the template's mounts, fit for this container, and the cgroup tree.
+// pseudoMounts returns the template's mounts, adapted to this container, and the cgroup mount.
 func (b *builder) pseudoMounts() []specs.Mount {
 	var mounts []specs.Mount
 	for _, m := range b.spec.Mounts {
@@ -59,8 +59,8 @@ func (b *builder) pseudoMounts() []specs.Mount {
 		switch {
 		case m.Destination == cgroupRoot:
 			continue
-		case m.Destination == "/sys" && b.sysIsBound():
-			m = boundSys()
+		case m.Destination == "/sys" && b.bindsSys():
+			m = sysBindMount()
 		case m.Type == "sysfs" && b.sc.GetPrivileged():
 			m.Options = writable(m.Options)
 		}
@@ -69,13 +69,14 @@ func (b *builder) pseudoMounts() []specs.Mount {
 	return append(mounts, b.cgroupMount())
 }
 
-// sysIsBound reports whether /sys must be the host's: in a user namespace the kernel mounts sysfs
-// only for a network namespace which that user namespace owns, and the host's is not.
-func (b *builder) sysIsBound() bool {
+// bindsSys reports whether /sys must be a bind mount of the host's: in a user namespace the kernel
+// mounts sysfs only for a network namespace that this user namespace owns, and it does not own the
+// host's.
+func (b *builder) bindsSys() bool {
 	return !b.ids.empty() && b.podSecurity().GetNamespaceOptions().GetNetwork() == modeNode
 }
 
-func boundSys() specs.Mount {
+func sysBindMount() specs.Mount {
 	return specs.Mount{
 		Destination: "/sys",
 		Type:        "bind",
@@ -105,10 +106,11 @@ func writable(options []string) []string {
 	return options
 }
 
-// podFileMounts are the files that the pod's containers share. They are ours, so they may be
-// id-mapped and written by the container's root; /dev/shm is an empty tmpfs open to all and needs
-// no mapping. Its options are repeated since a bind mount that names any option loses those of its
-// source; noexec is not among them, for the built-in CRI lets programs map /dev/shm to execute.
+// podFileMounts returns the mounts of the files that the containers of a pod share. The files
+// belong to the pod, so they may be id-mapped and written by root of the container. /dev/shm is a
+// tmpfs that all users may write, and needs no mapping. Its options are repeated, because a bind
+// mount with options loses those of its source. noexec is not among them, because the built-in CRI
+// lets programs map /dev/shm as executable.
 func (b *builder) podFileMounts() []specs.Mount {
 	access := "rw"
 	if b.sc.GetReadonlyRootfs() {

@@ -18,7 +18,7 @@ const (
 	namespaceField = "linux.security_context.namespace_options."
 )
 
-// checkPodNamespaces refuses modes that a pod cannot have.
+// checkPodNamespaces refuses modes that are not valid for a pod.
 func checkPodNamespaces(modes *runtimeapi.NamespaceOption) error {
 	if m := modes.GetNetwork(); m != modePod && m != modeNode {
 		return invalid(namespaceField+"network", "%v is not supported, use POD or NODE", m)
@@ -33,16 +33,15 @@ func checkPodNamespaces(modes *runtimeapi.NamespaceOption) error {
 	return err
 }
 
-// namespaces joins the container to its pod. Network, IPC and UTS are the pod's whatever the
-// container's options say: a container cannot leave its pod. The PID namespace is the container's
-// choice.
+// namespaces adds the container to the namespaces of its pod. Network, IPC and UTS are those of the
+// pod, whatever the options of the container are. The container selects only the PID namespace.
 func (b *builder) namespaces() error {
 	joinPod(b.spec, b.in.Pod)
 	if err := b.pidNamespace(); err != nil {
 		return err
 	}
-	// Without it a container on cgroup v2 would see the host's whole tree; privileged containers
-	// do, on purpose.
+	// Without a cgroup namespace, a container on cgroup v2 sees the whole tree of the host. For
+	// privileged containers this is intended.
 	if b.in.Facts.CgroupV2 && !b.sc.GetPrivileged() {
 		setNamespace(b.spec, specs.CgroupNamespace, "")
 	} else {
@@ -51,13 +50,13 @@ func (b *builder) namespaces() error {
 	return b.userNamespace()
 }
 
-// joinPod sets the namespaces that all processes of a pod have in common.
+// joinPod sets the namespaces that all processes of a pod share.
 func joinPod(s *specs.Spec, pod Pod) {
 	modes := pod.Config.GetLinux().GetSecurityContext().GetNamespaceOptions()
 	joinOrShare(s, specs.NetworkNamespace, pod.Namespaces.Net, modes.GetNetwork())
 	joinOrShare(s, specs.IPCNamespace, pod.Namespaces.IPC, modes.GetIpc())
 	joinOrShare(s, specs.UTSNamespace, pod.Namespaces.UTS, modes.GetNetwork())
-	s.Hostname, s.Domainname = "", "" // a joined UTS namespace has its names
+	s.Hostname, s.Domainname = "", "" // the joined UTS namespace has the names
 	if modes.GetNetwork() != modeNode && pod.Namespaces.UTS == "" {
 		s.Hostname = pod.Config.GetHostname()
 	}
@@ -81,14 +80,14 @@ func (b *builder) pidNamespace() error {
 		}
 		setNamespace(b.spec, specs.PIDNamespace, b.in.TargetPID)
 	case mode == modeNode && pod != modeNode:
-		return invalid(namespaceField+"pid", "NODE, but the pod's is %v", pod)
+		return invalid(namespaceField+"pid", "NODE, but the pod has %v", pod)
 	case mode == modeNode, mode == modePod && pod == modeNode:
 		dropNamespace(b.spec, specs.PIDNamespace)
 	case mode == modeContainer, mode == modePod && pod == modeContainer:
 		setNamespace(b.spec, specs.PIDNamespace, "")
 	case mode == modePod:
 		if b.in.Pod.Namespaces.PID == "" {
-			return unmet(namespaceField+"pid", "the pod's shared PID namespace is gone")
+			return unmet(namespaceField+"pid", "the pod's shared PID namespace does not exist any more")
 		}
 		setNamespace(b.spec, specs.PIDNamespace, b.in.Pod.Namespaces.PID)
 	default:

@@ -15,7 +15,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// checkPodFields checks what is asked for a pod, whether or not this runtime has a use for it.
+// checkPodFields checks all fields of a pod config, also those that this runtime does not use.
 func checkPodFields(config *runtimeapi.PodSandboxConfig) error {
 	if config.GetWindows() != nil {
 		return invalid("windows", "this runtime serves Linux pods only")
@@ -24,7 +24,7 @@ func checkPodFields(config *runtimeapi.PodSandboxConfig) error {
 		checkHostname(config.GetHostname()),
 		checkOwnHostname(config),
 		checkLogDirectory(config.GetLogDirectory()),
-		checkDescription(config),
+		checkLabelsAndAnnotations(config),
 		checkDNS(config.GetDnsConfig()),
 		checkPorts(config.GetPortMappings()),
 		checkLinuxPod(config.GetLinux()),
@@ -46,14 +46,14 @@ func checkLinuxPod(linux *runtimeapi.LinuxPodSandboxConfig) error {
 	return errors.Join(errs...)
 }
 
-// CheckPodResources says whether a pod can have these limits, on a machine that has all there is:
-// it is the kubelet that sets them.
+// CheckPodResources checks the limits of a pod. It assumes that the machine has all controllers,
+// because the kubelet sets these limits, not this runtime.
 func CheckPodResources(overhead, resources *runtimeapi.LinuxContainerResources) error {
-	everything := Facts{CgroupV2: true, SwapController: true, Hugetlb: true}
-	if _, err := Resources(nil, overhead, everything, Options{}); err != nil {
+	allFacts := Facts{CgroupV2: true, SwapController: true, Hugetlb: true}
+	if _, err := Resources(nil, overhead, allFacts, Options{}); err != nil {
 		return fmt.Errorf("overhead: %w", err)
 	}
-	if _, err := Resources(nil, resources, everything, Options{}); err != nil {
+	if _, err := Resources(nil, resources, allFacts, Options{}); err != nil {
 		return fmt.Errorf("pod resources: %w", err)
 	}
 	return nil
@@ -67,8 +67,9 @@ func checkLogDirectory(dir string) error {
 	return err
 }
 
-// checkDNS takes words: none can break out of its line in resolv.conf(5). It leaves it to the
-// resolver what a server is, since the kubelet passes on what it read from the node's own file.
+// checkDNS accepts single words, so that no value can add a line to resolv.conf(5). It does not
+// check the addresses of servers, because the kubelet passes on the contents of the node's own
+// resolv.conf.
 func checkDNS(dns *runtimeapi.DNSConfig) error {
 	return errors.Join(
 		checkWords("dns_config.servers", dns.GetServers()),
@@ -80,21 +81,21 @@ func checkDNS(dns *runtimeapi.DNSConfig) error {
 func checkWords(field string, words []string) error {
 	for i, w := range words {
 		if w == "" || strings.ContainsFunc(w, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }) {
-			return invalid(fmt.Sprintf("%s[%d]", field, i), "%q is not one word", w)
+			return invalid(fmt.Sprintf("%s[%d]", field, i), "%q is empty or has a space or control character", w)
 		}
 	}
 	return nil
 }
 
-// hostPort is what only one container of a pod can have.
+// hostPort identifies a port of the host, which maps to one container port only.
 type hostPort struct {
 	protocol runtimeapi.Protocol
 	ip       string
 	port     int32
 }
 
-// checkPorts refuses ports that do not exist and a host port that leads to two places. One that is
-// there twice is harmless.
+// checkPorts refuses invalid ports, and a host port that is mapped to two container ports. It
+// allows equal mappings.
 func checkPorts(mappings []*runtimeapi.PortMapping) error {
 	taken := make(map[hostPort]int32)
 	for i, m := range mappings {
@@ -103,11 +104,11 @@ func checkPorts(mappings []*runtimeapi.PortMapping) error {
 			return err
 		}
 		if m.GetHostPort() == 0 {
-			continue // nothing is mapped
+			continue // not mapped
 		}
 		at := hostPort{m.GetProtocol(), m.GetHostIp(), m.GetHostPort()}
 		if other, ok := taken[at]; ok && other != m.GetContainerPort() {
-			return invalid(field, "host port %d leads to container port %d already", m.GetHostPort(), other)
+			return invalid(field, "host port %d is already mapped to container port %d", m.GetHostPort(), other)
 		}
 		taken[at] = m.GetContainerPort()
 	}
@@ -133,7 +134,7 @@ func checkPort(field string, m *runtimeapi.PortMapping) error {
 	return nil
 }
 
-// checkPodUser checks the ids that a process of the pod's own would run as.
+// checkPodUser checks the ids for a process of the pod itself.
 func checkPodUser(sc *runtimeapi.LinuxSandboxSecurityContext) error {
 	const field = "linux.security_context."
 	if sc.GetRunAsGroup() != nil && sc.GetRunAsUser() == nil {
@@ -147,7 +148,7 @@ func checkPodUser(sc *runtimeapi.LinuxSandboxSecurityContext) error {
 	)
 }
 
-// checkPodProfiles checks the profiles that are meant for a process of the pod's own.
+// checkPodProfiles checks the profiles for a process of the pod itself.
 func checkPodProfiles(sc *runtimeapi.LinuxSandboxSecurityContext) error {
 	var errs []error
 	if p := sc.GetSeccomp(); p != nil {
@@ -159,7 +160,7 @@ func checkPodProfiles(sc *runtimeapi.LinuxSandboxSecurityContext) error {
 		errs = append(errs, err)
 	}
 	if old := sc.GetSeccompProfilePath(); old != "" { //nolint:staticcheck // deprecated, but clients still send it
-		_, err := oldProfile("linux.security_context.seccomp_profile_path", old)
+		_, err := legacyProfile("linux.security_context.seccomp_profile_path", old)
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)

@@ -4,10 +4,10 @@ package spec
 
 import "github.com/opencontainers/runtime-spec/specs-go"
 
-// PodHolder returns the runtime spec of the task of a pod without a process, for the one shim that
-// takes a sandbox without args for that: ours (package shim/task, holder). It says where the pod's
-// cgroup is and which namespaces are the pod's. Its process is there because who reads specs
-// expects one: cAdvisor looks for its environment.
+// PodHolder returns the runtime spec of a holder, the task of a pod without a process. Only the
+// lite shim accepts a sandbox without args for that (package shim/task, holder). The spec has the
+// pod's cgroup and namespaces. It has a process, because readers of specs expect one: cAdvisor
+// looks for its environment.
 func PodHolder(pod Pod, handler Handler, facts Facts) (*specs.Spec, error) {
 	cgroup, err := handler.cgroupsPath(pod.Config, pod.ID)
 	if err != nil {

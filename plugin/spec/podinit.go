@@ -10,37 +10,37 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// PodInitPath is where the init's binary is in its root.
+// PodInitPath is the path of the init's binary in its root.
 const PodInitPath = "/pod-init"
 
 const (
-	// nobody is the user that pause images run as.
-	nobody = 65535
-	// The pod's init must survive the pod's containers when memory runs out (kubernetes#47938), and
-	// needs next to no CPU.
+	// unprivilegedID is the user and group that pause images run as.
+	unprivilegedID = 65535
+	// When memory runs out, the kernel must not kill the pod's init before the pod's containers
+	// (kubernetes#47938). The init needs hardly any CPU.
 	podInitOOMScore  = -998
 	podInitCPUShares = 2
 )
 
-// PodInitInput is all that [PodInit] needs to know.
+// PodInitInput is the input of [PodInit].
 type PodInitInput struct {
 	Pod     Pod
 	Handler Handler
 	Options Options
 	Facts   Facts
 	SELinux Labels
-	// Root is the init's read-only root, made by host.MakeInitRoot: its path on the host, or where
-	// in the bundle it is mounted.
+	// Root is the read-only root of the init, created by host.MakeInitRoot: a path on the host, or
+	// the path in the bundle where it is mounted.
 	Root string
 	// Binary is the host path of the statically linked init.
 	Binary string
 }
 
 // PodInit returns the runtime spec of the init of a pod whose containers share one PID namespace.
-// It needs no image: its root holds nothing but its own binary. It joins the pod's namespaces, owns
-// the PID namespace, and may do nothing but reap: no capabilities, no new privileges, containerd's
-// default seccomp profile, the pod's AppArmor profile, no devices. Sysctls are not its task:
-// whoever makes the namespaces sets them.
+// It needs no image: its root contains its own binary only. The init joins the other namespaces of
+// the pod, owns the PID namespace, and only reaps processes: it has no capabilities, no new
+// privileges, containerd's default seccomp profile, the AppArmor profile of the pod, and no
+// devices. The spec has no sysctls, because they are set when the namespaces are created.
 func PodInit(in PodInitInput) (*specs.Spec, error) {
 	if err := CheckPod(in.Pod.Config); err != nil {
 		return nil, err
@@ -89,8 +89,8 @@ func podInitProcess(in PodInitInput, sc *runtimeapi.LinuxSandboxSecurityContext,
 	}
 }
 
-// podInitAppArmor is the name of the init's profile; that it is loaded is the caller's to see to,
-// as for a container.
+// podInitAppArmor returns the name of the init's AppArmor profile. As for a container, the caller
+// ensures that it is loaded.
 func podInitAppArmor(facts Facts, sc *runtimeapi.LinuxSandboxSecurityContext) (string, error) {
 	p, err := PodAppArmor(sc)
 	if err != nil {
@@ -99,20 +99,20 @@ func podInitAppArmor(facts Facts, sc *runtimeapi.LinuxSandboxSecurityContext) (s
 	return p.appArmorName(facts, sc.GetApparmor() != nil)
 }
 
-// podInitUser is the pod's run_as_user and run_as_group, or nobody where the pod's user namespace
-// has such a user.
+// podInitUser returns the pod's run_as_user and run_as_group. The default is unprivilegedID, or
+// root if the user namespace of the pod does not map that id.
 func podInitUser(sc *runtimeapi.LinuxSandboxSecurityContext, ids idMaps) specs.User {
-	uid, gid := uint32(nobody), uint32(nobody)
+	uid, gid := uint32(unprivilegedID), uint32(unprivilegedID)
 	if sc.GetRunAsUser() != nil {
 		uid, gid = uint32(sc.GetRunAsUser().GetValue()), uint32(sc.GetRunAsGroup().GetValue())
-	} else if !ids.empty() && (!mapped(ids.uids, nobody) || !mapped(ids.gids, nobody)) {
+	} else if !ids.empty() && (!mapped(ids.uids, unprivilegedID) || !mapped(ids.gids, unprivilegedID)) {
 		uid, gid = 0, 0
 	}
 	return specs.User{UID: uid, GID: gid, AdditionalGids: []uint32{gid}}
 }
 
-// podInitMounts has /proc for the runtime's own checks and a /dev that hides that the root is
-// read-only.
+// podInitMounts returns /proc, which the runtime checks, a writable /dev over the read-only root,
+// and the init's binary.
 func podInitMounts(binary string) []specs.Mount {
 	return []specs.Mount{
 		{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "noexec", "nodev"}},

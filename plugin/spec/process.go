@@ -13,7 +13,7 @@ import (
 
 const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// process writes what runs and where: arguments, environment, working directory, terminal.
+// process writes arguments, environment, working directory and terminal.
 func (b *builder) process() error {
 	args, err := commandLine(b.in.Config, &b.in.Image)
 	if err != nil {
@@ -36,15 +36,15 @@ func (b *builder) process() error {
 	return nil
 }
 
-// commandLine merges the command and args of the CRI with the entrypoint and cmd of the image by
-// Docker's rules: a command of the CRI replaces both of the image's, args of the CRI replace the
-// image's cmd.
+// commandLine merges command and args of the CRI with entrypoint and cmd of the image by Docker's
+// rules: a command of the CRI replaces both of the image, args of the CRI replace the cmd of the
+// image.
 func commandLine(config *runtimeapi.ContainerConfig, image *Image) ([]string, error) {
 	command, args := config.GetCommand(), config.GetArgs()
 	if len(command) == 0 {
 		command = image.Config.Entrypoint
 		if len(command) == 1 && command[0] == "" {
-			command = nil // how an image says that it overrides the entrypoint of its base by none
+			command = nil // an image that removes the entrypoint of its base has [""]
 		}
 		if len(args) == 0 {
 			args = image.Config.Cmd
@@ -57,7 +57,7 @@ func commandLine(config *runtimeapi.ContainerConfig, image *Image) ([]string, er
 	return argv, CheckCommand(argv)
 }
 
-// CheckCommand says whether there is a command to execute.
+// CheckCommand returns an error if a command is empty or cannot be passed to execve(2).
 func CheckCommand(argv []string) error {
 	if len(argv) == 0 {
 		return invalid("command", "is empty")
@@ -70,8 +70,9 @@ func CheckCommand(argv []string) error {
 	return nil
 }
 
-// environment is, each overriding the ones before: the base spec's or a default PATH, TERM for a
-// terminal, HOSTNAME, the image's, the CRI's. A variable keeps the place where it was set first.
+// environment merges, in ascending precedence: a default PATH, the environment of the base spec,
+// TERM for a terminal, HOSTNAME, the environment of the image, that of the CRI. A variable keeps
+// the position of its first value.
 func (b *builder) environment() ([]string, error) {
 	var env variables
 	env.add(defaultPath)
@@ -85,7 +86,7 @@ func (b *builder) environment() ([]string, error) {
 	for i, v := range b.in.Image.Config.Env {
 		name, value, ok := strings.Cut(v, "=")
 		if !ok {
-			continue // not a variable by the image spec
+			continue // not a variable according to the image spec
 		}
 		if err := checkVariable("image env["+strconv.Itoa(i)+"]", name, value); err != nil {
 			return nil, err
@@ -102,8 +103,8 @@ func (b *builder) environment() ([]string, error) {
 	return env.list, nil
 }
 
-// checkVariable never prints the value: it may be a secret. A value may have newlines, as a
-// ConfigMap's often has.
+// checkVariable never prints the value, which may be a secret. A value may have newlines, as those
+// of a ConfigMap often do.
 func checkVariable(field, name, value string) error {
 	if name == "" {
 		return invalid(field, "has no name")
@@ -120,7 +121,7 @@ func checkVariable(field, name, value string) error {
 	return nil
 }
 
-// variables is an environment in which each name is set once.
+// variables is an environment without duplicate names.
 type variables struct {
 	list  []string
 	index map[string]int
@@ -139,9 +140,9 @@ func (v *variables) add(variable string) {
 	v.list = append(v.list, variable)
 }
 
-// workingDir is the CRI's, the image's, the base spec's or /. A directory of some process below
-// /proc is refused: through /proc/self/fd it was a way to the host's filesystem (CVE-2024-21626),
-// and no container needs one.
+// workingDir returns the working directory of the CRI, of the image, of the base spec, or /, in
+// this order. It refuses a directory of a process below /proc: /proc/self/fd gave access to the
+// host's filesystem (CVE-2024-21626), and no container needs it.
 func (b *builder) workingDir() (string, error) {
 	dir, field := b.in.Config.GetWorkingDir(), "working_dir"
 	if dir == "" {
@@ -158,12 +159,12 @@ func (b *builder) workingDir() (string, error) {
 		return "", err
 	}
 	if inProcess(dir) {
-		return "", invalid(field, "%s is a directory of a process", dir)
+		return "", invalid(field, "%s is below the /proc directory of a process", dir)
 	}
 	return dir, nil
 }
 
-// inProcess reports whether a clean path lies in /proc/self, /proc/thread-self or /proc/<pid>.
+// inProcess reports whether a clean path is below /proc/self, /proc/thread-self or /proc/<pid>.
 func inProcess(dir string) bool {
 	below, ok := strings.CutPrefix(dir, "/proc/")
 	if !ok {

@@ -8,7 +8,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// Profile is a seccomp or AppArmor profile as a security context means it.
+// Profile is a seccomp or AppArmor profile of a security context.
 type Profile struct {
 	Type runtimeapi.SecurityProfile_ProfileType
 	// Ref is the file (seccomp) or the name (AppArmor) of a Localhost profile.
@@ -25,9 +25,9 @@ const (
 	appArmorField = "linux.security_context.apparmor"
 )
 
-// Seccomp returns the seccomp profile of a container. Without any wish it is unconfined, as the CRI
-// says, or what unset, the key unset_seccomp_profile, says. Privileged containers are always
-// unconfined. For a Localhost profile the caller reads the file Ref.
+// Seccomp returns the seccomp profile of a container. If none is requested, it is unset, the key
+// unset_seccomp_profile; if that is empty, it is unconfined, as the CRI specifies. Privileged
+// containers are always unconfined. For a Localhost profile the caller reads the file Ref.
 func Seccomp(sc *runtimeapi.LinuxContainerSecurityContext, unset string) (Profile, error) {
 	const field = "linux.security_context.seccomp"
 	if sc.GetPrivileged() {
@@ -37,20 +37,20 @@ func Seccomp(sc *runtimeapi.LinuxContainerSecurityContext, unset string) (Profil
 		return profile(field, p)
 	}
 	if old := sc.GetSeccompProfilePath(); old != "" { //nolint:staticcheck // deprecated, but clients still send it
-		return oldProfile(field+"_profile_path", old)
+		return legacyProfile(field+"_profile_path", old)
 	}
 	if unset != "" {
-		return oldProfile("unset_seccomp_profile", unset)
+		return legacyProfile("unset_seccomp_profile", unset)
 	}
 	return Profile{Type: unconfined}, nil
 }
 
-// AppArmor returns the AppArmor profile of a container. Without any wish it is the runtime's
-// default, which privileged containers do not get; a profile named for a privileged container holds
-// (kubernetes#51746).
+// AppArmor returns the AppArmor profile of a container. The default is the runtime's default
+// profile, or unconfined for a privileged container. A profile that is named for a privileged
+// container applies (kubernetes#51746).
 func AppArmor(sc *runtimeapi.LinuxContainerSecurityContext) (Profile, error) {
-	p, err := wantedAppArmor(sc)
-	return lessPrivileged(p, sc.GetPrivileged()), err
+	p, err := requestedAppArmor(sc)
+	return unconfineIfPrivileged(p, sc.GetPrivileged()), err
 }
 
 // PodAppArmor returns the AppArmor profile of the init of a pod, by the same rules.
@@ -59,22 +59,22 @@ func PodAppArmor(sc *runtimeapi.LinuxSandboxSecurityContext) (p Profile, err err
 	if wanted := sc.GetApparmor(); wanted != nil {
 		p, err = profile(appArmorField, wanted)
 	}
-	return lessPrivileged(p, sc.GetPrivileged()), err
+	return unconfineIfPrivileged(p, sc.GetPrivileged()), err
 }
 
-func lessPrivileged(p Profile, privileged bool) Profile {
+func unconfineIfPrivileged(p Profile, privileged bool) Profile {
 	if privileged && p.Type == runtimeDefault {
 		p.Type = unconfined
 	}
 	return p
 }
 
-func wantedAppArmor(sc *runtimeapi.LinuxContainerSecurityContext) (Profile, error) {
+func requestedAppArmor(sc *runtimeapi.LinuxContainerSecurityContext) (Profile, error) {
 	if p := sc.GetApparmor(); p != nil {
 		return profile(appArmorField, p)
 	}
 	if old := sc.GetApparmorProfile(); old != "" { //nolint:staticcheck // deprecated, but clients still send it
-		return oldProfile(appArmorField+"_profile", old)
+		return legacyProfile(appArmorField+"_profile", old)
 	}
 	return Profile{Type: runtimeDefault}, nil
 }
@@ -94,8 +94,8 @@ func profile(field string, p *runtimeapi.SecurityProfile) (Profile, error) {
 	}
 }
 
-// oldProfile reads the string form that the CRI had before SecurityProfile.
-func oldProfile(field, s string) (Profile, error) {
+// legacyProfile parses the string form that the CRI had before SecurityProfile.
+func legacyProfile(field, s string) (Profile, error) {
 	switch s {
 	case "runtime/default", "docker/default":
 		return Profile{Type: runtimeDefault}, nil
@@ -111,7 +111,7 @@ func oldProfile(field, s string) (Profile, error) {
 func localProfile(field, ref string) (Profile, error) {
 	ref = strings.TrimPrefix(ref, localhostPrefix)
 	if ref == "" {
-		return Profile{}, invalid(field, "names no profile")
+		return Profile{}, invalid(field, "has no profile name")
 	}
 	return Profile{Type: localhost, Ref: ref}, checkText(field, ref)
 }

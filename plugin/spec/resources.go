@@ -17,8 +17,8 @@ import (
 
 const (
 	resourceField = "linux.resources."
-	// The kernel's own limits, in microseconds; quotas are bounded so that arithmetic in runtimes
-	// cannot overflow.
+	// The kernel's limits, in microseconds. The kernel does not limit quotas; they are bounded so
+	// that arithmetic in runtimes cannot overflow.
 	minCPUTime, maxCPUPeriod, maxCPUQuota = 1000, 1000000, 1 << 40
 
 	minCPUShares, maxCPUShares = 2, 262144
@@ -47,8 +47,8 @@ func (b *builder) resources() error {
 	return nil
 }
 
-// oomScore returns the score that the daemon is allowed to set: without CAP_SYS_RESOURCE no process
-// may go below its own.
+// oomScore returns the score to write into the spec. With RestrictOOMScoreAdj it is not below the
+// daemon's own, because a process without CAP_SYS_RESOURCE cannot set a lower score.
 func oomScore(score int, facts Facts, options Options) *int {
 	if options.RestrictOOMScoreAdj {
 		score = max(score, facts.OOMScoreAdj)
@@ -56,10 +56,10 @@ func oomScore(score int, facts Facts, options Options) *int {
 	return &score
 }
 
-// Resources returns current with the limits of wanted merged in: the limits of a new container, and
-// for UpdateContainerResources both what to apply and what the container's spec is from then on. A
-// zero, empty or missing value of wanted leaves the current one, and current itself is not changed.
-// The OOM score is not part of it: no runtime can change it later.
+// Resources returns current with the limits of wanted merged in. For a new container these are its
+// limits; for UpdateContainerResources they are applied and saved in the spec of the container. A
+// zero, empty or missing value of wanted keeps the current one. current is not changed. The OOM
+// score is not included, because no runtime can change it later.
 func Resources(
 	current *specs.LinuxResources, wanted *runtimeapi.LinuxContainerResources, facts Facts, options Options,
 ) (*specs.LinuxResources, error) {
@@ -80,8 +80,8 @@ func Resources(
 	if err := mergeHugepages(r, wanted.GetHugepageLimits(), facts, options); err != nil {
 		return nil, err
 	}
-	// An OCI runtime writes unified last: what an earlier request has there would win over the
-	// field.
+	// An OCI runtime writes unified last. Entries of an earlier request would override the fields
+	// of this one.
 	for file := range controlFiles(wanted) {
 		delete(r.Unified, file)
 	}
@@ -115,7 +115,7 @@ func mergeCPU(r *specs.LinuxResources, wanted *runtimeapi.LinuxContainerResource
 	}
 }
 
-// mergeMemory sets memory and swap together: both kernels count swap from the memory limit, and a
+// mergeMemory sets memory and swap together: the swap limit includes the memory limit, and a
 // container without a swap limit of its own must not swap (KEP-2400).
 func mergeMemory(r *specs.LinuxResources, wanted *runtimeapi.LinuxContainerResources, swapController bool) error {
 	if r.Memory == nil {
@@ -135,7 +135,7 @@ func mergeMemory(r *specs.LinuxResources, wanted *runtimeapi.LinuxContainerResou
 		swap = value(r.Memory.Swap)
 	}
 	if limit := value(r.Memory.Limit); swap > 0 && limit > swap {
-		return invalid(resourceField+"memory_swap_limit_in_bytes", "%d is below the memory limit %d, which it includes", swap, limit)
+		return invalid(resourceField+"memory_swap_limit_in_bytes", "%d includes memory and is below the memory limit %d", swap, limit)
 	}
 	return nil
 }
@@ -149,7 +149,7 @@ func mergeHugepages(r *specs.LinuxResources, limits []*runtimeapi.HugepageLimit,
 			return nil
 		}
 		return unmet(resourceField+"hugepage_limits",
-			"this machine has no hugetlb cgroup controller; set tolerate_missing_hugetlb_controller to ignore the limits")
+			"the machine has no hugetlb cgroup controller (set tolerate_missing_hugetlb_controller to ignore the limits)")
 	}
 	for _, l := range limits {
 		limit := specs.LinuxHugepageLimit{Pagesize: l.GetPageSize(), Limit: l.GetLimit()}
@@ -163,7 +163,7 @@ func mergeHugepages(r *specs.LinuxResources, limits []*runtimeapi.HugepageLimit,
 	return nil
 }
 
-// checkRanges refuses numbers that no machine takes.
+// checkRanges refuses numbers that no kernel accepts.
 func checkRanges(r *runtimeapi.LinuxContainerResources) error {
 	for _, v := range []struct {
 		field     string
@@ -204,22 +204,23 @@ func checkResources(r *runtimeapi.LinuxContainerResources, facts Facts) error {
 	if err := checkUnified(r.GetUnified(), facts); err != nil {
 		return err
 	}
-	return checkTwice(r)
+	return checkConflicts(r)
 }
 
-// checkTwice refuses a limit that a field and a control file of unified both set: nobody can say
-// which was meant. A memory.swap.max beside a memory limit is how the kubelet says how much a
-// container may swap.
-func checkTwice(r *runtimeapi.LinuxContainerResources) error {
+// checkConflicts refuses a limit that both a field and a control file in unified set, because it is
+// ambiguous. memory.swap.max together with a memory limit is allowed: the kubelet sets the swap
+// limit of a container this way.
+func checkConflicts(r *runtimeapi.LinuxContainerResources) error {
 	for file, field := range controlFiles(r) {
 		if _, unified := r.GetUnified()[file]; unified {
-			return invalid(resourceField+"unified", "%s is set by %s, too", file, field)
+			return invalid(resourceField+"unified", "%s is also set by %s", file, field)
 		}
 	}
 	return nil
 }
 
-// controlFiles returns the control files of cgroup v2 that the fields of r set, each with a field.
+// controlFiles returns the control files of cgroup v2 that the fields of r set, each with the name
+// of its field.
 func controlFiles(r *runtimeapi.LinuxContainerResources) map[string]string {
 	files := map[string]string{}
 	for _, limit := range []struct {
@@ -240,7 +241,7 @@ func controlFiles(r *runtimeapi.LinuxContainerResources) map[string]string {
 	return files
 }
 
-// checkCpuset takes the kernel's list format: 0-3,8.
+// checkCpuset accepts the kernel's list format: 0-3,8.
 func checkCpuset(field, list string) error {
 	if list != "" && !cpusetList.MatchString(list) {
 		return invalid(resourceField+field, "%q is not a list such as 0-3,8", list)
@@ -248,7 +249,7 @@ func checkCpuset(field, list string) error {
 	return nil
 }
 
-// checkHugepages takes the sizes of the kernel's control files: 64KB, 2MB, 1GB.
+// checkHugepages accepts the sizes in the names of the kernel's control files: 64KB, 2MB, 1GB.
 func checkHugepages(limits []*runtimeapi.HugepageLimit) error {
 	for i, l := range limits {
 		if !hugepageSize.MatchString(l.GetPageSize()) {
@@ -256,21 +257,21 @@ func checkHugepages(limits []*runtimeapi.HugepageLimit) error {
 		}
 		same := func(other *runtimeapi.HugepageLimit) bool { return other.GetPageSize() == l.GetPageSize() }
 		if slices.ContainsFunc(limits[:i], same) {
-			return invalid(fmt.Sprintf("%shugepage_limits[%d].page_size", resourceField, i), "%s is there twice", l.GetPageSize())
+			return invalid(fmt.Sprintf("%shugepage_limits[%d].page_size", resourceField, i), "%s is given twice", l.GetPageSize())
 		}
 	}
 	return nil
 }
 
-// checkUnified takes names of control files in the container's own cgroup: a slash would write to
-// another one.
+// checkUnified accepts names of control files in the container's own cgroup. A name with a slash
+// could select a file of another cgroup.
 func checkUnified(unified map[string]string, facts Facts) error {
 	const field = resourceField + "unified"
 	if len(unified) == 0 {
 		return nil
 	}
 	if !facts.CgroupV2 {
-		return unmet(field, "this machine has cgroup v1")
+		return unmet(field, "needs cgroup v2, the machine has v1")
 	}
 	for _, key := range slices.Sorted(maps.Keys(unified)) {
 		controller, file, ok := strings.Cut(key, ".")

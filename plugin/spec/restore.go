@@ -8,12 +8,13 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// The kernel's, for a cgroup that nobody has limited; the period is in microseconds.
+// Defaults of the kernel for a cgroup without limits; the period is in microseconds.
 const defaultCPUPeriod, defaultCPUShares = 100000, 1024
 
-// Restore returns what takes the limits of a cgroup back from updated, which may be set in part, to
-// current: current itself, and no limit where it has none. Lists of CPUs and memory nodes that
-// current does not have stay: an OCI runtime cannot take them away.
+// Restore returns the resources that undo an update to updated, even if only a part of it was
+// applied. These are current and, for each limit that updated has and current does not, no limit.
+// Lists of CPUs and memory nodes that current does not have remain, because an OCI runtime cannot
+// remove them.
 func Restore(current, updated *specs.LinuxResources) (*specs.LinuxResources, error) {
 	if current == nil {
 		current = &specs.LinuxResources{}
@@ -31,10 +32,10 @@ func Restore(current, updated *specs.LinuxResources) (*specs.LinuxResources, err
 	restoreCPU(r.CPU, updated.CPU)
 	restoreMemory(r.Memory, updated.Memory)
 	for file := range updated.Unified {
-		if _, found := r.Unified[file]; found || fieldSets(r, file) {
+		if _, found := r.Unified[file]; found || setByField(r, file) {
 			continue
 		}
-		if value, known := noLimit(file); known {
+		if value, known := unlimitedValue(file); known {
 			if r.Unified == nil {
 				r.Unified = map[string]string{}
 			}
@@ -51,7 +52,7 @@ func restoreCPU(r, updated *specs.LinuxCPU) {
 	if value(r.Quota) == 0 && updated.Quota != nil {
 		r.Quota = new(int64(-1))
 	}
-	// crun takes no quota away without a period.
+	// crun removes a quota only if a period is set, too.
 	if value(r.Period) == 0 && (updated.Period != nil || updated.Quota != nil) {
 		r.Period = new(uint64(defaultCPUPeriod))
 	}
@@ -72,9 +73,9 @@ func restoreMemory(r, updated *specs.LinuxMemory) {
 	}
 }
 
-// fieldSets tells whether a field of r, whose CPU and Memory are there, sets a control file, which
-// unified would overwrite.
-func fieldSets(r *specs.LinuxResources, file string) bool {
+// setByField reports whether a field of r sets a control file; a value in unified would override
+// the field. r.CPU and r.Memory must not be nil.
+func setByField(r *specs.LinuxResources, file string) bool {
 	switch file {
 	case "cpu.max":
 		return value(r.CPU.Quota) != 0
@@ -90,9 +91,9 @@ func fieldSets(r *specs.LinuxResources, file string) bool {
 	return false
 }
 
-// noLimit returns what a control file of cgroup v2 has in a new cgroup, where that is known:
-// cgroup-v2.rst of the kernel.
-func noLimit(file string) (value string, known bool) {
+// unlimitedValue returns the value of a control file of cgroup v2 in a new cgroup (cgroup-v2.rst of
+// the kernel). known is false for other files.
+func unlimitedValue(file string) (value string, known bool) {
 	switch file {
 	case "cpu.weight":
 		return "100", true

@@ -11,11 +11,11 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// DefaultAppArmorProfile is the name of the runtime's own AppArmor profile, the same as the
-// built-in CRI's.
+// DefaultAppArmorProfile is the name of the runtime's default AppArmor profile. The built-in CRI
+// uses the same name.
 const DefaultAppArmorProfile = "cri-containerd.apparmor.d"
 
-// seccomp writes the system call filter.
+// seccomp writes the seccomp filter.
 func (b *builder) seccomp() error {
 	p, err := Seccomp(b.sc, b.in.Options.UnsetSeccompProfile)
 	if err != nil {
@@ -25,9 +25,9 @@ func (b *builder) seccomp() error {
 	switch {
 	case b.sc.GetPrivileged():
 		b.spec.Linux.Seccomp = nil
-	case p.Type == unconfined: // a filter of the base spec is for them, too
+	case p.Type == unconfined: // keep the filter of the base spec
 	case !b.in.Facts.Seccomp:
-		return unmet(field, "this machine's kernel has no seccomp filters")
+		return unmet(field, "the kernel does not support seccomp filters")
 	case p.Type == runtimeDefault:
 		b.spec.Linux.Seccomp = seccomp.DefaultProfile(b.spec)
 	default:
@@ -43,8 +43,8 @@ func (b *builder) seccomp() error {
 	return nil
 }
 
-// apparmor writes the profile's name; loading the default one, and the check that a named one is
-// loaded, is the caller's.
+// apparmor writes the name of the profile. The caller loads the default profile, and checks that a
+// named one is loaded.
 func (b *builder) apparmor() error {
 	p, err := AppArmor(b.sc)
 	if err != nil {
@@ -53,24 +53,24 @@ func (b *builder) apparmor() error {
 	if b.sc.GetPrivileged() {
 		b.spec.Process.ApparmorProfile = ""
 	}
-	if p.Type == unconfined { // a profile of the base spec is for them, too
+	if p.Type == unconfined { // keep the profile of the base spec
 		return nil
 	}
-	name, err := p.appArmorName(b.in.Facts, asksForAppArmor(b.sc))
+	name, err := p.appArmorName(b.in.Facts, requestsAppArmor(b.sc))
 	if name != "" {
 		b.spec.Process.ApparmorProfile = name
 	}
 	return err
 }
 
-// appArmorName is what the kernel calls the profile; empty for none. asked says whether the profile
-// is a wish: to ask for a border that is not there must not pass in silence.
-func (p Profile) appArmorName(facts Facts, asked bool) (string, error) {
+// appArmorName returns the kernel's name of the profile; empty for none. requested means that the
+// client named the profile: it is an error then if AppArmor is not enabled.
+func (p Profile) appArmorName(facts Facts, requested bool) (string, error) {
 	switch {
 	case p.Type == unconfined:
 		return "", nil
-	case !facts.AppArmor && asked:
-		return "", unmet(appArmorField, "AppArmor is not on")
+	case !facts.AppArmor && requested:
+		return "", unmet(appArmorField, "AppArmor is not enabled")
 	case !facts.AppArmor:
 		return "", nil
 	case p.Type == localhost:
@@ -79,11 +79,12 @@ func (p Profile) appArmorName(facts Facts, asked bool) (string, error) {
 	return DefaultAppArmorProfile, nil
 }
 
-func asksForAppArmor(sc *runtimeapi.LinuxContainerSecurityContext) bool {
+func requestsAppArmor(sc *runtimeapi.LinuxContainerSecurityContext) bool {
 	return sc.GetApparmor() != nil || sc.GetApparmorProfile() != "" //nolint:staticcheck // deprecated, but clients still send it
 }
 
-// selinux writes the labels. A privileged process has none, its files do.
+// selinux writes the labels. A privileged process has no process label, but its files have the
+// mount label.
 func (b *builder) selinux() error {
 	b.spec.Linux.MountLabel = b.in.SELinux.Mount
 	b.spec.Process.SelinuxLabel = b.in.SELinux.Process
@@ -93,12 +94,12 @@ func (b *builder) selinux() error {
 	return nil
 }
 
-// paths writes what of /proc and /sys is hidden or read-only: lists of the CRI replace the
+// paths writes the masked and read-only paths below /proc and /sys. Lists of the CRI replace the
 // defaults.
 //
-// An empty list is how the kubelet says procMount: Unmasked, which Kubernetes allows with a user
-// namespace only (KEP-4265), and how clients that know nothing of these lists look. So it lifts the
-// masks in a user namespace, and keeps the defaults without one.
+// An empty list has two meanings: the kubelet sends it for procMount: Unmasked, which Kubernetes
+// allows with a user namespace only (KEP-4265); clients that do not know the lists leave them
+// empty. So an empty list removes the masks in a user namespace, and keeps the defaults otherwise.
 func (b *builder) paths() error {
 	l := b.spec.Linux
 	if b.sc.GetPrivileged() {

@@ -12,11 +12,10 @@ import (
 
 // Container returns the runtime spec of a container.
 //
-// Errors name the CRI field at fault. They are of class InvalidArgument where the request is wrong,
-// and FailedPrecondition where the request is right but this machine, handler or pod cannot serve
-// it.
+// Errors name the CRI field. They are InvalidArgument if the request is wrong, and
+// FailedPrecondition if the request is right but this machine, handler or pod cannot serve it.
 //
-// CDI devices are not applied: the caller runs host.InjectCDI over the result, last.
+// CDI devices are not applied: the caller passes the result to host.InjectCDI as the last step.
 func Container(in Input) (*specs.Spec, error) {
 	if err := checkContainer(&in); err != nil {
 		return nil, fmt.Errorf("container config: %w", err)
@@ -43,15 +42,15 @@ func Container(in Input) (*specs.Spec, error) {
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {
-			return nil, err // the caller knows the name of the container
+			return nil, err // the caller adds the name of the container
 		}
 	}
 	return b.spec, nil
 }
 
-// builder carries one call of Container from step to step. Each step is a method in the file of its
-// topic and writes its own part of the spec; capabilities come before seccomp because the default
-// profile depends on them.
+// builder is the state of one call of Container. Each step is a method in the file of its topic and
+// writes its own part of the spec. The step for capabilities precedes the one for seccomp, because
+// the default profile depends on the capabilities.
 type builder struct {
 	in   *Input
 	sc   *runtimeapi.LinuxContainerSecurityContext // nil-safe: getters only
@@ -67,13 +66,13 @@ func newBuilder(in *Input) (*builder, error) {
 	return &builder{in: in, sc: in.Config.GetLinux().GetSecurityContext(), spec: s}, nil
 }
 
-// podSecurity is the security context of the container's pod.
+// podSecurity returns the security context of the container's pod.
 func (b *builder) podSecurity() *runtimeapi.LinuxSandboxSecurityContext {
 	return b.in.Pod.Config.GetLinux().GetSecurityContext()
 }
 
-// privilege checks the promise of LinuxSandboxSecurityContext.privileged: without it no container
-// of the pod is privileged.
+// privilege enforces LinuxSandboxSecurityContext.privileged: if it is not set, no container of the
+// pod may be privileged.
 func (b *builder) privilege() error {
 	if b.sc.GetPrivileged() && !b.podSecurity().GetPrivileged() {
 		return invalid("linux.security_context.privileged", "no privileged container allowed in sandbox, which is not privileged itself")
@@ -81,12 +80,12 @@ func (b *builder) privilege() error {
 	return nil
 }
 
-// invalid is the error for a bad value in a CRI field.
+// invalid returns the error for a bad value in a CRI field.
 func invalid(field, format string, args ...any) error {
 	return fmt.Errorf("%s: %s: %w", field, fmt.Sprintf(format, args...), errdefs.ErrInvalidArgument)
 }
 
-// unmet is the error for a good value that this machine, handler or pod cannot serve.
+// unmet returns the error for a valid value that this machine, handler or pod cannot serve.
 func unmet(field, format string, args ...any) error {
 	return fmt.Errorf("%s: %s: %w", field, fmt.Sprintf(format, args...), errdefs.ErrFailedPrecondition)
 }

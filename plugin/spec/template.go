@@ -10,11 +10,11 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// rootfs is the root filesystem's directory in the bundle, where containerd mounts the snapshot.
+// rootfs is the directory of the bundle where containerd mounts the root filesystem.
 const rootfs = "rootfs"
 
-// template is the spec that the steps of [Container] start from: the handler's base spec, or the
-// default.
+// template returns the spec that the steps of [Container] start from: the handler's base spec, or
+// the default.
 func template(in *Input) (*specs.Spec, error) {
 	s := defaultSpec(in.Facts)
 	if base := in.Handler.BaseSpec; base != nil {
@@ -23,17 +23,17 @@ func template(in *Input) (*specs.Spec, error) {
 			return nil, fmt.Errorf("base runtime spec: %w", err)
 		}
 		s = c
-		complete(s)
+		addMissingSections(s)
 	}
 	s.Version = ociVersion(in.Facts.OCIVersion)
 	s.Root.Path = rootfs
-	// /run of the image stays visible: Kubernetes containers never had a tmpfs there.
+	// Keep /run of the image visible: Kubernetes containers never had a tmpfs there.
 	s.Mounts = slices.DeleteFunc(s.Mounts, func(m specs.Mount) bool { return m.Destination == "/run" })
 	return s, nil
 }
 
-// complete adds the sections that the steps write to.
-func complete(s *specs.Spec) {
+// addMissingSections adds the sections that the steps write to.
+func addMissingSections(s *specs.Spec) {
 	if s.Process == nil {
 		s.Process = &specs.Process{}
 	}
@@ -54,8 +54,8 @@ func complete(s *specs.Spec) {
 	}
 }
 
-// defaultSpec is containerd's default without its limits on file descriptors: Kubernetes containers
-// inherit the daemon's.
+// defaultSpec returns containerd's default spec without its limits on file descriptors: Kubernetes
+// containers inherit those of the daemon.
 func defaultSpec(facts Facts) *specs.Spec {
 	return &specs.Spec{
 		Root: &specs.Root{},
@@ -100,18 +100,18 @@ func defaultMounts() []specs.Mount {
 	}
 }
 
-// oldestVersion is the ociVersion for a runtime that does not say which it accepts. `<runtime>
-// features` came with 1.1: what does not have it is of before, as crun 1.8.1, which refuses 1.2 and
-// above; what is newer accepts it, too, and drops no field for it.
-const oldestVersion = "1.0.2"
+// fallbackVersion is the ociVersion for a runtime that does not report which versions it accepts.
+// `<runtime> features` came with 1.1, so such a runtime is older; crun 1.8.1, for example, refuses
+// 1.2 and above. Newer runtimes accept 1.0.2, too, and ignore no field because of it.
+const fallbackVersion = "1.0.2"
 
-// ociVersion is the version to write into a spec for a runtime that accepts versions up to newest.
-// crun, for one, refuses specs that claim a newer minor version, whether or not they use anything
-// of it.
+// ociVersion returns the version to write into a spec for a runtime that accepts versions up to
+// newest. Some runtimes, such as crun, refuse a spec with a newer minor version, even if it uses no
+// feature of that version.
 func ociVersion(newest string) string {
 	var have, want [3]int
 	if _, err := fmt.Sscanf(newest, "%d.%d.%d", &have[0], &have[1], &have[2]); err != nil {
-		return oldestVersion
+		return fallbackVersion
 	}
 	if _, err := fmt.Sscanf(specs.Version, "%d.%d.%d", &want[0], &want[1], &want[2]); err != nil {
 		return specs.Version
@@ -122,7 +122,7 @@ func ociVersion(newest string) string {
 	return specs.Version
 }
 
-// clone copies v with all it points to. The types of the runtime spec are made to survive JSON.
+// clone returns a deep copy of v. The types of the runtime spec survive encoding as JSON.
 func clone[T any](v *T) (*T, error) {
 	data, err := json.Marshal(v)
 	if err != nil {

@@ -11,9 +11,9 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// user writes the process's user and its groups. The primary group is always among the additional
-// ones: a file that denies the group must deny it to a process whose primary group changes later,
-// too (CVE-2023-25173).
+// user writes the user of the process and its groups. The primary group is always one of the
+// additional groups: a file that denies access to the group must also deny it to a process that
+// changes its primary group later (CVE-2023-25173).
 func (b *builder) user() error {
 	groups := []uint32{b.in.User.GID}
 	if b.sc.GetSupplementalGroupsPolicy() == runtimeapi.SupplementalGroupsPolicy_Merge {
@@ -55,7 +55,7 @@ func checkIDs(field string, ids []int64) error {
 	return nil
 }
 
-// checkID takes the ids that Kubernetes does.
+// checkID accepts the range of ids that Kubernetes allows.
 func checkID(field string, id int64) error {
 	if id < 0 || id > math.MaxInt32 {
 		return invalid(field, "%d is not between 0 and %d", id, math.MaxInt32)
@@ -63,8 +63,8 @@ func checkID(field string, id int64) error {
 	return nil
 }
 
-// checkMapped says it here where an id has no place in the pod's user namespace; the runtime's own
-// error would be a bare EINVAL.
+// checkMapped refuses ids that the user namespace of the pod does not map. The error of the runtime
+// would be a plain EINVAL.
 func (b *builder) checkMapped(groups []uint32) error {
 	if b.ids.empty() {
 		return nil

@@ -21,7 +21,7 @@ type idMaps struct {
 
 func (m idMaps) empty() bool { return len(m.uids) == 0 }
 
-// userNamespace reads the mappings of a pod or container. No options, and mode NODE, mean no user
+// userNamespace returns the mappings of a pod or container. Nil options and mode NODE mean no user
 // namespace (KEP-127).
 func userNamespace(options *runtimeapi.UserNamespace) (idMaps, error) {
 	switch mode := options.GetMode(); {
@@ -52,8 +52,8 @@ func userNamespace(options *runtimeapi.UserNamespace) (idMaps, error) {
 	return idMaps{uids: uids, gids: gids}, nil
 }
 
-// IDMappings returns the mappings of a pod's user namespace; none without one. config must have
-// passed [CheckPod].
+// IDMappings returns the mappings of the pod's user namespace, or none. config must have passed
+// [CheckPod].
 func IDMappings(config *runtimeapi.PodSandboxConfig) (uids, gids []specs.LinuxIDMapping) {
 	ids, err := userNamespace(config.GetLinux().GetSecurityContext().GetNamespaceOptions().GetUsernsOptions())
 	if err != nil {
@@ -62,8 +62,8 @@ func IDMappings(config *runtimeapi.PodSandboxConfig) (uids, gids []specs.LinuxID
 	return ids.uids, ids.gids
 }
 
-// idMapping converts and checks one list: no empty or overflowing range, no id twice, and never the
-// host's root, which would make the namespace no border at all.
+// idMapping converts and checks one list. It refuses empty, overflowing and overlapping ranges, and
+// a mapping to the host's root, with which the namespace would isolate nothing.
 func idMapping(field string, mappings []*runtimeapi.IDMapping) ([]specs.LinuxIDMapping, error) {
 	list := make([]specs.LinuxIDMapping, 0, len(mappings))
 	for i, m := range mappings {
@@ -72,7 +72,7 @@ func idMapping(field string, mappings []*runtimeapi.IDMapping) ([]specs.LinuxIDM
 		case m.GetLength() == 0:
 			return nil, invalid(field+".length", "is zero")
 		case uint64(m.GetHostId())+last >= math.MaxUint32, uint64(m.GetContainerId())+last >= math.MaxUint32:
-			return nil, invalid(field, "ends above the largest id, %d", uint32(math.MaxUint32-1))
+			return nil, invalid(field, "exceeds the largest id, %d", uint32(math.MaxUint32-1))
 		case m.GetHostId() == 0:
 			return nil, invalid(field+".host_id", "0 is the host's root")
 		}
@@ -103,8 +103,8 @@ func mapped(list []specs.LinuxIDMapping, id uint32) bool {
 	})
 }
 
-// ProcessOwner returns the ids, on the host, of the process of a container in a user namespace; ok
-// is false without one.
+// ProcessOwner returns the ids on the host of the process of a container in a user namespace; ok is
+// false without one.
 func ProcessOwner(s *specs.Spec) (uid, gid uint32, ok bool) {
 	if len(s.Linux.UIDMappings) == 0 {
 		return 0, 0, false
@@ -124,8 +124,8 @@ func onHost(list []specs.LinuxIDMapping, id uint32) (uint32, bool) {
 	return 0, false
 }
 
-// userNamespace joins the container to its pod's user namespace. The CRI says the options twice,
-// once for the pod and once for the container; they must agree.
+// userNamespace adds the container to the user namespace of its pod. The CRI has the options twice,
+// for the pod and for the container; they must be equal.
 func (b *builder) userNamespace() error {
 	ids, err := userNamespace(b.sc.GetNamespaceOptions().GetUsernsOptions())
 	if err != nil {
