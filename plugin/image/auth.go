@@ -17,22 +17,21 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// credentials are the kubelet's AuthConfig, understood. The zero value is an
-// anonymous pull.
+// credentials is a parsed AuthConfig of the CRI. The zero value is an anonymous pull.
 type credentials struct {
-	// server is the only host that may see them; empty is any host asked for the
-	// image, mirrors too, as the kubelet leaves it empty for image pull secrets.
+	// server is the only host that may receive the credentials. Empty means any host that is asked
+	// for the image, mirrors included: the kubelet leaves it empty for image pull secrets.
 	server string
-	// username and secret answer a Basic or Bearer challenge. A secret without
-	// username is an identity token.
+	// username and secret answer a Basic or Bearer challenge. A secret without a username is an
+	// identity token.
 	username, secret string
 	// registryToken is sent to the registry itself as a bearer token.
 	registryToken string
 }
 
-// parseAuth understands an AuthConfig. Of several kinds the first counts:
-// username and password, auth, identity token, registry token. Errors are
-// InvalidArgument and never quote what they are about.
+// parseAuth parses an AuthConfig. If it has several kinds of credentials, the first of this list is
+// used: username and password, auth, identity token, registry token. Errors are InvalidArgument and
+// never quote the input.
 func parseAuth(auth *runtimeapi.AuthConfig) (credentials, error) {
 	server, err := serverHost(auth.GetServerAddress())
 	if err != nil {
@@ -57,7 +56,8 @@ func parseAuth(auth *runtimeapi.AuthConfig) (credentials, error) {
 	return c, nil
 }
 
-// parseHostAuths understands the credentials of the configuration, by canonical host.
+// parseHostAuths parses the credentials of the configuration. The keys of the result are canonical
+// hosts.
 func parseHostAuths(auths map[string]*runtimeapi.AuthConfig) (map[string]credentials, error) {
 	all := make(map[string]credentials, len(auths))
 	for host, auth := range auths {
@@ -71,8 +71,8 @@ func parseHostAuths(auths map[string]*runtimeapi.AuthConfig) (map[string]credent
 	return all, nil
 }
 
-// hostCredentials returns the function that says what to answer the challenge of a host
-// with: the credentials of the pull, or without any those of the configuration.
+// hostCredentials returns the function that selects the credentials for the challenge of a host:
+// those of the pull, or those of the configuration if the pull has none.
 func (m *Manager) hostCredentials(ofPull credentials) findCredentials {
 	if ofPull != (credentials{}) {
 		return ofPull.forHost
@@ -82,7 +82,7 @@ func (m *Manager) hostCredentials(ofPull credentials) findCredentials {
 	}
 }
 
-// secretsOf returns the secrets that an error of a pull may have.
+// secretsOf returns the secrets that the error of a pull may contain.
 func (m *Manager) secretsOf(ofPull credentials) []string {
 	all := ofPull.secrets()
 	for _, c := range m.credentials {
@@ -104,7 +104,7 @@ func decodeAuth(auth string) (username, password string, err error) {
 	return username, password, nil
 }
 
-// serverHost returns the host of a server address, which is a URL or a host.
+// serverHost returns the canonical host of a server address. The address is a URL or a host.
 func serverHost(address string) (string, error) {
 	if address == "" {
 		return "", nil
@@ -119,9 +119,8 @@ func serverHost(address string) (string, error) {
 	return canonicalHost(u.Host), nil
 }
 
-// canonicalHost gives the names of Docker Hub one name: its images are of
-// docker.io, its API is on registry-1.docker.io, and credentials for it are
-// stored under index.docker.io.
+// canonicalHost maps the hosts of Docker Hub to docker.io: image names have docker.io, the API is
+// on registry-1.docker.io, and credentials are stored under index.docker.io.
 func canonicalHost(host string) string {
 	host = strings.ToLower(host)
 	switch host {
@@ -131,12 +130,13 @@ func canonicalHost(host string) string {
 	return host
 }
 
-// covers tells whether a host may see the credentials.
+// covers reports whether a host may receive the credentials.
 func (c credentials) covers(host string) bool {
 	return c.server == "" || c.server == canonicalHost(host)
 }
 
-// forHost returns what to answer the challenge of a host with.
+// forHost returns the credentials to answer the challenge of a host with; none if the host may not
+// receive them.
 func (c credentials) forHost(host string) (username, secret string, err error) {
 	if !c.covers(host) {
 		return "", "", nil
@@ -144,13 +144,13 @@ func (c credentials) forHost(host string) (username, secret string, err error) {
 	return c.username, c.secret, nil
 }
 
-// fingerprint tells credentials apart without being them.
+// fingerprint returns a hash that distinguishes credentials and does not reveal them.
 func (c credentials) fingerprint() string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%q%q%q%q", c.server, c.username, c.secret, c.registryToken))
 	return string(sum[:])
 }
 
-// secrets returns the forms in which the credentials travel.
+// secrets returns each form in which the credentials are sent, for redaction.
 func (c credentials) secrets() []string {
 	var all []string
 	for _, s := range []string{c.secret, c.registryToken} {
@@ -164,19 +164,19 @@ func (c credentials) secrets() []string {
 	return all
 }
 
-// tokenAuthorizer answers challenges with a registry token. containerd's own
-// authorizer only knows how to trade credentials for one.
+// tokenAuthorizer answers challenges with a registry token. containerd's own authorizer can only
+// exchange credentials for a token.
 type tokenAuthorizer struct {
 	creds  credentials
 	origin string // the only host that gets the token
 
 	mu         sync.Mutex
-	challenged map[string]bool // hosts that asked for it; guarded by mu
+	challenged map[string]bool // hosts that sent a challenge; guarded by mu
 }
 
 var _ docker.Authorizer = (*tokenAuthorizer)(nil)
 
-// Authorize adds the token to a request to a host that has asked for one.
+// Authorize adds the token to a request if its host has sent a challenge before.
 func (a *tokenAuthorizer) Authorize(_ context.Context, req *http.Request) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -186,8 +186,8 @@ func (a *tokenAuthorizer) Authorize(_ context.Context, req *http.Request) error 
 	return nil
 }
 
-// AddResponses considers a 401: the host gets the token, unless the token is not
-// for it or was the reason.
+// AddResponses handles a 401. From then on the host gets the token, unless the token is meant for
+// another host or the host has just rejected it.
 func (a *tokenAuthorizer) AddResponses(_ context.Context, responses []*http.Response) error {
 	last := responses[len(responses)-1].Request
 	host := last.URL.Host

@@ -1,19 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package image is the CRI image service: it pulls, lists, resolves and removes
-// the images of containerd's k8s.io namespace, and tells what images and the
-// writable layers of containers cost on disk.
+// Package image is the CRI image service. It pulls, lists, resolves and removes the images of
+// containerd's k8s.io namespace, and measures the disk usage of images and of the writable layers
+// of containers.
 //
-// The images themselves live in containerd (image records, content, snapshots);
-// this package owns an index of them in memory, the pulls under way and a
-// sampler of disk usage. It calls containerd through [Deps] and nothing else of
-// this project. containerd's own CRI names images the same way, so either may
-// take over the other's: every image has a record for its id (the digest of its
-// config), one for each tag and one for each repo@digest.
+// containerd stores the images (image records, content, snapshots). This package owns an index of
+// them in memory, the pulls in progress and a sampler of disk usage. It calls containerd through
+// [Deps], and no other package of this project except internal/guard. Images are named as in
+// containerd's own CRI, so that each can take over the images of the other: an image has one record
+// for its id (the digest of its config), one for each tag and one for each repo@digest.
 //
-// Locking: readers (List, Status, Resolve, ByID, FsInfo, SnapshotUsage) take no lock,
-// they load an immutable value behind an atomic pointer. The index has one lock
-// for its writers, held while the truth is read from containerd, so that of two
-// updates of one name the later one always wins. Pulls have a lock for the
-// table of those under way; it is never held during I/O.
+// Locking: readers (List, Status, Resolve, ByID, FsInfo, SnapshotUsage) take no lock; they load an
+// immutable value from an atomic pointer. Writers of the index share one lock and hold it while
+// they read the record from containerd. So of two updates of one name, the later one wins. The
+// table of pulls in progress has a lock, which is never held during I/O.
 package image

@@ -23,19 +23,19 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
-// maxErrorText bounds the text of a pull error in bytes; much of it is the
-// registry's, and gRPC sends it in a header.
+// maxErrorText bounds the text of a pull error in bytes. Much of the text comes from the registry,
+// and gRPC sends it in a header.
 const maxErrorText = 2 << 10
 
-// notFoundHint also covers an index without this machine's platform.
+// notFoundHint also covers an index that has no image for the platform of this node.
 const notFoundHint = "check the image's name, tag and platforms"
 
-// errStalled ends a pull that waits for a registry in vain.
+// errStalled ends a pull that received no data from its registry for too long.
 var errStalled = errors.New("no progress")
 
-// pullError is why a pull failed, for users: it names the image and the
-// registry, tells what to do, and has no credentials in it. It unwraps to its
-// errdefs class alone, as the cause's text may have what this one must not.
+// pullError is the reason of a failed pull, for users. Its text names the image and the registry,
+// has a hint, and contains no credentials. It unwraps to its errdefs class only, because the text
+// of the cause may contain credentials.
 type pullError struct {
 	text  string
 	class error
@@ -45,27 +45,27 @@ func (e *pullError) Error() string { return e.text }
 
 func (e *pullError) Unwrap() error { return e.class }
 
-// diagnosis is what an error of the transfer means.
+// diagnosis is the class, the kubelet's reason and the hint for an error of the transfer.
 type diagnosis struct {
 	class error
-	// word is one that the kubelet has a reason of its own for, instead of
-	// ErrImagePull. It finds it at the start of the text only, and has a text without
-	// the gRPC code before it only where the code is Unknown (k8s.io/cri-client,
-	// PullImage): such errors are of class Unknown.
-	word error
-	hint string
+	// reason is an error of the CRI that the kubelet shows instead of ErrImagePull. The kubelet
+	// looks for it at the start of the text only. The gRPC code precedes the text unless the code
+	// is Unknown (k8s.io/cri-client, PullImage), so such errors are of class Unknown.
+	reason error
+	hint   string
 }
 
 var (
-	registryUnavailable = diagnosis{class: errdefs.ErrUnknown, word: crierrors.ErrRegistryUnavailable}
-	signatureInvalid    = diagnosis{class: errdefs.ErrUnknown, word: crierrors.ErrSignatureValidationFailed}
+	registryUnavailable = diagnosis{class: errdefs.ErrUnknown, reason: crierrors.ErrRegistryUnavailable}
+	signatureInvalid    = diagnosis{class: errdefs.ErrUnknown, reason: crierrors.ErrSignatureValidationFailed}
 )
 
-// explain turns an error of the transfer into one for users.
+// explain turns an error of the transfer into a pullError, or returns the error of ctx if that has
+// ended.
 func (p *pull) explain(ctx context.Context, source *registrySource, err error) error {
 	if errors.Is(context.Cause(ctx), errStalled) {
 		return &pullError{class: context.DeadlineExceeded, text: fmt.Sprintf(
-			"image %s: pull from %s: no byte received for %s, the limit that image_pull_progress_timeout sets",
+			"image %s: pull from %s: no data received for %s (limit: image_pull_progress_timeout)",
 			p.name, p.host, p.m.opts.ProgressTimeout)}
 	}
 	if ctx.Err() != nil {
@@ -76,8 +76,8 @@ func (p *pull) explain(ctx context.Context, source *registrySource, err error) e
 		d = signatureInvalid
 	}
 	text := fmt.Sprintf("image %s: pull from %s: %s", p.name, p.host, cleanText(err.Error(), p.m.secretsOf(p.creds)))
-	if d.word != nil {
-		text = d.word.Error() + ": " + text
+	if d.reason != nil {
+		text = d.reason.Error() + ": " + text
 	}
 	if d.hint != "" {
 		text += " (" + d.hint + ")"
@@ -85,36 +85,36 @@ func (p *pull) explain(ctx context.Context, source *registrySource, err error) e
 	return &pullError{text: text, class: d.class}
 }
 
-// diagnose finds the class of an error of the transfer.
+// diagnose classifies an error of the transfer.
 func diagnose(err error) diagnosis {
 	if status, ok := errors.AsType[remoteerrors.ErrUnexpectedStatus](err); ok {
 		return diagnoseStatus(status.StatusCode)
 	}
 	_, badCert := errors.AsType[*tls.CertificateVerificationError](err)
 	_, request := errors.AsType[*url.Error](err)
-	_, connection := errors.AsType[*net.OpError](err) // in the middle of an answer
-	_, panicked := errors.AsType[*guard.Panic](err)   // while a request was answered, perhaps
+	_, connection := errors.AsType[*net.OpError](err) // while a response is read
+	_, panicked := errors.AsType[*guard.Panic](err)   // possibly while a response is read
 	switch {
 	case panicked:
 		return diagnosis{class: errdefs.ErrInternal}
 	case errors.Is(err, docker.ErrInvalidAuthorization):
 		return diagnoseStatus(http.StatusUnauthorized)
 	case badCert:
-		return diagnosis{class: errdefs.ErrFailedPrecondition, hint: "name the registry's CA in its hosts.toml"}
+		return diagnosis{class: errdefs.ErrFailedPrecondition, hint: "add the registry's CA to its hosts.toml"}
 	case errors.Is(err, http.ErrSchemeMismatch):
-		return diagnosis{class: errdefs.ErrFailedPrecondition, hint: "the registry speaks plain HTTP, give it an http:// URL in its hosts.toml"}
+		return diagnosis{class: errdefs.ErrFailedPrecondition, hint: "the registry uses plain HTTP; set an http:// URL in its hosts.toml"}
 	case request, connection:
 		return registryUnavailable
 	case errdefs.IsNotFound(err):
 		return diagnosis{class: errdefs.ErrNotFound, hint: notFoundHint}
 	case errdefs.IsFailedPrecondition(err), errors.Is(err, io.ErrUnexpectedEOF):
-		return diagnosis{class: errdefs.ErrDataLoss, hint: "the registry sent content of another size or digest than promised"}
+		return diagnosis{class: errdefs.ErrDataLoss, hint: "the registry sent content that does not match the size or digest of its descriptor"}
 	default:
 		return diagnosis{class: errdefs.Resolve(err)}
 	}
 }
 
-// diagnoseStatus finds the class of a registry's HTTP status.
+// diagnoseStatus classifies an HTTP status of a registry.
 func diagnoseStatus(code int) diagnosis {
 	const hint = "check the pod's imagePullSecrets"
 	switch {
@@ -125,7 +125,7 @@ func diagnoseStatus(code int) diagnosis {
 	case code == http.StatusNotFound:
 		return diagnosis{class: errdefs.ErrNotFound, hint: notFoundHint}
 	case code == http.StatusTooManyRequests:
-		return diagnosis{class: errdefs.ErrResourceExhausted, hint: "the registry limits pulls, log in or use a mirror"}
+		return diagnosis{class: errdefs.ErrResourceExhausted, hint: "the registry limits the rate of pulls; log in or use a mirror"}
 	case code >= http.StatusInternalServerError:
 		return registryUnavailable
 	default:
@@ -133,20 +133,19 @@ func diagnoseStatus(code int) diagnosis {
 	}
 }
 
-// urlSecrets finds what URLs carry besides scheme, host and path: user
-// information, and queries, where storage behind a registry has its signatures.
+// urlSecrets matches URLs, to remove user information and queries: storage services behind a
+// registry sign their URLs in the query.
 var urlSecrets = regexp.MustCompile(`(\w+://)(?:[^/@\s"]*@)?([^\s"?]*)(?:\?[^\s"]*)?`)
 
-// cleanText makes the text of an error fit to be shown: without secrets, without
-// control characters and of bounded length.
+// cleanText makes the text of an error safe to show: it redacts secrets, replaces control
+// characters and limits the length.
 func cleanText(text string, secrets []string) string {
 	var pairs []string
 	for _, secret := range secrets {
 		pairs = append(pairs, secret, "[redacted]")
 	}
 	redact := strings.NewReplacer(pairs...)
-	// Before URLs are cut, which could leave a part of a secret, and after, which
-	// could have put one together.
+	// Redact twice: cutting a URL can leave a part of a secret, or join two parts to a secret.
 	text = redact.Replace(urlSecrets.ReplaceAllString(redact.Replace(text), "$1$2"))
 	text = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {

@@ -12,27 +12,26 @@ import (
 	"github.com/moby/sys/mountinfo"
 )
 
-// Filesystem is a file system that snapshots are on.
+// Filesystem is the file system of a snapshotter.
 type Filesystem struct {
-	// Device is what is mounted, such as /dev/sda1.
+	// Device is the source of the mount, such as /dev/sda1.
 	Device string
-	// Bytes, Inodes and InodesFree are its size, whoever uses it.
+	// Bytes, Inodes and InodesFree are those of the whole file system, not only of snapshots.
 	Bytes, Inodes, InodesFree uint64
-	// At is when it was measured.
+	// At is the time of the measurement.
 	At time.Time
 
 	id uint64 // of the device
 }
 
-// Filesystem returns the file system that a snapshotter is on, as of the last
-// sample; false if it is not known.
+// Filesystem returns the file system of a snapshotter as of the last sample; false if it is not
+// known.
 func (m *Manager) Filesystem(snapshotter string) (Filesystem, bool) {
 	f, ok := m.sampler.last.Load().filesystems[snapshotter]
 	return f, ok
 }
 
-// readFilesystem measures the file system that a directory is on. last is what it
-// was before.
+// readFilesystem measures the file system of a directory. last is the previous measurement.
 func readFilesystem(dir string, last Filesystem) (Filesystem, error) {
 	var size syscall.Statfs_t
 	if err := syscall.Statfs(dir, &size); err != nil {
@@ -51,14 +50,14 @@ func readFilesystem(dir string, last Filesystem) (Filesystem, error) {
 		id:         id,
 	}
 	if last.At.IsZero() || last.id != id {
-		f.Device = mounted(dir)
+		f.Device = mountSource(dir)
 	}
 	return f, nil
 }
 
-// mounted returns what is mounted where a directory is: the source of the last
-// mount at the deepest mount point above it.
-func mounted(dir string) string {
+// mountSource returns the source of the mount that contains a directory: the last mount at the
+// deepest mount point above it.
+func mountSource(dir string) string {
 	dir, err := filepath.EvalSymlinks(dir)
 	if err != nil {
 		return ""
@@ -76,9 +75,9 @@ func mounted(dir string) string {
 	return source
 }
 
-// existing returns a directory, or the nearest above it that is there: that of a
-// snapshotter in another process may not be, and the kubelet wants to look at it.
-func existing(dir string) string {
+// nearestExisting returns dir, or its nearest parent that exists. The directory of a snapshotter in
+// another process may not exist, and the kubelet looks up the file system of the returned path.
+func nearestExisting(dir string) string {
 	for dir != "" && dir != "/" {
 		if _, err := os.Stat(dir); err == nil {
 			break

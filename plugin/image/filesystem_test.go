@@ -38,11 +38,11 @@ func TestMounted(t *testing.T) {
 		if len(list) != 1 {
 			t.Fatalf("%d mounts at %s", len(list), at)
 		}
-		if got := mounted(dir); got != list[0].Source {
+		if got := mountSource(dir); got != list[0].Source {
 			t.Errorf("%q is mounted at %s, want %q", got, dir, list[0].Source)
 		}
 	}
-	if got := mounted("/no/such/directory"); got != "" {
+	if got := mountSource("/no/such/directory"); got != "" {
 		t.Errorf("%q is mounted where nothing is", got)
 	}
 }
@@ -54,8 +54,8 @@ func TestExisting(t *testing.T) {
 	for in, want := range map[string]string{
 		dir: dir, file: file, dir + "/a/b/c": dir, "/no/such": "/", "/": "/", "": "",
 	} {
-		if got := existing(in); got != want {
-			t.Errorf("existing(%q) = %q, want %q", in, got, want)
+		if got := nearestExisting(in); got != want {
+			t.Errorf("nearestExisting(%q) = %q, want %q", in, got, want)
 		}
 	}
 }

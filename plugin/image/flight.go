@@ -9,11 +9,11 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
-// flights runs each piece of work once for all who ask for it at the same time.
-// Work is not bound to the call that began it: it is cancelled when the last
-// caller has gone, or with the whole service.
+// flights deduplicates concurrent calls with the same key: they share one run of the work. The work
+// is not bound to the call that started it. It is cancelled when its last caller has left, or when
+// the service ends.
 type flights struct {
-	ctx context.Context // the life of the service
+	ctx context.Context // ends with the service
 
 	mu      sync.Mutex
 	closed  bool
@@ -21,7 +21,7 @@ type flights struct {
 	workers sync.WaitGroup
 }
 
-// flight is one piece of work under way.
+// flight is one run of the work.
 type flight struct {
 	cancel  context.CancelFunc
 	callers int // guarded by flights.mu
@@ -36,9 +36,8 @@ func newFlights(ctx context.Context) *flights {
 	return &flights{ctx: ctx, running: map[string]*flight{}}
 }
 
-// do returns the result of work, joining the work of this key that is under way.
-// It returns the error of ctx as soon as ctx ends. Work gets the values of the
-// ctx that began it.
+// do returns the result of work. If work with this key is in progress, do joins it. do returns the
+// error of ctx as soon as ctx ends. work gets the values of the ctx that started it.
 func (f *flights) do(ctx context.Context, key string, work func(context.Context) (string, error)) (string, error) {
 	if err := ctx.Err(); err != nil {
 		return "", err
@@ -87,8 +86,8 @@ func (f *flights) startLocked(ctx context.Context, key string, work func(context
 	return fl
 }
 
-// leave cancels work that nobody waits for. It is taken off the table at once:
-// who comes next begins anew and does not inherit the cancellation.
+// leave removes a caller, and cancels the work if it was the last one. The work is removed from the
+// table at once, so that the next caller starts new work and does not inherit the cancellation.
 func (f *flights) leave(key string, fl *flight) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -104,7 +103,7 @@ func (f *flights) removeLocked(key string, fl *flight) {
 	}
 }
 
-// close cancels all work and waits for its end.
+// close cancels all work and waits until it has ended.
 func (f *flights) close() {
 	f.mu.Lock()
 	f.closed = true

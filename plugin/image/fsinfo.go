@@ -9,15 +9,14 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// FsInfo returns the disk usage of images and containers as of the last sample:
-// one entry for each snapshotter in use, the default one first because the
-// kubelet reads only that. What the content store holds is part of it when both
-// are on one device, else an entry of its own.
+// FsInfo returns the disk usage of images and containers as of the last sample: one entry for each
+// snapshotter in use. The default snapshotter comes first, because the kubelet reads only the first
+// entry. The usage of the content store is added to that entry if both are on one device; otherwise
+// it is an entry of its own.
 //
-// The container file systems are those of the writable layers (KEP-4191), of
-// which the image file systems have the bytes, too: a snapshotter keeps both in
-// one directory. The kubelet takes two equal mount points for a node where images
-// and containers are not separated.
+// The container file systems are those of the writable layers (KEP-4191). The image file systems
+// include these bytes, too, because a snapshotter keeps both in one directory. If the mount points
+// of both are equal, the kubelet treats the node as one without a separate image file system.
 func (m *Manager) FsInfo(context.Context) (*runtimeapi.ImageFsInfoResponse, error) {
 	last := m.sampler.last.Load()
 	answer := &runtimeapi.ImageFsInfoResponse{}
@@ -39,8 +38,8 @@ func (m *Manager) FsInfo(context.Context) (*runtimeapi.ImageFsInfoResponse, erro
 	return answer, nil
 }
 
-// encodeUsage returns a usage as the CRI message. What was not measured yet is
-// nothing as of now: a timestamp must be above zero.
+// encodeUsage returns a usage as the CRI message. A usage that is not measured yet is zero with the
+// present time, because the timestamp must be above zero.
 func encodeUsage(mountpoint string, u Usage) *runtimeapi.FilesystemUsage {
 	if u.At.IsZero() {
 		u.At = time.Now()

@@ -14,13 +14,13 @@ import (
 	"github.com/containerd/errdefs"
 )
 
-// registryHosts returns the function that finds the hosts to ask for a registry: by hosts.toml, or
-// by the mirrors of config.toml where it has some. hosts.toml is read for each pull: a change needs
+// registryHosts returns the function that finds the hosts of a registry: from hosts.toml, or from
+// the mirrors of config.toml if there are any. hosts.toml is read for each pull, so a change needs
 // no restart.
 func (m *Manager) registryHosts(ctx context.Context, creds credentials, traffic *meter) docker.RegistryHosts {
 	watched := func(client *http.Client) error {
 		if _, done := client.Transport.(meteredTransport); !done {
-			client.Transport = traffic.wrap(boundAnswers(client.Transport))
+			client.Transport = traffic.wrap(limitResponses(client.Transport))
 		}
 		return nil
 	}
@@ -39,8 +39,8 @@ func (m *Manager) registryHosts(ctx context.Context, creds credentials, traffic 
 	}
 }
 
-// authorized returns a host that gets the credentials that are for it, and none that follow a
-// redirect.
+// authorized returns a copy of host that answers challenges with the credentials for this host, and
+// sends none of them to the target of a redirect.
 func (m *Manager) authorized(creds credentials, host docker.RegistryHost) docker.RegistryHost {
 	host.Authorizer = m.authorizer(creds, host)
 	client := *host.Client
@@ -49,27 +49,27 @@ func (m *Manager) authorized(creds credentials, host docker.RegistryHost) docker
 	return host
 }
 
-// authorizer answers the challenges of a host. It asks token servers, which the host names, with a
-// client of its own: their answers are read into memory, so none is content.
+// authorizer returns the authorizer of a host. The host names its token servers. They are asked
+// with a separate client, because their responses are read into memory and therefore all bounded.
 func (m *Manager) authorizer(creds credentials, host docker.RegistryHost) docker.Authorizer {
 	if creds.registryToken != "" {
 		return &tokenAuthorizer{creds: creds, origin: host.Host}
 	}
 	client := *host.Client
-	client.Transport = boundTokens(client.Transport)
-	// That of a registry on this machine can mean either: containerd tries it with TLS first.
+	client.Transport = limitTokenResponses(client.Transport)
+	// The scheme https of a registry on this machine can mean HTTP, too: containerd only tries TLS
+	// first.
 	if host.Scheme == "https" && !docker.IsLocalhost(host.Host) {
 		client.Transport = requireTLS(client.Transport)
 	}
 	return docker.NewDockerAuthorizer(
 		docker.WithAuthClient(&client),
-		docker.WithAuthCreds(m.hostCredentials(creds).of(host.Host)),
+		docker.WithAuthCreds(m.hostCredentials(creds).onlyFor(host.Host)),
 		docker.WithAuthHeader(m.opts.Headers),
 		docker.WithAuthHeader(host.Header))
 }
 
-// hostDir returns the function that finds the directory of a registry in a list
-// of roots.
+// hostDir returns the function that finds the directory of a registry in a list of roots.
 func hostDir(roots []string) func(host string) (string, error) {
 	return func(host string) (string, error) {
 		for _, root := range roots {
@@ -82,8 +82,8 @@ func hostDir(roots []string) func(host string) (string, error) {
 	}
 }
 
-// mirrorHosts returns the mirrors of a registry and, after them, the registry itself, unless it is
-// one of them. Those of "*" are for registries that have none of their own.
+// mirrorHosts returns the mirrors of a registry, followed by the registry itself if it is not among
+// them. The mirrors of "*" apply to registries that have no mirrors of their own.
 func (r *Registries) mirrorHosts(registry string, client *http.Client) ([]docker.RegistryHost, error) {
 	endpoints, ok := r.Mirrors[registry]
 	if !ok {
@@ -124,8 +124,8 @@ func mirrorHost(u *url.URL, client *http.Client) docker.RegistryHost {
 	}
 }
 
-// endpointURL understands an endpoint, which may lack the scheme: that of a registry on this
-// machine is http then, and https else.
+// endpointURL parses an endpoint. The scheme may be missing: then it is http for a registry on this
+// machine, and https for others.
 func endpointURL(endpoint string) (*url.URL, error) {
 	if !strings.Contains(endpoint, "://") {
 		host, _, _ := strings.Cut(endpoint, "/")
@@ -137,7 +137,7 @@ func endpointURL(endpoint string) (*url.URL, error) {
 	}
 	u, err := url.Parse(endpoint)
 	if err != nil || u.Host == "" {
-		return nil, fmt.Errorf("an endpoint is no URL with a host: %w", errdefs.ErrInvalidArgument)
+		return nil, fmt.Errorf("endpoint is not a URL with a host: %w", errdefs.ErrInvalidArgument)
 	}
 	return u, nil
 }

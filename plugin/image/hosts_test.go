@@ -115,7 +115,7 @@ func TestAnswersAreBounded(t *testing.T) {
 		"config":                        of("/blobs/", http.StatusOK),
 		"error":                         of("/blobs/", http.StatusForbidden),
 		"headers": func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-			w.Header().Set("X-Long", strings.Repeat("x", 2*maxAnswerHeaders))
+			w.Header().Set("X-Long", strings.Repeat("x", 2*maxResponseHeaders))
 			next.ServeHTTP(w, r)
 		},
 	} {

@@ -13,37 +13,36 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// Image is what is known of one image. It is shared: nobody may change it or
-// what it points to.
+// Image is the state of one image. It is shared and immutable: callers must not change it or
+// anything it points to.
 type Image struct {
-	// ID is the digest of the image's config: the image_id of containers, and what PullImage
-	// answers.
+	// ID is the digest of the image's config. It is the image_id of containers, and the result of
+	// PullImage.
 	ID string
-	// Target is the manifest or index that the image's names point to.
+	// Target is the manifest or index that the image records point to.
 	Target ocispec.Descriptor
-	// ChainID is the key of the committed snapshot that holds the root file
-	// system; empty for an image without layers.
+	// ChainID is the key of the committed snapshot with the root file system; empty for an image
+	// without layers.
 	ChainID digest.Digest
-	// Size is in bytes: index, manifest, config and packed layers, as containerd
-	// counts them.
+	// Size is in bytes, as containerd counts it: index, manifest, config and compressed layers.
 	Size int64
 	// Spec is the image's config.
 	Spec ocispec.Image
-	// Annotations are those of the manifest, none where they are unreasonably large.
+	// Annotations are those of the manifest; nil if they exceed maxAnnotations.
 	Annotations map[string]string
 
-	// Names are containerd's names of the image, sorted: its id, tags and digests.
+	// Names are the names of the image's records in containerd, sorted: its id, tags and digests.
 	Names []string
-	// Tags and Digests are those Names that are repo:tag and repo@digest.
+	// Tags are the Names of the form repo:tag, Digests those of the form repo@digest.
 	Tags, Digests []string
-	// Pinned images are to be kept by the kubelet's garbage collection.
+	// Pinned images are excluded from the kubelet's garbage collection.
 	Pinned bool
-	// Handle is the image as containerd's client knows it, for unpacking and for
-	// making snapshots. Only Resolve sets it.
+	// Handle is the image of containerd's client, for unpacking and for creating snapshots. Only
+	// Resolve sets it.
 	Handle client.Image
 }
 
-// Name is the name to show people for an image: a tag, else a digest, else the id.
+// Name returns the name to display: a tag, else a digest, else the id.
 func (i *Image) Name() string {
 	switch {
 	case len(i.Tags) > 0:
@@ -55,11 +54,10 @@ func (i *Image) Name() string {
 	}
 }
 
-// User splits the user of the image's config for the kubelet, which compares
-// uid with 0 to enforce runAsNonRoot. Only a plain decimal uid that a process
-// can have is one, also with zeros before it as long as it is not 0; everything
-// else ("+0", "00", "4294967296") is handed on as a name,
-// of which the kubelet cannot be persuaded that it is not root (CVE-2024-40635,
+// User splits the user of the image's config into uid and name for the kubelet, which enforces
+// runAsNonRoot by comparing uid with 0. Only a decimal uid in the kernel's range is returned as
+// uid; a uid above 0 may have leading zeros. Any other value ("+0", "00", "4294967296") is returned
+// as username, and the kubelet never accepts a username as non-root (CVE-2024-40635,
 // CVE-2026-46680).
 func (i *Image) User() (uid *int64, username string) {
 	user, _, _ := strings.Cut(i.Spec.Config.User, ":")

@@ -19,7 +19,7 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// Labels of image records, which containerd's own CRI and tools know.
+// Labels of image records. containerd's own CRI and other tools read them.
 const (
 	labelManaged = "io.cri-containerd.image"
 	labelPinned  = "io.cri-containerd.pinned"
@@ -28,16 +28,15 @@ const (
 	valuePinned  = "pinned"
 )
 
-// index mirrors containerd's image records in memory. Every change is made by
-// reading the truth again under mu, so that changes commute: whoever comes last
-// has seen the newest state, whatever the order of events.
+// index mirrors containerd's image records in memory. Every change reads the record from containerd
+// again under mu. So changes may come in any order: the last one has read the newest state.
 type index struct {
 	store   images.Store
 	content content.InfoReaderProvider
 
 	mu    sync.Mutex                // one writer; held while containerd is read
 	names map[string]record         // guarded by mu
-	view  atomic.Pointer[imageView] // what readers see, built from names
+	view  atomic.Pointer[imageView] // built from names; readers load it without mu
 }
 
 // record is one name of an image.
@@ -46,7 +45,7 @@ type record struct {
 	labels  map[string]string
 }
 
-// imageView is the index at one moment. It never changes.
+// imageView is an immutable snapshot of the index.
 type imageView struct {
 	byName map[string]*Image
 	byID   map[string]*Image
@@ -59,20 +58,20 @@ func newIndex(store images.Store, content content.InfoReaderProvider) *index {
 	return ix
 }
 
-// rebuild reads all image records. Those without complete and sound content are
-// left out: they cannot be run, and must not hide the others.
+// rebuild reads all image records. It skips records whose content is incomplete or invalid: such an
+// image cannot run, and must not make the list of the others fail.
 func (ix *index) rebuild(ctx context.Context) error {
 	ix.mu.Lock()
 	defer ix.mu.Unlock()
 	all, err := ix.store.List(ctx)
 	if err != nil {
-		return fmt.Errorf("images: list of containerd: %w", err)
+		return fmt.Errorf("list images: %w", err)
 	}
 	found := make(map[string]bool, len(all))
 	for _, img := range all {
 		content, err := ix.loadLocked(ctx, img)
 		if err != nil {
-			log.G(ctx).WithField("image", img.Name).WithError(err).Debug("image is left out: its content is incomplete or not an image")
+			log.G(ctx).WithField("image", img.Name).WithError(err).Debug("image skipped: its content is incomplete or not an image")
 			continue
 		}
 		found[img.Name] = true
@@ -83,26 +82,26 @@ func (ix *index) rebuild(ctx context.Context) error {
 	return nil
 }
 
-// refresh reads the record of one name again. It is NotFound, and no longer in
-// the index, if the record or its content is gone.
+// refresh reads the record of one name again. If the record or its content is gone, refresh removes
+// the name from the index and returns NotFound.
 func (ix *index) refresh(ctx context.Context, name string) error {
 	ix.mu.Lock()
 	defer ix.mu.Unlock()
 	img, err := ix.store.Get(ctx, name)
 	if err != nil && !errdefs.IsNotFound(err) {
-		return err // says nothing about the image
+		return err // the image may still exist
 	}
 	rec := record{labels: img.Labels}
 	if err == nil {
 		rec.content, err = ix.loadLocked(ctx, img)
 	}
 	if ctx.Err() != nil {
-		return ctx.Err() // as little
+		return ctx.Err() // the image may still exist
 	}
 	old, indexed := ix.names[name]
 	switch {
 	case err != nil && !indexed, err == nil && indexed && old.same(rec):
-		return err // nothing changes
+		return err // no change
 	case err != nil:
 		delete(ix.names, name)
 	default:
@@ -116,8 +115,8 @@ func (r record) same(other record) bool {
 	return r.content == other.content && maps.Equal(r.labels, other.labels)
 }
 
-// loadLocked returns the content of an image, read only where no other name has
-// the same target.
+// loadLocked returns the content of an image. It reads containerd only if no indexed name has the
+// same target.
 func (ix *index) loadLocked(ctx context.Context, img images.Image) (*Image, error) {
 	for _, rec := range ix.names {
 		if rec.content.Target.Digest == img.Target.Digest {
@@ -135,8 +134,8 @@ func (ix *index) record(name string) (record, bool) {
 	return rec, ok
 }
 
-// newView groups names by image. Of several targets with one config, the one
-// that the image's id points to counts.
+// newView groups names by image. If several targets have the same config, the target of the record
+// for the id is used.
 func newView(names map[string]record) *imageView {
 	v := &imageView{byName: make(map[string]*Image, len(names)), byID: map[string]*Image{}}
 	for _, name := range slices.Sorted(maps.Keys(names)) {
@@ -163,8 +162,8 @@ func newView(names map[string]record) *imageView {
 	return v
 }
 
-// withPrefix returns the image whose id starts with the hexadecimal digits, nil
-// if there is none, and an error if there are several.
+// withPrefix returns the image whose id starts with these hexadecimal digits; nil if there is none,
+// an error if there are several.
 func (v *imageView) withPrefix(hex string) (*Image, error) {
 	var found *Image
 	for _, img := range v.list {
@@ -172,7 +171,7 @@ func (v *imageView) withPrefix(hex string) (*Image, error) {
 			continue
 		}
 		if found != nil {
-			return nil, fmt.Errorf("image %q: id of several images, give more digits: %w", hex, errdefs.ErrInvalidArgument)
+			return nil, fmt.Errorf("image %q: id prefix matches several images (use more digits): %w", hex, errdefs.ErrInvalidArgument)
 		}
 		found = img
 	}

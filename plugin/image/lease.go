@@ -14,14 +14,14 @@ import (
 )
 
 const (
-	// leaseExpiry is when containerd may collect the content of a pull that the
-	// daemon did not live to finish.
+	// leaseExpiry is the time after which containerd may collect the content of a pull that a
+	// daemon did not finish.
 	leaseExpiry = 24 * time.Hour
-	// leaseLabel has the name of the image that is pulled under a lease.
+	// leaseLabel has the name of the image that is pulled under the lease.
 	leaseLabel = "containerd-lite.pull"
 )
 
-// lease returns a context whose content and snapshots are kept until release.
+// lease returns a context whose content and snapshots containerd keeps until release is called.
 func (m *Manager) lease(ctx context.Context, name string) (_ context.Context, release func(), _ error) {
 	l, err := m.deps.Leases.Create(ctx, leases.WithRandomID(), leases.WithExpiration(leaseExpiry), leases.WithLabel(leaseLabel, name))
 	if err != nil {
@@ -30,51 +30,51 @@ func (m *Manager) lease(ctx context.Context, name string) (_ context.Context, re
 	return leases.WithLease(ctx, l.ID), func() { m.release(ctx, l) }, nil
 }
 
-// release deletes the lease of a pull, which needs it no more however it ended.
+// release deletes the lease of a pull, whether the pull succeeded or not.
 func (m *Manager) release(ctx context.Context, l leases.Lease, opts ...leases.DeleteOpt) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 	defer cancel()
 	if err := m.deps.Leases.Delete(ctx, l, opts...); err != nil && !errdefs.IsNotFound(err) {
-		log.G(ctx).WithField("lease", l.ID).WithError(err).Warn("lease of a pull stays until it expires")
+		log.G(ctx).WithField("lease", l.ID).WithError(err).Warn("lease of a pull not deleted; containerd keeps its content until the lease expires")
 	}
 }
 
-// abandoned are the leases of pulls that an earlier daemon did not live to finish,
-// by the name of the image. They keep what was fetched for the next pull; when that
-// has succeeded, or the image is removed, nobody needs them.
-type abandoned struct {
+// staleLeases are the leases of pulls that an earlier daemon did not finish, by the name of the
+// image. They keep the fetched content for the next pull. They are deleted when the next pull has
+// succeeded or the image is removed.
+type staleLeases struct {
 	mu     sync.Mutex
 	leases map[string][]leases.Lease
 }
 
-// find lists the leases before the first pull of this daemon.
-func (a *abandoned) find(ctx context.Context, store LeaseStore) error {
+// load lists the leases before the first pull of this daemon.
+func (s *staleLeases) load(ctx context.Context, store LeaseStore) error {
 	left, err := store.List(ctx, fmt.Sprintf("labels.%q", leaseLabel))
 	if err != nil {
-		return fmt.Errorf("leases of unfinished pulls: %w", err)
+		return fmt.Errorf("list leases of unfinished pulls: %w", err)
 	}
-	a.leases = map[string][]leases.Lease{}
+	s.leases = map[string][]leases.Lease{}
 	for _, l := range left {
 		name := l.Labels[leaseLabel]
-		a.leases[name] = append(a.leases[name], l)
+		s.leases[name] = append(s.leases[name], l)
 	}
 	return nil
 }
 
-// take returns the leases of an image, once.
-func (a *abandoned) take(name string) []leases.Lease {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	taken := a.leases[name]
-	delete(a.leases, name)
+// take removes the leases of an image from the table and returns them.
+func (s *staleLeases) take(name string) []leases.Lease {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	taken := s.leases[name]
+	delete(s.leases, name)
 	return taken
 }
 
-// forsake deletes what earlier daemons left of pulls of images, and waits until
-// containerd has freed their disk.
-func (m *Manager) forsake(ctx context.Context, names ...string) {
+// releaseStale deletes the leases that earlier daemons left for pulls of these images. It waits
+// until containerd has freed the disk space.
+func (m *Manager) releaseStale(ctx context.Context, names ...string) {
 	for _, name := range names {
-		for _, l := range m.abandoned.take(name) {
+		for _, l := range m.stale.take(name) {
 			m.release(ctx, l, leases.SynchronousDelete)
 		}
 	}

@@ -9,8 +9,8 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// List returns the images, sorted by id, or the one that the filter names; none
-// if there is no such image. It answers from memory.
+// List returns the images, sorted by id, or the one that the filter names; none if there is no such
+// image. It reads memory only.
 func (m *Manager) List(_ context.Context, filter *runtimeapi.ImageFilter) ([]*runtimeapi.Image, error) {
 	view := m.index.view.Load()
 	if ref := filter.GetImage().GetImage(); ref != "" {

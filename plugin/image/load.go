@@ -18,18 +18,17 @@ import (
 )
 
 const (
-	// maxMetadata bounds the bytes of a manifest, index or config: they are read
-	// into memory, and an image may declare any size (CVE-2023-25153).
+	// maxMetadata bounds a manifest, index or config in bytes. They are read into memory, and an
+	// image can declare any size (CVE-2023-25153).
 	maxMetadata = 8 << 20
-	// maxAnnotations and maxUser bound what an image adds to each ListImages
-	// answer, which must stay below gRPC's 16 MiB for the whole node.
+	// maxAnnotations and maxUser bound the bytes that an image adds to each ListImages response.
+	// The response for the whole node must stay below gRPC's limit of 16 MiB.
 	maxAnnotations = 8 << 10
 	maxUser        = 1 << 10
 )
 
-// load reads what the content of a target says for this machine's platform: an
-// Image without names. Content that is missing is NotFound, content that is no
-// image InvalidArgument.
+// load reads the image that a target has for the platform of this node. The result has no names.
+// Missing content is NotFound; content that is not an image is InvalidArgument.
 func load(ctx context.Context, store content.InfoReaderProvider, target ocispec.Descriptor) (*Image, error) {
 	store = boundedStore{store}
 	platform := platforms.Default()
@@ -66,7 +65,7 @@ func load(ctx context.Context, store content.InfoReaderProvider, target ocispec.
 	}, nil
 }
 
-// checkConfig refuses what is stored like an image but cannot be run as one.
+// checkConfig refuses content that is stored like an image but cannot run as a container.
 func checkConfig(manifest *ocispec.Manifest, spec *ocispec.Image) error {
 	if len(spec.RootFS.DiffIDs) == 0 && len(manifest.Layers) > 0 {
 		return fmt.Errorf("%s with %d layers is an artifact, not a container image: %w",
@@ -83,7 +82,7 @@ func checkConfig(manifest *ocispec.Manifest, spec *ocispec.Image) error {
 	return nil
 }
 
-// boundedAnnotations drops annotations that are too large to be listed.
+// boundedAnnotations returns the annotations, or nil if they are too large to be listed.
 func boundedAnnotations(annotations map[string]string) map[string]string {
 	size := 0
 	for key, value := range annotations {
@@ -113,7 +112,7 @@ func (b boundedStore) ReaderAt(ctx context.Context, desc ocispec.Descriptor) (co
 	return ra, nil
 }
 
-// oversized is the error for a manifest, index or config that is too large.
+// oversized returns the error for a manifest, index or config that is too large.
 func oversized(desc ocispec.Descriptor, size int64) error {
 	return fmt.Errorf("%s %s: %d bytes, more than %d: %w", desc.MediaType, desc.Digest, size, maxMetadata, errdefs.ErrInvalidArgument)
 }

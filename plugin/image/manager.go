@@ -29,95 +29,92 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
-// namespace is where Kubernetes' images live in containerd.
+// namespace is the namespace of containerd that has the images of Kubernetes.
 const namespace = "k8s.io"
 
-// Registries says how registries are reached.
+// Registries are the settings for access to registries.
 type Registries struct {
-	// HostsDirs are the directories with a hosts.toml per registry. The first that
-	// knows a registry counts.
+	// HostsDirs are the directories with a hosts.toml per registry. The first directory that has
+	// the registry is used.
 	HostsDirs []string
-	// Mirrors are the URLs to ask for a registry before itself; "*" stands for each
-	// that has none. With any, HostsDirs are not looked into.
+	// Mirrors are the URLs to ask before the registry itself, by registry; "*" stands for each
+	// registry that has no entry. If there are any mirrors, HostsDirs are ignored.
 	Mirrors map[string][]string
 	// Headers are sent with every request to a registry.
 	Headers http.Header
-	// Credentials are for pulls that bring none, by the host that may see them.
+	// Credentials are used for pulls that bring none. The key is the host that may receive them.
 	Credentials map[string]*runtimeapi.AuthConfig
 }
 
-// Options are the settings of a Manager, from containerd's images table.
+// Options are the settings of a Manager, from the images table of config.toml.
 type Options struct {
 	Registries
-	// Snapshotter unpacks images and holds containers' root file systems.
+	// Snapshotter is the default snapshotter, for images and root file systems of containers.
 	Snapshotter string
-	// Handlers are the names of the runtime handlers: pulls for another one are
-	// refused. None accepts any.
+	// Handlers are the names of the runtime handlers. A pull for another handler is refused. An
+	// empty list allows any.
 	Handlers []string
-	// HandlerSnapshotters names the snapshotters of those handlers that do not use
-	// Snapshotter.
+	// HandlerSnapshotters are the snapshotters of the handlers that do not use Snapshotter.
 	HandlerSnapshotters map[string]string
-	// SnapshotRoots are the directories of the snapshotters, by name: what the
-	// kubelet calls the image file system.
+	// SnapshotRoots are the directories of the snapshotters, by name. The kubelet calls them image
+	// file systems.
 	SnapshotRoots map[string]string
 	// ContentRoot is the directory of containerd's content store.
 	ContentRoot string
-	// Pinned are the references of images to be kept from garbage collection.
+	// Pinned are the references of images that the kubelet's garbage collection must keep.
 	Pinned []string
-	// ProgressTimeout ends a pull that waits this long for a registry without
-	// getting a byte; 0 is no limit.
+	// ProgressTimeout ends a pull that waits for its registry and receives no data for this long; 0
+	// means no limit.
 	ProgressTimeout time.Duration
-	// MaxConcurrentDownloads limits the layers fetched at a time by all pulls
-	// together; 0 leaves it to the settings of the transfer service.
+	// MaxConcurrentDownloads limits the layers that all pulls together fetch at a time; 0 uses the
+	// settings of the transfer service.
 	MaxConcurrentDownloads int
-	// LayerFetchBuffer is the size in bytes of the parts in which one layer is
-	// fetched in parallel; 0 leaves it to the settings of the transfer service.
+	// LayerFetchBuffer is the size in bytes of the parts in which one layer is fetched in parallel;
+	// 0 uses the settings of the transfer service.
 	LayerFetchBuffer int
-	// DiscardLayers leaves the packed layers to containerd's garbage collection
-	// once they are unpacked. Another snapshotter cannot unpack the image then.
+	// DiscardLayers lets containerd's garbage collection remove the compressed layers once they are
+	// unpacked. The image cannot be unpacked for another snapshotter then.
 	DiscardLayers bool
-	// SyncLayers writes each layer to the disk before it counts as unpacked, so that
-	// none loses files with the power.
+	// SyncLayers syncs each layer to disk before it counts as unpacked, so that a power failure
+	// loses no files of a layer.
 	SyncLayers bool
-	// Annotated reports whether a snapshotter gets the labels by which a remote one
-	// finds a layer in its registry; nil: none does.
+	// Annotated reports whether a snapshotter gets the labels by which a remote snapshotter finds a
+	// layer in its registry. nil means that none does.
 	Annotated func(snapshotter string) bool
 	// StatsPeriod is the time from one sample of disk usage to the next.
 	StatsPeriod time.Duration
 }
 
-// Deps is what the package needs of containerd.
+// Deps are the services of containerd that the package uses.
 type Deps struct {
 	Images   images.Store
 	Content  ContentStore
 	Leases   LeaseStore
 	Events   events.Subscriber
 	Transfer transfer.Transferrer
-	// Applier unpacks layers for snapshotters that the transfer service does not
-	// unpack for.
+	// Applier unpacks layers for snapshotters that the unpack_config of the transfer service lacks.
 	Applier diff.Applier
 	// Snapshotter returns nil for a snapshotter that is not loaded.
 	Snapshotter func(name string) snapshots.Snapshotter
-	// Handle makes the client's view of an image record.
+	// Handle returns the image of containerd's client for an image record.
 	Handle func(images.Image) client.Image
 }
 
-// ContentStore is the part of containerd's content store that is read.
+// ContentStore is the part of containerd's content store that the package reads.
 type ContentStore interface {
 	content.InfoReaderProvider
 	Walk(ctx context.Context, fn content.WalkFunc, filters ...string) error
 }
 
-// LeaseStore is the part of containerd's lease manager that guards pulls.
+// LeaseStore is the part of containerd's lease manager that protects pulls from garbage collection.
 type LeaseStore interface {
 	Create(ctx context.Context, opts ...leases.Opt) (leases.Lease, error)
 	Delete(ctx context.Context, lease leases.Lease, opts ...leases.DeleteOpt) error
 	List(ctx context.Context, filters ...string) ([]leases.Lease, error)
 }
 
-// FromClient returns the Deps of a containerd client that runs in containerd's
-// own process: pulls hand the transfer service a source that cannot be sent to
-// another one.
+// FromClient returns the Deps of a containerd client. The client must run in containerd's own
+// process: the source that a pull passes to the transfer service cannot be sent to another process.
 func FromClient(c *client.Client) Deps {
 	return Deps{
 		Images:      c.ImageService(),
@@ -138,25 +135,24 @@ type Manager struct {
 	opts   Options
 	deps   Deps
 	pinned map[string]bool
-	// credentials are those of the options.
+	// credentials are parsed from Options.Credentials; the keys are canonical hosts.
 	credentials map[string]credentials
 
 	index     *index
 	pulls     *flights
-	abandoned abandoned
+	stale     staleLeases
 	sampler   *sampler
 	downloads *semaphore.Weighted
-	// ownUnpack has the snapshotters that the transfer service does not unpack for.
+	// ownUnpack is a set of snapshotters that the unpack_config of the transfer service lacks.
 	ownUnpack sync.Map
 
 	cancel  context.CancelFunc
 	workers sync.WaitGroup
 }
 
-// New reads the images that containerd has and starts to follow their changes,
-// until Close or the end of ctx. A snapshotter that is configured but not loaded is
-// an error: no container could be made with it. Disk usage is not known without
-// [Manager.Sample].
+// New reads the images of containerd and follows their changes until Close is called or ctx ends. A
+// configured snapshotter that is not loaded is NotFound, because no container could be created with
+// it. Disk usage is unknown until [Manager.Sample] runs.
 func New(ctx context.Context, opts Options, deps Deps) (*Manager, error) {
 	if opts.StatsPeriod <= 0 {
 		return nil, fmt.Errorf("stats_collect_period: must be above zero: %w", errdefs.ErrInvalidArgument)
@@ -164,7 +160,7 @@ func New(ctx context.Context, opts Options, deps Deps) (*Manager, error) {
 	snapshotters := opts.snapshotters()
 	for _, name := range snapshotters {
 		if deps.Snapshotter(name) == nil {
-			return nil, fmt.Errorf("snapshotter %s: not loaded, see `ctr plugins ls`: %w", name, errdefs.ErrNotFound)
+			return nil, fmt.Errorf("snapshotter %s: not loaded (see `ctr plugins ls`): %w", name, errdefs.ErrNotFound)
 		}
 	}
 	creds, err := parseHostAuths(opts.Credentials)
@@ -174,10 +170,10 @@ func New(ctx context.Context, opts Options, deps Deps) (*Manager, error) {
 	if opts.Annotated == nil {
 		opts.Annotated = func(string) bool { return false }
 	}
-	opts.ContentRoot = existing(opts.ContentRoot)
+	opts.ContentRoot = nearestExisting(opts.ContentRoot)
 	opts.SnapshotRoots = maps.Clone(opts.SnapshotRoots)
 	for name, root := range opts.SnapshotRoots {
-		opts.SnapshotRoots[name] = existing(root)
+		opts.SnapshotRoots[name] = nearestExisting(root)
 	}
 	ctx, cancel := context.WithCancel(namespaces.WithNamespace(ctx, namespace))
 	m := &Manager{
@@ -193,16 +189,16 @@ func New(ctx context.Context, opts Options, deps Deps) (*Manager, error) {
 	if opts.MaxConcurrentDownloads > 0 {
 		m.downloads = semaphore.NewWeighted(int64(opts.MaxConcurrentDownloads))
 	}
-	feed := m.subscribe(ctx)
-	if err := errors.Join(m.reload(ctx), m.abandoned.find(ctx, deps.Leases)); err != nil {
+	sub := m.subscribe(ctx)
+	if err := errors.Join(m.reload(ctx), m.stale.load(ctx, deps.Leases)); err != nil {
 		cancel()
 		return nil, err
 	}
-	guard.Go(ctx, &m.workers, "watch images", func() { m.watch(ctx, feed) })
+	guard.Go(ctx, &m.workers, "watch images", func() { m.watch(ctx, sub) })
 	return m, nil
 }
 
-// Close ends the pulls under way and all background work, and waits for them.
+// Close cancels the pulls in progress and all background work, and waits until they have ended.
 func (m *Manager) Close() error {
 	m.pulls.close()
 	m.cancel()
@@ -222,5 +218,5 @@ func (o *Options) snapshotters() []string {
 	return names
 }
 
-// errClosed answers calls after Close.
+// errClosed is the error of pulls after Close.
 var errClosed = fmt.Errorf("image service is stopping: %w", errdefs.ErrUnavailable)

@@ -11,15 +11,15 @@ import (
 	"github.com/containerd/errdefs"
 )
 
-// maxRedirects is that of net/http.
+// maxRedirects is the limit of net/http.
 const maxRedirects = 10
 
-// findCredentials returns what to answer the challenge of a host with.
+// findCredentials returns the credentials to answer the challenge of a host with.
 type findCredentials func(host string) (username, secret string, err error)
 
-// of answers the challenges of one host. A registry can redirect a client to any other, whose
-// challenge then is answered without credentials (CVE-2020-15157).
-func (find findCredentials) of(origin string) findCredentials {
+// onlyFor returns a function that answers the challenges of origin only. A registry can redirect a
+// client to any other host, whose challenge is then answered without credentials (CVE-2020-15157).
+func (find findCredentials) onlyFor(origin string) findCredentials {
 	return func(host string) (username, secret string, err error) {
 		if host != origin {
 			return "", "", nil
@@ -28,8 +28,8 @@ func (find findCredentials) of(origin string) findCredentials {
 	}
 }
 
-// followRedirects takes credentials along to the same scheme, host and port only: net/http compares
-// names of hosts. Another host may ask for a token that needs no credentials.
+// followRedirects keeps credentials only if a redirect stays on the same scheme, host and port:
+// net/http compares host names only. Another host may ask for a token that needs no credentials.
 func followRedirects(authorizer docker.Authorizer) func(*http.Request, []*http.Request) error {
 	return func(req *http.Request, via []*http.Request) error {
 		if len(via) >= maxRedirects {
@@ -49,13 +49,14 @@ func followRedirects(authorizer docker.Authorizer) func(*http.Request, []*http.R
 
 func sameOrigin(a, b *url.URL) bool { return a.Scheme == b.Scheme && a.Host == b.Host }
 
-// requireTLS refuses to send credentials in clear text to a token server that a registry with TLS
-// names (CVE-2019-10214).
+// requireTLS refuses to send credentials in clear text to a token server that was named by a
+// registry with TLS (CVE-2019-10214).
 func requireTLS(next http.RoundTripper) http.RoundTripper { return tlsTransport{next} }
 
 type tlsTransport struct{ next http.RoundTripper }
 
-// RoundTrip sends a request. One with a body has credentials in it: it trades them for a token.
+// RoundTrip sends a request. A request with a body counts as one with credentials, because it
+// exchanges them for a token.
 func (t tlsTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.URL.Scheme == "https" || req.Header.Get("Authorization") == "" && req.Body == nil {
 		return t.next.RoundTrip(req)
@@ -63,6 +64,6 @@ func (t tlsTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Body != nil {
 		req.Body.Close()
 	}
-	return nil, fmt.Errorf("token server %s: has no TLS, which its registry has, and gets no credentials: %w",
+	return nil, fmt.Errorf("token server %s: no TLS, although its registry has TLS; credentials not sent: %w",
 		req.URL.Host, errdefs.ErrFailedPrecondition)
 }

@@ -37,7 +37,7 @@ func TestRedirectsKeepCredentials(t *testing.T) {
 
 // TestCredentialsAreForTheirHost asks for credentials on behalf of others.
 func TestCredentialsAreForTheirHost(t *testing.T) {
-	find := findCredentials(credentials{username: "user", secret: "secret"}.forHost).of("reg.test")
+	find := findCredentials(credentials{username: "user", secret: "secret"}.forHost).onlyFor("reg.test")
 	for host, want := range map[string]string{"reg.test": "secret", "reg.test:8443": "", "evil.test": ""} {
 		if _, secret, err := find(host); err != nil || secret != want {
 			t.Errorf("%s gets %q, %v; want %q", host, secret, err, want)
@@ -79,7 +79,7 @@ func TestWithoutPassword(t *testing.T) {
 // TestLayersAreBounded has a manifest of more layers than can be mounted.
 func TestLayersAreBounded(t *testing.T) {
 	for count, refused := range map[int]bool{maxLayers: false, maxLayers + 1: true} {
-		children := withBoundedLayers(images.HandlerFunc(func(context.Context, ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+		children := withLayerLimit(images.HandlerFunc(func(context.Context, ocispec.Descriptor) ([]ocispec.Descriptor, error) {
 			return make([]ocispec.Descriptor, 1+count), nil // the config, too
 		}))
 		_, err := children(t.Context(), ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest})

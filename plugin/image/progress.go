@@ -13,28 +13,28 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
-// meter watches the HTTP traffic of one pull. It counts at the transport rather
-// than in the content store: that costs no metadata transactions, and a pull
-// that waits for another one's download of the same layer, or for the unpacking,
-// has no request open and is not taken for stalled.
+// meter watches the HTTP traffic of one pull. It counts in the transport, not in the content store,
+// for two reasons: it costs no metadata transactions; and a pull that waits for the unpacking, or
+// for another pull that downloads the same layer, has no open request and does not count as
+// stalled.
 type meter struct {
 	begin time.Time
 	bytes atomic.Uint64 // of response bodies
-	open  atomic.Int64  // requests under way, until their bodies are read
-	moved atomic.Int64  // nanoseconds after begin of the last sign of life
+	open  atomic.Int64  // requests in progress, until their bodies are read
+	moved atomic.Int64  // time of the last request, response or byte, in nanoseconds after begin
 }
 
 func newMeter() *meter {
 	return &meter{begin: time.Now()}
 }
 
-// wrap makes the meter see what goes through a transport.
+// wrap returns a transport that meters the traffic of next.
 func (m *meter) wrap(next http.RoundTripper) http.RoundTripper {
 	return meteredTransport{meter: m, next: next}
 }
 
-// watch returns errStalled once a request has been open for the timeout without
-// a byte, and nil when ctx ends.
+// watch returns errStalled when a request has been open for the timeout without a byte, and nil
+// when ctx ends.
 func (m *meter) watch(ctx context.Context, timeout time.Duration) error {
 	timer := time.NewTimer(timeout)
 	defer timer.Stop()
@@ -52,7 +52,7 @@ func (m *meter) watch(ctx context.Context, timeout time.Duration) error {
 	}
 }
 
-// idle is the time since the last byte while requests are open, else zero.
+// idle returns the time since the last byte while requests are open, else zero.
 func (m *meter) idle() time.Duration {
 	if m.open.Load() == 0 {
 		return 0
@@ -69,8 +69,8 @@ type meteredTransport struct {
 	next  http.RoundTripper
 }
 
-// RoundTrip sends a request and meters its response until the body ends. A panic there, or in
-// the body, fails the pull: containerd fetches in goroutines of its own.
+// RoundTrip sends a request and meters its response until the body ends. A panic in the transport
+// or in the body fails the pull: containerd fetches in goroutines of its own.
 func (t meteredTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	t.meter.touch()
 	t.meter.open.Add(1)
@@ -90,8 +90,7 @@ type meteredBody struct {
 	once  sync.Once
 }
 
-// Read counts what it reads; the end of the body, and any error, is the end of
-// the request.
+// Read counts the bytes that it reads. The request ends with the body or with an error.
 func (b *meteredBody) Read(p []byte) (int, error) {
 	n, err := guard.Value(context.Background(), "read from registry", func() (int, error) { return b.ReadCloser.Read(p) })
 	if n > 0 {

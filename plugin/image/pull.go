@@ -21,25 +21,25 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
-// annotationHandler names the runtime handler of a pod for kubelets that do not put
-// it in the image spec.
+// annotationHandler names the runtime handler of a pod, for kubelets that do not set it in the
+// image spec.
 const annotationHandler = "io.containerd.cri.runtime-handler"
 
-// Pull fetches an image, unpacks it for the pod's runtime handler and returns its
-// id. Calls for the same image with the same credentials share one transfer,
-// which goes on while any of them waits.
+// Pull fetches an image, unpacks it for the runtime handler of the pod and returns its id. Calls
+// for the same image, snapshotter and credentials share one transfer, which continues while any of
+// them waits.
 //
-// The transfer is done by containerd's transfer service, because only it asks
-// image verifiers, follows the unpack and download settings of the daemon and
-// shares downloads with other clients. The source is ours: it reads hosts.toml
-// from several directories, knows all kinds of credentials and meters bytes.
+// containerd's transfer service does the transfer, because only it calls image verifiers, follows
+// the unpack and download settings of the daemon and shares downloads with other clients. The
+// source is ours: it reads hosts.toml from several directories, supports all kinds of credentials
+// and meters bytes.
 //
-// Errors name image and registry and have a class: InvalidArgument for a bad
-// reference, handler or credentials, NotFound, Unauthenticated and PermissionDenied as
-// the registry says, DataLoss for content other than promised, DeadlineExceeded
-// where nothing arrives or the call runs out of time. A registry that is out of
-// reach or failing, and an image that a verifier of containerd refuses, are Unknown
-// with a text that the kubelet knows. A failed pull leaves no image.
+// Errors name the image and the registry and have a class: InvalidArgument for a bad reference,
+// handler or credentials; NotFound, Unauthenticated and PermissionDenied as the registry responds;
+// DataLoss for content that does not match its descriptor; DeadlineExceeded if no data arrives or
+// the call times out. An unreachable or failing registry, and an image that a verifier of
+// containerd refuses, are Unknown with a text that the kubelet recognizes. A failed pull leaves no
+// image.
 func (m *Manager) Pull(ctx context.Context, spec *runtimeapi.ImageSpec, auth *runtimeapi.AuthConfig, pod *runtimeapi.PodSandboxConfig) (string, error) {
 	named, err := parsePullable(spec.GetImage())
 	if err != nil {
@@ -68,33 +68,33 @@ func (m *Manager) Pull(ctx context.Context, spec *runtimeapi.ImageSpec, auth *ru
 	return id, err
 }
 
-// snapshotterFor returns the snapshotter of the runtime handler that an image is
-// pulled for. A handler that is not known is refused, as the CRI has it (ImageSpec).
+// snapshotterFor returns the snapshotter of the runtime handler that an image is pulled for. An
+// unknown handler is refused, as the CRI requires (ImageSpec).
 func (m *Manager) snapshotterFor(spec *runtimeapi.ImageSpec, pod *runtimeapi.PodSandboxConfig) (string, error) {
 	handler := cmp.Or(spec.GetRuntimeHandler(), pod.GetAnnotations()[annotationHandler])
 	if handler != "" && len(m.opts.Handlers) > 0 && !slices.Contains(m.opts.Handlers, handler) {
-		return "", fmt.Errorf("runtime handler %q: not configured, there are %q: %w", handler, m.opts.Handlers, errdefs.ErrInvalidArgument)
+		return "", fmt.Errorf("runtime handler %q: not configured (configured: %q): %w", handler, m.opts.Handlers, errdefs.ErrInvalidArgument)
 	}
 	return cmp.Or(m.opts.HandlerSnapshotters[handler], m.opts.Snapshotter), nil
 }
 
-// pull is one transfer and those who wait for it.
+// pull is one transfer.
 type pull struct {
 	m           *Manager
 	named       reference.Named
 	name        string // named as a string
-	host        string // the registry that the name names
+	host        string // the registry in the name
 	snapshotter string
 	creds       credentials
 }
 
-// key is the same for pulls that may share a transfer.
+// key returns the same string for pulls that may share a transfer.
 func (p *pull) key() string {
 	return p.name + " " + p.snapshotter + " " + p.creds.fingerprint()
 }
 
-// run does the pull under a lease, which keeps containerd from collecting its
-// content before there is an image to hold it.
+// run does the pull under a lease, which protects the content from garbage collection until there
+// is an image record for it.
 func (p *pull) run(ctx context.Context) (string, error) {
 	start := time.Now()
 	ctx = namespaces.WithNamespace(ctx, namespace)
@@ -112,7 +112,7 @@ func (p *pull) run(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	p.m.forsake(ctx, p.name)
+	p.m.releaseStale(ctx, p.name)
 	log.G(ctx).WithFields(log.Fields{
 		"image": p.name, "id": id, "bytes": traffic.bytes.Load(), "took": time.Since(start).Round(time.Millisecond),
 	}).Info("image pulled")
@@ -129,12 +129,12 @@ func (p *pull) transfer(ctx context.Context, traffic *meter) (ocispec.Descriptor
 		guard.Go(ctx, &watcher, "watch the traffic of a pull", func() { cancel(traffic.watch(ctx, timeout)) })
 	}
 	source := p.m.source(ctx, p.name, p.creds, traffic)
-	_, own := p.m.ownUnpack.Load(p.snapshotter)
-	store := newStoreTarget(p, source, own || p.m.opts.SyncLayers)
+	_, ownUnpack := p.m.ownUnpack.Load(p.snapshotter)
+	store := newStoreTarget(p, source, ownUnpack || p.m.opts.SyncLayers)
 	err := p.m.deps.Transfer.Transfer(ctx, source, store)
-	if !store.own && errdefs.IsInvalidArgument(err) && source.admitted.Load() && !source.fetched.Load() {
-		// The transfer service refuses, before it fetches anything, to unpack into
-		// a snapshotter that its unpack_config lacks.
+	if !store.ownUnpack && errdefs.IsInvalidArgument(err) && source.fetcherRequested.Load() && !source.contentRequested.Load() {
+		// If the unpack_config of the transfer service lacks the snapshotter, the service refuses
+		// to unpack into it before it fetches anything.
 		store = newStoreTarget(p, source, true)
 		if err = p.m.deps.Transfer.Transfer(ctx, source, store); err == nil {
 			p.m.ownUnpack.Store(p.snapshotter, true)
@@ -146,7 +146,8 @@ func (p *pull) transfer(ctx context.Context, traffic *meter) (ocispec.Descriptor
 	return store.target, nil
 }
 
-// finish makes an image of what was fetched.
+// finish creates an image from the fetched content: it unpacks the layers that are still packed and
+// creates the image records.
 func (p *pull) finish(ctx context.Context, target ocispec.Descriptor) (string, error) {
 	img, err := load(ctx, p.m.deps.Content, target)
 	if err != nil {

@@ -11,12 +11,12 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// parsePullable normalises the reference of an image to pull as Docker does:
-// "busybox" is docker.io/library/busybox:latest, and where there are both tag
-// and digest, the tag is dropped. An image id says nothing of where to pull from.
+// parsePullable normalises the reference of an image to pull as Docker does: "busybox" becomes
+// docker.io/library/busybox:latest, and the tag of a reference with tag and digest is dropped. An
+// image id is refused, because it has no repository to pull from.
 func parsePullable(ref string) (reference.Named, error) {
 	if _, err := digest.Parse(ref); err == nil {
-		return nil, fmt.Errorf("image %q: an image id cannot be pulled, name its repository: %w", ref, errdefs.ErrInvalidArgument)
+		return nil, fmt.Errorf("image %q: an image id cannot be pulled (give its repository): %w", ref, errdefs.ErrInvalidArgument)
 	}
 	named, err := reference.ParseDockerRef(ref)
 	if err != nil {
@@ -25,8 +25,8 @@ func parsePullable(ref string) (reference.Named, error) {
 	return named, nil
 }
 
-// WithoutPassword returns a reference as it can be shown: what stands before an @ may be a password
-// (https://user:password@host/name), unless a digest follows.
+// WithoutPassword returns a reference that is safe to show. The text before an @ may contain a
+// password (https://user:password@host/name), so it is cut off unless a digest follows the @.
 func WithoutPassword(ref string) string {
 	at := strings.LastIndexByte(ref, '@')
 	if at < 0 || !strings.Contains(ref[:at], ":") || strings.HasPrefix(ref[at:], "@sha") {
@@ -35,8 +35,8 @@ func WithoutPassword(ref string) string {
 	return "…" + ref[at:]
 }
 
-// recordNames returns the names under which a pulled image is recorded, its id
-// first so that no tag is ever seen before it, as containerd's own CRI does.
+// recordNames returns the names of the records of a pulled image. The id comes first, as in
+// containerd's own CRI, so that a tag is never visible without it.
 func recordNames(named reference.Named, id string, target digest.Digest) []string {
 	if _, ok := named.(reference.Canonical); ok {
 		return []string{id, named.String()}
@@ -44,7 +44,7 @@ func recordNames(named reference.Named, id string, target digest.Digest) []strin
 	return []string{id, named.Name() + "@" + target.String(), named.String()}
 }
 
-// splitNames returns those of an image's names that are repo:tag and repo@digest.
+// splitNames returns the names of the form repo:tag and of the form repo@digest.
 func splitNames(names []string) (tags, digests []string) {
 	for _, name := range names {
 		parsed, err := reference.ParseAnyReference(name)
@@ -60,8 +60,8 @@ func splitNames(names []string) (tags, digests []string) {
 	return tags, digests
 }
 
-// idPrefix returns the hexadecimal part of what may be an image id or the start
-// of one, with or without "sha256:".
+// idPrefix returns the hexadecimal digits of a possible image id or prefix of one, with or without
+// "sha256:".
 func idPrefix(ref string) (string, bool) {
 	hex := strings.TrimPrefix(ref, digest.SHA256.String()+":")
 	if hex == "" || strings.Trim(hex, "0123456789abcdef") != "" {

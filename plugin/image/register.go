@@ -14,11 +14,11 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// undoTimeout bounds the clean-up after a pull, which must not depend on the
-// patience of its callers.
+// undoTimeout bounds the rollback and cleanup after a pull, which do not depend on the contexts of
+// its callers.
 const undoTimeout = 10 * time.Second
 
-// labelsFor returns the labels of an image record under this name.
+// labelsFor returns the labels of the image record with this name.
 func (m *Manager) labelsFor(name string) map[string]string {
 	labels := map[string]string{labelManaged: valueManaged}
 	if m.pinned[name] {
@@ -27,7 +27,8 @@ func (m *Manager) labelsFor(name string) map[string]string {
 	return labels
 }
 
-// register records an image under all of the names, or under none that is new.
+// register creates or updates the records of an image. If it fails, it deletes the records that it
+// created.
 func (m *Manager) register(ctx context.Context, names []string, target ocispec.Descriptor, labels map[string]string) error {
 	var created []string
 	for _, name := range names {
@@ -48,19 +49,19 @@ func (m *Manager) register(ctx context.Context, names []string, target ocispec.D
 	return nil
 }
 
-// unregister takes back the records of a registration that went wrong.
+// unregister deletes the records that a failed registration created.
 func (m *Manager) unregister(ctx context.Context, names []string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 	defer cancel()
 	for _, name := range names {
-		if err := m.forget(ctx, name); err != nil {
-			log.G(ctx).WithField("image", name).WithError(err).Warn("record of a failed pull stays")
+		if err := m.deleteRecord(ctx, name); err != nil {
+			log.G(ctx).WithField("image", name).WithError(err).Warn("rollback of a failed pull is incomplete; remove the image")
 		}
 	}
 }
 
-// put creates an image record or points it to the target and adds the labels;
-// labels of other tools stay.
+// put creates an image record, or updates its target and adds the labels. Labels of other tools are
+// kept.
 func (m *Manager) put(ctx context.Context, img images.Image) (created bool, err error) {
 	for {
 		_, err := m.deps.Images.Create(ctx, img)
@@ -81,13 +82,12 @@ func (m *Manager) put(ctx context.Context, img images.Image) (created bool, err 
 		if !errdefs.IsNotFound(err) {
 			return false, err
 		}
-		// Removed since Create: create it again.
+		// The record was removed after Create: create it again.
 	}
 }
 
-// adopt makes an image that another tool brought (ctr, nerdctl, an import) one
-// of ours: it gets a record for its id, which keeps its content when the tag
-// moves on, and the labels by which tools tell it from a stray one.
+// adopt labels an image of another tool (ctr, nerdctl, an import) as managed by the CRI, and
+// creates the record for its id. That record keeps the content when the tag moves to another image.
 func (m *Manager) adopt(ctx context.Context, name string) {
 	rec, ok := m.index.record(name)
 	labels := m.labelsFor(name)
@@ -95,11 +95,11 @@ func (m *Manager) adopt(ctx context.Context, name string) {
 		return
 	}
 	if err := m.register(ctx, []string{rec.content.ID, name}, rec.content.Target, labels); err != nil {
-		log.G(ctx).WithField("image", name).WithError(err).Warn("image stays unlabelled")
+		log.G(ctx).WithField("image", name).WithError(err).Warn("image of another tool not adopted; will retry when it changes or the daemon restarts")
 	}
 }
 
-// hasLabels tells whether have includes all of want.
+// hasLabels reports whether have includes all of want.
 func hasLabels(have, want map[string]string) bool {
 	for key, value := range maps.All(want) {
 		if have[key] != value {

@@ -13,10 +13,9 @@ import (
 	"github.com/distribution/reference"
 )
 
-// Resolve returns the image that a container asks for: by tag, digest, id, the
-// start of an id, or a name that is to be normalised ("busybox"). It is NotFound
-// for an image that this node does not have, InvalidArgument for a reference
-// that nothing can have, or that several images have.
+// Resolve returns the image that a container asks for: by tag, digest, id, prefix of an id, or a
+// name that is normalised first ("busybox"). It returns NotFound for an image that this node does
+// not have, and InvalidArgument for a malformed reference or a prefix that several images have.
 func (m *Manager) Resolve(ctx context.Context, ref string) (Image, error) {
 	img, err := m.find(ctx, ref)
 	if err != nil {
@@ -27,7 +26,7 @@ func (m *Manager) Resolve(ctx context.Context, ref string) (Image, error) {
 	return resolved, nil
 }
 
-// ByID returns the image with this id; false for one that was removed. It reads memory only.
+// ByID returns the image with this id; false if it was removed. It reads memory only.
 func (m *Manager) ByID(id string) (Image, bool) {
 	img, ok := m.index.view.Load().byID[id]
 	if !ok {
@@ -36,20 +35,20 @@ func (m *Manager) ByID(id string) (Image, bool) {
 	return *img, true
 }
 
-// handle returns the image as containerd's client knows it.
+// handle returns the image of containerd's client.
 func (m *Manager) handle(img *Image) client.Image {
 	return m.deps.Handle(images.Image{Name: img.Name(), Target: img.Target})
 }
 
-// find looks up an image in the index. A name that is not there is read from
-// containerd once more: it may be so new that its event is still on the way.
+// find looks up an image in the index. If a name is not in the index, find reads it from
+// containerd, because the event of a new image may not have arrived yet.
 func (m *Manager) find(ctx context.Context, ref string) (*Image, error) {
 	img, err := m.index.view.Load().find(ref)
 	if !errdefs.IsNotFound(err) {
 		return img, err
 	}
 	ctx = namespaces.WithNamespace(ctx, namespace)
-	names, _ := spellings(ref)
+	names, _ := candidateNames(ref)
 	for _, name := range names {
 		if m.index.refresh(ctx, name) == nil {
 			return m.index.view.Load().find(ref)
@@ -61,9 +60,9 @@ func (m *Manager) find(ctx context.Context, ref string) (*Image, error) {
 	return nil, err
 }
 
-// find looks up an image by any of its references.
+// find looks up an image by a tag, digest, id, prefix of an id or any name of a record.
 func (v *imageView) find(ref string) (*Image, error) {
-	names, isReference := spellings(ref)
+	names, isReference := candidateNames(ref)
 	for _, name := range names {
 		if img := v.byName[name]; img != nil {
 			return img, nil
@@ -84,10 +83,9 @@ func (v *imageView) find(ref string) (*Image, error) {
 	return nil, fmt.Errorf("image %q: %w", WithoutPassword(ref), errdefs.ErrNotFound)
 }
 
-// spellings returns the names that a reference may be recorded under: as it is
-// written (images made by other tools have any name) and normalised, if it is a
-// reference at all.
-func spellings(ref string) (names []string, isReference bool) {
+// candidateNames returns the names under which a reference may be recorded: as it is written
+// (records of other tools can have any name) and, if it is a reference, normalised.
+func candidateNames(ref string) (names []string, isReference bool) {
 	named, err := reference.ParseDockerRef(ref)
 	switch {
 	case err != nil:

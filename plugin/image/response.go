@@ -12,43 +12,44 @@ import (
 )
 
 const (
-	// maxToken bounds the answer of a token server in bytes: containerd decodes it in memory,
-	// whatever its length.
-	maxToken = 1 << 20
-	// maxAnswerHeaders bounds the headers of an answer in bytes.
-	maxAnswerHeaders = 1 << 20
+	// maxTokenResponse bounds the response of a token server in bytes. containerd's authorizer
+	// decodes the response in memory and has no limit of its own.
+	maxTokenResponse = 1 << 20
+	// maxResponseHeaders bounds the headers of a registry's response in bytes.
+	maxResponseHeaders = 1 << 20
 )
 
-// contentKey marks the context of a request for content, whose length its descriptor has.
+// contentKey marks the context of a request for content. The length of content is known from its
+// descriptor.
 type contentKey struct{}
 
-func ofContent(ctx context.Context) context.Context {
+func withContentMark(ctx context.Context) context.Context {
 	return context.WithValue(ctx, contentKey{}, true)
 }
 
-func isOfContent(ctx context.Context) bool { return ctx.Value(contentKey{}) != nil }
+func hasContentMark(ctx context.Context) bool { return ctx.Value(contentKey{}) != nil }
 
-// boundAnswers bounds what a registry answers. The fetcher bounds the body of content.
-func boundAnswers(next http.RoundTripper) http.RoundTripper {
+// limitResponses bounds the body of each response of a registry, except for content: the fetcher
+// bounds that by its descriptor.
+func limitResponses(next http.RoundTripper) http.RoundTripper {
 	if t, ok := next.(*http.Transport); ok {
-		t.MaxResponseHeaderBytes = maxAnswerHeaders
+		t.MaxResponseHeaderBytes = maxResponseHeaders
 	}
-	return boundedTransport{next: next, limit: maxMetadata, exempt: isOfContent}
+	return boundedTransport{next: next, limit: maxMetadata, exempt: hasContentMark}
 }
 
-// boundTokens bounds what a token server answers.
-func boundTokens(next http.RoundTripper) http.RoundTripper {
-	return boundedTransport{next: next, limit: maxToken, exempt: func(context.Context) bool { return false }}
+// limitTokenResponses bounds the body of each response of a token server.
+func limitTokenResponses(next http.RoundTripper) http.RoundTripper {
+	return boundedTransport{next: next, limit: maxTokenResponse, exempt: func(context.Context) bool { return false }}
 }
 
-// boundedTransport ends a body that is longer than its limit with an error.
+// boundedTransport fails the read of a response body that is longer than its limit.
 type boundedTransport struct {
 	next   http.RoundTripper
 	limit  int64
 	exempt func(context.Context) bool
 }
 
-// RoundTrip sends a request.
 func (t boundedTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := t.next.RoundTrip(req)
 	if err != nil || t.exempt(req.Context()) {
@@ -64,7 +65,7 @@ type boundedBody struct {
 	limit, left int64
 }
 
-// Read reads up to the limit, and one byte more to see whether the body goes on.
+// Read reads up to the limit and one more byte, to detect a longer body.
 func (b *boundedBody) Read(p []byte) (int, error) {
 	if int64(len(p)) > b.left+1 {
 		p = p[:b.left+1]
@@ -75,5 +76,5 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 		return n, err
 	}
 	n, b.left = int(b.left), 0
-	return n, fmt.Errorf("answer of %s: more than %d bytes: %w", b.host, b.limit, errdefs.ErrInvalidArgument)
+	return n, fmt.Errorf("response of %s: exceeds %d bytes: %w", b.host, b.limit, errdefs.ErrInvalidArgument)
 }

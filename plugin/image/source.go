@@ -18,18 +18,18 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
-// registrySource is where the transfer service takes an image from. containerd's
-// own source, core/transfer/registry, knows one hosts directory, no registry
-// tokens, sends no headers to token servers and does not show its traffic.
+// registrySource is the source of an image for the transfer service. It replaces containerd's own
+// source, core/transfer/registry, which supports one hosts directory only and no registry tokens,
+// sends no headers to token servers and does not expose its traffic.
 type registrySource struct {
 	name     string
 	resolver remotes.Resolver
 	limit    []transfer.ImageResolverOption
 
-	resolved atomic.Bool      // whether the registry said what the name stands for
-	admitted atomic.Bool      // whether a fetcher was asked for
-	fetched  atomic.Bool      // whether any content was asked for
-	fetcher  transfer.Fetcher // the one that was asked for
+	resolved         atomic.Bool      // set when the name was resolved to a descriptor
+	fetcherRequested atomic.Bool      // set when the transfer service requested a fetcher
+	contentRequested atomic.Bool      // set when the transfer service requested content
+	fetcher          transfer.Fetcher // the requested fetcher
 }
 
 var (
@@ -37,7 +37,7 @@ var (
 	_ transfer.ImageResolverOptionSetter = (*registrySource)(nil)
 )
 
-// source returns the registry of an image, with its mirrors.
+// source returns the source of an image: its registry, with the mirrors.
 func (m *Manager) source(ctx context.Context, name string, creds credentials, traffic *meter) *registrySource {
 	s := &registrySource{
 		name: name,
@@ -58,25 +58,24 @@ func (m *Manager) source(ctx context.Context, name string, creds credentials, tr
 	return s
 }
 
-// String names the source in the progress of the transfer service.
+// String returns the name of the source in the progress of the transfer service.
 func (s *registrySource) String() string { return s.name }
 
-// Resolve asks the registry what the image's name stands for.
+// Resolve asks the registry for the descriptor of the image's name.
 func (s *registrySource) Resolve(ctx context.Context) (string, ocispec.Descriptor, error) {
 	name, target, err := s.resolver.Resolve(ctx, s.name)
 	if err == nil && target.MediaType == images.MediaTypeDockerSchema1Manifest {
-		err = fmt.Errorf("image of schema 1, which nobody supports any more (push it again with a newer tool): %w", errdefs.ErrInvalidArgument)
+		err = fmt.Errorf("image of Docker schema 1 is not supported (push it again with a newer tool): %w", errdefs.ErrInvalidArgument)
 	}
 	s.resolved.Store(err == nil)
 	return name, target, err
 }
 
-// refused tells whether an image verifier of containerd ended the pull. They are
-// asked once the name is resolved and before there is a fetcher, and nothing else
-// is: the transfer service gives their errors no class.
-func (s *registrySource) refused() bool { return s.resolved.Load() && !s.admitted.Load() }
+// refused reports whether an image verifier of containerd refused the pull. The transfer service
+// calls verifiers, and nothing else, after Resolve and before Fetcher. Their errors have no class.
+func (s *registrySource) refused() bool { return s.resolved.Load() && !s.fetcherRequested.Load() }
 
-// SetResolverOptions takes the transfer service's settings, then ours.
+// SetResolverOptions applies the settings of the transfer service, then those of config.toml.
 func (s *registrySource) SetResolverOptions(opts ...transfer.ImageResolverOption) {
 	if r, ok := s.resolver.(remotes.ResolverWithOptions); ok {
 		r.SetOptions(opts...)
@@ -84,9 +83,9 @@ func (s *registrySource) SetResolverOptions(opts ...transfer.ImageResolverOption
 	}
 }
 
-// Fetcher returns what fetches the content of the image.
+// Fetcher returns a fetcher for the content of the image.
 func (s *registrySource) Fetcher(ctx context.Context, name string) (transfer.Fetcher, error) {
-	s.admitted.Store(true)
+	s.fetcherRequested.Store(true)
 	fetcher, err := s.resolver.Fetcher(ctx, name)
 	if err != nil {
 		return nil, err
@@ -95,23 +94,23 @@ func (s *registrySource) Fetcher(ctx context.Context, name string) (transfer.Fet
 	return s.fetcher, nil
 }
 
-// boundedFetcher refuses content that will be read into memory and declares to be large.
-// containerd's fetcher ends a body that is longer than its content declares to be.
+// boundedFetcher refuses content that is read into memory and whose descriptor declares a large
+// size. containerd's fetcher ends a body that is longer than the size in its descriptor.
 type boundedFetcher struct {
 	source *registrySource
 	next   transfer.Fetcher
 }
 
-// Fetch opens content at the registry. containerd calls it in goroutines of its own.
+// Fetch opens content at the registry. containerd calls Fetch in goroutines of its own.
 func (f boundedFetcher) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
 	return guard.Value(ctx, "fetch", func() (io.ReadCloser, error) { return f.open(ctx, desc) })
 }
 
 func (f boundedFetcher) open(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
-	f.source.fetched.Store(true)
+	f.source.contentRequested.Store(true)
 	inMemory := images.IsManifestType(desc.MediaType) || images.IsIndexType(desc.MediaType) || images.IsConfigType(desc.MediaType)
 	if inMemory && desc.Size > maxMetadata {
 		return nil, oversized(desc, desc.Size)
 	}
-	return f.next.Fetch(ofContent(ctx), desc)
+	return f.next.Fetch(withContentMark(ctx), desc)
 }

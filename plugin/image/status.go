@@ -12,15 +12,15 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// verboseInfo is what containerd's own CRI puts under "info" of a verbose status;
-// tools read its keys.
+// verboseInfo is the value of "info" in a verbose status. Tools read the keys, which are those of
+// containerd's own CRI.
 type verboseInfo struct {
 	ChainID string        `json:"chainID"`
 	Spec    ocispec.Image `json:"imageSpec"`
 }
 
-// Status returns an image by any of its references. An image that is not there
-// is an answer without image, not an error: so the kubelet asks whether to pull.
+// Status returns an image by any of its references. For an image that does not exist, the response
+// has no image and there is no error: the kubelet calls Status to decide whether to pull.
 func (m *Manager) Status(ctx context.Context, spec *runtimeapi.ImageSpec, verbose bool) (*runtimeapi.ImageStatusResponse, error) {
 	img, err := m.find(ctx, spec.GetImage())
 	if errdefs.IsNotFound(err) {

@@ -25,82 +25,85 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
-// storeTarget is where the transfer service puts an image: content and snapshots
-// as containerd's image store would have it, but no image record. The pull makes
-// the records when all else is well, and so leaves none if it is not.
+// storeTarget is the destination of an image for the transfer service. It stores content and
+// snapshots as containerd's image store does, but creates no image record. The pull creates the
+// records after all other steps, so a failed pull leaves no record.
 //
-// The transfer service unpacks, unless it cannot: it knows the snapshotters of its
-// unpack_config only, and no way to sync. Then it fetches all but the layers, and
-// Store does the rest.
+// Normally the transfer service unpacks. It cannot unpack for a snapshotter that its unpack_config
+// lacks, and cannot sync layers to disk. In these cases it fetches everything except the layers,
+// and Store fetches and unpacks the layers.
 type storeTarget struct {
 	*imageStore
-	p      *pull
-	source *registrySource
-	own    bool // whether Store unpacks
+	p         *pull
+	source    *registrySource
+	ownUnpack bool // Store unpacks, not the transfer service
 
 	content  content.Store      // of the transfer service
-	children images.HandlerFunc // what to fetch of an image, and how to label it
+	children images.HandlerFunc // lists and labels the content to fetch
 	target   ocispec.Descriptor
 }
 
-// imageStore gives the embedded store a name other than that of its method.
+// imageStore is an alias, so that the embedded field is not named Store like the method.
 type imageStore = transferimage.Store
 
-func newStoreTarget(p *pull, source *registrySource, own bool) *storeTarget {
+func newStoreTarget(p *pull, source *registrySource, ownUnpack bool) *storeTarget {
 	var opts []transferimage.StoreOpt
-	if !own {
+	if !ownUnpack {
 		opts = append(opts, transferimage.WithUnpack(platforms.DefaultSpec(), p.snapshotter))
 	}
-	return &storeTarget{imageStore: transferimage.NewStore(p.name, opts...), p: p, source: source, own: own}
+	return &storeTarget{imageStore: transferimage.NewStore(p.name, opts...), p: p, source: source, ownUnpack: ownUnpack}
 }
 
-// ImageFilter lists what to fetch of an image, labels each part with what it keeps from garbage
-// collection, and annotates layers with the labels that the snapshotter gets.
+// ImageFilter returns the handler that lists the content to fetch. The handler adds garbage
+// collection labels to the content, and to the layers the annotations that become labels of their
+// snapshots.
 func (s *storeTarget) ImageFilter(children images.HandlerFunc, store content.Store) images.HandlerFunc {
-	children = withTrustedLabels(withBoundedLayers(children))
+	children = withoutReservedLabels(withLayerLimit(children))
 	if s.p.m.opts.Annotated(s.p.snapshotter) {
 		children = snapshotters.AppendInfoHandlerWrapper(s.p.name)(children).Handle
 	}
-	keeps := images.ChildGCLabels
+	gcLabels := images.ChildGCLabels
 	if s.p.m.opts.DiscardLayers {
-		keeps = images.ChildGCLabelsFilterLayers
+		gcLabels = images.ChildGCLabelsFilterLayers
 	}
 	platform := platforms.Ordered(platforms.DefaultSpec())
-	children = images.SetChildrenMappedLabels(store, children, keeps)
+	children = images.SetChildrenMappedLabels(store, children, gcLabels)
 	children = withGuard(images.LimitManifests(images.FilterPlatforms(children, platform), platform, 1))
 	s.content, s.children = store, children
-	if s.own {
+	if s.ownUnpack {
 		return withoutLayers(children)
 	}
 	return children
 }
 
-// maxLayers bounds the layers of an image: overlayfs takes no more of them for one mount.
+// maxLayers bounds the layers of an image: overlayfs allows no more lower directories for one
+// mount.
 const maxLayers = 500
 
-// withBoundedLayers refuses a manifest of more layers than can be mounted, before they are fetched.
-func withBoundedLayers(children images.HandlerFunc) images.HandlerFunc {
+// withLayerLimit refuses a manifest with more layers than can be mounted, before the layers are
+// fetched.
+func withLayerLimit(children images.HandlerFunc) images.HandlerFunc {
 	return func(ctx context.Context, desc ocispec.Descriptor) ([]ocispec.Descriptor, error) {
 		found, err := children(ctx, desc)
 		if err == nil && images.IsManifestType(desc.MediaType) && len(found) > maxLayers+1 {
-			err = fmt.Errorf("manifest %s: has more than %d layers: %w", desc.Digest, maxLayers, errdefs.ErrInvalidArgument)
+			err = fmt.Errorf("manifest %s: more than %d layers: %w", desc.Digest, maxLayers, errdefs.ErrInvalidArgument)
 		}
 		return found, err
 	}
 }
 
-// Store remembers what was fetched, and fetches and unpacks the layers that the transfer service
-// has left.
+// Store saves the target of the transfer. If the transfer service does not unpack, Store fetches
+// and unpacks the layers.
 func (s *storeTarget) Store(ctx context.Context, target ocispec.Descriptor, _ images.Store) ([]images.Image, error) {
 	s.target = target
-	if !s.own {
+	if !s.ownUnpack {
 		return nil, nil
 	}
 	return nil, s.unpack(ctx)
 }
 
-// unpack fetches each layer that the snapshotter does not have or will not fetch by itself, and
-// unpacks it.
+// unpack unpacks the layers that the snapshotter does not have. It fetches them first, unless the
+// snapshotter does that itself.
 func (s *storeTarget) unpack(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -125,7 +128,7 @@ func (s *storeTarget) unpack(ctx context.Context) error {
 	}
 	_, failed := unpacker.Wait()
 	if err != nil {
-		return err // the cause of the other
+		return err // the cause of failed
 	}
 	return failed
 }
@@ -133,21 +136,22 @@ func (s *storeTarget) unpack(ctx context.Context) error {
 // criLabels is the prefix of the labels by which remote snapshotters find a layer in its registry.
 const criLabels = "containerd.io/snapshot/cri."
 
-// withTrustedLabels drops annotations of layers that would steer the snapshotter, as an image is
-// untrusted: the ids to shift files by (GHSA-5p7c-hggf-c748), the size of the snapshot, and where
-// to fetch it from. Others stay: the images of nydus, stargz and SOCI have their indexes there.
-func withTrustedLabels(children images.HandlerFunc) images.HandlerFunc {
+// withoutReservedLabels drops annotations of layers that would control the snapshotter, because an
+// image is untrusted: the mapping of user and group ids (GHSA-5p7c-hggf-c748), the size of the
+// snapshot, and the source to fetch it from. Other annotations are kept: images of nydus, stargz
+// and SOCI store their indexes in them.
+func withoutReservedLabels(children images.HandlerFunc) images.HandlerFunc {
 	return func(ctx context.Context, desc ocispec.Descriptor) ([]ocispec.Descriptor, error) {
 		found, err := children(ctx, desc)
 		for _, child := range found {
-			maps.DeleteFunc(child.Annotations, func(key, _ string) bool { return isTrustedLabel(key) })
+			maps.DeleteFunc(child.Annotations, func(key, _ string) bool { return isReservedLabel(key) })
 		}
 		return found, err
 	}
 }
 
-// isTrustedLabel reports whether a label of a snapshot never comes from an image.
-func isTrustedLabel(key string) bool {
+// isReservedLabel reports whether a snapshot label must never come from an image.
+func isReservedLabel(key string) bool {
 	switch key {
 	case snapshots.LabelSnapshotUIDMapping, snapshots.LabelSnapshotGIDMapping, snapshots.LabelSnapshotMaxSize,
 		snapshots.LabelSnapshotRef, snapshots.LabelSnapshotDiffID:
@@ -156,8 +160,8 @@ func isTrustedLabel(key string) bool {
 	return strings.HasPrefix(key, criLabels)
 }
 
-// withGuard makes a panic over what a registry has answered an error of the pull: containerd calls
-// handlers in goroutines of its own.
+// withGuard turns a panic in a handler into an error of the pull: containerd calls handlers, which
+// parse content of a registry, in goroutines of its own.
 func withGuard(children images.HandlerFunc) images.HandlerFunc {
 	return func(ctx context.Context, desc ocispec.Descriptor) ([]ocispec.Descriptor, error) {
 		return guard.Value(ctx, "read manifest", func() ([]ocispec.Descriptor, error) { return children(ctx, desc) })

@@ -12,9 +12,9 @@ import (
 	"github.com/containerd/errdefs"
 )
 
-// Unpack makes sure that an image is unpacked in a snapshotter, for a container
-// whose image was pulled for another runtime handler or by another tool. It is
-// NotFound if the snapshotter or a layer's content is missing.
+// Unpack unpacks an image in a snapshotter if it is not unpacked there yet. This is needed if the
+// image was pulled for another runtime handler or by another tool. It returns NotFound if the
+// snapshotter or the content of a layer is missing.
 func (m *Manager) Unpack(ctx context.Context, img Image, snapshotter string) error {
 	ctx = namespaces.WithNamespace(ctx, namespace)
 	if err := m.unpack(ctx, &img, snapshotter); err != nil {

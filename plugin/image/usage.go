@@ -19,21 +19,21 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
-// Usage is what something takes on disk.
+// Usage is the disk usage of a snapshot, or of several.
 type Usage struct {
 	Bytes, Inodes uint64
-	// At is when it was measured.
+	// At is the time of the measurement.
 	At time.Time
 }
 
-// Sample measures disk usage, at once and then each period, until ctx ends. It walks
-// every writable layer: a daemon that starts has better to do.
+// Sample measures disk usage at once and then every period, until ctx ends. It walks every writable
+// layer, so it should not run while the daemon starts.
 func (m *Manager) Sample(ctx context.Context) {
 	m.sampler.run(namespaces.WithNamespace(ctx, namespace))
 }
 
-// SnapshotUsage returns the disk usage of a snapshot, such as the writable layer
-// of a container, as of the last sample; false if the snapshot is newer.
+// SnapshotUsage returns the disk usage of a snapshot, such as the writable layer of a container, as
+// of the last sample; false if the snapshot is newer.
 func (m *Manager) SnapshotUsage(snapshotter, key string) (Usage, bool) {
 	s, ok := m.sampler.last.Load().snapshots[snapshotKey{snapshotter, key}]
 	return s.Usage, ok
@@ -44,24 +44,23 @@ func (m *Manager) SnapshotsRoot(snapshotter string) string {
 	return m.opts.SnapshotRoots[snapshotter]
 }
 
-// sampler measures disk usage in the background: to measure a writable layer is
-// to walk it, which no call may wait for.
+// sampler measures disk usage in the background. A measurement walks the files of every writable
+// layer, which is too slow for a call.
 type sampler struct {
 	deps Deps
 	opts Options
-	last atomic.Pointer[sample] // never nil; a sample does not change
+	last atomic.Pointer[sample] // never nil; samples are immutable
 }
 
-// sample is the disk usage at one time.
+// sample is the disk usage at one point in time.
 type sample struct {
 	snapshots map[snapshotKey]snapshotUsage
-	totals    map[string]Usage // of the snapshotters that have snapshots
+	totals    map[string]Usage // by snapshotter, if it has snapshots
 	content   Usage
-	// containers is the part of totals that is written to: writable layers.
+	// containers is the usage of writable layers, by snapshotter. totals includes it.
 	containers  map[string]Usage
 	filesystems map[string]Filesystem // by snapshotter
-	// oneDevice is whether the content store is on the file system of the default
-	// snapshotter.
+	// oneDevice is set if the content store is on the file system of the default snapshotter.
 	oneDevice bool
 }
 
@@ -78,13 +77,13 @@ func newSampler(opts Options, deps Deps) *sampler {
 	return s
 }
 
-// run takes a sample each period until ctx ends. On a slow disk it leaves at
-// least half a period between samples.
+// run takes a sample every period until ctx ends. On a slow disk it waits at least half a period
+// between samples.
 func (s *sampler) run(ctx context.Context) {
 	period := s.opts.StatsPeriod
 	for {
 		start := time.Now()
-		_ = guard.Call(ctx, "measure disk usage", func() error { s.take(ctx); return nil }) // it is logged
+		_ = guard.Call(ctx, "measure disk usage", func() error { s.take(ctx); return nil }) // Call logs a panic
 		select {
 		case <-ctx.Done():
 			return
@@ -93,7 +92,7 @@ func (s *sampler) run(ctx context.Context) {
 	}
 }
 
-// take measures everything once. What cannot be measured keeps its last value.
+// take measures everything once. A value that cannot be measured keeps its last value.
 func (s *sampler) take(ctx context.Context) {
 	last := s.last.Load()
 	next := &sample{
@@ -108,12 +107,12 @@ func (s *sampler) take(ctx context.Context) {
 			if ctx.Err() != nil {
 				return
 			}
-			log.G(ctx).WithField("snapshotter", name).WithError(err).Warn("disk usage of snapshots is unknown")
+			log.G(ctx).WithField("snapshotter", name).WithError(err).Warn("disk usage of snapshots not measured; keeping the last values")
 			last.copyTo(next, name)
 		}
 		f, err := readFilesystem(s.opts.SnapshotRoots[name], last.filesystems[name])
 		if err != nil {
-			log.G(ctx).WithField("snapshotter", name).WithError(err).Debug("file system of snapshots is unknown")
+			log.G(ctx).WithField("snapshotter", name).WithError(err).Debug("file system of snapshotter not measured")
 			continue
 		}
 		next.filesystems[name] = f
@@ -129,18 +128,17 @@ func (s *sampler) take(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		log.G(ctx).WithError(err).Warn("disk usage of image content is unknown")
+		log.G(ctx).WithError(err).Warn("disk usage of the content store not measured; keeping the last value")
 		next.content = last.content
 	}
 	s.last.Store(next)
 }
 
-// takeSnapshots measures the snapshots of one snapshotter. Committed ones do not
-// change and are measured once.
+// takeSnapshots measures the snapshots of one snapshotter. Committed snapshots do not change and
+// are measured once.
 func (s *sampler) takeSnapshots(ctx context.Context, name string, last, next *sample) error {
 	sn := s.deps.Snapshotter(name)
-	// Measuring takes long: it must not hold up the snapshotter's metadata, which
-	// a walk locks.
+	// List first and measure later: a walk locks the snapshotter's metadata, and measuring is slow.
 	var infos []snapshots.Info
 	err := sn.Walk(ctx, func(_ context.Context, info snapshots.Info) error {
 		infos = append(infos, info)
@@ -164,13 +162,13 @@ func (s *sampler) takeSnapshots(ctx context.Context, name string, last, next *sa
 		case ctx.Err() != nil:
 			return ctx.Err()
 		default:
-			log.G(ctx).WithFields(log.Fields{"snapshotter": name, "snapshot": info.Name}).WithError(err).Warn("disk usage of snapshot is unknown")
+			log.G(ctx).WithFields(log.Fields{"snapshotter": name, "snapshot": info.Name}).WithError(err).Warn("disk usage of snapshot not measured")
 		}
 	}
 	return nil
 }
 
-// takeContent adds up the content store from its metadata.
+// takeContent sums up the content store from its metadata, without reading the disk.
 func (s *sampler) takeContent(ctx context.Context) (Usage, error) {
 	var size, blobs int64
 	err := s.deps.Content.Walk(ctx, func(info content.Info) error {
@@ -181,7 +179,7 @@ func (s *sampler) takeContent(ctx context.Context) (Usage, error) {
 	return newUsage(size, blobs), err
 }
 
-// copyTo adds what is known of a snapshotter to another sample.
+// copyTo copies the usage of the snapshots of one snapshotter to another sample.
 func (s *sample) copyTo(next *sample, snapshotter string) {
 	for key, usage := range s.snapshots {
 		if key.snapshotter == snapshotter {
@@ -194,8 +192,7 @@ func newUsage(size, inodes int64) Usage {
 	return Usage{Bytes: uint64(max(size, 0)), Inodes: uint64(max(inodes, 0)), At: time.Now()}
 }
 
-// plus adds two usages; the sum is as old as the older. An unmeasured one adds
-// nothing.
+// plus adds two usages. The time of the sum is the older of both. An unmeasured usage adds nothing.
 func (u Usage) plus(v Usage) Usage {
 	if u.At.IsZero() || !v.At.IsZero() && v.At.Before(u.At) {
 		u.At = v.At
@@ -205,7 +202,7 @@ func (u Usage) plus(v Usage) Usage {
 	return u
 }
 
-// sameDevice tells whether two directories are on one file system.
+// sameDevice reports whether two directories are on one file system.
 func sameDevice(a, b string) bool {
 	devA, okA := device(a)
 	devB, okB := device(b)

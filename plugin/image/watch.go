@@ -18,26 +18,26 @@ import (
 )
 
 const (
-	// resubscribeDelay is the pause before events are asked for again.
+	// resubscribeDelay is the pause before the next subscription to events.
 	resubscribeDelay = time.Second
-	// eventTimeout bounds what one event may take.
+	// eventTimeout bounds the handling of one event.
 	eventTimeout = 10 * time.Second
 )
 
-// feed is a subscription to image events.
-type feed struct {
+// subscription is a subscription to image events.
+type subscription struct {
 	events <-chan *events.Envelope
 	errs   <-chan error
-	end    context.CancelFunc
+	cancel context.CancelFunc
 }
 
-// subscribe asks for the events of all images. It comes before the images are
-// read, so that no change falls between the two.
-func (m *Manager) subscribe(ctx context.Context) feed {
-	var f feed
-	ctx, f.end = context.WithCancel(ctx)
-	f.events, f.errs = m.deps.Events.Subscribe(ctx, `namespace==`+namespace+`,topic~="^/images/"`)
-	return f
+// subscribe subscribes to the events of all images. Call it before the images are read, so that no
+// change is missed between the two.
+func (m *Manager) subscribe(ctx context.Context) subscription {
+	var s subscription
+	ctx, s.cancel = context.WithCancel(ctx)
+	s.events, s.errs = m.deps.Events.Subscribe(ctx, `namespace==`+namespace+`,topic~="^/images/"`)
+	return s
 }
 
 // reload reads all images and adopts those of other tools.
@@ -51,36 +51,35 @@ func (m *Manager) reload(ctx context.Context) error {
 	return nil
 }
 
-// watch keeps the index up to date until ctx ends. A subscription that breaks, or an
-// event that causes a panic, is followed by another subscription, and the images are
-// read again.
-func (m *Manager) watch(ctx context.Context, f feed) {
+// watch keeps the index up to date until ctx ends. If the subscription breaks, or an event causes a
+// panic, watch subscribes and reads all images again.
+func (m *Manager) watch(ctx context.Context, s subscription) {
 	for {
-		err := guard.Call(ctx, "image events", func() error { return m.follow(ctx, f) })
-		f.end()
+		err := guard.Call(ctx, "image events", func() error { return m.follow(ctx, s) })
+		s.cancel()
 		if ctx.Err() != nil {
 			return
 		}
-		log.G(ctx).WithError(err).Warn("image events ended, subscribing again")
+		log.G(ctx).WithError(err).Warn("image events interrupted; subscribing again")
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(resubscribeDelay):
 		}
-		f = m.subscribe(ctx)
+		s = m.subscribe(ctx)
 		if err := guard.Call(ctx, "read images", func() error { return m.reload(ctx) }); err != nil {
-			log.G(ctx).WithError(err).Warn("images could not be read again, the list may be late")
+			log.G(ctx).WithError(err).Warn("images not read again; the image list may be out of date")
 		}
 	}
 }
 
 // follow handles events until the subscription or ctx ends.
-func (m *Manager) follow(ctx context.Context, f feed) error {
+func (m *Manager) follow(ctx context.Context, s subscription) error {
 	for {
 		select {
-		case envelope := <-f.events:
-			m.observe(ctx, envelope)
-		case err := <-f.errs:
+		case envelope := <-s.events:
+			m.handleEvent(ctx, envelope)
+		case err := <-s.errs:
 			return err
 		case <-ctx.Done():
 			return ctx.Err()
@@ -88,8 +87,9 @@ func (m *Manager) follow(ctx context.Context, f feed) error {
 	}
 }
 
-// observe takes an event as a hint to look at an image again.
-func (m *Manager) observe(ctx context.Context, envelope *events.Envelope) {
+// handleEvent reads the image of an event again and adopts it. The content of the event is not
+// used.
+func (m *Manager) handleEvent(ctx context.Context, envelope *events.Envelope) {
 	name := imageOf(ctx, envelope)
 	if name == "" {
 		return
@@ -98,7 +98,7 @@ func (m *Manager) observe(ctx context.Context, envelope *events.Envelope) {
 	defer cancel()
 	if err := m.index.refresh(ctx, name); err != nil {
 		if !errdefs.IsNotFound(err) {
-			log.G(ctx).WithField("image", name).WithError(err).Warn("image is left out: its content is incomplete or not an image")
+			log.G(ctx).WithField("image", name).WithError(err).Warn("image skipped: its content is incomplete or not an image")
 		}
 		return
 	}
@@ -112,7 +112,7 @@ func imageOf(ctx context.Context, envelope *events.Envelope) string {
 	}
 	event, err := typeurl.UnmarshalAny(envelope.Event)
 	if err != nil {
-		log.G(ctx).WithField("topic", envelope.Topic).WithError(err).Warn("image event is not understood")
+		log.G(ctx).WithField("topic", envelope.Topic).WithError(err).Warn("image event ignored: decode")
 		return ""
 	}
 	switch e := event.(type) {
