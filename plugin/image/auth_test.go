@@ -24,15 +24,15 @@ func TestParseAuth(t *testing.T) {
 		auth *runtimeapi.AuthConfig
 		want credentials
 	}{
-		"none":                        {nil, credentials{}},
-		"empty":                       {&runtimeapi.AuthConfig{ServerAddress: "reg"}, credentials{}},
-		"user and password":           {&runtimeapi.AuthConfig{Username: "u", Password: "p"}, credentials{username: "u", secret: "p"}},
-		"user first":                  {&runtimeapi.AuthConfig{Username: "u", Password: "p", Auth: b64("a:b"), IdentityToken: "i", RegistryToken: "r"}, credentials{username: "u", secret: "p"}},
-		"user first, auth is garbage": {&runtimeapi.AuthConfig{Username: "u", Password: "p", Auth: "%"}, credentials{username: "u", secret: "p"}},
-		"auth":                        {&runtimeapi.AuthConfig{Auth: b64("a:b:c")}, credentials{username: "a", secret: "b:c"}},
-		"auth padded":                 {&runtimeapi.AuthConfig{Auth: b64("a:b\x00\x00")}, credentials{username: "a", secret: "b"}},
-		"auth before token":           {&runtimeapi.AuthConfig{Auth: b64("a:b"), IdentityToken: "i"}, credentials{username: "a", secret: "b"}},
-		"auth without password, as with identity tokens": {&runtimeapi.AuthConfig{Auth: b64("0000:"), Username: "0000", IdentityToken: "i"}, credentials{secret: "i"}},
+		"none":                     {nil, credentials{}},
+		"empty":                    {&runtimeapi.AuthConfig{ServerAddress: "reg"}, credentials{}},
+		"user and password":        {&runtimeapi.AuthConfig{Username: "u", Password: "p"}, credentials{username: "u", secret: "p"}},
+		"user first":               {&runtimeapi.AuthConfig{Username: "u", Password: "p", Auth: b64("a:b"), IdentityToken: "i", RegistryToken: "r"}, credentials{username: "u", secret: "p"}},
+		"user first, invalid auth": {&runtimeapi.AuthConfig{Username: "u", Password: "p", Auth: "%"}, credentials{username: "u", secret: "p"}},
+		"auth":                     {&runtimeapi.AuthConfig{Auth: b64("a:b:c")}, credentials{username: "a", secret: "b:c"}},
+		"auth padded":              {&runtimeapi.AuthConfig{Auth: b64("a:b\x00\x00")}, credentials{username: "a", secret: "b"}},
+		"auth before token":        {&runtimeapi.AuthConfig{Auth: b64("a:b"), IdentityToken: "i"}, credentials{username: "a", secret: "b"}},
+		"auth without a password, beside an identity token": {&runtimeapi.AuthConfig{Auth: b64("0000:"), Username: "0000", IdentityToken: "i"}, credentials{secret: "i"}},
 		"identity token": {&runtimeapi.AuthConfig{IdentityToken: "i", RegistryToken: "r"}, credentials{secret: "i"}},
 		"registry token": {&runtimeapi.AuthConfig{RegistryToken: "r"}, credentials{registryToken: "r"}},
 		"server": {&runtimeapi.AuthConfig{Username: "u", Password: "p", ServerAddress: "https://Reg.test:5000/v2/"},
@@ -63,7 +63,7 @@ func TestParseAuthErrorsKeepSecrets(t *testing.T) {
 		_, err := parseAuth(auth)
 		checkClass(t, err, errdefs.ErrInvalidArgument)
 		if err != nil && (strings.Contains(err.Error(), canary) || strings.Contains(err.Error(), b64(canary))) {
-			t.Errorf("error has the secret: %v", err)
+			t.Errorf("error contains the secret: %v", err)
 		}
 	}
 }
@@ -86,7 +86,7 @@ func TestCredentialsCoverTheirServer(t *testing.T) {
 		user, secret, err := c.forHost(tc.host)
 		must(t, err)
 		if got := user == "u" && secret == "p"; got != tc.want || c.covers(tc.host) != tc.want {
-			t.Errorf("credentials for %q are given to %q: %v, want %v", tc.server, tc.host, got, tc.want)
+			t.Errorf("credentials for %q sent to %q: %v, want %v", tc.server, tc.host, got, tc.want)
 		}
 	}
 }
@@ -109,7 +109,7 @@ func FuzzParseAuth(f *testing.F) {
 			t.Error("two kinds of credentials at once")
 		}
 		if server != "" && c.secret != "" && c.covers("evil.invalid:1") && canonicalHost(c.server) != "evil.invalid:1" {
-			t.Errorf("credentials for %q are for every host", server)
+			t.Errorf("credentials for %q may go to every host", server)
 		}
 		again, err := parseAuth(in)
 		if err != nil || again.fingerprint() != c.fingerprint() {
@@ -118,7 +118,7 @@ func FuzzParseAuth(f *testing.F) {
 	})
 }
 
-// guarded makes a registry demand the Authorization that ok accepts.
+// guarded returns a fault with which a registry requires an Authorization header that ok accepts.
 func guarded(challenge string, ok func(header string) bool) faultFunc {
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		if !ok(r.Header.Get("Authorization")) {
@@ -130,7 +130,7 @@ func guarded(challenge string, ok func(header string) bool) faultFunc {
 	}
 }
 
-// newTokenServer serves the token "granted" to those whom ok lets in.
+// newTokenServer serves the token "granted" to requests that ok accepts.
 func newTokenServer(t *testing.T, ok func(*http.Request) bool) *httptest.Server {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -186,28 +186,28 @@ func TestPullAuthenticates(t *testing.T) {
 			}
 			checkClass(t, err, errdefs.ErrUnauthenticated)
 			if err != nil && !strings.Contains(err.Error(), "imagePullSecrets") {
-				t.Errorf("error should say what to check: %v", err)
+				t.Errorf("error should name imagePullSecrets: %v", err)
 			}
 			n.checkEmpty(t)
 		})
 	}
 }
 
-// TestPullWithCredentialsOfTheConfig checks that they are for pulls without any, and for their
-// host.
+// TestPullWithCredentialsOfTheConfig checks that credentials of the config are used for pulls that
+// bring none, and only for their host.
 func TestPullWithCredentialsOfTheConfig(t *testing.T) {
 	right, wrong := &runtimeapi.AuthConfig{Username: "user", Password: "secret"}, &runtimeapi.AuthConfig{Username: "user", Password: "wrong"}
 	for name, tc := range map[string]struct {
 		ofHost, ofPull *runtimeapi.AuthConfig
-		elsewhere      bool // the config's are for another host
+		elsewhere      bool // the credentials of the config are for another host
 		fails          bool
 	}{
-		"of the config":            {ofHost: right},
-		"empty ones of the pull":   {ofHost: right, ofPull: &runtimeapi.AuthConfig{}},
-		"the pull's come first":    {ofHost: right, ofPull: wrong, fails: true},
-		"the pull's, too":          {ofHost: wrong, ofPull: right},
-		"not for every registry":   {ofHost: right, elsewhere: true, fails: true},
-		"wrong ones of the config": {ofHost: wrong, fails: true},
+		"config only":                   {ofHost: right},
+		"empty credentials of the pull": {ofHost: right, ofPull: &runtimeapi.AuthConfig{}},
+		"pull takes precedence, wrong":  {ofHost: right, ofPull: wrong, fails: true},
+		"pull takes precedence":         {ofHost: wrong, ofPull: right},
+		"config for another registry":   {ofHost: right, elsewhere: true, fails: true},
+		"wrong config":                  {ofHost: wrong, fails: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n, reg := newNode(t), newRegistry(t)
@@ -229,8 +229,8 @@ func TestPullWithCredentialsOfTheConfig(t *testing.T) {
 	}
 }
 
-// TestPullKeepsCredentialsFromOtherHosts sends a layer's request on to another
-// host, by a redirect and by the urls of a descriptor's mirror (CVE-2020-15157).
+// TestPullKeepsCredentialsFromOtherHosts redirects the request for a layer to another host, which
+// must receive no credentials (CVE-2020-15157).
 func TestPullKeepsCredentialsFromOtherHosts(t *testing.T) {
 	for name, auth := range map[string]*runtimeapi.AuthConfig{
 		"password":       {Username: "user", Password: "secret"},
@@ -273,8 +273,9 @@ func TestPullKeepsCredentialsFromOtherHosts(t *testing.T) {
 	}
 }
 
-// TestPullErrorsKeepSecrets makes registry and token server repeat what they were
-// sent, and storage behind the registry fail under a signed URL.
+// TestPullErrorsKeepSecrets uses a registry and a token server that return the credentials in their
+// error, and storage behind the registry that fails under a signed URL. The error of the pull must
+// contain no secret.
 func TestPullErrorsKeepSecrets(t *testing.T) {
 	const canary = "c4n/ry+s3cret"
 	echo := func(w http.ResponseWriter, r *http.Request) {
@@ -314,7 +315,7 @@ func TestPullErrorsKeepSecrets(t *testing.T) {
 				}
 				for _, form := range forms {
 					if strings.Contains(err.Error(), form) {
-						t.Errorf("error has the secret as %q: %v", form, err)
+						t.Errorf("error contains the secret as %q: %v", form, err)
 					}
 				}
 			})
@@ -332,7 +333,7 @@ func TestCleanText(t *testing.T) {
 		"what?":                                                   "what?",
 	} {
 		if got := cleanText(text, []string{"secret"}); got != want {
-			t.Errorf("%q is cleaned to %q, want %q", text, got, want)
+			t.Errorf("cleanText(%q) = %q, want %q", text, got, want)
 		}
 	}
 }
@@ -349,18 +350,18 @@ func TestTokenAuthorizer(t *testing.T) {
 	}
 	first := send("reg.test")
 	if got := first.Header.Get("Authorization"); got != "" {
-		t.Errorf("token is sent unasked: %q", got)
+		t.Errorf("token sent without a challenge: %q", got)
 	}
 	must(t, answer(first))
 	second := send("reg.test")
 	if got := second.Header.Get("Authorization"); got != "Bearer token" {
-		t.Errorf("asked for, Authorization is %q", got)
+		t.Errorf("Authorization after a challenge is %q", got)
 	}
 	checkClass(t, answer(second), docker.ErrInvalidAuthorization)
 	other := send("other.test")
 	checkClass(t, answer(other), errdefs.ErrNotImplemented)
 	if got := send("other.test").Header.Get("Authorization"); got != "" {
-		t.Errorf("another host gets %q", got)
+		t.Errorf("another host received %q", got)
 	}
 }
 
@@ -369,7 +370,7 @@ func FuzzCleanText(f *testing.F) {
 	f.Add("a secret b", "secret")
 	f.Fuzz(func(t *testing.T, text, secret string) {
 		if secret == "" || strings.Contains("[redacted]…", secret) || strings.ContainsFunc(secret, func(r rune) bool { return r < 0x21 || r > 0x7e }) {
-			t.Skip("not a secret that could be sent in a header")
+			t.Skip("not a possible value of a header")
 		}
 		got := cleanText(text, []string{secret})
 		if strings.Contains(strings.ReplaceAll(got, "[redacted]", ""), secret) && !strings.Contains(strings.ReplaceAll(text, secret, ""), secret) {

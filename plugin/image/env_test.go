@@ -58,9 +58,8 @@ const (
 // handlers are the runtime handlers with a snapshotter of their own.
 var handlers = map[string]string{"kata": otherSnapshotter}
 
-// node is containerd's real metadata, content, leases, events and transfer
-// service in one process. Layers are checked but not extracted, which would
-// take root to mount.
+// node runs containerd's real metadata, content, lease, event and transfer services in one process.
+// Layers are verified but not extracted, because that would need root for mounts.
 type node struct {
 	ctx     context.Context
 	dir     string
@@ -71,9 +70,9 @@ type node struct {
 	client  *client.Client
 	applier *checkingApplier
 	deps    Deps
-	// verifiers are asked about each pull.
+	// verifiers are the image verifiers that are called for each pull.
 	verifiers map[string]imageverifier.ImageVerifier
-	// remotes are the snapshotters.
+	// remotes are the snapshotters, by name.
 	remotes map[string]*remoteSnapshotter
 }
 
@@ -128,7 +127,7 @@ func newNode(t *testing.T) *node {
 	return n
 }
 
-// start runs a Manager on the node. Options that are not set get defaults.
+// start runs a Manager on the node. It sets the fields of opts that describe the node.
 func (n *node) start(t *testing.T, opts Options) *Manager {
 	t.Helper()
 	opts.Snapshotter = defaultSnapshotter
@@ -144,7 +143,7 @@ func (n *node) start(t *testing.T, opts Options) *Manager {
 	return m
 }
 
-// names returns the image records of containerd.
+// names returns the names of containerd's image records.
 func (n *node) names(t *testing.T) []string {
 	t.Helper()
 	all, err := n.images.List(n.ctx)
@@ -157,35 +156,35 @@ func (n *node) names(t *testing.T) []string {
 	return names
 }
 
-// checkEmpty fails unless images, leases, and after garbage collection content
-// and snapshots are gone.
+// checkEmpty fails if there are image records or leases, or content or snapshots after a garbage
+// collection.
 func (n *node) checkEmpty(t *testing.T) {
 	t.Helper()
 	if names := n.names(t); len(names) > 0 {
-		t.Errorf("image records are left: %q", names)
+		t.Errorf("image records left: %q", names)
 	}
 	left, err := n.leases.List(n.ctx)
 	must(t, err)
 	if len(left) > 0 {
-		t.Errorf("leases are left: %v", left)
+		t.Errorf("leases left: %v", left)
 	}
 	_, err = n.db.GarbageCollect(n.ctx)
 	must(t, err)
 	must(t, n.content.Walk(n.ctx, func(info content.Info) error {
-		t.Errorf("content is left: %s", info.Digest)
+		t.Errorf("content left: %s", info.Digest)
 		return nil
 	}))
 	must(t, n.db.Snapshotter(defaultSnapshotter).Walk(n.ctx, func(_ context.Context, info snapshots.Info) error {
-		t.Errorf("snapshot is left: %s", info.Name)
+		t.Errorf("snapshot left: %s", info.Name)
 		return nil
 	}))
 }
 
-// checkingApplier stands in for the extraction of layers: it reads a layer and
-// returns the digest of its tar.
+// checkingApplier replaces the extraction of layers: it reads a layer and returns the digest of its
+// tar.
 type checkingApplier struct {
 	content content.Provider
-	synced  atomic.Int32 // layers that were to be synced
+	synced  atomic.Int32 // layers that were requested to be synced
 }
 
 func (a *checkingApplier) Apply(ctx context.Context, desc ocispec.Descriptor, _ []mount.Mount, opts ...diff.ApplyOpt) (ocispec.Descriptor, error) {
@@ -224,14 +223,14 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// wait polls for what happens after an event of containerd. It gives up with the
-// test's own deadline.
+// wait polls until done returns true. It is for changes that follow an event of containerd. It
+// fails at the deadline of the test.
 func wait(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	for !done() {
 		select {
 		case <-t.Context().Done():
-			t.Fatal("waited in vain for " + what)
+			t.Fatal("timeout while waiting for " + what)
 		case <-time.After(time.Millisecond):
 		}
 	}
@@ -245,7 +244,7 @@ func checkClass(t *testing.T, err, class error) {
 	}
 }
 
-// write puts a blob into the node's content store.
+// write writes a blob into the node's content store.
 func (n *node) write(t *testing.T, mediaType, data string, labels map[string]string) ocispec.Descriptor {
 	t.Helper()
 	desc := ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromString(data), Size: int64(len(data))}
@@ -254,7 +253,7 @@ func (n *node) write(t *testing.T, mediaType, data string, labels map[string]str
 	return desc
 }
 
-// has tells whether a blob is in the node's content store.
+// has reports whether a blob is in the node's content store.
 func (n *node) has(dgst string) bool {
 	_, err := n.content.Info(n.ctx, digest.Digest(dgst))
 	return err == nil
@@ -271,10 +270,10 @@ func handlerSpec(ref, handler string) *runtimeapi.ImageSpec {
 	return &runtimeapi.ImageSpec{Image: ref, RuntimeHandler: handler}
 }
 
-// silence is an event service without events.
-type silence struct{}
+// noEvents is an event service without events.
+type noEvents struct{}
 
-func (*silence) Subscribe(context.Context, ...string) (<-chan *events.Envelope, <-chan error) {
+func (*noEvents) Subscribe(context.Context, ...string) (<-chan *events.Envelope, <-chan error) {
 	return nil, nil
 }
 
@@ -282,7 +281,7 @@ func (*silence) Subscribe(context.Context, ...string) (<-chan *events.Envelope, 
 type countingSnapshotter struct {
 	snapshots.Snapshotter
 	usages map[string]int
-	broken bool // whether it fails to list its snapshots
+	broken bool // Walk fails
 }
 
 func (s *countingSnapshotter) Usage(ctx context.Context, key string) (snapshots.Usage, error) {

@@ -29,12 +29,12 @@ import (
 	crierrors "k8s.io/cri-api/pkg/errors"
 )
 
-// answer is a fault that gives every request one status.
-func answer(code int) faultFunc {
+// respond returns a fault that responds to every request with one status.
+func respond(code int) faultFunc {
 	return func(w http.ResponseWriter, _ *http.Request, _ http.Handler) { w.WriteHeader(code) }
 }
 
-// onBlobs applies a change to the bodies of blobs of at least a layer's size.
+// onBlobs returns a fault that changes the bodies of blobs of at least the size of a layer.
 func onBlobs(change func(w http.ResponseWriter, body []byte)) faultFunc {
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		rec := httptest.NewRecorder()
@@ -58,17 +58,17 @@ func TestPullFaults(t *testing.T) {
 		unavailable bool
 		says        string
 	}{
-		"not found":         {fault: answer(404), class: errdefs.ErrNotFound, says: "check the image's name"},
-		"unauthorized":      {fault: answer(401), class: errdefs.ErrUnauthenticated, says: "imagePullSecrets"},
-		"forbidden":         {fault: answer(403), class: errdefs.ErrPermissionDenied, says: "imagePullSecrets"},
-		"too many requests": {fault: answer(429), class: errdefs.ErrResourceExhausted, says: "429"},
-		"server error":      {fault: answer(500), class: errdefs.ErrUnknown, unavailable: true, says: "500"},
-		"bad gateway":       {fault: answer(502), class: errdefs.ErrUnknown, unavailable: true, says: "502"},
+		"not found":         {fault: respond(404), class: errdefs.ErrNotFound, says: "check the image's name"},
+		"unauthorized":      {fault: respond(401), class: errdefs.ErrUnauthenticated, says: "imagePullSecrets"},
+		"forbidden":         {fault: respond(403), class: errdefs.ErrPermissionDenied, says: "imagePullSecrets"},
+		"too many requests": {fault: respond(429), class: errdefs.ErrResourceExhausted, says: "429"},
+		"server error":      {fault: respond(500), class: errdefs.ErrUnknown, unavailable: true, says: "500"},
+		"bad gateway":       {fault: respond(502), class: errdefs.ErrUnknown, unavailable: true, says: "502"},
 		"connection closed": {fault: func(http.ResponseWriter, *http.Request, http.Handler) { panic(http.ErrAbortHandler) },
 			class: errdefs.ErrUnknown, unavailable: true},
 		"layer missing": {fault: onBlobs(func(w http.ResponseWriter, _ []byte) { w.WriteHeader(404) }),
 			class: errdefs.ErrNotFound, says: "sha256:"},
-		"layer of other content": {fault: onBlobs(func(w http.ResponseWriter, b []byte) {
+		"layer with other content": {fault: onBlobs(func(w http.ResponseWriter, b []byte) {
 			_, _ = w.Write(bytes.ToUpper(b))
 		}), class: errdefs.ErrDataLoss, says: "digest"},
 		"layer too short": {fault: onBlobs(func(w http.ResponseWriter, b []byte) { _, _ = w.Write(b[:len(b)/2]) }),
@@ -85,7 +85,7 @@ func TestPullFaults(t *testing.T) {
 				panic(err)
 			}
 			_ = buffered.Flush()
-			_ = conn.(*net.TCPConn).SetLinger(0) // its end is a reset
+			_ = conn.(*net.TCPConn).SetLinger(0) // closing sends a reset
 			conn.Close()
 		}), class: errdefs.ErrUnknown, unavailable: true, says: "reset"},
 		"layer too long": {fault: onBlobs(func(w http.ResponseWriter, b []byte) {
@@ -108,15 +108,15 @@ func TestPullFaults(t *testing.T) {
 				t.Errorf("error should name image, registry and %q: %s", tc.says, text)
 			}
 			if tc.unavailable {
-				checkWord(t, err, crierrors.ErrRegistryUnavailable)
+				checkReason(t, err, crierrors.ErrRegistryUnavailable)
 			} else if strings.HasPrefix(text, crierrors.ErrRegistryUnavailable.Error()) {
-				t.Errorf("the kubelet blames the registry: %s", text)
+				t.Errorf("the kubelet reports the registry as unavailable: %s", text)
 			}
 			n.checkEmpty(t)
 
 			reg.repair()
 			_, err = m.Pull(t.Context(), spec(ref), nil, nil)
-			must(t, err) // nothing of the failure stays in the way
+			must(t, err) // the failure left nothing that prevents a pull
 		})
 	}
 }
@@ -128,20 +128,20 @@ func TestPullFromClosedPort(t *testing.T) {
 	reg.Close()
 	_, err := m.Pull(t.Context(), spec(ref), nil, nil)
 	checkClass(t, err, errdefs.ErrUnknown)
-	checkWord(t, err, crierrors.ErrRegistryUnavailable)
+	checkReason(t, err, crierrors.ErrRegistryUnavailable)
 }
 
-// checkWord fails unless the kubelet finds the word: k8s.io/cri-client hands on the bare text of
-// errors of code Unknown, and the kubelet looks at its start.
-func checkWord(t *testing.T, err, word error) {
+// checkReason fails unless the kubelet recognizes the reason: k8s.io/cri-client passes on the plain
+// text of errors with code Unknown, and the kubelet checks how it starts.
+func checkReason(t *testing.T, err, reason error) {
 	t.Helper()
 	s := status.Convert(errgrpc.ToGRPC(err))
-	if s.Code() != codes.Unknown || !strings.HasPrefix(s.Message(), word.Error()+": ") {
-		t.Errorf("the kubelet does not see %v in %v", word, s)
+	if s.Code() != codes.Unknown || !strings.HasPrefix(s.Message(), reason.Error()+": ") {
+		t.Errorf("the kubelet does not recognize %v in %v", reason, s)
 	}
 }
 
-// verdict is an image verifier with one answer for all images.
+// verdict is an image verifier that returns the same result for all images.
 type verdict struct {
 	judgement imageverifier.Judgement
 	err       error
@@ -165,9 +165,9 @@ func TestPullOfAnImageThatAVerifierRefuses(t *testing.T) {
 			reg.push(t, ref, newImage(t, 1, nil))
 			n.verifiers["policy"] = v
 			_, err := m.Pull(t.Context(), spec(ref), nil, nil)
-			checkWord(t, err, crierrors.ErrSignatureValidationFailed)
+			checkReason(t, err, crierrors.ErrSignatureValidationFailed)
 			if text := fmt.Sprint(err); !strings.Contains(text, "policy") || !strings.Contains(text, "not signed by us") {
-				t.Errorf("error should name verifier and reason: %v", err)
+				t.Errorf("error should name the verifier and its reason: %v", err)
 			}
 			n.checkEmpty(t)
 
@@ -189,7 +189,7 @@ func TestPullFromUntrustedRegistry(t *testing.T) {
 	_, err := m.Pull(t.Context(), spec("registry.test/app"), nil, nil)
 	checkClass(t, err, errdefs.ErrFailedPrecondition)
 	if err != nil && !strings.Contains(err.Error(), "hosts.toml") {
-		t.Errorf("error should say where to name the CA: %v", err)
+		t.Errorf("error should name hosts.toml, where the CA is set: %v", err)
 	}
 }
 
@@ -207,7 +207,7 @@ func TestPullStalls(t *testing.T) {
 	n.checkEmpty(t)
 }
 
-func TestPullOfWhatIsNoImage(t *testing.T) {
+func TestPullOfNonImages(t *testing.T) {
 	plain := newImage(t, 1, nil)
 	otherPlatform := newImage(t, 1, func(f *v1.ConfigFile) { f.Architecture = "s390x" })
 	index := mutate.IndexMediaType(mutate.AppendManifests(emptyIndex(), mutate.IndexAddendum{
@@ -253,12 +253,12 @@ func TestPullOfWhatIsNoImage(t *testing.T) {
 	}
 }
 
-// TestPullOfAnIndex checks that of an index one image is fetched, the platform's.
+// TestPullOfAnIndex checks that only one image of an index is fetched: that of the platform.
 func TestPullOfAnIndex(t *testing.T) {
 	n, reg := newNode(t), newRegistry(t)
 	m := n.start(t, Options{})
 	mine := newImage(t, 1, nil)
-	// The second would do as well, but comes after mine.
+	// The second of others has the same platform, but comes after mine.
 	others := []v1.Image{newImage(t, 1, func(f *v1.ConfigFile) { f.Architecture = "s390x" }), newImage(t, 1, nil)}
 	ref := reg.ref("app:v1")
 	reg.pushIndex(t, ref, mutate.AppendManifests(emptyIndex(),

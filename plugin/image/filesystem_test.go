@@ -17,7 +17,7 @@ func TestFilesystem(t *testing.T) {
 	m.sampler.take(n.ctx)
 	got, ok := m.Filesystem(defaultSnapshotter)
 	if !ok {
-		t.Fatal("the file system of the snapshotter is not known")
+		t.Fatal("the file system of the snapshotter is unknown")
 	}
 	var want syscall.Statfs_t
 	must(t, syscall.Statfs(n.dir, &want))
@@ -29,9 +29,8 @@ func TestFilesystem(t *testing.T) {
 	}
 }
 
-// TestMounted compares with the mount table, for two mount points that every
-// machine has.
-func TestMounted(t *testing.T) {
+// TestMountSource compares with the mount table, for two mount points that exist on every machine.
+func TestMountSource(t *testing.T) {
 	for dir, at := range map[string]string{"/proc/self/task": "/proc", "/": "/"} {
 		list, err := mountinfo.GetMounts(mountinfo.SingleEntryFilter(at))
 		must(t, err)
@@ -39,11 +38,11 @@ func TestMounted(t *testing.T) {
 			t.Fatalf("%d mounts at %s", len(list), at)
 		}
 		if got := mountSource(dir); got != list[0].Source {
-			t.Errorf("%q is mounted at %s, want %q", got, dir, list[0].Source)
+			t.Errorf("mountSource(%q) = %q, want %q", dir, got, list[0].Source)
 		}
 	}
 	if got := mountSource("/no/such/directory"); got != "" {
-		t.Errorf("%q is mounted where nothing is", got)
+		t.Errorf("mount source %q of a missing directory", got)
 	}
 }
 

@@ -14,24 +14,24 @@ func TestFlightsDoNotInheritCancellation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFlights(t.Context())
 		defer f.close()
-		begun := make(chan struct{})
+		started := make(chan struct{})
 		ctx, cancel := context.WithCancel(t.Context())
 		cancelled := make(chan struct{})
 		go func() {
 			_, err := f.do(ctx, "key", func(ctx context.Context) (string, error) {
-				close(begun)
+				close(started)
 				<-ctx.Done()
-				<-cancelled // cleaning up takes its time
+				<-cancelled // the cleanup is slow
 				return "", ctx.Err()
 			})
 			checkClass(t, err, context.Canceled)
 		}()
-		<-begun
+		<-started
 		cancel()
 		synctest.Wait()
 		got, err := f.do(t.Context(), "key", func(context.Context) (string, error) { return "fresh", nil })
 		if err != nil || got != "fresh" {
-			t.Errorf("joined work that was cancelled: %q, %v", got, err)
+			t.Errorf("joined cancelled work: %q, %v", got, err)
 		}
 		close(cancelled)
 	})
@@ -56,7 +56,7 @@ func TestFlightsRefuseCallsThatAreOver(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err := f.do(ctx, "key", func(context.Context) (string, error) {
-		t.Error("work was begun")
+		t.Error("work was started")
 		return "", nil
 	})
 	checkClass(t, err, context.Canceled)

@@ -16,7 +16,7 @@ import (
 //
 // The container file systems are those of the writable layers (KEP-4191). The image file systems
 // include these bytes, too, because a snapshotter keeps both in one directory. If the mount points
-// of both are equal, the kubelet treats the node as one without a separate image file system.
+// of both are equal, the kubelet treats images and containers as not separated.
 func (m *Manager) FsInfo(context.Context) (*runtimeapi.ImageFsInfoResponse, error) {
 	last := m.sampler.last.Load()
 	answer := &runtimeapi.ImageFsInfoResponse{}

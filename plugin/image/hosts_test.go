@@ -15,7 +15,8 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// TestMirrorHosts says which hosts are asked for a registry, as in the built-in CRI.
+// TestMirrorHosts checks the hosts that are asked for a registry. They are those of the built-in
+// CRI.
 func TestMirrorHosts(t *testing.T) {
 	r := Registries{Mirrors: map[string][]string{
 		"docker.io":      {"https://one.test", "two.test:5000/v2/proxy", "localhost:5000", "http://127.0.0.1:5001"},
@@ -53,10 +54,10 @@ func TestMirrorHosts(t *testing.T) {
 }
 
 // TestPullFromMirrorOfTheConfig pulls from the second mirror of registry.mirrors, with the
-// credentials that the config has for it, where the first has not got the image, and does not look
-// at hosts.toml.
+// credentials of the config for that mirror. The first mirror does not have the image. hosts.toml
+// is not read.
 func TestPullFromMirrorOfTheConfig(t *testing.T) {
-	n, poor, mirror := newNode(t), newRegistry(t), newRegistry(t)
+	n, emptyMirror, mirror := newNode(t), newRegistry(t), newRegistry(t)
 	img := newImage(t, 1, nil)
 	mirror.push(t, mirror.ref("library/app:latest"), img)
 	mirror.breakWith(guarded(`Basic realm="x"`, func(header string) bool { return header == "Basic "+b64("user:secret") }))
@@ -65,21 +66,21 @@ func TestPullFromMirrorOfTheConfig(t *testing.T) {
 	host := strings.TrimPrefix(mirror.URL, "http://")
 	m := n.start(t, Options{Registries: Registries{
 		HostsDirs:   []string{files},
-		Mirrors:     map[string][]string{"docker.io": {poor.URL, mirror.URL}},
+		Mirrors:     map[string][]string{"docker.io": {emptyMirror.URL, mirror.URL}},
 		Credentials: map[string]*runtimeapi.AuthConfig{host: {Username: "user", Password: "secret"}},
 	}})
 	id, err := m.Pull(t.Context(), spec("app"), nil, nil)
 	must(t, err)
-	if id != idOf(t, img) || poor.requests.Load() == 0 {
-		t.Errorf("pulled %s, %d requests to the first mirror", id, poor.requests.Load())
+	if id != idOf(t, img) || emptyMirror.requests.Load() == 0 {
+		t.Errorf("pulled %s, %d requests to the first mirror", id, emptyMirror.requests.Load())
 	}
 }
 
-// TestAnswersAreBounded pulls from registries that never stop to answer, and wants the pull to fail
-// before the answer is much longer than its bound.
+// TestAnswersAreBounded pulls from registries that send endless responses. The pull must fail
+// before the response is much longer than its bound.
 func TestAnswersAreBounded(t *testing.T) {
 	var sent atomic.Int64
-	const tooMuch = 256 << 20 // a test that fails ends, too
+	const tooMuch = 256 << 20 // ends a test that fails
 	endless := func(w http.ResponseWriter) {
 		chunk := bytes.Repeat([]byte(" "), 32<<10)
 		for total := 0; total < tooMuch; {
@@ -102,14 +103,14 @@ func TestAnswersAreBounded(t *testing.T) {
 				return
 			}
 			if part == "/manifests/" {
-				return // an answer to HEAD that does not say what there is
+				return // a response to HEAD without a digest
 			}
 			next.ServeHTTP(w, r)
 		}
 	}
 	for name, fault := range map[string]faultFunc{
 		"token": guarded(`Bearer realm="`+tokens.URL+`/token",service="test"`, func(string) bool { return false }),
-		// The registry names the token server: its path is no sign of what it answers.
+		// The registry names the token server, so the path does not show the type of the response.
 		"token that looks like content": guarded(`Bearer realm="`+tokens.URL+`/v2/app/blobs/sha256:1",service="test"`, func(string) bool { return false }),
 		"manifest":                      of("/manifests/", http.StatusOK),
 		"config":                        of("/blobs/", http.StatusOK),
@@ -129,9 +130,9 @@ func TestAnswersAreBounded(t *testing.T) {
 			if _, err := m.Pull(t.Context(), spec(ref), nil, nil); err == nil {
 				t.Error("pull succeeded")
 			}
-			// Beyond the bound are the buffers of two sockets, for each of a few attempts.
+			// The margin is for the buffers of two sockets in each of several attempts.
 			if got := sent.Load(); got > 6*(maxMetadata+8<<20) {
-				t.Errorf("%d bytes were taken", got)
+				t.Errorf("%d bytes were read", got)
 			}
 			n.checkEmpty(t)
 		})

@@ -22,8 +22,8 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// import puts an image without layers into containerd, as another tool would,
-// and returns its id and its manifest.
+// importImage adds an image without layers to containerd, as another tool would. It returns the id
+// and the manifest.
 func (n *node) importImage(t *testing.T, seed string, names ...string) (id string, target ocispec.Descriptor) {
 	t.Helper()
 	config := n.write(t, ocispec.MediaTypeImageConfig, fmt.Sprintf(
@@ -44,7 +44,7 @@ func (n *node) tag(t *testing.T, target ocispec.Descriptor, names ...string) {
 	}
 }
 
-// tagsOf returns the tags of an image in the index, nil if it is not there.
+// tagsOf returns the tags of an image in the index, nil if the image is not in the index.
 func (m *Manager) tagsOf(id string) []string {
 	img := m.index.view.Load().byID[id]
 	if img == nil {
@@ -59,7 +59,7 @@ func TestImagesOfOtherToolsAreSeenAndAdopted(t *testing.T) {
 	idBefore, _ := n.importImage(t, "before", before)
 	m := n.start(t, Options{Pinned: []string{"after:1"}})
 	if got := m.tagsOf(idBefore); !slices.Equal(got, []string{before}) {
-		t.Errorf("image from before the start has tags %q", got)
+		t.Errorf("image imported before the start has tags %q", got)
 	}
 
 	idAfter, target := n.importImage(t, "after", after)
@@ -86,9 +86,9 @@ func TestImagesOfOtherToolsAreSeenAndAdopted(t *testing.T) {
 	wait(t, "a second tag", func() bool { return len(m.tagsOf(idAfter)) == 2 })
 	must(t, n.images.Delete(n.ctx, after))
 	must(t, n.images.Delete(n.ctx, "docker.io/library/after:2"))
-	wait(t, "the tags to go", func() bool { tags := m.tagsOf(idAfter); return tags != nil && len(tags) == 0 })
+	wait(t, "the removal of the tags", func() bool { tags := m.tagsOf(idAfter); return tags != nil && len(tags) == 0 })
 	must(t, n.images.Delete(n.ctx, idAfter))
-	wait(t, "the image to go", func() bool { return m.tagsOf(idAfter) == nil })
+	wait(t, "the removal of the image", func() bool { return m.tagsOf(idAfter) == nil })
 }
 
 func TestImagesOfOtherNamespacesAreNotSeen(t *testing.T) {
@@ -96,7 +96,7 @@ func TestImagesOfOtherNamespacesAreNotSeen(t *testing.T) {
 	other := &node{ctx: withNamespace(t, "other"), images: n.images, content: n.content}
 	m := n.start(t, Options{})
 	id, _ := other.importImage(t, "other", "docker.io/library/other:1")
-	mine, _ := n.importImage(t, "mine", "docker.io/library/mine:1") // its event comes after
+	mine, _ := n.importImage(t, "mine", "docker.io/library/mine:1") // its event is published later
 	wait(t, "my image", func() bool { return m.tagsOf(mine) != nil })
 	if m.tagsOf(id) != nil {
 		t.Error("image of another namespace is listed")
@@ -143,7 +143,7 @@ func TestAnnotationsAreBounded(t *testing.T) {
 		t.Error(d)
 	}
 	if got := boundedAnnotations(map[string]string{"a": string(make([]byte, maxAnnotations))}); got != nil {
-		t.Errorf("%d annotations are listed", len(got))
+		t.Errorf("%d annotations are returned", len(got))
 	}
 }
 
@@ -154,8 +154,8 @@ func TestLargeMetadataIsNotRead(t *testing.T) {
 	checkClass(t, err, errdefs.ErrInvalidArgument)
 }
 
-// TestIndexFollowsUnderLoad lets many writers change names at once, outside and
-// through the Manager, and compares what is left with containerd.
+// TestIndexFollowsUnderLoad changes names concurrently in containerd and through the Manager, and
+// compares the index with containerd afterwards.
 func TestIndexFollowsUnderLoad(t *testing.T) {
 	n := newNode(t)
 	m := n.start(t, Options{})
@@ -199,27 +199,27 @@ func TestIndexFollowsUnderLoad(t *testing.T) {
 	})
 }
 
-// brokenFeed is an event service whose first subscription ends.
-type brokenFeed struct {
+// brokenEvents is an event service whose first subscription fails.
+type brokenEvents struct {
 	events.Subscriber
 	calls atomic.Int64
 }
 
-func (b *brokenFeed) Subscribe(ctx context.Context, filters ...string) (<-chan *events.Envelope, <-chan error) {
+func (b *brokenEvents) Subscribe(ctx context.Context, filters ...string) (<-chan *events.Envelope, <-chan error) {
 	if b.calls.Add(1) > 1 {
 		return b.Subscriber.Subscribe(ctx, filters...)
 	}
 	errs := make(chan error, 1)
-	errs <- errors.New("feed ends")
+	errs <- errors.New("subscription ended")
 	return make(chan *events.Envelope), errs
 }
 
 func TestIndexSurvivesTheLossOfEvents(t *testing.T) {
 	n := newNode(t)
-	n.deps.Events = &brokenFeed{Subscriber: n.deps.Events}
+	n.deps.Events = &brokenEvents{Subscriber: n.deps.Events}
 	early, _ := n.importImage(t, "early", "docker.io/library/early:1")
 	m := n.start(t, Options{})
-	id, _ := n.importImage(t, "late", "docker.io/library/late:1") // nobody tells
+	id, _ := n.importImage(t, "late", "docker.io/library/late:1") // no event is received
 	must(t, n.images.Delete(n.ctx, "docker.io/library/early:1"))
 	must(t, n.images.Delete(n.ctx, early))
 	wait(t, "the images to be read again", func() bool { return m.tagsOf(id) != nil && m.tagsOf(early) == nil })

@@ -9,13 +9,13 @@ import (
 	"github.com/containerd/containerd/v2/core/leases"
 )
 
-// deadStore does not get to delete leases, as a daemon that was killed.
-type deadStore struct{ LeaseStore }
+// undeletable is a lease store that deletes no lease, as after the daemon was killed.
+type undeletable struct{ LeaseStore }
 
-func (deadStore) Delete(context.Context, leases.Lease, ...leases.DeleteOpt) error { return nil }
+func (undeletable) Delete(context.Context, leases.Lease, ...leases.DeleteOpt) error { return nil }
 
-// TestUnfinishedPull wants what a killed daemon left of a pull to be kept for the next one, and no
-// longer than that.
+// TestUnfinishedPull checks that the content of a pull that a killed daemon did not finish is kept
+// until the next pull or the removal of the image.
 func TestUnfinishedPull(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -34,8 +34,8 @@ func TestUnfinishedPull(t *testing.T) {
 			ref := reg.ref("app:v1")
 			reg.push(t, ref, newImage(t, 3, nil))
 			reached, release := reg.hold(t)
-			alive := n.deps.Leases
-			n.deps.Leases = deadStore{alive}
+			store := n.deps.Leases
+			n.deps.Leases = undeletable{store}
 			killed := n.start(t, Options{})
 			ended := make(chan error)
 			go func() {
@@ -48,13 +48,13 @@ func TestUnfinishedPull(t *testing.T) {
 				t.Fatal("the pull of a killed daemon succeeded")
 			}
 			release()
-			n.deps.Leases = alive
-			if left, err := alive.List(n.ctx); err != nil || len(left) != 1 {
+			n.deps.Leases = store
+			if left, err := store.List(n.ctx); err != nil || len(left) != 1 {
 				t.Fatalf("leases %v, %v, want that of the pull", left, err)
 			}
 
 			m := n.start(t, Options{})
-			if left, err := alive.List(n.ctx); err != nil || len(left) != 1 {
+			if left, err := store.List(n.ctx); err != nil || len(left) != 1 {
 				t.Fatalf("leases after a restart %v, %v, want that of the pull", left, err)
 			}
 			c.next(t, m, ref)

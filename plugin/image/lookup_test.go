@@ -32,10 +32,10 @@ func TestStatusByAllKindsOfReferences(t *testing.T) {
 		Spec:        &runtimeapi.ImageSpec{Image: id, Annotations: map[string]string{"seed": "app"}},
 	}
 	if img, ok := m.ByID(id); !ok || !slices.Equal(img.Tags, want.RepoTags) || !slices.Equal(img.Digests, want.RepoDigests) {
-		t.Errorf("by id: %+v, %v", img, ok)
+		t.Errorf("ByID: %+v, %v", img, ok)
 	}
 	if img, ok := m.ByID("sha256:gone"); ok {
-		t.Errorf("by an id that nothing has: %+v", img)
+		t.Errorf("ByID of an unknown id: %+v", img)
 	}
 	hex := strings.TrimPrefix(id, "sha256:")
 	for _, ref := range []string{
@@ -115,7 +115,7 @@ func TestStatusVerbose(t *testing.T) {
 	}
 	must(t, json.Unmarshal([]byte(resp.Info["info"]), &info))
 	if _, err := n.db.Snapshotter(defaultSnapshotter).Stat(n.ctx, info.ChainID); err != nil {
-		t.Errorf("chainID %q names no snapshot: %v", info.ChainID, err)
+		t.Errorf("chainID %q is not the key of a snapshot: %v", info.ChainID, err)
 	}
 	if !slices.Equal(info.ImageSpec.Config.Env, []string{"A=b"}) {
 		t.Errorf("imageSpec is %+v", info.ImageSpec)
@@ -124,7 +124,7 @@ func TestStatusVerbose(t *testing.T) {
 
 func TestImageIsSeenBeforeItsEvent(t *testing.T) {
 	n := newNode(t)
-	n.deps.Events = &silence{}
+	n.deps.Events = &noEvents{}
 	m := n.start(t, Options{})
 	id, _ := n.importImage(t, "app", "docker.io/library/app:latest")
 	resp, err := m.Status(t.Context(), spec("app"), false)
@@ -167,7 +167,7 @@ func TestRemoveTakesAllNames(t *testing.T) {
 				resp, err := m.Status(t.Context(), spec(ref), false)
 				must(t, err)
 				if resp.Image != nil {
-					t.Errorf("%s is still there", ref)
+					t.Errorf("%s still exists", ref)
 				}
 			}
 			n.checkEmpty(t)

@@ -16,7 +16,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// TestRedirectsKeepCredentials follows redirects to places that are not the registry.
+// TestRedirectsKeepCredentials checks that redirects to other schemes, hosts and ports get no
+// credentials.
 func TestRedirectsKeepCredentials(t *testing.T) {
 	authorizer := docker.NewDockerAuthorizer()
 	follow := followRedirects(authorizer)
@@ -35,7 +36,7 @@ func TestRedirectsKeepCredentials(t *testing.T) {
 	checkClass(t, follow(via[0], slices.Repeat(via, maxRedirects)), errdefs.ErrFailedPrecondition)
 }
 
-// TestCredentialsAreForTheirHost asks for credentials on behalf of others.
+// TestCredentialsAreForTheirHost requests credentials for other hosts.
 func TestCredentialsAreForTheirHost(t *testing.T) {
 	find := findCredentials(credentials{username: "user", secret: "secret"}.forHost).onlyFor("reg.test")
 	for host, want := range map[string]string{"reg.test": "secret", "reg.test:8443": "", "evil.test": ""} {
@@ -45,14 +46,15 @@ func TestCredentialsAreForTheirHost(t *testing.T) {
 	}
 }
 
-// TestTokenServersNeedTLS sends requests with and without credentials to a token server.
+// TestTokenServersNeedTLS sends requests with and without credentials to a token server without
+// TLS.
 func TestTokenServersNeedTLS(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(server.Close)
 	client := http.Client{Transport: requireTLS(http.DefaultTransport)}
-	answer, err := client.Get(server.URL)
+	resp, err := client.Get(server.URL)
 	must(t, err)
-	answer.Body.Close()
+	resp.Body.Close()
 	if _, err := client.Post(server.URL, "text/plain", strings.NewReader("password")); err == nil {
 		t.Error("a password is sent in clear text")
 	}
@@ -76,11 +78,11 @@ func TestWithoutPassword(t *testing.T) {
 	}
 }
 
-// TestLayersAreBounded has a manifest of more layers than can be mounted.
+// TestLayersAreBounded uses manifests with as many layers as can be mounted, and with one more.
 func TestLayersAreBounded(t *testing.T) {
 	for count, refused := range map[int]bool{maxLayers: false, maxLayers + 1: true} {
 		children := withLayerLimit(images.HandlerFunc(func(context.Context, ocispec.Descriptor) ([]ocispec.Descriptor, error) {
-			return make([]ocispec.Descriptor, 1+count), nil // the config, too
+			return make([]ocispec.Descriptor, 1+count), nil // the config and the layers
 		}))
 		_, err := children(t.Context(), ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest})
 		if errdefs.IsInvalidArgument(err) != refused {

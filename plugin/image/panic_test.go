@@ -21,7 +21,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
-// All who share a pull that panics get its error, and the next begins it again.
+// All callers of a pull that panics get its error, and the next call starts the pull again.
 func TestPanicInAFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFlights(t.Context())
@@ -40,12 +40,12 @@ func TestPanicInAFlight(t *testing.T) {
 		}
 		got, err := f.do(t.Context(), "key", func(context.Context) (string, error) { return "fresh", nil })
 		if err != nil || got != "fresh" {
-			t.Errorf("the next: %q, %v", got, err)
+			t.Errorf("the next call: %q, %v", got, err)
 		}
 	})
 }
 
-// badTransfer is a transfer service that panics at first.
+// badTransfer is a transfer service whose first call panics.
 type badTransfer struct {
 	transfer.Transferrer
 	calls atomic.Int64
@@ -71,9 +71,9 @@ func TestPanicInAPull(t *testing.T) {
 	must(t, err)
 }
 
-// containerd reads manifests and layers in its own goroutines, which come back to us in these
-// places.
-func TestPanicOverWhatARegistryAnswers(t *testing.T) {
+// containerd reads manifests and layers in its own goroutines. The test covers each place where
+// these call this package.
+func TestPanicInARegistryResponse(t *testing.T) {
 	n, reg := newNode(t), newRegistry(t)
 	m := n.start(t, Options{})
 	ref := reg.ref("app:v1")
@@ -97,7 +97,8 @@ func TestPanicOverWhatARegistryAnswers(t *testing.T) {
 	_, err = children(t.Context(), ocispec.Descriptor{})
 	checkClass(t, err, errdefs.ErrInternal)
 
-	_, err = boundedFetcher{source: new(registrySource)}.Fetch(t.Context(), ocispec.Descriptor{}) // it has none
+	// The fetcher is nil.
+	_, err = boundedFetcher{source: new(registrySource)}.Fetch(t.Context(), ocispec.Descriptor{})
 	checkClass(t, err, errdefs.ErrInternal)
 
 	traffic := newMeter()
@@ -120,7 +121,7 @@ func TestPanicOverWhatARegistryAnswers(t *testing.T) {
 	_, err = io.ReadAll(resp.Body)
 	checkClass(t, err, errdefs.ErrInternal)
 	if open := traffic.open.Load(); open != 0 {
-		t.Errorf("%d requests are open after their panics", open)
+		t.Errorf("%d requests still open after a panic", open)
 	}
 }
 
@@ -130,7 +131,7 @@ type badBody struct{}
 func (badBody) Read([]byte) (int, error) { panic("boom") }
 func (badBody) Close() error             { return nil }
 
-// badStore is an image store that panics over one name.
+// badStore is an image store that panics for one name.
 type badStore struct {
 	images.Store
 	bad string
@@ -143,8 +144,8 @@ func (b badStore) Get(ctx context.Context, name string) (images.Image, error) {
 	return b.Store.Get(ctx, name)
 }
 
-// Images are followed on after an event that causes a panic, by another subscription; the first one
-// ends.
+// After an event that causes a panic, the Manager follows images with a new subscription and ends
+// the old one.
 func TestPanicOverAnImageEvent(t *testing.T) {
 	n := newNode(t)
 	n.deps.Images = badStore{n.images, "docker.io/library/bad:1"}
@@ -158,7 +159,7 @@ func TestPanicOverAnImageEvent(t *testing.T) {
 	wait(t, "the image after that", func() bool { return m.tagsOf(another) != nil })
 }
 
-// badSnapshotter panics when it is first walked.
+// badSnapshotter panics in the first walk.
 type badSnapshotter struct {
 	snapshots.Snapshotter
 	walks atomic.Int64
@@ -171,7 +172,7 @@ func (b *badSnapshotter) Walk(ctx context.Context, fn snapshots.WalkFunc, filter
 	return b.Snapshotter.Walk(ctx, fn, filters...)
 }
 
-// Disk usage is sampled on after a panic.
+// The sampler continues after a panic.
 func TestPanicInASample(t *testing.T) {
 	n := newNode(t)
 	bad := &badSnapshotter{Snapshotter: n.db.Snapshotter(defaultSnapshotter)}

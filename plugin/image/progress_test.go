@@ -16,15 +16,15 @@ type transportFunc func(*http.Request) (*http.Response, error)
 
 func (f transportFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// TestWatch plays the traffic of a pull in virtual time.
+// TestWatch simulates the traffic of a pull with fake time.
 func TestWatch(t *testing.T) {
 	const limit = time.Minute
 	for name, tc := range map[string]struct {
 		traffic func(m *meter)
-		want    time.Duration // when the pull is taken for stalled, 0 for never
+		want    time.Duration // when the pull counts as stalled, 0 for never
 	}{
 		"nothing to do": {traffic: func(*meter) { time.Sleep(time.Hour) }},
-		"no answer": {want: limit, traffic: func(m *meter) {
+		"no response": {want: limit, traffic: func(m *meter) {
 			get(m, func() { time.Sleep(time.Hour) }, 0)
 		}},
 		"no bytes": {want: limit, traffic: func(m *meter) { get(m, nil, time.Hour) }},
@@ -35,7 +35,7 @@ func TestWatch(t *testing.T) {
 		}},
 		"stalls after a pause": {want: time.Hour + 2*limit, traffic: func(m *meter) {
 			get(m, nil, limit/2)
-			time.Sleep(time.Hour + limit/2) // unpacking: no request is open
+			time.Sleep(time.Hour + limit/2) // no request is open while a layer is unpacked
 			get(m, nil, time.Hour)
 		}},
 		"fails": {traffic: func(m *meter) {
@@ -66,8 +66,7 @@ func TestWatch(t *testing.T) {
 	}
 }
 
-// get makes a request whose answer comes after wait and whose one byte comes
-// after delay.
+// get sends a request whose response arrives after wait, and the one byte of its body after delay.
 func get(m *meter, wait func(), delay time.Duration) {
 	rt := m.wrap(transportFunc(func(*http.Request) (*http.Response, error) {
 		if wait != nil {

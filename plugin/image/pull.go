@@ -146,8 +146,8 @@ func (p *pull) transfer(ctx context.Context, traffic *meter) (ocispec.Descriptor
 	return store.target, nil
 }
 
-// finish creates an image from the fetched content: it unpacks the layers that are still packed and
-// creates the image records.
+// finish creates an image from the fetched content: it unpacks the image, if that was not done yet,
+// and creates the image records.
 func (p *pull) finish(ctx context.Context, target ocispec.Descriptor) (string, error) {
 	img, err := load(ctx, p.m.deps.Content, target)
 	if err != nil {

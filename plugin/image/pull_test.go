@@ -104,12 +104,12 @@ func TestPullMovesATag(t *testing.T) {
 	resp, err := m.Status(t.Context(), spec(ref), false)
 	must(t, err)
 	if resp.Image.GetId() != idOf(t, after) {
-		t.Errorf("the tag stays with the image before")
+		t.Errorf("the tag still points to the old image")
 	}
 	resp, err = m.Status(t.Context(), spec(idOf(t, before)), false)
 	must(t, err)
 	if resp.Image == nil || len(resp.Image.RepoTags) != 0 {
-		t.Errorf("the image before is %v, want it without tags", resp.Image)
+		t.Errorf("the old image is %v, want no tags", resp.Image)
 	}
 }
 
@@ -176,7 +176,7 @@ func TestPullForUnknownHandler(t *testing.T) {
 	_, err := m.Pull(t.Context(), handlerSpec("app", "gvisor"), nil, nil)
 	checkClass(t, err, errdefs.ErrInvalidArgument)
 	if err != nil && !strings.Contains(err.Error(), "kata") {
-		t.Errorf("error should name the handlers there are: %v", err)
+		t.Errorf("error should name the configured handlers: %v", err)
 	}
 }
 
@@ -247,8 +247,8 @@ func TestPullSendsHeaders(t *testing.T) {
 	must(t, err)
 }
 
-// hold makes the registry keep requests for blobs until release is called, and
-// tells of the first.
+// hold makes the registry delay requests for blobs until release is called. reached is closed at
+// the first of them.
 func (r *testRegistry) hold(t *testing.T) (reached <-chan struct{}, release func()) {
 	t.Helper()
 	first, gate := make(chan struct{}), make(chan struct{})
@@ -269,7 +269,7 @@ func (r *testRegistry) hold(t *testing.T) (reached <-chan struct{}, release func
 	return first, release
 }
 
-// callers returns how many calls wait for all pulls under way, and how many pulls these are.
+// callers returns the number of calls that wait for pulls, and the number of pulls in progress.
 func (f *flights) callers() (calls, pulls int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -353,7 +353,7 @@ func TestPullEndsWithItsLastCaller(t *testing.T) {
 	}()
 	_, err := m.Pull(ctx, spec(ref), nil, nil)
 	checkClass(t, err, context.Canceled)
-	m.pulls.workers.Wait() // ends, although the registry still holds the layer
+	m.pulls.workers.Wait() // returns although the registry still delays the layer
 	n.checkEmpty(t)
 }
 

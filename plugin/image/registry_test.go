@@ -26,7 +26,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// testRegistry is a real registry whose answers a test may replace.
+// testRegistry is a real registry whose responses a test can replace.
 type testRegistry struct {
 	*httptest.Server
 	next     http.Handler
@@ -34,7 +34,7 @@ type testRegistry struct {
 	requests atomic.Int64
 }
 
-// faultFunc answers a request itself, or leaves it to next.
+// faultFunc responds to a request itself or passes it to next.
 type faultFunc func(w http.ResponseWriter, r *http.Request, next http.Handler)
 
 func newRegistry(t *testing.T) *testRegistry {
@@ -52,7 +52,7 @@ func newRegistry(t *testing.T) *testRegistry {
 	return reg
 }
 
-// break makes the registry answer with a fault.
+// breakWith makes the registry respond with a fault.
 func (r *testRegistry) breakWith(fault faultFunc) { r.fault.Store(&fault) }
 
 func (r *testRegistry) repair() { r.fault.Store(nil) }
@@ -63,7 +63,7 @@ func (r *testRegistry) ref(rest string) string {
 	return u.Host + "/" + rest
 }
 
-// push puts an image into the registry.
+// push pushes an image to the registry.
 func (r *testRegistry) push(t *testing.T, ref string, img v1.Image) {
 	t.Helper()
 	parsed, err := name.ParseReference(ref)
@@ -71,7 +71,7 @@ func (r *testRegistry) push(t *testing.T, ref string, img v1.Image) {
 	must(t, remote.Write(parsed, img, remote.WithContext(t.Context())))
 }
 
-// newImage builds an image of random layers for this machine.
+// newImage returns an image with random layers for the platform of this machine.
 func newImage(t *testing.T, layers int64, change func(*v1.ConfigFile)) v1.Image {
 	t.Helper()
 	img, err := random.Image(1024, layers)
@@ -88,7 +88,7 @@ func newImage(t *testing.T, layers int64, change func(*v1.ConfigFile)) v1.Image 
 	return img
 }
 
-// idOf returns the id that an image has on a node.
+// idOf returns the id of an image on a node.
 func idOf(t *testing.T, img v1.Image) string {
 	t.Helper()
 	hash, err := img.ConfigName()
@@ -121,7 +121,7 @@ func addend(img v1.Image, arch string) mutate.IndexAddendum {
 	return mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: arch}}}
 }
 
-// pushIndex puts an index with its images into the registry.
+// pushIndex pushes an index with its images to the registry.
 func (r *testRegistry) pushIndex(t *testing.T, ref string, index v1.ImageIndex) {
 	t.Helper()
 	parsed, err := name.ParseReference(ref)
@@ -129,7 +129,7 @@ func (r *testRegistry) pushIndex(t *testing.T, ref string, index v1.ImageIndex) 
 	must(t, remote.WriteIndex(parsed, index, remote.WithContext(t.Context())))
 }
 
-// lyingImage has a manifest that declares another size for its config.
+// lyingImage is an image whose manifest declares another size for its config.
 type lyingImage struct {
 	v1.Image
 	manifest []byte

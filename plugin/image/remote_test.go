@@ -19,12 +19,12 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 )
 
-// remoteSnapshotter notes the labels of the layers that it is to unpack. Those that it has it
-// commits by itself, as a remote snapshotter does, which then fetches files when a container reads
-// them.
+// remoteSnapshotter records the labels of the layers that are prepared. If has returns true for a
+// layer, it commits the layer itself, as a remote snapshotter does that fetches files when a
+// container reads them.
 type remoteSnapshotter struct {
 	snapshots.Snapshotter
-	has func(labels map[string]string) bool // nil: none
+	has func(labels map[string]string) bool // nil means none
 
 	mu     sync.Mutex
 	layers []map[string]string // guarded by mu
@@ -53,7 +53,7 @@ func (s *remoteSnapshotter) Prepare(ctx context.Context, key, parent string, opt
 	return nil, fmt.Errorf("snapshot %s: %w", key, errdefs.ErrAlreadyExists)
 }
 
-// prepared returns the labels of the layers, in their order, and forgets them.
+// prepared returns the recorded labels of the layers, in order, and clears the record.
 func (s *remoteSnapshotter) prepared() []map[string]string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -92,9 +92,9 @@ func digests(t *testing.T, img v1.Image) []string {
 	return all
 }
 
-// TestSnapshottersGetLayerLabels wants the labels of the built-in CRI on each layer where they are
-// configured, for snapshotters that the transfer service unpacks for and for others, and none from
-// the image that steers a snapshotter.
+// TestSnapshottersGetLayerLabels checks that layers get the labels of the built-in CRI if
+// configured, for snapshotters with and without an entry in unpack_config, and no label of the
+// image that controls a snapshotter.
 func TestSnapshottersGetLayerLabels(t *testing.T) {
 	hostile := map[string]string{
 		"containerd.io/snapshot/uidmapping":            "0:0:4294967295",
@@ -118,7 +118,7 @@ func TestSnapshottersGetLayerLabels(t *testing.T) {
 				})
 				ref, img := reg.ref("app:v1"), annotate(t, newImage(t, 3, nil), hostile)
 				reg.push(t, ref, img)
-				for range 2 { // the second pull knows how the snapshotter is unpacked
+				for range 2 { // the second pull uses the cached result of the first in ownUnpack
 					_, err := m.Pull(t.Context(), handlerSpec(ref, name), nil, nil)
 					must(t, err)
 					checkLabels(t, n.remotes[snapshotter].prepared(), ref, img, annotated)
@@ -135,11 +135,11 @@ func checkLabels(t *testing.T, got []map[string]string, ref string, img v1.Image
 	t.Helper()
 	layers := digests(t, img)
 	if len(got) != len(layers) {
-		t.Fatalf("%d layers are unpacked, want %d", len(got), len(layers))
+		t.Fatalf("%d layers prepared, want %d", len(got), len(layers))
 	}
 	for i, labels := range got {
 		if ref := labels[snapshots.LabelSnapshotRef]; ref == "sha256:other" || labels[snapshots.LabelSnapshotDiffID] == "sha256:other" {
-			t.Errorf("layer %d: the image sets the name of its snapshot: %v", i, labels)
+			t.Errorf("layer %d: the image set a reserved label: %v", i, labels)
 		}
 		want := map[string]string{
 			"containerd.io/snapshot/stargz/toc.digest":     "sha256:toc",
@@ -162,8 +162,8 @@ func checkLabels(t *testing.T, got []map[string]string, ref string, img v1.Image
 	}
 }
 
-// TestLazyLayersAreNotFetched wants of an image whose first two layers the snapshotter has the
-// third only.
+// TestLazyLayersAreNotFetched pulls an image whose first two layers the snapshotter provides. Only
+// the third is fetched.
 func TestLazyLayersAreNotFetched(t *testing.T) {
 	for name, snapshotter := range map[string]string{"lite": defaultSnapshotter, "kata": otherSnapshotter} {
 		t.Run(snapshotter, func(t *testing.T) {
@@ -193,7 +193,7 @@ func TestLazyLayersAreNotFetched(t *testing.T) {
 			}
 			resolved, err := m.Resolve(t.Context(), id)
 			must(t, err)
-			must(t, m.Unpack(t.Context(), resolved, snapshotter)) // it is
+			must(t, m.Unpack(t.Context(), resolved, snapshotter)) // already unpacked
 			must(t, m.Remove(t.Context(), spec(id)))
 			n.checkEmpty(t)
 		})

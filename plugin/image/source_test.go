@@ -24,7 +24,7 @@ func TestPullFetchesALayerInParts(t *testing.T) {
 			next.ServeHTTP(w, r)
 			return
 		}
-		// The test registry itself does not understand ranges without an end.
+		// The test registry does not support ranges without an end.
 		ranges.Add(1)
 		r.Header.Del("Range")
 		whole := httptest.NewRecorder()
@@ -39,8 +39,7 @@ func TestPullFetchesALayerInParts(t *testing.T) {
 	}
 }
 
-// TestPullSyncsLayers wants each layer to be on the disk before it counts as unpacked, where that
-// is configured.
+// TestPullSyncsLayers checks that each layer is synced to disk if that is configured.
 func TestPullSyncsLayers(t *testing.T) {
 	for _, sync := range []bool{false, true} {
 		t.Run(strconv.FormatBool(sync), func(t *testing.T) {
@@ -51,7 +50,7 @@ func TestPullSyncsLayers(t *testing.T) {
 			_, err := m.Pull(t.Context(), spec(ref), nil, nil)
 			must(t, err)
 			if synced := n.applier.synced.Load(); (synced == 2) != sync || !sync && synced != 0 {
-				t.Errorf("%d of 2 layers were synced", synced)
+				t.Errorf("%d of 2 layers synced, want sync %v", synced, sync)
 			}
 			must(t, m.Remove(t.Context(), spec(ref)))
 			n.checkEmpty(t)
@@ -59,8 +58,8 @@ func TestPullSyncsLayers(t *testing.T) {
 	}
 }
 
-// TestPullDiscardsLayers checks that an image is whole without its packed layers, and comes back
-// whole after it was removed.
+// TestPullDiscardsLayers checks that an image is complete without its compressed layers, and
+// complete again after a removal and another pull.
 func TestPullDiscardsLayers(t *testing.T) {
 	for _, discard := range []bool{false, true} {
 		t.Run(strconv.FormatBool(discard), func(t *testing.T) {
@@ -79,12 +78,12 @@ func TestPullDiscardsLayers(t *testing.T) {
 					dgst, err := layer.Digest()
 					must(t, err)
 					if n.has(dgst.String()) == discard {
-						t.Errorf("layer is there: %v", !discard)
+						t.Errorf("layer in the content store: %v", !discard)
 					}
 				}
 				resolved, err := m.Resolve(t.Context(), id)
 				must(t, err)
-				must(t, m.Unpack(t.Context(), resolved, defaultSnapshotter)) // it is
+				must(t, m.Unpack(t.Context(), resolved, defaultSnapshotter)) // already unpacked
 				must(t, m.Remove(t.Context(), spec(id)))
 			}
 			n.checkEmpty(t)

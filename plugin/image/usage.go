@@ -83,7 +83,8 @@ func (s *sampler) run(ctx context.Context) {
 	period := s.opts.StatsPeriod
 	for {
 		start := time.Now()
-		_ = guard.Call(ctx, "measure disk usage", func() error { s.take(ctx); return nil }) // Call logs a panic
+		// Call logs a panic.
+		_ = guard.Call(ctx, "measure disk usage", func() error { s.take(ctx); return nil })
 		select {
 		case <-ctx.Done():
 			return

@@ -17,7 +17,7 @@ func TestSnapshotUsage(t *testing.T) {
 	n := newNode(t)
 	m := n.start(t, Options{HandlerSnapshotters: handlers})
 	if _, ok := m.SnapshotUsage(defaultSnapshotter, "web"); ok {
-		t.Error("usage of a snapshot that is not there")
+		t.Error("usage of a snapshot that does not exist")
 	}
 	sn := n.db.Snapshotter(defaultSnapshotter)
 	lease, err := n.leases.Create(n.ctx, leases.WithRandomID())
@@ -91,7 +91,7 @@ func TestFsInfo(t *testing.T) {
 		t.Fatalf("file systems: %v", resp)
 	}
 	fs, containers := resp.ImageFilesystems[0], resp.ContainerFilesystems[0]
-	// The kubelet takes different mount points for separate file systems.
+	// The kubelet treats different mount points as separate file systems.
 	if containers.FsId.Mountpoint != fs.FsId.Mountpoint || containers.UsedBytes.Value != 0 {
 		t.Errorf("containers are at %v, want nothing at %s", containers, fs.FsId.Mountpoint)
 	}
@@ -115,8 +115,8 @@ func TestFsInfo(t *testing.T) {
 	}
 }
 
-// TestFsInfoOfContainers writes to a layer: the container file system has what is
-// in writable layers, the image file system that and the rest.
+// TestFsInfoOfContainers writes to a layer. The container file system has the usage of writable
+// layers, the image file system that of all layers.
 func TestFsInfoOfContainers(t *testing.T) {
 	n := newNode(t)
 	m := n.start(t, Options{})
@@ -144,8 +144,7 @@ func TestFsInfoOfContainers(t *testing.T) {
 	}
 }
 
-// TestFsInfoOfContentElsewhere checks that content on another device is an entry
-// of its own.
+// TestFsInfoOfContentElsewhere checks that a content store on another device is a separate entry.
 func TestFsInfoOfContentElsewhere(t *testing.T) {
 	n := newNode(t)
 	m := n.start(t, Options{})
@@ -160,7 +159,7 @@ func TestFsInfoOfContentElsewhere(t *testing.T) {
 	}
 }
 
-// TestSamplerKeepsWhatItCannotMeasure makes a snapshotter fail after a good sample.
+// TestSamplerKeepsWhatItCannotMeasure makes a snapshotter fail after the first sample.
 func TestSamplerKeepsWhatItCannotMeasure(t *testing.T) {
 	n := newNode(t)
 	counter := &countingSnapshotter{Snapshotter: n.db.Snapshotter(defaultSnapshotter)}
