@@ -12,14 +12,15 @@ import (
 	crierrors "k8s.io/cri-api/pkg/errors"
 )
 
-// bad is a change to the fixture that Container must refuse, and the field it must name.
+// bad is a change to the fixture that Container must refuse, and the field that the error must
+// name.
 type bad struct {
 	name   string
 	field  string
 	change func(*Input)
 }
 
-// security changes the container's security context.
+// security returns a change that sets the container's security context.
 func security(change func(*runtimeapi.LinuxContainerSecurityContext)) func(*Input) {
 	return func(in *Input) {
 		sc := &runtimeapi.LinuxContainerSecurityContext{}
@@ -28,7 +29,7 @@ func security(change func(*runtimeapi.LinuxContainerSecurityContext)) func(*Inpu
 	}
 }
 
-// podModes changes the namespace options of both pod and container.
+// podModes returns a change that sets the namespace options of pod and container.
 func podModes(modes *runtimeapi.NamespaceOption) func(*Input) {
 	return func(in *Input) {
 		in.Pod.Config.Linux.SecurityContext.NamespaceOptions = modes
@@ -307,7 +308,7 @@ func TestInvalid(t *testing.T) {
 	}
 }
 
-// TestPrivilegedInPlainPod has the words of the built-in CRI, which the kubelet's tests look for.
+// TestPrivilegedInPlainPod checks the text of the built-in CRI, which the kubelet's tests look for.
 func TestPrivilegedInPlainPod(t *testing.T) {
 	in := fixture()
 	security(func(sc *runtimeapi.LinuxContainerSecurityContext) { sc.Privileged = true })(&in)
@@ -317,7 +318,7 @@ func TestPrivilegedInPlainPod(t *testing.T) {
 	}
 }
 
-// TestUnmet has requests that are right, but not for this machine or pod.
+// TestUnmet uses valid requests that this machine or pod cannot serve.
 func TestUnmet(t *testing.T) {
 	cases := []bad{
 		{"unified on v1", "unified", func(in *Input) {

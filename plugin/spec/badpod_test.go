@@ -11,7 +11,8 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// badPod is a change to the fixture's pod that CheckPod must refuse, and the field it must name.
+// badPod is a change to the fixture's pod that CheckPod must refuse, and the field that the error
+// must name.
 type badPod struct {
 	name   string
 	field  string
@@ -114,7 +115,7 @@ func TestCheckPodInvalid(t *testing.T) {
 	}
 }
 
-// TestCheckPod has what is unusual and right.
+// TestCheckPod uses unusual but valid values.
 func TestCheckPod(t *testing.T) {
 	config := fixture().Pod.Config
 	config.Annotations = map[string]string{"lines": "a\nb\ttab", "long": strings.Repeat("x", 256<<10)}

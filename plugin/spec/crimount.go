@@ -85,7 +85,8 @@ func (b *builder) propagation(m *runtimeapi.Mount, source MountSource) (string, 
 	case private:
 		return "rprivate", nil
 	case hostToPod:
-		if m.GetImage() == nil && !source.Shared && !source.Slave { // an image never has mounts below it
+		// An image never has mounts below it.
+		if m.GetImage() == nil && !source.Shared && !source.Slave {
 			return "", unmet("propagation", "HOST_TO_CONTAINER needs %s to be on a shared or slave mount", source.Path)
 		}
 		if b.spec.Linux.RootfsPropagation != "rshared" {

@@ -19,8 +19,8 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// FuzzContainer feeds two random messages as pod and container and holds every spec that comes out
-// against what must always be true.
+// FuzzContainer uses two random messages as pod and container, and checks the invariants of every
+// spec.
 func FuzzContainer(f *testing.F) {
 	for seed := range uint64(64) {
 		r := rand.New(rand.NewPCG(seed, 1))
@@ -45,8 +45,8 @@ func FuzzContainer(f *testing.F) {
 	})
 }
 
-// TestRandomConfigs is the same over configurations that are mostly valid, so that more of them
-// reach the end.
+// TestRandomConfigs checks the same invariants with configurations that are mostly valid, so that
+// more of them result in a spec.
 func TestRandomConfigs(t *testing.T) {
 	made := 0
 	for seed := range uint64(2000) {
@@ -63,11 +63,11 @@ func TestRandomConfigs(t *testing.T) {
 		}
 	}
 	if made < 20 {
-		t.Errorf("%d of 2000 configurations gave a spec: the generator proves nothing", made)
+		t.Errorf("%d of 2000 configurations resulted in a spec, want at least 20", made)
 	}
 }
 
-// checkAlways holds the laws of Container and reports whether there was a spec.
+// checkAlways checks the invariants of Container and reports whether it returned a spec.
 func checkAlways(t *testing.T, in Input) bool {
 	t.Helper()
 	pod, config := proto.Clone(in.Pod.Config), proto.Clone(in.Config)
@@ -101,11 +101,11 @@ func checkSecurity(t *testing.T, in Input, s *specs.Spec) {
 	sc := in.Config.GetLinux().GetSecurityContext()
 	wanted := len(sc.GetCapabilities().GetAddAmbientCapabilities())
 	if c := s.Process.Capabilities; len(c.Inheritable) > wanted || len(c.Ambient) > wanted {
-		t.Errorf("inheritable %v and ambient %v capabilities, %d asked for", c.Inheritable, c.Ambient, wanted)
+		t.Errorf("inheritable %v and ambient %v capabilities, %d requested", c.Inheritable, c.Ambient, wanted)
 	}
 	userns := hasNamespace(s, specs.UserNamespace)
 	if !sc.GetPrivileged() && !userns && (len(s.Linux.MaskedPaths) == 0 || len(s.Linux.ReadonlyPaths) == 0) {
-		t.Error("nothing is masked or read-only")
+		t.Error("no masked or no read-only paths")
 	}
 	if !sc.GetPrivileged() && slices.ContainsFunc(s.Linux.Resources.Devices, func(d specs.LinuxDeviceCgroup) bool { return d.Allow && d.Major == nil }) {
 		t.Error("all devices are allowed")
@@ -131,8 +131,8 @@ func checkSecurity(t *testing.T, in Input, s *specs.Spec) {
 	}
 }
 
-// checkMountsAlways: binds come from the input and nowhere else, and no parent is mounted over its
-// child.
+// checkMountsAlways checks that the sources of bind mounts come from the input, and that no parent
+// is mounted over its child.
 func checkMountsAlways(t *testing.T, in Input, s *specs.Spec) {
 	t.Helper()
 	sources := []string{in.Pod.Files.Hostname, in.Pod.Files.Hosts, in.Pod.Files.ResolvConf, in.Pod.Files.Shm, "/sys"}
@@ -158,8 +158,8 @@ func checkMountsAlways(t *testing.T, in Input, s *specs.Spec) {
 	}
 }
 
-// Containers made at the same time from one image and one base spec share nothing (CVE-2021-21334).
-// The race detector sees it, too.
+// Containers that are created concurrently from one image and one base spec share no memory
+// (CVE-2021-21334). The race detector also reports a violation.
 func TestConcurrentContainers(t *testing.T) {
 	shared := fixture()
 	shared.Image.Config.Env = append(make([]string, 0, 100), "A=1")
@@ -192,7 +192,8 @@ func TestConcurrentContainers(t *testing.T) {
 	wg.Wait()
 }
 
-// FuzzEnvironment: each name once, at its first place, with its last value.
+// FuzzEnvironment checks that each name appears once, at its first position and with its last
+// value.
 func FuzzEnvironment(f *testing.F) {
 	f.Add("A=1 B=2 A=3", "A", "4")
 	f.Add("PATH=", "", "")
@@ -261,8 +262,7 @@ func wire(f *testing.F, m proto.Message) []byte {
 	return data
 }
 
-// fill sets fields of m at random, down to a depth. Strings are mostly such that some field takes
-// them.
+// fill sets random fields of m, down to a depth. Most strings are valid for some field.
 func fill(r *rand.Rand, m protoreflect.Message, depth int) {
 	fields := m.Descriptor().Fields()
 	for i := range fields.Len() {

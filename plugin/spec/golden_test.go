@@ -21,8 +21,8 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files instead of comparing with them")
 
-// fixture is a pod with pinned namespaces on a usual machine, and a container that asks for nothing
-// but its image.
+// fixture returns a pod with pinned namespaces on a usual machine, and a container with default
+// settings.
 func fixture() Input {
 	return Input{
 		ID: "c1",
@@ -81,8 +81,8 @@ func fixtureFacts() Facts {
 }
 
 // TestGolden runs every testdata/container/*.in.json: JSON of an Input, merged into the fixture. In
-// out.json, containerd's default seccomp profile, which is long and differs by architecture, is
-// shown by name.
+// out.json, containerd's default seccomp profile is replaced by its name, because it is long and
+// differs by architecture.
 func TestGolden(t *testing.T) {
 	for _, path := range glob(t, "testdata/container/*.in.json") {
 		t.Run(name(path), func(t *testing.T) {
@@ -128,8 +128,8 @@ func TestPodHolderGolden(t *testing.T) {
 	}
 }
 
-// resolve does what package host would: every mount source exists on a shared mount, every device
-// is /dev/fuse.
+// resolve sets the results of package host: every mount source exists on a shared mount, every
+// device is /dev/fuse.
 func resolve(in *Input) {
 	if in.Mounts == nil {
 		for _, m := range in.Config.GetMounts() {

@@ -17,8 +17,8 @@ import (
 
 const (
 	resourceField = "linux.resources."
-	// The kernel's limits, in microseconds. The kernel does not limit quotas; they are bounded so
-	// that arithmetic in runtimes cannot overflow.
+	// The kernel's limits, in microseconds. Quotas are bounded so that arithmetic in runtimes cannot
+	// overflow.
 	minCPUTime, maxCPUPeriod, maxCPUQuota = 1000, 1000000, 1 << 40
 
 	minCPUShares, maxCPUShares = 2, 262144

@@ -49,8 +49,8 @@ func TestResourcesUpdate(t *testing.T) {
 	}
 }
 
-// A field takes the place of the control file that an earlier request had set: an OCI runtime would
-// write that one last.
+// A field replaces the control file that an earlier request set, because an OCI runtime would write
+// the control file last.
 func TestResourcesFieldAfterUnified(t *testing.T) {
 	current := currentResources()
 	current.Unified = map[string]string{"memory.max": "500", "memory.swap.max": "10", "cpu.weight": "7", "pids.max": "9"}
@@ -63,7 +63,7 @@ func TestResourcesFieldAfterUnified(t *testing.T) {
 	}
 }
 
-// An update of nothing changes nothing, and the same update twice is the same as once.
+// An empty update changes nothing, and repeating an update changes nothing.
 func TestResourcesIdempotent(t *testing.T) {
 	unchanged, err := Resources(currentResources(), nil, fixtureFacts(), Options{})
 	if err != nil {
@@ -86,8 +86,8 @@ func TestResourcesIdempotent(t *testing.T) {
 	}
 }
 
-// What an update asks for is compared with what it leaves as it is: the current limits are 1000 of
-// memory, 1500 with swap.
+// An update is checked against the limits that it does not change. The current limits are 1000 for
+// memory and 1500 for memory and swap.
 func TestSwapUpdate(t *testing.T) {
 	for _, c := range []struct {
 		limit, swap         int64
@@ -97,7 +97,7 @@ func TestSwapUpdate(t *testing.T) {
 		{limit: 0, swap: 0, wantLimit: 1000, wantSwap: 1500},
 		{limit: 0, swap: 2000, wantLimit: 1000, wantSwap: 2000},
 		{limit: 0, swap: -1, wantLimit: 1000, wantSwap: -1},
-		{limit: 2000, swap: 0, wantLimit: 2000, wantSwap: 2000}, // no swap unless asked for
+		{limit: 2000, swap: 0, wantLimit: 2000, wantSwap: 2000}, // no swap unless requested
 		{limit: 2000, swap: 3000, wantLimit: 2000, wantSwap: 3000},
 		{limit: -1, swap: -1, wantLimit: -1, wantSwap: -1},
 		{limit: 0, swap: 999, refused: true},
@@ -130,7 +130,7 @@ func TestResourcesInvalid(t *testing.T) {
 	}
 }
 
-// What a container is made with is what its status says.
+// The effective resources and user of a container are those that it was created with.
 func TestEffective(t *testing.T) {
 	wanted := &runtimeapi.LinuxContainerResources{
 		CpuPeriod: 100000, CpuQuota: 50000, CpuShares: 512, CpusetCpus: "0-1", CpusetMems: "0", OomScoreAdj: 7,
@@ -195,7 +195,7 @@ func TestCgroupsPath(t *testing.T) {
 
 func TestOCIVersion(t *testing.T) {
 	for _, c := range []struct{ newest, want string }{
-		{"", "1.0.2"}, // crun 1.8.1 cannot tell, and refuses 1.2 and above
+		{"", "1.0.2"}, // crun 1.8.1 reports no version, and refuses 1.2 and above
 		{"nonsense", "1.0.2"},
 		{"1.0.2-dev", "1.0.2-dev"},
 		{"1.2.1", "1.2.1"},

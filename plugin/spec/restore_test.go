@@ -25,7 +25,7 @@ func TestRestore(t *testing.T) {
 		Memory:  &specs.LinuxMemory{Limit: new(int64(2000)), Swap: new(int64(3000))},
 		Unified: map[string]string{"memory.high": "1900"},
 	}
-	// A file that a field sets is not set by unified, too, which comes last.
+	// Unified must not set a control file that a field sets, because it would override the field.
 	swapping := &specs.LinuxResources{
 		CPU: &specs.LinuxCPU{}, Memory: limited.Memory,
 		Unified: map[string]string{"memory.swap.max": "10", "memory.max": "1000", "cpu.max": "1 2"},
