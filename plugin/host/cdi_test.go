@@ -34,6 +34,6 @@ func TestInjectUnknownCDI(t *testing.T) {
 		t.Errorf("error %v, want class NotFound", err)
 	}
 	if diff := cmp.Diff(&specs.Spec{}, s); diff != "" {
-		t.Errorf("the spec was edited: -want +got\n%s", diff)
+		t.Errorf("the spec was changed (-want +got):\n%s", diff)
 	}
 }

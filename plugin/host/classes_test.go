@@ -21,7 +21,7 @@ func classSpec(t *testing.T, c Classes, annotations map[string]string) (*specs.S
 	}, &runtimeapi.PodSandboxConfig{})
 }
 
-// Without the administrator's files a class is an error, unless it is to be ignored.
+// Without the administrator's files a class is an error, unless the configuration ignores that.
 func TestClassesNotEnabled(t *testing.T) {
 	for _, key := range []string{
 		"blockio.resources.beta.kubernetes.io/pod", "blockio.resources.beta.kubernetes.io/container.web",
@@ -37,7 +37,7 @@ func TestClassesNotEnabled(t *testing.T) {
 			t.Errorf("%s, ignored: %v", key, err)
 		}
 		if s.Linux.IntelRdt != nil || s.Linux.Resources.BlockIO != nil {
-			t.Errorf("%s: a class is applied", key)
+			t.Errorf("%s: class applied", key)
 		}
 	}
 }
@@ -59,6 +59,6 @@ func TestBlockIOClass(t *testing.T) {
 	s, err = classSpec(t, Classes{}, nil)
 	must(t, err)
 	if s.Linux.Resources.BlockIO != nil {
-		t.Error("a class is applied that nobody asked for")
+		t.Error("class applied without a request")
 	}
 }

@@ -40,7 +40,7 @@ func TestResolveDevice(t *testing.T) {
 }
 
 func TestResolveDeviceInvalid(t *testing.T) {
-	dir := scene(t)
+	dir := hostPaths(t)
 	fifo := filepath.Join(dir, "fifo")
 	must(t, unix.Mkfifo(fifo, 0o600))
 	for path, class := range map[string]func(error) bool{
@@ -59,7 +59,7 @@ func TestResolveDeviceInvalid(t *testing.T) {
 
 func TestResolveDeviceDirectory(t *testing.T) {
 	needRoot(t)
-	dir := scene(t)
+	dir := hostPaths(t)
 	must(t,
 		unix.Mkfifo(filepath.Join(dir, "fifo"), 0o600),
 		unix.Mknod(filepath.Join(dir, "a"), unix.S_IFCHR|0o600, int(unix.Mkdev(1, 3))),
@@ -80,10 +80,10 @@ func TestDevices(t *testing.T) {
 			return
 		}
 	}
-	t.Errorf("%d devices, /dev/null is not among them", len(nodes))
+	t.Errorf("%d devices without /dev/null", len(nodes))
 }
 
-// A directory that is no device directory must not be read to its end.
+// The walk of a large directory that is not a device directory must stop at the limit.
 func TestResolveDeviceHugeDirectory(t *testing.T) {
 	dir := t.TempDir()
 	for i := range maxDeviceEntries + 1 {

@@ -16,7 +16,8 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
 
-// tree is a root filesystem with the files of name → content, and the daemon's OOM score.
+// tree returns a root filesystem with files of these names and contents, an OOM score of the daemon
+// and a boot id.
 func tree(files map[string]string) fstest.MapFS {
 	root := fstest.MapFS{
 		"proc/self/oom_score_adj":        {Data: []byte("-999\n")},
@@ -115,7 +116,7 @@ func TestCgroupsMissing(t *testing.T) {
 	bad := tree(v2Tree("/"))
 	bad["proc/self/oom_score_adj"] = &fstest.MapFile{Data: []byte("many")}
 	if _, err := readFiles(bad); err == nil {
-		t.Error("no error for a score that is no number")
+		t.Error("no error for a score that is not a number")
 	}
 }
 
@@ -127,7 +128,7 @@ func TestCgroupModeString(t *testing.T) {
 	}
 }
 
-// The facts of the machine that runs the test, as far as any machine has them.
+// TestRead checks only facts that exist on any machine.
 func TestRead(t *testing.T) {
 	if _, err := os.Stat("/sys/fs/cgroup"); err != nil {
 		t.Skipf("this machine has no cgroups: %v", err)
@@ -174,6 +175,6 @@ func TestRuntimeFeatures(t *testing.T) {
 		t.Errorf("features of an old runtime: %v", h)
 	}
 	if h := modern.Features(nil); h != nil {
-		t.Errorf("features of a runtime that says nothing: %v", h)
+		t.Errorf("features of a runtime without a features command: %v", h)
 	}
 }

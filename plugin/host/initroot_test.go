@@ -10,8 +10,8 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
 
-// The root has exactly the mount points that the spec of a pod's init wants, and a second call
-// changes nothing.
+// The root has exactly the mount points of the spec of a pod's init, and a second call changes
+// nothing.
 func TestMakeInitRoot(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state/init")
 	for range 2 {
@@ -23,7 +23,7 @@ func TestMakeInitRoot(t *testing.T) {
 		info, err := os.Lstat(filepath.Join(dir, m.Destination))
 		must(t, err)
 		if info.IsDir() != (m.Type != "bind") {
-			t.Errorf("%s is %v, to mount a %s on", m.Destination, info.Mode(), m.Type)
+			t.Errorf("%s is %v, mount point for a %s", m.Destination, info.Mode(), m.Type)
 		}
 	}
 	entries, err := os.ReadDir(dir)
@@ -38,6 +38,6 @@ func TestMakeInitRootFails(t *testing.T) {
 	file := filepath.Join(dir, "file")
 	must(t, os.WriteFile(file, nil, 0o600))
 	if err := MakeInitRoot(filepath.Join(file, "init")); err == nil {
-		t.Error("a root below a file")
+		t.Error("no error for a root below a file")
 	}
 }

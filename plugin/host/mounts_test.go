@@ -17,7 +17,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
 
-// must fails the test on error, for the steps that only set the scene.
+// must fails the test on an error of a setup step.
 func must(t *testing.T, errs ...error) {
 	t.Helper()
 	for _, err := range errs {
@@ -34,8 +34,8 @@ func needRoot(t *testing.T) {
 	}
 }
 
-// scene is a directory with the kinds of things a host path can be.
-func scene(t *testing.T) string {
+// hostPaths returns a directory with each kind of file that a host path can name.
+func hostPaths(t *testing.T) string {
 	t.Helper()
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	must(t, err,
@@ -49,7 +49,7 @@ func scene(t *testing.T) string {
 }
 
 func TestResolveMounts(t *testing.T) {
-	dir := scene(t)
+	dir := hostPaths(t)
 	at := func(p string) string { return filepath.Join(dir, p) }
 	for _, c := range []struct {
 		name, path string
@@ -89,7 +89,7 @@ func TestResolveMounts(t *testing.T) {
 }
 
 func TestMakeMissing(t *testing.T) {
-	dir := scene(t)
+	dir := hostPaths(t)
 	sources, err := ResolveMounts([]*runtimeapi.Mount{
 		{HostPath: filepath.Join(dir, "file")},
 		{HostPath: filepath.Join(dir, "a/b")},
@@ -97,17 +97,17 @@ func TestMakeMissing(t *testing.T) {
 	}, CreateMissing)
 	must(t, err)
 	if _, err := os.Stat(filepath.Join(dir, "a")); err == nil {
-		t.Fatal("ResolveMounts has made a directory")
+		t.Fatal("ResolveMounts created a directory")
 	}
 	must(t, MakeMissing(sources))
 	info, err := os.Stat(filepath.Join(dir, "a/b"))
 	must(t, err)
 	if !info.IsDir() || info.Mode().Perm() != 0o755 {
-		t.Errorf("made %v", info.Mode())
+		t.Errorf("created %v", info.Mode())
 	}
 	must(t, os.WriteFile(filepath.Join(dir, "in-the-way"), nil, 0o644))
 	if err := MakeMissing([]spec.MountSource{{Path: filepath.Join(dir, "in-the-way/new"), Missing: true}}); err == nil {
-		t.Error("no error for a directory that cannot be")
+		t.Error("no error for a directory below a file")
 	}
 }
 
@@ -136,13 +136,13 @@ func TestPropagation(t *testing.T) {
 		}
 	}
 	if shared, slave := propagation(nil, "/a"); shared || slave {
-		t.Error("an empty table says something")
+		t.Error("propagation from an empty mount table")
 	}
 }
 
 func TestResolveMountsPropagation(t *testing.T) {
 	needRoot(t)
-	dir := scene(t)
+	dir := hostPaths(t)
 	real := filepath.Join(dir, "real")
 	must(t, unix.Mount(real, real, "", unix.MS_BIND, ""))
 	t.Cleanup(func() { must(t, unix.Unmount(real, unix.MNT_DETACH)) })

@@ -17,7 +17,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
 
-// podDir is a PodDir in a temporary place, with a host's /etc of its own.
+// podDir returns a PodDir in a temporary directory, with its own replacement for the host's /etc.
 func podDir(t *testing.T) PodDir {
 	t.Helper()
 	dir := t.TempDir()
@@ -56,7 +56,7 @@ func TestPodFilesHostIPC(t *testing.T) {
 		t.Skipf("this machine has no /dev/shm: %v", err)
 	}
 	d, config := podDir(t), podConfig(runtimeapi.NamespaceMode_NODE)
-	for range 2 { // the second call is that of a retry
+	for range 2 { // the second call is a retry
 		files, err := d.Create("shop", config)
 		must(t, err)
 		if diff := cmp.Diff(d.Files(config), files); diff != "" || files.Shm != hostShm {
@@ -67,13 +67,13 @@ func TestPodFilesHostIPC(t *testing.T) {
 		wantFile(t, files.ResolvConf, "nameserver 192.0.2.1\n")
 	}
 	if _, err := os.Stat(d.State); err == nil {
-		t.Error("a pod with the host's IPC namespace has a directory for its own")
+		t.Error("a pod with the host's IPC namespace has its own /dev/shm")
 	}
 }
 
 func TestPodFilesFromConfig(t *testing.T) {
 	d, config := podDir(t), podConfig(runtimeapi.NamespaceMode_NODE)
-	must(t, os.RemoveAll(d.etc)) // a host without hosts is none to fail for
+	must(t, os.RemoveAll(d.etc)) // a missing hosts file of the host is no error
 	config.Hostname = ""
 	config.DnsConfig = &runtimeapi.DNSConfig{
 		Servers: []string{"192.0.2.1", "fe80::1%eth0"}, Searches: []string{"a.example", "b.example"}, Options: []string{"ndots:5"},
@@ -100,12 +100,12 @@ func TestPodFilesInvalid(t *testing.T) {
 			t.Errorf("%s: error %v, want class InvalidArgument", name, err)
 		}
 		if _, err := os.Stat(d.Root); err == nil {
-			t.Errorf("%s: files were made all the same", name)
+			t.Errorf("%s: files were created", name)
 		}
 	}
 }
 
-// A link planted where a file of the pod goes is not followed.
+// A symbolic link at the path of a pod file is not followed.
 func TestPodFilesPlantedLink(t *testing.T) {
 	d := podDir(t)
 	canary := filepath.Join(t.TempDir(), "canary")
@@ -118,7 +118,7 @@ func TestPodFilesPlantedLink(t *testing.T) {
 		t.Error("no error")
 	}
 	if data, err := os.ReadFile(canary); err != nil || string(data) != "alive" {
-		t.Errorf("the canary has %q, %v", data, err)
+		t.Errorf("the canary contains %q, %v", data, err)
 	}
 }
 
@@ -159,12 +159,12 @@ func TestPodFilesRemove(t *testing.T) {
 	d, config := podDir(t), podConfig(runtimeapi.NamespaceMode_POD)
 	must(t, d.Remove()) // nothing there yet
 	files, err := d.Create("shop", config)
-	must(t, err, unix.Mount("shm", files.Shm, "tmpfs", 0, "")) // and a second mount over the first
+	must(t, err, unix.Mount("shm", files.Shm, "tmpfs", 0, "")) // a second mount over the first
 	for range 2 {
 		must(t, d.Remove())
 		for _, dir := range []string{d.Root, d.State} {
 			if _, err := os.Stat(dir); !os.IsNotExist(err) {
-				t.Errorf("%s is still there: %v", dir, err)
+				t.Errorf("%s still exists: %v", dir, err)
 			}
 		}
 	}
@@ -173,7 +173,7 @@ func TestPodFilesRemove(t *testing.T) {
 	}
 }
 
-// What others have put beside our files, and whatever is mounted below, survives.
+// Remove keeps files of other packages in the directories.
 func TestPodFilesRemoveLeavesOthers(t *testing.T) {
 	needRoot(t)
 	d := podDir(t)
@@ -184,12 +184,11 @@ func TestPodFilesRemoveLeavesOthers(t *testing.T) {
 		t.Errorf("the file of another package: %v", err)
 	}
 	if _, err := os.Stat(filepath.Join(d.State, "shm")); !os.IsNotExist(err) {
-		t.Errorf("shm is still there: %v", err)
+		t.Errorf("shm still exists: %v", err)
 	}
 }
 
-// FuzzResolvConf: however wild the words, each makes one line at most, and that line is what it
-// should be.
+// FuzzResolvConf checks that each accepted word results in one line with that word.
 func FuzzResolvConf(f *testing.F) {
 	f.Add("192.0.2.1", "example.org", "ndots:5")
 	f.Add("192.0.2.1\nnameserver 192.0.2.2", "a\x00", " ")

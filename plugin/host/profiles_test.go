@@ -20,7 +20,7 @@ func local(path string) spec.Profile {
 }
 
 func TestReadSeccompProfile(t *testing.T) {
-	dir := scene(t)
+	dir := hostPaths(t)
 	profile := filepath.Join(dir, "real/p.json")
 	must(t, os.WriteFile(profile, []byte("{}"), 0o600))
 	for _, path := range []string{profile, filepath.Join(dir, "link/p.json")} {
@@ -31,14 +31,14 @@ func TestReadSeccompProfile(t *testing.T) {
 		}
 	}
 	if data, err := ReadSeccompProfile(spec.Profile{Type: runtimeapi.SecurityProfile_RuntimeDefault}); data != nil || err != nil {
-		t.Errorf("the default profile has content %q, error %v", data, err)
+		t.Errorf("content of the default profile %q, error %v", data, err)
 	}
 }
 
-// What is not a small regular file is refused at once: a FIFO would wait for a writer, a device may
-// have no end.
+// ReadSeccompProfile refuses other files than small regular ones without reading them: a FIFO would
+// wait for a writer, a device may have no end.
 func TestReadSeccompProfileInvalid(t *testing.T) {
-	dir := scene(t)
+	dir := hostPaths(t)
 	at := func(p string) string { return filepath.Join(dir, p) }
 	huge, err := os.Create(at("huge"))
 	must(t, err, huge.Truncate(maxProfile+1), huge.Close(), unix.Mkfifo(at("fifo"), 0o600))

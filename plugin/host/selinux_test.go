@@ -34,7 +34,7 @@ func TestLabelOptions(t *testing.T) {
 
 func TestLabelsWithoutSELinux(t *testing.T) {
 	if selinux.GetEnabled() {
-		t.Skip("SELinux is on")
+		t.Skip("SELinux is enabled")
 	}
 	s, err := NewSELinux(true, 1024)
 	must(t, err)
@@ -50,25 +50,25 @@ func TestLabelsWithoutSELinux(t *testing.T) {
 	}
 }
 
-// The categories of a pod stay taken until the pod and all its containers have given them back.
+// The categories of a pod stay reserved until the pod and all its containers have released them.
 func TestCategoriesAreCounted(t *testing.T) {
 	const process = "system_u:system_r:container_t:s0:c11,c22"
 	s, err := NewSELinux(true, 0)
 	must(t, err)
-	taken := func() bool { return errors.Is(selinux.CheckLabel(process), selinux.ErrMCSAlreadyExists) }
+	reserved := func() bool { return errors.Is(selinux.CheckLabel(process), selinux.ErrMCSAlreadyExists) }
 	for range 3 {
 		s.Reserve(process)
 	}
 	for left := 2; left >= 0; left-- {
-		if !taken() {
-			t.Errorf("%d users before the end the categories are free", left+1)
+		if !reserved() {
+			t.Errorf("categories are free, although they have %d users", left+1)
 		}
 		s.Release(process)
 	}
-	if taken() {
-		t.Error("nobody uses the categories and they are not free")
+	if reserved() {
+		t.Error("categories without users are not free")
 	}
-	// Labels without categories, and none at all.
+	// Labels without categories, and no label.
 	for _, label := range []string{"", "system_u:system_r:container_t:s0", "nonsense"} {
 		s.Reserve(label)
 		s.Release(label)
