@@ -21,23 +21,23 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
 
-// builtIn resolves a user as the built-in CRI does, by its rules for who is asked and by the same
-// functions of containerd.
+// builtIn resolves a user as the built-in CRI does: with the same rules for the requested user and
+// the same functions of containerd.
 func builtIn(root string, sc *securityContext, image string) (specs.User, error) {
-	who := sc.GetRunAsUsername()
-	if who == "" && sc.GetRunAsUser() != nil {
-		who = strconv.FormatInt(sc.GetRunAsUser().GetValue(), 10)
+	name := sc.GetRunAsUsername()
+	if name == "" && sc.GetRunAsUser() != nil {
+		name = strconv.FormatInt(sc.GetRunAsUser().GetValue(), 10)
 	}
-	user := who
+	user := name
 	if gid := sc.GetRunAsGroup(); gid != nil {
 		user += ":" + strconv.FormatInt(gid.GetValue(), 10)
 	}
-	if who == "" {
+	if name == "" {
 		user = image
-		who, _, _ = strings.Cut(image, ":")
+		name, _, _ = strings.Cut(image, ":")
 	}
-	if image == "" && who == "" {
-		who = "0"
+	if image == "" && name == "" {
+		name = "0"
 	}
 	s := &specs.Spec{Process: &specs.Process{}, Root: &specs.Root{Path: root}, Linux: &specs.Linux{}}
 	if user != "" {
@@ -45,12 +45,12 @@ func builtIn(root string, sc *securityContext, image string) (specs.User, error)
 			return specs.User{}, err
 		}
 	}
-	err := oci.WithAdditionalGIDs(who)(context.Background(), nil, &containers.Container{}, s)
+	err := oci.WithAdditionalGIDs(name)(context.Background(), nil, &containers.Container{}, s)
 	return s.Process.User, err
 }
 
-// comparable turns our result into what containerd has in its spec: the group of the user is one of
-// the additional ones, too.
+// comparable converts a result of ResolveUser to the user in containerd's spec, where the group of
+// the user is one of the additional groups, too.
 func comparable(u spec.User) specs.User {
 	return specs.User{UID: u.UID, GID: u.GID, AdditionalGids: sorted(append(u.AdditionalGIDs, u.GID))}
 }
@@ -89,7 +89,7 @@ func TestLikeTheBuiltIn(t *testing.T) {
 				got, err := ResolveUser(root, sc, image)
 				want, wantErr := builtIn(root, sc, image)
 				if (err == nil) != (wantErr == nil) {
-					t.Errorf("%s, %v, %q: error %v, the built-in's is %v", layout, sc, image, err, wantErr)
+					t.Errorf("%s, %v, %q: error %v, the error of the built-in CRI is %v", layout, sc, image, err, wantErr)
 					continue
 				}
 				want.AdditionalGids = sorted(want.AdditionalGids)
@@ -101,9 +101,9 @@ func TestLikeTheBuiltIn(t *testing.T) {
 	}
 }
 
-// Whatever is in the files, ResolveUser answers or names the fault, makes nobody root whom the
-// files do not call root in so many words, and agrees with the built-in CRI wherever the files are
-// well-formed.
+// For any content of the files, ResolveUser returns a user or an error with a class. It returns
+// root only if the files explicitly define the user as root. If the files are well-formed, it
+// returns the same user as the built-in CRI.
 func FuzzResolveUser(f *testing.F) {
 	f.Add(testPasswd, testGroup, "web:www")
 	f.Add("root:x:0:0\nweb:x:1000:1001:", "adm:x:4:root,web\n", "web")
@@ -131,14 +131,14 @@ func FuzzResolveUser(f *testing.F) {
 			t.Errorf("error %v has no class", err)
 		}
 		if err == nil && got.UID == 0 && !calledRoot(passwd, image) {
-			t.Errorf("%q became root by %q", image, passwd)
+			t.Errorf("%q resolved to root from %q", image, passwd)
 		}
 		if !goodPasswd.MatchString(passwd) || !goodGroup.MatchString(group) || !goodUser.MatchString(image) {
 			return
 		}
 		want, wantErr := builtIn(root, nil, image)
 		if (err == nil) != (wantErr == nil) {
-			t.Fatalf("error %v, the built-in's is %v", err, wantErr)
+			t.Fatalf("error %v, the error of the built-in CRI is %v", err, wantErr)
 		}
 		want.AdditionalGids = sorted(want.AdditionalGids)
 		if diff := cmp.Diff(want, comparable(got)); err == nil && diff != "" {

@@ -19,7 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tree describes everything below a directory, by path, as far as a copy must keep it.
+// tree describes all files below a directory by path, with each property that a copy must preserve.
 func tree(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	files, names := make(map[string]string), make(map[uint64]string)
@@ -86,7 +86,7 @@ func attributesOf(t *testing.T, path string) (text string) {
 	return text
 }
 
-// must makes a list of steps of a test readable.
+// must fails the test if a step returned an error.
 func must(t *testing.T, errs ...error) {
 	t.Helper()
 	if err := errors.Join(errs...); err != nil {
@@ -131,14 +131,14 @@ func TestCopyKeeps(t *testing.T) {
 	if diff := cmp.Diff(tree(t, root+"/v"), tree(t, dir)); diff != "" {
 		t.Error(diff)
 	}
-	// else only root could remove them
+	// Without the write bit, only root could remove the directories.
 	must(t, os.Chmod(at("read-only"), 0o755), os.Chmod(filepath.Join(dir, "read-only"), 0o755))
 }
 
-// What only root can give to files: owners, capabilities, device nodes.
+// TestCopyKeepsAsRoot covers properties that need root: owners, capabilities, device nodes.
 func TestCopyKeepsAsRoot(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("needs root: gives files to other users and makes device nodes")
+		t.Skip("needs root: changes the owner of files and creates device nodes")
 	}
 	root := files(t, map[string]string{"v/setuid": "x", "v/capable": "x", "v/link": "-> setuid", "v/dir/file": "x"})
 	at := func(name string) string { return filepath.Join(root, "v", name) }
@@ -186,7 +186,7 @@ func TestCopyKeepsXattrs(t *testing.T) {
 	}
 }
 
-// A hole costs an image nothing; filled, it would cost the disk of the host.
+// A hole takes no space in an image. If the copy filled it, it would take space on the host's disk.
 func TestCopyKeepsHoles(t *testing.T) {
 	root := files(t, map[string]string{"v/hole": "", "v/holes": "start"})
 	must(t, os.Truncate(filepath.Join(root, "v/hole"), 1<<30))
@@ -214,7 +214,7 @@ func TestCopyKeepsHoles(t *testing.T) {
 	}
 }
 
-// blocks returns the bytes that a file takes on disk.
+// blocks returns the disk usage of a file in bytes.
 func blocks(t *testing.T, path string) int64 {
 	t.Helper()
 	info, err := os.Lstat(path)
@@ -234,8 +234,7 @@ func TestCopyManyEntries(t *testing.T) {
 	}
 }
 
-// The root filesystem of a container is an overlay most of the time, where files come from several
-// layers.
+// The root filesystem of a container is usually an overlay, with files from several layers.
 func TestCopyFromOverlay(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: mounts an overlay")
@@ -271,6 +270,6 @@ func TestCopyFromOverlay(t *testing.T) {
 		t.Errorf("entries %v", entries)
 	}
 	if _, err := os.Lstat(dir + "/dir/old"); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("dir/old: error %v, want none of an opaque directory's lower files", err)
+		t.Errorf("dir/old: error %v, want no lower files in an opaque directory", err)
 	}
 }

@@ -18,8 +18,8 @@ import (
 
 const evil = "web:x:666:666::/:/bin/sh\n"
 
-// A link leads to where it would lead a process of the container: to a file of the image or
-// nowhere, never to the host's.
+// A link is resolved as for a process in the container: to a file of the image or to nothing, never
+// to a file of the host.
 func TestUserFileLinks(t *testing.T) {
 	host := files(t, map[string]string{"passwd": evil, "etc/passwd": evil})
 	up := strings.Repeat("../", 40)
@@ -43,7 +43,7 @@ func TestUserFileLinks(t *testing.T) {
 			got, err := ResolveUser(files(t, test.layout), nil, "web")
 			if !test.found {
 				if !errdefs.IsFailedPrecondition(err) || !strings.Contains(err.Error(), `no valid entry for user "web"`) {
-					t.Errorf("got %+v and error %v, want that there is no such user", got, err)
+					t.Errorf("got %+v and error %v, want an error for a missing user", got, err)
 				}
 				return
 			}
@@ -57,8 +57,8 @@ func TestUserFileLinks(t *testing.T) {
 	}
 }
 
-// What is in the place of /etc/passwd or /etc/group is an error at once: it is not opened, read
-// without end or taken for an empty file (CVE-2026-47262).
+// Any other file in place of /etc/passwd or /etc/group is an error. It is not opened, read without
+// a limit or treated as an empty file (CVE-2026-47262).
 func TestUserFileKinds(t *testing.T) {
 	kinds := map[string]func(path string) error{
 		"fifo":      func(path string) error { return unix.Mkfifo(path, 0o644) },
@@ -95,7 +95,7 @@ func TestUserFileKinds(t *testing.T) {
 }
 
 func sparse(path string, size int64) error {
-	if err := os.WriteFile(path, []byte("somebody:x:7:7\n"), 0o644); err != nil {
+	if err := os.WriteFile(path, []byte("other:x:7:7\n"), 0o644); err != nil {
 		return err
 	}
 	return os.Truncate(path, size)
@@ -120,7 +120,7 @@ func TestTooManyGroups(t *testing.T) {
 	}
 }
 
-// A group can have a million members; what is allocated must not grow with their number.
+// A group can have a million members. The allocated memory must not grow with their number.
 func TestMemoryIsBounded(t *testing.T) {
 	groups := strings.Repeat("g:x:1:"+strings.Repeat(",", maxLineBytes-100)+"\n", 9)
 	root := files(t, map[string]string{"etc/passwd": "web:x:1000:1001", "etc/group": groups})
@@ -131,8 +131,8 @@ func TestMemoryIsBounded(t *testing.T) {
 	if err != nil || got.Name != "web" {
 		t.Fatalf("got %+v and error %v", got, err)
 	}
-	// A copy of the file and the buffer for lines; a slice of the members alone would take 16 MiB
-	// for each line.
+	// The limit covers a copy of the file and the buffer for lines. A slice of the members alone
+	// would take 16 MiB for each line.
 	if grown := after.TotalAlloc - before.TotalAlloc; grown > 3*maxFileBytes {
 		t.Errorf("allocated %d bytes in all, want at most %d", grown, 3*maxFileBytes)
 	}

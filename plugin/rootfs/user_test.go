@@ -29,16 +29,16 @@ bad-gid:x:1500:4294967296::/:/bin/sh
 words:x:zero:zero::/:/bin/sh
 short:x:0
 # web:x:0:0:a comment:/:/bin/sh
-  nobody:x:65534:65534
+  guest:x:65534:65534
 `
 	testGroup = `root:x:0:
 adm:x:4:root,web
 web:x:1001:web
-www:x:33:nobody,web
+www:x:33:guest,web
 wheel:x:10:root
-wheel:x:11:nobody
-huge:x:4294967295:nobody
-nobody:x:65534
+wheel:x:11:guest
+huge:x:4294967295:guest
+guest:x:65534
 short:x
 # comment:x:12:web
 `
@@ -51,7 +51,7 @@ type (
 
 const strict = runtimeapi.SupplementalGroupsPolicy_Strict
 
-// TestCheckUser has requests that need no look into the root filesystem to be refused.
+// TestCheckUser checks requests that can be refused without the root filesystem.
 func TestCheckUser(t *testing.T) {
 	id := func(v int64) *runtimeapi.Int64Value { return &runtimeapi.Int64Value{Value: v} }
 	for _, c := range []struct {
@@ -77,8 +77,8 @@ func TestCheckUser(t *testing.T) {
 	}
 }
 
-// files makes a root filesystem. A value that starts with "-> " is the target of a symbolic link,
-// any other the content of a file.
+// files creates a root filesystem. A value with the prefix "-> " is the target of a symbolic link;
+// any other value is the content of a file.
 func files(t *testing.T, content map[string]string) string {
 	t.Helper()
 	root := t.TempDir()
@@ -130,8 +130,8 @@ func TestResolveUser(t *testing.T) {
 		{name: "image: no user before the colon", image: ":www", want: with(rootUser, 33)},
 		{name: "image: uid of an entry without a valid group", image: "1500", want: spec.User{UID: 1500}},
 		{
-			name: "image: user listed by a group with a bad id", image: "nobody",
-			want: spec.User{UID: 65534, GID: 65534, Name: "nobody", AdditionalGIDs: []uint32{33, 11}},
+			name: "image: user listed by a group with a bad id", image: "guest",
+			want: spec.User{UID: 65534, GID: 65534, Name: "guest", AdditionalGIDs: []uint32{33, 11}},
 		},
 
 		{name: "run_as_user", sc: &securityContext{RunAsUser: &id{Value: 1000}}, image: "0:0", want: web},
@@ -234,7 +234,7 @@ func TestResolveUserWithoutFiles(t *testing.T) {
 	}
 }
 
-// As for the built-in CRI, zeros before a number are nothing, and no part of a name.
+// Leading zeros of a number are ignored, as in the built-in CRI. Such a number is not a name.
 func TestNumberAfterZeros(t *testing.T) {
 	const trap = "01000:x:0:0::/:/bin/sh\n"
 	root := files(t, map[string]string{"etc/passwd": trap, "etc/group": trap})
@@ -250,8 +250,8 @@ func TestNumberAfterZeros(t *testing.T) {
 	}
 }
 
-// Looked up as names, these would let an image's /etc/passwd decide that a user is root whom others
-// take for somebody else by number, or the other way round (CVE-2026-46680).
+// If these strings were looked up as names, /etc/passwd of an image could map them to root, while
+// other programs parse them as numbers and see another user (CVE-2026-46680).
 func TestNumbersAreNoNames(t *testing.T) {
 	numbers := []string{
 		"2147483648", "4294967295", "4294967296", strings.Repeat("9", 36), "-1", "+0", "+1000", "0x0", "0X1f", "0b1", "0o7", "00", "02147483648",

@@ -66,7 +66,8 @@ func planVolumes(declared map[string]struct{}, mounts []*runtimeapi.Mount, dir s
 	for _, m := range mounts {
 		taken[path.Join("/", m.GetContainerPath())] = true
 	}
-	destinations := make(map[string]bool, len(declared)) // a path may be declared in two forms: /data, data/
+	// A set, because a path may be declared in two forms: /data, data/.
+	destinations := make(map[string]bool, len(declared))
 	for name := range declared {
 		destination := path.Join("/", name)
 		if taken[destination] {

@@ -110,14 +110,14 @@ func TestNoVolumes(t *testing.T) {
 				t.Errorf("got %v and error %v, want InvalidArgument", got, err)
 			}
 			if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
-				t.Errorf("%s: %v, want nothing made", dir, err)
+				t.Errorf("%s: %v, want it not created", dir, err)
 			}
 		})
 	}
 }
 
-// A volume holds what its path leads to inside the image, never a file of the host
-// (CVE-2022-23648).
+// A link or ".." in the path of a volume is resolved inside the image, and never leads to a file of
+// the host (CVE-2022-23648).
 func TestVolumeLinks(t *testing.T) {
 	host := files(t, map[string]string{"canary": "host", "root/canary": "host"})
 	up := strings.Repeat("../", 40)
@@ -191,18 +191,18 @@ func TestVolumeWasThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := CopyVolumes(t.Context(), root, declare("/data"), nil, dir); !errors.Is(err, fs.ErrExist) {
-		t.Errorf("error %v, want that it exists", err)
+		t.Errorf("error %v, want ErrExist", err)
 	}
 }
 
-// endsAfter is a context that ends after some looks at it.
+// endsAfter is a context that is cancelled after a number of calls of Err.
 type endsAfter struct {
 	context.Context
-	looks int
+	checks int
 }
 
 func (c *endsAfter) Err() error {
-	if c.looks--; c.looks < 0 {
+	if c.checks--; c.checks < 0 {
 		return context.Canceled
 	}
 	return nil
@@ -210,11 +210,13 @@ func (c *endsAfter) Err() error {
 
 func TestCopyEndsWithContext(t *testing.T) {
 	root := files(t, map[string]string{"v/small": "text", "v/great": strings.Repeat("x", 2*chunk+1)})
-	whole := 5 // two files, three parts of the great one and one of the small one, but for the last look
-	for looks := range whole {
-		_, err := CopyVolumes(&endsAfter{t.Context(), looks}, root, declare("/v"), nil, t.TempDir())
+	// Err is called for two files, three parts of the large one and one of the small one. The last
+	// call is not counted.
+	whole := 5
+	for checks := range whole {
+		_, err := CopyVolumes(&endsAfter{t.Context(), checks}, root, declare("/v"), nil, t.TempDir())
 		if !errors.Is(err, context.Canceled) {
-			t.Errorf("after %d looks: error %v, want the context's", looks, err)
+			t.Errorf("after %d checks: error %v, want Canceled", checks, err)
 		}
 	}
 	if _, err := CopyVolumes(&endsAfter{t.Context(), whole + 1}, root, declare("/v"), nil, t.TempDir()); err != nil {
@@ -248,17 +250,18 @@ func TestCopyLeavesNothingOpen(t *testing.T) {
 		}
 		return len(entries)
 	}
-	if _, err := copyOne(t, root, "/v"); err != nil { // the first look-up of a process leaves a handle of /proc open
+	// The first look-up of a process leaves a handle of /proc open.
+	if _, err := copyOne(t, root, "/v"); err != nil {
 		t.Fatal(err)
 	}
 	dir, before := t.TempDir(), open()
-	for looks := range 8 {
-		_, err := CopyVolumes(&endsAfter{t.Context(), looks}, root, declare("/v"), nil, filepath.Join(dir, fmt.Sprint(looks)))
+	for checks := range 8 {
+		_, err := CopyVolumes(&endsAfter{t.Context(), checks}, root, declare("/v"), nil, filepath.Join(dir, fmt.Sprint(checks)))
 		if err != nil && !errors.Is(err, context.Canceled) {
 			t.Error(err)
 		}
 		if after := open(); after != before {
-			t.Errorf("after a copy that ended at look %d, %d files are open; there were %d", looks, after, before)
+			t.Errorf("after a copy that ended at check %d: %d open files, want %d", checks, after, before)
 		}
 	}
 }
