@@ -17,8 +17,7 @@ import (
 
 const (
 	resourceField = "linux.resources."
-	// The kernel's limits, in microseconds. Quotas are bounded so that arithmetic in runtimes cannot
-	// overflow.
+	// The kernel's limits, in microseconds. Quotas have a bound so that runtimes do not overflow.
 	minCPUTime, maxCPUPeriod, maxCPUQuota = 1000, 1000000, 1 << 40
 
 	minCPUShares, maxCPUShares = 2, 262144
