@@ -73,7 +73,7 @@ func (b *builder) capabilityChange() (c capabilityChange, err error) {
 		return c, err
 	}
 	if ambientAll {
-		return c, invalid(field+"add_ambient_capabilities", "ALL is not supported, list each capability")
+		return c, invalid(field+"add_ambient_capabilities", "ALL is not supported (list each capability)")
 	}
 	if addAll {
 		c.base = b.in.Facts.Capabilities

@@ -121,7 +121,7 @@ func checkHostname(name string) error {
 func checkOwnHostname(config *runtimeapi.PodSandboxConfig) error {
 	network := config.GetLinux().GetSecurityContext().GetNamespaceOptions().GetNetwork()
 	if config.GetHostname() != "" && network == modeNode {
-		return invalid("hostname", "a pod on the host's network has the host's name; leave it empty")
+		return invalid("hostname", "a pod on the host's network has the host's name (leave it empty)")
 	}
 	return nil
 }

@@ -98,7 +98,7 @@ func (b *builder) propagation(m *runtimeapi.Mount, source MountSource) (string, 
 			return "", invalid("propagation", "BIDIRECTIONAL is for privileged containers only")
 		}
 		if !source.Shared {
-			return "", unmet("propagation", "BIDIRECTIONAL needs %s to be on a shared mount: mount --make-shared", source.Path)
+			return "", unmet("propagation", "BIDIRECTIONAL needs %s to be on a shared mount (mount --make-shared)", source.Path)
 		}
 		b.spec.Linux.RootfsPropagation = "rshared"
 		return "rshared", nil

@@ -21,13 +21,13 @@ const (
 // checkPodNamespaces refuses modes that are not valid for a pod.
 func checkPodNamespaces(modes *runtimeapi.NamespaceOption) error {
 	if m := modes.GetNetwork(); m != modePod && m != modeNode {
-		return invalid(namespaceField+"network", "%v is not supported, use POD or NODE", m)
+		return invalid(namespaceField+"network", "%v is not supported (use POD or NODE)", m)
 	}
 	if m := modes.GetIpc(); m != modePod && m != modeNode {
-		return invalid(namespaceField+"ipc", "%v is not supported, use POD or NODE", m)
+		return invalid(namespaceField+"ipc", "%v is not supported (use POD or NODE)", m)
 	}
 	if m := modes.GetPid(); m != modePod && m != modeContainer && m != modeNode {
-		return invalid(namespaceField+"pid", "%v is not supported for a pod, use POD, CONTAINER or NODE", m)
+		return invalid(namespaceField+"pid", "%v is not supported for a pod (use POD, CONTAINER or NODE)", m)
 	}
 	_, err := userNamespace(modes.GetUsernsOptions())
 	return err

@@ -33,7 +33,7 @@ func userNamespace(options *runtimeapi.UserNamespace) (idMaps, error) {
 		}
 		return idMaps{}, nil
 	case mode != modePod:
-		return idMaps{}, invalid(usernsField+".mode", "%v is not supported, use POD or NODE", mode)
+		return idMaps{}, invalid(usernsField+".mode", "%v is not supported (use POD or NODE)", mode)
 	}
 	uids, err := idMapping(usernsField+".uids", options.GetUids())
 	if err != nil {
