@@ -11,11 +11,11 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// The Stream RPCs are the List RPCs for a node that has more to tell than one
-// message holds (KEP-5825). Both take what they tell from the same functions.
+// A Stream RPC returns the items of its List RPC in several messages, for nodes whose list is too
+// large for one message (KEP-5825). Both get their items from the same functions.
 
-// batchBytes is what a message of a streamed list may weigh: far below the 4 MiB
-// that a gRPC client takes if nobody told it otherwise, and the kubelet's 16 MiB.
+// batchBytes is the limit for a message of a streamed list. It is far below the default limit of
+// gRPC clients, 4 MiB, and that of the kubelet, 16 MiB.
 const batchBytes = 1 << 20
 
 // StreamPodSandboxes lists the pods that match a filter.
@@ -43,7 +43,7 @@ func (s *Server) StreamContainerStats(req *runtimeapi.StreamContainerStatsReques
 	})
 }
 
-// StreamPodSandboxStats measures the pods that match a filter and may use something.
+// StreamPodSandboxStats measures the pods that match a filter, except stopped ones.
 func (s *Server) StreamPodSandboxStats(req *runtimeapi.StreamPodSandboxStatsRequest, stream grpc.ServerStreamingServer[runtimeapi.StreamPodSandboxStatsResponse]) error {
 	stats, err := s.podStats(stream.Context(), req.GetFilter())
 	if err != nil {
@@ -54,7 +54,7 @@ func (s *Server) StreamPodSandboxStats(req *runtimeapi.StreamPodSandboxStatsRequ
 	})
 }
 
-// StreamPodSandboxMetrics returns the metrics of the pods that may use something.
+// StreamPodSandboxMetrics returns the metrics of all pods that are not stopped.
 func (s *Server) StreamPodSandboxMetrics(_ *runtimeapi.StreamPodSandboxMetricsRequest, stream grpc.ServerStreamingServer[runtimeapi.StreamPodSandboxMetricsResponse]) error {
 	metrics, err := s.podMetrics(stream.Context())
 	if err != nil {
@@ -76,8 +76,8 @@ func (s *Server) StreamImages(req *runtimeapi.StreamImagesRequest, stream grpc.S
 	})
 }
 
-// sendBatches sends items in their order, each once, as many at a time as weigh
-// no more than batchBytes. It stops when ctx ends.
+// sendBatches sends each item once, in order, with as many items in a message as fit into
+// batchBytes. It returns when ctx is done.
 func sendBatches[T proto.Message](ctx context.Context, items []T, send func([]T) error) error {
 	for len(items) > 0 {
 		if err := ctx.Err(); err != nil {
@@ -92,8 +92,8 @@ func sendBatches[T proto.Message](ctx context.Context, items []T, send func([]T)
 	return nil
 }
 
-// batchLen is how many of items, which are some, fit into one message. An item that
-// is too heavy for any goes alone.
+// batchLen returns how many of items fit into one message. items is not empty; an item that exceeds
+// batchBytes is sent alone.
 func batchLen[T proto.Message](items []T) int {
 	weight := 0
 	for i, item := range items {

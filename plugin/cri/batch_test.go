@@ -14,7 +14,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// heavy returns a container that weighs about so many bytes.
+// heavy returns a container whose message has about so many bytes.
 func heavy(bytes int) *runtimeapi.Container {
 	return &runtimeapi.Container{Annotations: map[string]string{"a": strings.Repeat("x", bytes)}}
 }
@@ -25,13 +25,13 @@ func TestBatches(t *testing.T) {
 		weights []int
 		want    []int // items in each message
 	}{
-		"nothing":                         {nil, nil},
-		"one":                             {[]int{1}, []int{1}},
-		"all fit":                         {[]int{third, third}, []int{2}},
-		"the third does not":              {[]int{third, third, third}, []int{2, 1}},
-		"too heavy for any goes alone":    {[]int{1, 2 * batchBytes, 1, 1}, []int{1, 1, 2}},
-		"too heavy for any, first":        {[]int{3 * batchBytes, 3 * batchBytes}, []int{1, 1}},
-		"many that weigh next to nothing": {make([]int, 5000), []int{5000}},
+		"nothing":                     {nil, nil},
+		"one":                         {[]int{1}, []int{1}},
+		"all fit":                     {[]int{third, third}, []int{2}},
+		"the third does not":          {[]int{third, third, third}, []int{2, 1}},
+		"a too large item goes alone": {[]int{1, 2 * batchBytes, 1, 1}, []int{1, 1, 2}},
+		"too large items first":       {[]int{3 * batchBytes, 3 * batchBytes}, []int{1, 1}},
+		"many small items":            {make([]int, 5000), []int{5000}},
 	} {
 		var items []*runtimeapi.Container
 		for _, w := range tc.weights {
@@ -64,8 +64,8 @@ func TestBatchesStopWithTheContextAndOnError(t *testing.T) {
 	}
 }
 
-// Every item is in exactly one message, in its place, and no message weighs more
-// than it may unless one item alone does.
+// FuzzBatches checks that each item is in exactly one message, in order, and that a message exceeds
+// batchBytes only if it has a single item.
 func FuzzBatches(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 1})
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 1})
@@ -89,9 +89,9 @@ func FuzzBatches(f *testing.F) {
 			}
 			size := proto.Size(&runtimeapi.StreamContainersResponse{Containers: batch})
 			if size > batchBytes && len(batch) > 1 {
-				t.Fatalf("a message of %d items weighs %d bytes", len(batch), size)
+				t.Fatalf("a message of %d items has %d bytes", len(batch), size)
 			}
-			// Nor is a message sent that the next item would have fit into.
+			// Each message is full: the next item does not fit.
 			if next < len(items) && size+proto.Size(&runtimeapi.StreamContainersResponse{Containers: items[next : next+1]}) <= batchBytes {
 				t.Fatalf("the message that ends before item %d has room for it", next)
 			}

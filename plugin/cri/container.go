@@ -12,7 +12,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/container"
 )
 
-// CreateContainer makes a container in a pod.
+// CreateContainer creates a container in a pod.
 func (s *Server) CreateContainer(ctx context.Context, req *runtimeapi.CreateContainerRequest) (*runtimeapi.CreateContainerResponse, error) {
 	id, err := s.Containers.Create(ctx, req.GetPodSandboxId(), req.GetConfig())
 	if err != nil {
@@ -45,8 +45,8 @@ func (s *Server) RemoveContainer(ctx context.Context, req *runtimeapi.RemoveCont
 	return &runtimeapi.RemoveContainerResponse{}, nil
 }
 
-// UpdateContainerResources changes the limits of a container. The annotations of the
-// request mean nothing here.
+// UpdateContainerResources changes the limits of a container. It ignores the annotations of the
+// request.
 func (s *Server) UpdateContainerResources(ctx context.Context, req *runtimeapi.UpdateContainerResourcesRequest) (*runtimeapi.UpdateContainerResourcesResponse, error) {
 	if req.GetWindows() != nil {
 		return nil, fmt.Errorf("container %s: windows: this runtime serves Linux containers only: %w", req.GetContainerId(), errdefs.ErrInvalidArgument)
@@ -65,7 +65,7 @@ func (s *Server) ReopenContainerLog(ctx context.Context, req *runtimeapi.ReopenC
 	return &runtimeapi.ReopenContainerLogResponse{}, nil
 }
 
-// ContainerStatus tells about a container.
+// ContainerStatus returns the status of a container.
 func (s *Server) ContainerStatus(ctx context.Context, req *runtimeapi.ContainerStatusRequest) (*runtimeapi.ContainerStatusResponse, error) {
 	r, err := s.Containers.Get(req.GetContainerId())
 	if err != nil {
@@ -73,11 +73,11 @@ func (s *Server) ContainerStatus(ctx context.Context, req *runtimeapi.ContainerS
 	}
 	answer := &runtimeapi.ContainerStatusResponse{Status: s.containerStatus(r)}
 	if req.GetVerbose() {
-		made, err := s.Containerd.Inspect(ctx, r.ID)
+		inspected, err := s.Containerd.Inspect(ctx, r.ID)
 		if err != nil {
 			return nil, fmt.Errorf("%s: spec: %w", r, err)
 		}
-		if answer.Info, err = verbose(containerInfo(r, made, s.ShowEnvValues)); err != nil {
+		if answer.Info, err = verbose(containerInfo(r, inspected, s.ShowEnvValues)); err != nil {
 			return nil, fmt.Errorf("%s: %w", r, err)
 		}
 	}
@@ -106,8 +106,9 @@ func containerMatches(r *container.Record, f *runtimeapi.ContainerFilter) bool {
 		hasLabels(r.Config.GetLabels(), f.GetLabelSelector())
 }
 
-// containerItem looks up no image, as in the built-in CRI: a list has the image as the caller named
-// it, and its id twice.
+// containerItem returns a container as lists have it. As in the built-in CRI, the image is not
+// looked up: the item has the image as the caller named it, and the image's id as ImageRef and
+// ImageId.
 func containerItem(r *container.Record) *runtimeapi.Container {
 	return &runtimeapi.Container{
 		Id:           r.ID,
@@ -123,9 +124,10 @@ func containerItem(r *container.Record) *runtimeapi.Container {
 	}
 }
 
-// imageOf returns what a status says of a container's image: its first tag, and its first repo
-// digest, which the kubelet publishes as imageID. An image without a tag is what the caller named,
-// one without a digest is its id; so is each image that was removed meanwhile.
+// imageOf returns the image and image_ref of a container's status: the image's first tag, and its
+// first repo digest, which the kubelet publishes as imageID. Without a tag, the image is shown as
+// the caller named it; without a digest, image_ref is the image's id. Both apply to an image that
+// was removed.
 func (s *Server) imageOf(r *container.Record) (spec *runtimeapi.ImageSpec, ref string) {
 	spec, ref = r.Config.GetImage(), r.Image.ID
 	img, _ := s.Images.ByID(r.Image.ID)

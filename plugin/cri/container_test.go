@@ -10,8 +10,8 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// Limits for Windows are refused before anybody is asked, whatever else there is; annotations
-// change no answer.
+// Limits for Windows are rejected first, whatever else the request has. Annotations change no
+// answer.
 func TestUpdateOfWindowsResources(t *testing.T) {
 	c := dial(t, withSomePods(t))
 	linux, windows := &runtimeapi.LinuxContainerResources{CpuShares: 2}, &runtimeapi.WindowsContainerResources{CpuShares: 2}

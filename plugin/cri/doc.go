@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package cri is the gRPC face of the plugin: it decodes a request, calls one
-// manager and encodes the answer. It decides nothing.
+// Package cri implements the gRPC services of the CRI: it decodes a request, calls one manager of
+// [Deps] and encodes the answer. It makes no decisions.
 //
-// What all RPCs have in common (the ready gate, containerd's namespace, the
-// log line, gRPC codes) is done once, in intercept.go. The package has no locks
-// of its own.
+// intercept.go does what all RPCs have in common: it rejects calls until pods and containers are
+// recovered, sets containerd's namespace, writes the log line, and converts error classes to gRPC
+// codes. The package has no locks of its own.
 package cri

@@ -62,7 +62,7 @@ func TestPodStatus(t *testing.T) {
 	}
 }
 
-// The address of a stopped pod may belong to another by now.
+// The address of a stopped pod may belong to another pod by now.
 func TestStoppedPodHasNoAddress(t *testing.T) {
 	r := testPod()
 	r.State = pod.Stopped
@@ -95,13 +95,12 @@ func TestContainerStatus(t *testing.T) {
 	}
 }
 
-// imageNames has the image of testContainer with these names.
+// imageNames returns an image service that has the image of testContainer, with these names.
 func imageNames(tags, digests []string) Images {
-	return tagged{byID: map[string]image.Image{"sha256:1": {ID: "sha256:1", Tags: tags, Digests: digests}}}
+	return fakeImages{byID: map[string]image.Image{"sha256:1": {ID: "sha256:1", Tags: tags, Digests: digests}}}
 }
 
-// TestImageOfAContainer compares with what the built-in CRI says of an image with each kind of
-// names.
+// TestImageOfAContainer expects what the built-in CRI reports for an image with each kind of names.
 func TestImageOfAContainer(t *testing.T) {
 	const tag, tag2, digest = "docker.io/library/app:1", "docker.io/library/app:2", "docker.io/library/app@sha256:2"
 	asked := &runtimeapi.ImageSpec{Image: "sha256:1", UserSpecifiedImage: "app", Annotations: map[string]string{"a": "b"}}
@@ -113,7 +112,7 @@ func TestImageOfAContainer(t *testing.T) {
 		"tag and digest":           {imageNames([]string{tag, tag2}, []string{digest}), &runtimeapi.ImageSpec{Image: tag}, digest},
 		"pulled by digest":         {imageNames(nil, []string{digest}), asked, digest},
 		"imported, without digest": {imageNames([]string{tag}, nil), &runtimeapi.ImageSpec{Image: tag}, "sha256:1"},
-		"removed":                  {tagged{}, asked, "sha256:1"},
+		"removed":                  {fakeImages{}, asked, "sha256:1"},
 	} {
 		r := testContainer()
 		r.Config.Image = asked

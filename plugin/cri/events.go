@@ -14,10 +14,10 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/event"
 )
 
-// GetContainerEvents tells what becomes of pods and containers from now on, until the
-// caller goes (KEP-3386). The stream's headers arrive when the subscription has begun: who
-// waits for them and lists then misses nothing. A caller that reads too slowly is cut off
-// with ResourceExhausted, and has to list.
+// GetContainerEvents sends events of pods and containers from now on, until the caller disconnects
+// (KEP-3386). The stream's headers are sent when the subscription has begun: a caller that waits
+// for them and then lists misses no event. A caller that reads too slowly is disconnected with
+// ResourceExhausted, and has to list again.
 func (s *Server) GetContainerEvents(_ *runtimeapi.GetEventsRequest, stream grpc.ServerStreamingServer[runtimeapi.ContainerEventResponse]) error {
 	ctx := stream.Context()
 	subscription := s.Events.Subscribe(s.stateOf)
@@ -31,7 +31,7 @@ func (s *Server) GetContainerEvents(_ *runtimeapi.GetEventsRequest, stream grpc.
 			err = stream.Send(s.containerEvent(e))
 		}
 		if ctx.Err() != nil {
-			return nil // nobody listens any more, which is how a subscription ends
+			return nil // the caller has disconnected: the normal end of a subscription
 		}
 		if err != nil {
 			return err
@@ -52,8 +52,8 @@ func (s *Server) containerEvent(e event.Event) *runtimeapi.ContainerEventRespons
 	return answer
 }
 
-// containerStatuses are the statuses of a pod's containers, newest first: of several
-// attempts of one container the kubelet takes the first for the current one.
+// containerStatuses returns the statuses of a pod's containers, newest first: if a container has
+// several attempts, the kubelet considers the first in the list the current one.
 func (s *Server) containerStatuses(records []*container.Record) []*runtimeapi.ContainerStatus {
 	newest := slices.SortedStableFunc(slices.Values(records), func(a, b *container.Record) int {
 		return cmp.Compare(b.Times.Created, a.Times.Created)
@@ -65,8 +65,9 @@ func (s *Server) containerStatuses(records []*container.Record) []*runtimeapi.Co
 	return statuses
 }
 
-// stateOf returns a pod and its containers as they were at one moment: a record that has
-// changed never becomes again what it was, so two reads that agree enclose one.
+// stateOf returns a pod and its containers as they were at one moment. It reads until two reads
+// return the same records: records are immutable and an old one never returns, so nothing has
+// changed between the two reads.
 func (s *Server) stateOf(podID string) event.State {
 	for last := s.readState(podID); ; {
 		next := s.readState(podID)
@@ -80,7 +81,7 @@ func (s *Server) stateOf(podID string) event.State {
 func (s *Server) readState(podID string) event.State {
 	p, err := s.Pods.Get(podID)
 	if err != nil {
-		p = nil // it is gone
+		p = nil // removed
 	}
 	return event.State{Pod: p, Containers: s.Containers.OfPod(podID)}
 }

@@ -27,7 +27,7 @@ func subscribe(t *testing.T, c runtimeapi.RuntimeServiceClient) runtimeapi.Runti
 	return stream
 }
 
-func TestEventTellsTheWholePod(t *testing.T) {
+func TestEventHasThePodAndAllItsContainers(t *testing.T) {
 	s := withSomePods(t)
 	stream := subscribe(t, dial(t, s))
 	r, err := s.Containers.Get("ccb2")
@@ -54,8 +54,8 @@ func TestEventTellsTheWholePod(t *testing.T) {
 	}
 }
 
-// The kubelet ignores an event that does not say which pod it is about.
-func TestEventOfADeletedPodTellsThePod(t *testing.T) {
+// The kubelet ignores an event without a pod id.
+func TestEventOfADeletedPodHasThePod(t *testing.T) {
 	s := withSomePods(t)
 	stream := subscribe(t, dial(t, s))
 	gone := testPod()
@@ -69,7 +69,7 @@ func TestEventOfADeletedPodTellsThePod(t *testing.T) {
 	}
 }
 
-func TestStalledReaderOfEventsIsCutOff(t *testing.T) {
+func TestSlowReaderOfEventsIsDisconnected(t *testing.T) {
 	s := withSomePods(t)
 	stream := subscribe(t, dial(t, s))
 	r, err := s.Containers.Get("ccb2")
@@ -97,7 +97,7 @@ func TestEventsEndWithTheDaemon(t *testing.T) {
 	}
 }
 
-// A subscriber that goes ends the call, which is no error that anybody has to read of.
+// The end of a subscription by its subscriber is not an error.
 func TestEventsEndWithTheSubscriber(t *testing.T) {
 	s := withSomePods(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -111,7 +111,7 @@ func TestEventsEndWithTheSubscriber(t *testing.T) {
 	}
 }
 
-// fakeEvents is the server's end of a stream.
+// fakeEvents is the server side of an event stream.
 type fakeEvents struct {
 	grpc.ServerStream
 	ctx   context.Context

@@ -22,18 +22,18 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
 
-// recovered returns a ready server whose managers have recovered these records.
-// No container runs: one that did has ended.
+// recovered returns a ready server whose managers have recovered these records. No container is
+// runningTasks: a container that was runningTasks has exited.
 func recovered(t *testing.T, pods []*pod.Record, containers []*container.Record) *Server {
 	t.Helper()
 	hub := event.NewHub(time.Now)
 	podManager := pod.New(t.Context(), pod.Deps{
 		Records:    savedPods{list: saved(t, pods, func(r *pod.Record) string { return r.ID })},
-		Namespaces: attached{},
-		Network:    detached{},
-		Files:      gone{},
-		Tasks:      running{},
-		Labels:     unlabelled{},
+		Namespaces: allPinned{},
+		Network:    noNetworks{},
+		Files:      noFiles{},
+		Tasks:      runningTasks{},
+		Labels:     noSELinux{},
 		Events:     hub,
 		Hostname:   func() (string, error) { return "node", nil },
 	})
@@ -45,7 +45,7 @@ func recovered(t *testing.T, pods []*pod.Record, containers []*container.Record)
 	containerManager := container.New(t.Context(), container.Deps{
 		Containerd: savedContainers{list: saved(t, containers, func(r *container.Record) string { return r.ID })},
 		Pods:       podManager,
-		Labels:     unlabelled{},
+		Labels:     noSELinux{},
 		Events:     hub,
 		Dirs:       container.Dirs{Root: dir, State: dir},
 	})
@@ -53,7 +53,7 @@ func recovered(t *testing.T, pods []*pod.Record, containers []*container.Record)
 	if err := containerManager.Recover(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	s := New(Deps{Pods: podManager, Containers: containerManager, Images: tagged{}, Events: hub, Stats: idle{}})
+	s := New(Deps{Pods: podManager, Containers: containerManager, Images: fakeImages{}, Events: hub, Stats: zeroStats{}})
 	s.SetReady()
 	return s
 }
@@ -71,7 +71,7 @@ func saved[T any](t *testing.T, records []T, id func(T) string) []runtime.Record
 	return list
 }
 
-// savedPods is a home of pod records that is only read.
+// savedPods is a read-only store of pod records.
 type savedPods struct {
 	pod.Records
 	list []runtime.Record
@@ -79,40 +79,40 @@ type savedPods struct {
 
 func (s savedPods) Sandboxes(context.Context) ([]runtime.Record, error) { return s.list, nil }
 
-// attached has the namespaces of every pod.
-type attached struct{ pod.Namespaces }
+// allPinned has the namespaces of every pod.
+type allPinned struct{ pod.Namespaces }
 
-func (attached) Pinned(network.Namespaces) bool { return true }
+func (allPinned) Pinned(network.Namespaces) bool { return true }
 
-// detached has nobody's network.
-type detached struct{ pod.Network }
+// noNetworks has no pod attached to a network.
+type noNetworks struct{ pod.Network }
 
-func (detached) Attached() (map[string]string, error) { return nil, nil }
+func (noNetworks) Attached() (map[string]string, error) { return nil, nil }
 
-// gone has nobody's files.
-type gone struct{ pod.Files }
+// noFiles has files of no pod.
+type noFiles struct{ pod.Files }
 
-func (gone) IDs() ([]string, error) { return nil, nil }
+func (noFiles) IDs() ([]string, error) { return nil, nil }
 
-// running has a task for every pod, which does not end.
-type running struct{ pod.Tasks }
+// runningTasks has a runningTasks task for every pod.
+type runningTasks struct{ pod.Tasks }
 
-func (running) Wait(ctx context.Context, _ string) (<-chan runtime.ExitStatus, error) {
+func (runningTasks) Wait(ctx context.Context, _ string) (<-chan runtime.ExitStatus, error) {
 	exited := make(chan runtime.ExitStatus)
 	context.AfterFunc(ctx, func() { close(exited) })
 	return exited, nil
 }
 
-// unlabelled is a machine without SELinux.
-type unlabelled struct{}
+// noSELinux is a machine without SELinux.
+type noSELinux struct{}
 
-func (unlabelled) Labels(*runtimeapi.SELinuxOption, string) (spec.Labels, error) {
+func (noSELinux) Labels(*runtimeapi.SELinuxOption, string) (spec.Labels, error) {
 	return spec.Labels{}, nil
 }
-func (unlabelled) Reserve(string) {}
-func (unlabelled) Release(string) {}
+func (noSELinux) Reserve(string) {}
+func (noSELinux) Release(string) {}
 
-// savedContainers is a home of container records that have no task.
+// savedContainers is a store of container records that have no task.
 type savedContainers struct {
 	container.Containerd
 	list []runtime.Record
@@ -128,7 +128,7 @@ func (savedContainers) LoadTask(context.Context, string, cio.Attach) (runtime.Ta
 	return nil, errdefs.ErrNotFound
 }
 
-// Spec says that there is nothing to update.
+// Spec returns ErrFailedPrecondition: no container can be updated.
 func (savedContainers) Spec(context.Context, string) (*specs.Spec, error) {
 	return nil, errdefs.ErrFailedPrecondition
 }
@@ -137,30 +137,30 @@ func (savedContainers) RenewLease(context.Context) error { return nil }
 
 func (savedContainers) DeleteTask(context.Context, string) error { return nil }
 
-// tagged has images with these names, by their ids.
-type tagged struct {
+// fakeImages has images by id.
+type fakeImages struct {
 	Images
 	byID map[string]image.Image
 }
 
-func (t tagged) ByID(id string) (image.Image, bool) {
+func (t fakeImages) ByID(id string) (image.Image, bool) {
 	img, ok := t.byID[id]
 	return img, ok
 }
 
-// idle measures that nothing was used.
-type idle struct{}
+// zeroStats measures that nothing is used.
+type zeroStats struct{}
 
-func (idle) ContainerStats(r *container.Record) *runtimeapi.ContainerStats {
+func (zeroStats) ContainerStats(r *container.Record) *runtimeapi.ContainerStats {
 	return &runtimeapi.ContainerStats{Attributes: &runtimeapi.ContainerAttributes{Id: r.ID}}
 }
 
-func (idle) PodStats(r *pod.Record, _ []*container.Record) *runtimeapi.PodSandboxStats {
+func (zeroStats) PodStats(r *pod.Record, _ []*container.Record) *runtimeapi.PodSandboxStats {
 	return &runtimeapi.PodSandboxStats{Attributes: &runtimeapi.PodSandboxAttributes{Id: r.ID}}
 }
 
-func (idle) PodMetrics(r *pod.Record, _ []*container.Record) *runtimeapi.PodSandboxMetrics {
+func (zeroStats) PodMetrics(r *pod.Record, _ []*container.Record) *runtimeapi.PodSandboxMetrics {
 	return &runtimeapi.PodSandboxMetrics{PodSandboxId: r.ID}
 }
 
-func (idle) MetricDescriptors() []*runtimeapi.MetricDescriptor { return nil }
+func (zeroStats) MetricDescriptors() []*runtimeapi.MetricDescriptor { return nil }

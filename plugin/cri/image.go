@@ -30,12 +30,12 @@ func (s *Server) ListImages(ctx context.Context, req *runtimeapi.ListImagesReque
 	return &runtimeapi.ListImagesResponse{Images: images}, nil
 }
 
-// ImageStatus tells about an image; one that is not there is no error.
+// ImageStatus returns the status of an image. A missing image is not an error.
 func (s *Server) ImageStatus(ctx context.Context, req *runtimeapi.ImageStatusRequest) (*runtimeapi.ImageStatusResponse, error) {
 	return s.Images.Status(ctx, req.GetImage(), req.GetVerbose())
 }
 
-// PullImage fetches an image and returns its id.
+// PullImage pulls an image and returns its id.
 func (s *Server) PullImage(ctx context.Context, req *runtimeapi.PullImageRequest) (*runtimeapi.PullImageResponse, error) {
 	id, err := s.Images.Pull(ctx, req.GetImage(), req.GetAuth(), req.GetSandboxConfig())
 	if err != nil {
@@ -52,7 +52,7 @@ func (s *Server) RemoveImage(ctx context.Context, req *runtimeapi.RemoveImageReq
 	return &runtimeapi.RemoveImageResponse{}, nil
 }
 
-// ImageFsInfo tells how much images and containers take of their file systems.
+// ImageFsInfo returns the disk usage of images and containers.
 func (s *Server) ImageFsInfo(ctx context.Context, _ *runtimeapi.ImageFsInfoRequest) (*runtimeapi.ImageFsInfoResponse, error) {
 	return s.Images.FsInfo(ctx)
 }

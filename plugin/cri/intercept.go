@@ -21,11 +21,10 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/image"
 )
 
-// namespace is containerd's namespace of everything that Kubernetes runs.
+// namespace is containerd's namespace for all objects of Kubernetes.
 const namespace = "k8s.io"
 
-// intercept returns the service with [Server.around] around each of its methods
-// and streams.
+// intercept returns the service with each of its methods and streams wrapped in [Server.around].
 func (s *Server) intercept(service grpc.ServiceDesc) grpc.ServiceDesc {
 	service.Methods = slices.Clone(service.Methods)
 	for i, method := range service.Methods {
@@ -43,7 +42,7 @@ func (s *Server) intercept(service grpc.ServiceDesc) grpc.ServiceDesc {
 	return service
 }
 
-// chain runs inner inside of outer, which may be nil.
+// chain calls inner inside of outer, which may be nil.
 func chain(outer, inner grpc.UnaryServerInterceptor) grpc.UnaryServerInterceptor {
 	if outer == nil {
 		return inner
@@ -55,7 +54,7 @@ func chain(outer, inner grpc.UnaryServerInterceptor) grpc.UnaryServerInterceptor
 	}
 }
 
-// call is [Server.around] for an RPC with one answer.
+// call is [Server.around] for a unary RPC.
 func (s *Server) call(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (answer any, err error) {
 	err = s.around(ctx, path.Base(info.FullMethod), fields(req), func(ctx context.Context) (err error) {
 		answer, err = handler(ctx, req)
@@ -67,15 +66,14 @@ func (s *Server) call(ctx context.Context, req any, info *grpc.UnaryServerInfo, 
 	return answer, nil
 }
 
-// stream is [Server.around] for an RPC that answers with a stream. Its request
-// is a filter, which names no object.
+// stream is [Server.around] for a streaming RPC. The request has no ids to log: it is a filter.
 func (s *Server) stream(srv any, stream grpc.ServerStream, desc grpc.StreamDesc) error {
 	return s.around(stream.Context(), desc.StreamName, nil, func(ctx context.Context) error {
 		return desc.Handler(srv, contextStream{stream, ctx})
 	})
 }
 
-// contextStream is a stream with another context.
+// contextStream is a stream whose context is replaced.
 type contextStream struct {
 	grpc.ServerStream
 	ctx context.Context
@@ -83,12 +81,12 @@ type contextStream struct {
 
 func (s contextStream) Context() context.Context { return s.ctx }
 
-// around is around every RPC: nothing before the records are loaded, containerd's
-// namespace, one line in the log, and the gRPC code of the error's class, which is
-// Internal for a panic.
+// around wraps every RPC. It returns Unavailable until the records are loaded, sets containerd's
+// namespace, writes the log line, and converts an error to the gRPC code of its class. A panic
+// becomes Internal.
 func (s *Server) around(ctx context.Context, method string, named log.Fields, do func(context.Context) error) error {
 	if !s.ready.Load() {
-		return status.Error(codes.Unavailable, "the CRI is loading its pods and containers, try again")
+		return status.Error(codes.Unavailable, "the CRI is still recovering pods and containers; try again")
 	}
 	ctx = namespaces.WithNamespace(ctx, namespace)
 	ctx = log.WithLogger(ctx, log.G(ctx).WithFields(named))
@@ -98,8 +96,8 @@ func (s *Server) around(ctx context.Context, method string, named log.Fields, do
 	return errgrpc.ToGRPC(err)
 }
 
-// logCall writes the one line of an RPC: at info what changes the node, at
-// debug what the kubelet asks every second.
+// logCall writes the log line of an RPC: errors at warn, RPCs that change the node at info, and
+// RPCs that the kubelet repeats every few seconds at debug.
 func logCall(ctx context.Context, method string, took time.Duration, err error) {
 	entry := log.G(ctx).WithField("rpc", method).WithField("took", took.Round(time.Microsecond))
 	switch {
@@ -124,11 +122,11 @@ func onlyReads(method string) bool {
 	return false
 }
 
-// maxField bounds what a caller can write into a line of the log, in bytes.
+// maxField is the limit for a value of the caller in a log line, in bytes.
 const maxField = 256
 
-// fields names the objects of a request in its log lines: ids and names only,
-// never what is in the config.
+// fields returns the objects of a request for its log lines: ids and names, never other parts of
+// the config.
 func fields(req any) log.Fields {
 	f := log.Fields{}
 	add := func(key, value string) {
@@ -146,7 +144,7 @@ func fields(req any) log.Fields {
 	return f
 }
 
-// addConfigFields names what a request is about to make or to fetch.
+// addConfigFields adds the object that a request creates, pulls, removes or looks up by name.
 func addConfigFields(req any, add func(key, value string)) {
 	switch r := req.(type) {
 	case *runtimeapi.RunPodSandboxRequest:

@@ -26,7 +26,7 @@ func dial(t *testing.T, s *Server) runtimeapi.RuntimeServiceClient {
 	return runtimeapi.NewRuntimeServiceClient(connect(t, s))
 }
 
-// connect serves a server on a socket, as containerd does, and connects to it.
+// connect serves s on a socket, as containerd does, and returns a connection to it.
 func connect(t *testing.T, s *Server) *grpc.ClientConn {
 	t.Helper()
 	socket := filepath.Join(t.TempDir(), "s")
@@ -46,7 +46,7 @@ func connect(t *testing.T, s *Server) *grpc.ClientConn {
 	return conn
 }
 
-func TestNothingIsServedBeforeRecovery(t *testing.T) {
+func TestCallsAreRejectedBeforeRecovery(t *testing.T) {
 	s := New(Deps{})
 	client := dial(t, s)
 	_, err := client.Version(t.Context(), &runtimeapi.VersionRequest{})
@@ -60,8 +60,8 @@ func TestNothingIsServedBeforeRecovery(t *testing.T) {
 	}
 }
 
-// A stream obeys the rules of every other call.
-func TestNoStreamIsServedBeforeRecovery(t *testing.T) {
+// Streams are rejected like unary calls.
+func TestStreamsAreRejectedBeforeRecovery(t *testing.T) {
 	conn := connect(t, New(Deps{}))
 	streams := 0
 	for _, service := range []grpc.ServiceDesc{runtimeapi.RuntimeService_ServiceDesc, runtimeapi.ImageService_ServiceDesc} {
@@ -138,8 +138,7 @@ func TestErrorClassesBecomeCodes(t *testing.T) {
 	}
 }
 
-// The log names objects. What is in a config, above all its environment, stays
-// out of it.
+// Log lines name objects. No other part of a config, above all its environment, is logged.
 func TestLogFieldsHaveNoSecrets(t *testing.T) {
 	const secret = "hunter2"
 	requests := []any{
@@ -162,15 +161,15 @@ func TestLogFieldsHaveNoSecrets(t *testing.T) {
 	for _, req := range requests {
 		f := fields(req)
 		if len(f) == 0 {
-			t.Errorf("%T names nothing", req)
+			t.Errorf("%T has no fields", req)
 		}
 		if strings.Contains(fmt.Sprint(f), secret) {
-			t.Errorf("%T: the log would tell a secret: %v", req, f)
+			t.Errorf("%T: the log has a secret: %v", req, f)
 		}
 	}
 }
 
-func TestReadingCallsAreQuiet(t *testing.T) {
+func TestReadingCallsAreLoggedAtDebug(t *testing.T) {
 	for method, quiet := range map[string]bool{
 		"ListContainers": true, "PodSandboxStatus": true, "Version": true, "ContainerStats": true, "ImageFsInfo": true,
 		"ExecSync": true, "StreamContainers": true, "RunPodSandbox": false, "StopContainer": false, "PullImage": false, "UpdateContainerResources": false,

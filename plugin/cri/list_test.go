@@ -20,9 +20,8 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
 )
 
-// withSomePods returns a server with a ready pod, aaa1, and one that is being
-// stopped, aab2, with two and one containers. One container, cca1, was created; the
-// others have exited.
+// withSomePods returns a server with a ready pod, aaa1, and a pod that is being stopped, aab2. The
+// first has two containers, the second has one. Container cca1 was created; the others have exited.
 func withSomePods(t *testing.T) *Server {
 	t.Helper()
 	aPod := func(id, app string, state pod.State) *pod.Record {
@@ -42,7 +41,7 @@ func withSomePods(t *testing.T) *Server {
 		[]*container.Record{aContainer("cca1", "aaa1", "web", 0), aContainer("ccb2", "aaa1", "log", 2), aContainer("ccc3", "aab2", "db", 2)})
 }
 
-// list is a List RPC or its Stream: it returns ids.
+// list calls a List RPC or its Stream RPC and returns the ids.
 type list[F any] func(context.Context, runtimeapi.RuntimeServiceClient, F) ([]string, error)
 
 // collect reads a stream to its end.
@@ -68,7 +67,7 @@ func ids[T any](items []T, id func(T) string) []string {
 	return all
 }
 
-// check wants the same of every list.
+// check expects the same ids from every list.
 func check[F any](t *testing.T, c runtimeapi.RuntimeServiceClient, lists map[string]list[F], filter F, want string) {
 	t.Helper()
 	for name, run := range lists {
@@ -196,7 +195,7 @@ func TestPodMetricsLists(t *testing.T) {
 	}, nil, "aaa1 aab2")
 }
 
-// Calls for one object take the start of its id, as long as no other starts so.
+// A call for one object accepts an unambiguous prefix of its id.
 func TestIDPrefixes(t *testing.T) {
 	c := dial(t, withSomePods(t))
 	for id, want := range map[string]codes.Code{

@@ -15,39 +15,39 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
 )
 
-// bad measures as idle does, and panics while it is told to.
-type bad struct {
-	idle
+// badStats is zeroStats that panics on demand.
+type badStats struct {
+	zeroStats
 	panics atomic.Bool
 }
 
-func (b *bad) boom() {
+func (b *badStats) boom() {
 	if b.panics.Load() {
 		panic("boom")
 	}
 }
 
-func (b *bad) ContainerStats(r *container.Record) *runtimeapi.ContainerStats {
+func (b *badStats) ContainerStats(r *container.Record) *runtimeapi.ContainerStats {
 	b.boom()
-	return b.idle.ContainerStats(r)
+	return b.zeroStats.ContainerStats(r)
 }
 
-func (b *bad) PodMetrics(r *pod.Record, members []*container.Record) *runtimeapi.PodSandboxMetrics {
+func (b *badStats) PodMetrics(r *pod.Record, members []*container.Record) *runtimeapi.PodSandboxMetrics {
 	b.boom()
-	return b.idle.PodMetrics(r, members)
+	return b.zeroStats.PodMetrics(r, members)
 }
 
-func (b *bad) MetricDescriptors() []*runtimeapi.MetricDescriptor {
+func (b *badStats) MetricDescriptors() []*runtimeapi.MetricDescriptor {
 	b.boom()
 	return nil
 }
 
-// A panic in an RPC, or in a goroutine of one, is its error and nobody else's.
+// A panic in an RPC, or in one of its goroutines, fails that RPC only.
 func TestPanicInAnRPCIsInternal(t *testing.T) {
 	pods := []*pod.Record{{ID: "p1", Name: "p1", State: pod.Ready}, {ID: "p2", Name: "p2", State: pod.Ready}}
 	containers := []*container.Record{{ID: "c1", Name: "c1", PodID: "p1"}, {ID: "c2", Name: "c2", PodID: "p2"}}
 	s := recovered(t, pods, containers)
-	stats := new(bad)
+	stats := new(badStats)
 	s.Stats = stats
 	client := dial(t, s)
 	calls := map[string]func() error{

@@ -12,7 +12,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
 )
 
-// RunPodSandbox makes a pod.
+// RunPodSandbox creates and starts a pod.
 func (s *Server) RunPodSandbox(ctx context.Context, req *runtimeapi.RunPodSandboxRequest) (*runtimeapi.RunPodSandboxResponse, error) {
 	id, err := s.Pods.Run(ctx, req.GetConfig(), req.GetRuntimeHandler())
 	if err != nil {
@@ -37,8 +37,8 @@ func (s *Server) RemovePodSandbox(ctx context.Context, req *runtimeapi.RemovePod
 	return &runtimeapi.RemovePodSandboxResponse{}, nil
 }
 
-// UpdatePodSandboxResources takes down what a pod may use, after the kubelet has
-// written its cgroup.
+// UpdatePodSandboxResources records the resources of a pod, after the kubelet has written its
+// cgroup.
 func (s *Server) UpdatePodSandboxResources(ctx context.Context, req *runtimeapi.UpdatePodSandboxResourcesRequest) (*runtimeapi.UpdatePodSandboxResourcesResponse, error) {
 	if err := s.Pods.UpdateResources(ctx, req.GetPodSandboxId(), req.GetOverhead(), req.GetResources()); err != nil {
 		return nil, err
@@ -46,12 +46,11 @@ func (s *Server) UpdatePodSandboxResources(ctx context.Context, req *runtimeapi.
 	return &runtimeapi.UpdatePodSandboxResourcesResponse{}, nil
 }
 
-// PodSandboxStatus tells about a pod and its containers as they were at one moment.
+// PodSandboxStatus returns the status of a pod and its containers as they were at one moment.
 //
-// Timestamp stays 0. A kubelet with the gate EventedPLEG that finds a time takes the
-// containers from here and then knows none of them for active: it runs init
-// containers again and again. Without a time it asks for each container. See
-// docs/decisions/0006-events.md.
+// Timestamp stays 0. If it is set, a kubelet with the feature gate EventedPLEG takes the containers
+// from this answer and then considers none of them active: it runs init containers again and again.
+// Without a timestamp the kubelet asks for each container. See docs/decisions/0006-events.md.
 func (s *Server) PodSandboxStatus(ctx context.Context, req *runtimeapi.PodSandboxStatusRequest) (*runtimeapi.PodSandboxStatusResponse, error) {
 	r, err := s.Pods.Get(req.GetPodSandboxId())
 	if err != nil {
@@ -59,18 +58,18 @@ func (s *Server) PodSandboxStatus(ctx context.Context, req *runtimeapi.PodSandbo
 	}
 	state := s.stateOf(r.ID)
 	if state.Pod == nil {
-		return nil, fmt.Errorf("%s: it was removed: %w", r, errdefs.ErrNotFound)
+		return nil, fmt.Errorf("%s: removed during the call: %w", r, errdefs.ErrNotFound)
 	}
 	answer := &runtimeapi.PodSandboxStatusResponse{
 		Status:             podStatus(state.Pod),
 		ContainersStatuses: s.containerStatuses(state.Containers),
 	}
 	if req.GetVerbose() {
-		made, err := s.Containerd.Inspect(ctx, r.ID)
+		inspected, err := s.Containerd.Inspect(ctx, r.ID)
 		if err != nil {
 			return nil, fmt.Errorf("%s: task: %w", r, err)
 		}
-		if answer.Info, err = verbose(podInfo(state.Pod, made)); err != nil {
+		if answer.Info, err = verbose(podInfo(state.Pod, inspected)); err != nil {
 			return nil, fmt.Errorf("%s: %w", r, err)
 		}
 	}
@@ -128,7 +127,7 @@ func podStatus(r *pod.Record) *runtimeapi.PodSandboxStatus {
 		Annotations:    r.Config.GetAnnotations(),
 		RuntimeHandler: r.Requested,
 	}
-	if r.State == pod.Ready { // the address of a stopped pod may be another's
+	if r.State == pod.Ready { // the address of a stopped pod may belong to another pod by now
 		status.Network.Ip = r.Network.IP
 		for _, ip := range r.Network.AdditionalIPs {
 			status.Network.AdditionalIps = append(status.Network.AdditionalIps, &runtimeapi.PodIP{Ip: ip})

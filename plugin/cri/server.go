@@ -30,32 +30,33 @@ type Deps struct {
 	ShowEnvValues bool
 }
 
-// Containerd has the containers that stand for containers and for pods, by their ids.
+// Containerd returns the containers in containerd's metadata that represent pods and containers, by
+// id.
 type Containerd interface {
 	Inspect(ctx context.Context, id string) (runtime.Container, error)
 }
 
-// Node answers what is asked of the runtime as a whole.
+// Node answers the RPCs about the node and the runtime as a whole.
 type Node interface {
-	// NetworkStatus is nil when pods can get a network, and says what is
-	// missing otherwise.
+	// NetworkStatus returns nil if pods can get a network, otherwise an error that says what is
+	// missing.
 	NetworkStatus() error
-	// Handlers are the runtime handlers with their features, the default one
-	// also under the empty name.
+	// Handlers returns the runtime handlers with their features. The default handler is also listed
+	// under the empty name.
 	Handlers() []*runtimeapi.RuntimeHandler
-	// SystemdCgroup tells which cgroup driver the kubelet must use.
+	// SystemdCgroup reports whether the kubelet must use the systemd cgroup driver.
 	SystemdCgroup() bool
-	// UsePodCIDRs makes a network configuration for the node's pod CIDRs, where
-	// the administrator has given a template and there is none.
+	// UsePodCIDRs writes a CNI configuration for the node's pod CIDRs, if the administrator has
+	// configured a template and there is no configuration yet.
 	UsePodCIDRs(ctx context.Context, cidrs string) error
-	// Deprecations are the messages about features in use that a later release
-	// will not have, by their id, but for those that the administrator ignores.
+	// Deprecations returns messages about features in use that a later release removes, by id,
+	// without those that the administrator ignores.
 	Deprecations(ctx context.Context) (map[string]string, error)
-	// Info is what `crictl info` shows beside the status: JSON by key.
+	// Info returns what `crictl info` shows beside the status: JSON by key.
 	Info(ctx context.Context) (map[string]string, error)
 }
 
-// Server is both services of the CRI.
+// Server implements both services of the CRI.
 type Server struct {
 	runtimeapi.UnimplementedRuntimeServiceServer
 	runtimeapi.UnimplementedImageServiceServer
@@ -66,11 +67,11 @@ type Server struct {
 // New returns a server that answers Unavailable until [Server.SetReady].
 func New(deps Deps) *Server { return &Server{Deps: deps} }
 
-// SetReady opens the gate: pods and containers are recovered.
+// SetReady makes the server accept calls, once pods and containers are recovered.
 func (s *Server) SetReady() { s.ready.Store(true) }
 
-// Register registers both services. containerd owns the gRPC server and offers
-// no place for an interceptor, so that each method gets ours.
+// Register registers both services. It wraps each method, since containerd owns the gRPC server and
+// has no hook for interceptors.
 func (s *Server) Register(g grpc.ServiceRegistrar) {
 	for _, service := range []grpc.ServiceDesc{
 		runtimeapi.RuntimeService_ServiceDesc,

@@ -16,25 +16,26 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
 )
 
-// Stats measures containers and pods. It leaves out what it cannot measure.
+// Stats measures containers and pods. Values that cannot be measured are left out.
 type Stats interface {
 	ContainerStats(r *container.Record) *runtimeapi.ContainerStats
 	PodStats(r *pod.Record, members []*container.Record) *runtimeapi.PodSandboxStats
-	// PodMetrics are the metrics of a pod and its containers, of the names in
-	// MetricDescriptors.
+	// PodMetrics returns the metrics of a pod and its containers. MetricDescriptors lists their
+	// names.
 	PodMetrics(r *pod.Record, members []*container.Record) *runtimeapi.PodSandboxMetrics
-	// MetricDescriptors do not change.
+	// MetricDescriptors returns the same list at every call.
 	MetricDescriptors() []*runtimeapi.MetricDescriptor
 }
 
-// ContainerStats measures a container that runs. Of others, lists have the writable layer.
+// ContainerStats measures a running container. For other containers only lists have statistics: the
+// writable layer.
 func (s *Server) ContainerStats(_ context.Context, req *runtimeapi.ContainerStatsRequest) (*runtimeapi.ContainerStatsResponse, error) {
 	r, err := s.Containers.Get(req.GetContainerId())
 	if err != nil {
 		return nil, err
 	}
 	if r.State() != runtimeapi.ContainerState_CONTAINER_RUNNING {
-		return nil, fmt.Errorf("%s: no statistics, it does not run (ListContainerStats has its writable layer): %w", r, errdefs.ErrFailedPrecondition)
+		return nil, fmt.Errorf("%s: no statistics: not running (ListContainerStats has its writable layer): %w", r, errdefs.ErrFailedPrecondition)
 	}
 	return &runtimeapi.ContainerStatsResponse{Stats: s.Stats.ContainerStats(r)}, nil
 }
@@ -55,8 +56,8 @@ func (s *Server) containerStats(ctx context.Context, f *runtimeapi.ContainerStat
 	return measureEach(ctx, wanted, s.Stats.ContainerStats)
 }
 
-// PodSandboxStats measures a pod. Of a stopped one its containers have a writable
-// layer still.
+// PodSandboxStats measures a pod. For a stopped pod it returns the writable layers of the
+// containers.
 func (s *Server) PodSandboxStats(_ context.Context, req *runtimeapi.PodSandboxStatsRequest) (*runtimeapi.PodSandboxStatsResponse, error) {
 	r, err := s.Pods.Get(req.GetPodSandboxId())
 	if err != nil {
@@ -65,7 +66,7 @@ func (s *Server) PodSandboxStats(_ context.Context, req *runtimeapi.PodSandboxSt
 	return &runtimeapi.PodSandboxStatsResponse{Stats: s.Stats.PodStats(r, s.Containers.OfPod(r.ID))}, nil
 }
 
-// ListPodSandboxStats measures the pods that match a filter and may use something.
+// ListPodSandboxStats measures the pods that match a filter, except stopped ones.
 func (s *Server) ListPodSandboxStats(ctx context.Context, req *runtimeapi.ListPodSandboxStatsRequest) (*runtimeapi.ListPodSandboxStatsResponse, error) {
 	stats, err := s.podStats(ctx, req.GetFilter())
 	return &runtimeapi.ListPodSandboxStatsResponse{Stats: stats}, err
@@ -84,14 +85,13 @@ func (s *Server) podStats(ctx context.Context, f *runtimeapi.PodSandboxStatsFilt
 	})
 }
 
-// ListMetricDescriptors returns every metric that ListPodSandboxMetrics can
-// return (KEP-2371).
+// ListMetricDescriptors returns the metrics that ListPodSandboxMetrics can return (KEP-2371).
 func (s *Server) ListMetricDescriptors(context.Context, *runtimeapi.ListMetricDescriptorsRequest) (*runtimeapi.ListMetricDescriptorsResponse, error) {
 	return &runtimeapi.ListMetricDescriptorsResponse{Descriptors: s.Stats.MetricDescriptors()}, nil
 }
 
-// ListPodSandboxMetrics returns the metrics of the pods that may use something,
-// and of their containers.
+// ListPodSandboxMetrics returns the metrics of all pods that are not stopped, and of their
+// containers.
 func (s *Server) ListPodSandboxMetrics(ctx context.Context, _ *runtimeapi.ListPodSandboxMetricsRequest) (*runtimeapi.ListPodSandboxMetricsResponse, error) {
 	metrics, err := s.podMetrics(ctx)
 	return &runtimeapi.ListPodSandboxMetricsResponse{PodMetrics: metrics}, err
@@ -110,16 +110,15 @@ func (s *Server) podMetrics(ctx context.Context) ([]*runtimeapi.PodSandboxMetric
 	})
 }
 
-// measuring is how many records are measured at a time. More of them would wait for
-// the kernel's lock on the statistics of cgroups.
-const measuring = 4
+// maxMeasuring is how many records are measured at a time. More of them would wait for the kernel's
+// lock on cgroup statistics.
+const maxMeasuring = 4
 
-// measureEach returns what measure finds for each record, in their order. The only error is a
-// panic.
+// measureEach returns the result of measure for each record, in order. The only error is a panic.
 func measureEach[R, M any](ctx context.Context, records []R, measure func(R) M) ([]M, error) {
 	all := make([]M, len(records))
 	var group errgroup.Group
-	group.SetLimit(min(measuring, runtime.GOMAXPROCS(0)))
+	group.SetLimit(min(maxMeasuring, runtime.GOMAXPROCS(0)))
 	for i, r := range records {
 		group.Go(guard.Func(ctx, "measure", func() error {
 			all[i] = measure(r)
@@ -129,11 +128,10 @@ func measureEach[R, M any](ctx context.Context, records []R, measure func(R) M) 
 	return all, group.Wait()
 }
 
-// measured tells whether lists have this pod: of a stopped one there is nothing
-// left to measure.
+// measured reports whether lists have a pod. A stopped pod has nothing left to measure.
 func measured(r *pod.Record) bool { return r.State != pod.Stopped }
 
-// members are the containers of all pods, by the pod's id.
+// members returns the containers of all pods, by pod id.
 func (s *Server) members() map[string][]*container.Record {
 	members := map[string][]*container.Record{}
 	for _, r := range s.Containers.List() {

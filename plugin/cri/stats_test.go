@@ -11,7 +11,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// TestStatsOfAContainerThatDoesNotRun wants an error for it alone, and the container in lists.
+// ContainerStats of a container that is not running is an error; lists have the container.
 func TestStatsOfAContainerThatDoesNotRun(t *testing.T) {
 	c := dial(t, withSomePods(t))
 	for _, id := range []string{"cca1", "ccb2"} { // created, exited
@@ -28,7 +28,7 @@ func TestStatsOfAContainerThatDoesNotRun(t *testing.T) {
 
 func TestMeasureEach(t *testing.T) {
 	var records, want []int
-	for i := range 100 * measuring {
+	for i := range 100 * maxMeasuring {
 		records, want = append(records, i), append(want, -i)
 	}
 	got, err := measureEach(t.Context(), records, func(i int) int { return -i })

@@ -11,16 +11,15 @@ import (
 )
 
 const (
-	// kubeAPIVersion is the version of the kubelet's runtime API. It was never
-	// anything else.
+	// kubeAPIVersion is the version of the kubelet's runtime API. It has never changed.
 	kubeAPIVersion = "0.1.0"
 	criVersion     = "v1"
-	// runtimeName is containerd's: cAdvisor, the node's status and many tools
-	// know what they deal with by it.
+	// runtimeName is containerd's: cAdvisor, the node's status and many tools identify the runtime
+	// by it.
 	runtimeName = "containerd"
 )
 
-// Version tells the name and the versions of the runtime.
+// Version returns the name and the versions of the runtime.
 func (s *Server) Version(context.Context, *runtimeapi.VersionRequest) (*runtimeapi.VersionResponse, error) {
 	return &runtimeapi.VersionResponse{
 		Version:           kubeAPIVersion,
@@ -30,13 +29,14 @@ func (s *Server) Version(context.Context, *runtimeapi.VersionRequest) (*runtimea
 	}, nil
 }
 
-// Status tells whether pods can be run, and with which handlers.
+// Status reports whether pods can be run, and with which handlers.
 func (s *Server) Status(ctx context.Context, req *runtimeapi.StatusRequest) (*runtimeapi.StatusResponse, error) {
 	network := &runtimeapi.RuntimeCondition{Type: runtimeapi.NetworkReady, Status: true}
 	if err := s.Node.NetworkStatus(); err != nil {
+		// The texts are the built-in CRI's. The kubelet shows them in the node's Ready condition.
 		network.Status = false
 		network.Reason = "NetworkPluginNotReady"
-		network.Message = "Network plugin returns error: " + err.Error() // the words of the built-in CRI, which the node's Ready condition repeats
+		network.Message = "Network plugin returns error: " + err.Error()
 	}
 	upToDate, err := s.upToDate(ctx)
 	if err != nil {
@@ -62,7 +62,8 @@ func (s *Server) Status(ctx context.Context, req *runtimeapi.StatusRequest) (*ru
 	return answer, err
 }
 
-// upToDate is the built-in CRI's condition that nothing in use is deprecated.
+// upToDate returns the built-in CRI's condition for deprecated features, which is true if none is
+// in use.
 func (s *Server) upToDate(ctx context.Context) (*runtimeapi.RuntimeCondition, error) {
 	condition := &runtimeapi.RuntimeCondition{Type: "ContainerdHasNoDeprecationWarnings", Status: true}
 	messages, err := s.Node.Deprecations(ctx)
@@ -74,7 +75,7 @@ func (s *Server) upToDate(ctx context.Context) (*runtimeapi.RuntimeCondition, er
 	return condition, err
 }
 
-// RuntimeConfig tells the kubelet which cgroup driver to use.
+// RuntimeConfig returns the cgroup driver that the kubelet must use.
 func (s *Server) RuntimeConfig(context.Context, *runtimeapi.RuntimeConfigRequest) (*runtimeapi.RuntimeConfigResponse, error) {
 	driver := runtimeapi.CgroupDriver_CGROUPFS
 	if s.Node.SystemdCgroup() {
@@ -85,8 +86,8 @@ func (s *Server) RuntimeConfig(context.Context, *runtimeapi.RuntimeConfigRequest
 	}, nil
 }
 
-// UpdateRuntimeConfig takes the one setting that the kubelet has for a runtime: the
-// pod CIDRs of the node.
+// UpdateRuntimeConfig applies the only setting that the kubelet has for a runtime: the pod CIDRs of
+// the node.
 func (s *Server) UpdateRuntimeConfig(ctx context.Context, req *runtimeapi.UpdateRuntimeConfigRequest) (*runtimeapi.UpdateRuntimeConfigResponse, error) {
 	if err := s.Node.UsePodCIDRs(ctx, req.GetRuntimeConfig().GetNetworkConfig().GetPodCidr()); err != nil {
 		return nil, err

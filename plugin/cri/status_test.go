@@ -16,32 +16,32 @@ import (
 	"github.com/containerd/errdefs"
 )
 
-// aNode is a machine in some state.
-type aNode struct {
+// fakeNode is a node in a chosen state.
+type fakeNode struct {
 	network  error
 	warnings map[string]string
 	systemd  bool
 	cidrs    []string
 }
 
-func (n *aNode) NetworkStatus() error { return n.network }
-func (n *aNode) Handlers() []*runtimeapi.RuntimeHandler {
+func (n *fakeNode) NetworkStatus() error { return n.network }
+func (n *fakeNode) Handlers() []*runtimeapi.RuntimeHandler {
 	return []*runtimeapi.RuntimeHandler{{Name: ""}, {Name: "lite"}}
 }
-func (n *aNode) SystemdCgroup() bool { return n.systemd }
-func (n *aNode) UsePodCIDRs(_ context.Context, cidrs string) error {
+func (n *fakeNode) SystemdCgroup() bool { return n.systemd }
+func (n *fakeNode) UsePodCIDRs(_ context.Context, cidrs string) error {
 	if cidrs == "bad" {
 		return errdefs.ErrInvalidArgument
 	}
 	n.cidrs = append(n.cidrs, cidrs)
 	return nil
 }
-func (n *aNode) Deprecations(context.Context) (map[string]string, error) { return n.warnings, nil }
-func (n *aNode) Info(context.Context) (map[string]string, error) {
+func (n *fakeNode) Deprecations(context.Context) (map[string]string, error) { return n.warnings, nil }
+func (n *fakeNode) Info(context.Context) (map[string]string, error) {
 	return map[string]string{"config": "{}"}, nil
 }
 
-func serve(t *testing.T, n *aNode) runtimeapi.RuntimeServiceClient {
+func serve(t *testing.T, n *fakeNode) runtimeapi.RuntimeServiceClient {
 	t.Helper()
 	s := New(Deps{Node: n})
 	s.SetReady()
@@ -51,13 +51,13 @@ func serve(t *testing.T, n *aNode) runtimeapi.RuntimeServiceClient {
 func TestStatusConditions(t *testing.T) {
 	ready := &runtimeapi.RuntimeCondition{Type: "RuntimeReady", Status: true}
 	for name, tc := range map[string]struct {
-		node *aNode
+		node *fakeNode
 		want []*runtimeapi.RuntimeCondition
 	}{
-		"all is well": {&aNode{}, []*runtimeapi.RuntimeCondition{
+		"all true": {&fakeNode{}, []*runtimeapi.RuntimeCondition{
 			ready, {Type: "NetworkReady", Status: true}, {Type: "ContainerdHasNoDeprecationWarnings", Status: true},
 		}},
-		"nothing is": {&aNode{network: errors.New("no CNI config"), warnings: map[string]string{"io.x": "use y"}}, []*runtimeapi.RuntimeCondition{
+		"all false but RuntimeReady": {&fakeNode{network: errors.New("no CNI config"), warnings: map[string]string{"io.x": "use y"}}, []*runtimeapi.RuntimeCondition{
 			ready,
 			{Type: "NetworkReady", Reason: "NetworkPluginNotReady", Message: "Network plugin returns error: no CNI config"},
 			{Type: "ContainerdHasNoDeprecationWarnings", Reason: "ContainerdHasDeprecationWarnings", Message: `{"io.x":"use y"}`},
@@ -71,10 +71,10 @@ func TestStatusConditions(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 		if answer.GetInfo() != nil {
-			t.Errorf("%s: nobody asked for %v", name, answer.GetInfo())
+			t.Errorf("%s: info without verbose: %v", name, answer.GetInfo())
 		}
 	}
-	answer, err := serve(t, &aNode{}).Status(t.Context(), &runtimeapi.StatusRequest{Verbose: true})
+	answer, err := serve(t, &fakeNode{}).Status(t.Context(), &runtimeapi.StatusRequest{Verbose: true})
 	if err != nil || answer.GetInfo()["config"] != "{}" || len(answer.GetRuntimeHandlers()) != 2 {
 		t.Errorf("verbose status = %v, %v", answer, err)
 	}
@@ -84,7 +84,7 @@ func TestRuntimeConfig(t *testing.T) {
 	for systemd, want := range map[bool]runtimeapi.CgroupDriver{
 		true: runtimeapi.CgroupDriver_SYSTEMD, false: runtimeapi.CgroupDriver_CGROUPFS,
 	} {
-		answer, err := serve(t, &aNode{systemd: systemd}).RuntimeConfig(t.Context(), &runtimeapi.RuntimeConfigRequest{})
+		answer, err := serve(t, &fakeNode{systemd: systemd}).RuntimeConfig(t.Context(), &runtimeapi.RuntimeConfigRequest{})
 		if err != nil || answer.GetLinux().GetCgroupDriver() != want {
 			t.Errorf("RuntimeConfig = %v, %v, want %s", answer, err, want)
 		}
@@ -92,7 +92,7 @@ func TestRuntimeConfig(t *testing.T) {
 }
 
 func TestUpdateRuntimeConfig(t *testing.T) {
-	n := &aNode{}
+	n := &fakeNode{}
 	c := serve(t, n)
 	update := func(cidrs string) error {
 		_, err := c.UpdateRuntimeConfig(t.Context(), &runtimeapi.UpdateRuntimeConfigRequest{

@@ -12,11 +12,11 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// ExecSync runs a command in a container and waits for it, for timeout seconds
-// if that is not 0. A command that fails is no error.
+// ExecSync runs a command in a container and waits for it, at most timeout seconds; 0 means no
+// limit. A non-zero exit code is not an error.
 func (s *Server) ExecSync(ctx context.Context, req *runtimeapi.ExecSyncRequest) (*runtimeapi.ExecSyncResponse, error) {
 	if req.GetTimeout() < 0 {
-		return nil, fmt.Errorf("exec: timeout: %d is below zero: %w", req.GetTimeout(), errdefs.ErrInvalidArgument)
+		return nil, fmt.Errorf("exec: timeout: %d is negative: %w", req.GetTimeout(), errdefs.ErrInvalidArgument)
 	}
 	result, err := s.Containers.ExecSync(ctx, req.GetContainerId(), req.GetCmd(), seconds(req.GetTimeout()))
 	if err != nil {
@@ -25,14 +25,14 @@ func (s *Server) ExecSync(ctx context.Context, req *runtimeapi.ExecSyncRequest) 
 	return &runtimeapi.ExecSyncResponse{Stdout: result.Stdout, Stderr: result.Stderr, ExitCode: int32(result.Code)}, nil
 }
 
-// seconds is a time of the CRI. One that is below zero is none, and one that has no end here has
-// none there.
+// seconds converts a timeout of the CRI. A negative one becomes 0; one that exceeds time.Duration
+// is clamped.
 func seconds(n int64) time.Duration {
 	const longest = math.MaxInt64 / int64(time.Second)
 	return time.Duration(min(max(n, 0), longest)) * time.Second
 }
 
-// Exec returns a URL under which a command runs in a container.
+// Exec returns a URL that runs a command in a container.
 func (s *Server) Exec(_ context.Context, req *runtimeapi.ExecRequest) (*runtimeapi.ExecResponse, error) {
 	return s.Streams.Exec(req)
 }

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// TestSeconds has no number of the CRI become a time of the other sign.
+// TestSeconds checks that no timeout of the CRI overflows into another sign.
 func TestSeconds(t *testing.T) {
 	for n, want := range map[int64]time.Duration{
 		math.MinInt64: 0, -1: 0, 0: 0, 1: time.Second, 1 << 33: 1 << 33 * time.Second,

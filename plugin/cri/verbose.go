@@ -17,18 +17,20 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 )
 
-// What `crictl inspect` and `crictl inspectp` show beside the status: all that the built-in CRI
-// shows, by its names and in its form, since scripts find a pod's network namespace or a
-// container's pid there, and a little of ours. integration/dropin compares the two.
+// The info of verbose statuses, for `crictl inspect` and `crictl inspectp`, has all keys of the
+// built-in CRI in the same form, because scripts read a pod's network namespace or a container's
+// PID from it. A few keys are added. integration/dropin compares the info with that of the built-in
+// CRI.
 
-// verbose is the info of a verbose status: one document, as scripts expect it.
+// verbose returns the info of a verbose status: one JSON document, as scripts expect it.
 func verbose(info any) (map[string]string, error) {
 	text, err := json.Marshal(info)
 	return map[string]string{"info": string(text)}, err
 }
 
-// madeInfo is what pods and containers have in common: of the container in containerd's metadata.
-type madeInfo struct {
+// inspectedInfo has the keys that pods and containers share. They come from the container in
+// containerd's metadata.
+type inspectedInfo struct {
 	PID            uint32      `json:"pid"`
 	SnapshotKey    string      `json:"snapshotKey"`
 	Snapshotter    string      `json:"snapshotter"`
@@ -37,47 +39,48 @@ type madeInfo struct {
 	RuntimeSpec    *specs.Spec `json:"runtimeSpec"`
 }
 
-func newMadeInfo(pid uint32, made runtime.Container) madeInfo {
-	info := madeInfo{
+func newInspectedInfo(pid uint32, inspected runtime.Container) inspectedInfo {
+	info := inspectedInfo{
 		PID:            pid,
-		Snapshotter:    made.Snapshotter,
-		RuntimeType:    made.Runtime,
-		RuntimeOptions: made.Options,
-		RuntimeSpec:    made.Spec,
+		Snapshotter:    inspected.Snapshotter,
+		RuntimeType:    inspected.Runtime,
+		RuntimeOptions: inspected.Options,
+		RuntimeSpec:    inspected.Spec,
 	}
-	if made.Snapshotter != "" {
-		info.SnapshotKey = made.ID
+	if inspected.Snapshotter != "" {
+		info.SnapshotKey = inspected.ID
 	}
 	return info
 }
 
 type verboseContainer struct {
-	madeInfo
-	SandboxID string                      `json:"sandboxID"`
-	Removing  bool                        `json:"removing"` // never: a removal ends, or is asked for again
-	Config    *runtimeapi.ContainerConfig `json:"config"`
+	inspectedInfo
+	SandboxID string `json:"sandboxID"`
+	// Removing is always false: the caller retries a removal that failed.
+	Removing bool                        `json:"removing"`
+	Config   *runtimeapi.ContainerConfig `json:"config"`
 
 	Handler string `json:"runtime"`
 	Cgroup  string `json:"cgroupsPath"`
 }
 
-// containerInfo describes a container. Without values, variables of its environment have names
-// only.
-func containerInfo(r *container.Record, made runtime.Container, values bool) verboseContainer {
+// containerInfo describes a container. Unless values is set, environment variables are listed by
+// name only.
+func containerInfo(r *container.Record, inspected runtime.Container, values bool) verboseContainer {
 	info := verboseContainer{
-		madeInfo:  newMadeInfo(r.PID, made),
-		SandboxID: r.PodID,
-		Config:    r.Config,
-		Handler:   r.Runtime.Handler,
-		Cgroup:    r.Cgroup,
+		inspectedInfo: newInspectedInfo(r.PID, inspected),
+		SandboxID:     r.PodID,
+		Config:        r.Config,
+		Handler:       r.Runtime.Handler,
+		Cgroup:        r.Cgroup,
 	}
 	if !values {
-		info.Config, info.RuntimeSpec = withoutValues(r.Config), withoutEnv(made.Spec)
+		info.Config, info.RuntimeSpec = withoutValues(r.Config), withoutEnv(inspected.Spec)
 	}
 	return info
 }
 
-// withoutValues returns a config whose environment has names only.
+// withoutValues returns a copy of a config with the names of environment variables only.
 func withoutValues(config *runtimeapi.ContainerConfig) *runtimeapi.ContainerConfig {
 	shown := proto.CloneOf(config)
 	for _, env := range shown.GetEnvs() {
@@ -86,7 +89,7 @@ func withoutValues(config *runtimeapi.ContainerConfig) *runtimeapi.ContainerConf
 	return shown
 }
 
-// withoutEnv returns a spec whose environment has names only.
+// withoutEnv returns a copy of a spec with the names of environment variables only.
 func withoutEnv(spec *specs.Spec) *specs.Spec {
 	if spec == nil || spec.Process == nil {
 		return spec
@@ -101,7 +104,7 @@ func withoutEnv(spec *specs.Spec) *specs.Spec {
 }
 
 type verbosePod struct {
-	madeInfo
+	inspectedInfo
 	Status      string                         `json:"processStatus"`
 	NetNSClosed bool                           `json:"netNamespaceClosed"`
 	Image       string                         `json:"image"`
@@ -116,7 +119,7 @@ type verbosePod struct {
 	Handler    string    `json:"runtimeHandler"`
 }
 
-// versionedMetadata has the form of the built-in CRI's record of a pod.
+// versionedMetadata has the form of the built-in CRI's pod record.
 type versionedMetadata struct {
 	Version  string
 	Metadata podMetadata
@@ -132,31 +135,31 @@ type podMetadata struct {
 	ProcessLabel   string
 }
 
-// podInfo describes a pod. made is the container of its task, which a stopped pod does not have: of
-// its spec there are the namespaces then, which is what people look for.
-func podInfo(r *pod.Record, made runtime.Container) verbosePod {
+// podInfo describes a pod. inspected is the container of the pod's task. A stopped pod has none:
+// its runtimeSpec has only the pinned namespaces, which are what users look for.
+func podInfo(r *pod.Record, inspected runtime.Container) verbosePod {
 	info := verbosePod{
-		madeInfo:    newMadeInfo(r.PID, made),
-		Status:      processStatus(r),
-		NetNSClosed: r.State == pod.Stopped && !r.HostNetwork(),
-		Image:       made.Image,
-		Config:      r.Config,
-		CNIResult:   r.Network.CNI,
-		Metadata:    versionedMetadata{Version: "v1", Metadata: newPodMetadata(r)},
-		Overhead:    resources(r.Config.GetLinux().GetOverhead()),
-		Resources:   resources(r.Config.GetLinux().GetResources()),
-		State:       r.State,
-		Unfinished:  r.Unfinished,
-		Handler:     r.Handler,
+		inspectedInfo: newInspectedInfo(r.PID, inspected),
+		Status:        processStatus(r),
+		NetNSClosed:   r.State == pod.Stopped && !r.HostNetwork(),
+		Image:         inspected.Image,
+		Config:        r.Config,
+		CNIResult:     r.Network.CNI,
+		Metadata:      versionedMetadata{Version: "v1", Metadata: newPodMetadata(r)},
+		Overhead:      resources(r.Config.GetLinux().GetOverhead()),
+		Resources:     resources(r.Config.GetLinux().GetResources()),
+		State:         r.State,
+		Unfinished:    r.Unfinished,
+		Handler:       r.Handler,
 	}
-	if made.Spec == nil {
+	if inspected.Spec == nil {
 		info.RuntimeSpec = &specs.Spec{Linux: &specs.Linux{Namespaces: pinned(r)}}
 	}
 	return info
 }
 
-// processStatus is the state of the pod's task. It follows from the record, as no status waits for
-// a shim.
+// processStatus returns the state of the pod's task. It is derived from the record, so that a
+// status does not wait for a shim.
 func processStatus(r *pod.Record) string {
 	if r.State == pod.Ready {
 		return string(runtime.Running)

@@ -17,7 +17,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 )
 
-// shown decodes what a verbose status has.
+// shown decodes the info of a verbose status.
 func shown(t *testing.T, info, into any) (text string) {
 	t.Helper()
 	answer, err := verbose(info)
@@ -54,15 +54,15 @@ func TestContainerInfoHasNoEnvironment(t *testing.T) {
 		t.Errorf("args = %v", info.RuntimeSpec.Process.Args)
 	}
 	if string(r.Config.Envs[0].Value) != "hunter2" || spec.Process.Env[1] != "PASSWORD=hunter2" {
-		t.Error("the record itself has lost its environment")
+		t.Error("the record or the spec itself was changed")
 	}
 	if text := shown(t, containerInfo(r, runtime.Container{Spec: spec}, true), &info); strings.Count(text, "hunter2") != 2 {
 		t.Errorf("with inspect_env_values the values are not in %s", text)
 	}
 }
 
-// builtIn are the keys of the built-in CRI, of containers and of pods; integration/dropin compares
-// what is in them.
+// builtIn are the keys of the built-in CRI for containers and for pods. integration/dropin compares
+// their values.
 var builtIn = map[string]any{
 	"sandboxID pid removing snapshotKey snapshotter runtimeType runtimeOptions config runtimeSpec":                                               containerInfo(testContainer(), runtime.Container{}, false),
 	"pid processStatus netNamespaceClosed image snapshotKey snapshotter runtimeType runtimeOptions config runtimeSpec cniResult sandboxMetadata": podInfo(testPod(), runtime.Container{}),
@@ -80,14 +80,14 @@ func TestInfoHasTheKeysOfTheBuiltInCRI(t *testing.T) {
 	}
 }
 
-func TestInfoOfWhatContainerdHas(t *testing.T) {
-	made := runtime.Container{ID: "c1234", Runtime: "io.containerd.lite.v2", Options: &runcoptions.Options{SystemdCgroup: true}, Snapshotter: "overlayfs"}
+func TestInfoOfTheInspectedContainer(t *testing.T) {
+	inspected := runtime.Container{ID: "c1234", Runtime: "io.containerd.lite.v2", Options: &runcoptions.Options{SystemdCgroup: true}, Snapshotter: "overlayfs"}
 	want := map[string]any{
 		"snapshotKey": "c1234", "snapshotter": "overlayfs", "runtimeType": "io.containerd.lite.v2",
 		"runtimeOptions": map[string]any{"systemd_cgroup": true},
 	}
 	found := map[string]any{}
-	shown(t, containerInfo(testContainer(), made, false), &found)
+	shown(t, containerInfo(testContainer(), inspected, false), &found)
 	for key, value := range want {
 		if diff := cmp.Diff(value, found[key]); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", key, diff)
@@ -171,6 +171,6 @@ func TestPodStatusHasItsContainersNewestFirst(t *testing.T) {
 		t.Errorf("containers = %s, want those of the pod, the newest first", got)
 	}
 	if answer.GetTimestamp() != 0 {
-		t.Errorf("timestamp = %d: the kubelet would take the containers from here", answer.GetTimestamp())
+		t.Errorf("timestamp = %d: the kubelet would take the containers from this answer", answer.GetTimestamp())
 	}
 }
