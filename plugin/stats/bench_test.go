@@ -12,7 +12,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
 )
 
-// BenchmarkPodMetrics is one list of 100 pods with two containers each.
+// BenchmarkPodMetrics measures one list of the metrics of 100 pods with two containers each.
 func BenchmarkPodMetrics(b *testing.B) {
 	c, pods, members := fullNode(b)
 	benchmarkList(b, pods, func(p *pod.Record) bool {
@@ -20,7 +20,7 @@ func BenchmarkPodMetrics(b *testing.B) {
 	})
 }
 
-// BenchmarkPodStats is another.
+// BenchmarkPodStats measures one list of the statistics of 100 pods with two containers each.
 func BenchmarkPodStats(b *testing.B) {
 	c, pods, members := fullNode(b)
 	benchmarkList(b, pods, func(p *pod.Record) bool {
@@ -28,7 +28,7 @@ func BenchmarkPodStats(b *testing.B) {
 	})
 }
 
-// fullNode has 100 pods with two containers each.
+// fullNode returns the records of 100 pods with two containers each.
 func fullNode(b *testing.B) (*Collector, []*pod.Record, map[string][]*container.Record) {
 	b.Helper()
 	machine := machineV2.with(hardware)
@@ -40,7 +40,7 @@ func fullNode(b *testing.B) (*Collector, []*pod.Record, map[string][]*container.
 		p := newPod(parent)
 		p.ID = fmt.Sprint("pod", i)
 		for j := range 2 {
-			r := measured(fmt.Sprint(p.ID, "-", j))
+			r := measuredContainer(fmt.Sprint(p.ID, "-", j))
 			r.Cgroup = fmt.Sprintf("%s/%d", parent, j)
 			machine = machine.with(cgroupV2.below("sys/fs/cgroup" + r.Cgroup))
 			members[p.ID] = append(members[p.ID], r)
@@ -57,7 +57,7 @@ func benchmarkList(b *testing.B, pods []*pod.Record, measure func(*pod.Record) b
 	for b.Loop() {
 		for _, p := range pods {
 			if !measure(p) {
-				b.Fatalf("nothing of pod %s", p.ID)
+				b.Fatalf("pod %s lacks containers", p.ID)
 			}
 		}
 	}

@@ -13,13 +13,13 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
 )
 
-// Layers tells the disk usage of the writable layers of containers.
+// Layers returns the sampled disk usage of the writable layers of containers.
 type Layers interface {
-	// SnapshotUsage is false for a snapshot that was not measured yet.
+	// SnapshotUsage returns false for a snapshot that was not measured yet.
 	SnapshotUsage(snapshotter, key string) (image.Usage, bool)
-	// SnapshotsRoot is the directory of a snapshotter, "" if it is not known.
+	// SnapshotsRoot returns the directory of a snapshotter, or "" if it is not known.
 	SnapshotsRoot(snapshotter string) string
-	// Filesystem is what that directory is on; false if it was not measured yet.
+	// Filesystem returns the file system of that directory, or false if it was not measured yet.
 	Filesystem(snapshotter string) (image.Filesystem, bool)
 }
 
@@ -27,16 +27,16 @@ type Layers interface {
 type Collector struct {
 	reader *Reader
 	layers Layers
-	rates  *rates
+	rates  *rateSampler
 }
 
 // NewCollector returns a Collector that has no samples yet.
 func NewCollector(reader *Reader, layers Layers, r Rates) *Collector {
-	return &Collector{reader: reader, layers: layers, rates: newRates(r)}
+	return &Collector{reader: reader, layers: layers, rates: newRateSampler(r)}
 }
 
-// ContainerStats measures a container. One that does not run has attributes and
-// a writable layer only.
+// ContainerStats measures a container. A container that is not running has attributes and a
+// writable layer only.
 func (c *Collector) ContainerStats(r *container.Record) *runtimeapi.ContainerStats {
 	answer, _ := c.container(r)
 	return answer
@@ -61,7 +61,7 @@ func (c *Collector) container(r *container.Record) (*runtimeapi.ContainerStats, 
 	return answer, u
 }
 
-// addRate adds the rate of CPU usage; see rates.add.
+// addRate sets the rate of CPU usage in u; see [rateSampler.add].
 func (c *Collector) addRate(id string, start int64, u Usage) {
 	if u.CPU != nil {
 		u.CPU.UsageNanoCores = c.rates.add(id, start, u.CPU)
@@ -69,9 +69,10 @@ func (c *Collector) addRate(id string, start int64, u Usage) {
 }
 
 func (c *Collector) writableLayer(r *container.Record) *runtimeapi.FilesystemUsage {
-	// A layer that is newer than the last sample is at least a directory.
+	// A layer that was created after the last sample is at least an empty directory.
 	layer := &runtimeapi.FilesystemUsage{Timestamp: time.Now().UnixNano(), UsedBytes: value(0), InodesUsed: value(1)}
-	// The kubelet lists no pods at all if it cannot look at a mount point.
+	// If the kubelet cannot stat a mount point, it lists no pods at all: an unknown one is left
+	// out.
 	if root := c.layers.SnapshotsRoot(r.Runtime.Snapshotter); root != "" {
 		layer.FsId = &runtimeapi.FilesystemIdentifier{Mountpoint: root}
 	}
@@ -83,10 +84,10 @@ func (c *Collector) writableLayer(r *container.Record) *runtimeapi.FilesystemUsa
 	return layer
 }
 
-// PodStats measures a pod and its containers, members. Its cgroup is that of the
-// kubelet, which has more in it than the containers; a pod without one is the sum
-// of its containers, as are the processes of any. Of a stopped pod there are the
-// containers only.
+// PodStats measures a pod and its containers, members. The usage of the pod is that of the cgroup
+// that the kubelet made for it, which includes more than the containers. A pod without such a
+// cgroup has the sum of its containers. The number of processes is always a sum. A stopped pod has
+// its containers only.
 func (c *Collector) PodStats(r *pod.Record, members []*container.Record) *runtimeapi.PodSandboxStats {
 	linux := &runtimeapi.LinuxPodSandboxStats{}
 	var sum Usage
@@ -100,7 +101,7 @@ func (c *Collector) PodStats(r *pod.Record, members []*container.Record) *runtim
 		u = c.reader.Usage(parent)
 	}
 	if r.Config.GetMetadata().GetAttempt() > 0 {
-		start = 0 // the cgroup was there before
+		start = 0 // the cgroup is older than this attempt
 	}
 	c.addRate(r.ID, start, u)
 	linux.Cpu, linux.Memory, linux.Io, linux.Process = u.CPU, u.Memory, u.IO, c.processes(members)
@@ -118,7 +119,8 @@ func (c *Collector) PodStats(r *pod.Record, members []*container.Record) *runtim
 	}
 }
 
-// processes counts those of the containers that run; nil if none can be counted.
+// processes returns the number of processes in the running containers, or nil if they cannot be
+// counted.
 func (c *Collector) processes(members []*container.Record) *runtimeapi.ProcessUsage {
 	var sum num
 	for _, member := range members {
@@ -136,8 +138,8 @@ func running(r *container.Record) bool {
 	return r.State() == runtimeapi.ContainerState_CONTAINER_RUNNING
 }
 
-// network is nil for a pod in the network of the host, whose counters are not the
-// pod's, and for one whose network is gone.
+// network returns nil for a pod in the network of the host, whose counters are not the pod's, and
+// for a pod whose network is gone.
 func (c *Collector) network(r *pod.Record, members []*container.Record) *networkReadings {
 	if r.HostNetwork() || r.Namespaces.Net == "" || r.State == pod.Stopped {
 		return nil
@@ -150,7 +152,7 @@ func (c *Collector) network(r *pod.Record, members []*container.Record) *network
 	}
 	n, err := c.reader.network(r.Namespaces.Net, pids)
 	if err != nil {
-		log.L.WithError(err).WithField("pod", r.ID).Debug("network counters of pod are unknown")
+		log.L.WithError(err).WithField("pod", r.ID).Debug("network counters are not readable; left out of the statistics")
 		return nil
 	}
 	return &n

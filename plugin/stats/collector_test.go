@@ -19,7 +19,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
 )
 
-// fakeLayers knows the layer of one container.
+// fakeLayers has the writable layer of one container.
 type fakeLayers struct{}
 
 func (fakeLayers) SnapshotUsage(snapshotter, key string) (image.Usage, bool) {
@@ -72,7 +72,7 @@ func layer(sizes ...uint64) *runtimeapi.FilesystemUsage {
 	return u
 }
 
-// unmeasured is a layer that is newer than the last sample.
+// unmeasured is a layer that was created after the last sample.
 func unmeasured() *runtimeapi.FilesystemUsage {
 	return &runtimeapi.FilesystemUsage{UsedBytes: value(0), InodesUsed: value(1)}
 }
@@ -93,9 +93,9 @@ func TestContainerStats(t *testing.T) {
 			&runtimeapi.ContainerStats{Attributes: attributes("abc"), WritableLayer: layer(4096, 2)}},
 		{"exited", newContainer("abc", func(r *container.Record) { r.Times.Finished = 3 }),
 			&runtimeapi.ContainerStats{Attributes: attributes("abc"), WritableLayer: layer(4096, 2)}},
-		{"in a snapshotter that is not known", newContainer("other", func(r *container.Record) { r.Runtime.Snapshotter = "gone" }),
+		{"unknown snapshotter", newContainer("other", func(r *container.Record) { r.Runtime.Snapshotter = "gone" }),
 			&runtimeapi.ContainerStats{Attributes: attributes("other"), WritableLayer: unmeasured()}},
-		{"cgroup gone, layer not measured", newContainer("other", nil),
+		{"cgroup removed, layer not measured", newContainer("other", nil),
 			&runtimeapi.ContainerStats{Attributes: attributes("other"), WritableLayer: layer()}},
 	}
 	for _, tt := range tests {
@@ -161,7 +161,7 @@ func TestPodStats(t *testing.T) {
 	}
 }
 
-// TestPodNetworkBroken finds that a pod whose network is gone has the rest.
+// TestPodNetworkBroken checks that a pod without a network namespace has all other statistics.
 func TestPodNetworkBroken(t *testing.T) {
 	c := NewCollector(machineV2.with(cgroupV2.below("sys/fs/cgroup/kubepods/pod1")).reader(t), fakeLayers{}, Rates{})
 	r := newPod("/kubepods/pod1")
@@ -172,8 +172,8 @@ func TestPodNetworkBroken(t *testing.T) {
 	}
 }
 
-// TestPodNetwork pins a network with an interface, which a process that is not in
-// there must not be asked for.
+// TestPodNetwork reads the interfaces of a pinned network namespace. A container's process that is
+// not in the namespace is not used.
 func TestPodNetwork(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("network namespaces need root")
@@ -210,7 +210,7 @@ func TestPodNetwork(t *testing.T) {
 	}
 	elsewhere := newContainer("abc", func(r *container.Record) { r.PID = uint32(os.Getpid()) })
 	for what, members := range map[string][]*container.Record{
-		"no containers": nil, "a container that left its network": {elsewhere},
+		"no containers": nil, "a container in another network": {elsewhere},
 	} {
 		n := c.PodStats(r, members).Linux.Network
 		if len(n.GetInterfaces()) != 2 || n.DefaultInterface != n.Interfaces[0] {

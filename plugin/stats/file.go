@@ -12,15 +12,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxFile bounds what is read of a file, in bytes. Most have less than 2 KiB; the
-// processes and interfaces of a pod can be more than anybody wants to see.
+// maxFile is the number of bytes that are read of a file. Most files have less than 2 KiB; the
+// lists of processes and interfaces of a pod have no limit of their own.
 const maxFile = 64 << 10
 
-// endRead is the length, in bytes, below which a read was the last: the kernel
-// makes these files up a page at a time, of lines that are far shorter.
+// endRead is the number of bytes below which a read is considered the last: the kernel generates
+// these files a page at a time, from lines that are far shorter.
 const endRead = 2048
 
-// buffers are shared by all readers: a list reads ten files for each container.
+// buffers are shared by all calls of a Reader: a list reads ten files for each container.
 type buffers struct{ pool sync.Pool }
 
 func newBuffers() *buffers {
@@ -29,14 +29,14 @@ func newBuffers() *buffers {
 
 // dir reads files of one directory into one buffer, one after the other.
 type dir struct {
-	fd   int    // of an open directory
-	path string // what names in it begin with
+	fd   int    // of an open directory, or AT_FDCWD
+	path string // prefix of file names
 	buf  *[maxFile]byte
 }
 
-// below runs read on a directory that is not opened for it: to open one costs as
-// much as to read a file. If path is empty, all of its files are missing.
-func (b *buffers) below(path string, read func(d dir)) {
+// withPath calls read with a directory that is not opened, because opening it costs as much as
+// reading a file. If path is empty, all files are missing.
+func (b *buffers) withPath(path string, read func(d dir)) {
 	if path == "" {
 		return
 	}
@@ -45,10 +45,10 @@ func (b *buffers) below(path string, read func(d dir)) {
 	read(dir{unix.AT_FDCWD, path + "/", buf})
 }
 
-// in runs read on a directory that stays the same while it is read, whatever gets
-// its name, or that has many files to read. If it is not there, all of its files
-// are missing.
-func (b *buffers) in(path string, read func(d dir)) {
+// withOpenDir calls read with an open directory. It is for directories with many files to read, and
+// for those that may be replaced during the reads. If the directory is missing, all files are
+// missing.
+func (b *buffers) withOpenDir(path string, read func(d dir)) {
 	fd, err := ignoringEINTR(func() (int, error) {
 		return unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	})
@@ -61,8 +61,8 @@ func (b *buffers) in(path string, read func(d dir)) {
 	read(dir{fd, "", buf})
 }
 
-// read returns the content of a file, valid until the next call; false if it
-// cannot be read: the kernel has no such file, or the cgroup went away.
+// read returns the content of a file, which is valid until the next call. It returns false if the
+// file cannot be read: the kernel does not have it, or the cgroup was removed.
 func (d dir) read(name string) ([]byte, bool) {
 	fd, err := ignoringEINTR(func() (int, error) {
 		return unix.Openat(d.fd, d.path+name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
@@ -85,19 +85,19 @@ func (d dir) read(name string) ([]byte, bool) {
 	return bytes.TrimSpace(d.buf[:n]), true
 }
 
-// content is [dir.read] for a file of lines: empty if it cannot be read.
+// content returns the content of a file, empty if it cannot be read; see [dir.read].
 func (d dir) content(name string) []byte {
 	content, _ := d.read(name)
 	return content
 }
 
-// number returns the number that a file contains, the largest one for "max".
+// number returns the number in a file. "max" is the largest number.
 func (d dir) number(name string) num {
 	return parseNumber(d.content(name))
 }
 
-// collect sets those lines "key value" of a file that are wanted: place tells where
-// the value of a key goes, nil for nowhere.
+// collect reads a file of lines "key value". place returns where the value of a key is stored, or
+// nil if the key is not wanted.
 func (d dir) collect(name string, place func(key []byte) *num) {
 	for line := range bytes.Lines(d.content(name)) {
 		key, text, _ := bytes.Cut(bytes.TrimSpace(line), []byte{' '})
@@ -107,8 +107,8 @@ func (d dir) collect(name string, place func(key []byte) *num) {
 	}
 }
 
-// only is the place of a file of which one line is wanted.
-func only(key string, n *num) func([]byte) *num {
+// onlyKey is the place function for a file of which one key is wanted.
+func onlyKey(key string, n *num) func([]byte) *num {
 	return func(got []byte) *num {
 		if string(got) == key {
 			return n
@@ -128,7 +128,7 @@ func parseNumber(text []byte) num {
 	return value(n)
 }
 
-// parseDevice reads the number of a block device, "8:0".
+// parseDevice parses the number of a block device, such as "8:0".
 func parseDevice(text []byte) (major, minor uint64, ok bool) {
 	before, after, ok := bytes.Cut(text, []byte{':'})
 	a, b := parseNumber(before), parseNumber(after)

@@ -2,8 +2,8 @@
 
 package stats
 
-// cgroupV2 are the files of a container of cgroup v2 with limits of 64 MiB and
-// half a CPU, with most of the lines that are not wanted left out.
+// cgroupV2 has the files of a container in cgroup v2 with limits of 64 MiB and half a CPU. Most of
+// the lines that are not read are left out.
 var cgroupV2 = tree{
 	"cpu.stat": "usage_usec 2500000\nuser_usec 2000000\nsystem_usec 500000\nnice_usec 0\n" +
 		"nr_periods 40\nnr_throttled 7\nthrottled_usec 3999999\nnr_bursts 2\nburst_usec 1000000\n",
@@ -38,7 +38,7 @@ var cgroupV2 = tree{
 	"hugetlb.1GB.events":       "max 0\n",
 }
 
-// cgroupV1 has the same usage as cgroupV2, below the mount points of machineV1.
+// cgroupV1 has the same usage as cgroupV2, in the mounts of machineV1.
 func cgroupV1(path string) tree {
 	return tree{}.with(
 		tree{
@@ -73,8 +73,8 @@ func cgroupV1(path string) tree {
 		}.below("sys/fs/cgroup/hugetlb"+path))
 }
 
-// hardware are huge pages of two sizes, a disk, and the processes of the cgroups
-// above, of which one has ended.
+// hardware has huge pages of two sizes, a disk, and the processes of the cgroups above, one of
+// which has exited.
 var hardware = tree{
 	"sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages": "0\n",
 	"sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages":    "0\n",

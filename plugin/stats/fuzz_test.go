@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// FuzzParsers feeds the parsers of files what no kernel writes: nothing may crash
-// them, and they find no more than there are words.
+// FuzzParsers feeds arbitrary content to the parsers of files: they do not crash, and find no more
+// entries than words.
 func FuzzParsers(f *testing.F) {
 	f.Add([]byte(cgroupV2["io.stat"]))
 	f.Add([]byte(cgroupV2["io.pressure"]))
@@ -26,12 +26,12 @@ func FuzzParsers(f *testing.F) {
 		})
 		for i, v := range o.devices {
 			if o.device(v.major, v.minor) != &o.devices[i] {
-				t.Errorf("%d:%d is there twice", v.major, v.minor)
+				t.Errorf("device %d:%d is there twice", v.major, v.minor)
 			}
 		}
 		for _, i := range parseNetDev(content) {
 			if i.name == "lo" {
-				t.Error("the loopback is there")
+				t.Error("the loopback interface is there")
 			}
 		}
 		for line := range bytes.Lines(content) {

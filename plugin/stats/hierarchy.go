@@ -15,18 +15,18 @@ import (
 )
 
 const (
-	cgroupMount = "/sys/fs/cgroup" // where cgroups are mounted, by convention of all runtimes
-	unified     = ""               // the name of the cgroup v2 hierarchy among the v1 controllers
+	cgroupMount = "/sys/fs/cgroup" // mount point of cgroups, by convention
+	unified     = ""               // the key of the cgroup v2 hierarchy, beside those of v1 controllers
 )
 
-// hierarchies are the cgroup hierarchies of a machine: one of cgroup v2, or one
-// mount for each controller of v1. A hybrid machine counts as v1.
+// hierarchies are the cgroup hierarchies of a node: one of cgroup v2, or one mount for each
+// controller of v1. A hybrid node counts as v1.
 type hierarchies struct {
 	mounts map[string]string // mount point by controller; "" is cgroup v2
 	own    map[string]string // the daemon's cgroup by controller
 }
 
-// findHierarchies reads what is mounted on the machine whose root directory is root.
+// findHierarchies reads the cgroup mounts of the node whose root directory is root.
 func findHierarchies(root string) (hierarchies, error) {
 	h := hierarchies{mounts: map[string]string{}, own: map[string]string{}}
 	for file, parse := range map[string]func(io.Reader) error{
@@ -57,7 +57,7 @@ func (h *hierarchies) addMounts(root string, r io.Reader) error {
 			h.mounts = map[string]string{unified: filepath.Join(root, m.Mountpoint)}
 			return nil
 		case m.FSType == "cgroup":
-			// Controllers are among the options of the file system.
+			// The options of the file system include its controllers.
 			for controller := range strings.SplitSeq(m.VFSOptions, ",") {
 				h.mounts[controller] = filepath.Join(root, m.Mountpoint)
 			}
@@ -66,7 +66,8 @@ func (h *hierarchies) addMounts(root string, r io.Reader) error {
 	return nil
 }
 
-// addOwn reads lines of the form "4:memory:/path"; that of cgroup v2 is "0::/path".
+// addOwn reads the daemon's cgroups, lines of the form "4:memory:/path". The line of cgroup v2 is
+// "0::/path".
 func (h *hierarchies) addOwn(r io.Reader) error {
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
@@ -81,8 +82,8 @@ func (h *hierarchies) addOwn(r io.Reader) error {
 	return lines.Err()
 }
 
-// dir returns the directory of a cgroup in the hierarchy of a controller; "" if
-// there is none.
+// dir returns the directory of a cgroup in the hierarchy of a controller, or "" if the controller
+// is not mounted.
 func (h *hierarchies) dir(controller, cgroup string) string {
 	mount, ok := h.mounts[controller]
 	if !ok {
@@ -99,9 +100,9 @@ func (h *hierarchies) path(controller, cgroup string) string {
 	return path.Clean(cgroup)
 }
 
-// relativeTo is the cgroup that runc takes a relative path as below of: its own,
-// which is the daemon's; in cgroup v2 the parent of that, because a cgroup with
-// processes cannot have children with controllers.
+// relativeTo returns the cgroup that runc resolves a relative path against: its own, which is the
+// daemon's. In cgroup v2 it is the parent of that, because a cgroup with processes cannot have
+// children with controllers.
 func (h *hierarchies) relativeTo(controller string) string {
 	if controller == unified {
 		return path.Join("/", path.Dir(h.own[controller]))

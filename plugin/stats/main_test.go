@@ -17,13 +17,13 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// tree is a root directory: content by path.
+// tree is the content of a root directory: files by path.
 type tree map[string]string
 
-// link before a content makes it the target of a symbolic link.
+// link is the prefix of a content that is the target of a symbolic link.
 const link = "-> "
 
-// below returns the tree in a directory.
+// below returns the tree moved into a directory.
 func (t tree) below(dir string) tree {
 	moved := tree{}
 	for name, content := range t {
@@ -42,7 +42,7 @@ func (t tree) with(others ...tree) tree {
 	return all
 }
 
-// reader writes a tree to disk and returns a reader of it.
+// reader writes a tree to disk and returns a Reader of it.
 func (t tree) reader(tb testing.TB) *Reader {
 	tb.Helper()
 	root := tb.TempDir()
@@ -68,7 +68,7 @@ func (t tree) reader(tb testing.TB) *Reader {
 	return r
 }
 
-// The mounts and the own cgroup of machines: of today, of before, and in between.
+// The cgroup mounts and the daemon's cgroup on nodes with cgroup v2, v1 and both.
 var (
 	machineV2 = tree{
 		"proc/self/mountinfo": "22 20 0:21 / /proc rw - proc proc rw\n" +
@@ -127,7 +127,7 @@ func usageV1() Usage {
 	}
 }
 
-// diff compares but for the times.
+// diff compares without timestamps.
 func diff(want, got any) string {
 	options := cmp.Options{protocmp.Transform()}
 	for _, message := range []proto.Message{

@@ -26,7 +26,7 @@ var cpuMetrics = []metric{
 		func(s *subject) num { return seconds(s.cpu.burst) }),
 }
 
-// quotaCounter is a counter of what has a CPU quota.
+// quotaCounter is a counter that exists only for cgroups with a CPU quota.
 func quotaCounter(name, help string, get func(s *subject) num) metric {
 	return counter(name, help, func(s *subject) num {
 		if s.cpu.quota == nil {

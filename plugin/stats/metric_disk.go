@@ -8,7 +8,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// diskMetrics are what was read from and written to block devices.
+// diskMetrics are the reads and writes of block devices.
 var diskMetrics = []metric{
 	perDevice("container_fs_reads_bytes_total", "Cumulative count of bytes read",
 		func(v *device) num { return find(v.bytes, opRead) }),

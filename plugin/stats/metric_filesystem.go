@@ -4,8 +4,8 @@ package stats
 
 import runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
-// filesystemMetrics are of the writable layer of a container and of the file
-// system that it is on. They are measured in the background.
+// filesystemMetrics are metrics of a container's writable layer and of its file system. They are
+// sampled in the background.
 var filesystemMetrics = []metric{
 	ofFilesystem("container_fs_inodes_free", "Number of available Inodes",
 		func(s *subject) num { return value(s.filesystem.InodesFree) }),
@@ -15,7 +15,7 @@ var filesystemMetrics = []metric{
 		func(s *subject) num { return value(s.filesystem.Bytes) }),
 	ofFilesystem("container_fs_usage_bytes", "Number of bytes that are consumed by the container on this filesystem.",
 		func(s *subject) num {
-			if s.layer.At.IsZero() { // newer than the last look at it
+			if s.layer.At.IsZero() { // created after the last sample
 				return nil
 			}
 			return value(s.layer.Bytes)

@@ -4,8 +4,8 @@ package stats
 
 import runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
-// hugetlbMetrics are not among those that the kubelet turns on in cAdvisor; who
-// hands out huge pages needs them all the same.
+// hugetlbMetrics are not among the metrics that the kubelet enables in cAdvisor. They are added
+// because nodes with huge pages need them.
 var hugetlbMetrics = []metric{
 	perPageSize("container_hugetlb_failcnt", "Number of hugepage usage hits limits",
 		runtimeapi.MetricType_COUNTER, func(h *hugePages) num { return h.failures }),

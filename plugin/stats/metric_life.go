@@ -4,7 +4,7 @@ package stats
 
 import "time"
 
-// lifeMetrics tell when something was there.
+// lifeMetrics are the times when a container or pod was created, started and last seen.
 var lifeMetrics = []metric{
 	gauge("container_last_seen", "Last time a container was seen by the exporter",
 		func(*subject) num { return value(uint64(time.Now().Unix())) }),

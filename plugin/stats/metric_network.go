@@ -30,16 +30,16 @@ var networkMetrics = []metric{
 func perInterface(name, help string, get func(i *netInterface) num) metric {
 	return metric{name, help, runtimeapi.MetricType_COUNTER, []string{"interface"}, func(s *subject, add addFunc) {
 		for n := range s.network.interfaces {
-			if i := &s.network.interfaces[n]; !isInner(i.name) {
+			if i := &s.network.interfaces[n]; !isNested(i.name) {
 				add(get(i), i.name)
 			}
 		}
 	}}
 }
 
-// isInner tells whether an interface belongs to what runs inside of a pod, such
-// as a container engine. The list is cAdvisor's.
-func isInner(name string) bool {
+// isNested reports whether an interface belongs to software that runs inside of a pod, such as a
+// container engine. The list of prefixes is cAdvisor's.
+func isNested(name string) bool {
 	for _, prefix := range []string{"lo", "veth", "docker", "nerdctl"} {
 		if strings.HasPrefix(strings.ToLower(name), prefix) {
 			return true

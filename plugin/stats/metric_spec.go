@@ -2,7 +2,7 @@
 
 package stats
 
-// specMetrics are limits, as the cgroup has them now.
+// specMetrics are the present limits of the cgroup.
 var specMetrics = []metric{
 	gauge("container_spec_cpu_period", "CPU period of the container.",
 		func(s *subject) num { return s.cpu.period }),
@@ -18,7 +18,7 @@ var specMetrics = []metric{
 		func(s *subject) num { return zeroUnlimited(s.memory.reservation) }),
 }
 
-// zeroUnlimited is how cAdvisor writes that there is no limit.
+// zeroUnlimited returns 0 for no limit, as cAdvisor does.
 func zeroUnlimited(limit num) num {
 	if limit != nil && bounded(limit) == nil {
 		return value(0)

@@ -14,8 +14,8 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
 
-// metric is a row of the tables in metric_*.go: a metric of the kubelet's cAdvisor
-// endpoint, by the same name and with the same labels.
+// metric is a row of the tables in metric_*.go: a metric of the kubelet's cAdvisor endpoint, with
+// the same name and labels.
 type metric struct {
 	name, help string
 	kind       runtimeapi.MetricType
@@ -23,22 +23,22 @@ type metric struct {
 	values     func(s *subject, add addFunc)
 }
 
-// addFunc adds a value with those of the labels of the row. Values that are not
-// known stay out. The CRI has whole numbers only: a time in seconds is cut off.
+// addFunc adds a value with the values of the row's labels. Unknown values are left out. The CRI
+// has integers only, so a time is truncated to seconds.
 type addFunc func(n num, labels ...string)
 
 // baseLabels are the labels of every metric.
 var baseLabels = []string{"container", "id", "image", "name", "namespace", "pod"}
 
-// metricGroups are the metrics that are measured when they are asked for; there
-// are filesystemMetrics, too.
+// metricGroups are the metrics that are measured when the kubelet asks. filesystemMetrics, which
+// are sampled, come in addition.
 var metricGroups = [][]metric{
 	lifeMetrics, specMetrics, cpuMetrics, memoryMetrics, oomMetrics, hugetlbMetrics, pressureMetrics,
 	processMetrics, diskMetrics, networkMetrics,
 }
 
-// subject is what one set of metrics is about: a container, the cgroup of a pod,
-// or a pod's network.
+// subject is the object of one set of metrics: a container, the cgroup of a pod, or the network of
+// a pod.
 type subject struct {
 	labels           []string // values of baseLabels
 	created, started int64    // Unix nanoseconds
@@ -49,19 +49,19 @@ type subject struct {
 	filesystem image.Filesystem
 }
 
-// gauge is a row with one value.
+// gauge returns a row with one value.
 func gauge(name, help string, get func(s *subject) num) metric {
 	return metric{name, help, runtimeapi.MetricType_GAUGE, nil, func(s *subject, add addFunc) { add(get(s)) }}
 }
 
-// counter is a row with one value that only grows.
+// counter returns a row with one value that only grows.
 func counter(name, help string, get func(s *subject) num) metric {
 	m := gauge(name, help, get)
 	m.kind = runtimeapi.MetricType_COUNTER
 	return m
 }
 
-// seconds turns nanoseconds into whole seconds.
+// seconds converts nanoseconds into whole seconds.
 func seconds(n num) num {
 	if n == nil {
 		return nil
@@ -69,8 +69,7 @@ func seconds(n num) num {
 	return value(n.Value / uint64(time.Second))
 }
 
-// MetricDescriptors are the metrics that PodMetrics can return (KEP-2371). They
-// do not change.
+// MetricDescriptors returns the metrics that PodMetrics can return (KEP-2371). They do not change.
 func (c *Collector) MetricDescriptors() []*runtimeapi.MetricDescriptor {
 	var all []*runtimeapi.MetricDescriptor
 	for _, group := range append(metricGroups[:len(metricGroups):len(metricGroups)], filesystemMetrics) {
@@ -85,9 +84,9 @@ func (c *Collector) MetricDescriptors() []*runtimeapi.MetricDescriptor {
 	return all
 }
 
-// PodMetrics returns the metrics of a pod and of those of its containers that
-// run. As from cAdvisor, a pod has those of the cgroup that the kubelet made for
-// it, and those of its network, which have the pod's id as their name.
+// PodMetrics returns the metrics of a pod and of its running containers. As from cAdvisor, the pod
+// has the metrics of the cgroup that the kubelet made for it, and those of its network, whose label
+// name is the pod's id.
 func (c *Collector) PodMetrics(r *pod.Record, members []*container.Record) *runtimeapi.PodSandboxMetrics {
 	answer := &runtimeapi.PodSandboxMetrics{PodSandboxId: r.ID}
 	if r.Config.GetLinux().GetCgroupParent() != "" {
@@ -118,8 +117,9 @@ func (c *Collector) podSubject(r *pod.Record) *subject {
 	}
 }
 
-// networkSubject has the labels that cAdvisor takes from a pod's pause container. The
-// kubelet's pods have a parent; of others the place with the systemd driver is not told.
+// networkSubject returns the network of a pod with the labels that cAdvisor takes from the pod's
+// pause container. The id of a pod without cgroup_parent, which no kubelet creates, is that of the
+// cgroupfs driver.
 func (c *Collector) networkSubject(r *pod.Record, n networkReadings) *subject {
 	cgroup := spec.CgroupsPath(r.Config.GetLinux().GetCgroupParent(), r.ID, false)
 	return &subject{labels: c.labels(r, cgroup, "", "", r.ID), network: n}
@@ -142,7 +142,7 @@ func (c *Collector) containerSubject(p *pod.Record, r *container.Record) *subjec
 	return s
 }
 
-// labels are the values of baseLabels.
+// labels returns the values of baseLabels.
 func (c *Collector) labels(p *pod.Record, cgroup, container, image, name string) []string {
 	meta := p.Config.GetMetadata()
 	return []string{container, c.reader.path(cgroup), image, name, meta.GetNamespace(), meta.GetName()}

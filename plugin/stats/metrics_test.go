@@ -19,8 +19,8 @@ import (
 //go:embed testdata/cadvisor.tsv
 var cadvisorMetrics string
 
-// TestDescriptors compares the tables with the metrics of cAdvisor: the same
-// names, types and labels, but for those that testdata has a reason for.
+// TestDescriptors compares the tables with the metrics of cAdvisor: they have the same names, types
+// and labels, except where testdata gives a reason.
 func TestDescriptors(t *testing.T) {
 	kinds := map[string]runtimeapi.MetricType{}
 	for _, group := range append(metricGroups, filesystemMetrics) {
@@ -48,9 +48,9 @@ func TestDescriptors(t *testing.T) {
 		delete(described, name)
 		switch {
 		case d == nil && reason == "-":
-			t.Errorf("%s is missing, and without a reason", name)
+			t.Errorf("%s is missing without a reason", name)
 		case d != nil && reason != "-":
-			t.Errorf("%s is there, though %s", name, reason)
+			t.Errorf("%s is present, but testdata says: %s", name, reason)
 		case d != nil:
 			want := append([]string{"container", "id", "image", "name", "namespace", "pod"}, strings.FieldsFunc(labels, func(r rune) bool { return r == ',' || r == '-' })...)
 			if !slices.Equal(d.LabelKeys, want) {
@@ -76,8 +76,8 @@ func merge(parts ...map[string]uint64) map[string]uint64 {
 	return all
 }
 
-// flatten checks metrics against the descriptors and returns them in the form of
-// the tables above. All must have the base labels given.
+// flatten checks metrics against the descriptors and returns them in the form of the tables above.
+// All must have the given base labels.
 func flatten(t *testing.T, base []string, metrics []*runtimeapi.Metric) map[string]uint64 {
 	t.Helper()
 	keys := map[string]int{}
@@ -99,14 +99,14 @@ func flatten(t *testing.T, base []string, metrics []*runtimeapi.Metric) map[stri
 		flat[name] = m.Value.Value
 		sampled := strings.HasPrefix(name, "container_fs_") && strings.HasSuffix(name, " /dev/sdb1")
 		if want := map[bool]int64{true: 77}[sampled]; m.Timestamp != want {
-			t.Errorf("%s is of %d, want %d", name, m.Timestamp, want)
+			t.Errorf("%s has timestamp %d, want %d", name, m.Timestamp, want)
 		}
 	}
 	return flat
 }
 
-// seen checks that the last look was now, and takes it out.
-func seen(t *testing.T, metrics map[string]uint64) map[string]uint64 {
+// checkLastSeen checks that container_last_seen is the present time, and removes it.
+func checkLastSeen(t *testing.T, metrics map[string]uint64) map[string]uint64 {
 	t.Helper()
 	const name = "container_last_seen"
 	if age := time.Since(time.Unix(int64(metrics[name]), 0)); age < 0 || age > time.Minute {
@@ -133,16 +133,16 @@ func TestMetrics(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := NewCollector(tt.machine.reader(t), fakeLayers{}, Rates{})
-			p, r := newPod(parent), measured("abc")
+			p, r := newPod(parent), measuredContainer("abc")
 			got := c.PodMetrics(p, []*container.Record{r, newContainer("old", func(r *container.Record) { r.Times.Finished = 3 })})
 			if got.PodSandboxId != "p" || len(got.ContainerMetrics) != 1 || got.ContainerMetrics[0].ContainerId != "abc" {
 				t.Fatalf("metrics of %v, want the running container's", got)
 			}
-			of := seen(t, flatten(t, []string{"web", "/kubepods/pod1/abc", "example.com/web:1", "abc", "default", "web"}, got.ContainerMetrics[0].Metrics))
+			of := checkLastSeen(t, flatten(t, []string{"web", "/kubepods/pod1/abc", "example.com/web:1", "abc", "default", "web"}, got.ContainerMetrics[0].Metrics))
 			if d := cmp.Diff(tt.want, of); d != "" {
 				t.Errorf("container (-want +got):\n%s", d)
 			}
-			of = seen(t, flatten(t, []string{"", "/kubepods/pod1", "", "", "default", "web"}, got.Metrics))
+			of = checkLastSeen(t, flatten(t, []string{"", "/kubepods/pod1", "", "", "default", "web"}, got.Metrics))
 			if d := cmp.Diff(ofPod(tt.want), of); d != "" {
 				t.Errorf("pod (-want +got):\n%s", d)
 			}
@@ -160,8 +160,8 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// measured is a running container of a pod with a CPU quota.
-func measured(id string) *container.Record {
+// measuredContainer returns a running container of a pod with a CPU quota.
+func measuredContainer(id string) *container.Record {
 	return newContainer(id, func(r *container.Record) {
 		r.PID = 71
 		r.Image.Name = "example.com/web:1"
@@ -169,7 +169,7 @@ func measured(id string) *container.Record {
 	})
 }
 
-// ofPod returns what the cgroup of a pod has of the metrics of a container.
+// ofPod returns those metrics of a container that the cgroup of its pod has, too.
 func ofPod(metrics map[string]uint64) map[string]uint64 {
 	pod := map[string]uint64{}
 	for name, n := range metrics {
@@ -208,7 +208,7 @@ func TestNetworkMetrics(t *testing.T) {
 	}
 }
 
-// TestMetricsInParts finds that what is missing takes nothing else with it.
+// TestMetricsInParts checks that a missing file leaves out its own metrics only.
 func TestMetricsInParts(t *testing.T) {
 	always := map[string]uint64{"container_creation_time_seconds": 1000, "container_start_time_seconds": 1002}
 	layer := map[string]uint64{
@@ -219,7 +219,7 @@ func TestMetricsInParts(t *testing.T) {
 		files tree
 		want  map[string]uint64
 	}{
-		{"cgroup gone", nil, nil},
+		{"cgroup removed", nil, nil},
 		{"no CPU quota", tree{"cpu.stat": "usage_usec 9000000\nnr_periods 0\nnr_throttled 0\n", "cpu.max": "max 100000\n"},
 			map[string]uint64{"container_cpu_usage_seconds_total total": 9, "container_spec_cpu_period": 100000}},
 		{"no limits", tree{"memory.current": "5\n", "memory.max": "max\n", "memory.swap.max": "max\n", "pids.max": "max\n"},
@@ -227,12 +227,12 @@ func TestMetricsInParts(t *testing.T) {
 				"container_memory_usage_bytes": 5, "container_spec_memory_limit_bytes": 0,
 				"container_spec_memory_swap_limit_bytes": 0, "container_threads_max": 0,
 			}},
-		{"nobody left", tree{"cgroup.procs": ""},
+		{"no processes", tree{"cgroup.procs": ""},
 			map[string]uint64{"container_processes": 0, "container_file_descriptors": 0, "container_sockets": 0}},
-		{"the init has ended, its pid is somebody else's", tree{"cgroup.procs": "72\n"},
+		{"the init has exited, its PID is reused", tree{"cgroup.procs": "72\n"},
 			map[string]uint64{"container_processes": 1, "container_file_descriptors": 1, "container_sockets": 1}},
-		{"more processes than are listed", tree{"cgroup.procs": strings.Repeat("4194303\n", maxFile/8+1)}, nil},
-		{"an ended process", tree{"cgroup.procs": "73\n"},
+		{"too many processes", tree{"cgroup.procs": strings.Repeat("4194303\n", maxFile/8+1)}, nil},
+		{"an exited process", tree{"cgroup.procs": "73\n"},
 			map[string]uint64{"container_processes": 1, "container_file_descriptors": 0, "container_sockets": 0}},
 		{"waited", tree{"io.pressure": "some avg10=0 avg60=0 avg300=0 total=2999999\nfull avg10=0 avg60=0 avg300=0 total=1000000\n"},
 			map[string]uint64{"container_pressure_io_waiting_seconds_total": 2, "container_pressure_io_stalled_seconds_total": 1}},
@@ -245,8 +245,8 @@ func TestMetricsInParts(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			machine := machineV2.with(hardware, tt.files.below("sys/fs/cgroup/kubepods/pod1/other"))
 			c := NewCollector(machine.reader(t), fakeLayers{}, Rates{})
-			got := c.containerSubject(newPod("/kubepods/pod1"), measured("other")).metrics()
-			flat := seen(t, flatten(t, []string{"web", "/kubepods/pod1/other", "example.com/web:1", "other", "default", "web"}, got))
+			got := c.containerSubject(newPod("/kubepods/pod1"), measuredContainer("other")).metrics()
+			flat := checkLastSeen(t, flatten(t, []string{"web", "/kubepods/pod1/other", "example.com/web:1", "other", "default", "web"}, got))
 			if d := cmp.Diff(merge(always, layer, tt.want), flat); d != "" {
 				t.Errorf("metrics (-want +got):\n%s", d)
 			}
@@ -254,8 +254,8 @@ func TestMetricsInParts(t *testing.T) {
 	}
 }
 
-// TestManyDescriptors finds that looking at open files has a bound, and that
-// nothing is reported that is not the whole.
+// TestManyDescriptors checks that the number of open files that are counted is limited, and that no
+// partial count is reported.
 func TestManyDescriptors(t *testing.T) {
 	machine := machineV2.with(tree{"cgroup.procs": "71\n72\n"}.below("sys/fs/cgroup/abc"))
 	for i := range maxDescriptors/2 + 1 {
@@ -268,31 +268,31 @@ func TestManyDescriptors(t *testing.T) {
 	}
 }
 
-// TestBrokenPod finds that a pod whose network and cgroup are gone has a place in
-// the list, and one without a cgroup_parent its containers.
+// TestBrokenPod checks that a pod without its network and cgroup has an entry, and that a pod
+// without a cgroup_parent has the metrics of its containers.
 func TestBrokenPod(t *testing.T) {
 	c := NewCollector(machineV2.with(hardware, cgroupV2.below("sys/fs/cgroup/kubepods/pod1/abc")).reader(t), fakeLayers{}, Rates{})
 	p := newPod("/gone")
 	p.Namespaces.Net = t.TempDir() + "/gone"
-	got := c.PodMetrics(p, []*container.Record{measured("abc")})
+	got := c.PodMetrics(p, []*container.Record{measuredContainer("abc")})
 	if n := len(got.Metrics); n != len(lifeMetrics) {
 		t.Errorf("%d metrics of the pod, want %d", n, len(lifeMetrics))
 	}
 	if n := len(got.ContainerMetrics[0].Metrics); n != 1+len(both)+len(onlyV2) {
 		t.Errorf("%d metrics of its container, want %d", n, 1+len(both)+len(onlyV2))
 	}
-	got = c.PodMetrics(newPod(""), []*container.Record{measured("abc")})
+	got = c.PodMetrics(newPod(""), []*container.Record{measuredContainer("abc")})
 	if len(got.Metrics) != 0 || len(got.ContainerMetrics[0].Metrics) == 0 {
 		t.Errorf("%d metrics of a pod without a cgroup, %d of its container", len(got.Metrics), len(got.ContainerMetrics[0].Metrics))
 	}
 }
 
-// TestLabelsOfSlices finds that the id is the path of the cgroup, however the spec
+// TestLabelsOfSlices checks that the label id is the path of the cgroup in each form that a spec
 // names it.
 func TestLabelsOfSlices(t *testing.T) {
 	const slice = "kubepods-besteffort-pod1.slice"
 	c := NewCollector(machineV2.reader(t), fakeLayers{}, Rates{})
-	p, r := newPod("/kubepods.slice/kubepods-besteffort.slice/"+slice), measured("abc")
+	p, r := newPod("/kubepods.slice/kubepods-besteffort.slice/"+slice), measuredContainer("abc")
 	r.Cgroup = slice + ":cri-containerd:abc"
 	dir := "/kubepods.slice/kubepods-besteffort.slice/" + slice
 	for _, tt := range []struct {

@@ -2,8 +2,8 @@
 
 package stats
 
-// both are the metrics of the fixtures that do not depend on the version of
-// cgroups: value by name and by labels after the base labels.
+// both are the metrics of the fixtures that are the same with cgroup v1 and v2: value by name and
+// by the labels after the base labels.
 var both = map[string]uint64{
 	"container_creation_time_seconds": 1000,
 	"container_start_time_seconds":    1002,
@@ -63,7 +63,7 @@ var both = map[string]uint64{
 	"container_fs_inodes_free /dev/sdb1":  400,
 }
 
-// onlyV2 are those that cgroup v1 does not have, or has differently.
+// onlyV2 are the metrics that cgroup v1 does not have, or has with other values.
 var onlyV2 = map[string]uint64{
 	"container_spec_memory_swap_limit_bytes":               1048576,
 	"container_spec_memory_reservation_limit_bytes":        1048576,

@@ -14,8 +14,8 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/network"
 )
 
-// networkReadings are the counters of the interfaces in a network namespace, but
-// for the loopback.
+// networkReadings are the counters of the interfaces in a network namespace, without the loopback
+// interface.
 type networkReadings struct {
 	at         int64 // Unix nanoseconds
 	interfaces []netInterface
@@ -28,8 +28,8 @@ type netInterface struct {
 
 type traffic struct{ bytes, packets, errors, dropped num }
 
-// The fields of a line of /proc/net/dev after the interface's name: eight that
-// were received, eight that were sent.
+// The fields of a line of /proc/net/dev after the interface's name: eight for reception, eight for
+// transmission.
 const (
 	columnBytes = iota
 	columnPackets
@@ -39,9 +39,9 @@ const (
 	columnsEach = 8
 )
 
-// network reads the counters in a pinned network namespace: through one of the
-// processes given, if it is in there, else by entering it. That needs a thread,
-// and takes ten times as long.
+// network reads the counters in a pinned network namespace: through one of the processes in pids,
+// if it is in the namespace, otherwise by entering the namespace. The latter needs a thread and
+// takes ten times as long.
 func (r *Reader) network(netns string, pids []uint32) (n networkReadings, err error) {
 	for _, pid := range pids {
 		if n, ok := r.networkOf(pid, netns); ok {
@@ -49,17 +49,17 @@ func (r *Reader) network(netns string, pids []uint32) (n networkReadings, err er
 		}
 	}
 	err = network.InNetNS(netns, func() error {
-		r.buffers.in("/proc/thread-self", func(d dir) { n = readNetDev(d) })
+		r.buffers.withOpenDir("/proc/thread-self", func(d dir) { n = readNetDev(d) })
 		return nil
 	})
 	return n, err
 }
 
-// networkOf is false if a process is not in a network namespace. The process may
-// have ended, and its number may be another one's: the directory is of the one
-// that was looked at, and is empty when that one is gone.
+// networkOf reads the counters through a process. It returns false if the process is not in the
+// network namespace. A PID may be reused at any time: the open directory in /proc stays that of the
+// checked process, and is empty when that process is gone.
 func (r *Reader) networkOf(pid uint32, netns string) (n networkReadings, ok bool) {
-	r.buffers.in(filepath.Join(r.root, "proc", strconv.FormatUint(uint64(pid), 10)), func(d dir) {
+	r.buffers.withOpenDir(filepath.Join(r.root, "proc", strconv.FormatUint(uint64(pid), 10)), func(d dir) {
 		var want, got unix.Stat_t
 		if unix.Stat(netns, &want) != nil || unix.Fstatat(d.fd, "ns/net", &got, 0) != nil {
 			return
@@ -85,7 +85,7 @@ func parseNetDev(content []byte) (interfaces []netInterface) {
 	for line := range bytes.Lines(content) {
 		name, rest, ok := bytes.Cut(line, []byte{':'})
 		columns := bytes.Fields(rest)
-		if !ok || len(columns) < 2*columnsEach { // a headline, or cut off
+		if !ok || len(columns) < 2*columnsEach { // a header, or a truncated line
 			continue
 		}
 		if name = bytes.TrimSpace(name); string(name) != "lo" {
@@ -108,9 +108,9 @@ func newTraffic(columns [][]byte) traffic {
 	}
 }
 
-// message has eth0 as the default interface, or the first. It is nil without
-// interfaces: the kubelet reads the default one of every network that there is,
-// and crashes if it is not there.
+// message returns the counters in the form of the CRI. The default interface is eth0, or else the
+// first. It returns nil without interfaces: the kubelet dereferences the default interface of every
+// network usage that it gets.
 func (n networkReadings) message() *runtimeapi.NetworkUsage {
 	if len(n.interfaces) == 0 {
 		return nil

@@ -46,8 +46,7 @@ func TestNetworkUsage(t *testing.T) {
 	}
 }
 
-// TestNetworkOfProcess finds that a process shows the counters of a namespace only
-// if it is in there.
+// TestNetworkOfProcess checks that a process is used only if it is in the network namespace.
 func TestNetworkOfProcess(t *testing.T) {
 	r, err := NewReader("/")
 	if err != nil {
@@ -66,8 +65,8 @@ func TestNetworkOfProcess(t *testing.T) {
 		netns string
 	}{
 		"no network namespace":          {self, "/proc/self/ns/mnt"},
-		"a namespace that is gone":      {self, t.TempDir() + "/gone"},
-		"a process that has ended":      {uint32(ended.Process.Pid), "/proc/self/ns/net"},
+		"a removed namespace":           {self, t.TempDir() + "/gone"},
+		"a process that has exited":     {uint32(ended.Process.Pid), "/proc/self/ns/net"},
 		"a container without a process": {0, "/proc/self/ns/net"},
 	} {
 		if _, ok := r.networkOf(in.pid, in.netns); ok {

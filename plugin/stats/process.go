@@ -12,21 +12,21 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/cgrouppath"
 )
 
-// maxCgroups is how many cgroups of a container are looked at for processes.
+// maxCgroups is the number of cgroups of one container that are searched for processes.
 const maxCgroups = 256
 
-// maxDescriptors is how many open files of a cgroup are looked at: each costs a
-// system call. What has more has neither its files nor its sockets counted.
+// maxDescriptors is the number of open files of one cgroup that are counted: each costs a system
+// call. If there are more, neither files nor sockets are reported.
 const maxDescriptors = 1 << 14
 
-// processReadings are what /proc tells about the processes of a cgroup, without
-// those of cgroups below it, as cAdvisor counts them.
+// processReadings are values of /proc about the processes in a cgroup. As in cAdvisor, processes in
+// cgroups below it are not counted.
 type processReadings struct {
 	count, files, sockets num
-	maxOpenFiles          num // soft limit of the init
+	maxOpenFiles          num // soft limit of the init process
 }
 
-// processesDir is the directory of a cgroup that lists all of its processes.
+// processesDir returns the directory of a cgroup whose cgroup.procs is read.
 func (r *Reader) processesDir(cgroup string) string {
 	controller := unified
 	if !r.isV2() {
@@ -35,16 +35,16 @@ func (r *Reader) processesDir(cgroup string) string {
 	return r.cgroups.dir(controller, cgrouppath.Expand(cgroup))
 }
 
-// countProcesses counts the processes of a cgroup and of those below it, which an
-// init system in a container makes; pids.current counts threads. It is nil for
-// what has too many cgroups or processes to count them.
+// countProcesses counts the processes of a cgroup and of the cgroups below it, which an init system
+// in a container creates. pids.current would count threads. It returns nil if there are too many
+// cgroups or processes to count.
 func (r *Reader) countProcesses(cgroup string) num {
 	var count uint64
 	dirs := []string{r.processesDir(cgroup)}
 	for i := 0; i < len(dirs); i++ {
 		n, inner := r.listedProcesses(dirs[i])
 		if n == nil && i > 0 && !exists(dirs[i]) {
-			continue // it was removed since
+			continue // removed meanwhile
 		}
 		if dirs = append(dirs, inner...); n == nil || len(dirs) > maxCgroups {
 			return nil
@@ -54,10 +54,10 @@ func (r *Reader) countProcesses(cgroup string) num {
 	return value(count)
 }
 
-// listedProcesses counts the processes in a directory of a cgroup, and returns the
-// directories in it.
+// listedProcesses counts the processes in the directory of a cgroup, and returns its
+// subdirectories.
 func (r *Reader) listedProcesses(path string) (n num, inner []string) {
-	r.buffers.below(path, func(d dir) {
+	r.buffers.withPath(path, func(d dir) {
 		var info unix.Stat_t
 		content, ok := d.read("cgroup.procs")
 		if !ok || len(content) >= maxFile-1 || unix.Stat(path, &info) != nil {
@@ -68,7 +68,7 @@ func (r *Reader) listedProcesses(path string) (n num, inner []string) {
 			n.Value++ // the last line was trimmed
 		}
 		if info.Nlink == 2 {
-			return // no directories: each would have a link to this one
+			return // no subdirectories: each would link to this directory
 		}
 		entries, _ := os.ReadDir(path)
 		for _, e := range entries {
@@ -85,13 +85,13 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// processes looks at the processes of a cgroup. init is the pid of a container's
-// first process, or 0.
+// processes reads /proc for the processes of a cgroup. init is the PID of a container's first
+// process, or 0.
 func (r *Reader) processes(cgroup string, init uint32) (p processReadings) {
 	var pids [][]byte
-	r.buffers.below(r.processesDir(cgroup), func(d dir) {
+	r.buffers.withPath(r.processesDir(cgroup), func(d dir) {
 		content, ok := d.read("cgroup.procs")
-		if !ok || len(content) >= maxFile-1 { // not all of them
+		if !ok || len(content) >= maxFile-1 { // missing, or longer than the buffer
 			return
 		}
 		pids = bytes.Fields(bytes.Clone(content))
@@ -104,7 +104,7 @@ func (r *Reader) processes(cgroup string, init uint32) (p processReadings) {
 	for _, pid := range pids {
 		proc := filepath.Join(r.root, "proc", string(pid))
 		d.add(filepath.Join(proc, "fd"))
-		// In the list, so it is not a later process of the same number.
+		// The PID is listed in the cgroup: it has not been reused by a process elsewhere.
 		if init != 0 && parseNumber(pid).GetValue() == uint64(init) {
 			p.maxOpenFiles = r.maxOpenFiles(proc)
 		}
@@ -118,11 +118,10 @@ func (r *Reader) processes(cgroup string, init uint32) (p processReadings) {
 // descriptors counts open files.
 type descriptors struct {
 	files, sockets uint64
-	left           int // that may be looked at; below 0 when there were more
+	left           int // that may still be counted; negative if there were more
 }
 
-// add counts those in a directory /proc/<pid>/fd. A process that has ended has
-// none.
+// add counts the files in a directory /proc/<pid>/fd. A process that has exited has none.
 func (c *descriptors) add(path string) {
 	dir, err := os.Open(path)
 	if err != nil {
@@ -146,17 +145,17 @@ func (c *descriptors) add(path string) {
 	}
 }
 
-// isSocket tells whether a link in /proc/<pid>/fd is to "socket:[inode]".
+// isSocket reports whether a link in /proc/<pid>/fd points to "socket:[inode]".
 func isSocket(dir int, name string) bool {
 	var target [len("socket:")]byte
 	n, err := ignoringEINTR(func() (int, error) { return unix.Readlinkat(dir, name, target[:]) })
 	return err == nil && string(target[:n]) == "socket:"
 }
 
-// maxOpenFiles reads the soft limit in the line "Max open files" of
-// /proc/<pid>/limits; nil if there is none.
+// maxOpenFiles returns the soft limit of the line "Max open files" in /proc/<pid>/limits, or nil if
+// there is none.
 func (r *Reader) maxOpenFiles(proc string) (limit num) {
-	r.buffers.in(proc, func(d dir) {
+	r.buffers.withOpenDir(proc, func(d dir) {
 		for line := range bytes.Lines(d.content("limits")) {
 			if rest, ok := bytes.CutPrefix(line, []byte("Max open files")); ok {
 				soft, _, _ := bytes.Cut(bytes.TrimSpace(rest), []byte{' '})

@@ -11,8 +11,7 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 )
 
-// TestCountProcesses counts what an init system in a container has put into
-// cgroups of its own.
+// TestCountProcesses includes cgroups that an init system in a container has created.
 func TestCountProcesses(t *testing.T) {
 	many := tree{"cgroup.procs": "1\n"}
 	for i := range maxCgroups {
@@ -25,7 +24,7 @@ func TestCountProcesses(t *testing.T) {
 	}{
 		{"none", tree{"cgroup.procs": ""}, value(0)},
 		{"one", tree{"cgroup.procs": "1\n"}, value(1)},
-		{"below", tree{
+		{"in cgroups below", tree{
 			"cgroup.procs": "", "init.scope/cgroup.procs": "1\n",
 			"system.slice/cgroup.procs": "", "system.slice/a.service/cgroup.procs": "7\n8\n", "system.slice/b.service/cgroup.procs": "9\n",
 		}, value(4)},

@@ -10,13 +10,13 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// Rates says how the rate of CPU usage is measured. Zero values have defaults.
+// Rates configures how the rate of CPU usage is measured. Zero values mean the defaults.
 type Rates struct {
-	// Period is the shortest time that a rate is derived from; who asks more
-	// often gets the last one again. The default is a second.
+	// Period is the shortest interval that a rate is derived from; a caller that asks more often
+	// gets the previous rate again. The default is 1 second.
 	Period time.Duration
-	// Retention is how long a sample is kept. The kubelet asks every 10 s. The
-	// default is 10 minutes.
+	// Retention is how long a sample is kept. The kubelet asks every 10 seconds. The default is 10
+	// minutes.
 	Retention time.Duration
 }
 
@@ -25,19 +25,19 @@ const (
 	defaultRetention = 10 * time.Minute
 )
 
-// rates derives the rate of CPU usage from one sample to the next.
-type rates struct {
+// rateSampler derives the rate of CPU usage from one sample to the next.
+type rateSampler struct {
 	period, retention int64 // nanoseconds
 
 	mu      sync.Mutex
 	samples map[string]sample // by id of container or pod
-	swept   int64
+	swept   int64             // Unix nanoseconds
 }
 
-func newRates(r Rates) *rates {
+func newRateSampler(r Rates) *rateSampler {
 	period := cmp.Or(r.Period, defaultPeriod)
 	retention := max(cmp.Or(r.Retention, defaultRetention), 2*period)
-	return &rates{period: int64(period), retention: int64(retention), samples: map[string]sample{}}
+	return &rateSampler{period: int64(period), retention: int64(retention), samples: map[string]sample{}}
 }
 
 type sample struct {
@@ -46,12 +46,11 @@ type sample struct {
 	rate num
 }
 
-// add returns the rate since the last sample, in CPU nanoseconds per second. The
-// first is since the start of the counter, so that it is there from the first
-// call on: start is in Unix nanoseconds, or 0 for a counter that was not new. It
-// is nil where there is nothing to compare with, after a restart of the daemon or
-// of the counter, or when the clock was set back.
-func (r *rates) add(id string, start int64, cpu *runtimeapi.CpuUsage) num {
+// add returns the rate since the last sample, in CPU nanoseconds per second. The first rate is that
+// since the start of the counter, so that the first call has one: start is in Unix nanoseconds, or
+// 0 for a counter that is older. The rate is nil if there is no sample to compare with: after a
+// restart of the daemon or of the counter, or when the clock was set back.
+func (r *rateSampler) add(id string, start int64, cpu *runtimeapi.CpuUsage) num {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.sweep(cpu.Timestamp)
@@ -73,8 +72,8 @@ func (r *rates) add(id string, start int64, cpu *runtimeapi.CpuUsage) num {
 	return next.rate
 }
 
-// sweep forgets who was not asked for lately: they are gone.
-func (r *rates) sweep(now int64) {
+// sweep drops samples that are older than the retention period.
+func (r *rateSampler) sweep(now int64) {
 	if now-r.swept < r.retention {
 		return
 	}

@@ -15,24 +15,24 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/cgrouppath"
 )
 
-// Reader reads the files of cgroups, of version 2 or 1.
+// Reader reads the files of cgroups, version 2 or 1.
 type Reader struct {
-	root      string // "/" but in tests
+	root      string // "/" except in tests
 	cgroups   hierarchies
 	pageSizes []string // of huge pages, such as "2MB"
 	buffers   *buffers
 }
 
-// depth is how much of a cgroup is read.
+// depth selects which files of a cgroup are read.
 type depth int
 
 const (
-	brief depth = iota // what the statistics need
-	full               // what the metrics need, too
+	brief depth = iota // for the statistics
+	full               // for the metrics, too
 )
 
-// NewReader looks up how cgroups are mounted below root, which is "/" but in
-// tests. They are not expected to move afterwards.
+// NewReader finds the mounts of cgroups below root, which is "/" except in tests. It assumes that
+// they do not change later.
 func NewReader(root string) (*Reader, error) {
 	cgroups, err := findHierarchies(root)
 	if err != nil {
@@ -41,9 +41,8 @@ func NewReader(root string) (*Reader, error) {
 	return &Reader{root: root, cgroups: cgroups, pageSizes: hugePageSizes(root), buffers: newBuffers()}, nil
 }
 
-// read reads a cgroup, given as the cgroupsPath of an OCI spec or as the
-// cgroup_parent of a pod: a path, slice:prefix:name or name.slice. Of a cgroup
-// that is not there nothing is known.
+// read reads a cgroup, given as the cgroupsPath of an OCI spec or as the cgroup_parent of a pod: a
+// path, slice:prefix:name or name.slice. All values of a missing cgroup are unknown.
 func (r *Reader) read(cgroup string, depth depth) (c readings) {
 	at := time.Now().UnixNano()
 	cgroup = cgrouppath.Expand(cgroup)
@@ -60,7 +59,7 @@ func (r *Reader) read(cgroup string, depth depth) (c readings) {
 	return c
 }
 
-// deviceName is the name of a block device, or its number if it has none.
+// deviceName returns the name of a block device, or its number if it has no name.
 func (r *Reader) deviceName(major, minor uint64) string {
 	number := fmt.Sprintf("%d:%d", major, minor)
 	target, err := os.Readlink(filepath.Join(r.root, "sys/dev/block", number))
@@ -76,7 +75,7 @@ func (r *Reader) isV2() bool {
 	return ok
 }
 
-// path is the path of a cgroup in its hierarchy, by which cAdvisor knows it.
+// path returns the path of a cgroup in its hierarchy, which is its id in cAdvisor.
 func (r *Reader) path(cgroup string) string {
 	controller := unified
 	if !r.isV2() {
@@ -85,23 +84,23 @@ func (r *Reader) path(cgroup string) string {
 	return r.cgroups.path(controller, cgrouppath.Expand(cgroup))
 }
 
-// OOMKilled tells whether the kernel has killed a process of the cgroup, or with
-// v2 of one below it (an init system in the container makes them), for want of
-// memory. It is not known once the cgroup is removed.
+// OOMKilled reports whether the kernel has killed a process of the cgroup because memory was
+// exhausted. With v2 it includes cgroups below, which an init system in the container creates.
+// known is false once the cgroup is removed.
 func (r *Reader) OOMKilled(cgroup string) (killed, known bool) {
 	controller, file := unified, "memory.events"
 	if !r.isV2() {
 		controller, file = "memory", "memory.oom_control"
 	}
 	var kills num
-	r.buffers.below(r.cgroups.dir(controller, cgrouppath.Expand(cgroup)), func(d dir) {
-		d.collect(file, only("oom_kill", &kills))
+	r.buffers.withPath(r.cgroups.dir(controller, cgrouppath.Expand(cgroup)), func(d dir) {
+		d.collect(file, onlyKey("oom_kill", &kills))
 	})
 	return kills.GetValue() > 0, kills != nil
 }
 
-// hugePageSizes returns the sizes of huge pages that the machine has, as the
-// files of cgroups name them, the smallest first.
+// hugePageSizes returns the sizes of huge pages that the kernel supports, smallest first, as the
+// files of cgroups name them.
 func hugePageSizes(root string) []string {
 	entries, _ := os.ReadDir(filepath.Join(root, "sys/kernel/mm/hugepages"))
 	var sizes []uint64

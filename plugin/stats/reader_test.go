@@ -46,12 +46,12 @@ func TestTimestamps(t *testing.T) {
 		"CPU": u.CPU.Timestamp, "memory": u.Memory.Timestamp, "swap": u.Swap.Timestamp, "IO": u.IO.Timestamp,
 	} {
 		if at < before || at > after {
-			t.Errorf("%s is of %d, want %d to %d", what, at, before, after)
+			t.Errorf("%s has timestamp %d, want %d to %d", what, at, before, after)
 		}
 	}
 }
 
-// TestUsageInParts finds that what is missing takes nothing else with it.
+// TestUsageInParts checks that a missing file leaves out its own values only.
 func TestUsageInParts(t *testing.T) {
 	tests := []struct {
 		name  string
@@ -84,8 +84,8 @@ func TestUsageInParts(t *testing.T) {
 	}
 }
 
-// TestUsageV1Unlimited finds that what has no limit has nothing available below
-// one, whether the kernel says so where all limits are or in the cgroup's own files.
+// TestUsageV1Unlimited checks that no available memory is reported without a limit, whether the
+// hierarchical limit or only the cgroup's own limit is unlimited.
 func TestUsageV1Unlimited(t *testing.T) {
 	const most = "9223372036854771712\n"
 	const dir = "sys/fs/cgroup/memory/abc/"
@@ -94,10 +94,10 @@ func TestUsageV1Unlimited(t *testing.T) {
 		name  string
 		files tree
 	}{
-		{"nowhere", tree{
+		{"neither", tree{
 			dir + "memory.stat": stat + "hierarchical_memory_limit " + most + "hierarchical_memsw_limit " + most,
 		}},
-		{"above only", tree{
+		{"of a parent only", tree{
 			dir + "memory.stat":                 stat + "hierarchical_memory_limit 4096\nhierarchical_memsw_limit 4096\n",
 			dir + "memory.limit_in_bytes":       most,
 			dir + "memory.memsw.limit_in_bytes": most,
@@ -136,8 +136,8 @@ func TestOOMKilled(t *testing.T) {
 	}
 }
 
-// TestThisMachine reads a cgroup that the test makes and where a process was
-// killed for want of memory.
+// TestThisMachine reads a cgroup that the test creates, in which a process is killed because memory
+// is exhausted.
 func TestThisMachine(t *testing.T) {
 	r, err := NewReader("/")
 	if err != nil {
@@ -155,7 +155,7 @@ func TestThisMachine(t *testing.T) {
 			t.Skipf("no cgroup controller %q is mounted", controller)
 		}
 		if err := os.Mkdir(dir, 0o755); err != nil {
-			t.Skipf("cgroups cannot be made: %v", err)
+			t.Skipf("cgroups cannot be created: %v", err)
 		}
 		t.Cleanup(func() {
 			if err := os.Remove(dir); err != nil {
@@ -170,13 +170,13 @@ func TestThisMachine(t *testing.T) {
 	if killed, _ := r.OOMKilled(name); killed {
 		t.Error("a process was killed in a new cgroup")
 	}
-	// The shell stays out; what it starts doubles a string until it is killed.
+	// The shell itself is not in the cgroup. Its subshell doubles a string until it is killed.
 	script := "(" + strings.Join(join, " && ") + ` && s=x; while :; do s="$s$s"; done)`
 	if err := exec.Command("sh", "-c", script).Run(); err == nil {
 		t.Fatal("the process was not killed")
 	}
 	if killed, _ := r.OOMKilled(name); !killed {
-		t.Error("no process was killed for want of memory")
+		t.Error("no process was killed, want an OOM kill")
 	}
 	got := r.Usage(name)
 	if got.CPU.GetUsageCoreNanoSeconds().GetValue() == 0 || got.Memory.GetPageFaults().GetValue() == 0 || got.Memory.WorkingSetBytes == nil {

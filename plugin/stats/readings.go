@@ -8,14 +8,13 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// num is a number that nil stands for when it is not known.
+// num is a number; nil means not known.
 type num = *runtimeapi.UInt64Value
 
-// readings are what the files of a cgroup say at one time: the one pass that the
-// statistics and the metrics are made from. Sizes are in bytes, times in
-// nanoseconds.
+// readings are the values in the files of a cgroup at one time. Both the statistics and the metrics
+// are made from them. Sizes are in bytes, times in nanoseconds.
 type readings struct {
-	at      int64 // Unix
+	at      int64 // Unix time
 	cpu     cpuReadings
 	memory  memoryReadings
 	io      ioReadings
@@ -27,8 +26,10 @@ type cpuReadings struct {
 	usage, user, system               num
 	periods, throttledPeriods, bursts num // of the bandwidth controller
 	throttled, burst                  num
-	period, quota, shares             num // what is allowed: microseconds; quota is nil for no limit
-	psi                               *runtimeapi.PsiStats
+	shares                            num
+	// period and quota are in microseconds. quota is nil for no limit.
+	period, quota num
+	psi           *runtimeapi.PsiStats
 }
 
 type memoryReadings struct {
@@ -36,14 +37,14 @@ type memoryReadings struct {
 	limitHits           num // failures to charge memory
 	kernel              num
 	swap, swapAvailable num
-	swapLimit           num // of cgroup v1: with memory
+	swapLimit           num // with cgroup v1, the limit of memory and swap together
 	reservation         num
 	high, max, oomKills num // events
 	stat                memoryStat
 	psi                 *runtimeapi.PsiStats
 }
 
-// memoryStat is the part of memory.stat that is wanted.
+// memoryStat has the values of memory.stat that are used.
 type memoryStat struct {
 	cache, rss, mapped           num
 	activeFile, inactiveFile     num
@@ -53,7 +54,7 @@ type memoryStat struct {
 	own, all                     faults
 }
 
-// faults are page faults: of the processes of a cgroup, or also of those below it.
+// faults are page faults: of the processes in a cgroup, or also of those in cgroups below it.
 type faults struct{ minor, major num }
 
 type ioReadings struct {
@@ -61,13 +62,13 @@ type ioReadings struct {
 	psi     *runtimeapi.PsiStats
 }
 
-// device is what was read from and written to a block device. Operations are
-// Read and Write; cgroup v1 has Sync, Async, Discard and Total, too.
+// device has the I/O of a block device. Operations are Read and Write; cgroup v1 also has Sync,
+// Async, Discard and Total.
 type device struct {
 	name            string // /dev/sda
 	major, minor    uint64
 	bytes, requests []operation
-	usage, wait     num // of the cost controller of cgroup v2
+	usage, wait     num // of the I/O cost controller of cgroup v2
 	inDebt, inDelay num
 }
 
@@ -76,17 +77,17 @@ type operation struct {
 	n    num
 }
 
-// taskReadings count tasks, which are threads.
+// taskReadings counts tasks, which are threads.
 type taskReadings struct{ current, limit num }
 
-// hugePages are those of one size, such as "2MB".
+// hugePages is the usage of huge pages of one size, such as "2MB".
 type hugePages struct {
 	size                  string
 	usage, peak, failures num
 }
 
-// unlimited is above every limit that means something. cgroup v1 has no word for
-// "no limit" but the largest number, rounded to pages.
+// unlimited is above every limit that has a meaning. cgroup v1 has no word for "no limit": it
+// reports the largest number, rounded to pages.
 const unlimited = 1 << 62
 
 // bounded returns a limit, or nil if there is none.
@@ -99,7 +100,7 @@ func bounded(limit num) num {
 
 func value(n uint64) num { return &runtimeapi.UInt64Value{Value: n} }
 
-// micro turns microseconds into nanoseconds.
+// micro converts microseconds into nanoseconds.
 func micro(n num) num {
 	if n == nil {
 		return nil
@@ -107,7 +108,7 @@ func micro(n num) num {
 	return value(n.Value * uint64(time.Microsecond))
 }
 
-// less is a − b, but never below 0: the two were not read at the same time.
+// less returns a − b, but not less than 0: the two were not read at the same moment.
 func less(a, b num) num {
 	if a == nil || b == nil {
 		return nil
@@ -115,7 +116,7 @@ func less(a, b num) num {
 	return value(a.Value - min(a.Value, b.Value))
 }
 
-// plus adds two numbers, of which one may be unknown.
+// plus adds two numbers. One of them may be unknown.
 func plus(a, b num) num {
 	if a == nil && b == nil {
 		return nil

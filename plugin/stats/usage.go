@@ -4,7 +4,7 @@ package stats
 
 import runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
-// Usage is what a cgroup uses. What could not be read is nil.
+// Usage is the resource usage of a cgroup. Values that could not be read are nil.
 type Usage struct {
 	CPU    *runtimeapi.CpuUsage
 	Memory *runtimeapi.MemoryUsage
@@ -12,8 +12,8 @@ type Usage struct {
 	IO     *runtimeapi.IoUsage
 }
 
-// Usage reads a cgroup, given as the cgroupsPath of an OCI spec or as the
-// cgroup_parent of a pod. A cgroup that is not there uses nothing that is known.
+// Usage reads a cgroup, given as the cgroupsPath of an OCI spec or as the cgroup_parent of a pod. A
+// missing cgroup has a Usage without values.
 func (r *Reader) Usage(cgroup string) Usage {
 	c := r.read(cgroup, brief)
 	return c.usage()
@@ -52,12 +52,12 @@ func (m *memoryReadings) message(at int64) *runtimeapi.MemoryUsage {
 	}
 }
 
-// workingSet is what the kubelet's eviction looks at: what is used but for files
-// that were not read lately.
+// workingSet is the memory that the kubelet's eviction is based on: the usage without file pages
+// that were not accessed lately.
 func (m *memoryReadings) workingSet() num { return less(m.usage, m.stat.inactiveFile) }
 
-// add adds the usage of another cgroup. What has no meaning as a sum stays out:
-// pressure, and what is available below a limit.
+// add adds the usage of another cgroup. Values that have no meaning as a sum are left out:
+// pressure, and the memory that is available below a limit.
 func (u *Usage) add(v Usage) {
 	if v.CPU != nil {
 		if u.CPU == nil {

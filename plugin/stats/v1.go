@@ -4,17 +4,17 @@ package stats
 
 import "bytes"
 
-// The operations that both versions of cgroups count.
+// Operations of a block device that both cgroup versions count.
 const (
 	opRead  = "Read"
 	opWrite = "Write"
 )
 
-// readV1 reads a cgroup of version 1, which does not measure pressure. See the
-// kernel's Documentation/admin-guide/cgroup-v1 for each file.
+// readV1 reads a cgroup of version 1, which has no pressure values. See the kernel's
+// Documentation/admin-guide/cgroup-v1 for each file.
 func (r *Reader) readV1(cgroup string, depth depth) (c readings) {
 	in := func(controller string, read func(d dir)) {
-		r.buffers.below(r.cgroups.dir(controller, cgroup), read)
+		r.buffers.withPath(r.cgroups.dir(controller, cgroup), read)
 	}
 	in("cpuacct", func(d dir) {
 		c.cpu.usage = d.number("cpuacct.usage")
@@ -43,11 +43,11 @@ func (r *Reader) readV1(cgroup string, depth depth) (c readings) {
 func (c *cpuReadings) readLimitsV1(d dir) {
 	d.collect("cpu.stat", c.placeV1)
 	c.period = d.number("cpu.cfs_period_us")
-	c.quota = d.number("cpu.cfs_quota_us") // -1 is no limit, and no number
+	c.quota = d.number("cpu.cfs_quota_us") // -1, no limit, is not parsed as a number
 	c.shares = d.number("cpu.shares")
 }
 
-// placeV1 is for cpu.stat.
+// placeV1 returns where the value of a key of cpu.stat is stored.
 func (c *cpuReadings) placeV1(key []byte) *num {
 	switch string(key) {
 	case "nr_periods":
@@ -64,7 +64,7 @@ func (c *cpuReadings) placeV1(key []byte) *num {
 	return nil
 }
 
-// readV1 takes the usage of swap from memory.stat, as cAdvisor does.
+// readV1 reads the memory files. As in cAdvisor, the usage of swap comes from memory.stat.
 func (m *memoryReadings) readV1(d dir) {
 	if m.usage = d.number("memory.usage_in_bytes"); m.usage == nil {
 		return
@@ -84,10 +84,10 @@ func (m *memoryReadings) readV1(d dir) {
 	m.swapAvailable = less(less(bounded(m.swapLimit), bounded(m.limit)), m.swap)
 }
 
-// limitsV1 are the lowest limits on the way from a cgroup to the root.
+// limitsV1 are the lowest limits among a cgroup and its ancestors.
 type limitsV1 struct{ memory, swap num }
 
-// place is for memory.stat.
+// place returns where a limit in memory.stat is stored.
 func (l *limitsV1) place(key []byte) *num {
 	switch string(key) {
 	case "hierarchical_memory_limit":
@@ -98,8 +98,8 @@ func (l *limitsV1) place(key []byte) *num {
 	return nil
 }
 
-// limitV1 reads the limit of a cgroup itself. If none holds for it there is nothing
-// to read: neither has the cgroup one.
+// limitV1 returns the cgroup's own limit. If the lowest limit is "unlimited", so is the own one,
+// and its file is not read.
 func (d dir) limitV1(name string, lowest num) num {
 	if lowest != nil && bounded(lowest) == nil {
 		return lowest
@@ -107,7 +107,7 @@ func (d dir) limitV1(name string, lowest num) num {
 	return d.number(name)
 }
 
-// placeV1 is for memory.stat.
+// placeV1 returns where the value of a key of memory.stat is stored.
 func (s *memoryStat) placeV1(key []byte) *num {
 	switch string(key) {
 	case "total_cache":
@@ -141,11 +141,11 @@ func (m *memoryReadings) readMoreV1(d dir) {
 	m.limitHits = d.number("memory.failcnt")
 	m.kernel = d.number("memory.kmem.usage_in_bytes")
 	m.reservation = d.number("memory.soft_limit_in_bytes")
-	d.collect("memory.oom_control", only("oom_kill", &m.oomKills))
+	d.collect("memory.oom_control", onlyKey("oom_kill", &m.oomKills))
 }
 
-// readV1 reads the files that count whatever the I/O scheduler of a device is.
-// Those without "recursive" are of kernels before 4.17.
+// readV1 reads the files that count for every I/O scheduler. Kernels before 4.17 have the files
+// without "recursive".
 func (o *ioReadings) readV1(d dir) {
 	for _, suffix := range []string{"_recursive", ""} {
 		content, ok := d.read("blkio.throttle.io_service_bytes" + suffix)
@@ -164,8 +164,8 @@ func (o *ioReadings) readV1(d dir) {
 	}
 }
 
-// parseBlkio reads lines such as "8:0 Read 4096"; the last one is a total of all
-// devices.
+// parseBlkio reads lines such as "8:0 Read 4096". The last line is the total of all devices and is
+// skipped.
 func parseBlkio(content []byte, found func(major, minor uint64, op operation)) {
 	for line := range bytes.Lines(content) {
 		fields := bytes.Fields(line)
@@ -178,7 +178,7 @@ func parseBlkio(content []byte, found func(major, minor uint64, op operation)) {
 	}
 }
 
-// device returns the readings of a device, which are new if there are none yet.
+// device returns the entry of a device. It is added if it is missing.
 func (o *ioReadings) device(major, minor uint64) *device {
 	for i := range o.devices {
 		if v := &o.devices[i]; v.major == major && v.minor == minor {
@@ -189,7 +189,8 @@ func (o *ioReadings) device(major, minor uint64) *device {
 	return &o.devices[len(o.devices)-1]
 }
 
-// hugePagesV1 counts reserved pages, where the kernel does, as runc limits them.
+// hugePagesV1 reads the usage of huge pages: reserved pages if the kernel counts them, since runc
+// limits those.
 func (r *Reader) hugePagesV1(d dir) (all []hugePages) {
 	for _, size := range r.pageSizes {
 		prefix := "hugetlb." + size + ".rsvd"

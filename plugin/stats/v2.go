@@ -14,7 +14,7 @@ import (
 // readV2 reads a cgroup of version 2. See the kernel's
 // Documentation/admin-guide/cgroup-v2.rst for each file.
 func (r *Reader) readV2(cgroup string, depth depth) (c readings) {
-	r.buffers.in(r.cgroups.dir(unified, cgroup), func(d dir) {
+	r.buffers.withOpenDir(r.cgroups.dir(unified, cgroup), func(d dir) {
 		c.cpu.readV2(d)
 		c.memory.readV2(d)
 		c.io.psi = pressure(d, "io.pressure")
@@ -38,7 +38,7 @@ func (c *cpuReadings) readV2(d dir) {
 	c.psi = pressure(d, "cpu.pressure")
 }
 
-// placeV2 is for cpu.stat.
+// placeV2 returns where the value of a key of cpu.stat is stored.
 func (c *cpuReadings) placeV2(key []byte) *num {
 	switch string(key) {
 	case "usage_usec":
@@ -61,8 +61,7 @@ func (c *cpuReadings) placeV2(key []byte) *num {
 	return nil
 }
 
-// readLimitsV2 reads cpu.max, which is "quota period" with "max" for no quota,
-// and cpu.weight.
+// readLimitsV2 reads cpu.weight and cpu.max. The latter is "quota period", with "max" for no quota.
 func (c *cpuReadings) readLimitsV2(d dir) {
 	quota, period, ok := bytes.Cut(d.content("cpu.max"), []byte{' '})
 	if ok {
@@ -73,16 +72,15 @@ func (c *cpuReadings) readLimitsV2(d dir) {
 	}
 }
 
-// sharesOf is the inverse of how OCI runtimes derive the weight of cgroup v2 from
-// the shares that the CRI speaks of, ConvertCPUSharesToCgroupV2Value of
-// github.com/opencontainers/cgroups: a parabola through (2, 1), (1024, 100) and
-// (262144, 10000), in logarithms.
+// sharesOf converts the CPU weight of cgroup v2 to the CPU shares of the CRI. It is the inverse of
+// ConvertCPUSharesToCgroupV2Value in github.com/opencontainers/cgroups, which OCI runtimes use: a
+// parabola through (2, 1), (1024, 100) and (262144, 10000), in logarithms.
 func sharesOf(weight uint64) uint64 {
 	y := 612 * (math.Log10(float64(weight)) + 7.0/34)
 	return uint64(math.Round(math.Exp2((math.Sqrt(125*125+4*y) - 125) / 2)))
 }
 
-// readV2 counts as rss what cAdvisor does: anonymous memory.
+// readV2 reads the memory files. As in cAdvisor, rss is anonymous memory.
 func (m *memoryReadings) readV2(d dir) {
 	if m.usage = d.number("memory.current"); m.usage == nil {
 		return
@@ -94,14 +92,14 @@ func (m *memoryReadings) readV2(d dir) {
 		}
 		return m.stat.placeV2(key)
 	})
-	m.stat.own = m.stat.all // there is nothing else
+	m.stat.own = m.stat.all // v2 has only one value
 	m.swap = d.number("memory.swap.current")
 	m.swapLimit = d.number("memory.swap.max")
 	m.swapAvailable = less(bounded(m.swapLimit), m.swap)
 	m.psi = pressure(d, "memory.pressure")
 }
 
-// placeV2 is for memory.stat.
+// placeV2 returns where the value of a key of memory.stat is stored.
 func (s *memoryStat) placeV2(key []byte) *num {
 	switch string(key) {
 	case "file":
@@ -141,7 +139,7 @@ func (m *memoryReadings) readMoreV2(d dir) {
 	m.limitHits = m.max
 }
 
-// placeEvent is for memory.events.
+// placeEvent returns where the value of a key of memory.events is stored.
 func (m *memoryReadings) placeEvent(key []byte) *num {
 	switch string(key) {
 	case "high":
@@ -154,9 +152,9 @@ func (m *memoryReadings) placeEvent(key []byte) *num {
 	return nil
 }
 
-// parseIOStat reads lines such as "8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=0
-// dios=0 cost.usage=5". Some kernels put a device without numbers in front of the
-// next one, on the same line.
+// parseIOStat reads lines such as "8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=0 dios=0
+// cost.usage=5". Some kernels print a device without values before the next device, on the same
+// line.
 func parseIOStat(content []byte) (devices []device) {
 	for line := range bytes.Lines(content) {
 		for field := range bytes.FieldsSeq(line) {
@@ -196,21 +194,22 @@ func (v *device) setV2(key []byte, n num) {
 	}
 }
 
-// hugePagesV2 counts reserved pages, where the kernel does, as runc limits them.
+// hugePagesV2 reads the usage of huge pages: reserved pages if the kernel counts them, since runc
+// limits those.
 func (r *Reader) hugePagesV2(d dir) (all []hugePages) {
 	for _, size := range r.pageSizes {
 		h := hugePages{size: size}
 		if h.usage = d.number("hugetlb." + size + ".rsvd.current"); h.usage == nil {
 			h.usage = d.number("hugetlb." + size + ".current")
 		}
-		d.collect("hugetlb."+size+".events", only("max", &h.failures))
+		d.collect("hugetlb."+size+".events", onlyKey("max", &h.failures))
 		all = append(all, h)
 	}
 	return all
 }
 
-// pressure reads a file of pressure stall information (PSI): lines such as
-// "some avg10=0.00 avg60=0.00 avg300=0.00 total=0", percent and microseconds.
+// pressure reads a file of pressure stall information (PSI): lines such as "some avg10=0.00
+// avg60=0.00 avg300=0.00 total=0", in percent and microseconds.
 func pressure(d dir, name string) *runtimeapi.PsiStats {
 	content, ok := d.read(name)
 	if !ok {
