@@ -41,7 +41,7 @@ func TestPages(t *testing.T) {
 	for name, want := range map[string][]string{
 		"man8/containerd-lite.8":             {`\fB--config\fP`, `\fBconfig check\fP`, `\fBpublish\fP \fB--topic\fP`},
 		"man8/containerd-shim-lite-v2.8":     {`\fB-namespace\fP`, `\fB-info\fP`},
-		"man5/containerd-lite-config.toml.5": {".SS cni\n", `\fBbin_dirs\fP = [\&'/opt/cni/bin']`, ".SS registry.configs.NAME.auth\n", "username and password log in."},
+		"man5/containerd-lite-config.toml.5": {".SS cni\n", `\fBbin_dirs\fP = [\&'/opt/cni/bin']`, ".SS registry.configs.NAME.auth\n", "username and password are the login."},
 	} {
 		page := read(t, filepath.Join(dir, "man", name))
 		for _, text := range append(want, ".SH NAME\n", ".SH SEE ALSO\n") {

@@ -13,13 +13,13 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// maxBaseSpec bounds a base_runtime_spec file, in bytes: a spec with every device, mount and
-// syscall rule is far smaller.
+// maxBaseSpec is the limit for a base_runtime_spec file, in bytes. A spec with every device, mount
+// and syscall rule is far smaller.
 const maxBaseSpec = 4 << 20
 
-// BaseSpecs reads the base_runtime_spec file of each handler that names one, and returns the specs
-// by handler. Each caller that changes a spec must copy it first. Like Validate it returns every
-// problem at once.
+// BaseSpecs reads the base_runtime_spec file of each handler that has one, and returns the specs by
+// handler. Callers must copy a spec before they change it. Like Validate, it returns all problems
+// at once.
 func (r Runtime) BaseSpecs() (map[string]*specs.Spec, error) {
 	loaded := map[string]*specs.Spec{}
 	var problems []error
@@ -63,8 +63,7 @@ func readSpec(file string) (*specs.Spec, error) {
 	return &spec, nil
 }
 
-// jsonLine returns the line at which err happened, for the two kinds of JSON error that know their
-// offset.
+// jsonLine returns the line of a JSON error. An error without an offset gets the last line.
 func jsonLine(data []byte, err error) int {
 	offset := int64(len(data))
 	var syntax *json.SyntaxError

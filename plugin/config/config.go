@@ -7,25 +7,25 @@ import (
 	"time"
 )
 
-// The tables of config.toml, which are also the URIs of the plugins that read them.
+// Tables of config.toml. They are also the URIs of the plugins that read them.
 const (
 	ImagesTable  = "io.containerd.cri.v1.images"
 	RuntimeTable = "io.containerd.cri.v1.runtime"
 	ServerTable  = "io.containerd.grpc.v1.cri"
 )
 
-// Config is everything that config.toml says about the CRI.
+// Config is the CRI's part of config.toml.
 type Config struct {
 	Images  Images
 	Runtime Runtime
 	Server  Server
 }
 
-// Duration is a duration in Go's notation ("1m30s"); the empty string means that it is not set.
+// Duration is a duration in Go's notation ("1m30s"). The empty string means not set.
 type Duration string
 
-// Or returns the duration, or unset where the key is empty. A text that is no duration, which
-// Validate reports, counts as empty.
+// Or returns the duration, or unset if the key is empty. A text that is not a duration counts as
+// empty; Validate reports it.
 func (d Duration) Or(unset time.Duration) time.Duration {
 	parsed, err := time.ParseDuration(string(d))
 	if err != nil {
@@ -34,7 +34,7 @@ func (d Duration) Or(unset time.Duration) time.Duration {
 	return parsed
 }
 
-// check returns what is wrong with the text, or nothing.
+// check returns what is wrong with the text, or "".
 func (d Duration) check() string {
 	if d == "" {
 		return ""

@@ -15,8 +15,8 @@ import (
 	"github.com/pelletier/go-toml/v2"
 )
 
-// TestDefaults compares every key, type and default with containerd's. What differs on purpose is
-// done to containerd's side here, and nothing else does.
+// TestDefaults compares every key, type and default with containerd's. The intended differences are
+// applied to containerd's side here.
 func TestDefaults(t *testing.T) {
 	data, err := os.ReadFile("testdata/containerd-2.4.2.toml")
 	if err != nil {
@@ -55,12 +55,12 @@ func TestDefaultsAreValid(t *testing.T) {
 		}
 	}
 	if c.Runtime.Complete() {
-		t.Error("lite takes over settings although nothing was set")
+		t.Error("lite inherits settings although nothing was set")
 	}
 	checkPending(t, append(c.Images.Pending(), c.Runtime.Pending()...), nil)
 }
 
-// TestEveryKeyIsDocumented wants a doc comment and a toml tag at each field of a table.
+// TestEveryKeyIsDocumented checks that each field of a table has a doc comment and a toml tag.
 func TestEveryKeyIsDocumented(t *testing.T) {
 	fields := 0
 	for _, file := range []string{"images.go", "runtime.go", "handler.go", "server.go"} {
@@ -76,10 +76,10 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 			documented := false
 			for _, f := range table.Fields.List {
 				if len(f.Names) == 0 {
-					continue // Security and Resources, which are tables of fields themselves.
+					continue // Security and Resources, whose own fields are checked
 				}
 				fields++
-				// Neighbours may share one comment, as Username and Password do.
+				// Adjacent fields may share a comment, as Username and Password do.
 				documented = f.Doc != nil || documented && strings.HasPrefix(f.Names[0].Name, "Password")
 				if !documented || f.Tag == nil || !strings.HasPrefix(f.Tag.Value, "`toml:") {
 					t.Errorf("%s: %s needs a doc comment and a toml tag", file, f.Names[0].Name)
@@ -89,6 +89,6 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 		})
 	}
 	if fields < 60 {
-		t.Errorf("%d fields seen, the tables have more", fields)
+		t.Errorf("%d fields found, the tables have more", fields)
 	}
 }

@@ -19,7 +19,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/sharing"
 )
 
-// The handlers that exist without any config.toml, and their runtime types.
+// Handlers that exist without a config.toml, and their runtime types.
 const (
 	LiteHandler     = "lite"
 	LiteRuntimeType = "io.containerd.lite.v2"
@@ -33,55 +33,56 @@ const (
 	ioStreaming  = "streaming"
 )
 
-// Options of the shims of runc: the owner of the pipes of a container's stdio.
+// Options of runc's shims: the owner of the pipes of a container's stdio.
 const (
 	ioUID = "IoUid"
 	ioGID = "IoGid"
 )
 
-// Handler is one table of containerd.runtimes: a way to run pods, which a RuntimeClass chooses by
-// its name.
+// Handler is one table of containerd.runtimes: how to run the pods of a RuntimeClass with this
+// handler.
 type Handler struct {
 	// Type is the runtime type, from which containerd derives the name of the shim binary.
 	Type string `toml:"runtime_type" json:"runtimeType"`
-	// Path is an absolute path of the shim binary, instead of the one that the type means.
+	// Path is the absolute path of the shim binary. It overrides the binary that the type implies.
 	Path string `toml:"runtime_path" json:"runtimePath"`
-	// PodAnnotations are patterns (path.Match) of pod annotations to pass on to the OCI spec.
-	PodAnnotations []string `toml:"pod_annotations" json:"PodAnnotations"`
-	// ContainerAnnotations are patterns (path.Match) of container annotations to pass on to the OCI
+	// PodAnnotations are patterns (path.Match) of the pod annotations that are copied to the OCI
 	// spec.
+	PodAnnotations []string `toml:"pod_annotations" json:"PodAnnotations"`
+	// ContainerAnnotations are patterns (path.Match) of the container annotations that are copied
+	// to the OCI spec.
 	ContainerAnnotations []string `toml:"container_annotations" json:"ContainerAnnotations"`
-	// PrivilegedWithoutHostDevices gives privileged containers no host devices.
+	// PrivilegedWithoutHostDevices gives privileged containers no devices of the host.
 	PrivilegedWithoutHostDevices bool `toml:"privileged_without_host_devices" json:"privileged_without_host_devices"`
-	// PrivilegedWithoutHostDevicesAllDevicesAllowed lets such containers use any device that they
-	// make.
+	// PrivilegedWithoutHostDevicesAllDevicesAllowed permits such containers to use any device that
+	// they create.
 	PrivilegedWithoutHostDevicesAllDevicesAllowed bool `toml:"privileged_without_host_devices_all_devices_allowed" json:"privileged_without_host_devices_all_devices_allowed"`
 	// CgroupWritable mounts the cgroup file system read-write in unprivileged containers; cgroup v2
 	// only.
 	CgroupWritable bool `toml:"cgroup_writable" json:"cgroupWritable"`
-	// BaseRuntimeSpec is a JSON file with the OCI spec that containers start from; see
-	// [Runtime.BaseSpecs].
+	// BaseRuntimeSpec is a JSON file with the OCI spec on which the specs of containers are based;
+	// see [Runtime.BaseSpecs].
 	BaseRuntimeSpec string `toml:"base_runtime_spec" json:"baseRuntimeSpec"`
 	// CNIConfDir replaces cni.conf_dir.
 	CNIConfDir string `toml:"cni_conf_dir" json:"cniConfDir"`
-	// CNIMaxConfNum replaces cni.max_conf_num where CNIConfDir is set.
+	// CNIMaxConfNum replaces cni.max_conf_num if CNIConfDir is set.
 	CNIMaxConfNum int `toml:"cni_max_conf_num" json:"cniMaxConfNum"`
 	// Snapshotter replaces the images table's snapshotter.
 	Snapshotter string `toml:"snapshotter" json:"snapshotter"`
-	// Sandboxer is podsandbox (also when empty), or names the controller that makes the pod itself,
-	// which has no effect yet.
+	// Sandboxer is podsandbox (also when empty), or the name of the sandbox controller that creates
+	// pods. Other values than podsandbox have no effect yet.
 	Sandboxer string `toml:"sandboxer" json:"sandboxer"`
-	// DisablePauseImagePull has no effect: no pause image is pulled for any handler.
+	// DisablePauseImagePull has no effect: pause images are never pulled.
 	DisablePauseImagePull bool `toml:"disable_pause_image_pull" json:"disablePauseImagePull"`
-	// IOType is how a shim gets stdio: fifo (also when empty) or streaming, which has no effect
+	// IOType is how a shim gets stdio: fifo (also when empty) or streaming. streaming has no effect
 	// yet.
 	IOType string `toml:"io_type" json:"io_type"`
-	// Options are the shim's own; see [Handler.RuntimeOptions].
+	// Options are the options of the shim; see [Handler.RuntimeOptions].
 	Options map[string]any `toml:"options" json:"options"`
 }
 
-// defaultHandler returns the handler of a runc shim, with every option spelled out for who reads
-// "config default".
+// defaultHandler returns the handler of a runc shim. It lists every option, so that "config
+// default" prints them.
 func defaultHandler(runtimeType string) Handler {
 	h := Handler{
 		Type:      runtimeType,
@@ -104,11 +105,11 @@ func defaultHandler(runtimeType string) Handler {
 	return h
 }
 
-// Handler returns the handler of that name and the name it has in the config; "" means the default
-// one.
+// Handler returns the handler of that name, and its name in the config. "" means the default
+// handler.
 //
-// An unknown name is errdefs.ErrInvalidArgument: it is a mistake in the request, and NotFound would
-// tell the kubelet that a pod is gone.
+// An unknown name is errdefs.ErrInvalidArgument: it is a mistake in the request. The kubelet would
+// take NotFound to mean that the pod is gone.
 func (r Runtime) Handler(name string) (string, Handler, error) {
 	if name == "" {
 		name = r.Containerd.DefaultRuntimeName
@@ -126,15 +127,15 @@ func (r Runtime) HandlerNames() []string {
 	return slices.Sorted(maps.Keys(r.Containerd.Runtimes))
 }
 
-// IsRunc tells whether the handler's shim is driven by containerd.runc.v1.Options, that is runc or
-// one of its kind.
+// IsRunc reports whether the handler's shim takes containerd.runc.v1.Options, that is, it runs runc
+// or a compatible runtime.
 func (h Handler) IsRunc() bool {
 	return h.Type == RuncRuntimeType || h.Type == LiteRuntimeType
 }
 
-// WithIOOwner returns the handler with the ids that own the pipes of a container's stdio, for shims
-// of runc. Without them, the pipes are root's, and a container in a user namespace cannot open
-// /dev/stdout.
+// WithIOOwner returns the handler with the owner of the pipes of a container's stdio set, if its
+// shim is one of runc. Otherwise the pipes belong to root, and a container in a user namespace
+// cannot open /dev/stdout.
 func (h Handler) WithIOOwner(uid, gid uint32) Handler {
 	if !h.IsRunc() {
 		return h
@@ -151,13 +152,13 @@ func (h Handler) WithIOOwner(uid, gid uint32) Handler {
 	return h
 }
 
-// RuntimeOptions returns the options message that the handler's shim expects, or nil where the
-// handler has no options table: *runcoptions.Options for the shims of runc, otherwise
-// *runtimeoptions.Options, whose ConfigBody is the whole table in TOML unless a ConfigPath is set.
-// The latter is also how the lite shim is told to share, for which runc's options have no field.
-// Names of options ignore case, as in containerd.
+// RuntimeOptions returns the options message that the handler's shim expects, or nil if the handler
+// has no options table: *runcoptions.Options for runc's shims, otherwise *runtimeoptions.Options.
+// The ConfigBody of the latter is the whole table in TOML unless a ConfigPath is set. The lite shim
+// gets *runtimeoptions.Options, too, if it is shared, because runc's options have no field for
+// sharing. Names of options ignore case, as in containerd.
 //
-// For the shims of runc an unknown option is an error that names it, unless its value is empty: old
+// For runc's shims an unknown option is an error that names it, unless its value is empty: older
 // releases of containerd printed options into their default config that no longer exist.
 func (h Handler) RuntimeOptions() (any, error) {
 	if h.Options == nil {
@@ -194,7 +195,7 @@ func (h Handler) genericOptions() (*runtimeoptions.Options, error) {
 	return opts, nil
 }
 
-// runcOptions returns the options of a shim of runc but for [sharing.Key].
+// runcOptions returns the options of a runc shim without [sharing.Key].
 func (h Handler) runcOptions() (*runcoptions.Options, error) {
 	body, err := toml.Marshal(h.Options)
 	if err != nil {
@@ -210,10 +211,11 @@ func (h Handler) runcOptions() (*runcoptions.Options, error) {
 	return opts, nil
 }
 
-// pods is how many pods the handler's shim may have: one, unless the lite shim is told otherwise.
+// pods returns how many pods one shim of the handler serves: one, unless the option Sharing of the
+// lite shim is set.
 func (h Handler) pods() (pods sharing.Pods, err error) {
 	pods = sharing.Pod
-	// Of names that differ in case only the last one counts, as it does for the options of runc.
+	// Of several names that differ in case only the last one counts, as for the options of runc.
 	for _, name := range sortedKeys(h.Options) {
 		if h.isSharing(name) {
 			pods, err = sharing.Parse(h.Options[name])
@@ -232,8 +234,8 @@ func (h Handler) isSharing(option string) bool {
 	return h.Type == LiteRuntimeType && strings.EqualFold(option, sharing.Key)
 }
 
-// unknownOptions returns the names in body, which is h.Options in TOML, that a shim of runc does
-// not know and that are not empty.
+// unknownOptions returns the names of options in body, which is h.Options in TOML, that runc's
+// shims do not have and whose values are not empty.
 func (h Handler) unknownOptions(body []byte) []string {
 	err := toml.NewDecoder(bytes.NewReader(body)).DisallowUnknownFields().Decode(&runcoptions.Options{})
 	var missing *toml.StrictMissingError
@@ -251,8 +253,8 @@ func (h Handler) unknownOptions(body []byte) []string {
 	return unknown
 }
 
-// SystemdCgroup tells whether the handler's containers have systemd scopes as cgroups, which is
-// what the CRI calls the systemd cgroup driver. It is false for shims that are not of runc.
+// SystemdCgroup reports whether the cgroups of the handler's containers are systemd scopes, which
+// the CRI calls the systemd cgroup driver. It is false for shims that are not of runc.
 func (h Handler) SystemdCgroup() bool {
 	if !h.IsRunc() {
 		return false
@@ -261,9 +263,10 @@ func (h Handler) SystemdCgroup() bool {
 	return err == nil && opts.GetSystemdCgroup()
 }
 
-// CgroupDriver tells which cgroup driver the kubelet has to use (KEP-4033): that of the default
-// handler or, where its shim is not of runc and so does not say, of the first other one by name.
-// others are the handlers that have the other driver, known is false where none says.
+// CgroupDriver returns the cgroup driver that the kubelet has to use (KEP-4033). It is that of the
+// default handler or, if the default handler's shim is not of runc and its driver is not known,
+// that of the first other handler by name. others are the handlers with the other driver. known is
+// false if no handler's driver is known.
 func (r Runtime) CgroupDriver() (systemd, known bool, others []string) {
 	names := slices.Insert(r.HandlerNames(), 0, r.Containerd.DefaultRuntimeName)
 	for _, name := range names {
@@ -279,8 +282,8 @@ func (r Runtime) CgroupDriver() (systemd, known bool, others []string) {
 	return systemd, known, others
 }
 
-// isEmpty tells whether a decoded TOML value, or everything in a table, is its type's zero value:
-// such a key asks for nothing.
+// isEmpty reports whether a decoded TOML value is the zero value of its type, or a table of such
+// values. An empty key requests nothing.
 func isEmpty(v any) bool {
 	switch v := v.(type) {
 	case nil:

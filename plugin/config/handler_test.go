@@ -31,7 +31,7 @@ func TestHandler(t *testing.T) {
 	}
 	_, _, err := r.Handler("kata")
 	if !errdefs.IsInvalidArgument(err) || !strings.Contains(err.Error(), `"kata"`) || !strings.Contains(err.Error(), "lite, runc") {
-		t.Errorf("unknown handler: %v, want an invalid argument that names it and those that exist", err)
+		t.Errorf("unknown handler: %v, want an invalid argument that lists the configured handlers", err)
 	}
 }
 
@@ -51,7 +51,7 @@ func TestRuntimeOptions(t *testing.T) {
 			&runcoptions.Options{Root: "/r"}},
 		{"a shim per node", Handler{Type: LiteRuntimeType, Options: map[string]any{"Sharing": "node", "Root": "/r", "CriuPath": ""}},
 			&runtimeoptions.Options{ConfigBody: []byte("Root = '/r'\nSharing = 'node'\n")}},
-		{"a shim for some", Handler{Type: LiteRuntimeType, Options: map[string]any{"Sharing": "pod", "sharing": int64(16)}},
+		{"a shim for several pods", Handler{Type: LiteRuntimeType, Options: map[string]any{"Sharing": "pod", "sharing": int64(16)}},
 			&runtimeoptions.Options{ConfigBody: []byte("Sharing = 'pod'\nsharing = 16\n")}},
 		{"config path", Handler{Type: "io.containerd.runsc.v1", Options: map[string]any{
 			"TypeUrl": "io.containerd.runsc.v1.options", "ConfigPath": "/etc/runsc.toml"}},
@@ -79,7 +79,7 @@ func TestIOOwner(t *testing.T) {
 	}{
 		"no options": {Handler{Type: RuncRuntimeType}, &runcoptions.Options{IoUid: 65536, IoGid: 65537}},
 		"default":    {defaultHandler(LiteRuntimeType), &runcoptions.Options{IoUid: 65536, IoGid: 65537}},
-		"in other letters": {
+		"in another case": {
 			Handler{Type: LiteRuntimeType, Options: map[string]any{"iouid": int64(1), "IOGID": int64(2), "Root": "/r"}},
 			&runcoptions.Options{IoUid: 65536, IoGid: 65537, Root: "/r"},
 		},
@@ -137,7 +137,7 @@ func TestSystemdCgroup(t *testing.T) {
 	}
 }
 
-// TestComplete says when lite takes over what the file says about runc.
+// TestComplete checks when lite inherits the settings of runc.
 func TestComplete(t *testing.T) {
 	systemd := func(runtimeType string) Handler {
 		h := defaultHandler(runtimeType)
@@ -220,12 +220,12 @@ func TestCgroupDriver(t *testing.T) {
 		systemd, known bool
 		others         []string
 	}{
-		"the default decides":               {map[string]Handler{"z": on, "a": off, "b": kata, "c": off}, true, true, []string{"a", "c"}},
-		"all agree":                         {map[string]Handler{"z": on, "a": on, "b": kata}, true, true, nil},
-		"the default does not say":          {map[string]Handler{"z": kata, "a": on, "b": off}, true, true, []string{"b"}},
-		"nobody says":                       {map[string]Handler{"z": kata}, false, false, nil},
-		"no option means that of runc":      {map[string]Handler{"z": {Type: LiteRuntimeType}, "a": off}, false, true, nil},
-		"the default is not even a handler": {map[string]Handler{"a": on}, true, true, nil},
+		"the default decides":             {map[string]Handler{"z": on, "a": off, "b": kata, "c": off}, true, true, []string{"a", "c"}},
+		"all agree":                       {map[string]Handler{"z": on, "a": on, "b": kata}, true, true, nil},
+		"the default's driver is unknown": {map[string]Handler{"z": kata, "a": on, "b": off}, true, true, []string{"b"}},
+		"all are unknown":                 {map[string]Handler{"z": kata}, false, false, nil},
+		"no option means that of runc":    {map[string]Handler{"z": {Type: LiteRuntimeType}, "a": off}, false, true, nil},
+		"the default is not configured":   {map[string]Handler{"a": on}, true, true, nil},
 	} {
 		r := Runtime{Containerd: Containerd{DefaultRuntimeName: "z", Runtimes: tc.handlers}}
 		systemd, known, others := r.CgroupDriver()

@@ -17,8 +17,8 @@ import (
 	"github.com/pelletier/go-toml/v2"
 )
 
-// load reads a config.toml with containerd's own loader and returns the CRI's tables and the keys
-// in them that nobody knows.
+// load reads a config.toml with containerd's own loader and returns the CRI's tables and the
+// unknown keys in them.
 func load(t *testing.T, path string) (Config, []string) {
 	t.Helper()
 	merged := &srvconfig.Config{Version: currentVersion, Plugins: map[string]any{}}
@@ -59,8 +59,7 @@ func decodeTable(t *testing.T, merged *srvconfig.Config, table string, into any)
 	return unknown
 }
 
-// TestRealFiles reads files that other projects write, and expects no error and no surprise from
-// any.
+// TestRealFiles reads files that other projects write. None has an error or an unknown key.
 func TestRealFiles(t *testing.T) {
 	for _, test := range []struct {
 		file    string
@@ -145,7 +144,7 @@ func TestRealFiles(t *testing.T) {
 	}
 }
 
-// checkPending wants one line for each of the texts, in this order.
+// checkPending expects one line for each of the texts, in this order.
 func checkPending(t *testing.T, lines, want []string) {
 	t.Helper()
 	if len(lines) != len(want) {
@@ -158,7 +157,7 @@ func checkPending(t *testing.T, lines, want []string) {
 	}
 }
 
-// inherit is what Complete does for lite where a file configures runc.
+// inherit does what Complete does with lite if a file configures runc.
 func (c *Config) inherit() {
 	runtimes := c.Runtime.Containerd.Runtimes
 	lite := runtimes[RuncHandler]
@@ -166,7 +165,7 @@ func (c *Config) inherit() {
 	runtimes[LiteHandler] = lite
 }
 
-// k3s is what the files of k3s have in common.
+// k3s applies what the files of k3s have in common.
 func k3s(c *Config) {
 	c.Server.StreamServerPort = "10010"
 	c.Images.PinnedImages["sandbox"] = "rancher/mirrored-pause:3.6"
@@ -176,7 +175,7 @@ func k3s(c *Config) {
 	c.inherit()
 }
 
-// mirrored is what the files with mirrors have in common.
+// mirrored applies what the files with mirrors have in common.
 func mirrored(c *Config) {
 	c.Images.Registry.Mirrors = map[string]Mirror{
 		"docker.io":      {Endpoints: []string{"https://mirror.example.com", "https://registry-1.docker.io"}},
@@ -188,7 +187,7 @@ func mirrored(c *Config) {
 	}
 }
 
-// tables returns a config as config.toml has it, where no value and an empty one are the same.
+// tables returns a config as in config.toml, where an unset value and an empty one are the same.
 func tables(t *testing.T, c Config) map[string]any {
 	t.Helper()
 	data, err := toml.Marshal(map[string]any{ImagesTable: c.Images, RuntimeTable: c.Runtime, ServerTable: c.Server})

@@ -10,14 +10,14 @@ import (
 	"github.com/containerd/errdefs"
 )
 
-// currentVersion is the version of config.toml that has the tables of this package as they are.
+// currentVersion is the version of config.toml whose tables are those of this package.
 const currentVersion = 4
 
-// movedKey is a key of the table that held the whole CRI up to version 2.
+// movedKey is a key that was in the single table of the CRI up to version 2.
 type movedKey struct{ from, table, to string }
 
-// moved are the keys that left that table; paths are joined by dots. Server's own keys stay in it,
-// and whatever is not named here is a key of Runtime under the same path.
+// moved are the keys that left that table; paths are joined by dots. Server's own keys stay in it.
+// All other keys are keys of Runtime under the same path.
 var moved = []movedKey{
 	{"sandbox_image", ImagesTable, "pinned_images.sandbox"},
 	{"registry", ImagesTable, "registry"},
@@ -37,9 +37,9 @@ var moved = []movedKey{
 	{"x509_key_pair_streaming", ServerTable, "x509_key_pair_streaming"},
 }
 
-// removedKeys are keys of Runtime that containerd 1.x printed into its default config and that
-// nobody reads any more. They are dropped where they are empty, so that only those that once meant
-// something are reported as unknown.
+// removedKeys are keys of Runtime that containerd 1.x printed into its default config and that are
+// no longer read. They are dropped if they are empty, so that only keys with an effect in the past
+// are reported as unknown.
 var removedKeys = []string{
 	"systemd_cgroup",
 	"disable_cgroup",
@@ -49,13 +49,13 @@ var removedKeys = []string{
 	"cni.bin_dir",
 }
 
-// removedHandlerKeys are the same for each handler.
+// removedHandlerKeys are such keys of a handler.
 var removedHandlerKeys = []string{"runtime_engine", "runtime_root", "sandbox_mode", "options.CriuPath"}
 
 // Migrate moves the CRI's keys of a config.toml of version 3 or older to the tables of this
-// package; plugins is the file's plugins table by plugin URI. It has the form of a containerd
-// plugin's ConfigMigration. A key that is already in its new place wins over the old one. A table
-// that is no table is errdefs.ErrInvalidArgument.
+// package. plugins is the file's plugins table, by plugin URI. Migrate has the signature of a
+// containerd plugin's ConfigMigration. If a key is in its new place already, the new one wins. A
+// table of another type is errdefs.ErrInvalidArgument.
 func Migrate(_ context.Context, version int, plugins map[string]any) error {
 	if version >= currentVersion {
 		return nil
@@ -88,7 +88,7 @@ func Migrate(_ context.Context, version int, plugins map[string]any) error {
 	return nil
 }
 
-// renameInRuntime renames keys that changed inside the table, in files of version 3 too.
+// renameInRuntime renames keys that changed inside the table, in files of version 3, too.
 func renameInRuntime(runtime map[string]any) {
 	// CDI is always on since containerd 2.0.
 	delete(runtime, "enable_cdi")
@@ -129,8 +129,8 @@ func take(table map[string]any, path []string) (any, bool) {
 	return v, ok
 }
 
-// put sets the value at path unless there is one; two tables are joined key by key in the same way.
-// It returns the table, which it makes where it is nil.
+// put sets the value at path unless there is one. Two tables are merged key by key in the same way.
+// It returns the table, which it creates if it is nil.
 func put(table map[string]any, path []string, v any) map[string]any {
 	if table == nil {
 		table = map[string]any{}
@@ -156,8 +156,8 @@ func put(table map[string]any, path []string, v any) map[string]any {
 	return table
 }
 
-// OldKeys returns where older files have a key: paths in the plugins table, as Migrate would take
-// it from there.
+// OldKeys returns the places of a key in older files, from which Migrate moves it: paths in the
+// plugins table.
 func OldKeys(table string, key []string) [][]string {
 	path := strings.Join(key, ".")
 	for _, m := range moved {
@@ -175,7 +175,7 @@ func OldKeys(table string, key []string) [][]string {
 	return inOldTables(key)
 }
 
-// inOldTables puts the key into the table of version 2 and into that of version 1.
+// inOldTables returns the key in the table of version 2 and in the table of version 1.
 func inOldTables(key []string) [][]string {
 	return [][]string{append([]string{ServerTable}, key...), append([]string{"cri"}, key...)}
 }

@@ -18,13 +18,13 @@ func TestMigrate(t *testing.T) {
 	}{
 		{"current version is left alone", `'io.containerd.grpc.v1.cri'.sandbox_image = "a"`, `'io.containerd.grpc.v1.cri'.sandbox_image = "a"`, 4},
 		{"other plugins are left alone", `other.sandbox_image = "a"`, `other.sandbox_image = "a"`, 2},
-		{"what is in the new place wins", `
+		{"the new place wins", `
 			'io.containerd.grpc.v1.cri' = {sandbox_image = "old", enable_selinux = true, cni = {bin_dir = "/old", conf_dir = "/old"}}
 			'io.containerd.cri.v1.images'.pinned_images = {sandbox = "new", other = "o"}
 			'io.containerd.cri.v1.runtime' = {enable_selinux = false, cni = {conf_dir = "/new"}}`, `
 			'io.containerd.cri.v1.images'.pinned_images = {sandbox = "new", other = "o"}
 			'io.containerd.cri.v1.runtime' = {enable_selinux = false, cni = {bin_dirs = ["/old"], conf_dir = "/new"}}`, 3},
-		{"a key that means something is kept, even if nobody knows it", `
+		{"an unknown key is kept unless it is empty", `
 			'io.containerd.cri.v1.runtime' = {systemd_cgroup = true, containerd.runtimes.a = {runtime_engine = "", sandbox_mode = "shim"}}`, `
 			'io.containerd.cri.v1.runtime' = {systemd_cgroup = true, containerd.runtimes.a = {sandboxer = "shim"}}`, 2},
 		{"both forms of bin_dirs", `'io.containerd.cri.v1.runtime'.cni = {bin_dir = "", bin_dirs = ["/a"]}`,
@@ -59,7 +59,7 @@ func TestMigrateNoTable(t *testing.T) {
 	}
 }
 
-// TestOldKeys wants for each moved key the place that Migrate takes it from.
+// TestOldKeys expects, for each moved key, the place that Migrate takes it from.
 func TestOldKeys(t *testing.T) {
 	for _, test := range []struct {
 		table string
@@ -84,8 +84,8 @@ func TestOldKeys(t *testing.T) {
 	}
 }
 
-// FuzzMigrate gives any file to Migrate, which must not panic, and must leave nothing to do for a
-// second run.
+// FuzzMigrate checks that Migrate does not panic on any file, and that a second run changes
+// nothing.
 func FuzzMigrate(f *testing.F) {
 	for _, seed := range []string{
 		"'io.containerd.grpc.v1.cri' = {sandbox_image = 'a', containerd = {snapshotter = 'b', runtimes = {c = {sandbox_mode = 'd'}}}}",

@@ -8,18 +8,19 @@ import (
 	"strings"
 )
 
-// Notes says what an administrator may want to know of the table although nothing is wrong with it,
-// one line each, in a fixed order. Call it after Complete.
+// Notes returns remarks for the administrator about a valid table, one line each, in a fixed order.
+// Call it after Complete.
 func (r Runtime) Notes() []string {
 	notes := []string{r.shims()}
 	if r.EnableCRIU {
 		notes = append(notes, KeyPath(RuntimeTable, "enable_criu")+
-			": has no effect, CheckpointContainer answers Unimplemented; keep containerd on nodes that make checkpoints")
+			": has no effect, CheckpointContainer returns Unimplemented; keep containerd on nodes that need checkpoints")
 	}
 	return notes
 }
 
-// shims says which handlers use which shim, and how to use ours where the default handler does not.
+// shims returns a line with the handlers of each shim. If the shim of the default handler is
+// runc's, the line says how to use the lite shim instead.
 func (r Runtime) shims() string {
 	handlers := map[string][]string{}
 	for _, name := range r.HandlerNames() {
@@ -37,8 +38,8 @@ func (r Runtime) shims() string {
 	line := "runtime handlers by shim: " + strings.Join(parts, "; ")
 	name := r.Containerd.DefaultRuntimeName
 	if r.Containerd.Runtimes[name].Type == RuncRuntimeType {
-		line += fmt.Sprintf("; pods of the default handler have a process more than with the lite shim, and their logs stand still "+
-			"while the daemon is away; write %s = %q to use it", KeyPath(RuntimeTable, "containerd", "runtimes", name, "runtime_type"), LiteRuntimeType)
+		line += fmt.Sprintf("; pods of the default handler have one process more than with the lite shim, and their logs are not "+
+			"written while the daemon is down; set %s = %q to use the lite shim", KeyPath(RuntimeTable, "containerd", "runtimes", name, "runtime_type"), LiteRuntimeType)
 	}
 	return line
 }

@@ -11,30 +11,30 @@ import (
 	"github.com/pelletier/go-toml/v2"
 )
 
-// pendingKey is a key that is read but not acted on, or not for each value.
+// pendingKey is a key that is read but has no effect, or not with every value.
 type pendingKey struct {
 	// path is the key's path in its table; * stands for any name.
 	path []string
-	// lacks reports whether a value asks for what we lack. One that is empty never does.
-	lacks func(value any) bool
-	// effect says what happens instead, and what to do.
+	// unsupported reports whether a value has no effect. Empty values are not tested.
+	unsupported func(value any) bool
+	// effect says what happens instead, and what the user can do.
 	effect string
 }
 
-// pendingImages and pendingRuntime are the keys of their tables that are not acted on. Acting on
-// one means to remove its line.
+// pendingImages and pendingRuntime are the keys of their tables that have no effect. Remove a key's
+// line when the key is implemented.
 var (
 	pendingImages = []pendingKey{
 		{[]string{"snapshotter"}, is(erofs), noMountManager},
 		{[]string{"image_decryption", "key_model"}, isNot("node"), `encrypted images cannot be unpacked; write "node"`},
 		{[]string{"use_local_image_pull"}, isNot(), "has no effect, images are pulled by the transfer service; remove the key"},
 		{[]string{"runtime_platforms", "*", "platform"}, isNot(),
-			"has no effect, images are pulled for the platform of this machine; remove the key, or keep such pods off this node"},
+			"has no effect, images are pulled for the platform of this node; remove the key, or keep such pods off this node"},
 		{[]string{"runtime_platforms", "*", "snapshotter"}, is(erofs), noMountManager},
 	}
 	pendingRuntime = []pendingKey{
 		{[]string{"containerd", "runtimes", "*", "sandboxer"}, isNot(sandboxerPod),
-			`has no effect, pods of the handler are made as with "podsandbox"; write that, or keep such pods off this node`},
+			`has no effect, pods of the handler are created as with "podsandbox"; write "podsandbox", or keep such pods off this node`},
 		{[]string{"containerd", "runtimes", "*", "io_type"}, isNot(ioFIFO), `has no effect, the shim gets FIFOs; write "fifo"`},
 		{[]string{"containerd", "runtimes", "*", "disable_pause_image_pull"}, isNot(),
 			"has no effect, no pause image is pulled for any handler; remove the key"},
@@ -42,19 +42,19 @@ var (
 	}
 )
 
-// A snapshotter whose mounts only containerd's mount manager understands.
+// The snapshotter erofs returns mounts that only containerd's mount manager can handle.
 const (
 	erofs          = "erofs"
-	noMountManager = `containers cannot be made, their mounts need containerd's mount manager, which is not used yet; write "overlayfs"`
+	noMountManager = `containers cannot be created, because their mounts need containerd's mount manager, which is not used yet; write "overlayfs"`
 )
 
-// is makes a test for one value, isNot one for all others.
+// is tests for one value, isNot for all other values.
 func is(lacked any) func(any) bool     { return func(v any) bool { return v == lacked } }
 func isNot(fine ...any) func(any) bool { return func(v any) bool { return !slices.Contains(fine, v) } }
 
-// Pending names each key of the table that is set but not acted on, with what happens instead and
-// what to do: one line per key, in a fixed order, for a warning at start. No value is printed,
-// since some are secrets.
+// Pending returns a line for each key of the table that is set but has no effect, in a fixed order,
+// for a warning at start. The line says what happens instead and what the user can do. It does not
+// have the value, which may be a secret.
 func (i Images) Pending() []string { return pendingIn(ImagesTable, i, pendingImages) }
 
 // Pending is [Images.Pending] for this table.
@@ -72,7 +72,7 @@ func pendingIn(table string, config any, keys []pendingKey) []string {
 	var lines []string
 	for _, key := range keys {
 		for _, path := range expand(tree, key.path) {
-			if v := lookup(tree, path); !isEmpty(v) && key.lacks(v) {
+			if v := lookup(tree, path); !isEmpty(v) && key.unsupported(v) {
 				lines = append(lines, KeyPath(table, path...)+": "+key.effect)
 			}
 		}
@@ -80,7 +80,7 @@ func pendingIn(table string, config any, keys []pendingKey) []string {
 	return lines
 }
 
-// expand replaces * in path by each name in its place of the tree.
+// expand replaces * in path by each name at that place of the tree.
 func expand(tree map[string]any, path []string) [][]string {
 	star := slices.Index(path, "*")
 	if star < 0 {

@@ -9,7 +9,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 )
 
-// TestPending sets every key that is not acted on and wants one line for each, without its value.
+// TestPending sets every key that has no effect, and expects one line for each, without its value.
 func TestPending(t *testing.T) {
 	images, runtime := DefaultImages(), DefaultRuntime()
 	mustDecode(t, &images, `
@@ -41,18 +41,18 @@ func TestPending(t *testing.T) {
 	}
 }
 
-// TestNotes wants one line that says which handlers use which shim, and how to use the lite shim
-// where the default handler does not.
+// TestNotes expects one line with the handlers of each shim. If the default handler does not use
+// the lite shim, the line says how to use it.
 func TestNotes(t *testing.T) {
 	const advice = "runtime_type = "
 	for _, test := range []struct{ name, file, want, advice string }{
 		{"default", "", "io.containerd.lite.v2: lite (default); io.containerd.runc.v2: runc", ""},
 		{"of kubeadm", `default_runtime_name = "runc"`,
 			"io.containerd.lite.v2: lite; io.containerd.runc.v2: runc (default); ", "runtimes.runc." + advice},
-		{"another one of runc", `default_runtime_name = "nvidia"
+		{"another handler with runc's shim", `default_runtime_name = "nvidia"
 			runtimes.nvidia = {runtime_type = "io.containerd.runc.v2"}`,
 			"io.containerd.lite.v2: lite; io.containerd.runc.v2: nvidia (default), runc; ", "runtimes.nvidia." + advice},
-		{"a shim of its own kind", `default_runtime_name = "kata"
+		{"a shim of another kind", `default_runtime_name = "kata"
 			runtimes.kata = {runtime_type = "io.containerd.kata.v2", runtime_path = "/opt/kata/shim"}`,
 			"/opt/kata/shim: kata (default); io.containerd.lite.v2: lite; io.containerd.runc.v2: runc", ""},
 	} {

@@ -9,19 +9,19 @@ import (
 	"github.com/containerd/errdefs"
 )
 
-// Problem is one thing that is wrong with a config. Its class is errdefs.ErrInvalidArgument.
+// Problem is one problem of a config. Its class is errdefs.ErrInvalidArgument.
 type Problem struct {
 	// Table is the table of config.toml, one of the constants of this package.
 	Table string
 	// Key is the path of the key in the table.
 	Key []string
-	// What is wrong.
+	// What says what is wrong.
 	What string
 	// Hint says what the user can do.
 	Hint string
 }
 
-// Error returns the problem in one line: key, what is wrong, and what to do in parentheses.
+// Error returns the problem in one line: key, problem, and hint in parentheses.
 func (p Problem) Error() string {
 	text := KeyPath(p.Table, p.Key...) + ": " + p.What
 	if p.Hint != "" {
@@ -30,10 +30,10 @@ func (p Problem) Error() string {
 	return text
 }
 
-// Unwrap gives the problem its class.
+// Unwrap returns the class of the problem.
 func (p Problem) Unwrap() error { return errdefs.ErrInvalidArgument }
 
-// Problems returns the problems in what Validate and BaseSpecs return, in their order.
+// Problems returns the problems in an error of Validate or BaseSpecs, in their order.
 func Problems(err error) []Problem {
 	switch err := err.(type) { //nolint:errorlint // It walks the tree of errors itself.
 	case Problem:
@@ -50,7 +50,7 @@ func Problems(err error) []Problem {
 	return nil
 }
 
-// KeyPath writes a key of a plugin's table the way containerd writes it: plugins.'table'.key.key.
+// KeyPath returns a key of a plugin's table in containerd's notation: plugins.'table'.key.key.
 func KeyPath(table string, key ...string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "plugins.'%s'", table)
@@ -65,7 +65,7 @@ func KeyPath(table string, key ...string) string {
 	return b.String()
 }
 
-// needsQuote tells whether a character may not stand in a bare TOML key.
+// needsQuote reports whether a character is not permitted in a bare TOML key.
 func needsQuote(r rune) bool {
 	switch {
 	case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '-', r == '_', r == '*':

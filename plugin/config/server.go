@@ -2,21 +2,21 @@
 
 package config
 
-// Server is the table plugins.'io.containerd.grpc.v1.cri': where exec, attach and port-forward
-// streams are served.
+// Server is the table plugins.'io.containerd.grpc.v1.cri': the server of exec, attach and
+// port-forward streams.
 type Server struct {
-	// DisableTCPService keeps the CRI off containerd's TCP address
+	// DisableTCPService does not serve the CRI at containerd's TCP address
 	// (plugins.'io.containerd.server.v1.grpc-tcp').
 	DisableTCPService bool `toml:"disable_tcp_service" json:"disableTCPService"`
-	// StreamServerAddress is the address of the streaming server; empty means the machine's default
+	// StreamServerAddress is the address of the streaming server; empty means the node's default
 	// address.
 	StreamServerAddress string `toml:"stream_server_address" json:"streamServerAddress"`
-	// StreamServerPort is its port; "0" lets the kernel choose.
+	// StreamServerPort is the port of the streaming server; "0" lets the kernel choose.
 	StreamServerPort string `toml:"stream_server_port" json:"streamServerPort"`
-	// StreamIdleTimeout closes a stream on which nothing moved for so long.
+	// StreamIdleTimeout closes a stream that has transferred no data for this time.
 	StreamIdleTimeout Duration `toml:"stream_idle_timeout" json:"streamIdleTimeout"`
-	// EnableTLSStreaming serves streams over TLS: with the key pair, or with a self-signed
-	// certificate without one.
+	// EnableTLSStreaming serves streams over TLS, with the key pair or, without one, with a
+	// self-signed certificate.
 	EnableTLSStreaming bool `toml:"enable_tls_streaming" json:"enableTLSStreaming"`
 	// X509KeyPairStreaming is the key pair of the streaming server.
 	X509KeyPairStreaming X509KeyPair `toml:"x509_key_pair_streaming" json:"x509KeyPairStreaming"`
@@ -30,7 +30,7 @@ type X509KeyPair struct {
 	TLSKeyFile string `toml:"tls_key_file" json:"tlsKeyFile"`
 }
 
-// DefaultServer returns the table as it is when config.toml does not mention it.
+// DefaultServer returns the table with its defaults.
 func DefaultServer() Server {
 	return Server{
 		DisableTCPService:   true,

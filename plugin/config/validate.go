@@ -17,9 +17,9 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/sharing"
 )
 
-// Host are the facts about this machine that a config is checked against.
+// Host has the facts about the node that a config is checked against.
 type Host struct {
-	// CgroupV2 tells whether the unified cgroup hierarchy is mounted.
+	// CgroupV2 reports whether the unified cgroup hierarchy is mounted.
 	CgroupV2 bool
 }
 
@@ -41,7 +41,7 @@ func (c *checker) duration(d Duration, key ...string) {
 
 func (c *checker) atLeast(least, n int, key ...string) {
 	if n < least {
-		c.add(fmt.Sprintf("%d is too small", n), fmt.Sprintf("the least is %d", least), key...)
+		c.add(fmt.Sprintf("%d is too small", n), fmt.Sprintf("the minimum is %d", least), key...)
 	}
 }
 
@@ -51,7 +51,7 @@ func (c *checker) oneOf(value string, allowed []string, key ...string) {
 	}
 }
 
-// Validate returns everything that is wrong with the table, as [Problem] values joined.
+// Validate returns all problems of the table, as joined [Problem] values.
 func (i Images) Validate() error {
 	c := &checker{table: ImagesTable}
 	if i.Snapshotter == "" {
@@ -77,8 +77,8 @@ func (i Images) Validate() error {
 	return errors.Join(c.problems...)
 }
 
-// Validate returns everything that is wrong with the table, as [Problem] values joined. Call it
-// before Complete, so that each problem is found in one place.
+// Validate returns all problems of the table, as joined [Problem] values. Call it before Complete,
+// so that a problem is reported once.
 func (r Runtime) Validate(host Host) error {
 	c := &checker{table: RuntimeTable}
 	c.defaultRuntimeName(r)
@@ -126,14 +126,14 @@ func (c *checker) handler(name string, h Handler, host Host) {
 		c.add("is empty", "name a runtime type, such as "+LiteRuntimeType+" or "+RuncRuntimeType, key("runtime_type")...)
 	}
 	if h.Path != "" && !filepath.IsAbs(h.Path) {
-		c.add(fmt.Sprintf("%q is not an absolute path", h.Path), "write the whole path of the shim binary", key("runtime_path")...)
+		c.add(fmt.Sprintf("%q is not an absolute path", h.Path), "write the absolute path of the shim binary", key("runtime_path")...)
 	}
 	if h.PrivilegedWithoutHostDevicesAllDevicesAllowed && !h.PrivilegedWithoutHostDevices {
 		c.add("is set without privileged_without_host_devices", "set both, or neither",
 			key("privileged_without_host_devices_all_devices_allowed")...)
 	}
 	if h.CgroupWritable && !host.CgroupV2 {
-		c.add("needs cgroup v2, and this machine has cgroup v1", "remove it, or boot with systemd.unified_cgroup_hierarchy=1",
+		c.add("needs cgroup v2, but this node has cgroup v1", "remove it, or boot with systemd.unified_cgroup_hierarchy=1",
 			key("cgroup_writable")...)
 	}
 	c.atLeast(0, h.CNIMaxConfNum, key("cni_max_conf_num")...)
@@ -189,7 +189,7 @@ func (c *checker) seccomp(profile string) {
 		"unset_seccomp_profile")
 }
 
-// Validate returns everything that is wrong with the table, as [Problem] values joined.
+// Validate returns all problems of the table, as joined [Problem] values.
 func (s Server) Validate() error {
 	c := &checker{table: ServerTable}
 	if _, err := strconv.ParseUint(s.StreamServerPort, 10, 16); err != nil {

@@ -12,8 +12,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 )
 
-// TestValidate gives each line of a file that is wrong, and wants one problem for it: key, what is
-// wrong, hint.
+// TestValidate expects one problem for each wrong line: key, problem, hint.
 func TestValidate(t *testing.T) {
 	for _, test := range []struct {
 		name, table, file string
@@ -36,12 +35,12 @@ func TestValidate(t *testing.T) {
 			`plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.'k.v'.runtime_type: is empty ` +
 				`(name a runtime type, such as io.containerd.lite.v2 or io.containerd.runc.v2)`,
 			`plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.'k.v'.runtime_path: "shim" is not an absolute path ` +
-				`(write the whole path of the shim binary)`,
+				`(write the absolute path of the shim binary)`,
 			`plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.'k.v'.privileged_without_host_devices_all_devices_allowed: ` +
 				`is set without privileged_without_host_devices (set both, or neither)`,
-			`plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.'k.v'.cgroup_writable: needs cgroup v2, and this machine ` +
+			`plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.'k.v'.cgroup_writable: needs cgroup v2, but this node ` +
 				`has cgroup v1 (remove it, or boot with systemd.unified_cgroup_hierarchy=1)`,
-			`plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.'k.v'.cni_max_conf_num: -1 is too small (the least is 0)`,
+			`plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.'k.v'.cni_max_conf_num: -1 is too small (the minimum is 0)`,
 			`plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.'k.v'.io_type: "pipe" is not known (one of: "", "fifo", "streaming")`,
 			`plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.'k.v'.pod_annotations: "[" is not a pattern (write it like "example.com/*")`,
 			`plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.'k.v'.container_annotations: "a[" is not a pattern ` +
@@ -63,7 +62,7 @@ func TestValidate(t *testing.T) {
 			conf_dir = ""
 			bin_dirs = []`, []string{
 			`plugins.'io.containerd.cri.v1.runtime'.cni.ip_pref: "v6" is not known (one of: "", "ipv4", "ipv6", "cni")`,
-			`plugins.'io.containerd.cri.v1.runtime'.cni.max_conf_num: -1 is too small (the least is 0)`,
+			`plugins.'io.containerd.cri.v1.runtime'.cni.max_conf_num: -1 is too small (the minimum is 0)`,
 			`plugins.'io.containerd.cri.v1.runtime'.cni.conf_dir: is empty (name the directory of the network configurations, such as "/etc/cni/net.d")`,
 			`plugins.'io.containerd.cri.v1.runtime'.cni.bin_dirs: is empty (name the directories of the CNI plugins, such as ["/opt/cni/bin"])`,
 		}},
@@ -73,7 +72,7 @@ func TestValidate(t *testing.T) {
 			drain_exec_sync_io_timeout = "10"
 			stats_collect_period = "-1s"
 			stats_retention_period = "x"`, []string{
-			`plugins.'io.containerd.cri.v1.runtime'.selinux_category_range: -1 is too small (the least is 0)`,
+			`plugins.'io.containerd.cri.v1.runtime'.selinux_category_range: -1 is too small (the minimum is 0)`,
 			`plugins.'io.containerd.cri.v1.runtime'.unset_seccomp_profile: "localhost/relative" is not a profile ` +
 				`(write "unconfined", "runtime/default" or "localhost//path/to/profile.json")`,
 			`plugins.'io.containerd.cri.v1.runtime'.drain_exec_sync_io_timeout: "10" is not a duration (write it like "10s" or "2h30m")`,
@@ -104,9 +103,9 @@ func TestValidate(t *testing.T) {
 			mirrors."docker.io".endpoint = ["https://mirror"]`, []string{
 			`plugins.'io.containerd.cri.v1.images'.snapshotter: is empty (name a snapshotter, such as "overlayfs")`,
 			`plugins.'io.containerd.cri.v1.images'.image_pull_progress_timeout: "soon" is not a duration (write it like "10s" or "2h30m")`,
-			`plugins.'io.containerd.cri.v1.images'.max_concurrent_downloads: -1 is too small (the least is 0)`,
-			`plugins.'io.containerd.cri.v1.images'.concurrent_layer_fetch_buffer: -1 is too small (the least is 0)`,
-			`plugins.'io.containerd.cri.v1.images'.stats_collect_period: 0 is too small (the least is 1)`,
+			`plugins.'io.containerd.cri.v1.images'.max_concurrent_downloads: -1 is too small (the minimum is 0)`,
+			`plugins.'io.containerd.cri.v1.images'.concurrent_layer_fetch_buffer: -1 is too small (the minimum is 0)`,
+			`plugins.'io.containerd.cri.v1.images'.stats_collect_period: 0 is too small (the minimum is 1)`,
 			`plugins.'io.containerd.cri.v1.images'.image_decryption.key_model: "cloud" is not known (one of: "", "node")`,
 			`plugins.'io.containerd.cri.v1.images'.runtime_platforms.kata.platform: "a/b/c/d": cannot parse platform specifier: ` +
 				`invalid argument (write it like "linux/arm64/v8")`,
@@ -144,7 +143,7 @@ const sharingHint = ` (write "pod" for a shim per pod, "node" for one shim, or a
 
 const known = "(remove it; known: BinaryName, CriuImagePath, CriuWorkPath, IoGid, IoUid, NoNewKeyring, Root, Sharing, ShimCgroup, SystemdCgroup)"
 
-// validate checks a table with the lines of file in it.
+// validate validates the default tables with the lines of file in one of them.
 func validate(t *testing.T, table, file string) error {
 	t.Helper()
 	images, runtime, server := DefaultImages(), DefaultRuntime(), DefaultServer()
