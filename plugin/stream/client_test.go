@@ -19,7 +19,7 @@ import (
 	"k8s.io/streaming/pkg/httpstream/spdy"
 )
 
-// status is what a client of protocol v4 gets when a command has ended.
+// status is what a client of protocol v4 gets when a command has exited.
 type status struct {
 	Status  string `json:"status"`
 	Reason  string `json:"reason"`
@@ -29,7 +29,7 @@ type status struct {
 	} `json:"details"`
 }
 
-// exitCode is what kubectl makes of it.
+// exitCode returns the exit code as kubectl derives it, or Status.
 func (s status) exitCode() string {
 	for _, cause := range s.Details.Causes {
 		if s.Reason == "NonZeroExitCode" && cause.Reason == "ExitCode" {
@@ -68,13 +68,13 @@ func tryDialSPDY(address, protocol string) (conn httpstream.Connection, code int
 	return conn, resp.StatusCode, err
 }
 
-// closeSPDY returns when nothing of a connection is left.
+// closeSPDY closes a connection and returns when its goroutines have ended.
 func closeSPDY(conn httpstream.Connection) {
 	conn.Close()
 	<-conn.CloseChan()
 }
 
-// spdyStreams makes the streams of a command.
+// spdyStreams creates the streams of a command.
 func spdyStreams(t *testing.T, conn httpstream.Connection, types ...string) map[string]httpstream.Stream {
 	t.Helper()
 	streams := map[string]httpstream.Stream{}
@@ -122,7 +122,7 @@ func dialWebSocket(t *testing.T, address, protocol string) *websocket.Conn {
 	return conn
 }
 
-// sendFrame writes to one channel of a WebSocket.
+// sendFrame writes to a channel of a WebSocket.
 func sendFrame(t *testing.T, conn *websocket.Conn, channel byte, content string) {
 	t.Helper()
 	if err := websocket.Message.Send(conn, append([]byte{channel}, content...)); err != nil {

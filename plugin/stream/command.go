@@ -19,8 +19,8 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
 
-// Exec promises to run a command in a running container. Errors: NotFound,
-// FailedPrecondition if it is not running, InvalidArgument, ResourceExhausted.
+// Exec returns a URL that runs a command in a running container. Errors: NotFound,
+// FailedPrecondition if the container is not running, InvalidArgument, ResourceExhausted.
 func (s *Server) Exec(req *runtimeapi.ExecRequest) (*runtimeapi.ExecResponse, error) {
 	if err := spec.CheckCommand(req.GetCmd()); err != nil {
 		return nil, fmt.Errorf("exec: %w", err)
@@ -30,7 +30,7 @@ func (s *Server) Exec(req *runtimeapi.ExecRequest) (*runtimeapi.ExecResponse, er
 	if err != nil {
 		return nil, err
 	}
-	url, err := s.promise("exec", func(w http.ResponseWriter, hr *http.Request) {
+	url, err := s.register("exec", func(w http.ResponseWriter, hr *http.Request) {
 		ctx, cancel := s.execContext(hr.Context(), want.TTY)
 		defer cancel()
 		c := command{want, func(client streams) error { return s.exec(ctx, r.ID, req.GetCmd(), client) }}
@@ -39,7 +39,7 @@ func (s *Server) Exec(req *runtimeapi.ExecRequest) (*runtimeapi.ExecResponse, er
 			return
 		}
 		remotecommand.ServeExec(w, hr, c, "", "", r.ID, req.GetCmd(), &want,
-			s.idle, s.creation, remotecommand.SupportedStreamingProtocols)
+			s.idleTimeout, s.creationTimeout, remotecommand.SupportedStreamingProtocols)
 	})
 	if err != nil {
 		return nil, err
@@ -47,21 +47,21 @@ func (s *Server) Exec(req *runtimeapi.ExecRequest) (*runtimeapi.ExecResponse, er
 	return &runtimeapi.ExecResponse{Url: url}, nil
 }
 
-// Attach promises to connect to a running container. Errors as for Exec.
+// Attach returns a URL that attaches to a running container. The errors are those of Exec.
 func (s *Server) Attach(req *runtimeapi.AttachRequest) (*runtimeapi.AttachResponse, error) {
 	want := remotecommand.Options{Stdin: req.GetStdin(), Stdout: req.GetStdout(), Stderr: req.GetStderr(), TTY: req.GetTty()}
 	r, err := s.target("attach", req.GetContainerId(), want)
 	if err != nil {
 		return nil, err
 	}
-	url, err := s.promise("attach", func(w http.ResponseWriter, hr *http.Request) {
+	url, err := s.register("attach", func(w http.ResponseWriter, hr *http.Request) {
 		c := command{want, func(client streams) error { return s.attach(hr.Context(), r.ID, client) }}
 		if wantsV5(hr) {
 			s.serveV5(w, hr, c)
 			return
 		}
 		remotecommand.ServeAttach(w, hr, c, "", "", r.ID, &want,
-			s.idle, s.creation, remotecommand.SupportedStreamingProtocols)
+			s.idleTimeout, s.creationTimeout, remotecommand.SupportedStreamingProtocols)
 	})
 	if err != nil {
 		return nil, err
@@ -69,13 +69,14 @@ func (s *Server) Attach(req *runtimeapi.AttachRequest) (*runtimeapi.AttachRespon
 	return &runtimeapi.AttachResponse{Url: url}, nil
 }
 
-// target checks what is asked of a container and that it runs.
+// target returns the container of a request, after it has checked the requested streams and that
+// the container is running.
 func (s *Server) target(verb, id string, want remotecommand.Options) (*container.Record, error) {
 	if want.TTY && want.Stderr {
-		return nil, invalid("%s: a terminal has no stderr of its own: ask for tty or for stderr", verb)
+		return nil, invalid("%s: a terminal has no separate stderr: request tty or stderr, not both", verb)
 	}
 	if !want.Stdin && !want.Stdout && !want.Stderr {
-		return nil, invalid("%s: ask for one of stdin, stdout and stderr", verb)
+		return nil, invalid("%s: request at least one of stdin, stdout and stderr", verb)
 	}
 	r, err := s.containers.Get(id)
 	if err != nil {
@@ -87,9 +88,9 @@ func (s *Server) target(verb, id string, want remotecommand.Options) (*container
 	return r, nil
 }
 
-// execContext ends when a command is to be killed: with its client if it has a
-// terminal, as a hang-up does, and with the server at the latest. A command
-// without a terminal goes on without its client, as with other runtimes.
+// execContext returns the context of a command, which is killed when the context ends. With a
+// terminal it ends when the client disconnects, like a hang-up. Without a terminal the command goes
+// on without its client, as with other runtimes, until the server ends.
 func (s *Server) execContext(request context.Context, terminal bool) (context.Context, context.CancelFunc) {
 	if terminal {
 		return context.WithCancel(request)
@@ -97,7 +98,7 @@ func (s *Server) execContext(request context.Context, terminal bool) (context.Co
 	return context.WithCancel(s.life)
 }
 
-// streams are what a client has connected; those that it did not ask for are nil.
+// streams are the streams of a client. Those that it did not request are nil.
 type streams struct {
 	in       io.Reader
 	out, err io.WriteCloser
@@ -105,7 +106,7 @@ type streams struct {
 	resize   <-chan remotecommand.TerminalSize
 }
 
-// close tells the client that no more output follows, before it gets the status.
+// close reports the end of output to the client, before the client gets the status.
 func (s streams) close() {
 	for _, w := range []io.WriteCloser{s.out, s.err} {
 		if w != nil {
@@ -114,10 +115,9 @@ func (s streams) close() {
 	}
 }
 
-// exec runs a command. The exit code, if it is not 0, goes to the client as the
-// one error type that the library knows.
+// exec runs a command. A non-zero exit code is returned as the error type that the library expects.
 func (s *Server) exec(ctx context.Context, id string, cmd []string, client streams) error {
-	ctx, cancel := context.WithCancel(ctx) // the end of the sizes, too
+	ctx, cancel := context.WithCancel(ctx) // also ends sizes
 	defer cancel()
 	defer client.close()
 	code, err := s.containers.Exec(ctx, id, container.ExecOptions{
@@ -149,8 +149,8 @@ func (s *Server) attach(ctx context.Context, id string, client streams) error {
 	})
 }
 
-// sizes passes on the sizes of a terminal until they or ctx end. The client never
-// waits for the container to take one: only the newest is kept.
+// sizes forwards the sizes of a terminal until the input or ctx ends. It keeps only the newest
+// size, so that the client never waits for the container.
 func sizes(ctx context.Context, from <-chan remotecommand.TerminalSize) <-chan container.Size {
 	if from == nil {
 		return nil
@@ -168,7 +168,7 @@ func sizes(ctx context.Context, from <-chan remotecommand.TerminalSize) <-chan c
 					continue
 				}
 				select {
-				case <-to: // an older one that nobody has taken
+				case <-to: // drop an older size
 				default:
 				}
 				to <- container.Size{Width: size.Width, Height: size.Height}
@@ -180,7 +180,7 @@ func sizes(ctx context.Context, from <-chan remotecommand.TerminalSize) <-chan c
 	return to
 }
 
-// command is an exec or attach as the library calls it.
+// command implements the library's interfaces for an exec or attach.
 type command struct {
 	want remotecommand.Options
 	run  func(streams) error
@@ -199,9 +199,9 @@ func (c command) ExecInContainer(ctx context.Context, name, uid, id string, _ []
 	return c.AttachContainer(ctx, name, uid, id, in, out, err, tty, resize)
 }
 
-// AttachContainer attaches. Over WebSocket all streams exist, over SPDY those
-// that the client made: only those that were promised count. The client is told of a
-// panic as of any error.
+// AttachContainer runs the exec or attach. Only requested streams are connected: over WebSocket the
+// library passes all streams, over SPDY those that the client created. The client gets a panic like
+// any other error.
 //
 //nolint:revive // the arguments are the library's
 func (c command) AttachContainer(ctx context.Context, _, _, _ string, in io.Reader, out, err io.WriteCloser,

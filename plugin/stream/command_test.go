@@ -55,7 +55,7 @@ func TestExecSPDY(t *testing.T) {
 			s, _ := serve(t, opts, fakeContainers{exec: upper}, nil)
 			url := execURL(t, s, allStreams)
 			if !strings.HasPrefix(url, name+"://127.0.0.1:") {
-				t.Errorf("URL %s is not %s on the address asked for", url, name)
+				t.Errorf("URL %s is not %s on the requested address", url, name)
 			}
 			streams := spdyStreams(t, dialSPDY(t, url, "v4.channel.k8s.io"), "error", "stdin", "stdout", "stderr")
 			fmt.Fprint(streams["stdin"], "hello")
@@ -91,8 +91,8 @@ func TestExecWebSocket(t *testing.T) {
 	}
 }
 
-// TestExecStreams finds that a command gets the streams that were promised, not
-// those that a client makes.
+// TestExecStreams checks that a command gets the requested streams only, not all that a client
+// creates.
 func TestExecStreams(t *testing.T) {
 	var got container.ExecOptions
 	s, _ := serve(t, Options{}, fakeContainers{exec: func(_ context.Context, opts container.ExecOptions) (uint32, error) {
@@ -151,8 +151,7 @@ func TestTerminalSizes(t *testing.T) {
 	}
 }
 
-// TestSizesKeepTheNewest finds that sizes are not queued for a container that
-// does not take them.
+// TestSizesKeepTheNewest checks that sizes are not queued for a container that does not read them.
 func TestSizesKeepTheNewest(t *testing.T) {
 	from := make(chan remotecommand.TerminalSize)
 	to := sizes(t.Context(), from)
@@ -168,10 +167,9 @@ func TestSizesKeepTheNewest(t *testing.T) {
 	}
 }
 
-// TestClientGoes finds who ends with its client: a terminal and an attach, though
-// the container is silent. A command without a terminal goes on until the server
-// ends.
-func TestClientGoes(t *testing.T) {
+// A terminal and an attach end when their client disconnects, even if the container is silent. A
+// command without a terminal goes on until the server ends.
+func TestClientDisconnects(t *testing.T) {
 	ended := make(chan error, 1)
 	wait := func(ctx context.Context) error {
 		<-ctx.Done()
@@ -196,7 +194,7 @@ func TestClientGoes(t *testing.T) {
 	}
 	tests := []struct {
 		name    string
-		promise func(*Server) (string, error)
+		request func(*Server) (string, error)
 		streams []string
 		goesOn  bool
 	}{
@@ -207,7 +205,7 @@ func TestClientGoes(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s, stop := serve(t, Options{}, containers, nil)
-			url, err := tt.promise(s)
+			url, err := tt.request(s)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -222,8 +220,8 @@ func TestClientGoes(t *testing.T) {
 	}
 }
 
-// TestCommandOutlivesClient finds that the end of the connection does not cancel
-// a command without a terminal.
+// TestCommandOutlivesClient checks that a command without a terminal is not cancelled when the
+// connection ends.
 func TestCommandOutlivesClient(t *testing.T) {
 	gone, done := make(chan struct{}), make(chan error, 1)
 	s, _ := serve(t, Options{}, fakeContainers{exec: func(ctx context.Context, opts container.ExecOptions) (uint32, error) {
@@ -264,14 +262,14 @@ func TestServerEnds(t *testing.T) {
 	}
 }
 
-// TestAbandoned finds that nothing is left of clients that go in the middle of
-// their request, or that never create their streams; see TestMain.
+// TestAbandoned checks that a client that disconnects during its request, or that never creates its
+// streams, leaves nothing behind; see TestMain.
 func TestAbandoned(t *testing.T) {
 	s, err := New(Options{Address: "127.0.0.1", Port: "0"}, fakeContainers{}, fakePods{"p": newPod(pod.Ready, hostNetwork)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.creation = time.Millisecond
+	s.creationTimeout = time.Millisecond
 	ctx, cancel := context.WithCancel(t.Context())
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(ctx) }()
@@ -284,9 +282,9 @@ func TestAbandoned(t *testing.T) {
 			dialRaw(t, execURL(t, s, allStreams), upgrade[:sent]).Close()
 		}
 	}
-	stays := dialRaw(t, execURL(t, s, allStreams), spdy)
-	defer stays.Close()
-	if _, err := io.Copy(io.Discard, stays); err != nil {
+	idle := dialRaw(t, execURL(t, s, allStreams), spdy)
+	defer idle.Close()
+	if _, err := io.Copy(io.Discard, idle); err != nil {
 		t.Errorf("connection without streams: %v, want its end", err)
 	}
 	cancel()
@@ -346,7 +344,7 @@ func TestRequests(t *testing.T) {
 	}
 }
 
-func TestPromises(t *testing.T) {
+func TestURLs(t *testing.T) {
 	s, _ := serve(t, Options{}, fakeContainers{exec: func(context.Context, container.ExecOptions) (uint32, error) { return 0, nil }}, nil)
 	code := func(method, url string) int {
 		t.Helper()
@@ -379,33 +377,33 @@ func TestPromises(t *testing.T) {
 	}
 }
 
-func TestPromisesAreBounded(t *testing.T) {
+func TestPendingStreamsAreLimited(t *testing.T) {
 	var p pending
-	for range maxPromises {
+	for range maxPending {
 		if _, err := p.add("exec", nil); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if _, err := p.add("exec", nil); !errdefs.IsResourceExhausted(err) {
-		t.Errorf("one more promise: %v, want resource exhausted", err)
+		t.Errorf("one more stream: %v, want resource exhausted", err)
 	}
-	for path, promise := range p.streams { // a minute later
-		promise.expires = promise.expires.Add(-promiseTTL)
-		p.streams[path] = promise
+	for path, stream := range p.streams { // a minute later
+		stream.expires = stream.expires.Add(-urlTimeout)
+		p.streams[path] = stream
 		if _, ok := p.take(path); ok {
-			t.Fatal("an expired promise was kept")
+			t.Fatal("an expired stream was served")
 		}
 		break
 	}
-	for path, promise := range p.streams {
-		promise.expires = promise.expires.Add(-promiseTTL)
-		p.streams[path] = promise
+	for path, stream := range p.streams {
+		stream.expires = stream.expires.Add(-urlTimeout)
+		p.streams[path] = stream
 	}
 	if _, err := p.add("exec", nil); err != nil {
 		t.Errorf("after a minute: %v", err)
 	}
 	if len(p.streams) != 1 {
-		t.Errorf("%d promises are left, want the new one", len(p.streams))
+		t.Errorf("%d streams are left, want the new one", len(p.streams))
 	}
 }
 

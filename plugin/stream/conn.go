@@ -14,22 +14,22 @@ import (
 	"time"
 )
 
-// lingerLimit is how long a client may take to read what was on its way to it when
-// its stream ended.
-const lingerLimit = 5 * time.Minute
+// lingerTimeout is how long a client may take to read data that was in transit when its stream
+// ended.
+const lingerTimeout = 5 * time.Minute
 
-// watchedConn is a connection whose end ends the context of its request. The
-// HTTP server stops watching a connection when a protocol takes it over, but
-// whoever has it reads from it all the time.
+// watchedConn is a connection that cancels the context of its request when it ends. The HTTP server
+// stops watching a connection that is hijacked, but the protocol library then reads from it all the
+// time.
 type watchedConn struct {
 	net.Conn
 	hijacked atomic.Bool
-	closed   atomic.Bool // by us, at least the half that is ours
+	closed   atomic.Bool // by the server, at least for writing
 	ended    atomic.Bool // by the client
 	end      context.CancelFunc
 }
 
-// Read reads from the connection and notices its end.
+// Read reads from the connection and detects its end.
 func (c *watchedConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	// The HTTP server sets deadlines to interrupt its own reads.
@@ -43,22 +43,21 @@ func (c *watchedConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close closes the connection and ends its context. The server and a protocol both
-// close it, and it may be closed already: that is no error.
+// Close closes the connection and cancels its context. The HTTP server and a protocol library both
+// call it; closing a closed connection is not an error.
 //
-// Of a connection that a protocol has taken over only our half is closed, until the
-// client has closed its own or five minutes are over: megabytes may be on their way
-// to a client that is slow, and were it closed, the kernel would drop them as soon as
-// the client sends anything, which kubectl does every five seconds (RFC 9293, section
-// 3.6.1).
+// A hijacked connection is closed for writing only, until the client has closed it or lingerTimeout
+// is over. Megabytes may be in transit to a slow client. If the connection were closed, the kernel
+// would drop them as soon as the client sends data, which kubectl does every five seconds (RFC
+// 9293, section 3.6.1).
 func (c *watchedConn) Close() error {
 	c.end()
 	if c.closed.Swap(true) {
 		return nil
 	}
 	if c.hijacked.Load() && !c.ended.Load() {
-		// They fail when it is closed already.
-		_ = c.SetReadDeadline(time.Now().Add(lingerLimit))
+		// Both fail if the connection is closed already.
+		_ = c.SetReadDeadline(time.Now().Add(lingerTimeout))
 		_ = c.Conn.(*net.TCPConn).CloseWrite()
 		return nil
 	}
@@ -66,21 +65,21 @@ func (c *watchedConn) Close() error {
 	return nil
 }
 
-// abort closes the connection whatever is on its way.
+// abort closes the connection and drops data in transit.
 func (c *watchedConn) abort() {
 	c.closed.Store(true)
 	c.Conn.Close()
 	c.end()
 }
 
-// linger reads and drops what the client still sends on a connection that is closed, so
-// that the kernel has no reason to reset it, and ends what is left of it.
+// linger reads and drops the client's data on a connection that is closed for writing, so that the
+// kernel does not reset it, and then closes the connection.
 func (c *watchedConn) linger() {
 	_, _ = io.Copy(io.Discard, c.Conn)
 	c.Conn.Close()
 }
 
-// watchedListener makes every connection a watchedConn.
+// watchedListener wraps every connection in a watchedConn.
 type watchedListener struct{ net.Listener } // of TCP
 
 // Accept waits for a connection.
@@ -94,7 +93,7 @@ func (l watchedListener) Accept() (net.Conn, error) {
 
 type connKey struct{}
 
-// connContext makes the context of a connection before anything is read from it.
+// connContext sets the context of a connection before anything is read from it.
 func connContext(ctx context.Context, conn net.Conn) context.Context {
 	c := watched(conn)
 	ctx, c.end = context.WithCancel(ctx)
@@ -103,8 +102,8 @@ func connContext(ctx context.Context, conn net.Conn) context.Context {
 
 func connOf(ctx context.Context) *watchedConn { return ctx.Value(connKey{}).(*watchedConn) }
 
-// noteHijack remembers that a protocol has taken over a connection.
-func noteHijack(conn net.Conn, state http.ConnState) {
+// markHijacked records that a protocol library has hijacked a connection.
+func markHijacked(conn net.Conn, state http.ConnState) {
 	if state == http.StateHijacked {
 		watched(conn).hijacked.Store(true)
 	}

@@ -19,8 +19,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// fakeContainers has a running container "web" and an exited one "old", and does
-// in them what a test says.
+// fakeContainers has a running container "web" and an exited container "old". Its functions
+// implement Exec and Attach.
 type fakeContainers struct {
 	exec   func(context.Context, container.ExecOptions) (uint32, error)
 	attach func(context.Context, container.AttachOptions) error
@@ -47,7 +47,7 @@ func (f fakeContainers) Attach(ctx context.Context, _ string, opts container.Att
 	return f.attach(ctx, opts)
 }
 
-// fakePods are pods by id.
+// fakePods has pods by id.
 type fakePods map[string]*pod.Record
 
 func (f fakePods) Get(id string) (*pod.Record, error) {
@@ -74,7 +74,7 @@ func hostNetwork(r *pod.Record) {
 	}}
 }
 
-// serve runs a server until the test or the returned function ends it.
+// serve runs a server until the test ends or the returned function is called.
 func serve(t *testing.T, opts Options, containers fakeContainers, pods fakePods) (*Server, func()) {
 	t.Helper()
 	if opts.Address == "" {

@@ -20,7 +20,8 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
 )
 
-// The client of a command that panics is told so, over every protocol, and the next command runs.
+// The client of a command that panics gets an error, over every protocol, and the next command
+// runs.
 func TestPanicInACommand(t *testing.T) {
 	var panics atomic.Bool
 	s, _ := serve(t, Options{}, fakeContainers{
@@ -60,7 +61,7 @@ func TestPanicInACommand(t *testing.T) {
 	}
 }
 
-// badPods are pods that panic while they are told to.
+// badPods is fakePods that panics on demand.
 type badPods struct {
 	fakePods
 	panics atomic.Bool
@@ -73,7 +74,7 @@ func (b *badPods) Get(id string) (*pod.Record, error) {
 	return b.fakePods.Get(id)
 }
 
-// The library forwards ports in goroutines of its own.
+// The library forwards ports in its own goroutines.
 func TestPanicInAPortForward(t *testing.T) {
 	s, _ := serve(t, Options{}, fakeContainers{}, nil)
 	pods := &badPods{fakePods: fakePods{"p": newPod(pod.Ready, hostNetwork)}}
@@ -96,7 +97,7 @@ func TestPanicInAPortForward(t *testing.T) {
 	}
 }
 
-// badStream panics when it is read or written.
+// badStream panics in Read or in Write.
 type badStream struct{ read, write bool }
 
 func (b badStream) Read([]byte) (int, error) {
@@ -115,7 +116,7 @@ func (b badStream) Write(p []byte) (int, error) {
 
 func (badStream) Close() error { return nil }
 
-// A panic on one way of a forwarded connection ends both.
+// A panic in one direction of a forwarded connection ends both directions.
 func TestPanicInASplice(t *testing.T) {
 	port := listen(t, "", "127.0.0.1:0", func(conn *net.TCPConn) { _, _ = io.WriteString(conn, "hello") })
 	for _, stream := range []badStream{{read: true}, {write: true}} {
@@ -127,16 +128,17 @@ func TestPanicInASplice(t *testing.T) {
 			t.Errorf("%+v: splice = %v, want Internal", stream, err)
 		}
 		if _, err := conn.Write([]byte("a")); !errors.Is(err, net.ErrClosed) {
-			t.Errorf("%+v: the connection is left: %v", stream, err)
+			t.Errorf("%+v: the connection is not closed: %v", stream, err)
 		}
 	}
 }
 
-// A handler that panics answers with a status if it can, and leaves no connection in any case.
+// A handler that panics returns status 500 if the connection is not hijacked, and closes the
+// connection in any case.
 func TestPanicInAHandler(t *testing.T) {
 	s, _ := serve(t, Options{}, fakeContainers{}, nil)
 	before := guard.Count()
-	url, err := s.promise("exec", func(http.ResponseWriter, *http.Request) { panic("boom") })
+	url, err := s.register("exec", func(http.ResponseWriter, *http.Request) { panic("boom") })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +151,7 @@ func TestPanicInAHandler(t *testing.T) {
 	if resp.StatusCode != http.StatusInternalServerError {
 		t.Errorf("status %d, want 500", resp.StatusCode)
 	}
-	url, err = s.promise("exec", func(w http.ResponseWriter, _ *http.Request) {
+	url, err = s.register("exec", func(w http.ResponseWriter, _ *http.Request) {
 		if _, _, err := http.NewResponseController(w).Hijack(); err != nil {
 			t.Error(err)
 		}
@@ -164,6 +166,6 @@ func TestPanicInAHandler(t *testing.T) {
 		t.Errorf("after the panic: %q, %v, want the end of the connection", got, err)
 	}
 	if n := guard.Count() - before; n != 2 {
-		t.Errorf("%d panics are counted, want 2", n)
+		t.Errorf("%d panics counted, want 2", n)
 	}
 }

@@ -27,16 +27,16 @@ import (
 )
 
 const (
-	// dialTimeout bounds the connection to a port of a pod, which may drop it.
+	// dialTimeout limits connecting to a port of a pod, which may drop the packets.
 	dialTimeout = 10 * time.Second
 
-	// linger is how long a client may be silent after the pod has closed its
-	// side: clients before Kubernetes 1.25 wait for us to end the stream.
-	linger = time.Second
+	// silenceTimeout is how long a client may be silent after the pod has closed its side. Clients
+	// before Kubernetes 1.25 wait for the server to end the stream.
+	silenceTimeout = time.Second
 )
 
-// PortForward promises to connect to ports of a ready pod. Errors: NotFound,
-// FailedPrecondition if it is not ready, InvalidArgument, ResourceExhausted.
+// PortForward returns a URL that connects to ports of a ready pod. Errors: NotFound,
+// FailedPrecondition if the pod is not ready, InvalidArgument, ResourceExhausted.
 func (s *Server) PortForward(req *runtimeapi.PortForwardRequest) (*runtimeapi.PortForwardResponse, error) {
 	for _, port := range req.GetPort() {
 		if port < 1 || port > math.MaxUint16 {
@@ -47,10 +47,10 @@ func (s *Server) PortForward(req *runtimeapi.PortForwardRequest) (*runtimeapi.Po
 	if err != nil {
 		return nil, fmt.Errorf("port-forward: %w", err)
 	}
-	url, err := s.promise("portforward", func(w http.ResponseWriter, hr *http.Request) {
+	url, err := s.register("portforward", func(w http.ResponseWriter, hr *http.Request) {
 		ctx := hr.Context()
 		forward := func(port int32, stream io.ReadWriteCloser) error {
-			// The goroutine is the library's, which has no guard.
+			// The library's goroutine that calls this has no guard.
 			err := guard.Call(ctx, "forward", func() error { return s.forward(ctx, r.ID, port, stream) })
 			if err != nil && ctx.Err() == nil {
 				awaitReply(stream)
@@ -59,7 +59,7 @@ func (s *Server) PortForward(req *runtimeapi.PortForwardRequest) (*runtimeapi.Po
 		}
 		serve := func(w http.ResponseWriter, hr *http.Request) {
 			portforward.ServePortForward(w, hr, forwarder(forward), r.ID, "", &portforward.V4Options{Ports: req.GetPort()},
-				s.idle, s.creation, portforward.SupportedProtocols)
+				s.idleTimeout, s.creationTimeout, portforward.SupportedProtocols)
 		}
 		if wantsTunnel(hr) {
 			serveTunnel(w, hr, serve)
@@ -73,8 +73,7 @@ func (s *Server) PortForward(req *runtimeapi.PortForwardRequest) (*runtimeapi.Po
 	return &runtimeapi.PortForwardResponse{Url: url}, nil
 }
 
-// forwarder is a port-forward as the library calls it: without the context of
-// the request.
+// forwarder implements the library's interface, which does not pass the context of the request.
 type forwarder func(port int32, stream io.ReadWriteCloser) error
 
 var _ portforward.PortForwarder = forwarder(nil)
@@ -84,12 +83,12 @@ func (f forwarder) PortForward(_ context.Context, _, _ string, port int32, strea
 	return f(port, stream)
 }
 
-// awaitReply returns when the client of a SPDY stream has been told that the stream
-// is open: an empty write waits for that. The library resets the stream of a
-// connection that failed, and a reset that comes first would hide the error.
+// awaitReply returns when the client of a SPDY stream has got the reply that opens the stream: an
+// empty write waits for it. The library resets the stream of a failed connection, and a reset
+// before the reply would hide the error.
 func awaitReply(stream io.Writer) {
 	if spdy, ok := stream.(httpstream.Stream); ok {
-		_, _ = spdy.Write(nil) // the client may have gone
+		_, _ = spdy.Write(nil) // fails if the client has disconnected
 	}
 }
 
@@ -104,11 +103,11 @@ func (s *Server) readyPod(id string) (*pod.Record, error) {
 	return r, nil
 }
 
-// forward connects a stream of a client to a port of a pod until both sides have
-// closed it or ctx ends. Only a connection that cannot be made is an error: kubectl
-// takes one as the end of all its connections.
+// forward connects a stream of a client to a port of a pod until both sides have closed it or ctx
+// ends. It returns an error only if it cannot connect: kubectl ends all its connections on an
+// error.
 func (s *Server) forward(ctx context.Context, id string, port int32, stream io.ReadWriteCloser) error {
-	r, err := s.readyPod(id) // it may have ended since the URL was given out
+	r, err := s.readyPod(id) // the pod may have stopped since the URL was returned
 	if err != nil {
 		return err
 	}
@@ -117,7 +116,7 @@ func (s *Server) forward(ctx context.Context, id string, port int32, stream io.R
 		return fmt.Errorf("%s: port %d: %w", r, port, err)
 	}
 	if err := splice(ctx, stream, conn); err != nil {
-		log.G(ctx).WithError(err).WithField("pod", r.ID).WithField("port", port).Debug("forwarded connection broke")
+		log.G(ctx).WithError(err).WithField("pod", r.ID).WithField("port", port).Debug("forwarded connection failed")
 	}
 	return nil
 }
@@ -139,9 +138,9 @@ func dial(ctx context.Context, r *pod.Record, port int32) (*net.TCPConn, error) 
 	return conn, err
 }
 
-// dialLoopback tries IPv4, then IPv6. Addresses are literal: a name would be
-// looked up outside of the pod, and with one address the dialer opens its socket
-// on the calling thread, which is the one that is in the pod.
+// dialLoopback tries IPv4, then IPv6. The addresses are literal for two reasons: a name would be
+// resolved outside of the pod, and with a single address the dialer opens its socket on the calling
+// thread, which is in the pod's network.
 func dialLoopback(ctx context.Context, port int32) (*net.TCPConn, error) {
 	dialer := net.Dialer{Timeout: dialTimeout}
 	var first error
@@ -160,8 +159,8 @@ func dialLoopback(ctx context.Context, port int32) (*net.TCPConn, error) {
 	return nil, first
 }
 
-// splice copies both ways until both sides are done, and closes both. The end of
-// one way is passed on and leaves the other open.
+// splice copies in both directions until both sides are done, and closes both. The end of one
+// direction is passed on and leaves the other direction open.
 func splice(ctx context.Context, stream io.ReadWriteCloser, conn *net.TCPConn) error {
 	stop := context.AfterFunc(ctx, func() { conn.Close() }) // the stream ends with its connection
 	defer stop()
@@ -170,7 +169,7 @@ func splice(ctx context.Context, stream io.ReadWriteCloser, conn *net.TCPConn) e
 	sent := make(chan struct{})
 	result := guard.Start(ctx, "send", func() error {
 		defer close(sent)
-		defer func() { _ = conn.CloseWrite() }() // the other way notices if the connection broke
+		defer func() { _ = conn.CloseWrite() }() // an error shows up in the other direction
 		_, err := io.Copy(toPod, stream)
 		return err
 	})
@@ -183,17 +182,17 @@ func splice(ctx context.Context, stream io.ReadWriteCloser, conn *net.TCPConn) e
 		awaitSilence(ctx, sent, toPod)
 	}
 	conn.Close()
-	// Close has ended the output of a SPDY stream only, Reset ends its input.
+	// Close ends only the output of a SPDY stream; Reset ends its input.
 	if spdy, ok := stream.(httpstream.Stream); ok {
-		_ = spdy.Reset() // it may have gone with its connection
+		_ = spdy.Reset() // fails if the connection has ended
 	}
 	return errors.Join(receiveErr, <-result)
 }
 
-// awaitSilence returns when the client is done, or when it has sent nothing to the
-// pod for a while: a pod that has closed its side rarely reads on.
+// awaitSilence returns when the client is done, or has sent nothing to the pod for silenceTimeout:
+// a pod that has closed its side rarely reads on.
 func awaitSilence(ctx context.Context, sent <-chan struct{}, toPod *countingWriter) {
-	tick := time.NewTicker(linger)
+	tick := time.NewTicker(silenceTimeout)
 	defer tick.Stop()
 	for last := toPod.n.Load(); ; last = toPod.n.Load() {
 		select {
@@ -209,13 +208,13 @@ func awaitSilence(ctx context.Context, sent <-chan struct{}, toPod *countingWrit
 	}
 }
 
-// countingWriter counts the bytes that it passes on.
+// countingWriter counts the bytes that are written through it.
 type countingWriter struct {
 	io.Writer
 	n atomic.Int64
 }
 
-// Write passes on and counts p.
+// Write writes p and counts its bytes.
 func (w *countingWriter) Write(p []byte) (int, error) {
 	n, err := w.Writer.Write(p)
 	w.n.Add(int64(n))

@@ -25,8 +25,8 @@ import (
 
 const protocolPortForward = "portforward.k8s.io"
 
-// listen accepts connections of a network namespace ("" is the test's own) and
-// calls handle with each.
+// listen accepts connections in a network namespace ("" is the test's own) and calls handle with
+// each.
 func listen(t *testing.T, netns, address string, handle func(*net.TCPConn)) (port int) {
 	t.Helper()
 	var l net.Listener
@@ -87,7 +87,7 @@ func forwardURL(t *testing.T, s *Server, ports ...int32) string {
 	return resp.Url
 }
 
-// echoAfterEOF answers when the client has closed its side.
+// echoAfterEOF replies when the client has closed its side.
 func echoAfterEOF(conn *net.TCPConn) {
 	in, _ := io.ReadAll(conn)
 	fmt.Fprintf(conn, "got %s", in)
@@ -142,9 +142,8 @@ func TestPortForwardHalfClose(t *testing.T) {
 	})
 }
 
-// TestPortForwardClientGoes finds that a silent connection ends with its client
-// and with the server.
-func TestPortForwardClientGoes(t *testing.T) {
+// A silent connection ends when its client disconnects and when the server ends.
+func TestPortForwardClientDisconnects(t *testing.T) {
 	for name, end := range map[string]func(conn httpstream.Connection, stop func()){
 		"client": func(conn httpstream.Connection, _ func()) { closeSPDY(conn) },
 		"server": func(_ httpstream.Connection, stop func()) { stop() },
@@ -205,8 +204,8 @@ func TestPortForwardRefused(t *testing.T) {
 	}
 }
 
-// TestPortForwardNetNS reaches a server in a pod's network, on either loopback
-// address, and never one on the node.
+// TestPortForwardNetNS connects to a server in a pod's network, on both loopback addresses, and
+// never to a server on the node.
 func TestPortForwardNetNS(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("network namespaces need root")
@@ -230,7 +229,7 @@ func TestPortForwardNetNS(t *testing.T) {
 			fmt.Fprint(data, "hello")
 			data.Close()
 			if got := readAll(t, data); got != "got hello" {
-				t.Errorf("%q, want the pod's answer", got)
+				t.Errorf("%q, want the pod's reply", got)
 			}
 		})
 	}
@@ -266,8 +265,8 @@ func TestPortForwardRequests(t *testing.T) {
 	}
 }
 
-// TestPortForwardStopped finds that a URL from before a pod has stopped reaches
-// nothing, not even the network of the host.
+// TestPortForwardStopped checks that a URL created before the pod stopped connects to nothing, not
+// even to the network of the host.
 func TestPortForwardStopped(t *testing.T) {
 	pods := fakePods{"p": newPod(pod.Ready, nil)}
 	s, _ := serve(t, Options{}, fakeContainers{}, pods)

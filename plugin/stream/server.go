@@ -21,19 +21,18 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
 )
 
-// headerTimeout bounds the time that a client may take to send its request, and
-// for how long a connection without one is kept.
+// headerTimeout limits how long a client may take to send its request, and how long an idle
+// connection is kept.
 const headerTimeout = 30 * time.Second
 
-// Options say where and how a [Server] listens.
+// Options configure the listener of a [Server].
 type Options struct {
-	// Address is an IP address or a host name; empty means the address that the
-	// machine reaches its default route with, or 127.0.0.1 if it has none.
+	// Address is an IP address or a host name. Empty means the node's address on its default route,
+	// or 127.0.0.1 without a default route.
 	Address string
-	// Port is a number; "0" lets the kernel choose one.
+	// Port is a port number; "0" lets the kernel choose one.
 	Port string
-	// IdleTimeout closes a connection on which nothing has moved for so long; 0
-	// is never.
+	// IdleTimeout closes a connection that has transferred no data for this time; 0 means never.
 	IdleTimeout time.Duration
 	// TLS is nil for plain HTTP; see [TLS].
 	TLS *tls.Config
@@ -43,10 +42,10 @@ type Options struct {
 type Containers interface {
 	// Get returns the container with this id or unique prefix of an id.
 	Get(id string) (*container.Record, error)
-	// Exec runs a command until it ends, or kills it when ctx ends, and returns
-	// its exit code.
+	// Exec runs a command until it exits and returns its exit code. It kills the command when ctx
+	// ends.
 	Exec(ctx context.Context, id string, opts container.ExecOptions) (uint32, error)
-	// Attach connects streams to a container until it or ctx ends.
+	// Attach connects streams to a container until the container exits or ctx ends.
 	Attach(ctx context.Context, id string, opts container.AttachOptions) error
 }
 
@@ -56,20 +55,20 @@ type Pods interface {
 	Get(id string) (*pod.Record, error)
 }
 
-// Server gives out URLs and serves the streams behind them.
+// Server returns URLs and serves the streams behind them.
 type Server struct {
-	containers Containers
-	pods       Pods
-	idle       time.Duration
-	creation   time.Duration // that a client may take to create its streams
-	listener   net.Listener
-	base       url.URL
-	pending    pending
-	life       context.Context // of the server, from Serve on
+	containers      Containers
+	pods            Pods
+	idleTimeout     time.Duration
+	creationTimeout time.Duration // for the client to create its streams
+	listener        net.Listener
+	base            url.URL
+	pending         pending
+	life            context.Context // ends with the server; set by Serve
 }
 
-// New returns a server that listens already, so that its URLs can be given out,
-// and answers from [Server.Serve] on.
+// New returns a server that is listening already, so that its URLs are valid. It answers once
+// [Server.Serve] is called.
 func New(opts Options, containers Containers, pods Pods) (*Server, error) {
 	address := opts.Address
 	if address == "" {
@@ -80,11 +79,11 @@ func New(opts Options, containers Containers, pods Pods) (*Server, error) {
 		return nil, fmt.Errorf("streaming server (stream_server_address, stream_server_port): %w", err)
 	}
 	s := &Server{
-		containers: containers,
-		pods:       pods,
-		idle:       opts.IdleTimeout,
-		creation:   remotecommand.DefaultStreamCreationTimeout,
-		base:       url.URL{Scheme: "http", Host: listener.Addr().String()},
+		containers:      containers,
+		pods:            pods,
+		idleTimeout:     opts.IdleTimeout,
+		creationTimeout: remotecommand.DefaultStreamCreationTimeout,
+		base:            url.URL{Scheme: "http", Host: listener.Addr().String()},
 	}
 	s.listener = watchedListener{listener}
 	if opts.TLS != nil {
@@ -94,9 +93,9 @@ func New(opts Options, containers Containers, pods Pods) (*Server, error) {
 	return s, nil
 }
 
-// defaultAddress is the machine's address on its default route. Nothing is sent
-// to find it: the kernel chooses a source address for a UDP socket when it is
-// connected. The destinations are documentation addresses (RFC 5737, RFC 3849).
+// defaultAddress returns the node's address on its default route. No packet is sent to find it: the
+// kernel chooses the source address of a UDP socket when the socket is connected. The destinations
+// are documentation addresses (RFC 5737, RFC 3849).
 func defaultAddress() string {
 	for _, destination := range []string{"192.0.2.1:9", "[2001:db8::1]:9"} {
 		conn, err := net.Dial("udp", destination)
@@ -110,16 +109,15 @@ func defaultAddress() string {
 	return "127.0.0.1"
 }
 
-// Serve answers requests until ctx ends; then it closes the streams under way and
-// returns when they have ended. ctx carries containerd's namespace. It may be
-// called once.
+// Serve answers requests until ctx ends. It then closes the streams in progress and returns when
+// they have ended. ctx carries containerd's namespace. Serve may be called once.
 func (s *Server) Serve(ctx context.Context) error {
 	life, end := context.WithCancel(ctx)
 	defer end()
 	s.life = life
 
 	protocols := new(http.Protocols)
-	protocols.SetHTTP1(true) // a stream is an upgraded connection, which HTTP/2 has not
+	protocols.SetHTTP1(true) // a stream is an upgraded connection, which HTTP/2 lacks
 	server := &http.Server{
 		Handler:           s,
 		Protocols:         protocols,
@@ -127,7 +125,7 @@ func (s *Server) Serve(ctx context.Context) error {
 		IdleTimeout:       headerTimeout,
 		BaseContext:       func(net.Listener) context.Context { return life },
 		ConnContext:       connContext,
-		ConnState:         noteHijack,
+		ConnState:         markHijacked,
 	}
 	stop := context.AfterFunc(life, func() { server.Close() })
 	defer stop()
@@ -142,7 +140,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	return fmt.Errorf("streaming server: %w", err)
 }
 
-// ServeHTTP serves the stream that was promised under the path of the request.
+// ServeHTTP serves the stream that is registered under the path of the request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet && r.Method != http.MethodPost {
 		http.Error(w, "use GET or POST", http.StatusMethodNotAllowed)
@@ -155,11 +153,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer s.pending.done()
 
-	// The protocol libraries own a hijacked connection and may leave it open: when
-	// a client does not create the streams it asked for, and when the server ends.
+	// The protocol libraries own a hijacked connection and may leave it open, if the client does
+	// not create the streams that it requested, or if the server ends.
 	c := connOf(r.Context())
 	stop := context.AfterFunc(r.Context(), func() { c.Close() })
-	// Slow clients, for which linger waits, do not keep the server from ending.
+	// The server does not wait in linger for slow clients when it ends.
 	stopAbort := context.AfterFunc(s.life, c.abort)
 	defer stopAbort()
 	// The HTTP server would catch a panic, too, but leave the connection open.
@@ -174,8 +172,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// promise returns a URL under which serve is called once.
-func (s *Server) promise(kind string, serve http.HandlerFunc) (string, error) {
+// register returns a URL that calls serve, once.
+func (s *Server) register(kind string, serve http.HandlerFunc) (string, error) {
 	token, err := s.pending.add(kind, serve)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", kind, err)
@@ -183,7 +181,7 @@ func (s *Server) promise(kind string, serve http.HandlerFunc) (string, error) {
 	return s.base.JoinPath(kind, token).String(), nil
 }
 
-// urlPath is the path of the URL of a promise.
+// urlPath returns the path of the URL with this token.
 func urlPath(kind, token string) string { return path.Join("/", kind, token) }
 
 func invalid(format string, args ...any) error {

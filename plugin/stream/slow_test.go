@@ -18,9 +18,9 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/container"
 )
 
-// A client that has not read everything when a command ends, and sends something by then, as
-// kubectl does every five seconds to keep its connection, gets the rest and the exit code all the
-// same.
+// A slow client that has not read everything when a command exits, and then sends data, gets the
+// rest of the output and the exit code. kubectl sends data every five seconds to keep its
+// connection.
 func TestSlowClient(t *testing.T) {
 	const size = 256 << 10
 	request := &runtimeapi.ExecRequest{ContainerId: "web", Cmd: []string{"cat"}, Stdout: true}
@@ -49,7 +49,7 @@ func TestSlowClient(t *testing.T) {
 			proxy.pause()
 			close(begin)
 			proxy.awaitServerEnded(t)
-			fmt.Fprint(proxy.server, "is anybody there?")
+			fmt.Fprint(proxy.server, "keep-alive")
 			proxy.resume()
 			stdout, ended := read()
 			if len(stdout) != size || ended.exitCode() != "7" {
@@ -77,11 +77,11 @@ func slowWebSocket(protocol string) func(t *testing.T, address string) (read fun
 	}
 }
 
-// pausingProxy is a connection to a server, of which its client gets nothing for a while.
+// pausingProxy is a connection to a server that can withhold the server's data from its client.
 type pausingProxy struct {
 	address string
 	server  net.Conn
-	paused  sync.Mutex // held while nothing is read from the server
+	paused  sync.Mutex // held while the proxy is paused
 }
 
 func newPausingProxy(t *testing.T, server string) *pausingProxy {
@@ -120,12 +120,12 @@ func newPausingProxy(t *testing.T, server string) *pausingProxy {
 func (p *pausingProxy) pause()  { p.paused.Lock() }
 func (p *pausingProxy) resume() { p.paused.Unlock() }
 
-// copyTo copies from the server. What it is just reading when it is paused goes through.
+// copyTo copies from the server. A read that has begun before the pause is passed on.
 func (p *pausingProxy) copyTo(client net.Conn) {
 	buffer := make([]byte, 4096)
 	for {
 		p.paused.Lock()
-		p.paused.Unlock() //nolint:staticcheck // nobody else may have it
+		p.paused.Unlock() //nolint:staticcheck // it only waits for the end of a pause
 		n, err := p.server.Read(buffer)
 		if _, writeErr := client.Write(buffer[:n]); err != nil || writeErr != nil {
 			return
@@ -133,8 +133,8 @@ func (p *pausingProxy) copyTo(client net.Conn) {
 	}
 }
 
-// awaitServerEnded waits until the server has closed its half of the connection, which its peer
-// cannot see before it has read everything.
+// awaitServerEnded waits until the server has closed its half of the connection. The client cannot
+// see that before it has read everything, so that the state comes from /proc/net/tcp.
 func (p *pausingProxy) awaitServerEnded(t *testing.T) {
 	t.Helper()
 	const finWait1 = "04"

@@ -16,13 +16,12 @@ import (
 	"time"
 )
 
-// selfSignedAge is how long a self-signed certificate is valid: longer than a
-// daemon runs, because a new one is made at each start.
+// selfSignedAge is how long a self-signed certificate is valid. It exceeds the time that a daemon
+// runs, since each start creates a new certificate.
 const selfSignedAge = 10 * 365 * 24 * time.Hour
 
-// TLS returns the configuration of a server with the key pair in two PEM files,
-// or with a new self-signed certificate for the machine's name and addresses if
-// both paths are empty.
+// TLS returns the configuration of a server with the key pair in two PEM files. If both paths are
+// empty, it creates a self-signed certificate for the node's name and addresses.
 func TLS(certFile, keyFile string) (*tls.Config, error) {
 	var cert tls.Certificate
 	var err error
@@ -44,7 +43,7 @@ func selfSigned(now time.Time) (tls.Certificate, error) {
 	}
 	addresses, err := net.InterfaceAddrs()
 	if err != nil {
-		return tls.Certificate{}, fmt.Errorf("addresses of the machine: %w", err)
+		return tls.Certificate{}, fmt.Errorf("addresses of the node: %w", err)
 	}
 	template := &x509.Certificate{
 		SerialNumber:          big.NewInt(now.UnixNano()),

@@ -26,15 +26,15 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
-// The WebSocket protocols that today's clients speak (KEP-4006). They speak no
-// others, and k8s.io/cri-streaming answers both with 403: it leaves them to the
-// API server, which crictl and critest have none of.
+// The WebSocket protocols of current clients (KEP-4006), which use no others. k8s.io/cri-streaming
+// rejects both with 403: it relies on the API server to translate them, but crictl and critest
+// connect without an API server.
 const (
 	protocolV5     = "v5.channel.k8s.io"
 	protocolTunnel = spdy.HeaderSpdy31 + "+" + portforward.ProtocolV1Name
 )
 
-// The channels of a command, as all versions of the protocol number them.
+// Channels of a command, with the numbers of all versions of the protocol.
 const (
 	channelStdin = iota
 	channelStdout
@@ -43,11 +43,11 @@ const (
 	channelResize
 )
 
-// wantsV5 tells whether a client asks for version 5: version 4 with an end of
-// stdin that leaves the other channels open.
+// wantsV5 reports whether a client requests version 5: version 4 and a message that ends stdin
+// alone.
 func wantsV5(r *http.Request) bool { return wsstream.IsWebSocketRequestWithStreamCloseProtocol(r) }
 
-// serveV5 runs an exec or attach for a client of version 5.
+// serveV5 serves an exec or attach for a client of version 5.
 func (s *Server) serveV5(w http.ResponseWriter, r *http.Request, c command) {
 	conn := wsstream.NewConn(map[string]wsstream.ChannelProtocolConfig{
 		protocolV5: {Binary: true, Channels: []wsstream.ChannelType{
@@ -58,10 +58,10 @@ func (s *Server) serveV5(w http.ResponseWriter, r *http.Request, c command) {
 			channelResize: wsstream.ReadChannel,
 		}},
 	})
-	conn.SetIdleTimeout(s.idle)
+	conn.SetIdleTimeout(s.idleTimeout)
 	_, channels, err := conn.Open(w, r)
 	if err != nil {
-		log.G(r.Context()).WithError(err).Debug("client did not become a WebSocket")
+		log.G(r.Context()).WithError(err).Debug("WebSocket handshake failed")
 		return
 	}
 	defer conn.Close()
@@ -69,7 +69,7 @@ func (s *Server) serveV5(w http.ResponseWriter, r *http.Request, c command) {
 	guard.Go(r.Context(), nil, "read sizes of terminal", func() { readSizes(r.Context(), channels[channelResize], resize) })
 	err = c.AttachContainer(r.Context(), "", "", "", channels[channelStdin], channels[channelStdout], channels[channelStderr], c.want.TTY, resize)
 	if err := json.NewEncoder(channels[channelStatus]).Encode(statusOf(err)); err != nil {
-		log.G(r.Context()).WithError(err).Debug("client has gone before it was told how its command ended")
+		log.G(r.Context()).WithError(err).Debug("client disconnected before it got the exit status")
 	}
 }
 
@@ -89,8 +89,8 @@ func readSizes(ctx context.Context, from io.Reader, to chan<- remotecommand.Term
 	}
 }
 
-// outcome tells a client how its command ended: what of metav1.Status the
-// clients read.
+// outcome is the status of a command that a client gets: the part of metav1.Status that clients
+// read.
 type outcome struct {
 	Status  string   `json:"status"`
 	Reason  string   `json:"reason,omitempty"`
@@ -124,11 +124,11 @@ func statusOf(err error) outcome {
 	return outcome{Status: "Failure", Reason: "InternalError", Message: err.Error()}
 }
 
-// wantsTunnel tells whether a client wants to speak SPDY through a WebSocket.
+// wantsTunnel reports whether a client requests SPDY through a WebSocket.
 func wantsTunnel(r *http.Request) bool { return wsstream.IsWebSocketRequestWithTunnelingProtocol(r) }
 
-// serveTunnel makes a connection of the WebSocket and lets serve answer the SPDY
-// request that the client would have sent without it.
+// serveTunnel upgrades the connection to a WebSocket and lets serve answer, on it, the SPDY request
+// that the client would have sent without a WebSocket.
 func serveTunnel(w http.ResponseWriter, r *http.Request, serve http.HandlerFunc) {
 	inner := r.Clone(r.Context())
 	inner.Method = http.MethodPost
@@ -150,11 +150,11 @@ func acceptTunnel(config *websocket.Config) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("the protocols %s are not supported, %s is", strings.Join(config.Protocol, ", "), protocolTunnel)
+	return fmt.Errorf("protocols %s are not supported (supported: %s)", strings.Join(config.Protocol, ", "), protocolTunnel)
 }
 
-// tunnel is the answer to the SPDY request: its head is not sent, the client has
-// had the WebSocket's.
+// tunnel is the response to the SPDY request. Its header is not sent, since the client has got that
+// of the WebSocket.
 type tunnel struct {
 	header http.Header
 	conn   net.Conn
@@ -162,26 +162,26 @@ type tunnel struct {
 
 var _ http.Hijacker = tunnel{}
 
-// Header keeps what nobody reads.
+// Header returns a header that is never sent.
 func (t tunnel) Header() http.Header { return t.header }
 
 // WriteHeader drops the status.
 func (t tunnel) WriteHeader(int) {}
 
-// Write drops the text of an error: the end of the connection tells it.
+// Write drops the text of an error. The end of the connection reports the error.
 func (t tunnel) Write(p []byte) (int, error) { return len(p), nil }
 
-// tunnelConn is a WebSocket as a connection.
+// tunnelConn is a WebSocket as a net.Conn.
 type tunnelConn struct{ *websocket.Conn }
 
-// Close closes the connection. It may be closed already, by the server or by its
-// client; the SPDY library would wait a second for somebody to hear of that.
+// Close closes the connection. It returns no error, since the server or the client may have closed
+// the connection already, and the SPDY library would wait a second for a reader of the error.
 func (c tunnelConn) Close() error {
 	_ = c.Conn.Close()
 	return nil
 }
 
-// Hijack hands out the connection.
+// Hijack returns the connection of the WebSocket.
 func (t tunnel) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return t.conn, bufio.NewReadWriter(bufio.NewReader(t.conn), bufio.NewWriter(t.conn)), nil
 }

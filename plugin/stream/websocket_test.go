@@ -22,7 +22,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
 )
 
-// endChannel tells the server, as clients of v5 do, that nothing follows on a channel.
+// endChannel closes a channel for writing, as clients of v5 do.
 func endChannel(t *testing.T, conn *websocket.Conn, channel byte) {
 	t.Helper()
 	if err := websocket.Message.Send(conn, []byte{255, channel}); err != nil {
@@ -30,8 +30,7 @@ func endChannel(t *testing.T, conn *websocket.Conn, channel byte) {
 	}
 }
 
-// TestExecV5 finds that a command sees the end of its stdin, and that what it
-// writes after that still comes.
+// TestExecV5 checks that a command gets the end of its stdin, and that its later output arrives.
 func TestExecV5(t *testing.T) {
 	s, _ := serve(t, Options{}, fakeContainers{exec: upper}, nil)
 	conn := dialWebSocket(t, execURL(t, s, allStreams), "v5.channel.k8s.io")
@@ -100,14 +99,14 @@ func TestTerminalSizesV5(t *testing.T) {
 	}
 }
 
-// echo answers what it reads; it ends with its stdin.
+// echo copies stdin to stdout until stdin ends.
 func echo(_ context.Context, opts container.AttachOptions) error {
 	_, err := io.Copy(opts.Stdout, opts.Stdin)
 	return err
 }
 
-// TestAttachTransports attaches over SPDY and WebSocket to one container at the
-// same time, and each client gets its own.
+// TestAttachTransports attaches over SPDY and WebSocket to one container at the same time. Each
+// client gets its own data.
 func TestAttachTransports(t *testing.T) {
 	s, _ := serve(t, Options{}, fakeContainers{attach: echo}, nil)
 	url := func() string {
@@ -136,8 +135,9 @@ func TestAttachTransports(t *testing.T) {
 	clients.Wait()
 }
 
-// TestTerminalV5ClientGoes finds that a shell ends with its client.
-func TestTerminalV5ClientGoes(t *testing.T) {
+// TestTerminalV5ClientDisconnects checks that a command with a terminal is cancelled when its
+// client disconnects.
+func TestTerminalV5ClientDisconnects(t *testing.T) {
 	started, ended := make(chan struct{}), make(chan struct{})
 	s, _ := serve(t, Options{}, fakeContainers{exec: func(ctx context.Context, _ container.ExecOptions) (uint32, error) {
 		close(started)
@@ -152,7 +152,7 @@ func TestTerminalV5ClientGoes(t *testing.T) {
 	<-ended
 }
 
-// dialTunnel speaks SPDY through a WebSocket, as kubectl port-forward does.
+// dialTunnel connects with SPDY through a WebSocket, as kubectl port-forward does.
 func dialTunnel(t *testing.T, address string) httpstream.Connection {
 	t.Helper()
 	conn := dialWebSocket(t, address, "SPDY/3.1+portforward.k8s.io")
@@ -164,8 +164,8 @@ func dialTunnel(t *testing.T, address string) httpstream.Connection {
 	return tunnel
 }
 
-// TestPortForwardTunnel forwards two connections through one tunnel, beside one
-// without a tunnel.
+// TestPortForwardTunnel forwards two connections through one tunnel and one connection without a
+// tunnel.
 func TestPortForwardTunnel(t *testing.T) {
 	s, _ := serve(t, Options{}, fakeContainers{}, fakePods{"p": newPod(pod.Ready, hostNetwork)})
 	port := listen(t, "", "127.0.0.1:0", echoAfterEOF)
@@ -187,7 +187,7 @@ func TestPortForwardTunnel(t *testing.T) {
 	}
 }
 
-func TestPortForwardTunnelClientGoes(t *testing.T) {
+func TestPortForwardTunnelClientDisconnects(t *testing.T) {
 	accepted, gone := make(chan struct{}), make(chan struct{})
 	port := listen(t, "", "127.0.0.1:0", func(conn *net.TCPConn) {
 		close(accepted)
@@ -202,7 +202,7 @@ func TestPortForwardTunnelClientGoes(t *testing.T) {
 	<-gone
 }
 
-// TestWebSocketProtocols finds that a protocol nobody knows is refused.
+// TestWebSocketProtocols checks that an unknown protocol is rejected.
 func TestWebSocketProtocols(t *testing.T) {
 	s, _ := serve(t, Options{}, fakeContainers{exec: upper}, fakePods{"p": newPod(pod.Ready, hostNetwork)})
 	for _, tt := range []struct{ url, protocol string }{
