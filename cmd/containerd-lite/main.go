@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Containerd-lite is containerd with the CRI of containerd-lite in place of its own. Build it with
-// -tags no_cri, which leaves containerd's CRI out.
+// Containerd-lite is containerd with the CRI of containerd-lite instead of the built-in CRI. Build
+// it with -tags no_cri, which leaves the built-in CRI out.
 package main
 
 import (

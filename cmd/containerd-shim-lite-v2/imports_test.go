@@ -14,14 +14,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var update = flag.Bool("update", false, "write the list of packages instead of comparing with it")
+var update = flag.Bool("update", false, "update the list of packages")
 
-// TestImports holds the list of packages that are linked into the shim, which
-// each pod pays for. Who adds one sees what it brings along:
-// go test ./cmd/containerd-shim-lite-v2 -update.
+// TestImports compares the packages that are linked into the shim with a list, since every pod pays
+// for their memory. To add one and see its dependencies: go test ./cmd/containerd-shim-lite-v2
+// -update.
 func TestImports(t *testing.T) {
 	golden := filepath.Join("testdata", "imports.txt")
-	// As the Makefile builds it.
+	// The flags are those of the Makefile.
 	list := exec.Command("go", "list", "-deps", "-tags", "no_grpc", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", ".")
 	list.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
 	list.Stderr = os.Stderr
@@ -44,7 +44,7 @@ func TestImports(t *testing.T) {
 	}
 }
 
-// withoutOwn returns the lines, sorted, that name no package of this module.
+// withoutOwn returns the sorted lines of packages that are not in this module.
 func withoutOwn(list string) string {
 	var names []string
 	for name := range strings.Lines(list) {

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command containerd-shim-lite-v2 is the shim of the runtime type
-// io.containerd.lite.v2. Under the name pod-init it is the init process of a
-// pod that shares its PID namespace.
+// Command containerd-shim-lite-v2 is the shim of the runtime type io.containerd.lite.v2. Under the
+// name pod-init it is the init process of a pod that shares its PID namespace.
 package main
 
 import (

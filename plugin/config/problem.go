@@ -15,7 +15,7 @@ type Problem struct {
 	Table string
 	// Key is the path of the key in the table.
 	Key []string
-	// What says what is wrong.
+	// What: the problem, such as "is empty".
 	What string
 	// Hint says what the user can do.
 	Hint string

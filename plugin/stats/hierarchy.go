@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	cgroupMount = "/sys/fs/cgroup" // mount point of cgroups, by convention
-	unified     = ""               // the key of the cgroup v2 hierarchy, beside those of v1 controllers
+	cgroupMount = "/sys/fs/cgroup" // by convention
+	unified     = ""               // key of the cgroup v2 hierarchy in the maps below
 )
 
 // hierarchies are the cgroup hierarchies of a node: one of cgroup v2, or one mount for each

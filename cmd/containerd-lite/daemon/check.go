@@ -25,34 +25,34 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/config"
 )
 
-// file is one file of the config: the one that --config names, or one that it imports.
+// file is one file of the config: the file of --config, or an imported one.
 type file struct {
 	path string
-	// lines are the lines of its keys, by their path.
+	// lines are the line numbers of its keys, by path.
 	lines lines
 }
 
-// checked is a config that the daemon starts with.
+// checked is a config without errors.
 type checked struct {
 	*srvconfig.Config
 	cri *criConfig
 }
 
-// noFile is the config without a file.
+// noFile returns the config that applies without a file.
 func noFile() *checked {
 	return &checked{&srvconfig.Config{}, &criConfig{config.DefaultImages(), config.DefaultRuntime(), config.DefaultServer()}}
 }
 
-// checkQuietly is [checkConfig] without its log lines, which the daemon writes again when it reads
-// the config itself.
+// checkQuietly is [checkConfig] without its log lines, which the daemon logs again when it loads
+// the config.
 func checkQuietly(ctx context.Context, path string) (*checked, error) {
-	defer quiet()()
+	defer silenceLog()()
 	return checkConfig(ctx, path)
 }
 
-// checkConfig finds what is wrong with the config, and all of it in the CRI's part, and returns the
-// config. containerd would find most of it too, but only while its plugins load, and without saying
-// where it is.
+// checkConfig returns the config, or its errors: all those in the CRI's part, and the first one of
+// each other plugin. containerd would report most of them, too, but only while its plugins load,
+// and without file and line.
 func checkConfig(ctx context.Context, path string) (*checked, error) {
 	files, err := readFiles(path)
 	if err != nil {
@@ -73,8 +73,8 @@ func checkConfig(ctx context.Context, path string) (*checked, error) {
 	return &checked{merged, cri}, locate(files, cri.validate())
 }
 
-// print writes what the daemon says at its start of a config that is right: what has no effect, and
-// what to know.
+// print writes the remarks about a valid config that the daemon logs at its start: keys without
+// effect, and notes.
 func (c *checked) print(out io.Writer) {
 	if slices.Contains(c.DisabledPlugins, config.ServerTable) {
 		return
@@ -88,17 +88,17 @@ func (c *checked) print(out io.Writer) {
 	}
 }
 
-// locate puts in front of each problem where it is.
+// locate prefixes each problem with its file and line.
 func locate(files []file, err error) error {
 	var problems []error
 	for _, p := range config.Problems(err) {
-		problems = append(problems, fmt.Errorf("%s: %w", where(files, p), p))
+		problems = append(problems, fmt.Errorf("%s: %w", position(files, p), p))
 	}
 	return errors.Join(problems...)
 }
 
-// readFiles reads the file at path and all that it imports, in containerd's order: a later one
-// overrides.
+// readFiles reads the file at path and all imported files, in containerd's order: later files
+// override earlier ones.
 func readFiles(path string) ([]file, error) {
 	var files []file
 	pending := []string{path}
@@ -127,7 +127,7 @@ func readFiles(path string) ([]file, error) {
 	return files, nil
 }
 
-// expandImport returns the files that an import of the file parent means.
+// expandImport returns the files of an import in the file parent.
 func expandImport(parent, pattern string) ([]string, error) {
 	pattern = filepath.Clean(pattern)
 	if !filepath.IsAbs(pattern) {
@@ -155,7 +155,7 @@ func syntaxError(path string, err error) error {
 	return fmt.Errorf("%s:%d:%d: %w", path, row, column, err)
 }
 
-// load reads the config as the daemon will.
+// load reads the config in the same way as the daemon.
 func load(ctx context.Context, path string, registered []plugin.Registration) (*srvconfig.Config, error) {
 	merged := &srvconfig.Config{
 		Version:          version.ConfigVersion,
@@ -171,7 +171,7 @@ func load(ctx context.Context, path string, registered []plugin.Registration) (*
 	return merged, nil
 }
 
-// checkTypes decodes the table of every plugin but those of [criConfig] and returns the first
+// checkTypes decodes the table of every plugin except those of [criConfig], and returns the first
 // problem of each.
 func checkTypes(ctx context.Context, merged *srvconfig.Config, registered []plugin.Registration) error {
 	var problems []error
@@ -180,13 +180,13 @@ func checkTypes(ctx context.Context, merged *srvconfig.Config, registered []plug
 		if t == nil || t.Kind() != reflect.Pointer || slices.Contains(criTables, r.URI()) {
 			continue
 		}
-		// The registered value is the one that the plugin will get: decode into another one.
+		// The registered value is the one that the plugin will get: decode into a new one.
 		problems = append(problems, decode(ctx, merged, r.URI(), reflect.New(t.Elem()).Interface()))
 	}
 	return errors.Join(problems...)
 }
 
-// criConfig is what the CRI's tables say.
+// criConfig has the tables of the CRI.
 type criConfig struct {
 	images  config.Images
 	runtime config.Runtime
@@ -195,8 +195,8 @@ type criConfig struct {
 
 var criTables = []string{config.ImagesTable, config.RuntimeTable, config.ServerTable}
 
-// decodeCRI returns the CRI's config, or the first problem of each of its tables' types. containerd
-// warns of each unknown key that it decodes: these tables are decoded here alone.
+// decodeCRI returns the CRI's config, or the first type error of each table. These tables are
+// decoded only here, because containerd warns of each unknown key when it decodes a table.
 func decodeCRI(ctx context.Context, merged *srvconfig.Config) (*criConfig, error) {
 	c := noFile().cri
 	return c, errors.Join(
@@ -205,7 +205,7 @@ func decodeCRI(ctx context.Context, merged *srvconfig.Config) (*criConfig, error
 		decode(ctx, merged, config.ServerTable, &c.server))
 }
 
-// validate returns all that is wrong with what the tables say; their types are right.
+// validate returns all problems in the values of the tables.
 func (c *criConfig) validate() error {
 	_, err := c.runtime.BaseSpecs()
 	return errors.Join(
@@ -228,12 +228,13 @@ func decode(ctx context.Context, merged *srvconfig.Config, table string, into an
 	return problem
 }
 
-// quiet turns the log off and returns what turns it on again. Nothing else runs yet.
-func quiet() (restore func()) {
+// silenceLog turns the log off and returns a function that turns it on again. Nothing else is
+// running yet.
+func silenceLog() (restore func()) {
 	level := log.GetLevel()
 	set := func(level string) {
 		if err := log.SetLevel(level); err != nil {
-			panic(err) // The levels are the log package's own.
+			panic(err) // not reached: the levels are those of the log package
 		}
 	}
 	set("panic")

@@ -14,8 +14,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestCheckConfig writes files that are wrong and wants each mistake with its file, line and key,
-// DIR being where the files are.
+// TestCheckConfig expects each error with its file, line and key. DIR is the directory of the
+// files.
 func TestCheckConfig(t *testing.T) {
 	for _, test := range []struct {
 		name  string
@@ -24,7 +24,7 @@ func TestCheckConfig(t *testing.T) {
 	}{
 		{"syntax", map[string]string{"config.toml": "version = 4\n[plugins\n"},
 			[]string{"DIR/config.toml:2:9: toml: expected ']' to close table name"}},
-		{"type of a key of the daemon", map[string]string{"config.toml": "version = 4\n\noom_score = 'x'\n"},
+		{"type of a key of containerd", map[string]string{"config.toml": "version = 4\n\noom_score = 'x'\n"},
 			[]string{"DIR/config.toml:3:13: oom_score: toml: cannot decode TOML string"}},
 		{"type of a key of another plugin", map[string]string{"config.toml": "[plugins.'io.containerd.gc.v1.scheduler']\npause_threshold = 'x'\n"},
 			[]string{"DIR/config.toml:2: plugins.'io.containerd.gc.v1.scheduler'.pause_threshold: toml: cannot decode TOML string"}},
@@ -73,10 +73,10 @@ bin_dir = 6
 			[]string{"config file: open DIR/more.toml: no such file"}},
 		{"import broken", map[string]string{"config.toml": "version = 3\nimports = ['more.toml']\n", "more.toml": "\n\nx"},
 			[]string{"DIR/more.toml:3:1: toml: "}},
-		{"version of the future", map[string]string{"config.toml": "version = 5\n"}, []string{"DIR/config.toml: "}},
+		{"newer version", map[string]string{"config.toml": "version = 5\n"}, []string{"DIR/config.toml: "}},
 		{"no table", map[string]string{"config.toml": "version = 2\n[plugins]\n'io.containerd.grpc.v1.cri' = 5\n"},
 			[]string{"DIR/config.toml: plugins.'io.containerd.grpc.v1.cri': is not a table"}},
-		{"the CRI is off", map[string]string{"config.toml": `
+		{"CRI disabled", map[string]string{"config.toml": `
 disabled_plugins = ["cri"]
 plugins.cri.stream_server_port = "http"
 `}, nil},
@@ -92,7 +92,7 @@ plugins.cri.stream_server_port = "http"
 			if err != nil {
 				got = strings.Split(strings.ReplaceAll(err.Error(), dir, "DIR"), "\n")
 			}
-			// What go-toml says after the key, and the hint, are not ours to test.
+			// The text of go-toml and the hint are not compared.
 			for i := range min(len(got), len(test.want)) {
 				if strings.HasPrefix(got[i], test.want[i]) {
 					got[i] = test.want[i]
@@ -105,7 +105,7 @@ plugins.cri.stream_server_port = "http"
 	}
 }
 
-// TestCheckWarnsOnce wants one line of an unknown key, whichever plugin's it is.
+// TestCheckWarnsOnce expects one warning for an unknown key of any plugin.
 func TestCheckWarnsOnce(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "config.toml")
 	write(t, path, `version = 4
@@ -123,7 +123,7 @@ plugins.'io.containerd.gc.v1.scheduler'.key_d = 1
 	}
 	for _, key := range []string{"key_a", "key_b", "key_c", "key_d"} {
 		if n := strings.Count(lines.String(), "key="+key+" "); n != 1 {
-			t.Errorf("%s is warned of %d times, want once:\n%s", key, n, &lines)
+			t.Errorf("%d warnings of %s, want one:\n%s", n, key, &lines)
 		}
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"os"
 	"slices"
 
-	// The plugins of containerd: content store, snapshotters, runtimes, servers.
+	// containerd's plugins: content store, snapshotters, runtimes, servers.
 	_ "github.com/containerd/containerd/v2/cmd/containerd/builtins"
 	"github.com/containerd/containerd/v2/cmd/containerd/command"
 	srvconfig "github.com/containerd/containerd/v2/cmd/containerd/server/config"
@@ -18,7 +18,7 @@ import (
 	"github.com/containerd/log"
 	"github.com/urfave/cli/v3"
 
-	// The CRI, registered in place of containerd's.
+	// The CRI, registered instead of containerd's.
 	_ "github.com/containerd-lite/containerd-lite/plugin"
 	"github.com/containerd-lite/containerd-lite/plugin/config"
 )
@@ -32,8 +32,8 @@ func Main(ctx context.Context, args []string, stderr io.Writer) int {
 	return 0
 }
 
-// Command is containerd's command under our name, with a look at config.toml before the commands
-// that read it.
+// Command returns containerd's command under the name containerd-lite. The commands that read
+// config.toml check it first.
 func Command() *cli.Command {
 	app := command.App()
 	app.Name = "containerd-lite"
@@ -51,8 +51,8 @@ config.toml, sockets and tools. "containerd-lite config default" prints every ke
 	return app
 }
 
-// serve returns containerd's action, which runs the daemon, with what we do before it and beside
-// it.
+// serve wraps containerd's action, which runs the daemon: it checks the config first, and runs the
+// reload and the watchdog beside the daemon.
 func serve(run cli.ActionFunc) cli.ActionFunc {
 	return func(ctx context.Context, cmd *cli.Command) error {
 		if cmd.Args().Present() {
@@ -65,25 +65,25 @@ func serve(run cli.ActionFunc) cli.ActionFunc {
 				return err
 			}
 			if slices.Contains(merged.DisabledPlugins, config.ServerTable) {
-				log.G(ctx).Warnf("the CRI is off, so Kubernetes cannot use this node: disabled_plugins of %s names %s", path, config.ServerTable)
+				log.G(ctx).Warnf("the CRI is disabled, so Kubernetes cannot use this node: disabled_plugins of %s has %s", path, config.ServerTable)
 			}
 		}
 		for _, line := range warnings(merged.Config) {
 			log.G(ctx).Warn(line)
 		}
-		defer reloadAtHangup(ctx, cmd)()
+		defer reloadOnHangup(ctx, cmd)()
 		defer feedWatchdog(ctx, address(cmd, merged.Config))()
 		return run(ctx, cmd)
 	}
 }
 
-// configCommand is containerd's command config, whose commands that read the file say where they
-// cannot, and check.
-func configCommand(theirs *cli.Command) *cli.Command {
-	ours := &cli.Command{Name: theirs.Name, Usage: theirs.Usage}
-	for _, sub := range theirs.Commands {
-		print := sub.Action
-		ours.Commands = append(ours.Commands, &cli.Command{
+// configCommand returns containerd's command config. Its commands that read the file report where
+// the file is wrong, and it has the command check, too.
+func configCommand(stock *cli.Command) *cli.Command {
+	wrapped := &cli.Command{Name: stock.Name, Usage: stock.Usage}
+	for _, sub := range stock.Commands {
+		run := sub.Action
+		wrapped.Commands = append(wrapped.Commands, &cli.Command{
 			Name:  sub.Name,
 			Usage: sub.Usage,
 			Action: func(ctx context.Context, cmd *cli.Command) error {
@@ -92,15 +92,15 @@ func configCommand(theirs *cli.Command) *cli.Command {
 						return err
 					}
 				}
-				return print(ctx, cmd)
+				return run(ctx, cmd)
 			},
 		})
 	}
-	ours.Commands = append(ours.Commands, &cli.Command{
+	wrapped.Commands = append(wrapped.Commands, &cli.Command{
 		Name:  "check",
-		Usage: "Say what is wrong in the config files, and fail if anything is; else what has no effect and which shims run pods",
+		Usage: "Report errors in the config files, and fail if there are any; otherwise list keys without effect and the shims that run pods",
 		Action: func(ctx context.Context, cmd *cli.Command) error {
-			found := noFile() // They are right.
+			found := noFile()
 			if path, ok := configPath(cmd); ok {
 				var err error
 				if found, err = checkConfig(ctx, path); err != nil {
@@ -111,11 +111,11 @@ func configCommand(theirs *cli.Command) *cli.Command {
 			return nil
 		},
 	})
-	return ours
+	return wrapped
 }
 
-// configPath returns the path of config.toml, or false where it is the default one and there is
-// none.
+// configPath returns the path of config.toml, or false if it is the default path and no file is
+// there.
 func configPath(cmd *cli.Command) (string, bool) {
 	path := cmd.String("config")
 	_, err := os.Stat(path)

@@ -19,7 +19,7 @@ import (
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// asDaemon is set in the environment of a test binary that shall be containerd-lite.
+// asDaemon is set in the environment of a test binary that runs as containerd-lite.
 const asDaemon = "CONTAINERD_LITE_TEST_AS_DAEMON"
 
 func TestMain(m *testing.M) {
@@ -29,8 +29,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// daemon is a containerd-lite with a root, a state and a socket of its own, and the test in place
-// of systemd.
+// daemon is a containerd-lite with its own root, state and socket. The test stands in for systemd.
 type daemon struct {
 	cmd    *exec.Cmd
 	socket string
@@ -39,8 +38,8 @@ type daemon struct {
 	log    *logFile
 }
 
-// start runs containerd-lite with a config.toml, which gets one line in front that keeps everything
-// in a directory of the test, and with more variables in its environment. The daemon ends with the
+// start runs containerd-lite with a config.toml and more environment variables. A first line is
+// added to the file, which keeps everything in a directory of the test. The daemon ends with the
 // test.
 func start(t *testing.T, config string, env ...string) *daemon {
 	t.Helper()
@@ -79,8 +78,9 @@ func start(t *testing.T, config string, env ...string) *daemon {
 	return d
 }
 
-// told returns what systemd, which listens at notify, has been told up to now, without waiting.
-func told(t *testing.T, notify *net.UnixConn) string {
+// received returns the messages that systemd has got up to now, without waiting. systemd listens at
+// notify.
+func received(t *testing.T, notify *net.UnixConn) string {
 	t.Helper()
 	raw, err := notify.SyscallConn()
 	if err != nil {
@@ -103,17 +103,17 @@ func told(t *testing.T, notify *net.UnixConn) string {
 	return string(got)
 }
 
-// waitReady waits for the daemon to tell systemd that it is ready.
+// waitReady waits for READY=1.
 func (d *daemon) waitReady(t *testing.T) {
 	t.Helper()
 	buf := make([]byte, 256)
 	n, err := d.notify.Read(buf)
 	if err != nil || string(buf[:n]) != "READY=1" {
-		t.Fatalf("systemd is told %q, %v; want READY=1", buf[:n], err)
+		t.Fatalf("systemd got %q, %v; want READY=1", buf[:n], err)
 	}
 }
 
-// version asks the CRI for its version, without waiting for the socket.
+// version requests the CRI's version, without waiting for the socket.
 func (d *daemon) version(t *testing.T) (*cri.VersionResponse, error) {
 	t.Helper()
 	conn, err := grpc.NewClient("unix://"+d.socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -124,7 +124,7 @@ func (d *daemon) version(t *testing.T) (*cri.VersionResponse, error) {
 	return cri.NewRuntimeServiceClient(conn).Version(context.Background(), &cri.VersionRequest{})
 }
 
-// hangUp sends SIGHUP and waits for what the daemon says to it.
+// hangUp sends SIGHUP and waits for a text in the log.
 func (d *daemon) hangUp(t *testing.T, want string) {
 	t.Helper()
 	if err := d.cmd.Process.Signal(unix.SIGHUP); err != nil {
@@ -133,7 +133,8 @@ func (d *daemon) hangUp(t *testing.T, want string) {
 	d.log.waitFor(want)
 }
 
-// TestReady wants READY=1 when, and not before, the CRI answers, and SIGTERM to end it well.
+// TestReady checks that READY=1 is sent once the CRI answers and not before, and that SIGTERM ends
+// the daemon with exit code 0.
 func TestReady(t *testing.T) {
 	d := start(t, "version = 4\n")
 	d.waitReady(t)
@@ -148,23 +149,23 @@ func TestReady(t *testing.T) {
 	}
 }
 
-// TestReload wants SIGHUP to take over the level of the log, a wrong config to be named and not
-// taken over, and the CRI to serve all the while.
+// TestReload checks that SIGHUP applies the log level, that a wrong config is logged and not
+// applied, and that the CRI answers all the time.
 func TestReload(t *testing.T) {
 	d := start(t, "version = 4\n")
 	d.waitReady(t)
 	first := "version = 4\nimports = ['dirs.toml']\n"
 	if strings.Contains(d.log.String(), "level=debug") {
-		t.Fatal("the log is at debug to begin with")
+		t.Fatal("the log level is debug at the start")
 	}
-	for _, step := range []struct{ config, said string }{
+	for _, step := range []struct{ config, logged string }{
 		{"[debug]\nlevel = 'debug'\n", "the log level is debug"},
 		{"[debug]\nlevel = 'all'\n", "debug.level"},
 		{"[plugins.'io.containerd.cri.v1.images']\nsnapshotter = ''\n", "config.toml:4: plugins.'io.containerd.cri.v1.images'.snapshotter: is empty"},
 		{"", "the log level is info"},
 	} {
 		write(t, d.config, first+step.config)
-		d.hangUp(t, step.said)
+		d.hangUp(t, step.logged)
 		if _, err := d.version(t); err != nil {
 			t.Errorf("Version after SIGHUP with %q: %v", step.config, err)
 		}
@@ -174,7 +175,7 @@ func TestReload(t *testing.T) {
 	}
 }
 
-// TestConfigCommands wants the commands that read config.toml to say what is wrong in it.
+// TestConfigCommands checks that the commands that read config.toml report its errors.
 func TestConfigCommands(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "config.toml")
 	for _, test := range []struct{ command, config, want string }{
@@ -191,7 +192,7 @@ func TestConfigCommands(t *testing.T) {
 	}
 }
 
-// TestCompletion wants the shell to be offered the commands.
+// TestCompletion checks that the shell gets the commands.
 func TestCompletion(t *testing.T) {
 	app := Command()
 	var out bytes.Buffer
@@ -204,9 +205,8 @@ func TestCompletion(t *testing.T) {
 	}
 }
 
-// TestRefuse gives the daemon reasons not to start, and wants the message to name the plugin, the
-// cause and the way out.
-func TestRefuse(t *testing.T) {
+// The daemon does not start, and its last line has the plugin, the cause and a hint.
+func TestDaemonDoesNotStart(t *testing.T) {
 	for _, test := range []struct {
 		name, config string
 		want         []string
@@ -218,7 +218,7 @@ func TestRefuse(t *testing.T) {
 			`disabled_plugins = ["io.containerd.grpc.v1.cri"]`}},
 		{"half disabled", "version = 4\ndisabled_plugins = ['io.containerd.cri.v1.runtime']\n", []string{
 			"io.containerd.grpc.v1.cri: the CRI cannot serve", "plugin io.containerd.cri.v1.runtime is disabled", "take it out"}},
-		{"something it needs is disabled", "version = 4\ndisabled_plugins = ['io.containerd.lease.v1.manager']\n", []string{
+		{"a dependency is disabled", "version = 4\ndisabled_plugins = ['io.containerd.lease.v1.manager']\n", []string{
 			"io.containerd.grpc.v1.cri: the CRI cannot serve", "io.containerd.lease.v1"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -234,23 +234,23 @@ func TestRefuse(t *testing.T) {
 					t.Errorf("last line %q does not say %q", last, text)
 				}
 			}
-			if told := told(t, d.notify); strings.Contains(told, "READY") {
-				t.Errorf("systemd is told %q", told)
+			if got := received(t, d.notify); strings.Contains(got, "READY") {
+				t.Errorf("systemd got %q", got)
 			}
 		})
 	}
 }
 
-// TestWithoutCRI wants a daemon whose config turns the CRI off, as Docker's packages do, to run and
-// to say so.
+// TestWithoutCRI checks that a daemon whose config disables the CRI, as Docker's packages do, runs
+// and logs it.
 func TestWithoutCRI(t *testing.T) {
 	d := start(t, `disabled_plugins = ["cri"]`)
 	d.waitReady(t)
-	if !strings.Contains(d.log.String(), "the CRI is off") {
-		t.Error("the log does not say that the CRI is off")
+	if !strings.Contains(d.log.String(), "the CRI is disabled") {
+		t.Error("the log does not say that the CRI is disabled")
 	}
 	if v, err := d.version(t); err == nil {
-		t.Errorf("Version answers %v", v)
+		t.Errorf("Version returned %v", v)
 	}
 }
 
@@ -272,6 +272,6 @@ func TestUnknownCommand(t *testing.T) {
 	app.Writer, app.ErrWriter = io.Discard, io.Discard
 	err := app.Run(context.Background(), []string{"containerd-lite", "serve"})
 	if err == nil || !strings.Contains(err.Error(), `"serve" is not a command`) {
-		t.Errorf("%v, want serve to be no command", err)
+		t.Errorf("%v, want an unknown command", err)
 	}
 }

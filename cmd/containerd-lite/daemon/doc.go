@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package daemon is the command line of containerd-lite. Everything but the CRI is containerd's:
+// Package daemon is the command line of containerd-lite. Everything except the CRI is containerd's:
 // the commands, config.toml, the sockets, the other plugins.
 //
-// On top of containerd's command this one checks config.toml before anything starts and names file
-// and line of what is wrong in it (check.go), reads it again at SIGHUP (reload.go), and answers to
-// systemd's watchdog (watchdog.go). It calls containerd's command and server, and plugin only to
-// have it registered. It has no locks: what runs beside the daemon shares nothing with it.
+// In addition to containerd's command, the package checks config.toml before anything starts and
+// reports the file and line of each problem (check.go), reloads it at SIGHUP (reload.go), and feeds
+// systemd's watchdog (watchdog.go). It calls containerd's command and server, and imports package
+// plugin only to register it. It has no locks: its goroutines share nothing with the daemon.
 package daemon

@@ -11,10 +11,10 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/config"
 )
 
-// lines are the lines on which keys and tables of a file stand, by their path joined with NUL.
+// lines are the line numbers of keys and tables in a file, by their path joined with NUL.
 type lines map[string]int
 
-// findLines returns the lines of every key in a file that is valid TOML.
+// findLines returns the line of every key in a file that is valid TOML.
 func findLines(data []byte) lines {
 	var p unstable.Parser
 	p.Reset(data)
@@ -31,7 +31,7 @@ func findLines(data []byte) lines {
 	return found
 }
 
-// add notes the key of a node and returns its whole path.
+// add records the line of a node's key and returns the key's full path.
 func (l lines) add(p *unstable.Parser, table []string, node *unstable.Node) []string {
 	path := append([]string{}, table...)
 	for key := node.Key(); key.Next(); {
@@ -55,14 +55,14 @@ func (l lines) addValue(p *unstable.Parser, table []string, node *unstable.Node)
 
 func join(path []string) string { return strings.Join(path, "\x00") }
 
-// where says in which file, and on which line of it, a problem is. A key that stands nowhere, such
-// as one that is missing, is where the innermost table around it stands.
-func where(files []file, p config.Problem) string {
+// position returns the file and line of a problem. A key that is in no file, such as a missing one,
+// gets the line of the innermost table around it.
+func position(files []file, p config.Problem) string {
 	best, depth := files[0].path, 0
 	places := append([][]string{append([]string{p.Table}, p.Key...)}, config.OldKeys(p.Table, p.Key)...)
 	for _, place := range places {
 		for _, f := range files {
-			// How much of the key is not there counts, since an old place may be deeper than the
+			// The number of missing keys counts, since an old place may have a longer path than the
 			// new one.
 			line, missing := f.lines.find(append([]string{"plugins"}, place...))
 			if score := len(p.Key) + 1 - missing; line > 0 && score > 0 && score >= depth {
@@ -73,8 +73,8 @@ func where(files []file, p config.Problem) string {
 	return best
 }
 
-// find returns the line of the longest part of path that stands in the file, and how many keys of
-// it do not.
+// find returns the line of the longest prefix of path that is in the file, and how many keys of
+// path are missing.
 func (l lines) find(path []string) (line, missing int) {
 	for n := len(path); n > 0; n-- {
 		if line, ok := l[join(path[:n])]; ok {

@@ -8,7 +8,7 @@ import (
 	"sync"
 )
 
-// logFile keeps what is written to it and wakes who waits for a text. mu protects content.
+// logFile stores what is written to it, and lets tests wait for a text. mu protects content.
 type logFile struct {
 	mu      sync.Mutex
 	grown   *sync.Cond

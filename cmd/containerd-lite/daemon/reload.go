@@ -15,10 +15,10 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
-// reloadAtHangup reads config.toml again at each SIGHUP, which would end the daemon by default;
-// `systemctl reload` and tools such as nvidia-ctk send it. The signal is caught, not ignored, so
-// that shims do not inherit that. It returns its end.
-func reloadAtHangup(ctx context.Context, cmd *cli.Command) (stop func()) {
+// reloadOnHangup reloads config.toml at each SIGHUP, which would end the daemon by default;
+// `systemctl reload` and tools such as nvidia-ctk send it. The signal is caught, not ignored,
+// because shims would inherit an ignored signal. The returned function ends it.
+func reloadOnHangup(ctx context.Context, cmd *cli.Command) (stop func()) {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, unix.SIGHUP)
 	guard.Go(ctx, nil, "reload at hang-up", func() {
@@ -32,22 +32,22 @@ func reloadAtHangup(ctx context.Context, cmd *cli.Command) (stop func()) {
 	}
 }
 
-// reload takes over the one key that can change while plugins run, the level of the log, and says
-// whether the daemon would start with the rest.
+// reload applies the only key that can change while plugins run, the log level, and logs whether
+// the daemon would start with the rest.
 func reload(ctx context.Context, cmd *cli.Command) {
 	var level string
 	if path, ok := configPath(cmd); ok {
 		merged, err := checkConfig(ctx, path)
 		if err != nil {
-			log.G(ctx).WithError(err).Error("config.toml is not read again, and the daemon would not start with it")
+			log.G(ctx).WithError(err).Error("reload of config.toml rejected: nothing is changed, and the daemon would not start with this file")
 			return
 		}
 		level = merged.Debug.Level
 	}
 	level = cmp.Or(cmd.String("log-level"), level, "info")
 	if err := log.SetLevel(level); err != nil {
-		log.G(ctx).WithError(err).Error("config.toml is not read again: debug.level")
+		log.G(ctx).WithError(err).Error("reload of config.toml rejected: debug.level")
 		return
 	}
-	log.G(ctx).Infof("config.toml is read again: the log level is %s; restart containerd-lite to apply other changes, pods go on", level)
+	log.G(ctx).Infof("config.toml reloaded: the log level is %s; restart containerd-lite to apply other changes, pods keep running", level)
 }

@@ -4,6 +4,6 @@
 
 package daemon
 
-// With containerd's own CRI in the binary the daemon would panic: both have the same plugin URIs.
-// This keeps such a build from compiling.
+// With containerd's built-in CRI in the binary the daemon would panic, because both CRIs have the
+// same plugin URIs. This constant makes such a build fail.
 const _ = build_with_tags_no_cri

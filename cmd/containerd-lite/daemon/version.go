@@ -11,9 +11,9 @@ import (
 	"github.com/urfave/cli/v3"
 )
 
-// setVersion makes the daemon say which containerd it is, in --version, in its log and to `ctr
-// version`, unless the linker did. The Go toolchain knows both modules' versions, so no build needs
-// flags for it.
+// setVersion makes the daemon report containerd's version, in --version, in its log and to `ctr
+// version`, unless the linker has set one. The Go toolchain records the versions of both modules,
+// so a build needs no flags for them.
 func setVersion(app *cli.Command) {
 	self := "(devel)"
 	if build, ok := debug.ReadBuildInfo(); ok {
@@ -30,7 +30,7 @@ func setVersion(app *cli.Command) {
 		}
 	}
 	app.Version = version.Version
-	// The first three words are containerd's, for scripts that read the version from there.
+	// The first three words are those of containerd, for scripts that parse the version.
 	cli.VersionPrinter = func(cmd *cli.Command) {
 		fmt.Fprintln(cmd.Root().Writer, cmd.Name, version.Package, version.Version,
 			"containerd-lite", self, runtime.Version())

@@ -24,11 +24,11 @@ const (
 	metricsTable = string(plugins.ServerPlugin) + ".metrics"
 )
 
-// maxNamed is how many NRI plugins a line names.
+// maxNamed is the maximum number of NRI plugins in a warning.
 const maxNamed = 5
 
-// warnings names what a node has set up with other plugins of containerd, and what its built-in CRI
-// would do for them and ours does not yet: one line each.
+// warnings returns a line for each feature of the built-in CRI that is configured on this node, by
+// tables of other plugins of containerd, and that this CRI lacks.
 func warnings(merged *srvconfig.Config) []string {
 	if slices.Contains(merged.DisabledPlugins, config.ServerTable) {
 		return nil
@@ -42,8 +42,8 @@ func warnings(merged *srvconfig.Config) []string {
 	return lines
 }
 
-// nriWarning is for nodes with NRI plugins: in their directories, or expected by a table of
-// config.toml. A table that only repeats the defaults, as `config default` prints it, expects none.
+// nriWarning returns a warning if the node has NRI plugins: in their directories, or implied by a
+// table of config.toml. A table with the defaults, as `config default` prints it, implies none.
 func nriWarning(merged *srvconfig.Config) string {
 	nri := struct {
 		Disable          bool   `toml:"disable"`
@@ -71,24 +71,24 @@ func nriWarning(merged *srvconfig.Config) string {
 	if why == "" {
 		return ""
 	}
-	return fmt.Sprintf("NRI plugins are not called yet (%s), so what they do to pods is missing; "+
+	return fmt.Sprintf("NRI plugins are not called yet (%s), so their changes to pods are missing; "+
 		"keep containerd on nodes that need them, or set %s = true", why, config.KeyPath(nriTable, "disable"))
 }
 
-// fileNames returns the names of the first files in a directory; none if it cannot be read.
+// fileNames returns the names of the first files in a directory, or none if the directory cannot be
+// read.
 func fileNames(dir string) []string {
 	f, err := os.Open(cmp.Or(dir, os.DevNull))
 	if err != nil {
 		return nil
 	}
 	defer f.Close()
-	names, _ := f.Readdirnames(maxNamed) // what was read before an error
+	names, _ := f.Readdirnames(maxNamed) // after an error, those before it
 	slices.Sort(names)
 	return names
 }
 
-// isDefault reports whether a table has the same keys and values as the config that a plugin was
-// registered with.
+// isDefault reports whether a table equals the config that the plugin registered.
 func isDefault(uri string, table any) bool {
 	all := registry.Graph(func(*plugin.Registration) bool { return false })
 	found := slices.IndexFunc(all, func(r plugin.Registration) bool { return r.URI() == uri })
@@ -100,9 +100,9 @@ func isDefault(uri string, table any) bool {
 	return err == nil && toml.Unmarshal(data, &defaults) == nil && reflect.DeepEqual(defaults, table)
 }
 
-// metricsWarning is for nodes whose metrics are collected.
+// metricsWarning returns a warning if the node's metrics are collected.
 func metricsWarning(merged *srvconfig.Config) string {
-	address := merged.Metrics.Address //nolint:staticcheck // files of version 3 and before have it here
+	address := merged.Metrics.Address //nolint:staticcheck // its place up to version 3
 	if table, ok := merged.Plugins[metricsTable].(map[string]any); ok {
 		moved, _ := table["address"].(string)
 		address = cmp.Or(moved, address)
@@ -110,6 +110,6 @@ func metricsWarning(merged *srvconfig.Config) string {
 	if address == "" {
 		return ""
 	}
-	return fmt.Sprintf("the metrics containerd_cri_* are not exported at %s yet, so rules and dashboards that use them get nothing; "+
-		"those of pods and containers are at the kubelet's /metrics/cadvisor", address)
+	return fmt.Sprintf("the metrics containerd_cri_* are not exported at %s yet, so rules and dashboards that use them get no data; "+
+		"metrics of pods and containers are at the kubelet's /metrics/cadvisor", address)
 }

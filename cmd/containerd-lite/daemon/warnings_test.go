@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// TestWarnings writes config.toml files for nodes that use what the CRI does not do yet, DIR being
-// a directory with NRI plugins, and wants one line of it, and none else.
+// TestWarnings expects one warning for a node that uses a missing feature of the CRI, and none
+// otherwise. DIR is a directory with NRI plugins.
 func TestWarnings(t *testing.T) {
 	dir, empty := t.TempDir(), t.TempDir()
 	write(t, filepath.Join(dir, "10-logger"), "")
@@ -22,8 +22,8 @@ func TestWarnings(t *testing.T) {
 		{"plugins", nri + "plugin_path = 'DIR'\n", "NRI plugins are not called yet (DIR has 10-logger), "},
 		{"their configuration", nri + "plugin_config_path = 'DIR'\n" + nri + "plugin_path = 'EMPTY'\n", "(DIR has 10-logger), "},
 		{"a table", none, "(config.toml configures them), "},
-		{"off", none + nri + "disable = true\n", ""},
-		{"not loaded", none + "disabled_plugins = ['io.containerd.nri.v1.nri']\n", ""},
+		{"NRI disabled", none + nri + "disable = true\n", ""},
+		{"NRI plugin disabled", none + "disabled_plugins = ['io.containerd.nri.v1.nri']\n", ""},
 		{"without a CRI", "disabled_plugins = ['io.containerd.grpc.v1.cri']\nmetrics.address = '127.0.0.1:1338'\n", ""},
 		{"metrics of an old file", "version = 2\nmetrics.address = '127.0.0.1:1338'\n", "containerd_cri_* are not exported at 127.0.0.1:1338 yet"},
 		{"metrics", "plugins.'io.containerd.server.v1.metrics'.address = '127.0.0.1:1338'\n", "containerd_cri_* are not exported at 127.0.0.1:1338 yet"},
@@ -43,11 +43,11 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
-// TestDefaultsWarnOfNothing wants no warning without a file, nor with the file that `config
-// default` prints, on a node without NRI plugins.
+// TestDefaultsWarnOfNothing expects no warning without a file, or with the output of `config
+// default`, on a node without NRI plugins.
 func TestDefaultsWarnOfNothing(t *testing.T) {
 	if len(fileNames("/opt/nri/plugins"))+len(fileNames("/etc/nri/conf.d")) > 0 {
-		t.Skip("this machine has NRI plugins")
+		t.Skip("this node has NRI plugins")
 	}
 	cmd := exec.Command(os.Args[0], "config", "default")
 	cmd.Env = append(os.Environ(), asDaemon+"=1")
@@ -68,7 +68,7 @@ func TestDefaultsWarnOfNothing(t *testing.T) {
 	}
 }
 
-// TestCheckPrints wants `config check` to name the keys without effect and the shims.
+// TestCheckPrints checks that `config check` lists the keys without effect and the shims.
 func TestCheckPrints(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "config.toml")
 	write(t, path, `version = 3
@@ -89,7 +89,7 @@ address = '127.0.0.1:1338'
 		"warning: plugins.'io.containerd.cri.v1.images'.use_local_image_pull: ",
 		"warning: the metrics containerd_cri_* ",
 		"runc (default)",
-		`write plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.runtime_type = "io.containerd.lite.v2"`,
+		`set plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.runtime_type = "io.containerd.lite.v2"`,
 	} {
 		if strings.Count(out.String(), want) != 1 {
 			t.Errorf("want one line with %q:\n%s", want, &out)

@@ -20,14 +20,14 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
-// feedWatchdog tells systemd that the daemon is alive, where the unit has WatchdogSec: whenever the
-// CRI has answered at the daemon's socket, as a kubelet would ask it, and never else. It returns
-// its end.
+// feedWatchdog notifies systemd's watchdog, if the unit has WatchdogSec, each time that the CRI has
+// answered a call at the daemon's socket, as the kubelet would make it. The returned function ends
+// it.
 func feedWatchdog(ctx context.Context, address string) (stop func()) {
-	// Unset, since what the daemon starts is not watched.
+	// The variables are unset, since child processes of the daemon are not watched.
 	period, err := sd.SdWatchdogEnabled(true)
 	if err != nil {
-		log.G(ctx).WithError(err).Warn("the watchdog of systemd is not fed")
+		log.G(ctx).WithError(err).Warn("systemd watchdog is not used")
 	}
 	if period == 0 {
 		return func() {}
@@ -47,31 +47,31 @@ func feedWatchdog(ctx context.Context, address string) (stop func()) {
 // watchdog is used from one goroutine.
 type watchdog struct {
 	address string        // of the daemon's socket
-	period  time.Duration // in which systemd wants to hear of us
-	healthy bool          // whether the CRI has ever answered
+	period  time.Duration // WatchdogSec of the unit
+	healthy bool          // the CRI has answered once
 }
 
-// run asks the CRI three times in a period, so that after an answer one may be missing or late.
+// run queries the CRI three times in a period, so that one answer may be missing or late.
 func (w *watchdog) run(ctx context.Context) {
-	beat := time.NewTicker(w.try())
-	defer beat.Stop()
+	ticker := time.NewTicker(w.callTimeout())
+	defer ticker.Stop()
 	for {
-		w.beat(ctx)
+		w.check(ctx)
 		select {
-		case <-beat.C:
+		case <-ticker.C:
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// try is how long the CRI may take to answer.
-func (w *watchdog) try() time.Duration { return w.period / 3 }
+// callTimeout returns how long the CRI may take to answer.
+func (w *watchdog) callTimeout() time.Duration { return w.period / 3 }
 
-func (w *watchdog) beat(ctx context.Context) {
-	asking, cancel := context.WithTimeout(ctx, w.try())
+func (w *watchdog) check(ctx context.Context) {
+	callCtx, cancel := context.WithTimeout(ctx, w.callTimeout())
 	defer cancel()
-	err := w.ask(asking)
+	err := w.queryCRI(callCtx)
 	switch {
 	case ctx.Err() != nil:
 		return
@@ -79,26 +79,26 @@ func (w *watchdog) beat(ctx context.Context) {
 		w.healthy = true
 		_, err = sd.SdNotify(false, sd.SdNotifyWatchdog)
 	case !w.healthy:
-		return // The daemon is starting, for which the unit has a time limit of its own.
+		return // the daemon is starting; TimeoutStartSec applies
 	}
 	if err != nil {
-		log.G(ctx).WithError(err).Warnf("the watchdog is not fed: systemd restarts the daemon after %s of this", w.period)
+		log.G(ctx).WithError(err).Warnf("systemd watchdog not notified; systemd restarts the daemon if this lasts %s", w.period)
 	}
 }
 
-// ask returns why the CRI does not answer, or nil. It comes on a connection of its own, so that a
-// socket that nobody accepts from is noticed too.
-func (w *watchdog) ask(ctx context.Context) error {
+// queryCRI returns an error if the CRI does not answer. It uses a new connection, so that it also
+// detects a socket on which no connection is accepted.
+func (w *watchdog) queryCRI(ctx context.Context) error {
 	conn, err := grpc.NewClient(dialer.DialAddress(w.address), grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(dialer.ContextDialer))
 	if err != nil {
-		return fmt.Errorf("ask the CRI: %s: %w", w.address, err)
+		return fmt.Errorf("query CRI status: %s: %w", w.address, err)
 	}
 	defer conn.Close()
 	_, err = runtimeapi.NewRuntimeServiceClient(conn).Status(ctx, &runtimeapi.StatusRequest{})
-	// The daemon answers so where the config turns the CRI off, which is fine.
+	// Unimplemented is the answer if the config disables the CRI, which is not a failure.
 	if err != nil && status.Code(err) != codes.Unimplemented {
-		return fmt.Errorf("ask the CRI: %w", err)
+		return fmt.Errorf("query CRI status: %w", err)
 	}
 	return nil
 }

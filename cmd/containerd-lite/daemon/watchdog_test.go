@@ -20,11 +20,11 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// fakeCRI answers a call of Status with what the test sends, and when it does.
+// fakeCRI answers calls of Status with the errors that the test sends, when it sends them.
 type fakeCRI struct {
 	runtimeapi.UnimplementedRuntimeServiceServer
 	answers chan error
-	givenUp chan struct{} // by who asked, before there was an answer
+	givenUp chan struct{} // calls that timed out without an answer
 }
 
 func (f *fakeCRI) Status(ctx context.Context, _ *runtimeapi.StatusRequest) (*runtimeapi.StatusResponse, error) {
@@ -37,7 +37,7 @@ func (f *fakeCRI) Status(ctx context.Context, _ *runtimeapi.StatusRequest) (*run
 	}
 }
 
-// watch runs a watchdog with a fake CRI, and returns the socket at which systemd listens.
+// watch runs a watchdog with a fake CRI, and returns the socket that stands in for systemd.
 func watch(t *testing.T, period string) (*fakeCRI, *net.UnixConn) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "lite") // t.TempDir may be too long for the path of a socket
@@ -54,7 +54,7 @@ func watch(t *testing.T, period string) (*fakeCRI, *net.UnixConn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// As many may give up as do between two looks of the test.
+	// The capacity exceeds the number of calls that can time out while the test is not reading.
 	fake := &fakeCRI{answers: make(chan error), givenUp: make(chan struct{}, 1000)}
 	server := grpc.NewServer()
 	runtimeapi.RegisterRuntimeServiceServer(server, fake)
@@ -68,45 +68,44 @@ func watch(t *testing.T, period string) (*fakeCRI, *net.UnixConn) {
 	return fake, systemd
 }
 
-// wantFed waits for systemd to be told that the daemon is alive.
-func wantFed(t *testing.T, systemd *net.UnixConn) {
+// wantNotified waits for systemd to get WATCHDOG=1.
+func wantNotified(t *testing.T, systemd *net.UnixConn) {
 	t.Helper()
 	buf := make([]byte, 256)
 	if n, err := systemd.Read(buf); err != nil || string(buf[:n]) != "WATCHDOG=1" {
-		t.Fatalf("systemd is told %q, %v; want WATCHDOG=1", buf[:n], err)
+		t.Fatalf("systemd got %q, %v; want WATCHDOG=1", buf[:n], err)
 	}
 }
 
-// TestWatchdog wants systemd to be told after each answer of the CRI, and after nothing else.
+// TestWatchdog checks that systemd is notified after each answer of the CRI, and only then.
 func TestWatchdog(t *testing.T) {
 	fake, systemd := watch(t, "300000")
 	for _, name := range []string{"WATCHDOG_USEC", "WATCHDOG_PID"} {
 		if value, ok := os.LookupEnv(name); ok {
-			t.Errorf("%s=%s is left for what the daemon starts", name, value)
+			t.Errorf("%s=%s is left for child processes", name, value)
 		}
 	}
 	for range 3 {
 		fake.answers <- nil
-		wantFed(t, systemd)
+		wantNotified(t, systemd)
 	}
-	fake.answers <- status.Error(codes.Unimplemented, "the CRI is off")
-	wantFed(t, systemd)
+	fake.answers <- status.Error(codes.Unimplemented, "the CRI is disabled")
+	wantNotified(t, systemd)
 
 	for range 3 {
-		fake.answers <- status.Error(codes.Internal, "the CRI is broken")
+		fake.answers <- status.Error(codes.Internal, "the CRI fails")
 	}
 	for range 3 {
-		<-fake.givenUp // The CRI hangs.
+		<-fake.givenUp // the CRI hangs
 	}
-	if told := told(t, systemd); told != "" {
-		t.Errorf("systemd is told %q while the CRI is broken or hangs", told)
+	if got := received(t, systemd); got != "" {
+		t.Errorf("systemd got %q while the CRI fails or hangs", got)
 	}
 	fake.answers <- nil
-	wantFed(t, systemd)
+	wantNotified(t, systemd)
 }
 
-// TestNoWatchdog wants nobody to be asked, and so nobody told, where systemd does not watch this
-// process.
+// TestNoWatchdog checks that the CRI is not queried if systemd does not watch this process.
 func TestNoWatchdog(t *testing.T) {
 	for _, test := range []struct{ name, usec, pid string }{
 		{"no watchdog", "", ""},
@@ -119,18 +118,18 @@ func TestNoWatchdog(t *testing.T) {
 			before := goleak.IgnoreCurrent()
 			defer feedWatchdog(t.Context(), "/nonexistent")()
 			if err := goleak.Find(before); err != nil {
-				t.Errorf("something runs: %v", err)
+				t.Errorf("a goroutine is left: %v", err)
 			}
 		})
 	}
 }
 
-// TestWatchedDaemon wants systemd to be told of a daemon that it watches, with the CRI and without.
+// TestWatchedDaemon checks that a watched daemon notifies systemd, with the CRI and without.
 func TestWatchedDaemon(t *testing.T) {
 	for name, config := range map[string]string{"CRI": "version = 4\n", "no CRI": `disabled_plugins = ["cri"]`} {
 		t.Run(name, func(t *testing.T) {
 			d := start(t, config, "WATCHDOG_USEC=1000000")
-			// It may be alive before it is ready.
+			// WATCHDOG=1 may arrive before READY=1.
 			missing := map[string]bool{"READY=1": true, "WATCHDOG=1": true}
 			for len(missing) > 0 {
 				buf := make([]byte, 256)
