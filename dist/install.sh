@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Installs what `make build man` has made, or removes it:
+# Installs the output of `make build man`, or removes it:
 #
 #   dist/install.sh install|uninstall
 #
-# PREFIX, by default /usr/local, is where the files will be used; they are put below DESTDIR, by default the root.
-# ZSHDIR is where zsh looks for completions. Nothing is started or stopped.
+# PREFIX, by default /usr/local, is the prefix of the paths at run time; files are copied below DESTDIR, by default the
+# root. ZSHDIR is zsh's directory of completions. No service is started or stopped.
 set -euo pipefail
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

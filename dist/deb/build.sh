@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Builds the two Debian packages, for the architecture of this machine, from what `make build man` and
-# `integration/tools.sh package` have made:
+# Builds the two Debian packages, for the architecture of this machine, from the output of `make build man` and
+# `integration/tools.sh package`:
 #
 #   bin/containerd-shim-lite_VERSION_ARCH.deb   the shim alone
-#   bin/containerd-lite_VERSION_ARCH.deb        everything else, and what other packages expect of containerd
+#   bin/containerd-lite_VERSION_ARCH.deb        everything else, and the files that other packages expect of containerd
 #
-# VERSION is that of the last tag, with the commits since then, and 0.1.0~dev where there is none.
+# VERSION is that of the last tag and the number of commits since then, or 0.1.0~dev without a tag.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -15,7 +15,7 @@ export PATH="$PATH:/usr/local/go/bin"
 
 described=$(git describe --tags --match 'v[0-9]*' 2>/dev/null ||
 	git log -1 --format="v0.1.0-dev-$(git rev-list --count HEAD)-g%h" 2>/dev/null || echo v0.1.0-dev)
-# v0.2.0-rc.1-5-gabcdef0 is 0.2.0~rc.1+5.gabcdef0
+# v0.2.0-rc.1-5-gabcdef0 becomes 0.2.0~rc.1+5.gabcdef0
 VERSION=${VERSION:-$(sed -E 's/^v//; s/-([0-9]+)-g/+\1.g/; s/-/~/' <<<"$described")}
 ARCH=$(go env GOARCH)
 CONTAINERD=$(go list -m -f '{{.Version}}' github.com/containerd/containerd/v2)

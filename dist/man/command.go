@@ -10,12 +10,12 @@ import (
 	"github.com/urfave/cli/v3"
 )
 
-// item is a term with its meaning, as a list of definitions in Markdown has it.
+// item returns a term and its meaning as an entry of a Markdown definition list.
 func item(term, meaning string) string {
 	return fmt.Sprintf("%s\n: %s\n\n", term, meaning)
 }
 
-// options lists flags of a command, with prefix in front of each.
+// options returns a list of a command's flags, with prefix before each.
 func options(flags []cli.Flag, prefix string) string {
 	var text strings.Builder
 	for _, f := range flags {
@@ -38,7 +38,7 @@ func options(flags []cli.Flag, prefix string) string {
 	return text.String()
 }
 
-// commands lists the commands below a command whose own words are path.
+// commands returns a list of the commands below cmd. path has the words before them.
 func commands(cmd *cli.Command, path string) string {
 	var text strings.Builder
 	for _, sub := range cmd.VisibleCommands() {
@@ -56,7 +56,7 @@ func commands(cmd *cli.Command, path string) string {
 	return text.String()
 }
 
-// flags lists the flags of the shim.
+// flags returns a list of the shim's flags.
 func flags(set *flag.FlagSet) string {
 	var text strings.Builder
 	set.VisitAll(func(f *flag.Flag) {
@@ -69,7 +69,7 @@ func flags(set *flag.FlagSet) string {
 	return text.String()
 }
 
-// escape keeps Markdown from reading a meaning into a text.
+// escape escapes the special characters of Markdown.
 func escape(text string) string {
 	return strings.NewReplacer(`\`, `\\`, "<", `\<`, "*", `\*`, "_", `\_`, "`", "\\`", "[", `\[`).Replace(text)
 }

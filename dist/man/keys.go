@@ -20,11 +20,10 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/config"
 )
 
-// docs are the doc comments of the fields of a package's structs, by the names of the struct and of
-// the field.
+// docs are the doc comments of struct fields in a package, by the names of struct and field.
 type docs map[string]map[string]string
 
-// readDocs reads the sources of the package in dir.
+// readDocs reads the doc comments in the sources of the package in dir.
 func readDocs(dir string) (docs, error) {
 	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
 	if err != nil {
@@ -54,7 +53,7 @@ func (d docs) add(spec *ast.TypeSpec) {
 	d[spec.Name.Name] = map[string]string{}
 	var text string
 	for _, field := range s.Fields.List {
-		// A field without a comment shares the one before it.
+		// A field without a comment shares that of the field before it.
 		if field.Doc != nil {
 			text = strings.Join(strings.Fields(field.Doc.Text()), " ")
 		}
@@ -64,8 +63,8 @@ func (d docs) add(spec *ast.TypeSpec) {
 	}
 }
 
-// keys lists the keys of a table of the CRI: images, runtime or server. Those of a table inside
-// follow under its name.
+// keys returns a list of the keys of a table of the CRI: images, runtime or server. The keys of an
+// inner table follow under its name.
 func (d docs) keys(table string) (string, error) {
 	tables := map[string]any{
 		"images":  config.DefaultImages(),
@@ -77,13 +76,13 @@ func (d docs) keys(table string) (string, error) {
 	return text.String(), err
 }
 
-// table writes the keys of a struct, whose values are the defaults, and then the tables in it,
-// below the one called name.
+// table writes the keys of a struct, with the struct's values as their defaults, and then its inner
+// tables. name is the path of the table.
 func (d docs) table(text *strings.Builder, name string, table reflect.Value) error {
 	var inner []func() error
 	for _, field := range reflect.VisibleFields(table.Type()) {
 		if field.Anonymous {
-			continue // Its fields are visible.
+			continue // its fields are visited themselves
 		}
 		value, key := table.FieldByIndex(field.Index), field.Tag.Get("toml")
 		if child, suffix := inside(field.Type); child != nil {
@@ -113,8 +112,8 @@ func (d docs) table(text *strings.Builder, name string, table reflect.Value) err
 	return nil
 }
 
-// inside returns the struct whose fields are the keys of a table, and what stands for the name
-// where there are several such tables; nil for a type that is a value.
+// inside returns the struct whose fields are the keys of an inner table, and the suffix .NAME if
+// the field is a map of tables. It returns nil for the type of a value.
 func inside(t reflect.Type) (table reflect.Type, name string) {
 	if t.Kind() == reflect.Map {
 		t, name = t.Elem(), ".NAME"
@@ -128,7 +127,7 @@ func inside(t reflect.Type) (table reflect.Type, name string) {
 	return t, name
 }
 
-// hasKeys tells whether a table has values, and not only tables.
+// hasKeys reports whether a table has values, and not only inner tables.
 func hasKeys(table reflect.Type) bool {
 	return slices.ContainsFunc(reflect.VisibleFields(table), func(field reflect.StructField) bool {
 		child, _ := inside(field.Type)
@@ -136,7 +135,7 @@ func hasKeys(table reflect.Type) bool {
 	})
 }
 
-// owner returns the struct in whose source a field stands, which may be embedded in table.
+// owner returns the struct that declares a field, which may be embedded in table.
 func owner(table reflect.Type, index []int) reflect.Type {
 	for _, i := range index[:len(index)-1] {
 		table = table.Field(i).Type
@@ -144,7 +143,7 @@ func owner(table reflect.Type, index []int) reflect.Type {
 	return table
 }
 
-// inTOML returns a value as it is written in config.toml.
+// inTOML returns a value in the notation of config.toml.
 func inTOML(value reflect.Value) (string, error) {
 	switch {
 	case value.Kind() == reflect.Map && value.Len() == 0:
@@ -157,13 +156,13 @@ func inTOML(value reflect.Value) (string, error) {
 	return strings.TrimSpace(strings.TrimPrefix(line.String(), "x = ")), err
 }
 
-// reference is where a doc comment sends who reads the code.
+// reference is a reference to the code in a doc comment. The man page omits it.
 var reference = regexp.MustCompile(`; see \[[\w.]+\]`)
 
-// subject is what a doc comment begins with: one or two fields.
+// subject is the beginning of a doc comment: the names of one or two fields.
 var subject = regexp.MustCompile(`^\w+( and [A-Z]\w+)?`)
 
-// doc returns the doc comment of a field as a text about its key.
+// doc returns the doc comment of a field with the names of fields replaced by keys.
 func (d docs) doc(table reflect.Type, field string) string {
 	text := reference.ReplaceAllString(d[table.Name()][field], "")
 	first := subject.FindString(text)
@@ -172,7 +171,7 @@ func (d docs) doc(table reflect.Type, field string) string {
 		f := table.Field(i)
 		name := regexp.MustCompile(`\b` + f.Name + `\b`)
 		first = name.ReplaceAllString(first, f.Tag.Get("toml"))
-		// A name in one word may be just that word.
+		// A name of a single word may be that word and is not replaced.
 		if strings.ContainsFunc(f.Name[1:], unicode.IsLower) && strings.ContainsFunc(f.Name[1:], unicode.IsUpper) {
 			rest = name.ReplaceAllString(rest, f.Tag.Get("toml"))
 		}

@@ -3,10 +3,10 @@
 // Man writes the man pages and the shell completions: `man DIRECTORY`, run from the root of the
 // repository.
 //
-// A page is a text in Markdown beside this file, with what the code knows put in: the options and
-// commands of the command lines (command.go), and the keys of config.toml with their types,
-// defaults and doc comments (keys.go). It calls the two programs' packages and reads the sources of
-// plugin/config; it has no state.
+// A page is a Markdown template beside this file. Generated parts are inserted into it: the options
+// and commands of the command lines (command.go), and the keys of config.toml with their defaults
+// and doc comments (keys.go). The command imports the packages of the two programs and reads the
+// sources of plugin/config; it has no state.
 package main
 
 import (
@@ -63,7 +63,7 @@ func write(ctx context.Context, dir string) error {
 	return writeCompletions(ctx, dir)
 }
 
-// writePage makes man8/name.8 of the text name.8.md.
+// writePage writes man8/name.8 from the template name.8.md.
 func writePage(dir string, text *template.Template) error {
 	var markdown bytes.Buffer
 	if err := text.Execute(&markdown, nil); err != nil {
@@ -71,13 +71,13 @@ func writePage(dir string, text *template.Template) error {
 	}
 	name := strings.TrimSuffix(text.Name(), ".md")
 	section := strings.TrimPrefix(filepath.Ext(name), ".")
-	// Names of keys and options do not break at a hyphen, and lines with long ones have wide gaps
-	// when they are adjusted.
+	// Without hyphenation and adjustment: names of keys and options are not broken at a hyphen, and
+	// lines with long names have no wide gaps.
 	page := regexp.MustCompile(`(?m)^\.TH .*\n`).ReplaceAll(md2man.Render(markdown.Bytes()), []byte("$0.nh\n.ad l\n"))
 	return writeFile(filepath.Join(dir, "man", "man"+section, name), page)
 }
 
-// writeCompletions lets containerd-lite write its completions.
+// writeCompletions writes the completions that containerd-lite generates.
 func writeCompletions(ctx context.Context, dir string) error {
 	var failed []error
 	for shell, path := range map[string]string{

@@ -15,7 +15,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/config"
 )
 
-// generate writes everything into a directory and returns it.
+// generate writes all files into a directory and returns it.
 func generate(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -35,7 +35,7 @@ func read(t *testing.T, path string) string {
 	return string(text)
 }
 
-// TestPages wants each page to have what the code knows, and no item without a meaning.
+// TestPages checks that each page has its generated parts, and no item without a meaning.
 func TestPages(t *testing.T) {
 	dir := generate(t)
 	for name, want := range map[string][]string{
@@ -46,17 +46,16 @@ func TestPages(t *testing.T) {
 		page := read(t, filepath.Join(dir, "man", name))
 		for _, text := range append(want, ".SH NAME\n", ".SH SEE ALSO\n") {
 			if !strings.Contains(page, text) {
-				t.Errorf("%s does not say %s", name, text)
+				t.Errorf("%s does not have %s", name, text)
 			}
 		}
 		if without := regexp.MustCompile(`\.TP\n.*\n\n`).FindString(page); without != "" {
-			t.Errorf("%s: nothing is said about %s", name, without)
+			t.Errorf("%s: no meaning of %s", name, without)
 		}
 	}
 }
 
-// TestKeys wants every key that `containerd-lite config default` prints in the page, and a comment
-// for each.
+// TestKeys checks that the page has every key that `containerd-lite config default` prints.
 func TestKeys(t *testing.T) {
 	page := read(t, filepath.Join(generate(t), "man/man5/containerd-lite-config.toml.5"))
 	for _, table := range []any{config.DefaultImages(), config.DefaultRuntime(), config.DefaultServer()} {
@@ -66,7 +65,7 @@ func TestKeys(t *testing.T) {
 		}
 		for line := range bytes.Lines(data) {
 			key, _, ok := strings.Cut(strings.TrimSpace(string(line)), " = ")
-			// Names of images and options are the user's and the shim's.
+			// Names of images and options are not keys of the CRI.
 			if ok && key != "sandbox" && key[0] >= 'a' && !strings.Contains(page, key+`\fP = `) {
 				t.Errorf("the page does not have %s", key)
 			}
