@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-# What the integration targets test: DAEMON is lite or stock (containerd v2.4.2, the control), HANDLER is the
+# Variables of the integration targets: DAEMON is lite or stock (containerd v2.4.2, the control), HANDLER is the
 # default runtime handler, lite or runc; SHARING is the option Sharing of lite: pod, node or a number; CGROUP is the
 # cgroup driver, cgroupfs or systemd; RUNTIME is the OCI runtime, runc or crun. FOCUS, SEED, RUNS and WEBSOCKET are
 # critest's.
@@ -15,27 +15,27 @@ export LITE_SEED    ?= $(SEED)
 export LITE_RUNS    ?= $(RUNS)
 export LITE_WEBSOCKET ?= $(WEBSOCKET)
 
-# How many containers run out of memory in the suite cgroup2.
+# Number of containers that are OOM-killed in the suite cgroup2.
 export LITE_OOM ?= 20
 
-# How long the stress suite goes on.
+# Duration of the stress suite.
 export LITE_STRESS ?= 30s
 
-# How long the faults of the disk last in the suite restart: durations, with spaces between.
+# Durations of the disk faults in the suite restart, separated by spaces.
 export LITE_OUTAGES ?= 5s
 
-# How many pods the soak runs.
+# Number of pods in the soak.
 export LITE_SOAK ?= 100
 
 export PATH := $(PATH):/usr/local/go/bin:/usr/local/sbin:/usr/sbin:/sbin
 SHELL := /bin/bash
 
-# What `make bench` runs, and how often: `make bench ROWS=exec ROUNDS=3`
+# The loads and the number of rounds of `make bench`: `make bench ROWS=exec ROUNDS=3`
 ROWS   ?=
 ROUNDS ?= 5
 
-# What `make vm` runs in the virtual machine: a suite of integration/, or with PACKAGE any other package; TEST is a
-# regular expression for some tests of it.
+# `make vm` runs SUITE, a suite of integration/, or PACKAGE, any other package, in the virtual machine. TEST is a regular
+# expression that selects tests.
 SUITE   ?= crictl
 PACKAGE ?= ./integration/$(SUITE)
 TEST    ?=
@@ -62,14 +62,14 @@ man: ## write the man pages and shell completions into bin/share/
 install: build man ## install programs, unit, man pages and completions; PREFIX=/usr/local, DESTDIR=
 	dist/install.sh install
 
-uninstall: ## remove what `make install` put there
+uninstall: ## remove the files that `make install` installed
 	dist/install.sh uninstall
 
 deb: build man ## build the Debian packages containerd-lite and containerd-shim-lite into bin/
 	integration/tools.sh package
 	dist/deb/build.sh
 
-tools: ## install the Debian packages and build the tools that tests need, into .tools/
+tools: ## install the Debian packages that tests need, and build their tools into .tools/
 	integration/tools.sh
 
 test: lint unit integration ## everything: linter, unit tests, integration suites with critest
@@ -81,13 +81,13 @@ unit: tools ## go vet and unit tests with the race detector
 integration: deb tools race ## every suite of integration/ against a running daemon (as root)
 	go run ./integration/count integration -p 1 -count 1 -timeout 60m ./integration/...
 
-critest: build tools ## critest v1.36.0 alone: prints its numbers per group
+critest: build tools ## critest v1.36.0 alone, with results per group
 	go run ./integration/count critest -count 1 -timeout 60m ./integration/critest
 
-security: build tools ## attack a daemon with the published holes of the field; DAEMON=stock is the control
+security: build tools ## attack a daemon with the published vulnerabilities of container runtimes; DAEMON=stock is the control
 	go run ./integration/count security -tags no_cri -count 1 -timeout 60m ./integration/security
 
-kubelet-test: build tools ## a real kubelet v1.37 with static pods: what users do with pods
+kubelet-test: build tools ## a real kubelet v1.37 with static pods: common uses of pods
 	go run ./integration/count kubelet -count 1 -timeout 60m ./integration/kubelet
 
 stress: build tools race ## 100 callers of all lifecycle calls for two minutes, under the race detector
@@ -96,23 +96,23 @@ stress: build tools race ## 100 callers of all lifecycle calls for two minutes, 
 faults: build tools ## an unwritable database and a full disk under 20 pods, for 5, 30 and 120 seconds
 	LITE_OUTAGES='5s 30s 120s' go run ./integration/count faults -v -count 1 -timeout 60m -run 'TestUnwritableDatabase|TestFullDisk' ./integration/restart
 
-soak: build tools ## 2 000 pods, ten at once: nothing grows and nothing is left
+soak: build tools ## 2 000 pods, ten at once: no growth, no leaks
 	LITE_SOAK=2000 go run ./integration/count soak -count 1 -timeout 60m -run TestSoak ./integration/stress
 
 vm: build tools race vm-image ## a suite in a virtual machine with cgroup v2, systemd and AppArmor: SUITE=critest CGROUP=systemd RUNTIME=crun
 	go run ./integration/count vm-$(SUITE) -tags no_cri -count 1 -p 1 -timeout 110m -run '$(TEST)' -exec '$(CURDIR)/bin/guest run' $(PACKAGE)
 
-vm-test: vm-image ## the suites in a virtual machine that CI runs, with the systemd cgroup driver
+vm-test: vm-image ## the virtual machine suites that CI runs, with the systemd cgroup driver
 	$(MAKE) vm SUITE=cgroup2 LITE_CGROUP=systemd
 	$(MAKE) vm SUITE=critest LITE_CGROUP=systemd LITE_FOCUS='AppArmor|OOM'
 
 power: build deb tools vm-image ## a reboot of a virtual machine with pods and a kubelet, and 20 power cuts in the middle of pods
 	LITE_BOOT=1 go run ./integration/count power -tags no_cri -count 1 -p 1 -timeout 110m -run 'TestGuest|TestNode|TestReboot|TestPowerCut' ./integration/vm ./integration/service
 
-vm-shell: build tools race vm-image ## a shell in that machine, next to a copy of the checkout
+vm-shell: build tools race vm-image ## a shell in the virtual machine, with a copy of the checkout
 	bin/guest shell
 
-vm-image: # builds the machine's root file system in .tools/vm/ once, for minutes
+vm-image: # builds the root file system of the virtual machine in .tools/vm/ once; takes minutes
 	integration/tools.sh vm
 	go build -o bin/guest ./integration/guest
 	bin/guest image
@@ -130,13 +130,13 @@ fuzz: ## every fuzz target for FUZZFOR (10s) each
 demo: build tools ## a pod from pull to removal, step by step
 	go run ./integration/demo
 
-dev: build tools ## start a throw-away daemon and print how to talk to it
+dev: build tools ## start a throw-away daemon and print how to connect to it
 	go run ./integration/up
 
-bench: build tools ## what pods cost, containerd-lite and stock containerd in turn; ROWS=regexp for some loads, ROUNDS=5
+bench: build tools ## resource usage of pods, containerd-lite and stock containerd in turn; ROWS=regexp selects loads, ROUNDS=5
 	go run ./integration/bench -rounds $(ROUNDS) -rows '$(ROWS)'
 
-bench-raw: build tools ## what nobody can do faster: runc and the CNI plugins alone
+bench-raw: build tools ## the lower bound: runc and the CNI plugins alone
 	go run ./integration/bench -rounds $(ROUNDS) -raw
 
 clean: ## remove bin/ and .tools/

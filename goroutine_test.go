@@ -10,12 +10,12 @@ import (
 	"testing"
 )
 
-// unguarded is the one package of a program that only tests run.
+// unguarded is a program that only tests run.
 const unguarded = "shim/oci/ocitest"
 
-// TestGoroutinesAreGuarded wants no goroutine of the daemon or of the shim in which a panic ends
-// the process: none is started but by package guard, or by a group or a timer with a function that
-// package guard made.
+// TestGoroutinesAreGuarded checks that a panic in a goroutine of the daemon or the shim does not
+// end the process: every goroutine is started by package guard, or by a group or timer with a
+// function that package guard returned.
 func TestGoroutinesAreGuarded(t *testing.T) {
 	for _, f := range goFiles(t) {
 		top, _, _ := strings.Cut(f.path, "/")
@@ -33,7 +33,7 @@ func TestGoroutinesAreGuarded(t *testing.T) {
 	}
 }
 
-// TestUnguardedStart shows the starts of goroutines that TestGoroutinesAreGuarded finds.
+// TestUnguardedStart lists statements that TestGoroutinesAreGuarded finds or accepts.
 func TestUnguardedStart(t *testing.T) {
 	for code, want := range map[string]bool{
 		"go work()":                true,
@@ -90,7 +90,7 @@ func unguardedStart(n ast.Node) bool {
 	return false
 }
 
-// isGuarded reports whether a function is one that package guard made, or has nothing but deferred
+// isGuarded reports whether a function is the result of package guard, or consists of deferred
 // calls, assignments and the return of a call of package guard.
 func isGuarded(fn ast.Expr) bool {
 	if call, ok := fn.(*ast.CallExpr); ok {
@@ -113,7 +113,7 @@ func isGuarded(fn ast.Expr) bool {
 	return false
 }
 
-// onlyEnds reports whether a function is a named one, such as cancel, or a call of Close.
+// onlyEnds reports whether a function is a named one, such as cancel, or only calls Close.
 func onlyEnds(fn ast.Expr) bool {
 	literal, ok := fn.(*ast.FuncLit)
 	if !ok {

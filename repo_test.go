@@ -20,13 +20,13 @@ import (
 	"testing"
 )
 
-// The hard limits. What to aim for is in CONTRIBUTING.md.
+// Hard limits. CONTRIBUTING.md has the desired sizes.
 const (
 	maxFileLines = 500
 	maxFuncLines = 80
 	maxFields    = 15
-	maxMethods   = 20 // Exported ones: what a caller has to know.
-	// minTwinLines is the length from which two functions may not have the same body.
+	maxMethods   = 20 // exported methods of a type
+	// minTwinLines is the number of lines from which two functions must not have the same body.
 	minTwinLines = 6
 )
 
@@ -35,7 +35,7 @@ var manyMethods = []string{"plugin/cri.Server", "shim/task.Service"}
 
 // goFile is one parsed file.
 type goFile struct {
-	path string // From the root of the repository.
+	path string // relative to the root of the repository
 	text []byte
 	fset *token.FileSet
 	ast  *ast.File
@@ -97,7 +97,7 @@ func TestLicenseHeader(t *testing.T) {
 	}
 }
 
-// TestPackageDocs wants one doc comment per package, not none and not two.
+// TestPackageDocs expects exactly one doc comment per package.
 func TestPackageDocs(t *testing.T) {
 	docs := map[string]int{}
 	for _, f := range goFiles(t) {
@@ -120,7 +120,7 @@ func TestFileNames(t *testing.T) {
 	name := regexp.MustCompile(`^(utils?|helpers?|common|misc|types)(_test)?$|_(other|windows|darwin|freebsd|unsupported|stub)$`)
 	for _, f := range goFiles(t) {
 		if name.MatchString(strings.TrimSuffix(filepath.Base(f.path), ".go")) {
-			t.Errorf("%s: name the file after what is in it; there is Linux only", f.path)
+			t.Errorf("%s: name the file after its content; only Linux is supported", f.path)
 		}
 		if name.MatchString(f.ast.Name.Name) {
 			t.Errorf("%s: name the package after what it owns", f.dir())
@@ -192,7 +192,7 @@ func TestOneInit(t *testing.T) {
 	}
 }
 
-// TestErrors wants errors that name a step, and code that never looks at an error's text.
+// TestErrors checks that errors name a step, and that code never compares the text of an error.
 func TestErrors(t *testing.T) {
 	for _, f := range goFiles(t) {
 		if f.isTest() {
@@ -216,10 +216,10 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// vague is how an error says that something failed without saying what.
+// vague matches errors that say that something failed, but not what.
 var vague = regexp.MustCompile(`(?i)\b(failed to|unable to|could not|error while|error when)\b`)
 
-// isErrorText tells whether an expression is a call of Error.
+// isErrorText reports whether an expression is a call of Error.
 func isErrorText(e ast.Expr) bool {
 	call, ok := e.(*ast.CallExpr)
 	if !ok || len(call.Args) > 0 {
@@ -266,7 +266,7 @@ func TestComments(t *testing.T) {
 	}
 }
 
-// TestNoTwins wants no two functions with the same body.
+// TestNoTwins expects no two functions with the same body.
 func TestNoTwins(t *testing.T) {
 	seen := map[string]string{}
 	for _, f := range goFiles(t) {
@@ -296,6 +296,6 @@ func TestNoReplace(t *testing.T) {
 		t.Fatal(err)
 	}
 	if regexp.MustCompile(`(?m)^\s*replace\b`).Match(mod) {
-		t.Error("go.mod replaces a module: `go install` of the commands would not build what we test")
+		t.Error("go.mod replaces a module: `go install` of the commands would build other code than the tested one")
 	}
 }
