@@ -72,7 +72,7 @@ type Handler struct {
 	// Sandboxer is podsandbox (also when empty), or the name of the sandbox controller that creates
 	// pods. Other values than podsandbox have no effect yet.
 	Sandboxer string `toml:"sandboxer" json:"sandboxer"`
-	// DisablePauseImagePull has no effect: pause images are never pulled.
+	// DisablePauseImagePull has no effect: no pause image is pulled for any handler.
 	DisablePauseImagePull bool `toml:"disable_pause_image_pull" json:"disablePauseImagePull"`
 	// IOType is how a shim gets stdio: fifo (also when empty) or streaming. streaming has no effect
 	// yet.

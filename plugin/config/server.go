@@ -5,7 +5,7 @@ package config
 // Server is the table plugins.'io.containerd.grpc.v1.cri': the server of exec, attach and
 // port-forward streams.
 type Server struct {
-	// DisableTCPService does not serve the CRI at containerd's TCP address
+	// DisableTCPService removes the CRI from containerd's TCP address
 	// (plugins.'io.containerd.server.v1.grpc-tcp').
 	DisableTCPService bool `toml:"disable_tcp_service" json:"disableTCPService"`
 	// StreamServerAddress is the address of the streaming server; empty means the node's default
@@ -26,7 +26,7 @@ type Server struct {
 type X509KeyPair struct {
 	// TLSCertFile is the path of the certificate in PEM.
 	TLSCertFile string `toml:"tls_cert_file" json:"tlsCertFile"`
-	// TLSKeyFile is the path of its private key in PEM.
+	// TLSKeyFile is the path of the certificate's private key in PEM.
 	TLSKeyFile string `toml:"tls_key_file" json:"tlsKeyFile"`
 }
 

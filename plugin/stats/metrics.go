@@ -157,7 +157,7 @@ func (s *subject) metrics() []*runtimeapi.Metric {
 	return s.append(all, filesystemMetrics, s.filesystem.At.UnixNano())
 }
 
-// live is the timestamp of a metric that is measured when it is asked for.
+// live is the timestamp of a metric that is measured on request.
 const live = 0
 
 // append appends the metrics of a group.
