@@ -22,7 +22,7 @@ func execs(ctx context.Context, s *session) error {
 	if err != nil {
 		return err
 	}
-	id, err := s.client.Run(ctx, pod, config, harness.ContainerConfig(config, "main", image.Busybox, guest, "100000"))
+	id, err := s.client.Run(ctx, pod, config, harness.ContainerConfig(config, "main", image.Busybox, workload, "100000"))
 	if err != nil {
 		return err
 	}

@@ -4,24 +4,24 @@ package main
 
 import "math"
 
-// goal is what the project wants of a line of the table: a bound for the ratio of containerd-lite
-// to containerd.
+// goal is the project's goal for a line of the table: a bound for the ratio of containerd-lite to
+// containerd.
 type goal struct {
 	line  string
 	limit float64
 	bound bound
 }
 
-// bound is the kind of a goal.
+// bound is the kind of bound.
 type bound int
 
 const (
-	atMost   bound = iota // of the ratio
-	atLeast               // of the ratio
-	atMostOf              // of the value of containerd-lite itself
+	atMost   bound = iota // upper bound of the ratio
+	atLeast               // lower bound of the ratio
+	atMostOf              // upper bound of containerd-lite's own value
 )
 
-// goals are those of the project.
+// goals returns the goals of the project.
 func goals() []goal {
 	return []goal{
 		{"pod up, host network", 0.42, atMost},
@@ -47,7 +47,7 @@ func goals() []goal {
 	}
 }
 
-// mark says whether a line is as the goal wants it.
+// mark returns whether a line meets the goal.
 func (g goal) mark(l line) string {
 	value := l.ratio()
 	if g.bound == atMostOf {

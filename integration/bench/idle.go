@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// idleFor is how long an idle node is watched: what a kubelet asks comes round at least once.
+// idleFor is how long an idle node is measured: each request of poll is sent at least once.
 const idleFor = 20 * time.Second
 
 func idle(ctx context.Context, n *node) error {
@@ -19,10 +19,10 @@ func idleByCRI(ctx context.Context, n *node) error {
 	return watchIdle(ctx, n, byCRI, fmt.Sprintf("idle CPU, %d pods, PodAndContainerStatsFromCRI", len(n.pods)))
 }
 
-// watchIdle measures what the daemon and its helpers use on a node on which nothing happens but a
-// kubelet's poll.
+// watchIdle measures the CPU time of the daemon and its helpers on a node without any activity
+// except a kubelet's poll.
 func watchIdle(ctx context.Context, n *node, source pollSource, row string) error {
-	// What came before is over then.
+	// Work caused by earlier calls must not be measured.
 	if err := poll(ctx, n.client, source, idleFor/4); err != nil {
 		return err
 	}

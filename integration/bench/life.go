@@ -15,22 +15,22 @@ import (
 )
 
 // podLife is a pod with one container, from a kubelet's first call to its last. The container is
-// killed, not asked: it might get the signal to end before it is ready to.
+// stopped with SIGKILL: SIGTERM might reach it before its process handles the signal.
 type podLife struct {
 	client *harness.CRI
 	config *runtimeapi.PodSandboxConfig
 
-	pod, container string // their ids
+	pod, container string // IDs
 	up, down       []call
 }
 
-// call is one RPC and how long it took.
+// call is one RPC and its duration.
 type call struct {
 	rpc  string
 	took time.Duration
 }
 
-// total is how long calls took together.
+// total returns the sum of the durations of calls.
 func total(calls []call) time.Duration {
 	var sum time.Duration
 	for _, c := range calls {
@@ -39,7 +39,7 @@ func total(calls []call) time.Duration {
 	return sum
 }
 
-// timed makes one call.
+// timed makes one call and records its duration.
 func timed[Q, A any](ctx context.Context, calls *[]call, do func(context.Context, Q, ...grpc.CallOption) (A, error), rpc string, request Q) (A, error) {
 	start := time.Now()
 	answer, err := do(ctx, request)
@@ -59,7 +59,7 @@ func (l *podLife) start(ctx context.Context) error {
 	l.pod = pod.PodSandboxId
 	created, err := timed(ctx, &l.up, l.client.CreateContainer, "CreateContainer", &runtimeapi.CreateContainerRequest{
 		PodSandboxId: l.pod, SandboxConfig: l.config,
-		Config: harness.ContainerConfig(l.config, "main", image.Busybox, guest, "100000"),
+		Config: harness.ContainerConfig(l.config, "main", image.Busybox, workload, "100000"),
 	})
 	if err != nil {
 		return err
@@ -87,7 +87,7 @@ func (l *podLife) end(ctx context.Context) error {
 	return err
 }
 
-// run is the whole life.
+// run starts the pod and ends it.
 func (l *podLife) run(ctx context.Context) error {
 	if err := l.start(ctx); err != nil {
 		return err

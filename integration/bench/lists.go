@@ -14,7 +14,7 @@ import (
 // reads is how often each call is made, per round, daemon and number of pods.
 const reads = 15
 
-// lists makes the calls that only read.
+// lists makes the read-only calls.
 func lists(ctx context.Context, n *node) error {
 	c := n.client
 	for _, read := range []func() error{
@@ -50,7 +50,7 @@ func lists(ctx context.Context, n *node) error {
 
 func same[Q any](request Q) func(int) Q { return func(int) Q { return request } }
 
-// repeat makes one call several times; the first does not count.
+// repeat makes one call several times; the first one is not recorded.
 func repeat[Q, A any](ctx context.Context, n *node, do func(context.Context, Q, ...grpc.CallOption) (A, error), rpc string, request func(int) Q) error {
 	for i := range reads + 1 {
 		q := request(i)
@@ -65,8 +65,8 @@ func repeat[Q, A any](ctx context.Context, n *node, do func(context.Context, Q, 
 	return nil
 }
 
-// orphan counts the errors of statistics on a node with a pod that has no cgroup parent, such as
-// crictl may run.
+// orphan counts the errors of statistics on a node that has a pod without a cgroup parent, as
+// crictl may create.
 func orphan(ctx context.Context, n *node) error {
 	config := n.bench.PodConfig("orphan")
 	config.Linux.CgroupParent = ""

@@ -13,31 +13,32 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
-// load is one thing that is done to a daemon and measured.
+// load is a workload for a daemon that is measured.
 type load struct {
-	name    string // what -rows matches
+	name    string // matched by -rows
 	run     func(ctx context.Context, s *session) error
 	tracing bool // the daemon runs under strace
 	once    bool // in the first round only
-	raw     bool // a limit: the daemon only lends a bundle and a network
-	sharing bool // also for containerd-lite whose pods share a shim
+	raw     bool // a limit: the daemon only provides a bundle and a network
+	sharing bool // also for containerd-lite with pods that share a shim
 }
 
-// loads are all there are, in the order of the table.
+// loads returns all loads, in the order of the table.
 func loads() []load {
 	return []load{
 		{name: "pods-host", run: hostPods},
 		{name: "pods-cni", run: cniPods},
 		{name: "pods-flight", run: podsInFlight},
 		{name: "exec", run: execs},
-		{name: "node"}, // of stages
+		{name: "node"}, // see stages
 		{name: "log", run: logs},
 		{name: "pull", run: pulls()},
 		{name: "life", run: countLife, tracing: true, once: true},
 	}
 }
 
-// chooseLoads returns the loads, and of a full node the stages, whose names match.
+// chooseLoads returns the loads whose names match, and for a full node the stages whose names
+// match.
 func chooseLoads(only *regexp.Regexp) []load {
 	var chosen []load
 	for _, l := range loads() {
@@ -67,20 +68,20 @@ func loadNames() []string {
 	return slices.Compact(names)
 }
 
-// daemon is one of those that are compared.
+// daemon is one of the compared daemons.
 type daemon struct {
 	name    string
 	options harness.Options
 }
 
-// Those that are compared.
+// Names of the compared daemons.
 const (
 	stock  = "containerd"
 	lite   = "containerd-lite"
 	shared = "containerd-lite, Sharing node"
 )
 
-// daemons are those that the load is for, in their turn.
+// daemons returns the daemons for this load, in the order in which they run.
 func (l load) daemons() []daemon {
 	if l.raw {
 		return []daemon{{limit, harness.Options{Daemon: harness.Lite}}}
@@ -95,7 +96,7 @@ func (l load) daemons() []daemon {
 	return all
 }
 
-// session is one daemon that just started and its client, for one load.
+// session is a daemon that was just started and its client, for one load.
 type session struct {
 	bench  *harness.Bench
 	client *harness.CRI
@@ -104,11 +105,11 @@ type session struct {
 	into   *results
 }
 
-// record keeps what was measured for a row of the table.
+// record adds a sample for a row of the table.
 func (s *session) record(row, unit string, value float64) { s.into.add(row, unit, s.daemon, value) }
 
-// measure starts the daemon, runs one load, and ends with the leak check. What that finds is kept
-// with the results: the other loads are worth measuring all the same.
+// measure starts the daemon, runs one load and ends with the leak check. Leaks are recorded in the
+// results, so that the other loads still run.
 func (d daemon) measure(ctx context.Context, l load, round int, into *results) error {
 	bench, err := harness.New(ctx, d.options)
 	if err != nil {
@@ -116,10 +117,10 @@ func (d daemon) measure(ctx context.Context, l load, round int, into *results) e
 	}
 	s := &session{bench: bench, daemon: d.name, round: round, into: into}
 	err = s.run(ctx, l)
-	// Whoever interrupts the bench leaves nothing behind.
+	// The cleanup must also run after an interrupt.
 	ctx = context.WithoutCancel(ctx)
 	if err != nil {
-		err = fmt.Errorf("%w\nthe daemon's last words:\n%s", err, bench.Daemon.LogTail(10))
+		err = fmt.Errorf("%w\nend of the daemon's log:\n%s", err, bench.Daemon.LogTail(10))
 		return errors.Join(err, bench.RemovePods(ctx), bench.Close(ctx))
 	}
 	if err := bench.Close(ctx); err != nil {
@@ -133,7 +134,7 @@ func (s *session) run(ctx context.Context, l load) error {
 	if s.client, err = s.bench.CRI(); err != nil {
 		return err
 	}
-	// A load may take another client.
+	// A load may replace the client.
 	defer func() { s.client.Close() }()
 	if err := s.client.Pull(ctx, image.Busybox); err != nil {
 		return err

@@ -25,7 +25,7 @@ const logBytes = 256 << 20
 // lineSizes are the lengths of the lines, in bytes.
 var lineSizes = [...]int{80, 1000}
 
-// logs measures each size of lines.
+// logs measures each line length.
 func logs(ctx context.Context, s *session) error {
 	for _, size := range lineSizes {
 		if err := measureLog(ctx, s, size); err != nil {
@@ -35,8 +35,8 @@ func logs(ctx context.Context, s *session) error {
 	return nil
 }
 
-// measureLog has a container copy a file of lines, made before, to its output, and checks that each
-// line is in the log, whole and in order.
+// measureLog has a container copy a prepared file of lines to its output, and checks that each line
+// is in the log, complete and in order.
 func measureLog(ctx context.Context, s *session, lineSize int) error {
 	lines := s.bench.Path("lines")
 	count, err := writeLines(lines, lineSize)
@@ -80,7 +80,7 @@ func measureLog(ctx context.Context, s *session, lineSize int) error {
 	return s.client.RemovePod(ctx, pod)
 }
 
-// writeLines makes a file of numbered lines, each lineSize bytes with its end.
+// writeLines creates a file of numbered lines, each lineSize bytes including the newline.
 func writeLines(path string, lineSize int) (count int, err error) {
 	f, err := os.Create(path)
 	if err != nil {
@@ -98,7 +98,7 @@ func writeLines(path string, lineSize int) (count int, err error) {
 	return count, errors.Join(err, w.Flush(), f.Close())
 }
 
-// checkLines finds a line that is lost, doubled or torn.
+// checkLines returns an error for a line that is lost, duplicated or torn.
 func checkLines(path string, count, lineSize int) error {
 	f, err := os.Open(path)
 	if err != nil {
@@ -114,7 +114,7 @@ func checkLines(path string, count, lineSize int) error {
 			return fmt.Errorf("log: line %d is torn: %.80q", next, scanner.Bytes())
 		}
 		if n, err := strconv.Atoi(string(fields[3])); err != nil || n != next {
-			return fmt.Errorf("log: line %d where %d should be", n, next)
+			return fmt.Errorf("log: got line %d, want %d", n, next)
 		}
 		if got := len(fields[3]) + 1 + len(fields[4]) + 1; got != lineSize {
 			return fmt.Errorf("log: line %d has %d bytes, want %d", next, got, lineSize)

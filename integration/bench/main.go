@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Bench compares containerd-lite with stock containerd: what a node pays and waits for its pods, on
+// Bench compares the cost and the latency of pods on containerd-lite and on stock containerd, with
 // the same runc, CNI plugins and images. It prints a table in Markdown with the goals of the
-// project, and says of each whether it is met; nothing here fails because something is slow.
-// docs/performance.md says how to read it.
+// project and whether each is met. Slowness is no error. docs/performance.md explains how to read
+// the table.
 //
-// Times of one machine drift by more than what there is to see, so the two run in turn, one [load]
-// after the other, several times, and the medians over all rounds are compared. A load is one thing
-// done to a daemon: it gets a [session], which is a fresh daemon with a client, and records what it
-// measures by row of the table. Everything runs in one goroutine but for what a load does at the
-// same time on purpose.
+// Times on one machine drift by more than the differences to be measured. So the two daemons
+// alternate, one [load] after the other, for several rounds, and the medians over all rounds are
+// compared. A load gets a [session], which is a fresh daemon with a client, and records samples by
+// row of the table. Everything runs in one goroutine, except requests that a load makes
+// concurrently on purpose.
 package main
 
 import (
@@ -29,9 +29,9 @@ import (
 )
 
 func main() {
-	rounds := flag.Int("rounds", 5, "how often each daemon gets each load")
+	rounds := flag.Int("rounds", 5, "how often each load runs on each daemon")
 	rows := flag.String("rows", "", "run only loads that this `regexp` matches, of:\n"+strings.Join(loadNames(), ", "))
-	raw := flag.Bool("raw", false, "run none of these, but measure what no daemon can do faster: runc and the CNI plugins alone")
+	raw := flag.Bool("raw", false, "measure only the lower limits: runc and the CNI plugins without a daemon")
 	flag.Parse()
 	if err := run(*rounds, *rows, *raw); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -49,20 +49,20 @@ func run(rounds int, rows string, raw bool) error {
 		chosen = rawLoads()
 	}
 	if len(chosen) == 0 {
-		return fmt.Errorf("no load matches %q: there are %s", rows, strings.Join(loadNames(), ", "))
+		return fmt.Errorf("no load matches %q (available: %s)", rows, strings.Join(loadNames(), ", "))
 	}
-	progress("waiting until no other bench runs on this machine")
+	progress("waiting until no other bench runs on this host")
 	lock, err := harness.LockMachine()
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
-	// Up to here a signal may end the process; from here on there is something to clean up.
+	// Up to here a signal may end the process: there is nothing to clean up yet.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	results := &results{}
 	err = measure(ctx, rounds, chosen, results)
-	// What was measured before an error is worth as much as ever.
+	// After an error, print the results measured before it.
 	return errors.Join(err, errors.Join(results.leaks...), results.print(os.Stdout, raw))
 }
 
@@ -83,8 +83,8 @@ func measure(ctx context.Context, rounds int, loads []load, into *results) error
 	return nil
 }
 
-// inTurn returns the daemons in the order of a round, which is the other way round each time: who
-// comes second finds a disk that the first has kept busy.
+// inTurn returns the daemons in the order of a round. The order is reversed each time, because the
+// second daemon finds a disk that is still busy from the first.
 func inTurn(daemons []daemon, round int) []daemon {
 	if round%2 == 1 {
 		slices.Reverse(daemons)
@@ -92,7 +92,7 @@ func inTurn(daemons []daemon, round int) []daemon {
 	return daemons
 }
 
-// progress tells who waits what is going on.
+// progress prints a line about the progress.
 func progress(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, "%s  %s\n", time.Now().Format(time.TimeOnly), fmt.Sprintf(format, args...))
 }

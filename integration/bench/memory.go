@@ -12,11 +12,11 @@ import (
 	"time"
 )
 
-// settleFor is how long a node idles, with the poll of a kubelet, before its memory is looked at:
-// the shim of stock containerd gives memory back every 30 seconds.
+// settleFor is how long a node idles, with the poll of a kubelet, before its memory is measured:
+// the shim of stock containerd returns memory to the kernel every 30 seconds.
 const settleFor = 31 * time.Second
 
-// settle waits until no pod has come for so long.
+// settle waits until settleFor has passed since the last new pod.
 func (n *node) settle(ctx context.Context) error {
 	return poll(ctx, n.client, byCAdvisor, settleFor-time.Since(n.filled))
 }
@@ -26,7 +26,7 @@ type usage struct{ pss, rss float64 }
 
 func (u usage) plus(v usage) usage { return usage{u.pss + v.pss, u.rss + v.rss} }
 
-// memory looks at the daemon and its helpers after the node has settled.
+// memory measures the daemon and its helpers after the node has settled.
 func memory(ctx context.Context, n *node) error {
 	if err := n.settle(ctx); err != nil {
 		return err
@@ -58,7 +58,8 @@ func memory(ctx context.Context, n *node) error {
 	return nil
 }
 
-// memoryOf sums up the memory of processes. One that ends meanwhile has none.
+// memoryOf returns the sum of the memory of processes. A process that exits meanwhile counts as
+// zero.
 func memoryOf(pids ...int) (usage, error) {
 	var sum usage
 	for _, pid := range pids {
@@ -71,7 +72,7 @@ func memoryOf(pids ...int) (usage, error) {
 	return sum, nil
 }
 
-// smaps reads what the kernel sums up of all mappings of a process (proc_pid_smaps_rollup).
+// smaps reads the kernel's sum over all mappings of a process (proc_pid_smaps_rollup).
 func smaps(pid int) (usage, error) {
 	f, err := os.Open(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
 	if err != nil {
@@ -87,7 +88,7 @@ func smaps(pid int) (usage, error) {
 			continue
 		}
 		if _, err := fmt.Sscan(value, target); err != nil {
-			return usage{}, fmt.Errorf("process %d: %s of its memory: %w", pid, key, err)
+			return usage{}, fmt.Errorf("process %d: smaps_rollup: %s: %w", pid, key, err)
 		}
 	}
 	return u, scanner.Err()

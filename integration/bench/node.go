@@ -16,16 +16,16 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
-// stage is what is measured on a node that has so many pods.
+// stage is a measurement on a node with a given number of pods.
 type stage struct {
 	what    string
 	pods    int
 	measure func(ctx context.Context, n *node) error
-	on      []string // daemons
-	once    bool     // in the first round only: it takes long, and no goal needs more
+	on      []string // names of daemons
+	once    bool     // only in the first round: it takes long, and no goal depends on it
 }
 
-// stages are in the order of a node that fills up.
+// stages returns the stages in the order in which the node fills up.
 func stages() []stage {
 	both := []string{stock, lite}
 	return []stage{
@@ -42,11 +42,11 @@ func stages() []stage {
 	}
 }
 
-// name is what -rows matches.
+// name returns the name that -rows matches.
 func (s stage) name() string { return fmt.Sprintf("%s-%d", s.what, s.pods) }
 
-// nodeLoad fills a node with pods, and measures at the stages whose names match. Without any it
-// does nothing.
+// nodeLoad returns a load that fills a node with pods and measures at the stages whose names match.
+// If no stage matches, its run is nil.
 func nodeLoad(only *regexp.Regexp) load {
 	l := load{name: "node"}
 	var chosen []stage
@@ -79,19 +79,19 @@ func fillNode(ctx context.Context, s *session, chosen []stage) error {
 	return n.clear(ctx)
 }
 
-// node is a daemon with pods that stay, on the CNI network, each with one container.
+// node is a daemon with long-running pods on the CNI network, each with one container.
 type node struct {
 	*session
-	pods       []string // their ids
+	pods       []string // IDs
 	containers []string
-	filled     time.Time // since when no pod came
+	filled     time.Time // time of the last new pod
 }
 
-// guest is the name of the process of every container on a node: all others of the bench are the
-// runtime's.
-const guest = "sleep"
+// workload is the process name of every container on a node: all other processes of the bench
+// belong to the runtime.
+const workload = "sleep"
 
-// fill runs pods until there are so many.
+// fill runs pods until there are count.
 func (n *node) fill(ctx context.Context, count int) error {
 	from := len(n.pods)
 	if from == count {
@@ -108,7 +108,7 @@ func (n *node) fill(ctx context.Context, count int) error {
 				return err
 			}
 			n.containers[i], err = n.client.Run(ctx, n.pods[i], config,
-				harness.ContainerConfig(config, "main", image.Busybox, guest, "100000"))
+				harness.ContainerConfig(config, "main", image.Busybox, workload, "100000"))
 			return err
 		})
 	}

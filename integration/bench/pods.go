@@ -15,9 +15,9 @@ import (
 )
 
 const (
-	serialPods = 20 // that come and go one after the other, per round and daemon
-	inFlight   = 10 // pods that come and go at the same time
-	flightPods = 60 // that do so, per round and daemon
+	serialPods = 20 // run one after the other, per round and daemon
+	inFlight   = 10 // run at the same time
+	flightPods = 60 // run in total, inFlight at a time, per round and daemon
 )
 
 func hostPods(ctx context.Context, s *session) error {
@@ -30,8 +30,8 @@ func cniPods(ctx context.Context, s *session) error {
 	return serial(ctx, s, s.bench.PodConfig("pod"), "CNI")
 }
 
-// serial has pods come and go, one after the other. The first does not count: it makes the bridge,
-// and finds nothing in the page cache.
+// serial runs and removes pods, one after the other. The first one is not recorded: it creates the
+// bridge and fills the page cache.
 func serial(ctx context.Context, s *session, config *runtimeapi.PodSandboxConfig, network string) error {
 	for i := range serialPods + 1 {
 		life := podLife{client: s.client, config: config}
@@ -50,7 +50,7 @@ func serial(ctx context.Context, s *session, config *runtimeapi.PodSandboxConfig
 	return nil
 }
 
-// podsInFlight has several pods come and go at the same time.
+// podsInFlight runs and removes several pods at the same time.
 func podsInFlight(ctx context.Context, s *session) error {
 	if err := (&podLife{client: s.client, config: s.bench.PodConfig("first")}).run(ctx); err != nil {
 		return err

@@ -16,20 +16,20 @@ import (
 type pollSource bool
 
 const (
-	byCAdvisor pollSource = false // but for those of root file systems, which it asks the runtime for
+	byCAdvisor pollSource = false // except of root file systems: the kubelet asks the runtime
 	byCRI      pollSource = true  // with the feature gate PodAndContainerStatsFromCRI
 )
 
-// poll asks what a kubelet v1.37 asks of a node on which nothing happens, in its pace.
+// poll sends the requests of a kubelet v1.37 on a node without any activity, at the same intervals.
 func poll(ctx context.Context, client *harness.CRI, source pollSource, duration time.Duration) error {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
 	for second := range int(duration / time.Second) {
-		for _, p := range questions(client, source) {
+		for _, p := range requests(client, source) {
 			if second%p.every != 0 {
 				continue
 			}
-			if err := p.ask(ctx); err != nil {
+			if err := p.send(ctx); err != nil {
 				return fmt.Errorf("poll: %w", err)
 			}
 		}
@@ -42,16 +42,17 @@ func poll(ctx context.Context, client *harness.CRI, source pollSource, duration 
 	return nil
 }
 
-// question is what a kubelet asks periodically.
-type question struct {
+// request is one that a kubelet sends periodically.
+type request struct {
 	every int // seconds
-	ask   func(context.Context) error
+	send  func(context.Context) error
 }
 
-// questions are those of pkg/kubelet: pleg/generic.go, kubelet.go (housekeepingPeriod,
+// requests returns those of pkg/kubelet: pleg/generic.go, kubelet.go (housekeepingPeriod,
 // updateRuntimeUp, evictionMonitoringPeriod), stats/cri_stats_provider.go and
-// images/image_gc_manager.go. What it asks every minute or less often is left out.
-func questions(c *harness.CRI, source pollSource) []question {
+// images/image_gc_manager.go. It leaves out requests that the kubelet sends once a minute or less
+// often.
+func requests(c *harness.CRI, source pollSource) []request {
 	stats := func(ctx context.Context) error {
 		_, err := c.ListContainerStats(ctx, &runtimeapi.ListContainerStatsRequest{})
 		return err
@@ -62,7 +63,7 @@ func questions(c *harness.CRI, source pollSource) []question {
 			return err
 		}
 	}
-	return []question{
+	return []request{
 		{1, func(ctx context.Context) error { return listAll(ctx, c) }},
 		{2, func(ctx context.Context) error { return listRunning(ctx, c) }},
 		{5, func(ctx context.Context) error {

@@ -14,8 +14,8 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/harness"
 )
 
-// helpers returns the processes that a daemon keeps for its pods: shims, and what runs in a pod
-// beside its containers.
+// helpers returns the processes that a daemon keeps for its pods: shims, and processes of a pod
+// that belong to no container.
 func helpers(bench *harness.Bench) ([]int, error) {
 	all, err := bench.Processes("")
 	if err != nil {
@@ -24,15 +24,15 @@ func helpers(bench *harness.Bench) ([]int, error) {
 	var pids []int
 	for _, pid := range all {
 		comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
-		if err == nil && strings.TrimSpace(string(comm)) != guest {
+		if err == nil && strings.TrimSpace(string(comm)) != workload {
 			pids = append(pids, pid)
 		}
 	}
 	return pids, nil
 }
 
-// runtimeCPU is the time, of users and system, that a daemon and its helpers have used so far. The
-// programs that they started and that ended are not in it.
+// runtimeCPU returns the CPU time, user and system, that a daemon and its helpers have used so far.
+// Programs that they started and that have exited are not included.
 func runtimeCPU(bench *harness.Bench) (time.Duration, error) {
 	pids, err := helpers(bench)
 	if err != nil {
@@ -49,11 +49,11 @@ func runtimeCPU(bench *harness.Bench) (time.Duration, error) {
 	return sum, nil
 }
 
-// cpuTime reads the CPU clock of a process, which has nanoseconds where /proc has ticks: a hundred
-// shims that each round to a tick would hide what an idle node does. See clock_getcpuclockid(3). A
-// process that has ended has none.
+// cpuTime reads the CPU clock of a process (clock_getcpuclockid(3)). It has nanoseconds, whereas
+// /proc has ticks: rounding a hundred shims to a tick each would hide the work of an idle node. A
+// process that has exited counts as zero.
 func cpuTime(pid int) (time.Duration, error) {
-	const processClock = 2 // CPUCLOCK_SCHED, of all threads
+	const processClock = 2 // CPUCLOCK_SCHED of all threads
 	var t unix.Timespec
 	err := unix.ClockGettime(int32(^pid<<3|processClock), &t)
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ESRCH) {

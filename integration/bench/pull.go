@@ -20,7 +20,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
-// What is pulled, and how often, per round and daemon.
+// The image that is pulled, and how often per round and daemon.
 const (
 	pullRuns   = 2
 	pullLayers = 8
@@ -28,8 +28,8 @@ const (
 	pullRef    = "docker.io/library/large:latest"
 )
 
-// pulls has an image pulled of which the daemon has nothing. The image is made when it is first
-// needed.
+// pulls returns a load that pulls an image of which the daemon has no content. The image is built
+// on first use.
 func pulls() func(ctx context.Context, s *session) error {
 	large := sync.OnceValues(func() (v1.Image, error) { return image.Large(pullLayers, pullBytes) })
 	return func(ctx context.Context, s *session) error {
@@ -46,7 +46,7 @@ func pull(ctx context.Context, s *session, large v1.Image) error {
 		return err
 	}
 	for range pullRuns {
-		unix.Sync() // nobody is to wait for what others wrote before
+		unix.Sync() // the pull must not wait for earlier writes of other programs
 		start := time.Now()
 		if err := s.client.Pull(ctx, pullRef); err != nil {
 			return err
@@ -59,8 +59,8 @@ func pull(ctx context.Context, s *session, large v1.Image) error {
 	return nil
 }
 
-// removeImage returns when the content of the image has gone, too: containerd collects it after the
-// call.
+// removeImage removes the image and waits until its content is gone: containerd collects it after
+// the call.
 func removeImage(ctx context.Context, s *session, img v1.Image) error {
 	_, err := s.client.RemoveImage(ctx, &runtimeapi.RemoveImageRequest{Image: &runtimeapi.ImageSpec{Image: pullRef}})
 	if err != nil {
@@ -95,5 +95,5 @@ func gone(path string) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	return errors.Join(err, fmt.Errorf("%s is still there", path))
+	return errors.Join(err, fmt.Errorf("%s still exists", path))
 }

@@ -22,26 +22,26 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
-// limit is whose samples the loads of the limits record: nobody can be faster with the same
-// programs.
+// limit is the name under which the loads of the limits record samples: no daemon can be faster
+// with the same programs.
 const limit = "limit"
 
 // rawRuns is how often each program runs, per round.
 const rawRuns = 30
 
-// rawLoads are what `make bench-raw` runs.
+// rawLoads returns the loads of `make bench-raw`.
 func rawLoads() []load {
 	return []load{{name: "runc", run: rawRunc, raw: true}, {name: "cni", run: rawCNI, raw: true}}
 }
 
-// bundle is that of a container which a daemon made, for runc by hand.
+// bundle is a copy of a container's bundle, for runc without a daemon.
 type bundle struct {
-	runc string // the program
-	root string // of its states, which no daemon looks at
+	runc string // path of the program
+	root string // runc's state directory, unknown to the daemon
 	dir  string
 }
 
-// rawRunc runs runc by hand, with the bundle of a pod of the host's network.
+// rawRunc runs runc without a daemon, with the bundle of a pod on the host network.
 func rawRunc(ctx context.Context, s *session) error {
 	config := s.bench.PodConfig("raw")
 	harness.OnHostNetwork(config)
@@ -49,7 +49,7 @@ func rawRunc(ctx context.Context, s *session) error {
 	if err != nil {
 		return err
 	}
-	id, err := s.client.Run(ctx, pod, config, harness.ContainerConfig(config, "main", image.Busybox, guest, "100000"))
+	id, err := s.client.Run(ctx, pod, config, harness.ContainerConfig(config, "main", image.Busybox, workload, "100000"))
 	if err != nil {
 		return err
 	}
@@ -58,7 +58,7 @@ func rawRunc(ctx context.Context, s *session) error {
 	if err != nil {
 		return err
 	}
-	long, err := newBundle(s, source, "long", guest, "100000")
+	long, err := newBundle(s, source, "long", workload, "100000")
 	if err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func rawRunc(ctx context.Context, s *session) error {
 	return s.client.RemovePod(ctx, pod)
 }
 
-// rawLife runs a container in one command, and one in its steps with an exec between them.
+// rawLife runs a container with one command, and another one in steps with an exec between them.
 func rawLife(ctx context.Context, s *session, short, long bundle, counts bool) error {
 	pidFile := filepath.Join(long.dir, "pid")
 	for _, step := range []struct {
@@ -101,9 +101,9 @@ func rawLife(ctx context.Context, s *session, short, long bundle, counts bool) e
 	return nil
 }
 
-// run runs one command of runc and returns how long that took.
+// run runs a runc command and returns its duration.
 func (b bundle) run(ctx context.Context, args ...string) (time.Duration, error) {
-	// Not a pipe: its other end would be the container's, too.
+	// A file, not a pipe: the container would inherit the other end of a pipe.
 	stderr, err := os.Create(filepath.Join(b.dir, "stderr"))
 	if err != nil {
 		return 0, err
@@ -121,7 +121,7 @@ func (b bundle) run(ctx context.Context, args ...string) (time.Duration, error) 
 	return took, err
 }
 
-// awaitEnd waits until a container is gone that was killed.
+// awaitEnd waits until a killed container is gone.
 func awaitEnd(ctx context.Context, pidFile string) error {
 	text, err := os.ReadFile(pidFile)
 	if err != nil {
@@ -133,13 +133,14 @@ func awaitEnd(ctx context.Context, pidFile string) error {
 	}
 	return harness.Await(ctx, func() error {
 		if err := unix.Kill(pid, 0); err == nil {
-			return fmt.Errorf("process %d is still there", pid)
+			return fmt.Errorf("process %d still exists", pid)
 		}
 		return nil
 	})
 }
 
-// newBundle copies the bundle of a container: its root file system is used, too, its cgroup is not.
+// newBundle copies the bundle of a container. The copy uses the same root file system and another
+// cgroup.
 func newBundle(s *session, source, name string, args ...string) (bundle, error) {
 	b := bundle{runc: s.bench.Tool("runc"), root: s.bench.Path("raw", "root"), dir: s.bench.Path("raw", name)}
 	if err := os.MkdirAll(b.dir, 0o755); err != nil {
@@ -162,7 +163,7 @@ func newBundle(s *session, source, name string, args ...string) (bundle, error) 
 	return b, os.WriteFile(filepath.Join(b.dir, "config.json"), text, 0o644)
 }
 
-// rawCNI runs the chain of CNI plugins for namespaces that are there.
+// rawCNI runs the chain of CNI plugins for new namespaces.
 func rawCNI(ctx context.Context, s *session) error {
 	chain, err := cni.New(cni.WithPluginDir([]string{s.bench.Network.BinDir}), cni.WithPluginConfDir(s.bench.Network.ConfDir),
 		cni.WithMinNetworkCount(1))
@@ -185,7 +186,7 @@ func rawCNI(ctx context.Context, s *session) error {
 	return nil
 }
 
-// attach attaches a new network namespace under dir, and detaches and removes it.
+// attach creates a network namespace under dir, runs ADD and DEL for it, and removes it.
 func attach(ctx context.Context, chain cni.CNI, dir, id string) (add, del time.Duration, err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return 0, 0, err
@@ -198,7 +199,7 @@ func attach(ctx context.Context, chain cni.CNI, dir, id string) (add, del time.D
 	_, err = chain.Setup(ctx, id, namespace.GetPath())
 	add = time.Since(start)
 	start = time.Now()
-	// Also after an error: nothing stays.
+	// DEL also runs after an error, so that nothing is left behind.
 	err = errors.Join(err, chain.Remove(context.WithoutCancel(ctx), id, namespace.GetPath()))
 	del = time.Since(start)
 	return add, del, errors.Join(err, namespace.Remove())

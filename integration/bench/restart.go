@@ -11,11 +11,11 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// restarts is how often the daemon is started on a full node, per round and daemon.
+// restarts is how often the daemon is restarted on a full node, per round and daemon.
 const restarts = 2
 
-// restart measures from the start of the daemon's process until ListContainers has every container
-// as running.
+// restart measures the time from the start of the daemon's process until ListContainers returns
+// every container as running.
 func restart(ctx context.Context, n *node) error {
 	for range restarts {
 		if err := n.bench.Daemon.Stop(); err != nil {
@@ -33,8 +33,8 @@ func restart(ctx context.Context, n *node) error {
 	return nil
 }
 
-// awaitList returns when the list is complete, and leaves the node with a client that is connected:
-// the old one would wait for a second before it tries again.
+// awaitList returns when the list is complete. It gives the node a new, connected client: the old
+// one would wait for a second before it reconnects.
 func (n *node) awaitList(ctx context.Context) error {
 	conn, err := retry(ctx, n, func() (net.Conn, error) { return net.Dial("unix", n.bench.Daemon.Socket) })
 	if err != nil {
@@ -64,7 +64,7 @@ func (n *node) awaitList(ctx context.Context) error {
 	return err
 }
 
-// retry tries something a thousand times a second, for as long as the daemon runs.
+// retry calls try a thousand times a second while the daemon runs.
 func retry[T any](ctx context.Context, n *node, try func() (T, error)) (T, error) {
 	ticker := time.NewTicker(time.Millisecond)
 	defer ticker.Stop()
@@ -76,7 +76,7 @@ func retry[T any](ctx context.Context, n *node, try func() (T, error)) (T, error
 		select {
 		case <-ticker.C:
 		case <-n.bench.Daemon.Ended():
-			return result, fmt.Errorf("the daemon has ended: %w", err)
+			return result, fmt.Errorf("the daemon has exited: %w", err)
 		case <-ctx.Done():
 			return result, err
 		}

@@ -9,15 +9,15 @@ import (
 	"time"
 )
 
-// results are all that was measured. Safe for concurrent use.
+// results are all samples. Safe for concurrent use.
 type results struct {
 	mu   sync.Mutex // protects the fields below
-	rows []*row     // in the order in which they were first measured
+	rows []*row     // in the order of their first sample
 
-	leaks []error // what the loads left behind; not for loads
+	leaks []error // of all loads; used by measure alone
 }
 
-// row is one thing that was measured with each daemon.
+// row holds the samples of one measurement for each daemon.
 type row struct {
 	name, unit string
 	samples    map[string]samples // by daemon
@@ -37,7 +37,7 @@ func (r *results) add(name, unit, daemon string, value float64) {
 // samples are the values of all rounds.
 type samples []float64
 
-// median is NaN without samples.
+// median returns NaN without samples.
 func (s samples) median() float64 {
 	if len(s) == 0 {
 		return math.NaN()
@@ -46,10 +46,10 @@ func (s samples) median() float64 {
 	return (sorted[(len(s)-1)/2] + sorted[len(s)/2]) / 2
 }
 
-// manySamples is from how many a 99th percentile says something.
+// manySamples is the smallest number of samples for which a 99th percentile is meaningful.
 const manySamples = 50
 
-// p99 is the 99th percentile, by the nearest rank: NaN of few samples.
+// p99 returns the 99th percentile by the nearest rank, or NaN for fewer than manySamples.
 func (s samples) p99() float64 {
 	if len(s) < manySamples {
 		return math.NaN()

@@ -12,13 +12,13 @@ import (
 	"unicode/utf8"
 )
 
-// line is one of the table.
+// line is a line of the table.
 type line struct {
 	name, unit  string
 	stock, lite samples
 }
 
-// lines compares what a row has samples of.
+// lines returns one line for each comparison that the row has samples of.
 func (r *row) lines() []line {
 	var lines []line
 	if len(r.samples[stock]) > 0 || len(r.samples[lite]) > 0 {
@@ -30,7 +30,7 @@ func (r *row) lines() []line {
 	return lines
 }
 
-// ratio is that of the medians, NaN when one is missing.
+// ratio returns the ratio of the medians, or NaN if one is missing.
 func (l line) ratio() float64 {
 	ratio := l.lite.median() / l.stock.median()
 	if math.IsInf(ratio, 0) {
@@ -51,7 +51,7 @@ func (l line) cells() []string {
 	return append(cells, all[i].String(), all[i].mark(l))
 }
 
-// print writes the table in Markdown; that of the limits if raw.
+// print writes the table in Markdown, or the table of the limits if raw is set.
 func (r *results) print(w io.Writer, raw bool) error {
 	if raw {
 		return r.printLimits(w)
@@ -77,8 +77,8 @@ func (r *results) printLimits(w io.Writer) error {
 	return write(w, table)
 }
 
-// write aligns the columns, for those who read the table as text; the second row says on which
-// side.
+// write aligns the columns, so that the table is readable as text. The second row of the table sets
+// the alignment.
 func write(w io.Writer, table [][]string) error {
 	widths := make([]int, len(table[0]))
 	for _, cells := range table {
@@ -105,7 +105,7 @@ func (g goal) String() string {
 	return sign + strconv.FormatFloat(g.limit, 'f', -1, 64)
 }
 
-// number has three digits that mean something.
+// number formats a value with three significant digits.
 func number(value float64) string {
 	switch {
 	case math.IsNaN(value):

@@ -13,18 +13,18 @@ import (
 	"strings"
 )
 
-// tracedPods is over how many pods the process starts and disk syncs are averaged: what containerd
-// does later, such as to collect garbage, is shared by several.
+// tracedPods is the number of pods over which process starts and disk syncs are averaged: deferred
+// work of containerd, such as garbage collection, serves several pods.
 const tracedPods = 5
 
-// countLife counts the programs that a pod's life starts and the times that it waits for the disk.
-// It is no timing.
+// countLife counts the programs that the life of a pod starts and the disk syncs that it waits for.
+// It measures no time.
 func countLife(ctx context.Context, s *session) error {
 	config := s.bench.PodConfig("pod")
 	if err := (&podLife{client: s.client, config: config}).run(ctx); err != nil {
 		return err
 	}
-	// What the first pod left to do is done then.
+	// Deferred work of the first pod must not be counted.
 	if err := s.bench.CheckLeaks(ctx); err != nil {
 		return err
 	}
@@ -65,14 +65,14 @@ func (s *session) recordCounts(row, unit string, counts map[string]int) {
 	}
 }
 
-// countTrace counts the programs that were started and the files that were synced, in what strace
-// wrote.
+// countTrace counts the programs that were started and the files that were synced in the output of
+// strace.
 func countTrace(trace io.Reader) (programs, syncs map[string]int, err error) {
 	programs, syncs = map[string]int{}, map[string]int{}
 	scanner := bufio.NewScanner(trace)
 	scanner.Buffer(nil, 1<<20)
 	for scanner.Scan() {
-		// 4711 execve("/usr/bin/runc", ["runc", "start"], 0x7ff /* 35 vars */) = 0
+		// Example: 4711 execve("/usr/bin/runc", ["runc", "start"], 0x7ff /* 35 vars */) = 0
 		_, call, _ := strings.Cut(scanner.Text(), " ")
 		call = strings.TrimSpace(call)
 		switch {
@@ -85,7 +85,8 @@ func countTrace(trace io.Reader) (programs, syncs map[string]int, err error) {
 	return programs, syncs, scanner.Err()
 }
 
-// program names what an execve starts: runc and shims with their command, of which they have many.
+// program returns the name of the program that an execve starts; for runc and shims, with the
+// subcommand.
 func program(execve string) string {
 	_, list, _ := strings.Cut(execve, "[")
 	list, _, _ = strings.Cut(list, "]")
@@ -106,7 +107,8 @@ func program(execve string) string {
 	return name
 }
 
-// synced names the file of an fsync or fdatasync: containerd's databases, or any other.
+// synced returns the name of the file of an fsync or fdatasync if it is a database of containerd,
+// and "other files" otherwise.
 func synced(call string) string {
 	_, path, _ := strings.Cut(call, "<")
 	path, _, _ = strings.Cut(path, ">")

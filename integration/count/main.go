@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Count runs `go test` and counts its tests: `count NAME [go test arguments...]`. It shows the
+// Count runs `go test` and counts its tests: `count NAME [go test arguments...]`. It prints the
 // output of the tests that fail, why tests are skipped, lines that begin with "report: ", one line
-// per package, and at last
+// per package, and a summary:
 //
 //	NAME: 12 passed, 0 failed, 1 skipped
 //
-// which it also adds to .tools/counts, where .ci/run sums them. Subtests are tests.
+// It appends the summary to .tools/counts; .ci/run adds up the numbers there. Subtests count as
+// tests.
 package main
 
 import (
@@ -27,7 +28,7 @@ type event struct {
 
 type counter struct {
 	passed, failed, skipped int
-	output                  map[string]*strings.Builder // by package and test, until it ended
+	output                  map[string]*strings.Builder // by package and test, while the test runs
 }
 
 func main() {
@@ -70,7 +71,7 @@ func (c *counter) read(events io.Reader) error {
 		}
 		var e event
 		if json.Unmarshal(line, &e) != nil {
-			fmt.Printf("%s", line) // what go itself prints, such as a build error
+			fmt.Printf("%s", line) // output of go itself, such as a build error
 			continue
 		}
 		c.see(e)
@@ -114,7 +115,7 @@ func (c *counter) end(e event, key string) {
 	}
 }
 
-// reason is what a skipped test said, without the frame that go puts around it.
+// reason returns the message of a skipped test, without the lines that go adds.
 func reason(text string) string {
 	var said []string
 	for line := range strings.Lines(text) {

@@ -17,7 +17,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
-// configs writes the configs of the pod and its container and returns the paths.
+// configs writes the configs of the pod and its container and returns their paths.
 func (d *demo) configs() (pod, container string) {
 	config := d.bench.PodConfig("demo")
 	config.PortMappings = []*runtimeapi.PortMapping{{ContainerPort: 80, HostPort: d.port, HostIp: "127.0.0.1"}}
@@ -32,7 +32,7 @@ func (d *demo) write(name string, config any) string {
 	return file
 }
 
-// get asks until the server, which was started a moment ago, answers.
+// get retries until the server, which was started a moment ago, answers.
 func (d *demo) get(url string) {
 	if d.err != nil {
 		return
@@ -56,7 +56,7 @@ func (d *demo) get(url string) {
 	})
 }
 
-// forward starts `crictl port-forward` on a free port, asks through it, and ends it.
+// forward starts `crictl port-forward` on a free port, sends a request through it, and stops it.
 func (d *demo) forward() {
 	if d.err != nil {
 		return
@@ -73,9 +73,9 @@ func (d *demo) forward() {
 	}
 	defer func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
-		_ = cmd.Wait() // ended by our signal
+		_ = cmd.Wait() // killed by our signal
 	}()
-	// Forwarding from 127.0.0.1:36789 -> 80
+	// Example: Forwarding from 127.0.0.1:36789 -> 80
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
 		d.err = fmt.Errorf("port-forward: %w", err)

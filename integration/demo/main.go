@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Demo shows what a user does with containerd-lite: it pulls an image, runs a pod with an address,
-// asks its server over HTTP, reads its log, runs a command in it, reaches it through ports of the
+// Demo shows the use of containerd-lite: it pulls an image, runs a pod with an IP address, sends
+// HTTP requests to its server, reads its log, runs a command in it, reaches it through ports of the
 // host, and removes everything. Each step is a crictl command that is printed before it runs. The
-// registry that serves the image, the CNI bridge and the daemon live in a temporary root that is
-// gone at the end.
+// registry of the image, the CNI bridge and the daemon run in a temporary root that is removed at
+// the end.
 package main
 
 import (
@@ -38,30 +38,30 @@ func run(ctx context.Context) error {
 	say("%s, pid %d, socket %s", bench.Options.Daemon, bench.Daemon.PID(), bench.Daemon.Socket)
 	d := &demo{bench: bench, ctx: ctx}
 	d.port, d.err = harness.FreePort()
-	d.story()
+	d.steps()
 	if d.err != nil {
-		say("the daemon's last words:\n%s", bench.Daemon.LogTail(20))
+		say("end of the daemon's log:\n%s", bench.Daemon.LogTail(20))
 	}
-	title("Look for anything left behind, and stop")
-	// After a ^C, too, everything is removed.
+	title("Check for leaks, and stop")
+	// Everything is also removed after a ^C.
 	if err := errors.Join(d.err, bench.Close(context.WithoutCancel(ctx))); err != nil {
 		return err
 	}
-	say("no process, mount, namespace, link, cgroup, file, address or iptables rule is left")
+	say("no process, mount, namespace, link, cgroup, file, address or iptables rule was left behind")
 	return nil
 }
 
-// demo keeps the first error, after which every step does nothing.
+// demo keeps the first error; after an error all further steps are skipped.
 type demo struct {
 	bench *harness.Bench
 	ctx   context.Context
 	err   error
 
-	port           int32 // of 127.0.0.1, where the pod is published
+	port           int32 // of 127.0.0.1; the pod's port is published there
 	pod, container string
 }
 
-func (d *demo) story() {
+func (d *demo) steps() {
 	title("Pull an image")
 	d.crictl("pull", image.Httpd)
 	d.crictl("images")
@@ -74,22 +74,22 @@ func (d *demo) story() {
 	d.crictl("pods")
 	d.crictl("ps")
 
-	title("Ask it over HTTP: at its address, at a port of the host, and through port-forward")
+	title("Send HTTP requests: to its address, to a port of the host, and through port-forward")
 	address := d.crictl("inspectp", "--output", "go-template", "--template", "{{.status.network.ip}}", d.pod)
 	d.get("http://" + address + "/")
 	d.get(fmt.Sprintf("http://127.0.0.1:%d/", d.port))
 	d.forward()
 
-	title("Read its log, run a command in it, look at its cost")
+	title("Read its log, run a command in it, show its resource usage")
 	d.crictl("logs", d.container)
 	d.crictl("exec", d.container, "sh", "-c", "hostname; id; ifconfig eth0 | grep inet")
 	d.crictl("stats", d.container)
 
-	title("Remove it all")
+	title("Remove everything")
 	d.remove()
 }
 
-// remove runs when a step before it went wrong, too.
+// remove also runs after an error.
 func (d *demo) remove() {
 	first := d.err
 	d.err = nil
@@ -105,7 +105,7 @@ func (d *demo) remove() {
 	d.err = errors.Join(first, d.err)
 }
 
-// crictl runs crictl, showing the command and what it printed, which it returns.
+// crictl runs crictl. It prints the command and its output, and returns the output.
 func (d *demo) crictl(args ...string) string {
 	if d.err == nil {
 		d.err = d.ctx.Err()

@@ -2,13 +2,13 @@
 
 // Guest runs programs in a virtual machine with cgroup v2, systemd and AppArmor (package vm):
 //
-//	guest image                     makes the image of the machine, if need be
-//	guest run PROGRAM [ARGUMENT...] runs a program of the host in it, and ends with its exit code
-//	guest shell                     gives a shell in it
+//	guest image                     builds the image of the guest if it is missing or out of date
+//	guest run PROGRAM [ARGUMENT...] runs a program of the host in a guest and returns its exit code
+//	guest shell                     starts a shell in a guest
 //
-// `go test -exec 'guest run'` runs the tests of any package there: with their folder, the built
-// programs and the tools in a copy of the checkout. The variables LITE_* are those of the host.
-// `make vm` and `make vm-shell` call it.
+// `go test -exec 'guest run'` runs the tests of any package in a guest, with their directory, the
+// built programs and the tools in a copy of the checkout. The variables LITE_* of the host are set
+// in the guest. `make vm` and `make vm-shell` call it.
 package main
 
 import (
@@ -27,7 +27,7 @@ import (
 )
 
 func main() {
-	limit := flag.Duration("limit", 2*time.Hour, "how long a guest may take")
+	limit := flag.Duration("limit", 2*time.Hour, "time limit of the guest")
 	flag.Usage = func() {
 		fmt.Fprintln(os.Stderr, "usage: guest [-limit DURATION] image | run PROGRAM [ARGUMENT...] | shell")
 	}
@@ -40,7 +40,7 @@ func main() {
 	os.Exit(code)
 }
 
-var errUsage = errors.New("no such command; there are image, run PROGRAM [ARGUMENT...] and shell")
+var errUsage = errors.New("unknown command (want image, run PROGRAM [ARGUMENT...] or shell)")
 
 func run(limit time.Duration, args []string) (int, error) {
 	repo, err := harness.FindRepo()
@@ -48,16 +48,16 @@ func run(limit time.Duration, args []string) (int, error) {
 		return 0, err
 	}
 	image := vm.Image(repo.Tool("vm"))
-	ctx, cancel := context.WithTimeoutCause(context.Background(), limit, fmt.Errorf("it did not end in %s", limit))
+	ctx, cancel := context.WithTimeoutCause(context.Background(), limit, fmt.Errorf("the guest is still running after %s", limit))
 	defer cancel()
-	// go test ends with SIGQUIT what takes longer than its -timeout.
+	// go test sends SIGQUIT when its -timeout expires.
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGQUIT)
 	defer stop()
 	switch {
 	case len(args) == 1 && args[0] == "image":
 		return 0, image.Build(ctx, os.Stderr)
 	case len(args) == 1 && args[0] == "shell":
-		fmt.Fprintln(os.Stderr, "the machine ends with the shell, or by Ctrl-A X")
+		fmt.Fprintln(os.Stderr, "the guest ends with the shell, or with Ctrl-A X")
 		return 0, image.Shell(ctx, command(repo, string(repo), "bash", "-l"))
 	case len(args) > 1 && args[0] == "run":
 		dir, err := os.Getwd()
@@ -69,7 +69,7 @@ func run(limit time.Duration, args []string) (int, error) {
 	return 2, errUsage
 }
 
-// command is one with the parameters of the suites, and the terminal, of the host.
+// command returns a command with the suite parameters and the terminal type of the host.
 func command(repo harness.Repo, dir string, args ...string) vm.Command {
 	c := vm.Command{Checkout: string(repo), Dir: dir, Args: args}
 	for _, variable := range os.Environ() {

@@ -22,8 +22,8 @@ import (
 
 const cgroupRoot = "/sys/fs/cgroup"
 
-// CgroupFile is the path of a control file of a cgroup that an OCI spec, or a pod's cgroup_parent,
-// names: v2 is the file's name there, and v1 that in its controller's hierarchy, as in
+// CgroupFile returns the path of a control file of a cgroup, which is given as in an OCI spec or in
+// a pod's cgroup_parent. v2 is the file name on cgroup v2; v1 includes the controller, as in
 // memory/memory.limit_in_bytes.
 func CgroupFile(cgroup, v1, v2 string) string {
 	cgroup = cgrouppath.Expand(cgroup)
@@ -34,7 +34,7 @@ func CgroupFile(cgroup, v1, v2 string) string {
 	return filepath.Join(cgroupRoot, controller, cgroup, file)
 }
 
-// ContainerCgroup is the path, in a hierarchy, of a container of a pod.
+// ContainerCgroup returns the cgroup path of a container of a pod, relative to the hierarchy.
 func (o Options) ContainerCgroup(pod *runtimeapi.PodSandboxConfig, id string) string {
 	parent := pod.Linux.CgroupParent
 	if o.CgroupDriver == Systemd {
@@ -43,8 +43,8 @@ func (o Options) ContainerCgroup(pod *runtimeapi.PodSandboxConfig, id string) st
 	return path.Join(parent, id)
 }
 
-// podCgroup is the cgroup_parent of a pod. The name of a slice spells out those above it, from dash
-// to dash.
+// podCgroup returns the cgroup_parent of a pod. The name of a slice contains the names of its
+// parents, separated by dashes.
 func (o Options) podCgroup(pod string) string {
 	if o.CgroupDriver == Systemd {
 		return "/" + containerSlice + "/" + Namespace + "-pod_" + strings.ReplaceAll(pod, "-", "_") + ".slice"
@@ -52,11 +52,12 @@ func (o Options) podCgroup(pod string) string {
 	return "/" + Namespace + "/pod-" + pod
 }
 
-// containerSlice is what the systemd driver has for the cgroup of the CRI's namespace.
+// containerSlice is the slice of the CRI's namespace with the systemd driver.
 const containerSlice = Namespace + ".slice"
 
-// MakeCgroup makes a cgroup of the bench in every hierarchy of the machine and returns its path in
-// them, as kubelet names it whatever the driver. Close removes it with everything in it.
+// MakeCgroup creates a cgroup of the bench in every hierarchy of the host and returns its path in
+// them, in the form that the kubelet uses with either driver. Close removes it with everything in
+// it.
 func (b *Bench) MakeCgroup() (string, error) {
 	if unified() {
 		if err := enableControllers(); err != nil {
@@ -78,9 +79,9 @@ func (b *Bench) MakeCgroup() (string, error) {
 	return "/" + b.cgroup(), nil
 }
 
-// enableControllers lets the cgroups of the machine have all controllers that there are, as a
-// runtime does when it makes its first container: kubelet wants them in the cgroup that it is
-// given, and systemd knows only some.
+// enableControllers enables all available controllers for the top-level cgroups, as a runtime does
+// when it creates its first container: the kubelet requires them in the cgroup that it gets, and
+// systemd enables only some.
 func enableControllers() error {
 	all, err := os.ReadFile(cgroupRoot + "/cgroup.controllers")
 	if err != nil {
@@ -101,13 +102,14 @@ func systemctl(verb, unit string) error {
 	return nil
 }
 
-// cgroup is named as the bridge, so that the owner file names both.
+// cgroup returns the name of the bench's cgroup. It is the bridge's name, so that the owner file
+// names both.
 func (b *Bench) cgroup() string { return b.Network.Bridge }
 
-// unified says whether the machine has cgroup v2 alone.
+// unified reports whether the host has only cgroup v2.
 func unified() bool { return cgroups.Mode() == cgroups.Unified }
 
-// hierarchies returns where cgroup v2, or each controller of cgroup v1, is mounted.
+// hierarchies returns the mount points of cgroup v2, or of each controller of cgroup v1.
 func hierarchies() ([]string, error) {
 	if unified() {
 		return []string{cgroupRoot}, nil
@@ -119,7 +121,8 @@ func hierarchies() ([]string, error) {
 	return procs, err
 }
 
-// ownCgroups returns the cgroups that [Bench.MakeCgroup] made and those below, parents first.
+// ownCgroups returns the cgroups that [Bench.MakeCgroup] created and those below them, parents
+// first.
 func (b *Bench) ownCgroups() ([]string, error) {
 	if b.Network == nil {
 		return nil, nil
@@ -127,12 +130,12 @@ func (b *Bench) ownCgroups() ([]string, error) {
 	return cgroupTrees(b.cgroup(), b.cgroup()+".slice")
 }
 
-// containerCgroups returns the cgroups of containerd's namespaces, parents first. runc makes the
-// parent of a container's cgroup and keeps it.
+// containerCgroups returns the cgroups of containerd's namespaces, parents first. runc creates the
+// parent of a container's cgroup and does not remove it.
 func containerCgroups() ([]string, error) { return cgroupTrees(Namespace, "default", containerSlice) }
 
-// cgroupTrees returns the cgroups of these names at the top of each hierarchy and all below them,
-// parents first.
+// cgroupTrees returns the top-level cgroups with these names in each hierarchy and all cgroups
+// below them, parents first.
 func cgroupTrees(names ...string) ([]string, error) {
 	roots, err := hierarchies()
 	if err != nil {
@@ -151,7 +154,8 @@ func cgroupTrees(names ...string) ([]string, error) {
 	return found, nil
 }
 
-// cgroupTree returns a cgroup and all below it, parents first; nothing when there is none.
+// cgroupTree returns a cgroup and all cgroups below it, parents first. It returns nil if top does
+// not exist.
 func cgroupTree(top string) ([]string, error) {
 	if _, err := os.Stat(top); errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -165,7 +169,7 @@ func cgroupTree(top string) ([]string, error) {
 	return found, err
 }
 
-// sweepCgroups removes the cgroups that the bench caused. One that has processes stays.
+// sweepCgroups removes the cgroups that the bench caused. A cgroup that has processes is kept.
 func (b *Bench) sweepCgroups() error {
 	now, err := containerCgroups()
 	if err != nil {
@@ -178,8 +182,8 @@ func (b *Bench) sweepCgroups() error {
 	}
 	all := append(now, own...)
 	for _, dir := range all {
-		// Systemd removes with a slice what is in it, and believes that a cgroup is there which
-		// somebody else removed.
+		// Stopping a slice makes systemd remove everything in it. If another program removes the
+		// cgroup, systemd believes that it still exists.
 		if filepath.Dir(dir) == cgroupRoot && strings.HasSuffix(dir, ".slice") {
 			if err := systemctl("stop", filepath.Base(dir)); err != nil {
 				return fmt.Errorf("sweep: %w", err)

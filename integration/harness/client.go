@@ -16,20 +16,20 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// Namespace is where the CRI keeps its containers.
+// Namespace is the containerd namespace of the CRI's containers.
 const Namespace = "k8s.io"
 
-// CRI is a raw client: requests reach the daemon as they are, with no checks on the way.
+// CRI is a raw client: requests reach the daemon unchanged and unchecked.
 type CRI struct {
 	runtimeapi.RuntimeServiceClient
 	runtimeapi.ImageServiceClient
 	conn *grpc.ClientConn
 }
 
-// Close ends the connection.
+// Close closes the connection.
 func (c *CRI) Close() error { return c.conn.Close() }
 
-// CRI returns a client of the daemon, which need not run yet.
+// CRI returns a client of the daemon. The daemon need not run yet.
 func (b *Bench) CRI() (*CRI, error) {
 	conn, err := grpc.NewClient("unix://"+b.Daemon.Socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
@@ -38,9 +38,9 @@ func (b *Bench) CRI() (*CRI, error) {
 	return &CRI{runtimeapi.NewRuntimeServiceClient(conn), runtimeapi.NewImageServiceClient(conn), conn}, nil
 }
 
-// Containerd returns a client of the daemon's own API, in the CRI's namespace.
+// Containerd returns a client of the daemon's own API, in the namespace of the CRI.
 func (b *Bench) Containerd() (*containerd.Client, error) {
-	return containerd.New(b.Daemon.Socket, containerd.WithDefaultNamespace(Namespace), containerd.WithTimeout(hang))
+	return containerd.New(b.Daemon.Socket, containerd.WithDefaultNamespace(Namespace), containerd.WithTimeout(hangTimeout))
 }
 
 // Crictl returns a crictl command for the daemon.
@@ -48,16 +48,16 @@ func (b *Bench) Crictl(ctx context.Context, args ...string) *exec.Cmd {
 	return b.command(ctx, "crictl", append([]string{"--config", b.CrictlConfig()}, args...)...)
 }
 
-// CrictlConfig is the path of the crictl.yaml that names the daemon's socket.
+// CrictlConfig returns the path of the crictl.yaml that names the daemon's socket.
 func (b *Bench) CrictlConfig() string { return b.Path("crictl.yaml") }
 
 func (b *Bench) writeCrictlConfig() error {
 	endpoint := "unix://" + b.Daemon.Socket
-	text := fmt.Sprintf("runtime-endpoint: %q\nimage-endpoint: %q\ntimeout: %d\n", endpoint, endpoint, int(hang.Seconds()))
+	text := fmt.Sprintf("runtime-endpoint: %q\nimage-endpoint: %q\ntimeout: %d\n", endpoint, endpoint, int(hangTimeout.Seconds()))
 	return os.WriteFile(b.CrictlConfig(), []byte(text), 0o644)
 }
 
-// Ctr returns a ctr command for the daemon; the namespace is among args, or ctr's default.
+// Ctr returns a ctr command for the daemon. args may set the namespace; the default is ctr's.
 func (b *Bench) Ctr(ctx context.Context, args ...string) *exec.Cmd {
 	return b.command(ctx, "ctr", append([]string{"--address", b.Daemon.Socket}, args...)...)
 }
@@ -72,7 +72,7 @@ func (b *Bench) command(ctx context.Context, name string, args ...string) *exec.
 	return cmd
 }
 
-// Output runs a command and returns what it printed; the error has what it printed on stderr.
+// Output runs a command and returns its stdout; the error includes its stderr.
 func Output(cmd *exec.Cmd) (string, error) {
 	var stderr bytes.Buffer
 	if cmd.Stderr == nil {

@@ -10,12 +10,12 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
-// Handlers that a suite needs.
+// Handlers for single suites.
 const (
-	// HandlerTuned passes on the annotations bench.pod/* and bench.container/*, and gives
-	// privileged containers no devices of the host.
+	// HandlerTuned passes the annotations bench.pod/* and bench.container/* to the runtime, and
+	// gives privileged containers no host devices.
 	HandlerTuned = "tuned"
-	// HandlerWritable lets containers make cgroups of their own. It is there on cgroup v2.
+	// HandlerWritable lets containers create cgroups of their own. It exists only on cgroup v2.
 	HandlerWritable = "writable"
 	// HandlerNoRuntime names an OCI runtime that is not installed.
 	HandlerNoRuntime = "no-runtime"
@@ -23,8 +23,9 @@ const (
 	HandlerNoShim = "no-shim"
 )
 
-// configTemplate is what a user of kubeadm would write, with every path under the bench's root.
-// Both daemons read the same file: that is the promise of containerd-lite.
+// configTemplate is a file that a user of kubeadm would write, with every path under the bench's
+// root. Both daemons read the same file: containerd-lite promises to accept the file of stock
+// containerd.
 var configTemplate = template.Must(template.New("config.toml").Parse(`version = 3
 root = "{{.Root}}/root"
 state = "{{.Root}}/state"
@@ -93,8 +94,9 @@ imports = []
   runtime_type = "{{.ShimType}}"
 {{.HandlerOptions "no-runtime"}}`))
 
-// HandlerOptions is the table of a handler's options, and nothing where all are the defaults:
-// containerd's own CRI has no user namespaces for a shim that it does not know with any options.
+// HandlerOptions returns the TOML table of a handler's options, or "" if all are the defaults:
+// containerd's own CRI refuses user namespaces for a shim that it does not know if the shim has any
+// options.
 func (o Options) HandlerOptions(handler string) string {
 	options := ""
 	if o.CgroupDriver == Systemd {
@@ -114,8 +116,8 @@ func (o Options) HandlerOptions(handler string) string {
 	return "\n[plugins.\"io.containerd.cri.v1.runtime\".containerd.runtimes." + handler + ".options]\n" + options
 }
 
-// VerifierDir is where containerd looks for image verifiers. It is not there unless a test makes
-// it.
+// VerifierDir returns the directory where containerd looks for image verifiers. It does not exist
+// unless a test creates it.
 func (b *Bench) VerifierDir() string { return b.Path("verifiers") }
 
 func (b *Bench) configTOML() string {

@@ -9,8 +9,8 @@ import (
 	"github.com/pelletier/go-toml/v2"
 )
 
-// TestConfig wants every handler to have the driver and the runtime that the options ask for, and a
-// handler of defaults to have no options at all.
+// TestConfig checks that every handler has the cgroup driver and the runtime that the options set,
+// and that a handler with default options has no options table.
 func TestConfig(t *testing.T) {
 	type handler struct {
 		Options map[string]any `toml:"options"`
@@ -32,19 +32,19 @@ func TestConfig(t *testing.T) {
 	}
 	for name, h := range handlers(Options{}) {
 		if name != HandlerNoRuntime && h.Options != nil {
-			t.Errorf("%s has options without need: %v", name, h.Options)
+			t.Errorf("%s: options %v, want none", name, h.Options)
 		}
 	}
 	all := handlers(Options{CgroupDriver: Systemd, Runtime: "crun", Sharing: "16"})
 	for name, h := range all {
 		if h.Options["SystemdCgroup"] != true {
-			t.Errorf("%s has not the systemd driver: %v", name, h.Options)
+			t.Errorf("%s: systemd driver not set: %v", name, h.Options)
 		}
 		if runtime := h.Options["BinaryName"]; (runtime == "crun") == (name == HandlerNoRuntime) {
-			t.Errorf("%s has the runtime %v", name, runtime)
+			t.Errorf("%s: runtime %v", name, runtime)
 		}
 		if (h.Options["Sharing"] == int64(16)) != (name == HandlerLite) {
-			t.Errorf("%s shares %v", name, h.Options["Sharing"])
+			t.Errorf("%s: Sharing %v", name, h.Options["Sharing"])
 		}
 	}
 	if len(all) != 5 {

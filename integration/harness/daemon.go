@@ -14,7 +14,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// Daemon is the program under test. It can be killed and started again on the same root.
+// Daemon is the program under test. It can be killed and restarted on the same root.
 type Daemon struct {
 	Socket string
 	Config string // path of config.toml
@@ -32,7 +32,7 @@ func newDaemon(b *Bench) *Daemon {
 	}
 }
 
-// Launch starts the daemon and does not wait for it.
+// Launch starts the daemon without waiting for it.
 func (d *Daemon) Launch() error {
 	if err := os.WriteFile(d.Config, []byte(d.bench.configTOML()), 0o600); err != nil {
 		return err
@@ -41,8 +41,9 @@ func (d *Daemon) Launch() error {
 	return d.Run(command[0], command[1:]...)
 }
 
-// strace is the command that the daemon runs under; none without an option that asks for it. The
-// daemon stays our child (-D), and other system calls are not slower for it (--seccomp-bpf).
+// strace returns the strace command that the daemon runs under, or nil if no option needs strace.
+// The daemon stays a child of this process (-D), and other system calls are not slowed down
+// (--seccomp-bpf).
 func (d *Daemon) strace() []string {
 	command := []string{"strace", "-D", "-f", "-qq", "--seccomp-bpf", "-y", "-s", "300", "-e", "signal=none"}
 	switch o := d.bench.Options; {
@@ -55,7 +56,7 @@ func (d *Daemon) strace() []string {
 	return nil
 }
 
-// Start starts the daemon and returns when its CRI answers Version and says that it is ready.
+// Start starts the daemon and returns when its CRI answers Version and Status.
 func (d *Daemon) Start(ctx context.Context) error {
 	if err := d.Launch(); err != nil {
 		return err
@@ -66,9 +67,9 @@ func (d *Daemon) Start(ctx context.Context) error {
 	return nil
 }
 
-// ready asks until the CRI answers; a daemon that ends before it is ready is an error at once.
+// ready polls until the CRI answers. If the daemon exits before, ready returns an error at once.
 func (d *Daemon) ready(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, hang)
+	ctx, cancel := context.WithTimeout(ctx, hangTimeout)
 	defer cancel()
 	client, err := d.bench.CRI()
 	if err != nil {
@@ -84,9 +85,9 @@ func (d *Daemon) ready(ctx context.Context) error {
 		}
 		select {
 		case <-d.Ended():
-			return fmt.Errorf("ended before it was ready: %w", d.Exit())
+			return fmt.Errorf("exited before it was ready: %w", d.Exit())
 		case <-ctx.Done():
-			return fmt.Errorf("is not ready: %w", err)
+			return fmt.Errorf("not ready: %w", err)
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
@@ -100,7 +101,7 @@ func (d *Daemon) Restart(ctx context.Context) error {
 	return d.Start(ctx)
 }
 
-// races returns the reports of the race detector in the log.
+// races returns the reports of the race detector that are in the log.
 func (d *Daemon) races() error {
 	text, err := os.ReadFile(d.log())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -116,7 +117,7 @@ func (d *Daemon) races() error {
 	return errors.Join(found...)
 }
 
-// TraceFile is what strace writes with [Options.Trace].
+// TraceFile returns the path of the file that strace writes with [Options.Trace].
 func (d *Daemon) TraceFile() string { return d.bench.Path("trace") }
 
 func (b *Bench) program() string {

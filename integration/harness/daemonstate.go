@@ -12,9 +12,9 @@ import (
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 )
 
-// daemonState is what containerd's own stores hold, in every namespace. Images and their committed
-// snapshots are no leak: they stay until they are removed; an active snapshot belongs to a
-// container.
+// daemonState returns the contents of containerd's own stores, in every namespace. Images and their
+// committed snapshots are no leak: they stay until they are removed. An active snapshot belongs to
+// a container.
 func daemonState(ctx context.Context, client *containerd.Client) (State, error) {
 	all, err := client.NamespaceService().List(ctx)
 	if err != nil {

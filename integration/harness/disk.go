@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mountDisk mounts the disk that [Options.DiskMiB] asks for at the bench's root: ext4 on a loop
-// device, whose file goes when it is unmounted.
+// mountDisk mounts the disk of [Options.DiskMiB] at the bench's root: ext4 on a loop device. Its
+// file is unlinked at once, so that the kernel frees it at the unmount.
 func (b *Bench) mountDisk(ctx context.Context) error {
 	if b.DiskMiB == 0 {
 		return nil
@@ -36,8 +36,7 @@ func (b *Bench) mountDisk(ctx context.Context) error {
 	return nil
 }
 
-// FillDisk takes the room that is left on the disk of the bench, to the last block. free gives it
-// back.
+// FillDisk fills the disk of the bench to the last block. free frees the space again.
 func FillDisk(b *Bench) (free func() error, err error) {
 	name := b.Path("ballast")
 	ballast, err := os.Create(name)
@@ -51,13 +50,13 @@ func FillDisk(b *Bench) (free func() error, err error) {
 	return func() error { return os.Remove(name) }, nil
 }
 
-// zeros reads as zeros without end.
+// zeros is an endless reader of zero bytes.
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
-// FreezeDatabase makes containerd's metadata unwritable: each write to the file fails, also of
-// those who have it open. thaw makes it writable again.
+// FreezeDatabase makes containerd's metadata database unwritable: each write to the file fails,
+// also for processes that have it open. thaw makes it writable again.
 func FreezeDatabase(b *Bench) (thaw func() error, err error) {
 	db, err := os.Open(b.Path("root", "io.containerd.metadata.v1.bolt", "meta.db"))
 	if err != nil {

@@ -13,9 +13,9 @@ import (
 	"time"
 )
 
-// hang bounds every wait for something that is sure to come. It is no promise about speed: it only
+// hangTimeout bounds every wait for an event that must happen. It is no performance goal: it only
 // turns a hang into an error.
-const hang = 10 * time.Minute
+const hangTimeout = 10 * time.Minute
 
 // Daemons that a bench can run.
 const (
@@ -29,45 +29,46 @@ const (
 	HandlerRunc = "runc" // io.containerd.runc.v2
 )
 
-// Drivers of cgroups: who makes them.
+// Cgroup drivers: the component that creates the cgroups.
 const (
 	Cgroupfs = "cgroupfs" // the OCI runtime
 	Systemd  = "systemd"
 )
 
-// Options choose what a bench runs. The zero value is containerd-lite with the lite shim and runc.
+// Options choose the programs that a bench runs. The zero value is containerd-lite with the lite
+// shim and runc.
 type Options struct {
 	Daemon  string // Lite or Stock; default Lite
-	Handler string // the default handler: HandlerLite or HandlerRunc; default as the daemon's name says
-	// Sharing is the option Sharing of HandlerLite, as it is written in TOML; "" leaves it out.
+	Handler string // HandlerLite or HandlerRunc; default: the daemon's own shim
+	// Sharing is the option Sharing of HandlerLite in TOML syntax; "" omits the option.
 	Sharing string
 	// CgroupDriver is Cgroupfs or Systemd; default Cgroupfs.
 	CgroupDriver string
-	// Runtime is the OCI runtime of all handlers, in PATH; default runc.
+	// Runtime is the OCI runtime of all handlers, looked up in PATH; default runc.
 	Runtime string
-	// RefuseMissingHostPath sets missing_host_path = "error", which containerd-lite alone knows.
+	// RefuseMissingHostPath sets missing_host_path = "error", which only containerd-lite has.
 	RefuseMissingHostPath bool
-	// DiskMiB makes the root of the bench a file system of its own of this size, which a test may
-	// fill; 0 does not.
+	// DiskMiB puts the bench's root on a file system of its own of this size, so that a test may
+	// fill it; 0 uses the file system of the temporary directory.
 	DiskMiB int
-	// InspectEnvValues sets inspect_env_values, which containerd-lite alone knows.
+	// InspectEnvValues sets inspect_env_values, which only containerd-lite has.
 	InspectEnvValues bool
-	// Trace runs the daemon under strace, which writes the programs that it and its descendants
-	// start, and the files that they sync, to [Daemon.TraceFile].
+	// Trace runs the daemon under strace. strace writes to [Daemon.TraceFile] the programs that the
+	// daemon and its descendants start, and the files that they sync.
 	Trace bool
-	// Inject makes a system call of the daemon and its descendants fail, in the form of strace's
-	// option inject: "inotify_init1:error=EMFILE". It excludes Trace.
+	// Inject makes a system call of the daemon and its descendants fail. It has the syntax of
+	// strace's option inject: "inotify_init1:error=EMFILE". It excludes Trace.
 	Inject string
-	// Config is TOML that goes to the end of config.toml.
+	// Config is TOML that is appended to config.toml.
 	Config string
-	// Race runs the containerd-lite of bin/race, which `make race` builds with the race detector;
-	// Close reports what that has found.
+	// Race runs the containerd-lite in bin/race, which `make race` builds with the race detector.
+	// Close reports the races that the detector found.
 	Race bool
 }
 
-// FromEnv returns the options that LITE_DAEMON (lite, stock), LITE_HANDLER (lite, runc),
-// LITE_SHARING (pod, node, or a number), LITE_CGROUP (cgroupfs, systemd) and LITE_RUNTIME (runc,
-// crun) ask for.
+// FromEnv returns the options that these variables set: LITE_DAEMON (lite, stock), LITE_HANDLER
+// (lite, runc), LITE_SHARING (pod, node, or a number), LITE_CGROUP (cgroupfs, systemd) and
+// LITE_RUNTIME (runc, crun).
 func FromEnv() Options {
 	o := Options{
 		Daemon: os.Getenv("LITE_DAEMON"), Handler: os.Getenv("LITE_HANDLER"), Sharing: os.Getenv("LITE_SHARING"),
@@ -79,7 +80,7 @@ func FromEnv() Options {
 	return o
 }
 
-// WithDefaults fills in what is not set.
+// WithDefaults returns the options with defaults for the fields that are not set.
 func (o Options) WithDefaults() Options {
 	if o.Daemon == "" {
 		o.Daemon = Lite
@@ -99,7 +100,7 @@ func (o Options) WithDefaults() Options {
 	return o
 }
 
-// lite is the containerd-lite that runs, under bin.
+// lite returns the path of containerd-lite below bin.
 func (o Options) lite() string {
 	if o.Race {
 		return "race/containerd-lite"
@@ -110,15 +111,15 @@ func (o Options) lite() string {
 // Bench is a running registry, network and daemon.
 type Bench struct {
 	Options
-	Root     string // everything the bench made
+	Root     string // everything the bench created
 	Registry *Registry
 	Network  *Network
 	Daemon   *Daemon
 
 	repo     Repo
-	cgroups  []string // of containers, before anything was made
-	before   State    // before anything was made
-	baseline State    // with the daemon up and nothing run
+	cgroups  []string // cgroups of containers, before the bench created anything
+	before   State    // before the bench created anything
+	baseline State    // with the daemon running and no pod created
 }
 
 // New starts a bench.
@@ -132,7 +133,7 @@ func New(ctx context.Context, o Options) (*Bench, error) {
 		return nil, fmt.Errorf("bench: missing %s", strings.Join(missing, ", "))
 	}
 	if err := sweepAbandoned(); err != nil {
-		return nil, fmt.Errorf("bench: remove an abandoned one: %w", err)
+		return nil, fmt.Errorf("bench: remove abandoned bench: %w", err)
 	}
 	root, err := os.MkdirTemp("", benchPrefix)
 	if err != nil {
@@ -151,12 +152,12 @@ func (b *Bench) start(ctx context.Context) error {
 		return err
 	}
 	if b.before, err = b.hostState(); err != nil {
-		return fmt.Errorf("look at the machine: %w", err)
+		return fmt.Errorf("read host state: %w", err)
 	}
 	if err := b.mountDisk(ctx); err != nil {
 		return fmt.Errorf("disk: %w", err)
 	}
-	// A container in a user namespace reaches its rootfs as somebody else.
+	// A container in a user namespace reaches its root file system under another user ID.
 	if err := os.Chmod(b.Root, 0o711); err != nil {
 		return err
 	}
@@ -180,8 +181,8 @@ func (b *Bench) start(ctx context.Context) error {
 	return err
 }
 
-// Close ends the daemon, removes what the bench made and reports, as an error, everything that the
-// runtime left behind.
+// Close stops the daemon and removes everything that the bench created. The error lists all
+// resources that the runtime left behind.
 func (b *Bench) Close(ctx context.Context) error {
 	var found []error
 	if b.baseline != nil && b.Daemon.Running() {

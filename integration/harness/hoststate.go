@@ -18,7 +18,7 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// hostState looks at everything on the machine that a container runtime makes.
+// hostState returns all resources on the host of the kinds that a container runtime creates.
 func (b *Bench) hostState() (State, error) {
 	state := State{}
 	for _, look := range []func(State) error{
@@ -31,8 +31,8 @@ func (b *Bench) hostState() (State, error) {
 	return state, nil
 }
 
-// processesState lists the processes that the bench's daemon is an ancestor of, but for the daemon,
-// and the network namespaces of them all.
+// processesState lists the processes that descend from the bench's daemon, without the daemon, and
+// their network namespaces.
 func (b *Bench) processesState(state State) error {
 	pids, err := b.processes()
 	if err != nil {
@@ -53,7 +53,7 @@ func (b *Bench) processesState(state State) error {
 	return nil
 }
 
-// processes returns the ids of the bench's processes, but for the daemon.
+// processes returns the PIDs of the bench's processes, without the daemon.
 func (b *Bench) processes() ([]int, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
@@ -73,10 +73,10 @@ func (b *Bench) processes() ([]int, error) {
 	return pids, nil
 }
 
-// owns says whether a process belongs to the bench: it inherited the daemon's environment, or it is
-// in a mount namespace with something of the bench at a place of its own. At the place of the bench
-// itself every service of the host has it whose namespace gets the host's mounts. A process that
-// ends meanwhile belongs to nobody.
+// owns reports whether a process belongs to the bench: it inherited the daemon's environment, or
+// its mount namespace has a file system of the bench mounted outside the bench's root. Below the
+// root it proves nothing: every service of the host whose mount namespace receives the host's
+// mounts has it there. A process that exits meanwhile belongs to no bench.
 func (b *Bench) owns(pid int) bool {
 	environ, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
 	if strings.Contains(string(environ), marker+"="+b.Root+"\x00") {
@@ -100,14 +100,14 @@ func (b *Bench) owns(pid int) bool {
 	return len(found) > 0
 }
 
-// mountsState lists mounts; those of other benches are not ours to judge.
+// mountsState lists mounts, without those of other benches.
 func (b *Bench) mountsState(state State) error {
 	return mountsState(state, func(place string) bool {
 		return !strings.Contains(place, benchPrefix) || strings.HasPrefix(place, b.Root)
 	})
 }
 
-// mountsState lists the mounts at the places that count.
+// mountsState lists the mounts whose mount point counts.
 func mountsState(state State, counts func(place string) bool) error {
 	mounts, err := mountinfo.GetMounts(func(m *mountinfo.Info) (skip, stop bool) { return !counts(m.Mountpoint), false })
 	for _, m := range mounts {
@@ -116,11 +116,11 @@ func mountsState(state State, counts func(place string) bool) error {
 	return err
 }
 
-// linksState lists network devices, but for the bench's bridge, which the first pod makes and Close
-// removes.
+// linksState lists network devices, without the bench's bridge: the first pod creates it and Close
+// removes it.
 func (b *Bench) linksState(state State) error {
 	links, err := netlink.LinkList()
-	for errors.Is(err, netlink.ErrDumpInterrupted) { // a device came or went while the kernel listed them
+	for errors.Is(err, netlink.ErrDumpInterrupted) { // a device changed during the listing
 		links, err = netlink.LinkList()
 	}
 	for _, link := range links {
@@ -131,16 +131,16 @@ func (b *Bench) linksState(state State) error {
 	return err
 }
 
-// cgroupsState lists cgroups; one that holds processes of somebody else is somebody else's.
+// cgroupsState lists cgroups. It leaves out a cgroup that holds a process of another program.
 func (b *Bench) cgroupsState(state State) error {
 	return cgroupsState(state, func(path string) bool { return !b.foreign(path) })
 }
 
-// cgroupsState lists the cgroups of pods and containers that count; the parents they are made in
-// are not the runtime's.
+// cgroupsState lists the cgroups of pods and containers that count. Their parents do not belong to
+// the runtime.
 func cgroupsState(state State, counts func(path string) bool) error {
 	return walk(cgroupRoot, func(path string, entry fs.DirEntry) {
-		if entry.IsDir() && named(entry.Name()) && counts(path) {
+		if entry.IsDir() && hasID(entry.Name()) && counts(path) {
 			state["cgroup"] = append(state["cgroup"], path)
 		}
 	})
@@ -156,9 +156,9 @@ func (b *Bench) foreign(cgroup string) bool {
 	return false
 }
 
-// filesState lists what a runtime keeps outside of its database: bundles, FIFOs, sockets, the
-// folders of pods and containers, CNI's results and the addresses that host-local gave out. The
-// sockets of the stock shim stay out of it: where socket_dir is not the default, it looks for its
+// filesState lists the files that a runtime keeps outside its database: bundles, FIFOs, sockets,
+// the directories of pods and containers, CNI results and addresses reserved by host-local. The
+// sockets of the stock shim are left out: if socket_dir is not the default, that shim finds its
 // socket by a link in its bundle, which containerd may have removed by then (pkg/shim,
 // cleanupSockets).
 func (b *Bench) filesState(state State) error {
@@ -177,11 +177,11 @@ func (b *Bench) filesState(state State) error {
 	return nil
 }
 
-// filesState lists what is in folders, but for what stays.
+// filesState lists the contents of folders, without the paths that the runtime keeps by design.
 func filesState(state State, kind string, folders ...string) error {
 	for _, folder := range folders {
 		if err := walk(folder, func(path string, entry fs.DirEntry) {
-			if !stays(path, entry) {
+			if !keptByDesign(path, entry) {
 				state[kind] = append(state[kind], path)
 			}
 		}); err != nil {
@@ -191,20 +191,20 @@ func filesState(state State, kind string, folders ...string) error {
 	return nil
 }
 
-// stays says whether a path is made once, on first use, and kept by design.
-func stays(path string, entry fs.DirEntry) bool {
+// keptByDesign reports whether a path is created once, on first use, and never removed.
+func keptByDesign(path string, entry fs.DirEntry) bool {
 	switch entry.Name() {
 	case "lock", "last_reserved_ip.0": // of host-local
 		return true
 	}
-	// A folder that holds nothing of a pod or a container is structure: containerd's and CNI's own
-	// folders.
-	return entry.IsDir() && !named(entry.Name())
+	// A directory that belongs to no pod or container is structure: containerd's and CNI's own
+	// directories.
+	return entry.IsDir() && !hasID(entry.Name())
 }
 
-// named says whether a name is made of an id: every folder of a pod or a container is. Fewer than
-// four hexadecimal digits in a row may be part of a word.
-func named(name string) bool {
+// hasID reports whether a name contains an ID: every directory of a pod or a container does. Fewer
+// than four hexadecimal digits in a row may be part of a word.
+func hasID(name string) bool {
 	digits := 0
 	for _, run := range hexDigits.FindAllString(name, -1) {
 		digits += len(run)
@@ -221,7 +221,8 @@ func rulesState(state State) error {
 			return err
 		}
 		for _, rule := range rules {
-			// portmap's own chains stay; the ones it makes for a pod (CNI-DN-…) must not.
+			// portmap never removes its own chains; the ones it makes for a pod (CNI-DN-…) must be
+			// removed.
 			if !strings.Contains(rule, portmapChain) || strings.Contains(rule, "CNI-DN-") {
 				state["rule"] = append(state["rule"], command+" "+rule)
 			}
@@ -230,8 +231,8 @@ func rulesState(state State) error {
 	return nil
 }
 
-// walk calls visit for everything below root. What vanishes on the way was not there; nothing below
-// a mount point of a container's root file system is looked at.
+// walk calls visit for everything below root. It ignores paths that vanish meanwhile, and skips
+// everything below the mount point of a container's root file system.
 func walk(root string, visit func(path string, entry fs.DirEntry)) error {
 	return filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {
@@ -251,8 +252,8 @@ func walk(root string, visit func(path string, entry fs.DirEntry)) error {
 	})
 }
 
-// Processes returns the ids of the bench's processes whose name begins so, in containers and out of
-// them; the kernel keeps 15 bytes of a name.
+// Processes returns the PIDs of the bench's processes whose name starts with name, inside and
+// outside of containers. The kernel keeps 15 bytes of a process name.
 func (b *Bench) Processes(name string) ([]int, error) {
 	all, err := b.processes()
 	if err != nil {
@@ -264,7 +265,7 @@ func (b *Bench) Processes(name string) ([]int, error) {
 	}), nil
 }
 
-// AwaitProcesses waits until the bench has so many processes of a name.
+// AwaitProcesses waits until the bench has count processes whose name starts with name.
 func (b *Bench) AwaitProcesses(ctx context.Context, name string, count int) error {
 	return Await(ctx, func() error {
 		pids, err := b.Processes(name)

@@ -14,12 +14,12 @@ import (
 // iptables are the commands whose rules CNI plugins change.
 var iptables = [...]string{"iptables", "ip6tables"}
 
-// portmapChain begins the names of the chains that portmap makes once and never deletes.
+// portmapChain is the name prefix of the chains that portmap creates once and never deletes.
 const portmapChain = "CNI-HOSTPORT-"
 
-// savedRules returns the rules and the chains of users in every table, as `-A` and `-N` lines that
-// begin with the table's name. Empty tables and built-in chains are nothing: merely listing rules
-// can make them.
+// savedRules returns the rules and the user-defined chains of every table, as `-A` and `-N` lines
+// that begin with the table's name. It leaves out empty tables and built-in chains: merely listing
+// rules can create them.
 func savedRules(command string) ([]string, error) {
 	out, err := exec.Command(command + "-save").Output()
 	if errors.Is(err, exec.ErrNotFound) {
@@ -46,8 +46,7 @@ func savedRules(command string) ([]string, error) {
 }
 
 // removeRules removes the bench's rules and chains of the nat table: those of its pods, and
-// portmap's own that were not there before. Where nobody knows what was there before, portmap's own
-// stay.
+// portmap's own if before does not have them. If before is nil, portmap's own are kept.
 func (n *Network) removeRules(command string, before []string) error {
 	now, err := savedRules(command)
 	if err != nil {
@@ -74,18 +73,19 @@ func (n *Network) removeRules(command string, before []string) error {
 	restore := exec.Command(command+"-restore", "--noflush")
 	restore.Stdin = bytes.NewBufferString("*nat\n" + rules + empty + "COMMIT\n")
 	if out, err := restore.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: remove the rules of the bench: %w: %s", command, err, out)
+		return fmt.Errorf("%s: remove rules of the bench: %w: %s", command, err, out)
 	}
 	return nil
 }
 
-// names says whether a rule has the comment by which CNI plugins mark those of a network.
+// names reports whether a rule has the comment with which CNI plugins mark the rules of this
+// network.
 func (n *Network) names(rule string) bool {
 	return strings.Contains(rule, `name: \"`+n.Bridge+`\"`)
 }
 
-// podChains returns the chains that CNI plugins made for the pods of this network: rules with the
-// network's name lead to them or stand in them.
+// podChains returns the chains that CNI plugins created for the pods of this network: those that
+// rules with the network's name jump to or belong to.
 func (n *Network) podChains(rules []string) []string {
 	var chains []string
 	for _, rule := range rules {

@@ -12,21 +12,21 @@ import (
 	"time"
 )
 
-// settle is how long a leak check waits for what is on its way out: the kernel frees namespaces and
-// cgroups, and containerd collects garbage, a moment after the call that caused it.
-const settle = time.Minute
+// leakTimeout is how long a leak check waits for resources that are being released: the kernel
+// frees namespaces and cgroups, and containerd collects garbage, a moment after the call that
+// caused it.
+const leakTimeout = time.Minute
 
-// maxReported is how many lines a leak check says at most.
+// maxReported is the maximum number of lines in the error of a leak check.
 const maxReported = 20
 
-// State is what was found on the machine and in the daemon: a kind of thing, then the things of
-// that kind.
+// State lists the resources found on the host and in the daemon, by kind.
 type State map[string][]string
 
-// othersEnd are the kinds of which other programs' things may end while a test runs.
-var othersEnd = [...]string{"cgroup", "file"}
+// mayVanish are the kinds of resources that other programs may remove while a test runs.
+var mayVanish = [...]string{"cgroup", "file"}
 
-// Diff says, one line each, what differs between two states.
+// Diff returns the differences between two states, one line each.
 func (s State) Diff(now State) []string {
 	var lines []string
 	for _, kind := range slices.Sorted(maps.Keys(merge(s, now))) {
@@ -35,7 +35,7 @@ func (s State) Diff(now State) []string {
 			switch {
 			case after[item] > before[item]:
 				lines = append(lines, fmt.Sprintf("left behind: %s %s", kind, item))
-			case after[item] < before[item] && !slices.Contains(othersEnd[:], kind):
+			case after[item] < before[item] && !slices.Contains(mayVanish[:], kind):
 				lines = append(lines, fmt.Sprintf("gone: %s %s", kind, item))
 			}
 		}
@@ -60,7 +60,7 @@ func merge[V any](a, b map[string]V) map[string]V {
 	return both
 }
 
-// State looks at the machine and at the daemon, which must run.
+// State reads the state of the host and of the daemon, which must run.
 func (b *Bench) State(ctx context.Context) (State, error) {
 	host, err := b.hostState()
 	if err != nil {
@@ -79,19 +79,19 @@ func (b *Bench) State(ctx context.Context) (State, error) {
 	return host, nil
 }
 
-// CheckLeaks compares the machine and the daemon with what they were when the daemon had just
-// started, with no pod: an error lists what was left behind.
+// CheckLeaks compares the host and the daemon with their state right after the start of the daemon,
+// when there was no pod. The error lists the resources left behind.
 func (b *Bench) CheckLeaks(ctx context.Context) error { return b.CheckSince(ctx, b.baseline) }
 
-// CheckSince is CheckLeaks from another point in time than the start.
+// CheckSince is CheckLeaks with another state to compare with.
 func (b *Bench) CheckSince(ctx context.Context, before State) error {
 	return before.Await(ctx, b.State)
 }
 
-// Await looks until everything is as before, or for longer than what is on its way out takes. An
-// error lists what differs.
+// Await reads the state until it equals s, for leakTimeout at most. The error lists the
+// differences.
 func (s State) Await(ctx context.Context, look func(context.Context) (State, error)) error {
-	deadline := time.Now().Add(settle)
+	deadline := time.Now().Add(leakTimeout)
 	for {
 		now, err := look(ctx)
 		if err != nil {

@@ -16,7 +16,7 @@ func TestDiff(t *testing.T) {
 	before := State{"mount": {"/a", "/b", "/b"}, "cgroup": {"/old"}, "link": {"eth0"}}
 	now := State{"mount": {"/b", "/b", "/b", "/c"}, "link": {"eth0"}, "process": {"7 sh"}}
 	want := []string{
-		// The cgroup that is gone was somebody else's.
+		// Another program may have owned the cgroup that is gone.
 		"gone: mount /a", "left behind: mount /b", "left behind: mount /c", "left behind: process 7 sh",
 	}
 	if diff := cmp.Diff(want, before.Diff(now)); diff != "" {
@@ -24,7 +24,7 @@ func TestDiff(t *testing.T) {
 	}
 }
 
-func TestNamed(t *testing.T) {
+func TestHasID(t *testing.T) {
 	for name, want := range map[string]bool{
 		"4f9c8ff8a10c562056fd1526ae09eb43b135421c0a73e4f038d7bdff29493a09":  true,
 		"cni-56c8720b-b30e-3d06-050f-1c45a5332bed":                          true,
@@ -34,14 +34,14 @@ func TestNamed(t *testing.T) {
 		"k8s.io":                                                            false,
 		"sandboxes":                                                         false,
 	} {
-		if named(name) != want {
-			t.Errorf("named(%q) is %v", name, !want)
+		if hasID(name) != want {
+			t.Errorf("hasID(%q) is %v", name, !want)
 		}
 	}
 }
 
-// TestLeakCheck shows that the check sees every kind of thing that a pod is made of, and that
-// nothing of it is left when the pod is removed.
+// TestLeakCheck checks that the leak check sees every kind of resource that a pod consists of, and
+// finds none after the removal of the pod.
 func TestLeakCheck(t *testing.T) {
 	b := Start(t)
 	client, err := b.CRI()
@@ -87,7 +87,7 @@ func TestLeakCheck(t *testing.T) {
 	}
 	for _, kind := range want {
 		if !slices.Contains(kinds, kind) {
-			t.Errorf("the check does not see the pod's %s; it sees %v of %v", kind, kinds, slices.Collect(maps.Keys(now)))
+			t.Errorf("the check does not see the pod's %s; it sees only %v of %v", kind, kinds, slices.Collect(maps.Keys(now)))
 		}
 	}
 }

@@ -12,12 +12,12 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// sysctls are those that CNI plugins set on the host and leave.
+// sysctls are the sysctls that CNI plugins set on the host and do not restore.
 var sysctls = [...]string{"/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding"}
 
 // Network is the CNI configuration of a bench: the chain that kubeadm users run (bridge, portmap,
-// bandwidth, tuning) on a bridge of its own, with addresses of RFC 2544's range for benchmarks,
-// which nobody routes.
+// bandwidth, tuning) on a bridge of its own. Its addresses are from RFC 2544's range for
+// benchmarks, which is not routed on the Internet.
 type Network struct {
 	Bridge  string
 	Subnet  string
@@ -26,7 +26,7 @@ type Network struct {
 	IPAM    string // host-local keeps one file per address here
 
 	sysctls map[string]string
-	rules   map[string][]string // iptables rules that were there before, by command
+	rules   map[string][]string // iptables rules from before the bench, by command
 }
 
 const conflist = `{
@@ -95,7 +95,7 @@ func (n *Network) linkPlugins(plugins string) error {
 	return nil
 }
 
-// Hide takes the CNI configuration away, and returns what puts it back.
+// Hide hides the CNI configuration. restore makes it visible again.
 func (n *Network) Hide() (restore func() error, err error) {
 	hidden := n.conf() + ".hidden"
 	if err := os.Rename(n.conf(), hidden); err != nil {
@@ -104,8 +104,8 @@ func (n *Network) Hide() (restore func() error, err error) {
 	return func() error { return os.Rename(hidden, n.conf()) }, nil
 }
 
-// Replace puts a shell script in the place of a CNI plugin, and returns what puts the plugin back.
-// The script can run the real one as "$PLUGIN".
+// Replace replaces a CNI plugin by a shell script. restore undoes that. The script can run the
+// plugin as "$PLUGIN".
 func (n *Network) Replace(plugin, script string) (restore func() error, err error) {
 	file := filepath.Join(n.BinDir, plugin)
 	target, err := os.Readlink(file)
@@ -127,9 +127,9 @@ func (n *Network) Replace(plugin, script string) (restore func() error, err erro
 	}, nil
 }
 
-// Remove deletes the bridge, restores what CNI plugins change on the host and, by design, leave
-// there (IP forwarding and portmap's three chains), and removes rules of pods that a failed test
-// left.
+// Remove deletes the bridge and restores the host settings that CNI plugins change and do not
+// restore (IP forwarding and portmap's three chains). It also removes rules of pods that a failed
+// test left.
 func (n *Network) Remove() error {
 	var errs []error
 	if link, err := netlink.LinkByName(n.Bridge); err == nil {
@@ -144,7 +144,7 @@ func (n *Network) Remove() error {
 	return errors.Join(errs...)
 }
 
-// FreePort returns a port of 127.0.0.1 that nobody listened on a moment ago.
+// FreePort returns a port of 127.0.0.1 that was free a moment ago.
 func FreePort() (int32, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

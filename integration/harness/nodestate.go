@@ -11,14 +11,15 @@ import (
 	containerd "github.com/containerd/containerd/v2/client"
 )
 
-// nodeFolders are where a daemon has its files by default, and CNI plugins theirs, but for the
-// contents of images and snapshots.
+// nodeFolders are the default directories of a daemon and of CNI plugins, without the contents of
+// images and snapshots.
 var nodeFolders = []string{"/run/containerd", "/run/netns", "/var/lib/cni", "/var/lib/containerd/io.containerd.grpc.v1.cri"}
 
-// NodeLook looks at a machine that has no bench but one daemon, with everything where it is by
-// default, and at that daemon: it finds what [Bench.State] does but for processes, which the
-// cgroups have, devices, whose names are drawn by lot, and slices, which a kubelet makes.
-func NodeLook(client *containerd.Client) func(context.Context) (State, error) {
+// NodeState returns a function that reads the state of a host without a bench and of its single
+// daemon, with everything in its default place. It reads the same kinds as [Bench.State] except
+// processes, which the cgroups cover, network devices, whose names are random, and slices, which
+// the kubelet creates.
+func NodeState(client *containerd.Client) func(context.Context) (State, error) {
 	return func(ctx context.Context) (State, error) {
 		state, err := daemonState(ctx, client)
 		if err != nil {

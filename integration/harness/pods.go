@@ -14,7 +14,8 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// PodConfig is the config of a pod as kubelet would send it; tests change what they are about.
+// PodConfig returns the config of a pod as the kubelet would send it. Tests change the fields that
+// they are about.
 func (b *Bench) PodConfig(name string) *runtimeapi.PodSandboxConfig {
 	return &runtimeapi.PodSandboxConfig{
 		Metadata:     &runtimeapi.PodSandboxMetadata{Name: name, Namespace: "bench", Uid: name + "-uid"},
@@ -22,7 +23,7 @@ func (b *Bench) PodConfig(name string) *runtimeapi.PodSandboxConfig {
 		LogDirectory: b.Path("logs", name),
 		Labels:       labels(name),
 		Linux: &runtimeapi.LinuxPodSandboxConfig{
-			// kubelet makes the pod's cgroup and removes it; here that is the bench.
+			// The kubelet creates the pod's cgroup and removes it; here the bench does.
 			CgroupParent: b.podCgroup(name),
 			SecurityContext: &runtimeapi.LinuxSandboxSecurityContext{
 				NamespaceOptions: &runtimeapi.NamespaceOption{Pid: runtimeapi.NamespaceMode_CONTAINER},
@@ -31,21 +32,21 @@ func (b *Bench) PodConfig(name string) *runtimeapi.PodSandboxConfig {
 	}
 }
 
-// OnHostNetwork puts a pod into the network of the host, whose name it has then, as kubelet does.
-// Such pods are quicker to make.
+// OnHostNetwork puts a pod on the host network, with the host's name, as the kubelet does. Such
+// pods start faster.
 func OnHostNetwork(pod *runtimeapi.PodSandboxConfig) {
 	pod.Hostname = ""
 	pod.Linux.SecurityContext.NamespaceOptions.Network = runtimeapi.NamespaceMode_NODE
 }
 
-// labels are those by which crictl finds the pod of a container.
+// labels returns the labels by which crictl finds the pod of a container.
 func labels(pod string) map[string]string {
 	return map[string]string{
 		"io.kubernetes.pod.name": pod, "io.kubernetes.pod.namespace": "bench", "io.kubernetes.pod.uid": pod + "-uid",
 	}
 }
 
-// ContainerConfig is the config of a container of such a pod.
+// ContainerConfig returns the config of a container of a pod made by [Bench.PodConfig].
 func ContainerConfig(pod *runtimeapi.PodSandboxConfig, name, image string, command ...string) *runtimeapi.ContainerConfig {
 	return &runtimeapi.ContainerConfig{
 		Metadata: &runtimeapi.ContainerMetadata{Name: name},
@@ -59,7 +60,7 @@ func ContainerConfig(pod *runtimeapi.PodSandboxConfig, name, image string, comma
 	}
 }
 
-// WriteConfig writes a config where crictl can read it and returns the path.
+// WriteConfig writes a config to a file for crictl and returns its path.
 func (b *Bench) WriteConfig(name string, config any) (string, error) {
 	text, err := json.MarshalIndent(config, "", "  ")
 	if err != nil {
@@ -78,14 +79,14 @@ func (c *CRI) Pull(ctx context.Context, image string) error {
 	return err
 }
 
-// RunPod runs a pod with the default handler and returns its id.
+// RunPod runs a pod with the default handler and returns its ID.
 func (c *CRI) RunPod(ctx context.Context, config *runtimeapi.PodSandboxConfig) (string, error) {
 	answer, err := c.RunPodSandbox(ctx, &runtimeapi.RunPodSandboxRequest{Config: config})
 	return answer.GetPodSandboxId(), err
 }
 
-// Run creates and starts a container in a pod and returns its id, which is set, too, when only the
-// start went wrong.
+// Run creates and starts a container in a pod and returns its ID. The ID is also set if the start
+// fails.
 func (c *CRI) Run(ctx context.Context, pod string, podConfig *runtimeapi.PodSandboxConfig, config *runtimeapi.ContainerConfig) (string, error) {
 	created, err := c.CreateContainer(ctx, &runtimeapi.CreateContainerRequest{PodSandboxId: pod, Config: config, SandboxConfig: podConfig})
 	if err != nil {
@@ -118,17 +119,17 @@ func (c *CRI) AwaitState(ctx context.Context, container string, state runtimeapi
 	return status, err
 }
 
-// Await calls probe until it succeeds; for what has no event to wait for. The error, after a time
-// that only guards against a hang, is the last one of probe.
+// Await calls probe until it succeeds. It is for conditions that have no event to wait for. After
+// hangTimeout it returns the last error of probe.
 func Await(ctx context.Context, probe func() error) error {
 	return AwaitEvery(ctx, 20*time.Millisecond, probe)
 }
 
-// AwaitEvery is [Await] for a probe that costs what it asks more than a few microseconds. Where
-// everything is slow it is asked less often, so that it does not keep what it waits for from
-// happening.
+// AwaitEvery is [Await] with the pause between two calls, for a probe that is expensive for the
+// probed program. If the probe is slow, the pause grows, so that probing does not delay the
+// condition.
 func AwaitEvery(ctx context.Context, pause time.Duration, probe func() error) error {
-	ctx, cancel := context.WithTimeout(ctx, hang)
+	ctx, cancel := context.WithTimeout(ctx, hangTimeout)
 	defer cancel()
 	for {
 		start := time.Now()
@@ -139,14 +140,14 @@ func AwaitEvery(ctx context.Context, pause time.Duration, probe func() error) er
 		select {
 		case <-ctx.Done():
 			return err
-		case <-time.After(max(pause, min(leisure*time.Since(start), longestPause))):
+		case <-time.After(max(pause, min(backoffFactor*time.Since(start), longestPause))):
 		}
 	}
 }
 
 const (
-	// leisure is how many times as long as a probe took it is not asked again, up to longestPause:
-	// it may have waited for something and cost nothing.
-	leisure      = 10
-	longestPause = 3 * time.Second
+	// backoffFactor times the duration of the last probe is the pause before the next one, up to
+	// longestPause: a probe may be slow because it waited, without any load.
+	backoffFactor = 10
+	longestPause  = 3 * time.Second
 )

@@ -15,24 +15,24 @@ import (
 	"time"
 )
 
-// marker is set in the environment of the bench's programs, which shims and CNI plugins inherit:
-// the leak check knows a process of the bench by it.
+// marker is an environment variable of the programs of a bench. Shims and CNI plugins inherit it;
+// the leak check finds the processes of the bench by it.
 const marker = "LITE_BENCH"
 
-// Process is a program that the bench runs next to the tests. It can be stopped and run again; its
-// log goes on.
+// Process is a program that the bench runs beside the tests. It can be stopped and started again;
+// its log is appended to.
 type Process struct {
 	name  string
 	bench *Bench
 
 	mu   sync.Mutex // protects the fields below
 	cmd  *exec.Cmd
-	done chan struct{} // closed when cmd ended
-	err  error         // how cmd ended; valid when done is closed
+	done chan struct{} // closed when cmd has exited
+	err  error         // exit status of cmd; valid once done is closed
 }
 
-// NewProcess returns a program that does not run yet; name is that of its log, and what errors call
-// it.
+// NewProcess returns a program that is not running yet. The log is called after name, and errors
+// use it.
 func NewProcess(b *Bench, name string) *Process { return &Process{name: name, bench: b} }
 
 // Run starts the program, which must not be running.
@@ -45,7 +45,7 @@ func (p *Process) Run(program string, args ...string) error {
 	cmd := exec.Command(program, args...)
 	cmd.Env = append(os.Environ(), marker+"="+p.bench.Root, "PATH="+p.bench.path())
 	cmd.Stdout, cmd.Stderr = log, log
-	// A ^C at the terminal goes to the test, which stops the program in order.
+	// A ^C at the terminal reaches only the test, which stops the program in order.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		return err
@@ -64,13 +64,14 @@ func (p *Process) Run(program string, args ...string) error {
 	return nil
 }
 
-// Stop asks the program to end and waits until it has. Stopping a stopped program is no error.
+// Stop sends SIGTERM and waits until the program has exited. Stopping a stopped program is no
+// error.
 func (p *Process) Stop() error { return p.signal(syscall.SIGTERM) }
 
-// Kill ends the program as kill -9 does, and waits until it is gone.
+// Kill sends SIGKILL and waits until the program has exited.
 func (p *Process) Kill() error { return p.signal(syscall.SIGKILL) }
 
-// Running says whether the program was started and has not ended.
+// Running reports whether the program was started and has not exited.
 func (p *Process) Running() bool {
 	select {
 	case <-p.Ended():
@@ -80,7 +81,7 @@ func (p *Process) Running() bool {
 	}
 }
 
-// PID is the process id of the program.
+// PID returns the PID of the program.
 func (p *Process) PID() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -97,12 +98,12 @@ func (p *Process) signal(s syscall.Signal) error {
 	select {
 	case <-p.Ended():
 		return nil
-	case <-time.After(hang):
-		return errors.Join(fmt.Errorf("%s: it does not end on %s", p.name, s), syscall.Kill(p.PID(), syscall.SIGKILL))
+	case <-time.After(hangTimeout):
+		return errors.Join(fmt.Errorf("%s: still running after %s", p.name, s), syscall.Kill(p.PID(), syscall.SIGKILL))
 	}
 }
 
-// Ended is closed when the program has ended, or was never started.
+// Ended returns a channel that is closed when the program has exited or was never started.
 func (p *Process) Ended() <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -114,7 +115,7 @@ func (p *Process) Ended() <-chan struct{} {
 	return p.done
 }
 
-// Exit says how the program ended.
+// Exit returns the exit status of the program.
 func (p *Process) Exit() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -133,7 +134,7 @@ func (p *Process) LogTail(lines int) string {
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }
 
-// SaveLog keeps the log of the last run in .tools/logs, where it is looked for after a failure.
+// SaveLog copies the log of the last run to .tools/logs, for inspection after a failure.
 func (p *Process) SaveLog() error {
 	text, err := os.ReadFile(p.log())
 	if errors.Is(err, fs.ErrNotExist) {
@@ -153,7 +154,7 @@ func (p *Process) SaveLog() error {
 	return os.WriteFile(file, text, 0o600)
 }
 
-// path is the PATH of the bench's programs: the daemon finds runc and both shims there.
+// path returns the PATH of the bench's programs: the daemon finds runc and both shims there.
 func (b *Bench) path() string {
 	return b.repo.Tool("bin") + ":" + b.repo.Bin("") + ":" + os.Getenv("PATH") + ":/usr/sbin:/sbin"
 }

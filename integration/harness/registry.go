@@ -21,14 +21,14 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
-// mirrored are the registries whose images the bench serves: a hosts.toml for each sends every pull
-// to 127.0.0.1 and nowhere else.
+// mirrored are the registries whose images the bench serves. A hosts.toml for each redirects every
+// pull to 127.0.0.1.
 var mirrored = [...]string{"registry.k8s.io", "k8s.gcr.io", "gcr.io", "docker.io"}
 
 // Registry serves the images of the tests on 127.0.0.1.
 type Registry struct {
-	server *httptest.Server // what the daemon sees
-	store  *httptest.Server // the same images without faults
+	server *httptest.Server // used by the daemon
+	store  *httptest.Server // the same images, without faults
 	images map[string]v1.Image
 }
 
@@ -86,11 +86,11 @@ func (r *Registry) mirror(dir string) error {
 
 // Faults of the registry: an image under docker.io/faulty/<fault>/ is served with that fault.
 const (
-	FaultNotFound     = "404"       // nothing is found
-	FaultUnauthorized = "401"       // nobody is let in
-	FaultBroken       = "500"       // every answer is an internal error
-	FaultDigest       = "digest"    // layers have other content than their digest says, of the same length
-	FaultTruncated    = "truncated" // layers end early
+	FaultNotFound     = "404"       // every request: not found
+	FaultUnauthorized = "401"       // every request: unauthorized
+	FaultBroken       = "500"       // every request: internal error
+	FaultDigest       = "digest"    // layers do not match their digest; same length
+	FaultTruncated    = "truncated" // layers are cut short
 )
 
 func faults(next http.Handler) http.Handler {
@@ -125,12 +125,14 @@ func serveFault(fault string, next http.Handler, w http.ResponseWriter, r *http.
 			w.Header()[key] = values
 		}
 		w.WriteHeader(answer.Code)
-		// The client hangs up on a body shorter than its Content-Length: that is the fault.
+		// The client gets an error when the body is shorter than its Content-Length: that is the
+		// fault.
 		_, _ = w.Write(body)
 	}
 }
 
-// isJSON tells a config, which the faults leave alone, from a layer.
+// isJSON reports whether a blob is an image config, which the faults leave unchanged, and not a
+// layer.
 func isJSON(body []byte) bool { return len(body) > 0 && body[0] == '{' }
 
 func spoil(fault string, body []byte) []byte {

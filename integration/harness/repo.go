@@ -13,13 +13,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// benchPrefix begins the name of every bench's root; the leak check knows other benches by it.
+// benchPrefix is the name prefix of every bench's root; the leak check recognizes other benches by
+// it.
 const benchPrefix = "lite-bench-"
 
 // Repo is the checkout whose bin/ and .tools/ a bench uses.
 type Repo string
 
-// FindRepo returns the checkout that the working directory is in.
+// FindRepo returns the checkout that contains the working directory.
 func FindRepo() (Repo, error) {
 	dir, err := os.Getwd()
 	if err != nil {
@@ -33,7 +34,7 @@ func FindRepo() (Repo, error) {
 	return "", fmt.Errorf("the working directory is not in a checkout of containerd-lite: %w", fs.ErrNotExist)
 }
 
-// Bin returns the path of a program that `make build` makes.
+// Bin returns the path of a program built by `make build`.
 func (r Repo) Bin(name string) string { return filepath.Join(string(r), "bin", name) }
 
 // Tool returns a path under .tools, which `make tools` fills.
@@ -41,7 +42,8 @@ func (r Repo) Tool(elem ...string) string {
 	return filepath.Join(append([]string{string(r), ".tools"}, elem...)...)
 }
 
-// Missing says, in words for a user, what a bench with these options lacks on this machine.
+// Missing returns the requirements of a bench with these options that this host does not meet, in
+// words for a user.
 func (r Repo) Missing(o Options) []string {
 	o = o.WithDefaults()
 	var missing []string
@@ -77,8 +79,8 @@ func (r Repo) Missing(o Options) []string {
 	return missing
 }
 
-// LockMachine waits until no other test has a bench: critest uses fixed ports, and a leak check
-// next to another bench would find that one's pods. Closing the file unlocks.
+// LockMachine waits until no other test on this host has a bench: critest uses fixed ports, and a
+// leak check would find the pods of another bench. Closing the file releases the lock.
 func LockMachine() (*os.File, error) {
 	lock, err := os.OpenFile(filepath.Join(os.TempDir(), benchPrefix+"lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 )
 
 // RemovePods stops and removes all pods, such as a failed test left, and the cgroups that a kubelet
-// made for them, so that nothing of them stays on the machine.
+// created for them.
 func (b *Bench) RemovePods(ctx context.Context) error {
 	client, err := b.CRI()
 	if err != nil {
@@ -32,8 +32,8 @@ func (b *Bench) RemovePods(ctx context.Context) error {
 	return errors.Join(append(errs, b.sweepCgroups())...)
 }
 
-// ownerFile, in the root of a bench, holds the process that it belongs to and the name of its
-// bridge.
+// ownerFile, in the root of a bench, holds the PID of the process that owns the bench, and the name
+// of the bridge.
 const ownerFile = "owner"
 
 func (b *Bench) writeOwner() error {
@@ -41,15 +41,15 @@ func (b *Bench) writeOwner() error {
 	return os.WriteFile(b.Path(ownerFile), []byte(owner), 0o644)
 }
 
-// sweepAbandoned removes the benches of processes that ended without doing so: a test run ended by
-// ^C.
+// sweepAbandoned removes the benches of processes that were interrupted before they could call
+// Close.
 func sweepAbandoned() error {
 	owners, err := filepath.Glob(filepath.Join(os.TempDir(), benchPrefix+"*", ownerFile))
 	errs := []error{err}
 	for _, file := range owners {
 		text, err := os.ReadFile(file)
 		if err != nil {
-			continue // it is being closed
+			continue // the bench is being closed
 		}
 		var pid int
 		b := &Bench{Root: filepath.Dir(file), Network: &Network{rules: map[string][]string{}}}
@@ -63,15 +63,15 @@ func sweepAbandoned() error {
 		for _, command := range iptables {
 			b.Network.rules[command] = nil
 		}
-		// A cgroup that is not known to be the bench's stays.
+		// A cgroup that is not known to be the bench's is kept.
 		b.cgroups, err = containerCgroups()
 		errs = append(errs, err, b.sweep(), b.Network.Remove(), os.RemoveAll(b.Root))
 	}
 	return errors.Join(errs...)
 }
 
-// sweep ends the processes and mounts that a failed test left, so that the next one starts on a
-// clean machine. What it finds has been reported by then.
+// sweep kills the processes and removes the mounts that a failed test left, so that the next one
+// starts on a clean host. The leak check has reported them before.
 func (b *Bench) sweep() error {
 	pids, err := b.processes()
 	if err != nil {

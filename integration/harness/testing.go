@@ -8,15 +8,15 @@ import (
 	"testing"
 )
 
-// Start gives a test a bench with the options of the environment. The test is skipped, with the
-// reason, on a machine that lacks something, and it fails when the bench finds a leak at its end.
-// One test at a time has a bench: the others wait.
+// Start starts a bench for a test, with the options of the environment. The test is skipped, with
+// the reason, on a host that lacks a required program, and it fails if Close finds a leak. Only one
+// test at a time has a bench: the others wait.
 func Start(t *testing.T) *Bench {
 	t.Helper()
 	return StartWith(t, FromEnv())
 }
 
-// StartWith is [Start] with options of the test's own.
+// StartWith is [Start] with options set by the test.
 func StartWith(t *testing.T, o Options) *Bench {
 	t.Helper()
 	repo, err := FindRepo()
@@ -24,13 +24,14 @@ func StartWith(t *testing.T, o Options) *Bench {
 		t.Fatal(err)
 	}
 	if missing := repo.Missing(o); len(missing) > 0 {
-		t.Skipf("this machine lacks %s", strings.Join(missing, ", "))
+		t.Skipf("this host lacks %s", strings.Join(missing, ", "))
 	}
 	lock, err := LockMachine()
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Closing it unlocks, after everything else.
+	// Closing the file releases the lock. Cleanup functions run in reverse order: this one is the
+	// last.
 	t.Cleanup(func() { lock.Close() })
 	b, err := New(t.Context(), o)
 	if err != nil {
@@ -38,7 +39,7 @@ func StartWith(t *testing.T, o Options) *Bench {
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("the daemon's last words:\n%s", b.Daemon.LogTail(30))
+			t.Logf("end of the daemon's log:\n%s", b.Daemon.LogTail(30))
 		}
 		if err := b.Close(After(t)); err != nil {
 			t.Error(err)
@@ -47,7 +48,7 @@ func StartWith(t *testing.T, o Options) *Bench {
 	return b
 }
 
-// Client gives a test a client of the daemon, once it has pulled images.
+// Client returns a client of the daemon to a test, after it has pulled images.
 func (b *Bench) Client(t *testing.T, images ...string) *CRI {
 	t.Helper()
 	client, err := b.CRI()
@@ -63,7 +64,7 @@ func (b *Bench) Client(t *testing.T, images ...string) *CRI {
 	return client
 }
 
-// NoLeaks runs a subtest and fails it when something is left that was not there before.
+// NoLeaks runs a subtest and fails it if it leaves resources behind.
 func (b *Bench) NoLeaks(t *testing.T, name string, test func(*testing.T)) {
 	t.Helper()
 	t.Run(name, func(t *testing.T) {
@@ -71,7 +72,7 @@ func (b *Bench) NoLeaks(t *testing.T, name string, test func(*testing.T)) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// What the test itself cleans up runs before this.
+		// The cleanup functions of the subtest run before this one.
 		t.Cleanup(func() {
 			if err := b.CheckSince(After(t), before); err != nil {
 				t.Error(err)
@@ -81,7 +82,8 @@ func (b *Bench) NoLeaks(t *testing.T, name string, test func(*testing.T)) {
 	})
 }
 
-// After returns a context for what a test does in its Cleanup, when its own context has ended.
+// After returns a context for cleanup functions, which run after the test's own context is
+// canceled.
 func After(t *testing.T) context.Context {
 	t.Helper()
 	return context.WithoutCancel(t.Context())

@@ -14,8 +14,8 @@ const (
 )
 
 // applets are the commands of Debian's busybox that critest and our suites call. They are hard
-// links: the shell of a static busybox would run its own applets before looking at PATH, and a
-// symbolic link would read as another name in /proc.
+// links: the shell of a static busybox would run its own applets before it searches PATH, and a
+// process started through a symbolic link would have another name in /proc.
 const applets = `[ ash awk brctl cat chgrp chmod chown cp cut date dd df echo env expr false find free grep
 	head hostname httpd id ifconfig kill killall ln ls md5sum mkdir mkfifo mknod mktemp mount mv nc netstat
 	nproc nslookup pidof ping printf ps pwd readlink rm rmdir route sed seq sh sleep sort stat stty sync

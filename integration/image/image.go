@@ -14,25 +14,25 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// Names of images that the suites use by hand.
+// Names of images that the suites use directly.
 const (
-	// Busybox has a shell and what critest calls: its default command sleeps.
+	// Busybox has a shell and the commands that critest calls. Its default command is sh.
 	Busybox = "registry.k8s.io/e2e-test-images/busybox:1.29-2"
 	// Httpd serves a page on port 80 and writes one log line per request.
 	Httpd = "docker.io/library/httpd:latest"
 	// Nginx is Debian's nginx on port 80.
 	Nginx = "registry.k8s.io/e2e-test-images/nginx:1.14-2"
-	// Volume has nothing to run: files, links of all kinds and two layers, to be mounted in a
+	// Volume has no program. It has files, links of all kinds and two layers, to be mounted in a
 	// container.
 	Volume = "docker.io/library/volume:latest"
-	// Pause is what stock containerd is configured to run pods in.
+	// Pause is the image that stock containerd is configured to run pods in.
 	Pause = "registry.k8s.io/pause:3.10"
-	// Digested is the repository of critest's image that is pinned by a digest.
+	// Digested is the repository of critest's image that is pinned by digest.
 	Digested = "gcr.io/k8s-staging-cri-tools/test-image-digest"
 )
 
-// Catalog returns every image by its reference. debian is the folder with the unpacked packages,
-// programs the one with what is built of nnp/ and pause/, by these names.
+// Catalog returns every image by its reference. debian is the directory with the unpacked packages;
+// programs is the directory with the binaries built from nnp/ and pause/, called nnp and pause.
 func Catalog(debian, programs string) (map[string]v1.Image, error) {
 	b := builder{packages: debian, programs: programs}
 	images := map[string]v1.Image{}
@@ -42,7 +42,7 @@ func Catalog(debian, programs string) (map[string]v1.Image, error) {
 	return images, b.err
 }
 
-// builder keeps the first error, so that the recipes below read as recipes.
+// builder keeps the first error, so that the recipes below need no error handling.
 type builder struct {
 	packages, programs string
 	busybox            v1.Image
@@ -103,7 +103,7 @@ func (b *builder) users() map[string]v1.Image {
 	return images
 }
 
-// marked are images that differ in one file, and images that do not differ.
+// marked returns images that differ in one file, and tags of one image.
 func (b *builder) marked() map[string]v1.Image {
 	images := map[string]v1.Image{}
 	add := func(mark string, names ...string) {
@@ -137,8 +137,8 @@ func (b *builder) volumes() map[string]v1.Image {
 func e2e(name string) string { return "registry.k8s.io/e2e-test-images/" + name }
 func cri(name string) string { return "gcr.io/k8s-staging-cri-tools/" + name }
 
-// image is base with one more layer of files; the fields of config that are set replace those of
-// base.
+// image returns base with one more layer of files. The fields that are set in config replace those
+// of base.
 func (b *builder) image(base v1.Image, config v1.Config, files *layer) v1.Image {
 	if b.err != nil {
 		return empty.Image

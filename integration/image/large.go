@@ -13,8 +13,8 @@ import (
 // largeFile is the size, in bytes, of the files of a large image.
 const largeFile = 64 << 10
 
-// Large is an image of so many layers, with size bytes together, which compress by a quarter. It
-// has nothing to run and is always the same.
+// Large returns an image with layers layers and size bytes in total, which compress by a quarter.
+// It has no program, and its content is always the same.
 func Large(layers, size int) (v1.Image, error) {
 	content := letters(size)
 	img := empty.Image
@@ -32,11 +32,11 @@ func Large(layers, size int) (v1.Image, error) {
 	return img, nil
 }
 
-// letters are random ones of 64, six bits in a byte.
+// letters returns random characters from 64: six bits of entropy in a byte.
 func letters(count int) string {
 	text := make([]byte, count)
 	random := rand.NewChaCha8([32]byte{})
-	// It never fails.
+	// Read of a ChaCha8 never returns an error.
 	_, _ = random.Read(text)
 	for i, b := range text {
 		text[i] = '0' + b%64

@@ -19,14 +19,14 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// setuid is the mode bit of a tar header, which is the one of Unix and not that of [fs.ModeSetuid].
+// setuid is the mode bit in a tar header: Unix has another value than [fs.ModeSetuid].
 const setuid = 0o4000
 
-// libraries are the folders of a Debian package, and of an image, that hold shared libraries.
+// libraries are the directories of a Debian package, and of an image, that hold shared libraries.
 var libraries = []string{"/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64"}
 
 // layer collects the files of one image layer. Methods return the layer, so that a recipe is one
-// expression; the first error is kept for build.
+// expression. build returns the first error.
 type layer struct {
 	packages string
 	entries  []tar.Header
@@ -44,7 +44,7 @@ func (l *layer) text(name, content string, mode int64) *layer {
 	return l
 }
 
-// copy adds the file of the host at source.
+// copy adds the host's file source.
 func (l *layer) copy(name, source string, mode int64) *layer {
 	content, err := os.ReadFile(source)
 	if err != nil {
@@ -60,19 +60,18 @@ func (l *layer) link(name, target string) *layer {
 	return l
 }
 
-// symlink adds a symbolic link.
 func (l *layer) symlink(name, target string) *layer {
 	l.add(tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: target, Mode: 0o777}, nil)
 	return l
 }
 
-// dir adds an empty folder.
+// dir adds an empty directory.
 func (l *layer) dir(name string, mode int64) *layer {
 	l.add(tar.Header{Typeflag: tar.TypeDir, Name: name + "/", Mode: mode}, nil)
 	return l
 }
 
-// program adds the program at name in the Debian packages, and every library it loads.
+// program adds the program at name in the Debian packages, and every library that it loads.
 func (l *layer) program(name string) *layer {
 	source := filepath.Join(l.packages, name)
 	l.copy(name, source, 0o755)
@@ -110,7 +109,7 @@ func (l *layer) add(header tar.Header, content []byte) {
 	l.content["/"+header.Name] = content
 }
 
-// build returns the layer, or nil when nothing was added.
+// build returns the layer, or nil if it has no files.
 func (l *layer) build() (v1.Layer, error) {
 	if l.err != nil || len(l.entries) == 0 {
 		return nil, l.err

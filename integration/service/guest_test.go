@@ -138,7 +138,7 @@ func installNode(t *testing.T, m machine) {
 
 func nodeState(t *testing.T) harness.State {
 	t.Helper()
-	state, err := harness.NodeLook(containerdClient(t))(t.Context())
+	state, err := harness.NodeState(containerdClient(t))(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,5 +162,5 @@ func awaitBare(t *testing.T) error {
 	if err := json.Unmarshal([]byte(read(t, bareFile)), &bare); err != nil {
 		t.Fatal(err)
 	}
-	return bare.Await(t.Context(), harness.NodeLook(containerdClient(t)))
+	return bare.Await(t.Context(), harness.NodeState(containerdClient(t)))
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Up starts a throw-away daemon with a registry of test images and a CNI network, prints how to
-// talk to it, and removes everything on ^C. `make dev` runs it; LITE_DAEMON and LITE_HANDLER choose
-// what runs.
+// Up starts a temporary daemon with a registry of test images and a CNI network, prints how to use
+// it, and removes everything on ^C. `make dev` runs it; LITE_DAEMON and LITE_HANDLER choose the
+// daemon and the shim.
 package main
 
 import (

@@ -13,11 +13,12 @@ import (
 	"testing"
 )
 
-// boots gives a test an image and a command for it, which is a shell script.
+// boots returns an image and a command, which is a shell script, to a test. It skips the test
+// unless LITE_BOOT=1 is set.
 func boots(t *testing.T, script string) (Image, Command) {
 	t.Helper()
 	if os.Getenv("LITE_BOOT") != "1" {
-		t.Skip("LITE_BOOT=1 is not set, which boots virtual machines: make power")
+		t.Skip("LITE_BOOT=1 is not set; make power boots virtual machines")
 	}
 	checkout := t.TempDir()
 	dir := filepath.Join(checkout, "work")
@@ -31,11 +32,11 @@ func boots(t *testing.T, script string) (Image, Command) {
 	return Image(image), Command{Checkout: checkout, Dir: dir, Args: []string{"sh", "-c", script}}
 }
 
-// checkNoRuns wants nothing to be left of the guest.
+// checkNoRuns checks that the run left no directory behind.
 func checkNoRuns(t *testing.T, i Image, before []string) {
 	t.Helper()
 	if now := runs(t, i); len(now) > len(before) {
-		t.Errorf("folders of runs %q, there were %q", now, before)
+		t.Errorf("directories of runs: %q, want %q", now, before)
 	}
 }
 
@@ -64,7 +65,7 @@ func TestGuestPanics(t *testing.T) {
 	before := runs(t, image)
 	_, err := image.Run(t.Context(), command, io.Discard)
 	if !errors.Is(err, errNoResult) || !strings.Contains(err.Error(), "Kernel panic") {
-		t.Errorf("error %v, want one with the kernel's last words", err)
+		t.Errorf("error %v, want one with the end of the console", err)
 	}
 	checkNoRuns(t, image, before)
 }
@@ -72,7 +73,7 @@ func TestGuestPanics(t *testing.T) {
 func TestGuestHangs(t *testing.T) {
 	image, command := boots(t, "echo up; exec sleep 100000")
 	before := runs(t, image)
-	errHangs := errors.New("it hangs")
+	errHangs := errors.New("the guest hangs")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
 	_, err := image.Run(ctx, command, writerFunc(func() { cancel(errHangs) }))
@@ -82,7 +83,7 @@ func TestGuestHangs(t *testing.T) {
 	checkNoRuns(t, image, before)
 }
 
-// writerFunc is called when something is written.
+// writerFunc is a writer that calls the function for each Write.
 type writerFunc func()
 
 func (f writerFunc) Write(p []byte) (int, error) {
@@ -90,7 +91,7 @@ func (f writerFunc) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestNodeKeepsItsDisk wants what was written before a power cut, and flushed, to be there after
+// TestNodeKeepsItsDisk checks that data written and flushed before a power failure is there after
 // it.
 func TestNodeKeepsItsDisk(t *testing.T) {
 	image, command := boots(t, "cat /root/kept; echo kept >/root/kept; sync; echo synced; exec sleep 100000")

@@ -17,11 +17,11 @@ import (
 	"strings"
 )
 
-// release is the Debian that the guest is.
+// release is the Debian release of the guest.
 const release = "bookworm"
 
-// packages are what the suites need of a node, beside what debootstrap takes for the least: crun is
-// the second OCI runtime, and critest calls `sudo apparmor_parser`.
+// packages are those that the suites need on a node, in addition to debootstrap's minimal set: crun
+// is the second OCI runtime, and critest calls `sudo apparmor_parser`.
 var packages = []string{
 	"linux-image-cloud-amd64", "initramfs-tools", "zstd",
 	"systemd", "systemd-sysv", "udev", "dbus",
@@ -34,16 +34,16 @@ var packages = []string{
 //go:embed rootfs
 var rootfs embed.FS
 
-// size is what the disks of a guest can hold. The files are sparse.
+// size is the size of the disks of a guest. The files are sparse.
 const size = "8G"
 
-// Image is a folder with the root file system of a guest, its kernel and its initial RAM disk.
+// Image is a directory with the root file system of a guest, its kernel and its initial RAM disk.
 type Image string
 
 func (i Image) path(name string) string { return filepath.Join(string(i), name) }
 
-// Build makes the image, unless it is there and made of the present packages and files. It takes a
-// minute or two, and says so.
+// Build makes the image, unless an image of the present packages and files exists. It takes a
+// minute or two and writes that to progress.
 func (i Image) Build(ctx context.Context, progress io.Writer) error {
 	want, err := mark(packages, rootfs)
 	if err != nil {
@@ -52,16 +52,16 @@ func (i Image) Build(ctx context.Context, progress io.Writer) error {
 	if have, err := os.ReadFile(i.path("mark")); err == nil && string(have) == want {
 		return nil
 	}
-	fmt.Fprintf(progress, "==> building the root file system of the guest in %s, for a minute or two\n", i)
+	fmt.Fprintf(progress, "==> building the root file system of the guest in %s; this takes a minute or two\n", i)
 	root := i.path("rootfs")
 	for _, old := range []string{"mark", "rootfs"} {
 		if err := os.RemoveAll(i.path(old)); err != nil {
 			return err
 		}
 	}
-	for _, step := range []func(context.Context, string) error{debootstrap, enableUnits, i.takeKernel, i.makeRoot} {
+	for _, step := range []func(context.Context, string) error{debootstrap, enableUnits, i.copyKernel, i.makeRoot} {
 		if err := step(ctx, root); err != nil {
-			return fmt.Errorf("image of the guest: %w", err)
+			return fmt.Errorf("guest image: %w", err)
 		}
 	}
 	if err := os.RemoveAll(root); err != nil {
@@ -70,7 +70,7 @@ func (i Image) Build(ctx context.Context, progress io.Writer) error {
 	return os.WriteFile(i.path("mark"), []byte(want), 0o644)
 }
 
-// mark names what an image is made of.
+// mark returns a hash of everything that an image is built from.
 func mark(packages []string, files fs.FS) (string, error) {
 	sum := sha256.New()
 	fmt.Fprintln(sum, release, size, packages)
@@ -85,7 +85,7 @@ func mark(packages []string, files fs.FS) (string, error) {
 	return fmt.Sprintf("%x", sum.Sum(nil)), err
 }
 
-// debootstrap fills root with Debian, from where this machine's apt gets its packages.
+// debootstrap installs Debian in root, from the mirror that this host's apt uses.
 func debootstrap(ctx context.Context, root string) error {
 	targets, err := output(ctx, "apt-get", "indextargets", "--format", "$(CODENAME) $(COMPONENT) $(REPO_URI)", "Identifier: Packages")
 	if err != nil {
@@ -110,10 +110,10 @@ func findMirror(targets string) (string, error) {
 			return fields[2], nil
 		}
 	}
-	return "", fmt.Errorf("apt knows no source of Debian %s: add one, and run apt-get update: %w", release, fs.ErrNotExist)
+	return "", fmt.Errorf("apt has no source of Debian %s (add one and run apt-get update): %w", release, fs.ErrNotExist)
 }
 
-// enableUnits puts our files into root and lets systemd start what they need.
+// enableUnits copies our files to root and enables the systemd units that they need.
 func enableUnits(ctx context.Context, root string) error {
 	err := fs.WalkDir(rootfs, "rootfs", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil {
@@ -135,19 +135,19 @@ func enableUnits(ctx context.Context, root string) error {
 	if _, err := output(ctx, "chroot", root, "systemctl", "--quiet", "enable", "payload.service", "systemd-networkd.service"); err != nil {
 		return err
 	}
-	// The console is the payload's; Debian's timers would change the machine under the leak check.
+	// The payload uses the console. Debian's timers would change the host during the leak check.
 	_, err = output(ctx, "chroot", root, "systemctl", "--quiet", "mask", "serial-getty@ttyS0.service", "getty@tty1.service",
 		"apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer",
 		"systemd-tmpfiles-clean.timer")
 	return err
 }
 
-// takeKernel copies the kernel and its initial RAM disk to where qemu gets them.
-func (i Image) takeKernel(_ context.Context, root string) error {
+// takeKernel copies the kernel and its initial RAM disk to the image's directory, for qemu.
+func (i Image) copyKernel(_ context.Context, root string) error {
 	for _, name := range []string{"vmlinuz", "initrd.img"} {
 		found, err := filepath.Glob(filepath.Join(root, "boot", name+"-*"))
 		if err != nil || len(found) != 1 {
-			return errors.Join(err, fmt.Errorf("%d files are called /boot/%s-*, want 1", len(found), name))
+			return errors.Join(err, fmt.Errorf("%d files match /boot/%s-*, want 1", len(found), name))
 		}
 		text, err := os.ReadFile(found[0])
 		if err != nil {
@@ -164,7 +164,7 @@ func (i Image) makeRoot(ctx context.Context, root string) error {
 	return makeDisk(ctx, i.path("root.img"), root, "root", "-O", "has_journal")
 }
 
-// makeDisk makes an ext4 file system with the content of a folder.
+// makeDisk makes an ext4 file system with the content of a directory.
 func makeDisk(ctx context.Context, file, content, label string, options ...string) error {
 	if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -174,8 +174,8 @@ func makeDisk(ctx context.Context, file, content, label string, options ...strin
 	return err
 }
 
-// output runs a program of the host and returns what it printed; the error has what it printed on
-// both.
+// output runs a program of the host and returns its stdout; the error includes its stdout and
+// stderr.
 func output(ctx context.Context, name string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
@@ -188,7 +188,7 @@ func output(ctx context.Context, name string, args ...string) (string, error) {
 	return string(out), err
 }
 
-// lastLines returns at most so many lines of a text.
+// lastLines returns the last count lines of a text.
 func lastLines(text string, count int) string {
 	lines := strings.Split(strings.TrimSpace(text), "\n")
 	return strings.Join(lines[max(0, len(lines)-count):], "\n")

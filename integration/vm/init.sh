@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# What the guest starts once it is up: runs the payload's program with its output on a port of the virtual machine, or
-# on the console for a user at it; then sends the logs that suites save, and the exit code; and powers off.
+# The guest runs this script after boot. It runs the payload's program with its output on a port of the virtual machine,
+# or on the console for a user; then it sends the logs that suites save, and the exit code, and powers off.
 
 console=/dev/ttyS0
 ports=/dev/virtio-ports

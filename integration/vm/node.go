@@ -12,8 +12,7 @@ import (
 // Node is a guest that keeps its root file system from one boot to the next.
 type Node struct{ machine machine }
 
-// NewNode makes a guest that keeps its disk, which begins as the image, in a folder of the
-// caller's.
+// NewNode returns a guest that keeps its disk in dir. The disk starts as a copy of the image.
 func (i Image) NewNode(ctx context.Context, dir string) (Node, error) {
 	base, err := filepath.Abs(i.path("root.img"))
 	if err != nil {
@@ -26,8 +25,8 @@ func (i Image) NewNode(ctx context.Context, dir string) (Node, error) {
 	return Node{machine{image: i, disk: disk}}, nil
 }
 
-// Run boots the node as [Image.Run] boots a guest; afterwards it is shut down in order. When the
-// context ends before, that is a power cut: what the node did not flush is lost.
+// Run boots the node as [Image.Run] boots a guest; afterwards the node is shut down in order. If
+// the context ends first, that is a power failure: data that the node did not flush is lost.
 func (n Node) Run(ctx context.Context, c Command, output io.Writer) (int, error) {
 	return n.machine.boot(ctx, c, output)
 }

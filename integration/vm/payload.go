@@ -13,26 +13,25 @@ import (
 	"strings"
 )
 
-// Where the payload's disk has what it has, seen from the guest.
+// Directories of the payload's disk in the guest.
 const (
 	mountPoint  = "/payload"
 	programDir  = mountPoint + "/program"
 	checkoutDir = mountPoint + "/checkout"
 )
 
-// Command is what a guest runs: a program of the host, in a folder of a checkout of which the guest
-// gets a copy.
+// Command is the program that a guest runs. The guest gets a copy of the checkout.
 type Command struct {
-	Checkout string   // with what `make build` and `make tools` made
-	Dir      string   // the working directory, in the checkout
-	Args     []string // the program, of the host when it is a path and else of the guest, and its arguments
-	Env      []string // beside the guest's own
+	Checkout string   // with the output of `make build` and `make tools`
+	Dir      string   // working directory, in the checkout
+	Args     []string // a path is a program of the host, a name one of the guest
+	Env      []string // in addition to the guest's own
 }
 
 //go:embed init.sh
 var initScript []byte
 
-// makePayload makes the disk of a command, in a folder of the run's.
+// makePayload makes the disk of a command, in the directory of the run.
 func makePayload(ctx context.Context, c Command, run string) (disk string, err error) {
 	content := filepath.Join(run, "payload")
 	defer func() { err = errors.Join(err, os.RemoveAll(content)) }()
@@ -56,14 +55,14 @@ func makePayload(ctx context.Context, c Command, run string) (disk string, err e
 		}
 	}
 	disk = filepath.Join(run, "payload.img")
-	return disk, makeDisk(ctx, disk, content, "payload", "-O", "^has_journal") // written for one run
+	return disk, makeDisk(ctx, disk, content, "payload", "-O", "^has_journal") // no journal: it is used for one run
 }
 
-// startScript is the shell script that becomes the command.
+// startScript returns a shell script that execs the command.
 func startScript(c Command) (string, error) {
 	dir, err := filepath.Rel(c.Checkout, c.Dir)
 	if err != nil || !filepath.IsLocal(dir) {
-		return "", errors.Join(err, fmt.Errorf("%s is not in the checkout %s: %w", c.Dir, c.Checkout, fs.ErrInvalid))
+		return "", errors.Join(err, fmt.Errorf("%s is outside the checkout %s: %w", c.Dir, c.Checkout, fs.ErrInvalid))
 	}
 	var text strings.Builder
 	fmt.Fprintf(&text, "#!/bin/sh\ncd %s || exit\n", quote(filepath.Join(checkoutDir, dir)))
@@ -78,13 +77,13 @@ func startScript(c Command) (string, error) {
 	return text.String() + "\n", nil
 }
 
-// quote makes one word of the shell's of any text.
+// quote quotes a text as one shell word.
 func quote(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
 
-// tools are the folders of .tools that suites use.
+// tools are the directories of .tools that suites use.
 var tools = []string{"bin", "cni", "debian", "images", "packages"}
 
-// linkCheckout makes a tree with the files of a checkout, what was built in it, and its tools.
+// linkCheckout creates a tree with the files of a checkout, what was built in it, and its tools.
 func linkCheckout(checkout, target string) error {
 	entries, err := os.ReadDir(checkout)
 	if err != nil {
@@ -99,15 +98,15 @@ func linkCheckout(checkout, target string) error {
 	}
 	for _, name := range tools {
 		err := link(filepath.Join(checkout, ".tools", name), filepath.Join(target, ".tools", name))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) { // a suite says what it misses
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // a suite reports what it misses
 			return err
 		}
 	}
 	return nil
 }
 
-// link makes a tree of hard links: the disk is made of it, and nothing is copied before. The other
-// tree itself may be given by a symbolic link; those in it stay what they are.
+// link creates a tree of hard links to another tree, so that no file is copied before the disk is
+// made. source itself may be a symbolic link; symbolic links in it are kept.
 func link(source, target string) error {
 	source, err := filepath.EvalSymlinks(source)
 	if err != nil {

@@ -13,31 +13,32 @@ import (
 
 const qemu = "qemu-system-x86_64"
 
-// machine is what a guest is started with.
+// machine is the configuration of a guest.
 type machine struct {
 	image   Image
-	disk    string // the node's, and nothing for a root file system that is forgotten
-	payload string // its disk
-	run     string // the folder for what the guest writes
+	disk    string // a node's disk; "" discards changes of the root file system
+	payload string // disk of the payload
+	run     string // directory for the guest's output
 	accel   string
-	// terminal makes the console that of the user; without it there is a port for the output.
+	// terminal connects the console to the user's terminal. Without it the output has a port of its
+	// own.
 	terminal bool
 }
 
-// Files in the folder of a run.
+// Files in the directory of a run.
 const (
 	consoleFile = "console"
 	logsFile    = "logs.tar"
 	resultFile  = "result"
 )
 
-// kernelArgs let a panic end the machine, with -no-reboot, and turn on pressure stall information,
-// which Debian's kernel has but leaves off.
+// kernelArgs make a kernel panic end the machine, together with -no-reboot, and enable pressure
+// stall information, which Debian's kernel has but leaves off.
 const kernelArgs = "root=/dev/vda rw console=ttyS0 quiet panic=-1 psi=1 systemd.show_status=error"
 
-// root is the drive of the root file system. What a guest writes to one that is forgotten goes to a
-// temporary file of qemu's. A node's loses, when qemu is killed, what the guest has not flushed:
-// the map of an image in qcow2 is in qemu's memory until then.
+// root returns the drive of the root file system. Without a disk of its own, a guest writes to a
+// temporary file of qemu. A node's disk loses data that the guest has not flushed when qemu is
+// killed: until then qemu keeps the mapping of a qcow2 image in memory.
 func (m machine) root() string {
 	if m.disk == "" {
 		return "if=virtio,format=raw,cache=unsafe,snapshot=on,file=" + m.image.path("root.img")
@@ -45,7 +46,7 @@ func (m machine) root() string {
 	return "if=virtio,format=qcow2,cache=writeback,file=" + m.disk
 }
 
-// args are the arguments of qemu.
+// args returns the arguments of qemu.
 func (m machine) args() []string {
 	in := func(name string) string { return filepath.Join(m.run, name) }
 	args := []string{
@@ -71,7 +72,7 @@ func (m machine) args() []string {
 	return append(args, "-serial", "file:"+in(consoleFile))
 }
 
-// accelerator returns kvm where it works and is faster than emulation, and else tcg.
+// accelerator returns kvm if it works and is faster than emulation, otherwise tcg.
 func accelerator(ctx context.Context) (string, error) {
 	dir, err := os.MkdirTemp("", "lite-vm-")
 	if err != nil {
@@ -82,8 +83,8 @@ func accelerator(ctx context.Context) (string, error) {
 	if err := os.WriteFile(disk, bootSector(), 0o600); err != nil {
 		return "", err
 	}
-	// Where /dev/kvm is that of a virtual machine it may open and then take seconds for what
-	// emulation does in a tenth of one.
+	// In a virtual machine, /dev/kvm may open and then need seconds for what emulation does in a
+	// tenth of one.
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	probe := exec.CommandContext(ctx, qemu, "-nodefaults", "-no-user-config", "-display", "none", "-accel", "kvm", "-m", "64",
@@ -95,13 +96,14 @@ func accelerator(ctx context.Context) (string, error) {
 	return "tcg,thread=multi", nil
 }
 
-// probeExit is how qemu ends when the guest writes probeValue to the port of isa-debug-exit.
+// probeExit is the exit code of qemu when the guest writes probeValue to the port of
+// isa-debug-exit.
 const (
 	probeValue = 0x10
 	probeExit  = probeValue<<1 | 1
 )
 
-// bootSector is a machine's whole program: write probeValue to port 0xf4.
+// bootSector returns a complete program: it writes probeValue to port 0xf4.
 func bootSector() []byte {
 	sector := make([]byte, 512)
 	copy(sector, []byte{
@@ -110,6 +112,6 @@ func bootSector() []byte {
 		0xee, // out dx, al
 		0xf4, // hlt
 	})
-	copy(sector[510:], []byte{0x55, 0xaa}) // what a BIOS knows a boot sector by
+	copy(sector[510:], []byte{0x55, 0xaa}) // boot sector signature
 	return sector
 }

@@ -7,8 +7,8 @@ import (
 	"fmt"
 )
 
-// errNoResult is that of a guest that ended before its program did: it crashed, or was shut down
-// from inside.
+// errNoResult is returned for a guest that ended before its program did: the guest crashed, or was
+// shut down from inside.
 var errNoResult = errors.New("the guest ended without a result")
 
 // parseResult returns the exit code that the guest wrote.
@@ -18,7 +18,7 @@ func parseResult(text string) (int, error) {
 	}
 	var code int
 	if _, err := fmt.Sscanf(text, "exit %d\n", &code); err != nil {
-		return 0, fmt.Errorf("the guest's result %q: %w", text, err)
+		return 0, fmt.Errorf("guest result %q: %w", text, err)
 	}
 	return code, nil
 }

@@ -15,21 +15,20 @@ import (
 	"syscall"
 )
 
-// Run boots a guest that runs a command, writes what that prints to output and returns its exit
-// code. Logs that it saved in .tools/logs of the checkout are there, afterwards, as if it had run
-// on the host. An error is about the guest: it has the last lines of the console.
+// Run boots a guest that runs a command, writes the command's output to output and returns its exit
+// code. Afterwards the logs that the command saved in .tools/logs are in the checkout of the host.
+// An error is about the guest and includes the last lines of the console.
 func (i Image) Run(ctx context.Context, c Command, output io.Writer) (int, error) {
 	return machine{image: i}.boot(ctx, c, output)
 }
 
-// Shell boots a guest with a shell on the terminal of this process. The machine ends with the
-// shell.
+// Shell boots a guest with a shell on the terminal of this process. The guest ends with the shell.
 func (i Image) Shell(ctx context.Context, c Command) error {
 	_, err := machine{image: i, terminal: true}.boot(ctx, c, nil)
 	return err
 }
 
-// boot runs a guest in a folder that is gone afterwards.
+// boot runs a guest in a temporary directory.
 func (m machine) boot(ctx context.Context, c Command, output io.Writer) (code int, err error) {
 	m.run, err = os.MkdirTemp(string(m.image), "run-")
 	if err != nil {
@@ -43,13 +42,13 @@ func (m machine) boot(ctx context.Context, c Command, output io.Writer) (code in
 		return 0, err
 	}
 	guest := exec.CommandContext(ctx, qemu, m.args()...)
-	// Not even a killed caller leaves a machine behind.
+	// The guest must not outlive a killed caller.
 	guest.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	var stderr bytes.Buffer
 	if m.terminal {
 		guest.Stdin, guest.Stdout, guest.Stderr = os.Stdin, os.Stdout, os.Stderr
 	} else {
-		guest.Stdout = struct{ io.Writer }{output} // a pipe whatever output is: qemu opens it anew
+		guest.Stdout = struct{ io.Writer }{output} // forces a pipe: qemu opens its stdout a second time
 		guest.Stderr = &stderr
 	}
 	err = guest.Run()
@@ -62,8 +61,8 @@ func (m machine) boot(ctx context.Context, c Command, output io.Writer) (code in
 	return m.collect(c)
 }
 
-// collect returns what is left of a guest that powered off: the exit code of its program, and logs
-// in the checkout.
+// collect returns the exit code of the program of a guest that powered off, and unpacks its logs in
+// the checkout.
 func (m machine) collect(c Command) (int, error) {
 	logs := filepath.Join(m.run, logsFile)
 	if info, err := os.Stat(logs); err == nil && info.Size() > 0 {
@@ -82,11 +81,11 @@ func (m machine) collect(c Command) (int, error) {
 	return code, nil
 }
 
-// consoleTail is how many lines of the console an error has. A kernel that panics names the reason
-// first, and then the registers and every function on its stack.
+// consoleTail is the number of console lines in an error. A kernel panic prints the reason first,
+// then the registers and every function on its stack.
 const consoleTail = 80
 
-// fail adds to an error what the guest said last.
+// fail adds the end of the guest's console to an error.
 func (m machine) fail(err error, stderr string) error {
 	console, readErr := os.ReadFile(filepath.Join(m.run, consoleFile))
 	if readErr != nil && !errors.Is(readErr, fs.ErrNotExist) {

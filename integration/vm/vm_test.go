@@ -14,7 +14,7 @@ import (
 	"testing/fstest"
 )
 
-// TestMark wants an image to be made anew when anything in it changes, and only then.
+// TestMark checks that an image is rebuilt if anything in it changes, and only then.
 func TestMark(t *testing.T) {
 	of := func(packages []string, unit string) string {
 		t.Helper()
@@ -26,13 +26,13 @@ func TestMark(t *testing.T) {
 	}
 	first := of([]string{"dbus", "udev"}, "a")
 	if of([]string{"dbus", "udev"}, "a") != first {
-		t.Error("the same image has another mark")
+		t.Error("the mark of the same image changed")
 	}
 	if of([]string{"dbus"}, "a") == first {
-		t.Error("other packages have the same mark")
+		t.Error("the mark is the same with other packages")
 	}
 	if of([]string{"dbus", "udev"}, "b") == first {
-		t.Error("other files have the same mark")
+		t.Error("the mark is the same with other files")
 	}
 }
 
@@ -46,11 +46,11 @@ bookworm-security main http://example.org/security/
 		t.Errorf("got %q, %v", mirror, err)
 	}
 	if _, err := findMirror("trixie main http://example.org/other/\n"); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("without a source of the release: %v", err)
+		t.Errorf("without a source of the release: got %v", err)
 	}
 }
 
-// TestStartScript runs the script, with its folder in the place of the guest's.
+// TestStartScript runs the script, with a directory of the host instead of the guest's.
 func TestStartScript(t *testing.T) {
 	checkout := t.TempDir()
 	c := Command{
@@ -64,7 +64,7 @@ func TestStartScript(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !strings.Contains(script, "cd '/payload/checkout/integration/log' || exit\n") {
-		t.Errorf("the folder is missing:\n%s", script)
+		t.Errorf("no cd to the directory:\n%s", script)
 	}
 	script = strings.ReplaceAll(script, "/payload/checkout/integration/log", checkout)
 	script = strings.ReplaceAll(script, "exec ", `echo "$LITE_FOCUS" "$LITE_EMPTY" "$PWD"; exec `)
@@ -74,11 +74,12 @@ func TestStartScript(t *testing.T) {
 	}
 	c.Dir = filepath.Dir(checkout)
 	if _, err := startScript(c); !errors.Is(err, fs.ErrInvalid) {
-		t.Errorf("a folder outside of the checkout: %v", err)
+		t.Errorf("directory outside the checkout: got %v", err)
 	}
 }
 
-// TestLinkCheckout wants what is built, and no hidden folder but the tools.
+// TestLinkCheckout checks that the tree has the built programs and the tools, and no other hidden
+// directory.
 func TestLinkCheckout(t *testing.T) {
 	dir := t.TempDir()
 	checkout, elsewhere, target := filepath.Join(dir, "checkout"), filepath.Join(dir, "elsewhere"), filepath.Join(dir, "target")
@@ -117,7 +118,7 @@ func TestLinkCheckout(t *testing.T) {
 	}
 }
 
-// TestArgs wants that a run writes to its own files only, and that either the output or the
+// TestArgs checks that a run writes only to its own files, and that either the output or the
 // terminal is connected.
 func TestArgs(t *testing.T) {
 	m := machine{image: "/image", payload: "/run/payload.img", run: "/run", accel: "tcg"}
@@ -127,24 +128,24 @@ func TestArgs(t *testing.T) {
 		"file,id=output,path=/dev/fd/1", "file,id=result,path=/run/result", "-serial file:/run/console",
 	} {
 		if !strings.Contains(suite, want) {
-			t.Errorf("%q is missing in %s", want, suite)
+			t.Errorf("missing %q in %s", want, suite)
 		}
 	}
 	m.disk = "/node/root.qcow2"
 	if node := strings.Join(m.args(), " "); !strings.Contains(node, "format=qcow2,cache=writeback,file=/node/root.qcow2") || strings.Contains(node, "root.img") {
-		t.Errorf("a node has another root file system: %s", node)
+		t.Errorf("wrong root file system of a node: %s", node)
 	}
 	m.terminal = true
 	shell := strings.Join(m.args(), " ")
 	if !strings.HasSuffix(shell, "-serial mon:stdio") || strings.Contains(shell, "output") {
-		t.Errorf("the terminal is not the console's alone: %s", shell)
+		t.Errorf("the terminal is not connected to the console alone: %s", shell)
 	}
 }
 
 func TestBootSector(t *testing.T) {
 	sector := bootSector()
 	if len(sector) != 512 || sector[510] != 0x55 || sector[511] != 0xaa {
-		t.Errorf("a BIOS does not start it: %x", sector)
+		t.Errorf("not a valid boot sector: %x", sector)
 	}
 }
 
@@ -155,7 +156,7 @@ func TestParseResult(t *testing.T) {
 		}
 	}
 	if _, err := parseResult(""); !errors.Is(err, errNoResult) {
-		t.Errorf("a guest that said nothing: %v", err)
+		t.Errorf("empty result: got %v", err)
 	}
 	for _, text := range []string{"exit", "exit \n", "Killed\n"} {
 		if code, err := parseResult(text); err == nil {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Nnp prints its effective user id: installed setuid root, it shows what no_new_privs takes away.
-// It is a program of the images of the tests.
+// Nnp prints its effective user ID. Installed setuid root, it shows the effect of no_new_privs. It
+// is a program in the test images.
 package main
 
 import (

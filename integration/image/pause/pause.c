@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Pause waits for a signal, reaping the children that a shared PID namespace leaves to process 1. It is not written in
-// Go, as everything else is: its memory is part of what stock containerd pays for a pod, and is that of the pause
-// programs that people run.
+// Pause waits for a signal and reaps the orphans of a shared PID namespace. It is written in C, unlike the rest: its
+// memory counts as cost of a pod of stock containerd, and must be that of the pause programs in use.
 #include <signal.h>
 #include <stddef.h>
 #include <sys/wait.h>
@@ -13,7 +12,7 @@ int main(void) {
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGCHLD);
-	// What is blocked waits for us; what is neither blocked nor handled does not reach a process 1.
+	// A blocked signal stays pending for sigwait. PID 1 does not get signals that are neither blocked nor handled.
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	for (;;) {
 		int got;
