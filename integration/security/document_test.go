@@ -16,18 +16,19 @@ var update = flag.Bool("update", false, "write the table of docs/security.md")
 
 const document = "../../docs/security.md"
 
-// TestEntries wants each entry to have one of a test, the entry with its test, and a reason.
+// TestEntries checks that each entry has exactly one of an attack, an entry with the same attack,
+// and a reason.
 func TestEntries(t *testing.T) {
 	attacks := map[string]bool{}
 	for _, e := range entries() {
 		if _, twice := attacks[e.id]; twice {
-			t.Errorf("%s is there twice", e.id)
+			t.Errorf("duplicate entry %s", e.id)
 		}
 		attacks[e.id] = e.attack != nil
 	}
 	for _, e := range entries() {
 		if e.what == "" {
-			t.Errorf("%s does not say what it is", e.id)
+			t.Errorf("%s has no description", e.id)
 		}
 		ways := 0
 		for _, has := range []bool{e.attack != nil, e.same != "", e.reason != ""} {
@@ -64,7 +65,7 @@ func TestDocument(t *testing.T) {
 		return
 	}
 	if diff := gocmp.Diff(want, table); diff != "" {
-		t.Errorf("%s is not what the entries are (run this test with -update):\n%s", document, diff)
+		t.Errorf("%s differs from the entries (run this test with -update):\n%s", document, diff)
 	}
 }
 

@@ -20,9 +20,9 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/security/canary"
 )
 
-// The attacks of this file are those of other users of the host, and of its CNI configuration.
+// Attacks by other users of the host, and through its CNI configuration.
 
-// c02 looks for sockets that others than root can reach.
+// c02 looks for sockets that users other than root can reach.
 func c02(a *attack) {
 	before, err := canary.AbstractSockets()
 	if err != nil {
@@ -41,7 +41,7 @@ func (a *attack) ownSocket(path string) {
 	a.Helper()
 	var s, dir unix.Stat_t
 	if unix.Lstat(path, &s) != nil || unix.Lstat(filepath.Dir(path), &dir) != nil {
-		return // it is gone
+		return // the socket has been removed
 	}
 	if s.Uid != 0 || s.Gid != 0 || s.Mode&0o007 != 0 {
 		a.Errorf("socket %s: mode %o, owner %d:%d", path, s.Mode&0o777, s.Uid, s.Gid)
@@ -51,27 +51,27 @@ func (a *attack) ownSocket(path string) {
 	}
 }
 
-// ownSockets wants each socket below the bench's directory to be root's alone.
+// ownSockets checks that only root can use each socket below the bench's directory.
 func (a *attack) ownSockets() {
 	a.Helper()
 	found := 0
 	err := filepath.WalkDir(a.Root, func(path string, entry fs.DirEntry, err error) error {
-		if err == nil && entry.Type()&fs.ModeSocket != 0 { // else it may be gone
+		if err == nil && entry.Type()&fs.ModeSocket != 0 { // otherwise the path may have been removed
 			found++
 			a.ownSocket(path)
 		}
 		return nil
 	})
 	if err != nil || found < 3 {
-		a.Errorf("%d sockets, %v: the test shows nothing", found, err)
+		a.Errorf("%d sockets, %v: the test proves nothing", found, err)
 	}
 }
 
-// m01 looks at the daemon's sockets, of all kinds.
+// m01 checks all sockets of the daemon.
 func m01(a *attack) {
 	info, err := os.Stat(a.Daemon.Socket)
 	if err != nil || info.Mode().Perm() != 0o660 {
-		a.Errorf("the CRI's socket has the mode %v, %v", info.Mode(), err)
+		a.Errorf("mode of the CRI's socket: %v, %v", info.Mode(), err)
 	}
 	p := a.pod(quick)
 	p.sleeper()
@@ -82,7 +82,7 @@ func m01(a *attack) {
 	}
 }
 
-// listening returns the addresses that the daemon listens on for TCP.
+// listening returns the addresses on which the daemon listens for TCP.
 func (a *attack) listening() []string {
 	a.Helper()
 	inodes := map[string]bool{}
@@ -111,7 +111,7 @@ func (a *attack) listening() []string {
 	return found
 }
 
-// hexAddress reads an address as /proc/net/tcp has it.
+// hexAddress parses an address of /proc/net/tcp.
 func hexAddress(text string) string {
 	host, port, _ := strings.Cut(text, ":")
 	var words []byte
@@ -125,7 +125,8 @@ func hexAddress(text string) string {
 	return net.JoinHostPort(net.IP(words).String(), fmt.Sprint(number))
 }
 
-// c06 has another user of the host look into the daemon's directories, which were open before.
+// c06 has another user of the host access the daemon's directories, which had a mode open to all
+// before the start.
 func c06(a *attack) {
 	dirs := []string{a.Path("root"), a.Path("state"), a.Path("s"), a.Path("root", "io.containerd.grpc.v1.cri")}
 	for _, dir := range dirs {
@@ -141,7 +142,7 @@ func c06(a *attack) {
 	var paths strings.Builder
 	for _, dir := range dirs {
 		_ = filepath.WalkDir(dir, func(path string, _ fs.DirEntry, _ error) error {
-			if path != dir { // containerd does not put the modes of these right, and in them are no secrets
+			if path != dir { // containerd does not correct these modes, and there are no secrets in them
 				paths.WriteString(path + "\n")
 			}
 			if filepath.Base(path) == "rootfs" || filepath.Base(path) == "fs" {
@@ -159,7 +160,7 @@ func c06(a *attack) {
 	}
 }
 
-// cve202120206 has the CNI configuration name a plugin that is a path.
+// cve202120206 has the CNI configuration name a plugin by a path.
 func cve202120206(a *attack) {
 	file := filepath.Join(a.Network.ConfDir, "05-evil.conflist")
 	proof := a.Path("proof-of-cni")
@@ -168,7 +169,7 @@ func cve202120206(a *attack) {
 		if err := os.Remove(file); err != nil {
 			a.Fatal(err)
 		}
-		// What of the pod could not be undone is undone by its removal.
+		// The removal of the pod completes its rollback.
 		if err := harness.Await(harness.After(a.T), func() error { return a.RemovePods(harness.After(a.T)) }); err != nil {
 			a.Errorf("remove the pod: %v", err)
 		}
@@ -176,7 +177,7 @@ func cve202120206(a *attack) {
 	if err := harness.Await(a.ctx, func() error {
 		answer, err := a.Status(a.ctx, &runtimeapi.StatusRequest{Verbose: true})
 		if err == nil && !strings.Contains(answer.Info["cniconfig"], "evil") && !strings.Contains(answer.Info["lastCNILoadStatus"], "evil") {
-			return fmt.Errorf("the configuration is not seen yet: %.500v", answer.Info)
+			return fmt.Errorf("the configuration is not loaded yet: %.500v", answer.Info)
 		}
 		return err
 	}); err != nil {
@@ -185,11 +186,11 @@ func cve202120206(a *attack) {
 	_, err := a.tryPod(a.podConfig())
 	a.refused("a plugin that is a path", err)
 	if _, err := os.Stat(proof); err == nil {
-		a.Errorf("it ran")
+		a.Errorf("the plugin ran")
 	}
 }
 
-// cve20208557 writes to the pod's files, which must not be in the host's memory.
+// cve20208557 writes to the pod's files, which must not use memory of the host.
 func cve20208557(a *attack) {
 	p := a.pod()
 	before := a.sizeOf(a.Path("state"))
@@ -201,6 +202,6 @@ func cve20208557(a *attack) {
 		}
 	}
 	if grown := a.sizeOf(a.Path("state")) - before; grown > 1<<20 {
-		a.Errorf("the state of the daemon, which is in memory, grew by %d bytes", grown)
+		a.Errorf("the daemon's state directory, which is in memory, grew by %d bytes", grown)
 	}
 }

@@ -17,15 +17,15 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/security/evilimg"
 )
 
-// reservedNames begin the labels that containerd, its shims and its clients obey.
+// reservedNames are the prefixes of the labels that containerd, its shims and its clients act on.
 var reservedNames = [...]string{"containerd.io/", "io.containerd.", "io.cri-containerd.", "io.kubernetes.cri.", "nerdctl/"}
 
-// kindLabel is the CRI's own: with it the CRI knows its pods and containers again.
+// kindLabel is set by the CRI, which recognizes its pods and containers by it.
 const kindLabel = "io.cri-containerd.kind"
 
-// takeOver are labels by which containerd would run a command of the image on the host, and make or
-// forget things.
-func takeOver(proof string) map[string]string {
+// hostileLabels returns labels with which containerd would run a command of the image on the host,
+// or create or delete resources.
+func hostileLabels(proof string) map[string]string {
 	return map[string]string{
 		"containerd.io/restart.status":              "running",
 		"containerd.io/restart.loguri":              "binary:///bin/sh?-c=id%3E" + proof,
@@ -69,23 +69,26 @@ func takeOver(proof string) map[string]string {
 	}
 }
 
-// c21 has the labels of images and requests reach containerd by each way that there is.
+// c21 passes labels of images and requests to containerd in every possible way.
 func c21(a *attack) {
 	proof := a.Path("proof-of-c21")
 	img := a.with()
-	img.Config = ocispec.ImageConfig{Cmd: []string{"true"}, Labels: takeOver(proof)}
+	img.Config = ocispec.ImageConfig{Cmd: []string{"true"}, Labels: hostileLabels(proof)}
 	archive := a.archive("docker.io/library/c21-imported:latest", img)
 	checkpoint := a.archive("docker.io/library/c21-checkpoint:latest", img,
 		evilimg.File("config.dump", `{"rootfsImageName":"docker.io/library/busybox:latest"}`, 0o600), evilimg.File("spec.dump", "{}", 0o600))
 	images := []string{a.image(img), archive, checkpoint}
 
 	p := a.pod(quick, func(c *podConfig) {
-		maps.Copy(c.Labels, asked(proof))
-		c.Annotations = asked(proof)
+		maps.Copy(c.Labels, requestLabels(proof))
+		c.Annotations = requestLabels(proof)
 	})
 	var containers []string
 	for _, ref := range images {
-		c := p.container(ref, "", func(c *containerConfig) { c.Annotations = asked(proof); maps.Copy(c.Labels, asked(proof)) })
+		c := p.container(ref, "", func(c *containerConfig) {
+			c.Annotations = requestLabels(proof)
+			maps.Copy(c.Labels, requestLabels(proof))
+		})
 		containers = append(containers, p.start(c))
 	}
 	for _, id := range containers {
@@ -93,11 +96,11 @@ func c21(a *attack) {
 			a.Fatal(err)
 		}
 	}
-	a.wantFree(p, containers)
+	a.wantNoReserved(p, containers)
 	a.awaitMonitor()
-	defer a.freeOfMonitor(append(containers, p.id))
+	defer a.unlabel(append(containers, p.id))
 	if _, err := os.Lstat(proof); err == nil {
-		a.Errorf("a command of the attacker ran on the host and made %s", proof)
+		a.Errorf("a command of the attacker ran on the host and created %s", proof)
 		os.Remove(proof)
 	}
 	for _, id := range containers {
@@ -105,16 +108,16 @@ func c21(a *attack) {
 	}
 }
 
-// asked are those of the labels that a request can have: values within the limits.
-func asked(proof string) map[string]string {
-	labels := takeOver(proof)
+// requestLabels returns the labels that a request may have: their values are within the limits.
+func requestLabels(proof string) map[string]string {
+	labels := hostileLabels(proof)
 	maps.DeleteFunc(labels, func(key, value string) bool {
 		return len(key)+len(value) > 4000 || strings.ContainsAny(key+value, "\x00\n")
 	})
 	return labels
 }
 
-// archive imports an image by `ctr images import` and returns its name.
+// archive imports an image with `ctr images import` and returns its name.
 func (a *attack) archive(name string, img evilimg.Image, more ...evilimg.Entry) string {
 	a.Helper()
 	file := a.Path(a.repository() + ".tar")
@@ -127,10 +130,11 @@ func (a *attack) archive(name string, img evilimg.Image, more ...evilimg.Entry) 
 	return name
 }
 
-// wantFree fails the attack for a reserved label or annotation with a value of the attacker.
-func (a *attack) wantFree(p pod, containers []string) {
+// wantNoReserved fails the attack for a reserved label or annotation that has a value of the
+// attacker.
+func (a *attack) wantNoReserved(p pod, containers []string) {
 	a.Helper()
-	hostile := takeOver(a.Path("proof-of-c21"))
+	hostile := hostileLabels(a.Path("proof-of-c21"))
 	for _, id := range containers {
 		labels, spec := a.stored(id)
 		for _, found := range []map[string]string{labels, spec.Annotations} {
@@ -161,8 +165,8 @@ func reserved(key string) bool {
 	return false
 }
 
-// awaitMonitor waits until containerd's restart monitor has looked at all containers: it starts one
-// that the bench has labelled, in another namespace, and in a later pass stops it.
+// awaitMonitor waits until containerd's restart monitor has checked all containers: the monitor
+// starts a container that the bench labels in another namespace, and stops it in a later pass.
 func (a *attack) awaitMonitor() {
 	a.Helper()
 	const namespace, id, name = "bench-c21", "monitored", "docker.io/library/monitored:latest"
@@ -198,11 +202,11 @@ func (a *attack) awaitMonitor() {
 	ctr(after, "images", "rm", "--sync", name)
 }
 
-// freeOfMonitor takes containers away from the restart monitor, so that those of a daemon that
-// fails the attack can be removed.
-func (a *attack) freeOfMonitor(ids []string) {
+// unlabel removes the restart monitor's label from containers, so that the containers of a
+// daemon that fails the attack can be removed.
+func (a *attack) unlabel(ids []string) {
 	for _, id := range ids {
-		// Not every pod has a container.
+		// A pod of containerd-lite has no container: the error is ignored.
 		_ = a.Ctr(harness.After(a.T), "-n", harness.Namespace, "containers", "label", id, "containerd.io/restart.status=").Run()
 	}
 }

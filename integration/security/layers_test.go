@@ -17,10 +17,10 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/security/evilimg"
 )
 
-// The attacks of this file are in the layers of images: unpacking them must touch nothing of the
-// host, and end.
+// Attacks through the layers of images. Unpacking them must not touch anything of the host, and
+// must end.
 
-// outside is the way from any directory of a layer to a path of the host.
+// outside returns a path that leads from any directory of a layer to a path of the host.
 func outside(path string) string { return strings.Repeat("../", 30) + path[1:] }
 
 // c04 unpacks layers whose links lead to the canary, with files, modes and hard links on top.
@@ -44,7 +44,7 @@ func c04(a *attack) {
 	}
 }
 
-// c19 pulls images side by side whose layers swap a directory and a link.
+// c19 concurrently pulls images whose layers swap a directory and a link.
 func c19(a *attack) {
 	var group errgroup.Group
 	for i := range 8 {
@@ -59,15 +59,15 @@ func c19(a *attack) {
 		}
 		ref := a.serve(img)
 		group.Go(func() error {
-			_ = a.Pull(a.ctx, ref) // refused or not, it must touch nothing
+			_ = a.Pull(a.ctx, ref) // either result is accepted; the canary must not change
 			return nil
 		})
 	}
 	_ = group.Wait()
 }
 
-// c27 has an image ask for owners of its layer by annotations, and looks at a clean image of the
-// same layer.
+// c27 has an image set the owners of its layer by annotations, and checks an unmodified image with
+// the same layer.
 func c27(a *attack) {
 	shared := evilimg.Files(evilimg.File("owned", "x", 0o644))
 	mappings := map[string]string{
@@ -93,7 +93,8 @@ func c27(a *attack) {
 	}
 }
 
-// c28 unpacks a layer of files and opaque whiteouts in turn, which must not take quadratic time.
+// c28 unpacks a layer of alternating files and opaque whiteouts, which must not take quadratic
+// time.
 func c28(a *attack) {
 	const pairs = 30000
 	var archive bytes.Buffer
@@ -110,7 +111,7 @@ func c28(a *attack) {
 	}
 }
 
-// o14 unpacks a file whose map of holes says that it has very many.
+// o14 unpacks a sparse file whose map claims a very large number of entries.
 func o14(a *attack) {
 	// The map of a sparse file in PAX 1.0 begins with the number of its entries.
 	body := "2147483647\n" + strings.Repeat("0\n0\n", 100)
@@ -124,13 +125,13 @@ func o14(a *attack) {
 	a.growth(64, func() { a.refused("map of holes", a.Pull(a.ctx, a.serve(img))) })
 }
 
-// paxRecord begins with its own length.
+// paxRecord returns a PAX record, which begins with its own length.
 func paxRecord(key, value string) string {
 	rest := " " + key + "=" + value + "\n"
-	return fmt.Sprint(len(rest)+2) + rest // all of them have two digits of length
+	return fmt.Sprint(len(rest)+2) + rest // the length has two digits for all records here
 }
 
-// rawHeader is the header of a tar entry that package tar does not write.
+// rawHeader returns the header of a tar entry that package tar cannot write.
 func rawHeader(name string, kind byte, size int64) []byte {
 	h := make([]byte, 512)
 	copy(h, name)
@@ -146,16 +147,16 @@ func rawHeader(name string, kind byte, size int64) []byte {
 	return h
 }
 
-// pad fills a body up to blocks of tar.
+// pad fills a body up to whole tar blocks.
 func pad(body string) []byte {
 	return append([]byte(body), make([]byte, (512-len(body)%512)%512)...)
 }
 
-// hole is a file of old GNU format that is nothing but a hole.
+// hole returns a file in old GNU format that consists of one hole.
 func hole(name string, size int64) []byte {
 	h := rawHeader(name, 'S', 0)
 	copy(h[257:], "ustar  \x00")
-	for i := range 8 + 24 { // the map: an entry at the end without bytes
+	for i := range 8 + 24 { // the map: an empty entry at the end
 		h[386+i] = 0
 	}
 	copy(h[386:], fmt.Sprintf("%011o\x00%011o\x00", size, 0))
@@ -169,7 +170,7 @@ func hole(name string, size int64) []byte {
 	return h
 }
 
-// o16 serves layers that are compressed wrongly, and a good one afterwards.
+// o16 serves corrupt compressed layers, and a valid one afterwards.
 func o16(a *attack) {
 	archive := evilimg.Tar(evilimg.File("file", strings.Repeat("content ", 10000), 0o644))
 	good := evilimg.Gzip(archive)
@@ -197,7 +198,7 @@ func o16(a *attack) {
 	a.image(a.with(evilimg.File("good", "good", 0o644)))
 }
 
-// m08 serves images that are much larger, or other, than they look.
+// m08 serves images that are much larger than they look, or inconsistent.
 func m08(a *attack) {
 	less := a.with()
 	less.RawConfig = evilimg.Document(ocispec.Image{
@@ -217,7 +218,7 @@ func m08(a *attack) {
 	a.growth(96, func() { a.Logf("a hole of 4 GiB: %v", a.Pull(a.ctx, a.serve(hollow))) })
 }
 
-// m08Layers serves an image of more layers than overlayfs can mount.
+// m08Layers serves an image with more layers than overlayfs can mount.
 func m08Layers(a *attack) {
 	many := a.with()
 	empty := evilimg.Files()
@@ -227,14 +228,14 @@ func m08Layers(a *attack) {
 	a.refused("1000 layers", a.Pull(a.ctx, a.serve(many)))
 }
 
-// c18 has files of users that are too large, or no files, and users that only such a file could
-// name.
+// c18 has an /etc/passwd and /etc/group that are too large or no regular files, and users that only
+// such a file defines.
 func c18(a *attack) { a.userFiles(quick) }
 
 // o19 is c18 in a user namespace.
 func o19(a *attack) { a.userFiles(inUserNamespace) }
 
-// inUserNamespace maps the pod to ids of the host that nothing has.
+// inUserNamespace maps the pod to host IDs that are unused.
 func inUserNamespace(c *podConfig) {
 	mapping := []*runtimeapi.IDMapping{{HostId: 1 << 20, ContainerId: 0, Length: 65536}}
 	c.Linux.SecurityContext.NamespaceOptions.UsernsOptions = &runtimeapi.UserNamespace{

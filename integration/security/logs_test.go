@@ -16,10 +16,9 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
-// The attacks of this file are in the paths of logs.
+// Attacks through the paths of logs.
 
-// c30 has something else than a file stand where the log is to be, when it is opened and when it is
-// opened again.
+// c30 replaces a log by a link or a special file before it is opened and before it is reopened.
 func c30(a *attack) {
 	for name, plant := range plants(a) {
 		p := a.pod(quick)
@@ -42,7 +41,7 @@ func c30(a *attack) {
 	a.badLogPaths()
 }
 
-// w02 has the directory of a pod's logs itself be a link.
+// w02 replaces the directory of a pod's logs by a link.
 func w02(a *attack) {
 	p := a.pod(quick)
 	c := p.container(image.Busybox, "echo written")
@@ -55,7 +54,7 @@ func w02(a *attack) {
 	a.untouched("log directory", begin)
 }
 
-// plants are the ways to have something stand at a path.
+// plants returns the ways to replace a path.
 func plants(a *attack) map[string]func(path string) error {
 	return map[string]func(path string) error{
 		"link":          func(path string) error { return os.Symlink(a.host.Path("file"), path) },
@@ -73,7 +72,7 @@ func plants(a *attack) map[string]func(path string) error {
 	}
 }
 
-// planted puts something in the place of a file.
+// planted replaces a file.
 func (a *attack) planted(plant func(string) error, path string) {
 	a.Helper()
 	if info, err := os.Lstat(filepath.Dir(path)); err == nil && info.IsDir() {
@@ -91,10 +90,10 @@ func (a *attack) planted(plant func(string) error, path string) {
 func (a *attack) untouched(name string, begin time.Time) {
 	a.Helper()
 	if took := time.Since(begin); took > 10*time.Second {
-		a.Errorf("%s: it hung for %s", name, took)
+		a.Errorf("%s: hung for %s", name, took)
 	}
 	if entries, err := os.ReadDir(a.host.Path("dir")); err != nil || len(entries) != 1 {
-		a.Errorf("%s: the directory of the host has %v, %v", name, entries, err)
+		a.Errorf("%s: the directory of the host contains %v, %v", name, entries, err)
 		for _, entry := range entries {
 			if entry.Name() != "inner" {
 				os.Remove(a.host.Path("dir", entry.Name()))
@@ -103,7 +102,7 @@ func (a *attack) untouched(name string, begin time.Time) {
 	}
 }
 
-// badLogPaths are those of the request.
+// badLogPaths tries invalid log paths in requests.
 func (a *attack) badLogPaths() {
 	a.Helper()
 	p := a.pod(quick)
@@ -119,7 +118,7 @@ func (a *attack) badLogPaths() {
 	}
 }
 
-// o12 has directories of logs, and names of pods, that climb.
+// o12 sets log directories and pod names that contain "..".
 func o12(a *attack) {
 	for name, change := range map[string]func(*podConfig){
 		"log directory": func(c *podConfig) { c.LogDirectory = a.Path("logs") + "/../../../../" + a.host.Path("new") },
@@ -132,7 +131,7 @@ func o12(a *attack) {
 	} {
 		config := a.podConfig(quick, change)
 		if name == "log directory" {
-			// The kubelet names a directory of its own; a path that is not clean means the clean
+			// The kubelet sets a directory of its own. A path that is not clean means the clean
 			// one.
 			config.LogDirectory = a.Path("logs", "x", "..", "..", "logs", a.repository())
 		}

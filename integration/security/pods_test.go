@@ -20,9 +20,9 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
-// The attacks of this file are in the configs of pods and containers.
+// Attacks through the configs of pods and containers.
 
-// c07 mounts a file of the host over files of the pod, with a label for it.
+// c07 mounts a file of the host over files of the pod and requests a relabel.
 func c07(a *attack) {
 	p := a.pod(quick)
 	c := p.container(image.Busybox, "cat /etc/hosts >/dev/null", func(c *containerConfig) {
@@ -36,7 +36,7 @@ func c07(a *attack) {
 	p.output(c)
 }
 
-// o02 has sysctls that are two, or paths.
+// o02 sets sysctls that contain a second sysctl or a path.
 func o02(a *attack) {
 	for name, sysctls := range map[string]map[string]string{
 		"value with another":     {"kernel.shm_rmid_forced": "1+kernel.core_pattern=|/evil"},
@@ -58,7 +58,7 @@ func o02(a *attack) {
 	}
 }
 
-// o03 sets sysctls for pods that have namespaces of the host.
+// o03 sets sysctls for pods in namespaces of the host.
 func o03(a *attack) {
 	onHost := func(c *podConfig) {
 		quick(c)
@@ -73,7 +73,7 @@ func o03(a *attack) {
 	}
 }
 
-// runtimeAnnotations are obeyed by some runtime of the field.
+// runtimeAnnotations returns annotations that some OCI runtime or CRI implementation acts on.
 func runtimeAnnotations() map[string]string {
 	all := map[string]string{
 		"org.systemd.property.ExecStartPre":                  "['/bin/sh']",
@@ -107,7 +107,7 @@ func runtimeAnnotations() map[string]string {
 	return all
 }
 
-// o09 has annotations that runtimes obey in a pod, its container and its image.
+// o09 sets annotations that runtimes act on in a pod, its container and its image.
 func o09(a *attack) {
 	annotations := runtimeAnnotations()
 	img := a.with()
@@ -133,7 +133,8 @@ func o09(a *attack) {
 	a.sameSpec(with, without)
 }
 
-// sameSpec compares what an annotation could change; paths and namespaces are each pod's own.
+// sameSpec compares the parts of a spec that an annotation could change. It leaves out paths and
+// namespaces, which differ for each pod.
 func (a *attack) sameSpec(got, want *specs.Spec) {
 	a.Helper()
 	type part struct {
@@ -155,7 +156,7 @@ func (a *attack) sameSpec(got, want *specs.Spec) {
 	}
 }
 
-// m04 has annotations without bound.
+// m04 sets annotations without a size limit.
 func m04(a *attack) {
 	large := func(size int) map[string]string { return map[string]string{"evil.test/a": strings.Repeat("v", size)} }
 	p := a.pod(quick, func(c *podConfig) { c.Annotations = large(200 << 10) })
@@ -173,7 +174,7 @@ func m04(a *attack) {
 	a.refused("annotation with a NUL", err)
 }
 
-// cve202143784 has strings that a netlink message of the runtime cannot hold.
+// cve202143784 sets strings that do not fit in a netlink message of the runtime.
 func cve202143784(a *attack) {
 	long := strings.Repeat("x", 70<<10)
 	_, err := a.tryPod(a.podConfig(func(c *podConfig) { c.Linux.CgroupParent = "/" + long }))
@@ -205,7 +206,7 @@ func cve202143784(a *attack) {
 	a.refused("5000 mappings", err)
 }
 
-// m02 shares namespaces of the host, of other pods, and maps users wrongly.
+// m02 shares namespaces of the host and of other pods, and sets wrong ID mappings.
 func m02(a *attack) {
 	onHost := func(c *podConfig) {
 		quick(c)
@@ -215,7 +216,7 @@ func m02(a *attack) {
 	p := a.pod(onHost)
 	out := p.output(p.container(image.Busybox, "grep CapEff /proc/self/status; head -c1 /proc/kcore 2>/dev/null | wc -c; (echo 1 >/proc/sys/vm/swappiness) 2>/dev/null"))
 	if !strings.HasPrefix(out, "CapEff:\t00000000a80425fb\n0\n") {
-		a.Errorf("a pod in namespaces of the host: %s", out)
+		a.Errorf("a container in namespaces of the host: %s", out)
 	}
 	target, other := a.pod(quick), a.pod(quick)
 	id := target.sleeper()
@@ -245,7 +246,7 @@ func m05(a *attack) {
 	}
 }
 
-// m09 asks for seccomp profiles, and looks at what the default one forbids.
+// m09 asks for seccomp profiles, and checks the restrictions of the default one.
 func m09(a *attack) {
 	p := a.pod(quick)
 	profile := func(kind runtimeapi.SecurityProfile_ProfileType, ref string) func(*containerConfig) {
@@ -259,7 +260,7 @@ func m09(a *attack) {
 	}
 	refs := []string{"", "relative.json", "/absent.json", "/../etc/passwd", "/etc", a.host.Path("file")}
 	if a.Options.Daemon == harness.Stock {
-		a.Errorf("a profile that is a FIFO or /dev/zero: not tried, it would wait or take all of the node's memory")
+		a.Errorf("a profile that is a FIFO or /dev/zero: not tried, because stock containerd would hang or use all of the node's memory")
 	} else {
 		refs = append(refs, "/dev/zero", fifo)
 	}
@@ -279,7 +280,7 @@ func m09(a *attack) {
 		a.Fatal(err)
 	}
 	if _, spec := a.stored(id); spec.Linux.Seccomp == nil || spec.Linux.Seccomp.DefaultAction != specs.ActErrno || !filtersSockets(spec.Linux.Seccomp) {
-		a.Errorf("the default profile lets sockets of any domain through: %+v", spec.Linux.Seccomp)
+		a.Errorf("the default profile allows sockets of any domain: %+v", spec.Linux.Seccomp)
 	}
 }
 
@@ -293,7 +294,7 @@ func filtersSockets(profile *specs.LinuxSeccomp) bool {
 	return true
 }
 
-// cve20232431 asks for a profile without a name.
+// cve20232431 asks for a localhost profile without a name.
 func cve20232431(a *attack) {
 	p := a.pod(quick)
 	empty := &runtimeapi.SecurityProfile{ProfileType: runtimeapi.SecurityProfile_Localhost}
@@ -305,7 +306,7 @@ func cve20232431(a *attack) {
 	a.refused("AppArmor", err)
 }
 
-// m13 asks for devices that are none.
+// m13 asks for invalid devices.
 func m13(a *attack) {
 	fifo := filepath.Join(a.TempDir(), "fifo")
 	if err := unix.Mkfifo(fifo, 0o600); err != nil {
@@ -333,7 +334,7 @@ func m13(a *attack) {
 	a.refused("CDI device by annotation", err)
 }
 
-// m14 mounts with propagation and options that must not be.
+// m14 asks for mounts with forbidden propagation and options.
 func m14(a *attack) {
 	p := a.pod(quick)
 	loop := filepath.Join(a.TempDir(), "loop")

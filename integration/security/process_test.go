@@ -23,9 +23,9 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/security/evilimg"
 )
 
-// The attacks of this file are what processes of containers, and those who start them, can do.
+// Attacks by processes of containers, and by the clients that start them.
 
-// c03 creates containers of one image at once, each with a secret of its own.
+// c03 creates containers of one image at once, each with its own secret variable.
 func c03(a *attack) {
 	p := a.pod(quick)
 	const count = 32
@@ -54,7 +54,7 @@ func c03(a *attack) {
 	}
 }
 
-// c09 looks at the capabilities of processes that are started in each way.
+// c09 checks the capabilities of processes that are started in every possible way.
 func c09(a *attack) {
 	p := a.pod(quick)
 	const script = "grep Cap /proc/self/status"
@@ -81,19 +81,19 @@ func c09(a *attack) {
 	}
 }
 
-// c10 has many commands write without end.
+// c10 has many commands write output without end.
 func c10(a *attack) {
 	p := a.pod(quick)
 	id := p.sleeper()
 	large := grpc.MaxCallRecvMsgSize(64 << 20)
-	// The state of the daemon must not grow either: O04.
+	// The daemon's state directories must not grow either: O04.
 	before := a.sizeOf(a.Path("state")) + a.sizeOf(a.Path("root", "io.containerd.grpc.v1.cri"))
 	const callers, limit = 64, 64 // MiB, in all
 	a.growth(limit, func() {
 		var group sync.WaitGroup
 		for range callers {
 			group.Go(func() {
-				// No answer comes: the command has to be killed at its timeout.
+				// There is no answer: the command must be killed at its timeout.
 				_, _ = a.ExecSync(a.ctx, &runtimeapi.ExecSyncRequest{ContainerId: id, Cmd: []string{"yes"}, Timeout: 3}, large)
 			})
 		}
@@ -114,7 +114,7 @@ func c10(a *attack) {
 func c13(a *attack) {
 	p := a.pod(quick)
 	id := p.sleeper()
-	a.settled(10, func() {
+	a.noLeakAfter(10, func() {
 		var group sync.WaitGroup
 		for i := range 50 {
 			group.Go(func() {
@@ -125,7 +125,7 @@ func c13(a *attack) {
 					request.Timeout = 2
 				}
 				if _, err := a.ExecSync(ctx, request); ctx.Err() != nil {
-					a.Errorf("ExecSync waits for the child of a command that has ended: %v", err)
+					a.Errorf("ExecSync waits for the child of a command that has exited: %v", err)
 				}
 			})
 		}
@@ -136,7 +136,7 @@ func c13(a *attack) {
 	})
 }
 
-// c15 looks at the groups of processes, by what they may not read.
+// c15 checks the groups of processes by a file that group 2000 may not read.
 func c15(a *attack) {
 	owned := evilimg.File("secret", "group's", 0o604)
 	owned.Gid = 2000
@@ -155,7 +155,7 @@ func c15(a *attack) {
 		const script = "id -G; cat /secret 2>&1"
 		look := func(how, out string) {
 			if !strings.HasPrefix(out, "2000 3000\n") || strings.Contains(out, "group's") {
-				a.Errorf("%s, %s: the groups, and a file that group 2000 may not read: %q", policy, how, out)
+				a.Errorf("%s, %s: groups and the content of a file that group 2000 may not read: %q", policy, how, out)
 			}
 		}
 		look("start", p.output(p.container(ref, script, as)))
@@ -164,7 +164,7 @@ func c15(a *attack) {
 	}
 }
 
-// c16 reads what tells containers apart from one another, or the host's secrets.
+// c16 reads files that identify containers or reveal secrets of the host.
 func c16(a *attack) {
 	p := a.pod(quick)
 	const script = `for f in /proc/acpi /proc/asound /proc/kcore /proc/keys /proc/latency_stats /proc/timer_list /proc/timer_stats \
@@ -177,19 +177,20 @@ func c16(a *attack) {
 		[ ! -e $f ] || grep -q " $f ro," /proc/self/mountinfo || echo $f is writable
 	done`
 	if got := p.output(p.container(image.Busybox, script)); got != "" {
-		a.Errorf("a container sees %q", got)
+		a.Errorf("the container can read %q", got)
 	}
-	// What the request names takes the place of the defaults, and nothing else does.
+	// A list in the request replaces the default list, and nothing else does.
 	named := p.container(image.Busybox, "cat /etc/passwd", func(c *containerConfig) {
 		c.Linux.SecurityContext.MaskedPaths = []string{"/etc/passwd"}
 		c.Linux.SecurityContext.ReadonlyPaths = []string{"/etc"}
 	})
 	if got := p.output(named); got != "" {
-		a.Errorf("a path that the request masks has %q", got)
+		a.Errorf("a path that the request masks reads as %q", got)
 	}
 }
 
-// cve202531133 asks for a container without masks, which only a user namespace makes harmless.
+// cve202531133 asks for a container without masked paths, which is harmless only in a user
+// namespace.
 func cve202531133(a *attack) {
 	p := a.pod(quick)
 	id, err := p.create(p.container(image.Busybox, "true", func(c *containerConfig) {
@@ -199,11 +200,11 @@ func cve202531133(a *attack) {
 		a.Fatal(err)
 	}
 	if _, spec := a.stored(id); len(spec.Linux.MaskedPaths) < 10 || len(spec.Linux.ReadonlyPaths) < 5 {
-		a.Errorf("masked are %v, read-only %v", spec.Linux.MaskedPaths, spec.Linux.ReadonlyPaths)
+		a.Errorf("masked paths %v, read-only paths %v", spec.Linux.MaskedPaths, spec.Linux.ReadonlyPaths)
 	}
 }
 
-// c20 looks where the processes of a pod with a user namespace are accounted for.
+// c20 checks the cgroups of the processes of a pod with a user namespace.
 func c20(a *attack) {
 	p := a.pod(inUserNamespace)
 	id := p.sleeper(func(c *containerConfig) {
@@ -229,12 +230,12 @@ func c20(a *attack) {
 	}
 }
 
-// cve202325809 looks at the cgroups that a pod with a user namespace sees.
+// cve202325809 checks that a pod with a user namespace cannot write to cgroups.
 func cve202325809(a *attack) {
 	p := a.pod(inUserNamespace)
 	const script = `grep ' - cgroup' /proc/self/mountinfo | awk '{print $6}' | grep -v '^ro'; mkdir /sys/fs/cgroup/memory/x 2>/dev/null && echo made`
 	if got := p.output(p.container(image.Busybox, script)); got != "" {
-		a.Errorf("cgroups are writable: %q", got)
+		a.Errorf("writable cgroups: %q", got)
 	}
 	id := p.sleeper()
 	if _, spec := a.stored(id); !slices.ContainsFunc(spec.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == "cgroup" }) && unified() {
@@ -247,7 +248,7 @@ func unified() bool {
 	return err == nil
 }
 
-// o01 has containers use up their memory, and looks at what watches them.
+// o01 has containers use up their memory, and checks the shim that watches them.
 func o01(a *attack) {
 	p := a.pod()
 	id := p.sleeper()
@@ -258,7 +259,7 @@ func o01(a *attack) {
 	for _, shim := range shims {
 		cgroup, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", shim))
 		if err != nil || bytes.Contains(cgroup, []byte(id)) || bytes.Contains(cgroup, []byte(p.id)) {
-			a.Errorf("the shim is in the cgroup of what it watches: %s, %v", cgroup, err)
+			a.Errorf("the shim is in the cgroup of its pod: %s, %v", cgroup, err)
 		}
 	}
 	for range 5 {
@@ -270,11 +271,11 @@ func o01(a *attack) {
 			a.Errorf("a container above its limit: exit code %d, reason %q, %v", status.GetExitCode(), status.GetReason(), err)
 		}
 	}
-	// The commands of a shim, such as its start, are processes of the same name for a moment.
+	// The subcommands of a shim, such as start, are short-lived processes with the same name.
 	if err := harness.Await(a.ctx, func() error {
 		now, err := a.Processes("containerd-shim")
 		if err == nil && !slices.Equal(now, shims) {
-			err = fmt.Errorf("the shims were %v and are %v", shims, now)
+			err = fmt.Errorf("shims changed from %v to %v", shims, now)
 		}
 		return err
 	}); err != nil {
@@ -282,7 +283,7 @@ func o01(a *attack) {
 	}
 }
 
-// o07 writes lines into files of the pod, by what they are made of.
+// o07 tries to add lines to files of the pod through the values that they are generated from.
 func o07(a *attack) {
 	p := a.pod(quick)
 	for _, home := range []string{"/\nintruder::0:0::/:/bin/sh", "/\rintruder", "/:0:0:/"} {
@@ -291,7 +292,7 @@ func o07(a *attack) {
 			c.Linux.SecurityContext.RunAsUser = &runtimeapi.Int64Value{Value: 4321}
 		})
 		if got := p.output(c); strings.Contains(got, "intruder") || strings.Contains(got, "4321") || strings.Count(got, "\n") != 3 {
-			a.Errorf("/etc/passwd of a container with the home %q: %s", home, got)
+			a.Errorf("/etc/passwd of a container with home directory %q: %s", home, got)
 		}
 	}
 	for name, change := range map[string]func(*containerConfig){
@@ -326,21 +327,20 @@ func variable(key, value string) []*runtimeapi.KeyValue {
 	return []*runtimeapi.KeyValue{{Key: key, Value: []byte(value)}}
 }
 
-// m12 gives variables twice, and bytes that are no text.
+// m12 sets variables twice, and to bytes that are not UTF-8.
 func m12(a *attack) {
 	p := a.pod(quick)
 	c := p.container(image.Busybox, "printf %s \"$A\"; printf %s \"$B\" | wc -c", func(c *containerConfig) {
 		c.Envs = append(variable("A", "first"), variable("A", "last")...)
 		c.Envs = append(c.Envs, variable("B", "\xff\xfe")...)
 	})
-	// The spec of a container is JSON: bytes that are no text arrive as U+FFFD, as with other
-	// runtimes.
+	// The OCI spec is JSON: invalid UTF-8 becomes U+FFFD, as with other runtimes.
 	if got := p.output(c); got != "last2\n" && got != "last6\n" {
-		a.Errorf("a variable given twice, and the bytes of one that is no UTF-8: %q, want last and their number", got)
+		a.Errorf("a duplicate variable and the size of an invalid one: %q, want last2 or last6", got)
 	}
 }
 
-// hookEnvironment has a hook of the node's CDI device write down its environment: CVE-2024-0132 and
+// hookEnvironment has a hook of the node's CDI device record its environment: CVE-2024-0132 and
 // CVE-2025-23266.
 func hookEnvironment(a *attack) {
 	file := filepath.Join(a.TempDir(), "environ")
@@ -354,7 +354,7 @@ func hookEnvironment(a *attack) {
 	p.output(c)
 	data, err := os.ReadFile(file)
 	if err != nil {
-		a.Fatalf("the hook has not run: %v", err)
+		a.Fatalf("the hook did not run: %v", err)
 	}
 	if bytes.Contains(data, []byte("evil")) {
 		a.Errorf("a hook on the host runs with the environment of the container: %s", data)

@@ -19,7 +19,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/security/evilreg"
 )
 
-// The attacks of this file are what a registry answers.
+// Attacks through the answers of a registry.
 
 const (
 	dockerManifest = "application/vnd.docker.distribution.manifest.v2+json"
@@ -27,7 +27,7 @@ const (
 	foreignLayer   = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
 )
 
-// secret is a password that must not be seen anywhere.
+// secret is a password that must not appear anywhere.
 const secret = "pass-7f3d90"
 
 // pullAs pulls with a password.
@@ -38,8 +38,8 @@ func (a *attack) pullAs(ref string) error {
 	return err
 }
 
-// c01 has the registry, which asks for a password, send the client to another host, and to another
-// port of its own.
+// c01 has a registry that asks for a password redirect the client to another host, and to another
+// port of its own host.
 func c01(a *attack) {
 	for _, away := range []string{strings.Replace(a.thief.URL(), "127.0.0.1", "localhost", 1), a.thief.URL()} {
 		a.thief.Script("/c01/basic", evilreg.Challenge(`Basic realm="thief"`))
@@ -50,11 +50,11 @@ func c01(a *attack) {
 		}
 	}
 	if n := a.noCredentials("the other host", a.thief); n == 0 {
-		a.Errorf("the client went nowhere: the test shows nothing")
+		a.Errorf("the other host received no request: the test proves nothing")
 	}
 }
 
-// sentAway pulls images whose layer is said to be at a place, and is redirected there.
+// sentAway pulls images whose layer is said to be at place, and redirects the client there.
 func (a *attack) sentAway(place string) {
 	a.Helper()
 	img := a.with(evilimg.File("file", place, 0o644))
@@ -62,7 +62,7 @@ func (a *attack) sentAway(place string) {
 	foreign.MediaType, foreign.URLs = foreignLayer, []string{place}
 	a.guarded(img, func(_ string, desc evilimg.Desc) http.HandlerFunc {
 		if desc.MediaType == foreignLayer {
-			return http.NotFound // only at the other place
+			return http.NotFound // the blob exists only at the other place
 		}
 		return nil
 	})
@@ -95,11 +95,11 @@ func (a *attack) guarded(img evilimg.Image, script func(repository string, desc 
 		admitted += len(q.Credentials())
 	}
 	if admitted == 0 {
-		a.Errorf("%s: the registry itself got no credentials: the test shows nothing", repository)
+		a.Errorf("%s: the registry received no credentials: the test proves nothing", repository)
 	}
 }
 
-// o20 has a registry of HTTPS name token servers without, and of another host.
+// o20 has an HTTPS registry name token servers without TLS, and of another host.
 func o20(a *attack) {
 	private := evilreg.NewTLS()
 	a.Cleanup(private.Close)
@@ -117,14 +117,14 @@ func o20(a *attack) {
 	}
 }
 
-// c05 serves a document that is a manifest and an index, as either.
+// c05 serves a document that is both a manifest and an index, with either media type.
 func c05(a *attack) {
 	img := a.with()
 	repository := a.repository()
 	manifest, content := img.Build(func(desc evilimg.Desc, content []byte) { a.evil.Put(repository, desc, content) })
 	inner := strings.TrimSuffix(string(content), "}")
 	both := []byte(inner + `,"manifests":` + string(evilimg.Document([]evilimg.Desc{manifest})) + "}")
-	// Without a media type of its own the document is what the registry says.
+	// Without a media type in the document, the header of the registry decides.
 	unmarked := bytes.Replace(both, []byte(`"mediaType":"`+ocispec.MediaTypeImageManifest+`",`), nil, 1)
 	for _, document := range [][]byte{both, unmarked} {
 		for _, mediaType := range []string{ocispec.MediaTypeImageManifest, ocispec.MediaTypeImageIndex, dockerManifest, dockerList} {
@@ -135,7 +135,7 @@ func c05(a *attack) {
 	}
 }
 
-// c14 serves documents that are larger than they say, and a layout with a large index.
+// c14 serves documents that are larger than declared, and a layout with a large index.
 func c14(a *attack) {
 	a.growth(96, func() {
 		for _, mediaType := range []string{ocispec.MediaTypeImageManifest, ocispec.MediaTypeImageIndex, dockerManifest, dockerList} {
@@ -159,7 +159,7 @@ func c14(a *attack) {
 	})
 }
 
-// c25 serves graphs of descriptors without end.
+// c25 serves unbounded graphs of descriptors.
 func c25(a *attack) {
 	descriptor := func(mediaType string, i int) evilimg.Desc {
 		return evilimg.Desc{
@@ -201,7 +201,7 @@ func c25(a *attack) {
 	})
 }
 
-// c26 has sizes that lie, digests that are none, and references that climb out of their registry.
+// c26 has false sizes, invalid digests, and references that lead out of their registry.
 func c26(a *attack) {
 	for _, size := range []int64{-1, 0, 121} {
 		img := a.with(evilimg.File("file", fmt.Sprint(size), 0o644))
@@ -238,16 +238,16 @@ func c26(a *attack) {
 		if err == nil && answer.Image != nil {
 			a.Errorf("status of %s: %v", ref, answer.Image)
 		}
-		// An image that cannot be is not there either: both are answers.
+		// Not found is no error of RemoveImage: both answers are accepted.
 		_, err = a.RemoveImage(a.ctx, &runtimeapi.RemoveImageRequest{Image: spec})
 		a.wantCode("remove "+ref, err, codes.OK, codes.InvalidArgument)
 	}
 	if n := len(a.thief.Requests("/")) - before; n > 0 {
-		a.Errorf("the other registry was asked %d times", n)
+		a.Errorf("the other registry received %d requests", n)
 	}
 }
 
-// o17 has digests that are paths, or of no length or algorithm that is known.
+// o17 has digests that are paths, or that have an unknown length or algorithm.
 func o17(a *attack) {
 	for _, bad := range []string{
 		"sha256:../../x", "sha256:" + strings.Repeat("a", 63), "sha256:" + strings.Repeat("A", 64), "sha1:" + strings.Repeat("a", 40), "",
@@ -261,7 +261,8 @@ func o17(a *attack) {
 	}
 }
 
-// m10 looks for a password, a token and an environment in all that the daemon says.
+// m10 looks for a password, a token and an environment variable in all errors and logs of the
+// daemon.
 func m10(a *attack) {
 	echo := func(w http.ResponseWriter, q *http.Request) {
 		w.Header().Set("WWW-Authenticate", `Basic realm="evil"`)
@@ -275,7 +276,7 @@ func m10(a *attack) {
 		for _, s := range seen {
 			if strings.Contains(text, s) {
 				at := strings.Index(text, s)
-				a.Errorf("%s has the secret: …%s…", what, text[max(0, at-100):min(len(text), at+60)])
+				a.Errorf("%s contains the secret: …%s…", what, text[max(0, at-100):min(len(text), at+60)])
 			}
 		}
 	}
@@ -315,12 +316,12 @@ func m15(a *attack) {
 	a.evil.Tag(repository, "latest", manifest, content)
 	p := a.pod(quick)
 	if got := p.output(p.container(answer.ImageRef, "cat /which")); got != "first\n" {
-		a.Errorf("the id of the pulled image runs %q", got)
+		a.Errorf("the ID of the pulled image runs %q", got)
 	}
 	if err := a.Pull(a.ctx, ref); err != nil {
 		a.Fatal(err)
 	}
 	if got := p.output(p.container(answer.ImageRef, "cat /which")); got != "first\n" {
-		a.Errorf("the id of the image runs %q after its tag was moved", got)
+		a.Errorf("the ID of the image runs %q after its tag moved", got)
 	}
 }

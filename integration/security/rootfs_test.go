@@ -16,10 +16,9 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/security/evilimg"
 )
 
-// The attacks of this file are in what a container is made of: the config and the root file system
-// of its image.
+// Attacks through the config and the root file system of a container's image.
 
-// command is the config of an image that runs a shell script.
+// command returns the config of an image that runs a shell script.
 func command(script string) ocispec.ImageConfig {
 	return ocispec.ImageConfig{Cmd: []string{"sh", "-c", script}, Env: []string{"PATH=/bin:/usr/bin"}}
 }
@@ -65,7 +64,7 @@ func c08(a *attack) {
 	}
 }
 
-// c17 has users that are too large for an id, or are read as a name by some.
+// c17 has users that do not fit in a user ID, or that some runtimes read as a name.
 func c17(a *attack) {
 	p := a.pod(quick)
 	for _, user := range []string{
@@ -83,7 +82,7 @@ func c17(a *attack) {
 			a.Fatal(err)
 		}
 		if uid := answer.Image.GetUid(); uid != nil && uid.Value == 0 {
-			a.Errorf("ImageStatus says that user %q is root", user)
+			a.Errorf("ImageStatus reports user %q as root", user)
 		}
 	}
 	for _, uid := range []int64{-1, 1 << 31, 1 << 32} {
@@ -94,7 +93,7 @@ func c17(a *attack) {
 	}
 }
 
-// o10 has all that a runtime mounts or makes lead out of the image.
+// o10 has links to the host in place of everything that a runtime mounts or creates in an image.
 func o10(a *attack) {
 	up, dir := outside(a.host.Path("file")), outside(a.host.Path("dir"))
 	var files []evilimg.Entry
@@ -111,7 +110,7 @@ func o10(a *attack) {
 	}
 }
 
-// o18 mounts something of the request where the image has a link.
+// o18 has links in the image at the destinations of the request's mounts.
 func o18(a *attack) {
 	source := a.TempDir()
 	img := a.with(evilimg.Symlink("mnt", outside(a.host.Path("dir"))), evilimg.Symlink("file", outside(a.host.Path("file"))))
@@ -121,7 +120,8 @@ func o18(a *attack) {
 	})
 }
 
-// linked runs an image whose links lead to the host: refused or not, nothing of the host is seen.
+// linked runs an image whose links lead to the host. It may be refused; it must not see anything of
+// the host.
 func (a *attack) linked(what string, img evilimg.Image, changes ...func(*containerConfig)) {
 	a.Helper()
 	ref := a.serve(img)
@@ -143,7 +143,7 @@ func (a *attack) linked(what string, img evilimg.Image, changes ...func(*contain
 	a.clean(what, p.log(c))
 }
 
-// cve202641579 has /dev, where the runtime makes devices, be a link.
+// cve202641579 has an image in which /dev, where the runtime creates devices, is a link.
 func cve202641579(a *attack) {
 	for _, target := range []string{outside(a.host.Path("dir")), a.host.Path("dir"), "/proc/self/cwd" + a.host.Path("dir")} {
 		img := a.with(evilimg.Symlink("dev", target))
@@ -168,7 +168,8 @@ func cve20195736(a *attack) {
 		id = p.start(p.container(ref, "exec sleep 1000"))
 		_, err = a.ExecSync(a.ctx, &runtimeapi.ExecSyncRequest{ContainerId: id, Cmd: []string{entrypoint}, Timeout: 5})
 		a.Logf("exec of %s: %v", entrypoint, err)
-		// The program that another process of the container would have to open and write.
+		// This is the program that another process of the container would have to open and
+		// overwrite.
 		out := a.exec(id, "sh", "-c", "for p in /proc/[0-9]*; do readlink $p/exe; done")
 		if strings.Contains(out, "runc") || strings.Contains(out, "shim") {
 			a.Errorf("a process of the container runs a program of the host: %s", out)
@@ -192,8 +193,8 @@ func cve201916884(a *attack) {
 	a.linked("/proc is a link", img)
 }
 
-// cve202421626 has directories that a leaked file descriptor would lead to, in an image, in a
-// request and in an exec, and looks at the files that a container gets.
+// cve202421626 uses working directories that a leaked file descriptor would lead to, in an image, a
+// request and an exec, and checks the open files of a container.
 func cve202421626(a *attack) {
 	p := a.pod(quick)
 	for fd := 3; fd < 64; fd += 3 {
@@ -207,19 +208,19 @@ func cve202421626(a *attack) {
 		img.Config.WorkingDir = dir
 		a.linked("directory of the image "+dir, img)
 	}
-	// Not in a pipeline, whose pipes the shell has open for a moment, and not as the last command,
-	// which it becomes.
+	// Not in a pipeline, because the shell has its pipes open for a moment, and not as the last
+	// command, because the shell would exec it.
 	out := p.output(p.container(image.Busybox, "ls -l /proc/$$/fd; true"))
 	if strings.Count(out, " -> ") != 3 {
-		a.Errorf("the container has the files %s\nwant 0, 1 and 2", out)
+		a.Errorf("open files of the container: %s\nwant 0, 1 and 2", out)
 	}
 	id := p.sleeper()
 	if out := a.exec(id, "ls", "-l", "/proc/1/fd"); strings.Count(out, "->") != 3 {
-		a.Errorf("the process of the container has the files %s", out)
+		a.Errorf("open files of the container's init: %s", out)
 	}
 }
 
-// c22 asks for a container of an image that says that it is the checkpoint of another.
+// c22 creates a container from an image that claims to be the checkpoint of another image.
 func c22(a *attack) {
 	before := a.imageID(image.Busybox)
 	img := a.with(evilimg.File("config.dump", `{"rootfsImageName":"`+image.Busybox+`"}`, 0o600))
@@ -234,10 +235,10 @@ func c22(a *attack) {
 	ref := a.image(img)
 	p := a.pod(quick)
 	if _, err := p.create(p.container(ref, "true")); err != nil {
-		a.Logf("an image that says that it is a checkpoint: %v", err)
+		a.Logf("an image that claims to be a checkpoint: %v", err)
 	}
 	if after := a.imageID(image.Busybox); after != before {
-		a.Errorf("the image of busybox is %s now, it was %s", after, before)
+		a.Errorf("the ID of the busybox image is %s, want %s", after, before)
 	}
 }
 
@@ -250,7 +251,7 @@ func (a *attack) imageID(ref string) string {
 	return answer.GetImage().GetId()
 }
 
-// restored asks for a container of the archive of a checkpoint.
+// restored creates a container from the archive of a checkpoint.
 func (a *attack) restored(spec any, more ...evilimg.Entry) {
 	a.Helper()
 	file := a.Path(a.repository() + ".tar")
@@ -302,7 +303,7 @@ func o11(a *attack) {
 	})
 }
 
-// cdi makes the node have the device evil.test/c=all.
+// cdi adds the CDI device evil.test/c=all to the node.
 func (a *attack) cdi(edits string) {
 	a.Helper()
 	dir := a.Path("cdi")

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package security attacks a running daemon as images, registries, pods and clients would: each
-// published hole of the field that applies is a subtest of TestSecurity with the name of its entry.
+// Package security attacks a running daemon through images, registries, pods and clients. Each
+// published vulnerability that applies is a subtest of TestSecurity, named after its entry.
 //
-// An entry passes when the daemon answers as it should, the canary of the host and the leak check
-// find nothing, and the daemon answers Status within statusLimit afterwards. With LITE_DAEMON=stock
-// the same attacks run against stock containerd as a control: what fails there is recorded.
+// An entry passes if the daemon answers as expected, the canary of the host and the leak check find
+// nothing, and the daemon then answers Status within statusTimeout. With LITE_DAEMON=stock the same
+// attacks run against stock containerd as a control; failures are only recorded.
 //
 // The entries are in entries_test.go, and docs/security.md has the same table.
 package security
@@ -31,28 +31,27 @@ import (
 )
 
 const (
-	// host is the registry that the images of the suite are pulled from.
+	// host is the registry from which the suite's images are pulled.
 	host = "evil.test"
-	// attackLimit turns an attack that has made the daemon hang into an error.
-	attackLimit = 2 * time.Minute
-	// statusLimit is how long a daemon that is not busy may take for Status, at the best of
-	// statusTries.
-	statusLimit = 100 * time.Millisecond
-	statusTries = 5
+	// attackTimeout turns a hang of the daemon into an error.
+	attackTimeout = 2 * time.Minute
+	// statusTimeout is how long an idle daemon may take for Status, in the fastest of statusTries.
+	statusTimeout = 100 * time.Millisecond
+	statusTries   = 5
 )
 
-// suite is what the attacks share.
+// suite is shared by the attacks.
 type suite struct {
 	harness.Session
 	evil    *evilreg.Registry
-	thief   *evilreg.Registry // of another host, where nothing may arrive that is meant for evil
+	thief   *evilreg.Registry // another host, which must not receive anything meant for evil
 	host    *canary.Host
 	busybox []evilimg.Layer
-	debug   string // socket of the daemon's profiles
+	debug   string // the daemon's socket for profiles
 }
 
-// config makes the restart monitor quick, so that an attack by its labels shows at once, and has
-// the daemon show its goroutines and log all that it ever logs.
+// config makes the restart monitor poll often, so that an attack through its labels takes effect
+// soon, and makes the daemon serve profiles and log at debug level.
 const config = `
 [debug]
   address = %q
@@ -77,13 +76,13 @@ func TestSecurity(t *testing.T) {
 			a.tolerant = s.Options.Daemon == harness.Stock || e.open != ""
 			a.perform(e.attack)
 		})
-		if !ran { // -run chose others
+		if !ran { // not selected by -run
 			continue
 		}
 		passed = passed && len(a.failures) == 0
 		sum.add(e, passed, a)
 		if passed && e.open != "" && s.Options.Daemon == harness.Lite {
-			t.Errorf("%s passes: its entry is not open any more", e.id)
+			t.Errorf("%s passes: remove open from its entry", e.id)
 		}
 	}
 	for _, e := range entries() {
@@ -97,7 +96,7 @@ func TestSecurity(t *testing.T) {
 // summary counts entries and prints a line for each that does not pass.
 type summary struct {
 	daemon                string
-	passed                map[string]bool // by the id of an entry that applies
+	passed                map[string]bool // by ID, for the entries that apply
 	failed, notApplicable int
 	slowest               time.Duration
 }
@@ -112,7 +111,7 @@ func (s *summary) add(e entry, passed bool, a *attack) {
 	}
 }
 
-// addOther counts an entry without one.
+// addOther counts an entry without an attack of its own.
 func (s *summary) addOther(e entry) {
 	if e.same == "" {
 		s.notApplicable++
@@ -126,7 +125,7 @@ func (s *summary) addOther(e entry) {
 	s.passed[e.id] = passed
 	if !passed {
 		s.failed++
-		fmt.Printf("report: security: %s: %s fails as %s\n", s.daemon, e.id, e.same)
+		fmt.Printf("report: security: %s: %s fails like %s\n", s.daemon, e.id, e.same)
 	}
 }
 
@@ -171,7 +170,8 @@ func newSuite(t *testing.T) *suite {
 	return s
 }
 
-// open starts a bench. What the attacks leave of stock containerd is no failure.
+// open starts a bench. Resources that the attacks leave behind with stock containerd are no
+// failure.
 func open(t *testing.T, options harness.Options) *harness.Bench {
 	t.Helper()
 	if options.Daemon != harness.Stock {
@@ -194,24 +194,24 @@ func open(t *testing.T, options harness.Options) *harness.Bench {
 	return bench
 }
 
-// attack is a running entry. Its errors fail the test; of stock containerd and of entries that are
-// open they are only recorded.
+// attack is a running entry. Its errors fail the test; for stock containerd and for open entries
+// they are only recorded.
 type attack struct {
 	*testing.T
 	*suite
-	name     string        // for pods and images of its own
-	made     int           // of them, so far
-	tolerant bool          // whether failures are recorded and no error
-	status   time.Duration // what Status took afterwards
+	name     string        // prefix of its pods and images
+	made     int           // number of those created so far
+	tolerant bool          // failures are recorded and are no error
+	status   time.Duration // duration of Status after the attack
 	ctx      context.Context
 
-	mu       sync.Mutex // protects failures: attacks have goroutines
+	mu       sync.Mutex // protects failures: attacks may run goroutines
 	failures []string
 }
 
-// perform runs an attack between two looks at everything.
+// perform runs an attack and compares the state of the host before and after it.
 func (a *attack) perform(run func(*attack)) {
-	ctx, cancel := context.WithTimeout(a.T.Context(), attackLimit)
+	ctx, cancel := context.WithTimeout(a.T.Context(), attackTimeout)
 	a.ctx = ctx
 	before, err := a.look(ctx)
 	if err != nil {
@@ -219,7 +219,7 @@ func (a *attack) perform(run func(*attack)) {
 	}
 	a.Cleanup(func() {
 		defer cancel()
-		after, stop := context.WithTimeout(harness.After(a.T), attackLimit)
+		after, stop := context.WithTimeout(harness.After(a.T), attackTimeout)
 		defer stop()
 		if a.Options.Daemon == harness.Stock && len(a.failures) > 0 {
 			a.startOver(after)
@@ -233,18 +233,18 @@ func (a *attack) perform(run func(*attack)) {
 	run(a)
 }
 
-// startOver ends a daemon that an attack has hurt, and removes what it left.
+// startOver restarts a daemon that an attack has broken, and removes what it left.
 func (a *attack) startOver(ctx context.Context) {
 	err := errors.Join(a.Daemon.Kill(), a.Daemon.Start(ctx))
 	if err == nil {
 		err = a.RemovePods(ctx)
 	}
 	if err != nil {
-		a.Logf("start over: %v", err)
+		a.Logf("restart: %v", err)
 	}
 }
 
-// look is the leak check's and the canary's.
+// look returns the state of the leak check and of the canary.
 func (a *attack) look(ctx context.Context) (harness.State, error) {
 	state, err := a.State(ctx)
 	if err != nil {
@@ -266,12 +266,12 @@ func (a *attack) checkStatus(ctx context.Context) {
 	if len(took) == 0 {
 		return
 	}
-	if a.status = slices.Min(took); a.status > statusLimit {
-		a.Errorf("Status takes %v after the attack, more than %v at the best of %d tries", a.status, statusLimit, statusTries)
+	if a.status = slices.Min(took); a.status > statusTimeout {
+		a.Errorf("Status takes %v after the attack, want at most %v in the fastest of %d calls", a.status, statusTimeout, statusTries)
 	}
 }
 
-// timeStatus returns what calls of Status took.
+// timeStatus returns the durations of several Status calls.
 func (a *attack) timeStatus(ctx context.Context) (took []time.Duration) {
 	a.Helper()
 	for range statusTries {
@@ -285,7 +285,7 @@ func (a *attack) timeStatus(ctx context.Context) (took []time.Duration) {
 	return took
 }
 
-// Context ends before the test's own, so that a daemon that hangs is an error.
+// Context is canceled before the test's own, so that a hang of the daemon is an error.
 func (a *attack) Context() context.Context { return a.ctx }
 
 // Errorf records a failure.
@@ -311,7 +311,7 @@ func (a *attack) Fatalf(format string, args ...any) {
 	a.FailNow()
 }
 
-// Fatal is Fatalf of an error.
+// Fatal is Fatalf for an error.
 func (a *attack) Fatal(err error) {
 	a.Helper()
 	a.Fatalf("%v", err)

@@ -33,13 +33,13 @@ type (
 	containerConfig = runtimeapi.ContainerConfig
 )
 
-// repository returns a name that nothing has yet.
+// repository returns an unused repository name.
 func (a *attack) repository() string {
 	a.made++
 	return fmt.Sprintf("%s-%d", a.name, a.made)
 }
 
-// serve has the registry serve an image and returns its reference.
+// serve serves an image from the registry and returns its reference.
 func (a *attack) serve(img evilimg.Image) string {
 	repository := a.repository()
 	manifest, content := img.Build(func(desc evilimg.Desc, content []byte) { a.evil.Put(repository, desc, content) })
@@ -47,7 +47,7 @@ func (a *attack) serve(img evilimg.Image) string {
 	return host + "/" + repository + ":latest"
 }
 
-// image returns the reference of an image that has been pulled.
+// image serves and pulls an image, and returns its reference.
 func (a *attack) image(img evilimg.Image) string {
 	a.Helper()
 	ref := a.serve(img)
@@ -57,7 +57,7 @@ func (a *attack) image(img evilimg.Image) string {
 	return ref
 }
 
-// with returns an image of busybox with more entries.
+// with returns the busybox image with more entries.
 func (a *attack) with(entries ...evilimg.Entry) evilimg.Image {
 	img := evilimg.Image{Layers: slices.Clone(a.busybox)}
 	if len(entries) > 0 {
@@ -66,8 +66,8 @@ func (a *attack) with(entries ...evilimg.Entry) evilimg.Image {
 	return img
 }
 
-// wantCode fails the attack unless an error has one of the codes. Those of refusals are
-// containerd-lite's promise: of stock containerd any refusal will do.
+// wantCode fails the attack unless an error has one of the codes. Only containerd-lite promises the
+// codes of refusals: from stock containerd any refusal is accepted.
 func (a *attack) wantCode(what string, err error, want ...codes.Code) {
 	a.Helper()
 	if a.Options.Daemon == harness.Stock && !slices.Contains(want, codes.OK) {
@@ -79,8 +79,8 @@ func (a *attack) wantCode(what string, err error, want ...codes.Code) {
 	}
 }
 
-// refused fails the attack unless there is an error that is an answer: neither a deadline nor a
-// daemon that is gone.
+// refused fails the attack unless err is a refusal by the daemon: neither a deadline nor a lost
+// connection.
 func (a *attack) refused(what string, err error) {
 	a.Helper()
 	switch code := status.Code(err); code {
@@ -89,11 +89,11 @@ func (a *attack) refused(what string, err error) {
 	}
 }
 
-// clean fails the attack when a text has what only files of the host have.
+// clean fails the attack if a text contains the content of the canary's files.
 func (a *attack) clean(what, text string) {
 	a.Helper()
 	if strings.Contains(text, canary.Secret) {
-		a.Errorf("%s has the content of a file of the host: %.300q", what, text)
+		a.Errorf("%s contains a file of the host: %.300q", what, text)
 	}
 }
 
@@ -104,10 +104,10 @@ type pod struct {
 	config *podConfig
 }
 
-// removeLimit is for the removal of a pod after an attack.
-const removeLimit = time.Minute
+// removeTimeout bounds the removal of a pod after an attack.
+const removeTimeout = time.Minute
 
-// quick puts a pod into the network of the host: it needs no CNI.
+// quick puts a pod on the host network: it needs no CNI.
 func quick(c *podConfig) { harness.OnHostNetwork(c) }
 
 func (a *attack) podConfig(changes ...func(*podConfig)) *podConfig {
@@ -135,7 +135,7 @@ func (a *attack) tryPod(config *podConfig) (string, error) {
 		return "", err
 	}
 	a.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(harness.After(a.T), removeLimit)
+		ctx, cancel := context.WithTimeout(harness.After(a.T), removeTimeout)
 		defer cancel()
 		if err := a.RemovePod(ctx, id); err != nil {
 			a.Errorf("remove a pod: %v", err)
@@ -144,7 +144,7 @@ func (a *attack) tryPod(config *podConfig) (string, error) {
 	return id, nil
 }
 
-// container returns a config; script is run by a shell, and "" leaves the command to the image.
+// container returns a config. A shell runs script; "" keeps the command of the image.
 func (p pod) container(img, script string, changes ...func(*containerConfig)) *containerConfig {
 	p.made++
 	c := harness.ContainerConfig(p.config, fmt.Sprint("c", p.made), img)
@@ -158,7 +158,7 @@ func (p pod) container(img, script string, changes ...func(*containerConfig)) *c
 	return c
 }
 
-// create makes a container.
+// create creates a container.
 func (p pod) create(c *containerConfig) (string, error) {
 	answer, err := p.CreateContainer(p.ctx, &runtimeapi.CreateContainerRequest{
 		PodSandboxId: p.id, SandboxConfig: p.config, Config: c,
@@ -166,7 +166,6 @@ func (p pod) create(c *containerConfig) (string, error) {
 	return answer.GetContainerId(), err
 }
 
-// start creates and starts a container.
 func (p pod) start(c *containerConfig) string {
 	p.Helper()
 	id, err := p.CRI.Run(p.ctx, p.id, p.config, c)
@@ -176,13 +175,13 @@ func (p pod) start(c *containerConfig) string {
 	return id
 }
 
-// sleeper is a container that only waits.
+// sleeper starts a container that only sleeps.
 func (p pod) sleeper(changes ...func(*containerConfig)) string {
 	p.Helper()
 	return p.start(p.container(image.Busybox, "exec sleep 10000", changes...))
 }
 
-// output runs a container to its end and returns what it printed, in records of the log.
+// output runs a container until it exits and returns the text of its log.
 func (p pod) output(c *containerConfig) string {
 	p.Helper()
 	id := p.start(c)
@@ -217,7 +216,7 @@ func (a *attack) exec(id string, command ...string) string {
 	return string(answer.Stdout) + string(answer.Stderr)
 }
 
-// stored returns what containerd has of a container: its labels and its spec.
+// stored returns the labels and the spec that containerd stores for a container.
 func (a *attack) stored(id string) (map[string]string, *specs.Spec) {
 	a.Helper()
 	var labels map[string]string
@@ -249,7 +248,7 @@ func (a *attack) containerd(f func(context.Context, *containerd.Client) error) {
 	}
 }
 
-// initPID returns the process of a container, in the host's PIDs.
+// initPID returns the PID of a container's init in the host's PID namespace.
 func (a *attack) initPID(id string) int {
 	a.Helper()
 	answer, err := a.ContainerStatus(a.ctx, &runtimeapi.ContainerStatusRequest{ContainerId: id, Verbose: true})
@@ -263,8 +262,7 @@ func (a *attack) initPID(id string) int {
 	return info.PID
 }
 
-// growth runs f and fails the attack when the daemon's memory grew by more than limit MiB
-// meanwhile.
+// growth runs f and fails the attack if the daemon's memory grows by more than limit MiB.
 func (a *attack) growth(limit int, f func()) {
 	a.Helper()
 	before := a.weigh()
@@ -283,7 +281,7 @@ func (a *attack) growth(limit int, f func()) {
 	}
 }
 
-// weigh garbage-collects the daemon and weighs it.
+// weigh runs a garbage collection in the daemon and returns its weight.
 func (a *attack) weigh() canary.Weight {
 	a.Helper()
 	w, err := canary.Weigh(a.ctx, a.Daemon.PID(), a.debug)
@@ -293,9 +291,9 @@ func (a *attack) weigh() canary.Weight {
 	return w
 }
 
-// settled runs f and fails the attack unless the daemon has as many goroutines and open files as
-// before, once it has had the time to end them; slack is for what others of its goroutines do.
-func (a *attack) settled(slack int, f func()) {
+// noLeakAfter runs f and fails the attack unless the daemon has as many goroutines and open files
+// as before, after time to release them; slack allows for unrelated goroutines.
+func (a *attack) noLeakAfter(slack int, f func()) {
 	a.Helper()
 	before := a.weigh()
 	f()
@@ -312,19 +310,20 @@ func (a *attack) settled(slack int, f func()) {
 	}
 }
 
-// noCredentials fails the attack when a registry has got any, and returns how many requests it had.
+// noCredentials fails the attack if a registry received credentials, and returns the number of
+// requests it received.
 func (a *attack) noCredentials(what string, r *evilreg.Registry) int {
 	a.Helper()
 	requests := r.Requests("/")
 	for _, q := range requests {
 		for _, found := range q.Credentials() {
-			a.Errorf("%s got %s with %s %s", what, found, q.Method, q.Path)
+			a.Errorf("%s received %s with %s %s", what, found, q.Method, q.Path)
 		}
 	}
 	return len(requests)
 }
 
-// daemonLog returns what the daemon has logged so far.
+// daemonLog returns the daemon's log so far.
 func (a *attack) daemonLog() []byte {
 	a.Helper()
 	text, err := os.ReadFile(a.Path("daemon.log"))
@@ -341,12 +340,12 @@ func (a *attack) writeFile(file string, content []byte) {
 	}
 }
 
-// contentBytes is what the daemon's content store takes.
+// contentBytes returns the size of the daemon's content store.
 func (a *attack) contentBytes() int64 {
 	return a.sizeOf(a.Path("root", "io.containerd.content.v1.content"))
 }
 
-// sizeOf adds up the files below a directory.
+// sizeOf returns the total size of the files below a directory.
 func (a *attack) sizeOf(dir string) int64 {
 	a.Helper()
 	var size int64
@@ -358,7 +357,7 @@ func (a *attack) sizeOf(dir string) int64 {
 			return err
 		}
 		if name := entry.Name(); entry.IsDir() && (name == "rootfs" || name == "shm") {
-			return fs.SkipDir // of containers and pods, with bounds of their own
+			return fs.SkipDir // of containers and pods; limited separately
 		}
 		info, err := entry.Info()
 		if err == nil && info.Mode().IsRegular() {

@@ -29,12 +29,12 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
-// The attacks of this file are those of clients of the streaming server.
+// Attacks by clients of the streaming server.
 
-// repeats is how often an attack that leaks is repeated: each time would leave something.
+// repeats is how often an attack on a leak is repeated, so that a leak becomes visible.
 const repeats = 40
 
-// execURL returns the URL of a command.
+// execURL returns the URL of an exec.
 func (a *attack) execURL(id string, tty bool, command ...string) string {
 	a.Helper()
 	answer, err := a.Exec(a.ctx, &runtimeapi.ExecRequest{ContainerId: id, Cmd: command, Stdin: true, Stdout: true, Stderr: !tty, Tty: tty})
@@ -68,7 +68,7 @@ func (a *attack) dialSPDY(address string) httpstream.Connection {
 	return conn
 }
 
-// upgrade sends the head of a request over a connection of its own, and returns the connection.
+// upgrade opens a connection, sends the head of a request and returns the connection.
 func (a *attack) upgrade(address, head string) net.Conn {
 	a.Helper()
 	u, err := url.Parse(address)
@@ -78,7 +78,7 @@ func (a *attack) upgrade(address, head string) net.Conn {
 	return a.send(address, fmt.Sprintf(head, u.RequestURI(), u.Host))
 }
 
-// send writes to the host of an address, and returns the connection.
+// send connects to the host of an address, writes text and returns the connection.
 func (a *attack) send(address, text string) net.Conn {
 	a.Helper()
 	u, err := url.Parse(address)
@@ -101,10 +101,10 @@ const (
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: v5.channel.k8s.io\r\n\r\n"
 )
 
-// c11 runs a command that is not there in a terminal, over both protocols.
+// c11 runs a missing program in a terminal, over both protocols.
 func c11(a *attack) {
 	id := a.pod(quick).sleeper()
-	a.settled(5, func() {
+	a.noLeakAfter(5, func() {
 		for range repeats {
 			conn := a.dialSPDY(a.execURL(id, true, "/absent"))
 			for _, kind := range []string{"error", "stdin", "stdout", "resize"} {
@@ -114,7 +114,7 @@ func c11(a *attack) {
 			}
 			select {
 			case <-conn.CloseChan():
-			case <-time.After(time.Second): // the client goes first
+			case <-time.After(time.Second): // the client disconnects first
 			}
 			conn.Close()
 			ws := a.upgrade(a.execURL(id, true, "/absent"), webSocketHead)
@@ -125,11 +125,11 @@ func c11(a *attack) {
 	})
 }
 
-// c12 attaches to a container that says nothing, and resets the connection.
+// c12 attaches to a container without output, and resets the connection.
 func c12(a *attack) {
 	p := a.pod(quick)
 	id := p.start(p.container(image.Busybox, "exec sleep 10000", func(c *containerConfig) { c.Stdin = true }))
-	a.settled(5, func() {
+	a.noLeakAfter(5, func() {
 		for i := range repeats {
 			answer, err := a.Attach(a.ctx, &runtimeapi.AttachRequest{ContainerId: id, Stdin: i%2 == 0, Stdout: true, Stderr: true})
 			if err != nil {
@@ -148,13 +148,13 @@ func c12(a *attack) {
 	})
 }
 
-// reset ends a connection without a word.
+// reset closes a connection with a TCP RST.
 func reset(conn net.Conn) {
 	_ = conn.(*net.TCPConn).SetLinger(0)
 	conn.Close()
 }
 
-// c29 sends frames of SPDY that claim to be large.
+// c29 sends SPDY frames with a false, large size.
 func c29(a *attack) {
 	id := a.pod(quick).sleeper()
 	frame := func(kind uint16, claimed uint32, body ...byte) []byte {
@@ -185,7 +185,7 @@ func c29(a *attack) {
 	}
 }
 
-// bomb opens a stream with a header of 256 MiB that is small on its way.
+// bomb opens a stream with a header of 256 MiB that compresses to a few bytes.
 func bomb() []byte {
 	var sent bytes.Buffer
 	framer, err := spdyframe.NewFramer(&sent, &sent)
@@ -198,7 +198,7 @@ func bomb() []byte {
 	return sent.Bytes()
 }
 
-// deflated compresses as SPDY does, but for its dictionary.
+// deflated compresses as SPDY does, but without its dictionary.
 func deflated(content []byte) []byte {
 	var compressed bytes.Buffer
 	w := zlib.NewWriter(&compressed)
@@ -207,10 +207,10 @@ func deflated(content []byte) []byte {
 	return compressed.Bytes()
 }
 
-// c31 ends upgrades at each byte of their head.
+// c31 closes an upgrade after each byte of the request's head.
 func c31(a *attack) {
 	id := a.pod(quick).sleeper()
-	a.settled(5, func() {
+	a.noLeakAfter(5, func() {
 		for cut := 16; cut < len(webSocketHead); cut += 8 {
 			address := a.execURL(id, false, "cat")
 			u, err := url.Parse(address)
@@ -224,14 +224,14 @@ func c31(a *attack) {
 	})
 }
 
-// m06 forwards ports that are none, of pods that have gone.
+// m06 forwards invalid ports, and ports of removed pods.
 func m06(a *attack) {
 	p := a.pod()
 	for _, port := range []int32{0, -1, 65536, 1 << 30} {
 		_, err := a.PortForward(a.ctx, &runtimeapi.PortForwardRequest{PodSandboxId: p.id, Port: []int32{port}})
 		a.refused(fmt.Sprint("port ", port), err)
 	}
-	// A port that only the host listens on, asked for while the pod's network goes away.
+	// A port that only the host listens on, requested while the pod's network is being removed.
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		a.Fatal(err)
@@ -269,7 +269,7 @@ func m06(a *attack) {
 	a.wantCode("port of a stopped pod", err, codes.FailedPrecondition, codes.NotFound)
 }
 
-// forward connects to a port through the streaming server, and waits for its answer.
+// forward connects to a port through the streaming server and waits for the answer.
 func (a *attack) forward(address string, port int) {
 	a.Helper()
 	direct := func(*http.Request) (*url.URL, error) { return nil, nil }
@@ -309,11 +309,11 @@ func (a *attack) forward(address string, port int) {
 		a.Logf("forward: %s", text)
 	case <-conn.CloseChan():
 	case <-time.After(5 * time.Second):
-		a.Errorf("a port that cannot be reached is answered by nothing")
+		a.Errorf("no answer for a port that is not reachable")
 	}
 }
 
-// m11 uses URLs of the streaming server twice, guesses them, and asks for many.
+// m11 uses URLs of the streaming server twice, guesses URLs, and requests many.
 func m11(a *attack) {
 	id := a.pod(quick).sleeper()
 	address := a.execURL(id, false, "true")
@@ -338,33 +338,33 @@ func m11(a *attack) {
 	}
 	code(address)
 	if got := code(address); got != http.StatusNotFound {
-		a.Errorf("a URL that has been used answers %d, want 404", got)
+		a.Errorf("a used URL answers %d, want 404", got)
 	}
 	for range 200 {
 		guess := address[:strings.LastIndexByte(address, '/')+1] + rand.Text()[:8]
 		if got := code(guess); got != http.StatusNotFound {
-			a.Errorf("a URL that was guessed answers %d, want 404", got)
+			a.Errorf("a guessed URL answers %d, want 404", got)
 		}
 	}
 	token := address[strings.LastIndexByte(address, '/')+1:]
 	if bytes.Contains(a.daemonLog(), []byte(token)) {
-		a.Errorf("the log has the token of a URL")
+		a.Errorf("the log contains the token of a URL")
 	}
 	var urls []string
 	full := false
 	for range 1100 {
 		answer, err := a.Exec(a.ctx, &runtimeapi.ExecRequest{ContainerId: id, Cmd: []string{"true"}, Stdout: true})
 		if err != nil {
-			a.wantCode("a URL too many", err, codes.ResourceExhausted)
+			a.wantCode("a URL beyond the limit", err, codes.ResourceExhausted)
 			full = true
 			break
 		}
 		urls = append(urls, answer.Url)
 	}
 	if !full {
-		a.Errorf("%d URLs were given out, and there is no end to them", len(urls))
+		a.Errorf("got %d URLs without reaching a limit", len(urls))
 	}
-	for _, address := range urls { // make room for those who come after us
+	for _, address := range urls { // make room for later attacks
 		code(address)
 	}
 }
@@ -388,7 +388,7 @@ func w01(a *attack) {
 				_, err = a.RemoveContainer(a.ctx, &runtimeapi.RemoveContainerRequest{ContainerId: id})
 			}
 			if err != nil {
-				a.Errorf("next to a subscriber that does not read: %v", err)
+				a.Errorf("beside a subscriber that does not read: %v", err)
 				return
 			}
 		}
@@ -396,7 +396,7 @@ func w01(a *attack) {
 	<-done
 }
 
-// w03 stops a shim as a dead disk would, and looks at all that does not need it.
+// w03 stops a shim, as a failing disk would, and makes the calls that do not need that shim.
 func w03(a *attack) {
 	p := a.pod(quick)
 	p.sleeper()
@@ -408,7 +408,7 @@ func w03(a *attack) {
 		a.Fatal(err)
 	}
 	defer func() {
-		// It may have been killed, which is an answer.
+		// The daemon may have killed the shim: that is acceptable.
 		_ = syscall.Kill(shims[0], syscall.SIGCONT)
 	}()
 	a.growth(64, func() {
@@ -426,10 +426,10 @@ func w03(a *attack) {
 	other := a.pod(quick)
 	other.output(other.container(image.Busybox, "true"))
 	took := slices.Min(a.timeStatus(harness.After(a.T)))
-	a.Logf("Status beside a shim that is stopped: %s", took)
+	a.Logf("Status beside a stopped shim: %s", took)
 }
 
-// check fails the attack for an error.
+// check fails the attack if err is not nil.
 func (a *attack) check(what string, err error) {
 	a.Helper()
 	if err != nil {

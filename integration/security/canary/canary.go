@@ -17,11 +17,11 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/harness"
 )
 
-// Secret is the content of the canary's files: a container, a log or an error that has it has read
+// Secret is the content of the canary's files: a container, log or error that contains it has read
 // a file of the host.
 const Secret = "canary-5b1f0c7e"
 
-// sysctls are those that a pod's sysctls, or a write that is led astray, would change on the host.
+// sysctls are those that a pod's sysctls, or a misdirected write, would change on the host.
 var sysctls = [...]string{
 	"fs/mqueue/msg_max", "fs/suid_dumpable", "kernel/core_pattern", "kernel/hostname", "kernel/modprobe",
 	"kernel/msgmax", "kernel/panic", "kernel/shm_rmid_forced", "kernel/shmmax",
@@ -29,14 +29,14 @@ var sysctls = [...]string{
 	"vm/overcommit_memory", "vm/swappiness",
 }
 
-// Host is what is watched.
+// Host is the watched part of the host.
 type Host struct {
 	dir     string
 	watched []string
 }
 
-// Plant makes the canary's files below dir, which must be empty, and watches the files of the host
-// in watched, too.
+// Plant creates the canary's files below dir, which must be empty, and also watches the host's
+// files in watched.
 func Plant(dir string, watched ...string) (*Host, error) {
 	h := &Host{dir: dir, watched: watched}
 	for name, mode := range map[string]fs.FileMode{"file": 0o640, "private": 0o600, "program": 0o755, "passwd": 0o644} {
@@ -57,12 +57,12 @@ func Plant(dir string, watched ...string) (*Host, error) {
 	return h, nil
 }
 
-// Path is a path below the canary's directory.
+// Path returns a path below the canary's directory.
 func (h *Host) Path(elem ...string) string {
 	return filepath.Join(append([]string{h.dir}, elem...)...)
 }
 
-// Look returns what is there now.
+// Look returns the current state.
 func (h *Host) Look() (harness.State, error) {
 	state := harness.State{}
 	err := filepath.WalkDir(h.dir, func(path string, _ fs.DirEntry, err error) error {
@@ -90,7 +90,7 @@ func (h *Host) Look() (harness.State, error) {
 	return state, nil
 }
 
-// addFile records all that can be changed of a file.
+// addFile records everything about a file that can be changed.
 func addFile(state harness.State, path string) error {
 	var s unix.Stat_t
 	if err := unix.Lstat(path, &s); err != nil {

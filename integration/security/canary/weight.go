@@ -13,15 +13,15 @@ import (
 	"strings"
 )
 
-// Weight is what a program holds.
+// Weight is the resource usage of a program.
 type Weight struct {
 	Files      int
 	Goroutines int // 0 without a debug socket
-	RSS        int // resident memory in KiB
+	RSS        int // maximum of RSS since ResetPeak
 	Peak       int // the most that RSS was since ResetPeak
 }
 
-// Weigh looks at a process. debug is the path of its socket for profiles, or empty.
+// Weigh measures a process. debug is the path of its socket for profiles, or empty.
 func Weigh(ctx context.Context, pid int, debug string) (Weight, error) {
 	files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
 	if err != nil {
@@ -33,7 +33,7 @@ func Weigh(ctx context.Context, pid int, debug string) (Weight, error) {
 		return Weight{}, fmt.Errorf("weigh process %d: %w", pid, err)
 	}
 	for line := range strings.Lines(string(status)) {
-		// A line that is not one of the two matches neither format.
+		// Other lines match neither format.
 		_, _ = fmt.Sscanf(line, "VmRSS: %d", &w.RSS)
 		_, _ = fmt.Sscanf(line, "VmHWM: %d", &w.Peak)
 	}
@@ -48,8 +48,8 @@ func ResetPeak(pid int) error {
 	return os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0)
 }
 
-// goroutines asks for a profile, which a garbage collection precedes: what is only waiting to be
-// finalized does not count.
+// goroutines requests a profile after a garbage collection, so that resources that only wait for a
+// finalizer are not counted.
 func goroutines(ctx context.Context, debug string) (int, error) {
 	client := http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,

@@ -7,8 +7,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// Layout returns an image as an archive that `ctr images import` reads; name is what the archive
-// says that it is called. More entries may stand beside it.
+// Layout returns an image as an archive for `ctr images import`. name is the image name in the
+// archive. more are additional entries of the archive.
 func Layout(name string, img Image, more ...Entry) []byte {
 	var entries []Entry
 	seen := map[string]bool{}
@@ -30,8 +30,8 @@ func Layout(name string, img Image, more ...Entry) []byte {
 	return Tar(append(entries, more...)...)
 }
 
-// Checkpoint returns an archive as CheckpointContainer of the built-in CRI writes it: the files in
-// which a restore reads what the container was.
+// Checkpoint returns an archive like that of CheckpointContainer of the built-in CRI, with the
+// files that a restore reads.
 func Checkpoint(config, spec any, more ...Entry) []byte {
 	entries := []Entry{
 		File("config.dump", string(Document(config)), 0o600),

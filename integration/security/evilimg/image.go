@@ -14,18 +14,18 @@ import (
 // Image is an image in parts.
 type Image struct {
 	Config ocispec.ImageConfig
-	// RawConfig is the whole config document in place of Config.
+	// RawConfig replaces the config document that is made from Config.
 	RawConfig   []byte
 	Layers      []Layer
 	Annotations map[string]string // of the manifest
-	// Edit changes the manifest at last.
+	// Edit changes the finished manifest.
 	Edit func(*ocispec.Manifest)
 }
 
-// Store takes a document or a blob.
+// Store stores a document or a blob.
 type Store func(desc Desc, content []byte)
 
-// Build hands the parts of the image to put, the manifest last, and returns the manifest.
+// Build passes the parts of the image to put, the manifest last, and returns the manifest.
 func (i Image) Build(put Store) (ocispec.Descriptor, []byte) {
 	config := i.RawConfig
 	if config == nil {
@@ -64,7 +64,7 @@ func (i Image) config() ocispec.Image {
 	return image
 }
 
-// Document marshals a document. It panics on what is no JSON, which is a mistake in the test.
+// Document marshals a document. It panics if v cannot be marshaled: that is an error in the test.
 func Document(v any) []byte {
 	content, err := json.Marshal(v)
 	if err != nil {
@@ -73,10 +73,10 @@ func Document(v any) []byte {
 	return content
 }
 
-// Descriptor describes content truthfully.
+// Descriptor returns the correct descriptor of content.
 func Descriptor(mediaType string, content []byte) ocispec.Descriptor {
 	return ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(content), Size: int64(len(content))}
 }
 
-// Desc describes content.
+// Desc is short for ocispec.Descriptor.
 type Desc = ocispec.Descriptor

@@ -14,44 +14,44 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// Entry is one of a tar archive.
+// Entry is an entry of a tar archive.
 type Entry struct {
 	tar.Header
 	Content []byte
 }
 
-// File is a regular file.
+// File returns a regular file.
 func File(name, content string, mode int64) Entry {
 	return Entry{tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: mode, Size: int64(len(content))}, []byte(content)}
 }
 
-// Dir is a directory.
+// Dir returns a directory.
 func Dir(name string, mode int64) Entry {
 	return Entry{Header: tar.Header{Typeflag: tar.TypeDir, Name: name + "/", Mode: mode}}
 }
 
-// Symlink is a symbolic link.
+// Symlink returns a symbolic link.
 func Symlink(name, target string) Entry {
 	return Entry{Header: tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: target, Mode: 0o777}}
 }
 
-// Hardlink is a hard link.
+// Hardlink returns a hard link.
 func Hardlink(name, target string) Entry {
 	return Entry{Header: tar.Header{Typeflag: tar.TypeLink, Name: name, Linkname: target, Mode: 0o777}}
 }
 
-// FIFO is a named pipe.
+// FIFO returns a named pipe.
 func FIFO(name string) Entry {
 	return Entry{Header: tar.Header{Typeflag: tar.TypeFifo, Name: name, Mode: 0o666}}
 }
 
-// CharDevice is a node of a character device.
+// CharDevice returns a character device.
 func CharDevice(name string, major, minor int64) Entry {
 	return Entry{Header: tar.Header{Typeflag: tar.TypeChar, Name: name, Mode: 0o666, Devmajor: major, Devminor: minor}}
 }
 
-// Tar returns an archive of the entries. It panics on what package tar cannot write, which is a
-// mistake in the test.
+// Tar returns an archive of the entries. It panics if package tar cannot write an entry: that is an
+// error in the test.
 func Tar(entries ...Entry) []byte {
 	var archive bytes.Buffer
 	w := tar.NewWriter(&archive)
@@ -69,11 +69,11 @@ func Tar(entries ...Entry) []byte {
 	return archive.Bytes()
 }
 
-// Gzip compresses.
+// Gzip compresses content.
 func Gzip(content []byte) []byte {
 	var compressed bytes.Buffer
 	w := gzip.NewWriter(&compressed)
-	// A buffer takes everything.
+	// Writes to a buffer do not fail.
 	_, _ = w.Write(content)
 	_ = w.Close()
 	return compressed.Bytes()
@@ -83,22 +83,22 @@ func Gzip(content []byte) []byte {
 type Layer struct {
 	MediaType   string
 	Blob        []byte        // compressed
-	DiffID      digest.Digest // of what Blob is when it is unpacked
+	DiffID      digest.Digest // of the unpacked Blob
 	Annotations map[string]string
 	URLs        []string
-	// Edit changes the descriptor in the manifest at last.
+	// Edit changes the finished descriptor in the manifest.
 	Edit func(*ocispec.Descriptor)
 }
 
-// Files is a layer of entries.
+// Files returns a layer of entries.
 func Files(entries ...Entry) Layer { return Archive(Tar(entries...)) }
 
-// Archive is a layer of a tar archive.
+// Archive returns a layer with a tar archive.
 func Archive(archive []byte) Layer {
 	return Layer{MediaType: ocispec.MediaTypeImageLayerGzip, Blob: Gzip(archive), DiffID: digest.FromBytes(archive)}
 }
 
-// Of returns the layers of an image that another tool has built.
+// Of returns the layers of an image built by another tool.
 func Of(img v1.Image) ([]Layer, error) {
 	all, err := img.Layers()
 	if err != nil {

@@ -16,13 +16,13 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// Request is one that has arrived.
+// Request is a received request.
 type Request struct {
 	Method, Path string
 	Header       http.Header
 }
 
-// credentialHeaders are those that may carry a secret.
+// credentialHeaders are the headers that may carry a secret.
 var credentialHeaders = [...]string{"Authorization", "Proxy-Authorization", "Cookie"}
 
 // Credentials returns the headers of the request that carry credentials.
@@ -36,7 +36,7 @@ func (r Request) Credentials() []string {
 	return found
 }
 
-// blob is what a path without a script answers.
+// blob is the answer for a path without a script.
 type blob struct {
 	mediaType string
 	content   []byte
@@ -55,7 +55,7 @@ type Registry struct {
 // New starts a registry.
 func New() *Registry { return start(httptest.NewServer) }
 
-// NewTLS starts a registry that speaks HTTPS, with a certificate that nobody has signed.
+// NewTLS starts a registry that serves HTTPS with a self-signed certificate.
 func NewTLS() *Registry { return start(httptest.NewTLSServer) }
 
 func start(listen func(http.Handler) *httptest.Server) *Registry {
@@ -64,17 +64,17 @@ func start(listen func(http.Handler) *httptest.Server) *Registry {
 	return r
 }
 
-// URL is where the registry listens.
+// URL returns the address of the registry.
 func (r *Registry) URL() string { return r.server.URL }
 
-// Close ends the registry, with the requests that still run.
+// Close stops the registry and closes all connections.
 func (r *Registry) Close() {
 	r.server.CloseClientConnections()
 	r.server.Close()
 }
 
-// Mirror has the daemon ask this registry for the images of host; certs is the directory that the
-// daemon looks for hosts.toml in.
+// Mirror configures this registry as the mirror of host; certs is the directory in which the daemon
+// looks for hosts.toml.
 func (r *Registry) Mirror(certs, host string) error {
 	dir := filepath.Join(certs, host)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -82,7 +82,7 @@ func (r *Registry) Mirror(certs, host string) error {
 	}
 	url, verify := r.URL(), ""
 	if r.server.TLS != nil {
-		// An address that counts as one of another machine.
+		// Unlike 127.0.0.1, this address does not count as local.
 		url = strings.Replace(url, "127.0.0.1", "0.0.0.0", 1)
 		verify = "  skip_verify = true\n"
 	}
@@ -93,7 +93,7 @@ func (r *Registry) Mirror(certs, host string) error {
 	return nil
 }
 
-// Script answers all requests for a path.
+// Script sets the handler of all requests for a path.
 func (r *Registry) Script(path string, answer http.HandlerFunc) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -117,22 +117,22 @@ func (r *Registry) Tag(repository, tag string, desc ocispec.Descriptor, content 
 	r.blobs[ManifestPath(repository, tag)] = blob{desc.MediaType, content}
 }
 
-// ManifestPath is where a client asks for a manifest, by tag or digest.
+// ManifestPath returns the path of a manifest, by tag or digest.
 func ManifestPath(repository, ref string) string { return "/v2/" + repository + "/manifests/" + ref }
 
-// BlobPath is where a client asks for a blob.
+// BlobPath returns the path of a blob.
 func BlobPath(repository string, d digest.Digest) string {
 	return "/v2/" + repository + "/blobs/" + d.String()
 }
 
-// Requests returns those that arrived for a path that begins so.
+// Requests returns the received requests whose path starts with prefix.
 func (r *Registry) Requests(prefix string) []Request {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(r.requests), func(q Request) bool { return !strings.HasPrefix(q.Path, prefix) })
 }
 
-// ServeHTTP answers by the script of the path, or with what was put there.
+// ServeHTTP calls the script of the path, or serves the content stored for it.
 func (r *Registry) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	r.mu.Lock()
 	r.requests = append(r.requests, Request{q.Method, q.URL.Path, q.Header.Clone()})
@@ -155,6 +155,6 @@ func serve(w http.ResponseWriter, b blob) {
 	w.Header().Set("Content-Type", b.mediaType)
 	w.Header().Set("Content-Length", fmt.Sprint(len(b.content)))
 	w.Header().Set("Docker-Content-Digest", digest.FromBytes(b.content).String())
-	// The client of HEAD takes no body, and one that hangs up is part of many tests.
+	// The client of HEAD reads no body, and in many tests the client closes the connection early.
 	_, _ = w.Write(b.content)
 }

@@ -4,12 +4,12 @@ package evilreg
 
 import "net/http"
 
-// Redirect sends the client to another place.
+// Redirect redirects the client to another address.
 func Redirect(to string) http.HandlerFunc {
 	return func(w http.ResponseWriter, q *http.Request) { http.Redirect(w, q, to, http.StatusTemporaryRedirect) }
 }
 
-// Challenge asks for credentials with a WWW-Authenticate header, always.
+// Challenge always asks for credentials with a WWW-Authenticate header.
 func Challenge(header string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("WWW-Authenticate", header)
@@ -17,7 +17,7 @@ func Challenge(header string) http.HandlerFunc {
 	}
 }
 
-// Challenged asks for credentials once, and answers requests that bring some by next.
+// Challenged asks for credentials, and passes requests that have some to next.
 func Challenged(header string, next http.HandlerFunc) http.HandlerFunc {
 	ask := Challenge(header)
 	return func(w http.ResponseWriter, q *http.Request) {
@@ -29,12 +29,12 @@ func Challenged(header string, next http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// JSON answers a document of a media type.
+// JSON answers with a document of a media type.
 func JSON(mediaType string, content []byte) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { serve(w, blob{mediaType, content}) }
 }
 
-// Claims answers HEAD with the headers of a small document and GET with a body that does not end.
+// Claims answers HEAD with the headers of a small document and GET with an endless body.
 func Claims(mediaType, digest, size string) http.HandlerFunc {
 	return func(w http.ResponseWriter, q *http.Request) {
 		w.Header().Set("Content-Type", mediaType)
@@ -47,7 +47,7 @@ func Claims(mediaType, digest, size string) http.HandlerFunc {
 	}
 }
 
-// Endless writes until the client hangs up, at most 8 GiB.
+// Endless writes until the client disconnects, at most 8 GiB.
 func Endless(w http.ResponseWriter, _ *http.Request) {
 	chunk := make([]byte, 1<<20)
 	for i := range chunk {
