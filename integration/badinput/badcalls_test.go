@@ -15,13 +15,14 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
-// call is a call about one pod, container or image.
+// call is a CRI call for one pod, container or image.
 type call struct {
 	name string
 	do   func(ctx context.Context, id string) error
 }
 
-// TestBadCalls names what nothing is called, and asks of a running container what nobody can give.
+// TestBadCalls names objects that do not exist, and makes impossible requests for a running
+// container.
 func TestBadCalls(t *testing.T) {
 	b := newBench(t)
 	if b.Options.Daemon == harness.Stock {
@@ -32,12 +33,12 @@ func TestBadCalls(t *testing.T) {
 	b.NoLeaks(t, "arguments", func(t *testing.T) { badArguments(t, b) })
 }
 
-// badIDs gives ids to every call that takes one: an empty one is a mistake, and nothing has the
-// others, whatever is in them.
+// badIDs passes IDs to every call that takes one. An empty ID is an invalid argument; any other ID
+// is not found, whatever its characters.
 func badIDs(t *testing.T, b bench) {
 	strange := []string{missing, "../../etc", "/", "*", "a\x00b", "a\nb", "ABC", strings.Repeat("f", 1<<20), "%s%n"}
 	config := b.PodConfig("ids")
-	b.Pod(t, config) // an empty id must not mean the only pod there is
+	b.Pod(t, config) // an empty ID must not select the only pod
 	for _, c := range append(b.queries(config), b.endings()...) {
 		b.want(t, c.name+" of an empty id", c.do(t.Context(), ""), codes.InvalidArgument)
 	}
@@ -53,7 +54,7 @@ func badIDs(t *testing.T, b bench) {
 
 func shown(id string) string { return strings.ToValidUTF8(id[:min(len(id), 20)], "") }
 
-// queries are the calls that need the object they name.
+// queries are the calls that fail if the object does not exist.
 func (b bench) queries(config *runtimeapi.PodSandboxConfig) []call {
 	container := harness.ContainerConfig(config, "main", image.Busybox)
 	limits := &runtimeapi.LinuxContainerResources{CpuShares: 100}
@@ -100,8 +101,8 @@ func (b bench) queries(config *runtimeapi.PodSandboxConfig) []call {
 	}
 }
 
-// endings are the calls after which the object they name is to be gone: they succeed where it never
-// was.
+// endings are the calls after which the object must not run or exist: they succeed if it never
+// existed.
 func (b bench) endings() []call {
 	return []call{
 		{"StopPodSandbox", func(ctx context.Context, id string) error {
@@ -119,7 +120,7 @@ func (b bench) endings() []call {
 	}
 }
 
-// badImages names images as no registry and no node can have them.
+// badImages uses image names that are invalid in any registry.
 func badImages(t *testing.T, b bench) {
 	for _, name := range []string{
 		"", " ", "UPPER", "docker.io/UPPER/x", "../busybox", "a b", ":tag", "busybox:", "busybox@sha256:short", "https://docker.io/busybox",
@@ -139,13 +140,13 @@ func badImages(t *testing.T, b bench) {
 		"ImageStatus": second(b.ImageStatus(t.Context(), &runtimeapi.ImageStatusRequest{})),
 		"RemoveImage": second(b.RemoveImage(t.Context(), &runtimeapi.RemoveImageRequest{})),
 	} {
-		b.want(t, what+" of nothing", err, codes.InvalidArgument)
+		b.want(t, what+" without an image", err, codes.InvalidArgument)
 	}
 	for what, request := range map[string]*runtimeapi.PullImageRequest{
-		"auth that is not base64":   {Auth: &runtimeapi.AuthConfig{Auth: "!"}},
-		"auth without a colon":      {Auth: &runtimeapi.AuthConfig{Auth: "YWJj"}},
-		"a server that is no host":  {Auth: &runtimeapi.AuthConfig{Username: "a", Password: "b", ServerAddress: "https://"}},
-		"a handler that is unknown": {Image: &runtimeapi.ImageSpec{RuntimeHandler: "absent"}},
+		"auth that is not base64": {Auth: &runtimeapi.AuthConfig{Auth: "!"}},
+		"auth without a colon":    {Auth: &runtimeapi.AuthConfig{Auth: "YWJj"}},
+		"a server without a host": {Auth: &runtimeapi.AuthConfig{Username: "a", Password: "b", ServerAddress: "https://"}},
+		"an unknown handler":      {Image: &runtimeapi.ImageSpec{RuntimeHandler: "absent"}},
 	} {
 		if request.Image == nil {
 			request.Image = &runtimeapi.ImageSpec{}
@@ -155,7 +156,7 @@ func badImages(t *testing.T, b bench) {
 	}
 }
 
-// badArguments asks a running container and its pod for what cannot be.
+// badArguments makes impossible requests for a running container and its pod.
 func badArguments(t *testing.T, b bench) {
 	config := b.PodConfig("arguments")
 	pod := b.Pod(t, config)
@@ -173,29 +174,29 @@ func badArguments(t *testing.T, b bench) {
 		b.want(t, "update of the pod's overhead: "+name, err, codes.InvalidArgument)
 	}
 	_, err = b.UpdateContainerResources(t.Context(), &runtimeapi.UpdateContainerResourcesRequest{ContainerId: id})
-	b.want(t, "update of nothing", err, codes.InvalidArgument)
+	b.want(t, "update without resources", err, codes.InvalidArgument)
 	_, err = b.StartContainer(t.Context(), &runtimeapi.StartContainerRequest{ContainerId: id})
 	b.want(t, "start of a running container", err, codes.FailedPrecondition)
 	if _, err := b.AwaitState(t.Context(), id, runtimeapi.ContainerState_CONTAINER_RUNNING); err != nil {
-		t.Errorf("the container after all that: %v", err)
+		t.Errorf("the container afterwards: %v", err)
 	}
 }
 
 func badStreams(t *testing.T, b bench, pod, id string) {
 	t.Helper()
 	for name, request := range map[string]*runtimeapi.ExecSyncRequest{
-		"no command":          {},
-		"an argument of NUL":  {Cmd: []string{"echo", "a\x00b"}},
-		"a negative time":     {Cmd: []string{"true"}, Timeout: -1},
-		"the most negative":   {Cmd: []string{"true"}, Timeout: math.MinInt64},
-		"no command, in time": {Timeout: 1},
+		"no command":                 {},
+		"an argument with NUL":       {Cmd: []string{"echo", "a\x00b"}},
+		"a negative timeout":         {Cmd: []string{"true"}, Timeout: -1},
+		"the most negative timeout":  {Cmd: []string{"true"}, Timeout: math.MinInt64},
+		"no command, with a timeout": {Timeout: 1},
 	} {
 		request.ContainerId = id
 		b.want(t, "ExecSync with "+name, second(b.ExecSync(t.Context(), request)), codes.InvalidArgument)
 	}
 	for name, request := range map[string]*runtimeapi.ExecRequest{
 		"no command":            {Stdout: true},
-		"an argument of NUL":    {Cmd: []string{"a\x00b"}, Stdout: true},
+		"an argument with NUL":  {Cmd: []string{"a\x00b"}, Stdout: true},
 		"no stream":             {Cmd: []string{"true"}},
 		"a terminal and stderr": {Cmd: []string{"true"}, Tty: true, Stdout: true, Stderr: true},
 	} {
@@ -213,9 +214,9 @@ func badStreams(t *testing.T, b bench, pod, id string) {
 		_, err := b.PortForward(t.Context(), &runtimeapi.PortForwardRequest{PodSandboxId: pod, Port: []int32{80, port}})
 		b.want(t, "PortForward", err, codes.InvalidArgument)
 	}
-	// A time that no clock can count to is for ever.
+	// A timeout beyond any clock means no timeout.
 	answer, err := b.ExecSync(t.Context(), &runtimeapi.ExecSyncRequest{ContainerId: id, Cmd: []string{"echo", "on"}, Timeout: math.MaxInt64})
 	if err != nil || string(answer.Stdout) != "on\n" {
-		t.Errorf("ExecSync with the longest time: %q, %v", answer.GetStdout(), err)
+		t.Errorf("ExecSync with the longest timeout: %q, %v", answer.GetStdout(), err)
 	}
 }

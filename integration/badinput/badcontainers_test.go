@@ -16,7 +16,7 @@ import (
 
 type containerConfig = runtimeapi.ContainerConfig
 
-// badProcesses are in what names, describes and starts a container.
+// badProcesses have bad values in the name, the description or the process of a container.
 func badProcesses() []badContainer {
 	env := func(key, value string) func(*containerConfig) {
 		return func(c *containerConfig) { c.Envs = []*runtimeapi.KeyValue{{Key: key, Value: []byte(value)}} }
@@ -42,23 +42,23 @@ func badProcesses() []badContainer {
 		{name: "argument with NUL", change: func(c *containerConfig) { c.Args = []string{"a\x00b"} }},
 		{name: "arguments of 10 MiB", change: func(c *containerConfig) { c.Args = []string{strings.Repeat("v", 10<<20)} }},
 		{name: "variable without name", change: env("", "a")},
-		{name: "variable named by two", change: env("A=B", "c")},
+		{name: "variable name with =", change: env("A=B", "c")},
 		{name: "variable with NUL", change: env("A", "a\x00b")},
 		{name: "directory relative", change: directory("tmp")},
 		{name: "directory of a process", change: directory("/proc/self/fd/7")},
-		{name: "directory of a process, hidden", change: directory("/tmp/../proc/1/../self/cwd")},
+		{name: "directory of a process, not clean", change: directory("/tmp/../proc/1/../self/cwd")},
 		{name: "directory with NUL", change: directory("/tmp\x00")},
 		{name: "stop signal unknown", change: func(c *containerConfig) { c.StopSignal = 1000 }},
 		{name: "stop signal negative", change: func(c *containerConfig) { c.StopSignal = -9 }},
-		{name: "log above its directory", change: log("../../x")},
-		{name: "log above, hidden", change: log("a/../../../x")},
+		{name: "log outside its directory", change: log("../../x")},
+		{name: "log outside, not clean", change: log("a/../../../x")},
 		{name: "log absolute", change: log("/etc/cron.d/x")},
 		{name: "log with newline", change: log("a\nb")},
 		{name: "windows", change: func(c *containerConfig) { c.Windows = &runtimeapi.WindowsContainerConfig{} }},
 	}
 }
 
-// badSecurity are in the security context.
+// badSecurity have bad values in the security context.
 func badSecurity(b bench) []badContainer {
 	security := func(change func(*runtimeapi.LinuxContainerSecurityContext)) func(*containerConfig) {
 		return func(c *containerConfig) { change(c.Linux.SecurityContext) }
@@ -84,7 +84,7 @@ func badSecurity(b bench) []badContainer {
 		{name: "privileged in a plain pod", change: security(func(sc *runtimeapi.LinuxContainerSecurityContext) { sc.Privileged = true })},
 		{name: "user negative", change: security(func(sc *runtimeapi.LinuxContainerSecurityContext) { sc.RunAsUser = id(-1) })},
 		{name: "user too large", change: security(func(sc *runtimeapi.LinuxContainerSecurityContext) { sc.RunAsUser = id(1 << 33) })},
-		{name: "user that is no name", change: security(func(sc *runtimeapi.LinuxContainerSecurityContext) { sc.RunAsUsername = "a:b" })},
+		{name: "user name malformed", change: security(func(sc *runtimeapi.LinuxContainerSecurityContext) { sc.RunAsUsername = "a:b" })},
 		{name: "user that could be a number", change: security(func(sc *runtimeapi.LinuxContainerSecurityContext) { sc.RunAsUsername = "+0" })},
 		{name: "group without user", change: security(func(sc *runtimeapi.LinuxContainerSecurityContext) { sc.RunAsGroup = id(1) })},
 		{name: "group negative", change: security(func(sc *runtimeapi.LinuxContainerSecurityContext) { sc.RunAsUser, sc.RunAsGroup = id(1), id(-1) })},
@@ -106,8 +106,8 @@ func badSecurity(b bench) []badContainer {
 		{name: "read-only path with NUL", change: security(func(sc *runtimeapi.LinuxContainerSecurityContext) { sc.ReadonlyPaths = []string{"/\x00"} })},
 		{name: "pid mode unknown", change: modes(&runtimeapi.NamespaceOption{Pid: 9})},
 		{name: "pid of the node in a plain pod", change: modes(&runtimeapi.NamespaceOption{Pid: runtimeapi.NamespaceMode_NODE})},
-		{name: "pid of nobody", change: modes(&runtimeapi.NamespaceOption{Pid: runtimeapi.NamespaceMode_TARGET})},
-		{name: "pid of a container that is not there", change: modes(&runtimeapi.NamespaceOption{
+		{name: "pid target missing", change: modes(&runtimeapi.NamespaceOption{Pid: runtimeapi.NamespaceMode_TARGET})},
+		{name: "pid of a missing container", change: modes(&runtimeapi.NamespaceOption{
 			Pid: runtimeapi.NamespaceMode_TARGET, TargetId: missing,
 		}), code: codes.NotFound},
 		{name: "userns in a plain pod", change: modes(&runtimeapi.NamespaceOption{
@@ -119,7 +119,7 @@ func badSecurity(b bench) []badContainer {
 	}
 }
 
-// badResources are in limits.
+// badResources have bad values in the resources.
 func badResources() []badContainer {
 	var list []badContainer
 	limits := badLimits()
@@ -129,7 +129,7 @@ func badResources() []badContainer {
 	return list
 }
 
-// badLimits are limits that no container can have.
+// badLimits are limits that are invalid for every container.
 func badLimits() map[string]*runtimeapi.LinuxContainerResources {
 	const least = -1 << 63
 	page := func(size string) *runtimeapi.LinuxContainerResources {
@@ -159,7 +159,7 @@ func badLimits() map[string]*runtimeapi.LinuxContainerResources {
 	}
 }
 
-// badMounts are in mounts.
+// badMounts have bad values in a mount.
 func badMounts(t *testing.T, b bench) []badContainer {
 	t.Helper()
 	dir := t.TempDir()
@@ -197,14 +197,14 @@ func badMounts(t *testing.T, b bench) []badContainer {
 		{name: "mount from a loop of links", change: from(loop)},
 		{name: "mount from a link to nothing", change: from(dangling), code: codes.NotFound},
 		{name: "mount of unknown propagation", change: mount(&runtimeapi.Mount{HostPath: dir, ContainerPath: "/mnt", Propagation: 9})},
-		{name: "mount that passes on without privileges", change: mount(&runtimeapi.Mount{
+		{name: "mount bidirectional without privileges", change: mount(&runtimeapi.Mount{
 			HostPath: dir, ContainerPath: "/mnt", Propagation: runtimeapi.MountPropagation_PROPAGATION_BIDIRECTIONAL,
 		})},
 		{name: "mount recursively read-only and writable", change: mount(&runtimeapi.Mount{
 			HostPath: dir, ContainerPath: "/mnt", RecursiveReadOnly: true,
 		})},
 		{name: "mount option unknown", change: options("suid")},
-		{name: "mount option that undoes", change: options("nodev", "rw")},
+		{name: "mount option that contradicts", change: options("nodev", "rw")},
 		{name: "mount option twice", change: options("nodev", "nodev")},
 		{name: "mount option with a comma", change: options("nodev,rw")},
 		{name: "mount mapped in a plain pod", change: mount(&runtimeapi.Mount{
@@ -213,16 +213,16 @@ func badMounts(t *testing.T, b bench) []badContainer {
 		{name: "mount of an image and a path", change: mount(&runtimeapi.Mount{
 			HostPath: dir, ContainerPath: "/mnt", Readonly: true, Image: &runtimeapi.ImageSpec{Image: "docker.io/library/busybox:latest"},
 		})},
-		{name: "mount of an image that is not there", change: mount(&runtimeapi.Mount{
+		{name: "mount of a missing image", change: mount(&runtimeapi.Mount{
 			ContainerPath: "/mnt", Readonly: true, Image: &runtimeapi.ImageSpec{Image: "docker.io/library/absent:latest"},
 		}), code: codes.NotFound},
-		{name: "mount of a sub path of no image", change: mount(&runtimeapi.Mount{
+		{name: "mount with a sub path but no image", change: mount(&runtimeapi.Mount{
 			HostPath: dir, ContainerPath: "/mnt", ImageSubPath: "a",
 		})},
 	}
 }
 
-// badDevices are in devices.
+// badDevices have bad values in a device.
 func badDevices(t *testing.T) []badContainer {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "file")

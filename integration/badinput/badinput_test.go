@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package badinput gives the daemon what it must refuse, as raw CRI requests that no client checks
-// on the way. Every case wants an error with the gRPC code that tells kubelet and people what is
-// wrong, and nothing left behind.
+// Package badinput sends the daemon requests that it must refuse, as raw CRI requests without any
+// check in a client. Every case expects an error with the gRPC code that describes the mistake to
+// the kubelet and to users, and no resource left behind.
 //
-// The codes are containerd-lite's promise: InvalidArgument is a mistake in the request,
+// The codes are a promise of containerd-lite: InvalidArgument is a mistake in the request,
 // FailedPrecondition one on the node or in the image, NotFound an object that does not exist,
-// Unknown the refusal of a program that is not ours, in its own words. Stock containerd, as a
-// control, is not held to them.
+// Unknown the error of an external program, with its message. Stock containerd, as a control, need
+// not return them.
 package badinput
 
 import (
@@ -21,7 +21,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
-// group is a test with its own pods, run between two looks at the machine.
+// group is a test with its own pods. The leak check compares the host before and after it.
 type group struct {
 	name string
 	run  func(*testing.T, bench)
@@ -30,7 +30,7 @@ type group struct {
 func TestBadInput(t *testing.T) {
 	b := newBench(t)
 	for _, g := range []group{
-		{"requests without what they need", incomplete},
+		{"incomplete requests", incomplete},
 		{"unknown ids", unknownIDs},
 		{"unknown ids that are no error", unknownIDsAreFine},
 		{"unknown handler", unknownHandler},
@@ -40,7 +40,7 @@ func TestBadInput(t *testing.T) {
 		{"create in a stopped pod", stoppedPod},
 		{"bad containers", badContainers},
 		{"command not found", commandNotFound},
-		{"exec of a command that is not there", execNotFound},
+		{"exec of a missing command", execNotFound},
 		{"OCI runtime not installed", noRuntime},
 		{"shim not installed", noShim},
 		{"CNI plugin fails at ADD", cniAddFails},
@@ -65,7 +65,8 @@ func benchWith(t *testing.T, options harness.Options) bench {
 	return bench{harness.OpenWith(t, options, image.Busybox)}
 }
 
-// want fails a test when an error has not the code that containerd-lite promises, or is none.
+// want fails the test unless err has the code that containerd-lite promises. Another code of stock
+// containerd is only logged.
 func (b bench) want(t *testing.T, what string, err error, code codes.Code) {
 	t.Helper()
 	got := status.Code(err)
@@ -81,11 +82,11 @@ func (b bench) want(t *testing.T, what string, err error, code codes.Code) {
 func (b bench) remove(t *testing.T, pod string) {
 	t.Helper()
 	if err := b.RemovePod(harness.After(t), pod); err != nil {
-		t.Errorf("remove the pod: %v", err)
+		t.Errorf("remove pod: %v", err)
 	}
 }
 
-// refused asks for a pod that cannot run. One that runs all the same is removed.
+// refused runs a pod that must be refused, and removes it if it runs.
 func (b bench) refused(t *testing.T, what string, request *runtimeapi.RunPodSandboxRequest, code codes.Code) error {
 	t.Helper()
 	answer, err := b.RunPodSandbox(t.Context(), request)
@@ -96,7 +97,7 @@ func (b bench) refused(t *testing.T, what string, request *runtimeapi.RunPodSand
 	return err
 }
 
-// create asks for a container.
+// create creates a container.
 func (b bench) create(t *testing.T, pod string, podConfig *runtimeapi.PodSandboxConfig, config *runtimeapi.ContainerConfig) (string, error) {
 	t.Helper()
 	answer, err := b.CreateContainer(t.Context(), &runtimeapi.CreateContainerRequest{

@@ -13,18 +13,18 @@ import (
 
 type podConfig = runtimeapi.PodSandboxConfig
 
-// badDescriptions are in what names and describes a pod.
+// badDescriptions have bad values in the name or the description of a pod.
 func badDescriptions() []badPod {
 	return []badPod{
 		{"metadata missing", func(c *podConfig) { c.Metadata = nil }},
 		{"metadata empty", func(c *podConfig) { c.Metadata = &runtimeapi.PodSandboxMetadata{} }},
 		{"name with newline", func(c *podConfig) { c.Metadata.Name = "a\nb" }},
 		{"namespace with NUL", func(c *podConfig) { c.Metadata.Namespace = "a\x00b" }},
-		{"uid with an argument of CNI", func(c *podConfig) { c.Metadata.Uid = "a;K8S_POD_NAME=other" }},
+		{"uid with a CNI argument", func(c *podConfig) { c.Metadata.Uid = "a;K8S_POD_NAME=other" }},
 		{"hostname too long", func(c *podConfig) { c.Hostname = strings.Repeat("a", 65) }},
 		{"hostname with newline", func(c *podConfig) { c.Hostname = "a\n127.0.0.1 example.org" }},
 		{"hostname that is a path", func(c *podConfig) { c.Hostname = "../etc" }},
-		{"hostname on the host's network", func(c *podConfig) {
+		{"hostname on the host network", func(c *podConfig) {
 			c.Hostname = "own"
 			c.Linux.SecurityContext.NamespaceOptions.Network = runtimeapi.NamespaceMode_NODE
 		}},
@@ -54,7 +54,7 @@ func badDescriptions() []badPod {
 	}
 }
 
-// badNetworks are in DNS, ports and sysctls.
+// badNetworks have bad values in DNS, ports and sysctls.
 func badNetworks() []badPod {
 	dns := func(d *runtimeapi.DNSConfig) func(*podConfig) { return func(c *podConfig) { c.DnsConfig = d } }
 	ports := func(list ...*runtimeapi.PortMapping) func(*podConfig) {
@@ -73,7 +73,7 @@ func badNetworks() []badPod {
 		{"container port missing", ports(&runtimeapi.PortMapping{HostPort: 80})},
 		{"protocol unknown", ports(&runtimeapi.PortMapping{HostPort: 80, ContainerPort: 80, Protocol: 7})},
 		{"host ip that is a name", ports(&runtimeapi.PortMapping{HostPort: 80, ContainerPort: 80, HostIp: "example.org"})},
-		{"host port to two places", ports(
+		{"host port mapped twice", ports(
 			&runtimeapi.PortMapping{HostPort: 80, ContainerPort: 80}, &runtimeapi.PortMapping{HostPort: 80, ContainerPort: 8080},
 		)},
 		{"sysctl of the node", sysctl("vm.swappiness", "1")},
@@ -96,7 +96,7 @@ func badNetworks() []badPod {
 	}
 }
 
-// badPodSecurity are in cgroups, namespaces and security contexts.
+// badPodSecurity have bad values in cgroups, namespaces and security contexts.
 func badPodSecurity() []badPod {
 	cgroup := func(parent string) func(*podConfig) { return func(c *podConfig) { c.Linux.CgroupParent = parent } }
 	modes := func(change func(*runtimeapi.NamespaceOption)) func(*podConfig) {
@@ -112,16 +112,16 @@ func badPodSecurity() []badPod {
 		return func(c *podConfig) { change(c.Linux.SecurityContext) }
 	}
 	return []badPod{
-		{"cgroup parent above", cgroup("/k8s.io/../../system.slice")},
+		{"cgroup parent with ..", cgroup("/k8s.io/../../system.slice")},
 		{"cgroup parent with NUL", cgroup("/k8s.io/\x00")},
 		{"cgroup parent of three parts", cgroup("system.slice:runc:pod")},
 		{"cgroup parent too long", cgroup(strings.Repeat("/a", 4096))},
-		{"cgroup parent a nameless slice", cgroup("/kubepods.slice/.slice")},
-		{"cgroup parent a slice without parent", cgroup("kubepods--pod.slice")},
-		{"network mode", modes(func(o *runtimeapi.NamespaceOption) { o.Network = runtimeapi.NamespaceMode_CONTAINER })},
+		{"cgroup parent with a nameless slice", cgroup("/kubepods.slice/.slice")},
+		{"cgroup parent with an empty slice component", cgroup("kubepods--pod.slice")},
+		{"network mode CONTAINER", modes(func(o *runtimeapi.NamespaceOption) { o.Network = runtimeapi.NamespaceMode_CONTAINER })},
 		{"network mode unknown", modes(func(o *runtimeapi.NamespaceOption) { o.Network = 9 })},
-		{"ipc mode", modes(func(o *runtimeapi.NamespaceOption) { o.Ipc = runtimeapi.NamespaceMode_TARGET })},
-		{"pid mode", modes(func(o *runtimeapi.NamespaceOption) { o.Pid = runtimeapi.NamespaceMode_TARGET })},
+		{"ipc mode TARGET", modes(func(o *runtimeapi.NamespaceOption) { o.Ipc = runtimeapi.NamespaceMode_TARGET })},
+		{"pid mode TARGET", modes(func(o *runtimeapi.NamespaceOption) { o.Pid = runtimeapi.NamespaceMode_TARGET })},
 		{"pid mode negative", modes(func(o *runtimeapi.NamespaceOption) { o.Pid = -1 })},
 		{"userns mode", modes(func(o *runtimeapi.NamespaceOption) {
 			o.UsernsOptions = &runtimeapi.UserNamespace{Mode: runtimeapi.NamespaceMode_CONTAINER}
@@ -133,7 +133,7 @@ func badPodSecurity() []badPod {
 		{"userns mappings that overlap", userns(
 			&runtimeapi.IDMapping{HostId: 1 << 20, Length: 1 << 16}, &runtimeapi.IDMapping{ContainerId: 10, HostId: 1 << 21, Length: 10},
 		)},
-		{"userns of no length", userns(&runtimeapi.IDMapping{HostId: 1 << 20})},
+		{"userns without length", userns(&runtimeapi.IDMapping{HostId: 1 << 20})},
 		{"userns that overflows", userns(&runtimeapi.IDMapping{HostId: 1<<32 - 1, Length: 1 << 16})},
 		{"userns with the host's root", userns(&runtimeapi.IDMapping{Length: 1 << 16})},
 		{"userns without root", userns(&runtimeapi.IDMapping{ContainerId: 1, HostId: 1 << 20, Length: 1 << 16})},

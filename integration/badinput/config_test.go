@@ -12,15 +12,15 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/harness"
 )
 
-// TestBrokenConfig starts containerd-lite with configs that it must refuse, naming file, line and
-// key. Stock containerd makes no such promise.
+// TestBrokenConfig starts containerd-lite with configs that it must refuse with an error that names
+// the file, line and key. Stock containerd makes no such promise.
 func TestBrokenConfig(t *testing.T) {
 	repo, err := harness.FindRepo()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if missing := repo.Missing(harness.Options{}); len(missing) > 0 {
-		t.Skipf("this machine lacks %s", strings.Join(missing, ", "))
+		t.Skipf("this host lacks %s", strings.Join(missing, ", "))
 	}
 	const runtime = "[plugins.'io.containerd.cri.v1.runtime']\n"
 	for _, c := range []struct {
@@ -38,16 +38,16 @@ func TestBrokenConfig(t *testing.T) {
 			if err := os.WriteFile(file, []byte(c.text), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			// The paths come from flags: they do not move the lines of the file.
+			// Flags set the paths, so that line numbers in the file stay the same.
 			cmd := exec.CommandContext(t.Context(), repo.Bin("containerd-lite"), "--config", file,
 				"--root", root+"/root", "--state", root+"/state", "--address", root+"/containerd.sock")
 			out, err := cmd.CombinedOutput()
 			if err == nil {
-				t.Fatalf("it starts with\n%s", c.text)
+				t.Fatalf("the daemon starts with\n%s", c.text)
 			}
 			for _, part := range []string{file, c.line, c.key} {
 				if !strings.Contains(string(out), part) {
-					t.Errorf("it does not say %q:\n%s", part, out)
+					t.Errorf("the error does not contain %q:\n%s", part, out)
 				}
 			}
 		})

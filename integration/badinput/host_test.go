@@ -26,13 +26,13 @@ func commandNotFound(t *testing.T, b bench) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// containerd deletes a task that it could not create; that there is none is no error.
+	// containerd deletes a task that it could not create. That no task exists must not be an error.
 	if log := b.Daemon.LogTail(1000); b.Handler == harness.HandlerLite && strings.Contains(log, "failed to delete task") {
-		t.Errorf("the log has an error of the clean-up:\n%s", log)
+		t.Errorf("the log has an error of the cleanup:\n%s", log)
 	}
 	s := answer.Status
 	if s.State != runtimeapi.ContainerState_CONTAINER_EXITED || s.ExitCode != 128 || s.Reason != "StartError" {
-		t.Errorf("the container is %s, exit code %d, reason %q; want exited, 128, StartError", s.State, s.ExitCode, s.Reason)
+		t.Errorf("container state %s, exit code %d, reason %q; want exited, 128, StartError", s.State, s.ExitCode, s.Reason)
 	}
 }
 
@@ -44,16 +44,16 @@ func execNotFound(t *testing.T, b bench) {
 		t.Fatal(err)
 	}
 	_, err = b.ExecSync(t.Context(), &runtimeapi.ExecSyncRequest{ContainerId: id, Cmd: []string{"/no/such/program"}})
-	b.want(t, "exec of a program that is not there", err, codes.Unknown)
+	b.want(t, "exec of a missing program", err, codes.Unknown)
 	_, err = b.ExecSync(t.Context(), &runtimeapi.ExecSyncRequest{ContainerId: id})
-	b.want(t, "exec of nothing", err, codes.InvalidArgument)
+	b.want(t, "exec without a command", err, codes.InvalidArgument)
 	if _, err = b.ExecSync(t.Context(), &runtimeapi.ExecSyncRequest{ContainerId: id, Cmd: []string{"true"}}); err != nil {
-		t.Errorf("exec after that: %v", err)
+		t.Errorf("exec after the failed ones: %v", err)
 	}
 }
 
-// noRuntime runs a container with a handler whose OCI runtime is not installed. Where a pod has a
-// process, the pod is refused, and else its container.
+// noRuntime runs a container with a handler whose OCI runtime is not installed. If the pod has a
+// process, the pod is refused; otherwise its container is.
 func noRuntime(t *testing.T, b bench) { b.handlerBroken(t, harness.HandlerNoRuntime) }
 
 func noShim(t *testing.T, b bench) { b.handlerBroken(t, harness.HandlerNoShim) }
@@ -75,14 +75,14 @@ echo '{"cniVersion": "1.0.0", "code": 100, "msg": "no more tunes"}'; exit 1`
 	replace(t, b, "tuning", script)
 	err := b.refused(t, "CNI plugin fails at ADD", &runtimeapi.RunPodSandboxRequest{Config: b.PodConfig("add")}, codes.Unknown)
 	if message := status.Convert(err).Message(); !strings.Contains(message, "no more tunes") {
-		t.Errorf("the error does not say what the plugin said: %s", message)
+		t.Errorf("the error does not contain the plugin's message: %s", message)
 	}
 }
 
-// cniAnswersNull has a plugin whose answer to ADD ended the daemon.
+// cniAnswersNull replaces a plugin by one whose answer to ADD used to crash the daemon.
 func cniAnswersNull(t *testing.T, b bench) {
 	if b.Options.Daemon == harness.Stock {
-		t.Skip("stock containerd ends")
+		t.Skip("stock containerd crashes")
 	}
 	for _, answer := range []string{`{"cniVersion": "1.0.0", "interfaces": [null]}`, `{"cniVersion": "1.0.0", "ips": [null]}`, `null`} {
 		restore, err := b.Network.Replace("tuning", `[ "$CNI_COMMAND" != ADD ] && exec $PLUGIN
@@ -100,8 +100,8 @@ echo '`+answer+`'`)
 	}
 }
 
-// cniDelFails has a plugin that fails at the first DEL: the pod's network is given back by the
-// second stop.
+// cniDelFails replaces a plugin by one that fails at the first DEL: the second stop must release
+// the pod's network.
 func cniDelFails(t *testing.T, b bench) {
 	pod, err := b.RunPod(t.Context(), b.PodConfig("del"))
 	if err != nil {
@@ -130,8 +130,8 @@ func replace(t *testing.T, b bench, plugin, script string) {
 	})
 }
 
-// cniMissing starts the daemon without a CNI config: it says so in its status and runs pods once it
-// has one.
+// cniMissing starts the daemon without a CNI config. The daemon must report that in its status, and
+// run pods once it has a config.
 func cniMissing(t *testing.T, b bench) {
 	restore, err := b.Network.Hide()
 	if err != nil {
@@ -167,7 +167,7 @@ func (b bench) networkReady(t *testing.T, want bool) {
 	}
 }
 
-// pulls asks for images that the registry does not serve as it should.
+// pulls pulls images that the registry serves with faults.
 func pulls(t *testing.T, b bench) {
 	for _, c := range []struct {
 		name, ref string
@@ -175,7 +175,7 @@ func pulls(t *testing.T, b bench) {
 	}{
 		{"not found", faulty(harness.FaultNotFound), codes.NotFound},
 		{"unauthorized", faulty(harness.FaultUnauthorized), codes.Unauthenticated},
-		{"internal error", faulty(harness.FaultBroken), codes.Unknown}, // with the kubelet's RegistryUnavailable
+		{"internal error", faulty(harness.FaultBroken), codes.Unknown}, // RegistryUnavailable for the kubelet
 		{"wrong digest", faulty(harness.FaultDigest), codes.DataLoss},
 		{"truncated layer", faulty(harness.FaultTruncated), codes.DataLoss},
 		{"no such tag", "docker.io/library/busybox:absent", codes.NotFound},

@@ -22,11 +22,11 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
-// hostile is an image whose links lead out of its root file system.
+// hostile is an image with links that lead out of its root file system.
 const hostile = "docker.io/library/hostile:latest"
 
-// TestHostileImage has links of an image lead to a folder of the host: nothing of it is read, and
-// nothing in it is made.
+// TestHostileImage checks that links of an image that lead to a directory of the host expose
+// nothing there, and create nothing there.
 func TestHostileImage(t *testing.T) {
 	b := newBench(t)
 	outside := t.TempDir()
@@ -47,7 +47,7 @@ func hostileLinks(t *testing.T, b bench, outside string) {
 	intruder := harness.ContainerConfig(config, "intruder", hostile)
 	intruder.Linux.SecurityContext.RunAsUsername = "intruder"
 	_, err := b.create(t, pod, config, intruder)
-	b.want(t, "a user whom only a file of the host knows", err, codes.FailedPrecondition)
+	b.want(t, "a user that only a file of the host defines", err, codes.FailedPrecondition)
 
 	for _, sub := range []string{"up", "volume", "mnt/passwd"} {
 		volume := harness.ContainerConfig(config, "volume", image.Busybox)
@@ -55,11 +55,11 @@ func hostileLinks(t *testing.T, b bench, outside string) {
 			ContainerPath: "/data", Readonly: true, Image: &runtimeapi.ImageSpec{Image: hostile}, ImageSubPath: sub,
 		}}
 		if _, err := b.create(t, pod, config, volume); err == nil {
-			t.Errorf("a folder of the host is mounted for the sub path %s of an image", sub)
+			t.Errorf("a directory of the host is mounted for the sub path %s of an image", sub)
 		}
 	}
 
-	// /volume and /mnt/made are links and below a link: they are followed inside of the container.
+	// /volume is a link and /mnt/made is below one: both are resolved inside the container.
 	target := harness.ContainerConfig(config, "target", hostile, "sh", "-c", "ls /volume; ls /mnt")
 	target.Mounts = []*runtimeapi.Mount{{HostPath: t.TempDir(), ContainerPath: "/mnt/made"}}
 	id, err := b.Run(t.Context(), pod, config, target)
@@ -69,30 +69,30 @@ func hostileLinks(t *testing.T, b bench, outside string) {
 		}
 		log, err := os.ReadFile(b.Path("logs", "hostile", "target.log"))
 		if err != nil || bytes.Contains(log, []byte("passwd")) {
-			t.Errorf("the container sees a folder of the host: %q, %v", log, err)
+			t.Errorf("the container sees a directory of the host: %q, %v", log, err)
 		}
 	}
 	entries, err := os.ReadDir(outside)
 	if err != nil || len(entries) != 1 || entries[0].Name() != "passwd" {
-		t.Errorf("the folder of the host has now %v, %v", entries, err)
+		t.Errorf("the directory of the host contains %v, %v", entries, err)
 	}
 }
 
-// hostileConfigs are images that no container can be made of.
+// hostileConfigs checks image configs with which no container can be created.
 func hostileConfigs(t *testing.T, b bench) {
 	config := b.PodConfig("configs")
 	pod := b.Pod(t, config)
 	for name, c := range map[string]v1.Config{
-		"nothing to execute":        {},
-		"directory of a process":    {Cmd: []string{"true"}, WorkingDir: "/proc/self/fd/8"},
-		"relative directory":        {Cmd: []string{"true"}, WorkingDir: "tmp"},
-		"user of no kind":           {Cmd: []string{"true"}, User: "+0"},
-		"user of three parts":       {Cmd: []string{"true"}, User: "0:0:0"},
-		"variable without name":     {Cmd: []string{"true"}, Env: []string{"=a"}},
-		"variable with NUL":         {Cmd: []string{"true"}, Env: []string{"A=\x00"}},
-		"argument with NUL":         {Cmd: []string{"true", "\x00"}},
-		"volume at the root":        {Cmd: []string{"true"}, Volumes: map[string]struct{}{"/": {}}},
-		"volume with a line of its": {Cmd: []string{"true"}, Volumes: map[string]struct{}{"/a\nb": {}}},
+		"nothing to execute":     {},
+		"directory of a process": {Cmd: []string{"true"}, WorkingDir: "/proc/self/fd/8"},
+		"relative directory":     {Cmd: []string{"true"}, WorkingDir: "tmp"},
+		"user with a sign":       {Cmd: []string{"true"}, User: "+0"},
+		"user with three parts":  {Cmd: []string{"true"}, User: "0:0:0"},
+		"variable without name":  {Cmd: []string{"true"}, Env: []string{"=a"}},
+		"variable with NUL":      {Cmd: []string{"true"}, Env: []string{"A=\x00"}},
+		"argument with NUL":      {Cmd: []string{"true", "\x00"}},
+		"volume at the root":     {Cmd: []string{"true"}, Volumes: map[string]struct{}{"/": {}}},
+		"volume with newline":    {Cmd: []string{"true"}, Volumes: map[string]struct{}{"/a\nb": {}}},
 	} {
 		ref := "docker.io/library/config:latest"
 		b.push(t, ref, c, nil)
@@ -101,7 +101,7 @@ func hostileConfigs(t *testing.T, b bench) {
 	}
 }
 
-// push serves and pulls an image of busybox's files with these links and this config.
+// push serves and pulls an image with busybox's files, these links and this config.
 func (b bench) push(t *testing.T, ref string, config v1.Config, links map[string]string) {
 	t.Helper()
 	img := b.Registry.Image(image.Busybox)
@@ -126,7 +126,7 @@ func (b bench) push(t *testing.T, ref string, config v1.Config, links map[string
 	}
 }
 
-// linkLayer is a layer of symbolic links.
+// linkLayer returns a layer of symbolic links.
 func linkLayer(links map[string]string) (io.ReadCloser, error) {
 	var layer bytes.Buffer
 	w := tar.NewWriter(&layer)

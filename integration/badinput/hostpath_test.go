@@ -14,8 +14,8 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
-// TestMissingHostPath refuses a mount whose source is missing, where the
-// administrator asks for that, and makes nothing in its place.
+// TestMissingHostPath checks that with missing_host_path = "error" a mount with a missing source is
+// refused and the source is not created.
 func TestMissingHostPath(t *testing.T) {
 	options := harness.FromEnv()
 	options.RefuseMissingHostPath = true
@@ -33,6 +33,6 @@ func TestMissingHostPath(t *testing.T) {
 	})
 	b.want(t, "mount source missing", err, codes.NotFound)
 	if _, err := os.Stat(missing); err == nil {
-		t.Errorf("%s was made", missing)
+		t.Errorf("%s was created", missing)
 	}
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // TestNoInotify uses up the user's inotify instances (fs.inotify.max_user_instances): the daemon
-// starts, says so once, notices the CNI configuration all the same and runs pods.
+// must start, log that once, still notice a new CNI configuration, and run pods.
 func TestNoInotify(t *testing.T) {
 	options := harness.FromEnv()
 	options.Inject = "inotify_init1:error=EMFILE"
@@ -20,7 +20,7 @@ func TestNoInotify(t *testing.T) {
 	}
 	b := benchWith(t, options)
 	if count := strings.Count(b.Daemon.LogTail(1000), "max_user_instances"); count != 1 {
-		t.Errorf("the log says %d times that no inotify instance is left, want once", count)
+		t.Errorf("the log reports %d times that no inotify instance is left, want once", count)
 	}
 	restore, err := b.Network.Hide()
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
-// missing is an id that nothing has.
+// missing is an ID that no object has.
 var missing = strings.Repeat("0", 64)
 
 func incomplete(t *testing.T, b bench) {
@@ -43,7 +43,7 @@ func incomplete(t *testing.T, b bench) {
 	b.want(t, "container without image", err, codes.InvalidArgument)
 }
 
-// unknownIDs names, in every call with an id, one that nothing has.
+// unknownIDs uses, in every call with an ID, one that no object has.
 func unknownIDs(t *testing.T, b bench) {
 	ctx := t.Context()
 	config := b.PodConfig("unknown")
@@ -94,7 +94,7 @@ func unknownIDsAreFine(t *testing.T, b bench) {
 	answer, err := b.ImageStatus(ctx, &runtimeapi.ImageStatusRequest{Image: &runtimeapi.ImageSpec{Image: "docker.io/library/absent:latest"}})
 	b.want(t, "ImageStatus", err, codes.OK)
 	if answer.GetImage() != nil {
-		t.Errorf("ImageStatus of an image that is not there: %v", answer.Image)
+		t.Errorf("ImageStatus of a missing image: %v", answer.Image)
 	}
 }
 
@@ -110,8 +110,8 @@ func duplicatePod(t *testing.T, b bench) {
 	b.refused(t, "another pod of the same name", &runtimeapi.RunPodSandboxRequest{Config: other}, codes.AlreadyExists)
 }
 
-// retriedPod gives up on a call that takes long and repeats it, as kubelet does: the repetition
-// gets the pod that the first call went on making.
+// retriedPod cancels a long call and repeats it, as the kubelet does: the second call must return
+// the pod that the daemon continued to create for the first.
 func retriedPod(t *testing.T, b bench) {
 	if b.Options.Daemon == harness.Stock {
 		t.Skip("stock containerd answers that the name is reserved")
@@ -122,19 +122,19 @@ cat >`+b.Path("add-stdin")+`; touch `+started+`
 while [ ! -e `+open+` ]; do sleep 0.05; done; exec $PLUGIN <`+b.Path("add-stdin"))
 	ctx, giveUp := context.WithCancel(t.Context())
 	go func() {
-		// A wait that never ends would end with the test's context.
+		// The test's context ends a wait for a file that never appears.
 		_ = harness.Await(t.Context(), func() error { _, err := os.Stat(started); return err })
 		giveUp()
 	}()
 	_, err := b.RunPod(ctx, b.PodConfig("retried"))
-	b.want(t, "the call that was given up", err, codes.Canceled)
+	b.want(t, "the canceled call", err, codes.Canceled)
 	if err := os.WriteFile(open, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	pod := b.Pod(t, b.PodConfig("retried"))
 	answer, err := b.ListPodSandbox(t.Context(), &runtimeapi.ListPodSandboxRequest{})
 	if err != nil || len(answer.Items) != 1 || answer.Items[0].Id != pod {
-		t.Errorf("the pods are %v, %v; want %s alone", answer.GetItems(), err, pod)
+		t.Errorf("pods %v, %v; want only %s", answer.GetItems(), err, pod)
 	}
 }
 
@@ -158,7 +158,7 @@ func stoppedPod(t *testing.T, b bench) {
 	b.want(t, "create in a stopped pod", err, codes.FailedPrecondition)
 }
 
-// badContainers are refused when they are created, each for its own reason.
+// badContainers checks containers whose creation is refused, each for another reason.
 func badContainers(t *testing.T, b bench) {
 	config := b.PodConfig("bad")
 	pod := b.Pod(t, config)
@@ -175,12 +175,12 @@ func badContainers(t *testing.T, b bench) {
 			c.Image.Image = "docker.io/library/absent:latest"
 		}, codes.NotFound},
 		{"unknown user name", func(c *runtimeapi.ContainerConfig) {
-			c.Linux.SecurityContext.RunAsUsername = "nobody-knows"
+			c.Linux.SecurityContext.RunAsUsername = "unknown-user"
 		}, codes.FailedPrecondition},
 		{"user and group, but no user", func(c *runtimeapi.ContainerConfig) {
 			c.Linux.SecurityContext.RunAsGroup = &runtimeapi.Int64Value{Value: 1000}
 		}, codes.InvalidArgument},
-		// A plain path that does not exist is made, as kubelet expects.
+		// A missing path that is no link is created, as the kubelet expects.
 		{"mount source is a link to nothing", func(c *runtimeapi.ContainerConfig) {
 			c.Mounts = []*runtimeapi.Mount{{HostPath: dangling, ContainerPath: "/mnt"}}
 		}, codes.NotFound},

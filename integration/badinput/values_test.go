@@ -20,15 +20,15 @@ type badPod struct {
 	change func(*runtimeapi.PodSandboxConfig)
 }
 
-// badContainer is a container that must be refused, with InvalidArgument or the code that is given.
+// badContainer is a container that must be refused, with InvalidArgument or with code.
 type badContainer struct {
 	name   string
 	change func(*runtimeapi.ContainerConfig)
 	code   codes.Code
 }
 
-// TestBadValues asks for pods and containers with one bad value each. Each is refused before any
-// work: containerd sees nothing of it, and nothing is left.
+// TestBadValues creates pods and containers with one bad value each. Each must be refused before
+// any work: without any containerd event, and with nothing left behind.
 func TestBadValues(t *testing.T) {
 	b := newBench(t)
 	if b.Options.Daemon == harness.Stock {
@@ -50,7 +50,7 @@ func TestBadValues(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(w.happened(t)) == 0 {
-		t.Error("what containerd does is not seen: the rest of this test shows nothing")
+		t.Error("no containerd events received: the rest of this test proves nothing")
 	}
 	for _, c := range slices.Concat(badProcesses(), badSecurity(b), badResources(), badMounts(t, b), badDevices(t)) {
 		b.NoLeaks(t, "container/"+c.name, func(t *testing.T) {

@@ -18,13 +18,14 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/harness"
 )
 
-// marker is the topic of events of our own, each of which comes after all that happened before it.
+// marker is the topic of the test's own events. A marker arrives after all events that were
+// published before it.
 const marker = "/bench/marker"
 
-// watcher sees what containerd does: to snapshots, containers, tasks, images.
+// watcher receives containerd's events about snapshots, containers, tasks and images.
 type watcher struct {
 	client *containerd.Client
-	seen   <-chan string // topics, and markers with their number
+	seen   <-chan string // topics; of a marker, with its number
 	marks  *int
 }
 
@@ -41,15 +42,15 @@ func (b bench) watch(t *testing.T) watcher {
 	envelopes, _ := client.EventService().Subscribe(ctx)
 	go pass(ctx, envelopes, seen)
 	w := watcher{client, seen, new(int)}
-	// The subscription begins some time after the call: from the first marker that is seen on,
-	// nothing is missed.
+	// The subscription begins some time after the call returns. After the first received marker, no
+	// event is missed.
 	if err := harness.Await(ctx, func() error { return w.sees(ctx) }); err != nil {
 		t.Fatal(err)
 	}
 	return w
 }
 
-// pass passes on the topics of events until ctx ends.
+// pass sends the topics of events to seen until ctx ends.
 func pass(ctx context.Context, envelopes <-chan *events.Envelope, seen chan<- string) {
 	for {
 		select {
@@ -65,7 +66,7 @@ func pass(ctx context.Context, envelopes <-chan *events.Envelope, seen chan<- st
 	}
 }
 
-// describe returns the topic of an event, and of a marker what is in it.
+// describe returns the topic of an event, with the number if it is a marker.
 func describe(e *events.Envelope) string {
 	if e.Topic != marker {
 		return e.Topic
@@ -85,11 +86,11 @@ func (w watcher) sees(ctx context.Context) error {
 	case <-w.seen:
 		return nil
 	default:
-		return errors.New("containerd's events are not seen")
+		return errors.New("no containerd events received")
 	}
 }
 
-// mark publishes a marker and returns how it is seen.
+// mark publishes a marker and returns its description.
 func (w watcher) mark(ctx context.Context) (string, error) {
 	*w.marks++
 	id := strconv.Itoa(*w.marks)
@@ -97,7 +98,7 @@ func (w watcher) mark(ctx context.Context) (string, error) {
 	return marker + " " + id, err
 }
 
-// happened returns what happened since it was asked last.
+// happened returns the topics of events since its last call.
 func (w watcher) happened(t *testing.T) (topics []string) {
 	t.Helper()
 	last, err := w.mark(t.Context())
@@ -114,7 +115,7 @@ func (w watcher) happened(t *testing.T) (topics []string) {
 				topics = append(topics, topic)
 			}
 		case <-t.Context().Done():
-			t.Fatal("containerd's events have ended")
+			t.Fatal("the stream of containerd's events has ended")
 		}
 	}
 }
@@ -122,6 +123,6 @@ func (w watcher) happened(t *testing.T) (topics []string) {
 func (w watcher) nothingHappened(t *testing.T) {
 	t.Helper()
 	if topics := w.happened(t); len(topics) > 0 {
-		t.Errorf("a request that is refused had effects: %v", topics)
+		t.Errorf("a refused request had effects: %v", topics)
 	}
 }

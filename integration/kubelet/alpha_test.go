@@ -22,14 +22,14 @@ containers:
 `)
 	now := p.running()
 	if got := container(now, "main").StopSignal; got == nil || *got != corev1.SIGUSR1 {
-		t.Errorf("the status has the stop signal %v, want SIGUSR1", got)
+		t.Errorf("stop signal in the status: %v, want SIGUSR1", got)
 	}
 	p.file("up")
 	if err := p.remove(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if got := p.file("got"); got != "usr1\n" {
-		t.Errorf("the container got %q", got)
+		t.Errorf("the container received %q", got)
 	}
 }
 
@@ -41,9 +41,9 @@ containers: [{name: main, command: [sleep, "1000"]}]
 `)
 	p.running()
 	if fields := strings.Fields(p.exec("main", "cat", "/proc/self/uid_map")); len(fields) != 3 || fields[1] == "0" {
-		t.Errorf("the map of users is %v, want 0 to be somebody else", fields)
+		t.Errorf("uid_map %v, want 0 mapped to another ID", fields)
 	}
 	if got, want := p.exec("main", "readlink", "/proc/self/ns/net"), hostNamespace(t, "net"); got != want {
-		t.Errorf("the network namespace is %s, the host's is %s", got, want)
+		t.Errorf("network namespace %s, want the host's %s", got, want)
 	}
 }

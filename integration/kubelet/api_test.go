@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// open asks the kubelet's API for a path and returns the answer's body.
+// open sends a request for a path to the kubelet's API and returns the body of the answer.
 func (n *node) open(ctx context.Context, path string) (io.ReadCloser, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, n.rest.Host+path, nil)
 	if err != nil {
@@ -49,7 +49,7 @@ func (n *node) getJSON(ctx context.Context, path string, value any) error {
 	return nil
 }
 
-// log returns what a container has logged.
+// log returns the log of a container.
 func (p *pod) log(container, query string) string {
 	p.t.Helper()
 	text, err := p.get(p.t.Context(), "/containerLogs/default/"+p.name+"/"+container+query)

@@ -14,14 +14,14 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/harness"
 )
 
-// sysctls are those that a kubelet sets when it starts, and leaves.
+// sysctls are the sysctls that a kubelet sets when it starts and does not restore.
 var sysctls = []string{
 	"vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops",
 	"kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes",
 }
 
-// fixed are folders that a kubelet uses whatever it is configured to, and the folders of the bench
-// that it sees there: cAdvisor, which is in the kubelet, talks to containerd's socket, devices
+// fixed are directories that a kubelet uses independently of its configuration, and the bench's
+// directories that replace them: cAdvisor in the kubelet connects to containerd's socket, devices
 // register, and logs get links.
 var fixed = [][2]string{
 	{"/run/containerd", "."},
@@ -29,8 +29,9 @@ var fixed = [][2]string{
 	{"/var/log/containers", "kubelet/links"},
 }
 
-// replace, run in a mount namespace, puts folders of the bench in the place of others, then runs a
-// program. What that mounts below the kubelet's root folder, which is shared, is seen outside.
+// replace runs in a mount namespace: it bind-mounts directories of the bench over others, then runs
+// a program. The program's mounts below the kubelet's root directory, which is shared, are visible
+// outside.
 const replace = `
 while [ "$1" != -- ]; do
 	mount --make-private "$(findmnt --noheadings --output TARGET --target "$2")"
@@ -40,7 +41,7 @@ done
 shift
 exec "$@"`
 
-// replaced is the command line that runs a program with the fixed folders replaced.
+// replaced returns the command line that runs a program with the fixed directories replaced.
 func replaced(b *harness.Bench, program string, args ...string) []string {
 	line := []string{"unshare", "--mount", "--propagation", "unchanged", "sh", "-euc", replace, "sh"}
 	for _, folders := range fixed {
@@ -49,8 +50,8 @@ func replaced(b *harness.Bench, program string, args ...string) []string {
 	return append(append(line, "--", program), args...)
 }
 
-// keepHost makes the fixed folders, so that they can be replaced, and restores at the end of the
-// test what a kubelet changes on the machine.
+// keepHost creates the fixed directories, so that they can be replaced, and restores the host
+// settings that a kubelet changes when the test ends.
 func keepHost(t *testing.T, b *harness.Bench) {
 	t.Helper()
 	for _, name := range sysctls {
@@ -68,7 +69,7 @@ func keepHost(t *testing.T, b *harness.Bench) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() {
-			// A runtime may have put something there meanwhile.
+			// A runtime may have created files there meanwhile.
 			if err := os.Remove(folders[0]); err != nil && !errors.Is(err, unix.ENOTEMPTY) {
 				t.Error(err)
 			}

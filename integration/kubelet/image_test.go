@@ -15,8 +15,8 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
-// imageNames wants the kubelet to publish the image by its tag and by its repo digest, as with the
-// built-in CRI.
+// imageNames checks that the kubelet publishes the image by its tag and by its repo digest, as with
+// the built-in CRI.
 func imageNames(t *testing.T, n *node) {
 	p := n.run(t, id(t), `containers: [{name: main, command: [sleep, "1000"]}]`)
 	digest, err := n.Registry.Image(image.Busybox).Digest()
@@ -35,7 +35,8 @@ const policy = `#!/bin/sh
 case "$*" in *unsigned*) echo "not signed by us"; exit 1;; esac
 `
 
-// refusedImages wants each container to wait for the reason that its image cannot be pulled for.
+// refusedImages checks that each container waits with the reason for which its image cannot be
+// pulled.
 func refusedImages(t *testing.T, n *node) {
 	broken := "docker.io/faulty/" + harness.FaultBroken + "/nginx:latest"
 	const absent, unsigned = "docker.io/library/absent:latest", "docker.io/library/unsigned:latest"
@@ -54,7 +55,7 @@ containers:
 - {name: absent, image: %q}
 `, broken, unsigned, absent))
 	want := map[string]string{"broken": "RegistryUnavailable", "unsigned": "SignatureValidationFailed", "absent": "ErrImagePull"}
-	if n.Options.Daemon == harness.Stock { // which has no words for the kubelet
+	if n.Options.Daemon == harness.Stock { // its errors have no reasons for the kubelet
 		want["broken"], want["unsigned"] = "ErrImagePull", "ErrImagePull"
 	}
 	for name, reason := range want {
@@ -63,13 +64,13 @@ containers:
 	}
 }
 
-// waitsFor says what else than a reason a container waits for. Between two attempts the reason is
-// in the message.
+// waitsFor returns an error unless a container waits for a reason. Between two attempts the reason
+// is part of the message.
 func waitsFor(now *corev1.Pod, name, reason string) error {
 	waiting := container(now, name).State.Waiting
 	switch {
 	case waiting == nil:
-		return fmt.Errorf("container %s does not wait", name)
+		return fmt.Errorf("container %s is not waiting", name)
 	case waiting.Reason == reason:
 		return nil
 	case waiting.Reason == "ImagePullBackOff" && strings.Contains(waiting.Message, ": "+reason+": "):
@@ -78,8 +79,8 @@ func waitsFor(now *corev1.Pod, name, reason string) error {
 	return fmt.Errorf("container %s waits for %s (%s), want %s", name, waiting.Reason, waiting.Message, reason)
 }
 
-// verify puts the policy into containerd's folder of image verifiers, whole: other pods' images are
-// asked about, too.
+// verify installs the policy in containerd's directory of image verifiers with a rename, because
+// the verifier is also called for images of other pods.
 func verify(dir, file string) error {
 	if err := os.WriteFile(file, []byte(policy), 0o755); err != nil {
 		return err

@@ -12,10 +12,10 @@ import (
 	"testing"
 )
 
-// atOnce is how many pods are tested at once. They wait, most of the time; but in an emulated
-// machine, where a process takes fifty milliseconds to start, so many would fail their probes.
+// atOnce returns the number of pods tested in parallel. They mostly wait. In an emulated machine,
+// where a process takes 50 ms to start, so many pods would fail their probes.
 func atOnce() string {
-	if machine, _ := exec.Command("systemd-detect-virt").Output(); string(machine) == "qemu\n" { // without KVM
+	if machine, _ := exec.Command("systemd-detect-virt").Output(); string(machine) == "qemu\n" { // emulated, without KVM
 		return "3"
 	}
 	return "16"
@@ -30,13 +30,13 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// scenario is what a user does with a pod.
+// scenario is a test of one feature of pods.
 type scenario struct {
 	name string
 	run  func(*testing.T, *node)
 }
 
-// pods run next to each other on one kubelet.
+// pods are scenarios that run in parallel on one kubelet.
 var pods = []scenario{
 	{"init and sidecar containers", initAndSidecar},
 	{"HTTP liveness probe", livenessProbe},
@@ -70,20 +70,21 @@ var pods = []scenario{
 	{"evented PLEG", eventedPLEG},
 }
 
-// alpha need a gate that is on in the first of two runs only.
+// alpha are scenarios that need a feature gate, which is on only in the first of two runs.
 var alpha = []scenario{
 	{"stop signal", stopSignal},
 	{"user namespace in the host network", userNamespaceHostNetwork},
 }
 
-// gates are those that change what the kubelet asks of the runtime. All are off by default.
-// ImageVolumeWithDigest is not among them: v1.37.0 looks for the name of the volume in the
-// runtime's answer, where no runtime can put it.
+// gates are the feature gates that change the kubelet's requests to the runtime. All are off by
+// default. ImageVolumeWithDigest is left out: v1.37.0 looks for the name of the volume in the
+// runtime's answer, where no runtime can set it.
 var gates = []string{
 	"EventedPLEG", "PodAndContainerStatsFromCRI", "CRIListStreaming", "ContainerStopSignals", "UserNamespacesHostNetworkSupport",
 }
 
-// restarts run one after the other, because they stop what the others need.
+// restarts are scenarios that run one after the other, because they stop programs that the others
+// need.
 var restarts = []scenario{
 	{"kubelet restarted", kubeletRestart},
 	{"runtime restarted", daemonRestart},
@@ -91,10 +92,10 @@ var restarts = []scenario{
 	{"image garbage collection", imageCollection},
 }
 
-// TestKubelet runs every scenario with the kubelet's newer ways of asking the runtime, and with its
+// TestKubelet runs every scenario with the kubelet's newer requests to the runtime, and with its
 // older ones.
 //
-// The control, stock containerd v2.4.2 with its own shim, differs where a container ends while no
+// The control, stock containerd v2.4.2 with its own shim, differs where a container exits while no
 // daemon runs (daemonKill): its exit code is lost, and the kubelet reports 255 and Unknown; and
 // where an image cannot be pulled (refusedImages).
 func TestKubelet(t *testing.T) {
@@ -123,7 +124,7 @@ func TestKubelet(t *testing.T) {
 	}
 }
 
-// id is a name for a pod, made of the test's.
+// id returns a pod name made from the name of the test.
 func id(t *testing.T) string {
 	name := t.Name()[strings.LastIndexByte(t.Name(), '/')+1:]
 	return strings.ToLower(strings.ReplaceAll(name, "_", "-"))

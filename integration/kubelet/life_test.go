@@ -38,11 +38,11 @@ containers:
 `)
 	now := p.phase(corev1.PodSucceeded)
 	if diff := cmp.Diff("first\nsidecar\nsecond\nmain\nsidecar ended\n", p.file("order")); diff != "" {
-		t.Errorf("the order of the containers: -want +got:\n%s", diff)
+		t.Errorf("order of the containers: -want +got:\n%s", diff)
 	}
 	for _, name := range []string{"first", "sidecar", "second", "main"} {
 		if ended := container(now, name).State.Terminated; ended == nil || ended.ExitCode != 0 || ended.Reason != "Completed" {
-			t.Errorf("container %s ended as %+v, want Completed with 0", name, ended)
+			t.Errorf("container %s: %+v, want Completed with 0", name, ended)
 		}
 	}
 }
@@ -56,12 +56,12 @@ containers:
   startupProbe: {tcpSocket: {port: 80}, periodSeconds: 1, timeoutSeconds: 60, failureThreshold: 1000}
 `)
 	if before := container(p.running(), "web"); before.RestartCount != 0 {
-		t.Errorf("restarted %d times while it was alive", before.RestartCount)
+		t.Errorf("restarted %d times although its probe passed", before.RestartCount)
 	}
 	p.exec("web", "rm", "/www/index.html")
-	// busybox' httpd ignores SIGTERM as process 1.
+	// busybox httpd ignores SIGTERM as PID 1.
 	if ended := p.restarted("web"); ended.ExitCode != 137 || ended.Reason != "Error" {
-		t.Errorf("the container that was not alive ended as %+v, want Error with 137", ended)
+		t.Errorf("state of the container after a failed liveness probe: %+v, want Error with 137", ended)
 	}
 }
 
@@ -76,7 +76,7 @@ containers:
 		t.Helper()
 		p.await(func(now *corev1.Pod) error {
 			if status := container(now, "main"); status.State.Running == nil || status.Ready != want {
-				return fmt.Errorf("container main is %+v, want ready: %t", status.State, want)
+				return fmt.Errorf("container main: %+v, want ready: %t", status.State, want)
 			}
 			return nil
 		})
@@ -101,7 +101,7 @@ containers:
 		p.await(func(now *corev1.Pod) error {
 			status := container(now, "web")
 			if status.State.Running == nil || status.Started == nil || *status.Started != want {
-				return fmt.Errorf("container web is %+v, want started: %t", status, want)
+				return fmt.Errorf("container web: %+v, want started: %t", status, want)
 			}
 			return nil
 		})
@@ -110,7 +110,7 @@ containers:
 	p.exec("web", "touch", "/www/started")
 	started(true)
 	if now := p.running(); container(now, "web").RestartCount != 0 {
-		t.Error("the container was restarted before it had started")
+		t.Error("the container was restarted before its startup probe passed")
 	}
 }
 
@@ -132,7 +132,7 @@ containers:
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff("started\nstopping\nterm\n", p.file("order")); diff != "" {
-		t.Errorf("the order of the hooks: -want +got:\n%s", diff)
+		t.Errorf("order of the hooks: -want +got:\n%s", diff)
 	}
 }
 
@@ -194,7 +194,7 @@ containers:
 	}
 }
 
-// grace is how many seconds the pod of gracefulDeletion has.
+// grace is the grace period of gracefulDeletion in seconds.
 const grace = 4
 
 func gracefulDeletion(t *testing.T, n *node) {
@@ -218,20 +218,20 @@ containers:
 	if got := p.file("obedient"); got != "term\n" {
 		t.Errorf("the obedient container wrote %q", got)
 	}
-	// It lived on after SIGTERM for as long as it was promised; it may have heard of it, and been
-	// killed, just before a tick.
+	// The container must run until the end of its grace period. The SIGTERM and the kill may both
+	// come just before a tick.
 	last, pause := ticks(t, p.file("ticks"))
 	if lived := last - uptime(t, p.file("term")); lived < grace-0.5-2*pause {
-		t.Errorf("the stubborn container was killed after %.1f s, its grace period is %d s, it ticked every %.1f s", lived, grace, pause)
+		t.Errorf("the stubborn container was killed after %.1f s; grace period %d s, pause between ticks %.1f s", lived, grace, pause)
 	}
 	if pids, err := n.Processes("sh"); err != nil {
 		t.Error(err)
 	} else if left := inPod(p, pids); len(left) > 0 {
-		t.Errorf("processes of the pod run on: %v", left)
+		t.Errorf("processes of the pod still run: %v", left)
 	}
 }
 
-// ticks returns the last of some times, and the longest pause between two, in seconds.
+// ticks returns the last of several times and the longest pause between two, in seconds.
 func ticks(t *testing.T, text string) (last, pause float64) {
 	t.Helper()
 	for line := range strings.Lines(text) {
@@ -244,7 +244,7 @@ func ticks(t *testing.T, text string) (last, pause float64) {
 	return last, pause
 }
 
-// uptime is the first number of /proc/uptime, in seconds.
+// uptime returns the first number of /proc/uptime, in seconds.
 func uptime(t *testing.T, text string) float64 {
 	t.Helper()
 	seconds, err := strconv.ParseFloat(strings.TrimSpace(text), 64)

@@ -16,7 +16,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
-// page asks for a page over plain HTTP until it is there.
+// page requests a page over plain HTTP until it is available.
 func page(t *testing.T, url string) string {
 	t.Helper()
 	var text []byte
@@ -46,7 +46,7 @@ func freePort(t *testing.T) int32 {
 	return port
 }
 
-// inPod returns those of the processes that see the pod's hostname.
+// inPod returns those of the processes that have the pod's hostname in their environment.
 func inPod(p *pod, pids []int) []int {
 	return slices.DeleteFunc(pids, func(pid int) bool {
 		environ, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
@@ -54,7 +54,7 @@ func inPod(p *pod, pids []int) []int {
 	})
 }
 
-// hostNamespace returns the namespace that the test itself is in.
+// hostNamespace returns the namespace of the test process.
 func hostNamespace(t *testing.T, kind string) string {
 	t.Helper()
 	link, err := os.Readlink("/proc/self/ns/" + kind)
@@ -95,7 +95,7 @@ containers:
 		t.Errorf("the host's port serves %q", got)
 	}
 	if got, want := p.exec("web", "readlink", "/proc/self/ns/net"), hostNamespace(t, "net"); got != want {
-		t.Errorf("the network namespace is %s, the host's is %s", got, want)
+		t.Errorf("network namespace %s, want the host's %s", got, want)
 	}
 }
 
@@ -106,9 +106,9 @@ containers: [{name: main, command: [sleep, "1000"]}]
 `)
 	p.running()
 	if got, want := p.exec("main", "readlink", "/proc/self/ns/pid"), hostNamespace(t, "pid"); got != want {
-		t.Errorf("the PID namespace is %s, the host's is %s", got, want)
+		t.Errorf("PID namespace %s, want the host's %s", got, want)
 	}
-	// The test's own process is seen by its number.
+	// The container sees the test process by its PID on the host.
 	p.exec("main", "test", "-d", "/proc/"+strconv.Itoa(os.Getpid()))
 }
 
@@ -123,14 +123,14 @@ containers:
 	seen := p.exec("one", "sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '")
 	for _, want := range []string{"sleep 1111", "sleep 2222"} {
 		if !strings.Contains(seen, want) {
-			t.Errorf("container one does not see %q among %q", want, seen)
+			t.Errorf("container one does not see %q, only %q", want, seen)
 		}
 	}
 	if one, two := p.exec("one", "readlink", "/proc/self/ns/pid"), p.exec("two", "readlink", "/proc/self/ns/pid"); one != two {
-		t.Errorf("the containers are in the PID namespaces %s and %s", one, two)
+		t.Errorf("the containers have different PID namespaces: %s and %s", one, two)
 	}
 	if first := p.exec("one", "cat", "/proc/1/cmdline"); strings.Contains(first, "sleep") {
-		t.Errorf("process 1 is a container's: %q", first)
+		t.Errorf("PID 1 belongs to a container: %q", first)
 	}
 }
 
@@ -146,12 +146,12 @@ containers:
 	p.running()
 	fields := strings.Fields(p.exec("main", "cat", "/proc/self/uid_map"))
 	if len(fields) != 3 || fields[0] != "0" || fields[1] == "0" || fields[2] != "65536" {
-		t.Errorf("the map of users is %v, want 0 to be somebody else, and 65536 of them", fields)
+		t.Errorf("uid_map %v, want 65536 IDs and 0 mapped to another ID", fields)
 	}
 	if got := p.exec("main", "id", "-u"); got != "0" {
-		t.Errorf("it runs as user %s in its namespace, want 0", got)
+		t.Errorf("user ID %s in the namespace, want 0", got)
 	}
-	// The volume is mapped: what root writes there is root's, in the container.
+	// The volume is ID-mapped: a file that root creates belongs to root in the container.
 	if got := p.exec("main", "sh", "-c", "touch /work/file; stat -c %u /work/file"); got != "0" {
 		t.Errorf("a file in the volume belongs to %s, want 0", got)
 	}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package kubelet runs a real kubelet, standalone and with static pods, on the daemon of a bench.
-// What it shows is read through the kubelet's own API, as the API server and kubectl would.
+// Package kubelet runs a real, standalone kubelet with static pods on the daemon of a bench. The
+// tests read results through the kubelet's own API, as the API server and kubectl would.
 package kubelet
 
 import (
@@ -24,7 +24,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/harness"
 )
 
-// pause is how long the kubelet is left alone between two questions.
+// pause is the interval between two requests to the kubelet.
 const pause = 200 * time.Millisecond
 
 // node is a kubelet on the daemon of a bench.
@@ -37,7 +37,7 @@ type node struct {
 	client  *http.Client
 }
 
-// config is what runs of the kubelet differ in.
+// config holds the differences between runs of the kubelet.
 type config struct {
 	Gates    map[string]bool
 	Port     int32
@@ -46,8 +46,8 @@ type config struct {
 	Args     []string
 }
 
-// configTemplate has everything under the bench's root, evicts nothing, and makes the kubelet look
-// often.
+// configTemplate puts everything under the bench's root, disables eviction, and shortens the
+// kubelet's intervals.
 var configTemplate = template.Must(template.New("kubelet.yaml").Parse(`apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 containerRuntimeEndpoint: unix://{{.Daemon.Socket}}
@@ -91,12 +91,12 @@ featureGates:
 {{- end}}
 `))
 
-// start gives a test a bench and a kubelet with these feature gates and further arguments.
+// start starts a bench and a kubelet with these feature gates and additional arguments.
 func start(t *testing.T, gates map[string]bool, args ...string) *node {
 	t.Helper()
 	b := harness.Start(t)
 	if _, err := os.Stat(b.Tool("kubelet")); err != nil {
-		t.Skip("this machine lacks .tools/bin/kubelet (make tools)")
+		t.Skip("this host lacks .tools/bin/kubelet (make tools)")
 	}
 	keepHost(t, b)
 	n := &node{Bench: b, kubelet: harness.NewProcess(b, "kubelet"), config: config{Gates: gates, Eviction: "0%", Args: args}}
@@ -113,7 +113,7 @@ func start(t *testing.T, gates map[string]bool, args ...string) *node {
 	t.Cleanup(func() { n.CRI.Close() })
 	n.rest = &rest.Config{
 		Host: fmt.Sprintf("https://127.0.0.1:%d", n.config.Port),
-		// The kubelet signs its certificate itself, and anew for every bench.
+		// The kubelet creates a self-signed certificate for every bench.
 		TLSClientConfig: rest.TLSClientConfig{Insecure: true},
 	}
 	if n.client, err = rest.HTTPClientFor(n.rest); err != nil {
@@ -137,8 +137,8 @@ func start(t *testing.T, gates map[string]bool, args ...string) *node {
 	return n
 }
 
-// shareRoot makes the kubelet's folder a mount of its own that shares with the kubelet's namespace
-// what is mounted below.
+// shareRoot makes the kubelet's directory a shared mount, so that mounts below it are visible in
+// the kubelet's namespace and outside.
 func shareRoot(root string) error {
 	if err := os.MkdirAll(root, 0o755); err != nil {
 		return err
@@ -149,12 +149,12 @@ func shareRoot(root string) error {
 	return unix.Mount("", root, "", unix.MS_SHARED, "")
 }
 
-// close stops the kubelet. Its pods are gone by then, but for a kubelet with an API server that is
-// away: that one removes nothing.
+// close stops the kubelet. Its pods are gone by then, unless its API server is absent: such a
+// kubelet removes nothing.
 func (n *node) close(t *testing.T) {
 	t.Helper()
 	if t.Failed() {
-		t.Logf("the kubelet's last words:\n%s", n.kubelet.LogTail(30))
+		t.Logf("end of the kubelet's log:\n%s", n.kubelet.LogTail(30))
 	}
 	errs := []error{n.kubelet.Stop(), n.kubelet.SaveLog()}
 	if n.away() {
@@ -166,8 +166,8 @@ func (n *node) close(t *testing.T) {
 		if m.Mountpoint != n.Path("kubelet", "root") && !n.away() {
 			errs = append(errs, fmt.Errorf("left behind: mount %s", m.Mountpoint))
 		}
-		// Where the root is shared, as systemd has it, a mount may have gone with another: it is
-		// none any more.
+		// If the root mount is shared, as with systemd, an unmount may propagate to another mount
+		// of the list: unmounting that one returns EINVAL.
 		if err := unix.Unmount(m.Mountpoint, unix.MNT_DETACH); !errors.Is(err, unix.EINVAL) {
 			errs = append(errs, err)
 		}
@@ -177,7 +177,7 @@ func (n *node) close(t *testing.T) {
 	}
 }
 
-// away says whether the kubelet has an API server, which does not answer.
+// away reports whether the kubelet is configured with an API server, which does not answer.
 func (n *node) away() bool { return len(n.config.Args) > 0 }
 
 // startKubelet starts the kubelet and returns when it is healthy.
@@ -198,9 +198,9 @@ func (n *node) startKubelet(ctx context.Context) error {
 	args := append([]string{
 		"--config", file, "--root-dir", n.Path("kubelet", "root"), "--cert-dir", n.Path("kubelet", "pki"),
 		"--hostname-override", nodeName,
-		// For its garbage collection a container that is created and not started yet is a dead one:
-		// with the default of one it removes, once in a while, the container that the new one takes
-		// the place of, and how that had ended.
+		// The kubelet's garbage collection counts a container that is created but not started as
+		// dead. With the default of one dead container, it sometimes removes the predecessor of a
+		// new container, and with it the predecessor's exit code.
 		"--maximum-dead-containers-per-container", "2",
 	}, n.config.Args...)
 	line := replaced(n.Bench, n.Tool("kubelet"), args...)
@@ -213,8 +213,8 @@ func (n *node) startKubelet(ctx context.Context) error {
 	})
 }
 
-// until is [harness.AwaitEvery] for what only a running kubelet can bring about: it gives up when
-// the kubelet ends.
+// until is [harness.AwaitEvery] for conditions that only a running kubelet can bring about: it
+// returns an error when the kubelet exits.
 func (n *node) until(ctx context.Context, probe func() error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -228,7 +228,7 @@ func (n *node) until(ctx context.Context, probe func() error) error {
 	}()
 	err := harness.AwaitEvery(ctx, pause, probe)
 	if err != nil && !n.kubelet.Running() {
-		return fmt.Errorf("the kubelet ended: %w\n%s", n.kubelet.Exit(), n.kubelet.LogTail(20))
+		return fmt.Errorf("the kubelet exited: %w\n%s", n.kubelet.Exit(), n.kubelet.LogTail(20))
 	}
 	return err
 }

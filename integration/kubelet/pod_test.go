@@ -22,7 +22,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
-// nodeName is the kubelet's, and ends the names of its static pods.
+// nodeName is the name of the kubelet's node, and the suffix of the names of its static pods.
 const nodeName = "bench"
 
 // pod is a static pod.
@@ -33,9 +33,9 @@ type pod struct {
 	dir  string // on the host; $DIR in its manifest
 }
 
-// run writes the manifest of a pod and returns at once. The spec is YAML, in which $DIR is a folder
-// of the host made for this pod; a container without an image gets busybox. The pod is gone, with
-// everything that was the kubelet's, when the test ends.
+// run writes the manifest of a pod and returns at once. The spec is YAML, in which $DIR is a
+// directory of the host created for this pod; a container without an image gets busybox. When the
+// test ends, the pod is removed with all its resources in the kubelet.
 func (n *node) run(t *testing.T, name, spec string) *pod {
 	t.Helper()
 	p := &pod{node: n, t: t, name: name + "-" + nodeName, dir: n.Path("kubelet", "share", name)}
@@ -54,7 +54,7 @@ func (n *node) run(t *testing.T, name, spec string) *pod {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The kubelet watches the folder: it must not see half a file.
+	// A rename: the kubelet watches the directory and must not see half a file.
 	file := p.manifest()
 	if err := os.WriteFile(n.Path("kubelet", name+".json"), text, 0o644); err != nil {
 		t.Fatal(err)
@@ -94,8 +94,8 @@ func (p *pod) manifest() string {
 	return p.Path("kubelet", "manifests", strings.TrimSuffix(p.name, "-"+nodeName)+".json")
 }
 
-// remove deletes the manifest and waits until neither the kubelet nor the runtime has anything of
-// the pod.
+// remove deletes the manifest and waits until neither the kubelet nor the runtime has any resource
+// of the pod.
 func (p *pod) remove(ctx context.Context) error {
 	status, err := p.lookup(ctx)
 	if err != nil {
@@ -110,14 +110,14 @@ func (p *pod) remove(ctx context.Context) error {
 	return p.collect(ctx)
 }
 
-// gone says what the kubelet still has of a pod.
+// gone returns an error while the kubelet still has resources of a pod.
 func (p *pod) gone(ctx context.Context, status *corev1.Pod) error {
 	if now, err := p.lookup(ctx); err != nil || now != nil {
 		return errors.Join(fmt.Errorf("pod %s is still listed", p.name), err)
 	}
 	if status != nil {
 		if _, err := os.Stat(p.Path("kubelet", "root", "pods", string(status.UID))); err == nil {
-			return fmt.Errorf("pod %s still has its folder", p.name)
+			return fmt.Errorf("pod %s still has its directory", p.name)
 		}
 	}
 	sandboxes, err := p.sandboxes(ctx)
@@ -129,8 +129,8 @@ func (p *pod) gone(ctx context.Context, status *corev1.Pod) error {
 	return err
 }
 
-// collect removes the stopped sandboxes of the pod, which the kubelet does once a minute: that is
-// not waited for.
+// collect removes the stopped sandboxes of the pod. The kubelet does so only once a minute; the
+// test does not wait for that.
 func (p *pod) collect(ctx context.Context) error {
 	sandboxes, err := p.sandboxes(ctx)
 	errs := []error{err}
@@ -146,7 +146,7 @@ func (p *pod) sandboxes(ctx context.Context) ([]*runtimeapi.PodSandbox, error) {
 	return answer.GetItems(), err
 }
 
-// lookup returns the pod as the kubelet has it, or nil.
+// lookup returns the pod in the kubelet's list, or nil.
 func (p *pod) lookup(ctx context.Context) (*corev1.Pod, error) {
 	var pods corev1.PodList
 	if err := p.getJSON(ctx, "/pods", &pods); err != nil {
@@ -203,7 +203,7 @@ func (p *pod) phase(want corev1.PodPhase) *corev1.Pod {
 	})
 }
 
-// describe is for the log of a test that failed.
+// describe returns the state of the pod for the log of a failed test.
 func (p *pod) describe(ctx context.Context) string {
 	now, err := p.lookup(ctx)
 	if err != nil || now == nil {
@@ -224,19 +224,19 @@ func container(now *corev1.Pod, name string) corev1.ContainerStatus {
 	return corev1.ContainerStatus{}
 }
 
-// terminated waits until a container that is not restarted has ended.
+// terminated waits until a container that is not restarted has exited.
 func (p *pod) terminated(name string) *corev1.ContainerStateTerminated {
 	p.t.Helper()
 	now := p.await(func(now *corev1.Pod) error {
 		if container(now, name).State.Terminated == nil {
-			return fmt.Errorf("pod %s: container %s has not ended", p.name, name)
+			return fmt.Errorf("pod %s: container %s has not exited", p.name, name)
 		}
 		return nil
 	})
 	return container(now, name).State.Terminated
 }
 
-// restarted waits until a container was restarted and runs again, and returns how it had ended.
+// restarted waits until a container was restarted and runs again, and returns how it exited.
 func (p *pod) restarted(name string) *corev1.ContainerStateTerminated {
 	p.t.Helper()
 	now := p.await(func(now *corev1.Pod) error {
@@ -249,7 +249,7 @@ func (p *pod) restarted(name string) *corev1.ContainerStateTerminated {
 	return container(now, name).LastTerminationState.Terminated
 }
 
-// file returns what a pod wrote into its folder, once it is there.
+// file returns the content of a file that a pod writes to its directory. It waits for the file.
 func (p *pod) file(name string) string {
 	p.t.Helper()
 	var text []byte

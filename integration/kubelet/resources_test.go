@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// limits prints memory and CPU limit, quota and period, of the container's own cgroup: v2, else v1.
+// limits prints the memory limit, CPU quota and period of the container's own cgroup, on v2 or v1.
 const limits = `cd /sys/fs/cgroup; if [ -e memory.max ]; then cat memory.max cpu.max; else
 cat memory/memory.limit_in_bytes; echo $(cat cpu/cpu.cfs_quota_us cpu/cpu.cfs_period_us); fi`
 
@@ -21,7 +21,7 @@ containers:
 `)
 	now := p.running()
 	if diff := cmp.Diff("50331648\n25000 100000", p.exec("main", "sh", "-c", limits)); diff != "" {
-		t.Errorf("the cgroup's limits: -want +got:\n%s", diff)
+		t.Errorf("cgroup limits: -want +got:\n%s", diff)
 	}
 	got := map[string]string{}
 	status := container(now, "main")
@@ -38,6 +38,6 @@ containers:
 		"limit of memory": "48Mi", "limit of cpu": "250m", "request of memory": "16Mi", "request of cpu": "100m",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("the status: -want +got:\n%s", diff)
+		t.Errorf("status: -want +got:\n%s", diff)
 	}
 }

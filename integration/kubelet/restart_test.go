@@ -16,7 +16,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
-// steady is a pod that nothing may disturb, with an init container, a sidecar and a probe.
+// steady is a pod that must not be disturbed, with an init container, a sidecar and a probe.
 const steady = `
 volumes: [{name: work, hostPath: {path: $DIR}}]
 initContainers:
@@ -31,7 +31,7 @@ containers:
   command: [sleep, "1000"]
 `
 
-// ids returns the ids of the pod's containers, which change when one is restarted.
+// ids returns the IDs of the pod's containers. An ID changes when its container is restarted.
 func ids(now *corev1.Pod) map[string]string {
 	all := map[string]string{}
 	for _, status := range slices.Concat(now.Status.InitContainerStatuses, now.Status.ContainerStatuses) {
@@ -40,8 +40,8 @@ func ids(now *corev1.Pod) map[string]string {
 	return all
 }
 
-// undisturbed runs a pod, lets something happen, and wants the same containers to run in the same
-// sandbox, and a new pod to start.
+// undisturbed runs a pod, calls happen, and checks that the same containers still run in the same
+// sandbox and that a new pod can start.
 func undisturbed(t *testing.T, n *node, happen func()) *pod {
 	t.Helper()
 	p := n.run(t, id(t), steady)
@@ -55,11 +55,11 @@ containers: [{name: main, command: [sleep, "1000"]}]
 	after := ids(p.running())
 	for name, id := range before {
 		if after[name] != id {
-			t.Errorf("container %s is %s, was %s", name, after[name], id)
+			t.Errorf("container %s: %s, want %s", name, after[name], id)
 		}
 	}
 	if got := readySandbox(t, p); got != sandbox {
-		t.Errorf("the sandbox is %s, was %s", got, sandbox)
+		t.Errorf("sandbox %s, want %s", got, sandbox)
 	}
 	if got := p.exec("main", "echo", "hello"); got != "hello" {
 		t.Errorf("exec returns %q", got)
@@ -98,8 +98,8 @@ func daemonRestart(t *testing.T, n *node) {
 	})
 }
 
-// daemonKill ends a container, too, while no daemon runs: the kubelet must learn how it ended, and
-// restart it.
+// daemonKill also lets a container exit while no daemon runs: the kubelet must get its exit code
+// and restart it.
 func daemonKill(t *testing.T, n *node) {
 	p := undisturbed(t, n, func() {
 		if err := n.Daemon.Kill(); err != nil {
@@ -118,7 +118,7 @@ func daemonKill(t *testing.T, n *node) {
 	}
 	if err := harness.Await(t.Context(), func() error {
 		if _, err := os.Stat(done); err == nil {
-			return fmt.Errorf("%s is still there", done)
+			return fmt.Errorf("%s still exists", done)
 		}
 		return nil
 	}); err != nil {
@@ -129,16 +129,15 @@ func daemonKill(t *testing.T, n *node) {
 	}
 	ended := p.restarted("main")
 	if n.Handler == harness.HandlerRunc {
-		t.Logf("differs with the shim of runc: the container that ended meanwhile is reported as %d, %s", ended.ExitCode, ended.Reason)
+		t.Logf("known difference with the runc shim: the exit without a daemon is reported as %d, %s", ended.ExitCode, ended.Reason)
 		return
 	}
 	if ended.ExitCode != 7 || ended.Reason != "Error" {
-		t.Errorf("the container that ended meanwhile is reported as %+v, want Error with 7", ended)
+		t.Errorf("the exit without a daemon is reported as %+v, want Error with 7", ended)
 	}
 }
 
-// imageCollection lets the kubelet believe that the disk is full: it removes the images that nobody
-// uses.
+// imageCollection makes the kubelet believe that the disk is full: it removes unused images.
 func imageCollection(t *testing.T, n *node) {
 	const unused = "gcr.io/k8s-staging-cri-tools/test-image-3:latest"
 	if err := n.Pull(t.Context(), unused); err != nil {
@@ -154,16 +153,16 @@ func imageCollection(t *testing.T, n *node) {
 		restart("99.9%")
 		if err := n.until(t.Context(), func() error {
 			if n.hasImage(t, unused) {
-				return fmt.Errorf("image %s is still there", unused)
+				return fmt.Errorf("image %s still exists", unused)
 			}
 			return nil
 		}); err != nil {
 			t.Error(err)
 		}
 		if !n.hasImage(t, image.Busybox) {
-			t.Errorf("the image %s was removed under its containers", image.Busybox)
+			t.Errorf("image %s was removed although containers use it", image.Busybox)
 		}
-		// What is pinned stays: the built-in's pods are made of it.
+		// Pinned images must stay: pods of the built-in CRI use the pause image.
 		if n.Options.Daemon == harness.Stock && !n.hasImage(t, image.Pause) {
 			t.Errorf("the pinned image %s was removed", image.Pause)
 		}
@@ -180,7 +179,7 @@ func (n *node) hasImage(t *testing.T, ref string) bool {
 	return answer.Image != nil
 }
 
-// eventedPLEG wants the kubelet to listen to the runtime's events when its gate is on.
+// eventedPLEG checks that the kubelet listens to the runtime's events if its feature gate is on.
 func eventedPLEG(t *testing.T, n *node) {
 	text, err := n.get(t.Context(), "/metrics")
 	if err != nil {

@@ -15,7 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// lines is how many lines the container of logRotation writes, in bursts, over several rotations.
+// lines is the number of lines that the container of logRotation writes, in bursts, over several
+// rotations.
 const lines = 3000
 
 func logRotation(t *testing.T, n *node) {
@@ -35,7 +36,7 @@ containers:
 	}
 	var files []string
 	diff := ""
-	// The kubelet rotates once more when the last line is written, and compresses meanwhile.
+	// The kubelet may rotate and compress the log once more after the last line.
 	if err := n.until(t.Context(), func() error {
 		var got []string
 		var err error
@@ -50,11 +51,11 @@ containers:
 		t.Errorf("%v: -want +got:\n%s", err, diff)
 	}
 	if len(files) < 3 {
-		t.Errorf("the log was rotated into %q, want three files at least", files)
+		t.Errorf("rotated logs: %q, want at least three", files)
 	}
 }
 
-// rotated returns the files of a container's log, the oldest first, and the lines they hold.
+// rotated returns the files of a container's log, oldest first, and their lines.
 func rotated(log string) (files, lines []string, err error) {
 	if files, err = filepath.Glob(log + ".*"); err != nil {
 		return nil, nil, err
@@ -70,7 +71,7 @@ func rotated(log string) (files, lines []string, err error) {
 			// time, stream, tag, text
 			fields := strings.SplitN(strings.TrimSuffix(line, "\n"), " ", 4)
 			if len(fields) != 4 || fields[1] != "stdout" || fields[2] != "F" {
-				return nil, nil, fmt.Errorf("%s: the line %q is not of the CRI's format", file, line)
+				return nil, nil, fmt.Errorf("%s: line %q is not in the CRI log format", file, line)
 			}
 			lines = append(lines, fields[3])
 		}

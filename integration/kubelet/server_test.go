@@ -12,17 +12,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// kubeconfig names an API server at which nobody listens.
+// kubeconfig names an API server that does not exist.
 const kubeconfig = `apiVersion: v1
 kind: Config
-clusters: [{name: away, cluster: {server: "http://127.0.0.1:%d"}}]
-contexts: [{name: away, context: {cluster: away, user: nobody}}]
-users: [{name: nobody, user: {}}]
+clusters: [{name: absent, cluster: {server: "http://127.0.0.1:%d"}}]
+contexts: [{name: absent, context: {cluster: absent, user: none}}]
+users: [{name: none, user: {}}]
 current-context: away
 `
 
-// TestAPIServerAway runs what a standalone kubelet refuses because it has no client for an API
-// server. Here it has one, and the server is away, as when a control plane starts.
+// TestAPIServerAway runs scenarios that a standalone kubelet refuses because it has no client of an
+// API server. This kubelet has a client, but the server does not answer, as when a control plane
+// starts.
 func TestAPIServerAway(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "kubeconfig")
 	if err := os.WriteFile(file, fmt.Appendf(nil, kubeconfig, freePort(t)), 0o600); err != nil {
@@ -66,16 +67,16 @@ containers:
 		"/about/labels": `app="projected-volume"`, "/about/pod/name": p.name, "/about/memory": "67108864", "/one": p.name,
 	} {
 		if got := p.exec("main", "cat", file); got != want {
-			t.Errorf("%s has %q, want %q", file, got, want)
+			t.Errorf("%s contains %q, want %q", file, got, want)
 		}
 	}
 	if got := p.exec("main", "stat", "-L", "-c", "%a", "/about/labels"); got != "440" {
-		t.Errorf("the mode is %s, want 440", got)
+		t.Errorf("mode %s, want 440", got)
 	}
 }
 
 func recursiveReadOnly(t *testing.T, n *node) {
-	// A mount below the folder, which only recursiveReadOnly makes read-only, too.
+	// A mount below the directory becomes read-only only with recursiveReadOnly.
 	below := n.Path("kubelet", "share", id(t), "below")
 	if err := os.MkdirAll(below, 0o755); err != nil {
 		t.Fatal(err)

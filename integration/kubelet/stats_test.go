@@ -15,8 +15,8 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
-// busy is a pod that has something to show of every kind: it computes, it is asked over its
-// network, and it writes to its root file system, its log and a volume.
+// busy is a pod with usage of every kind: it uses the CPU, it receives requests over its network,
+// and it writes to its root file system, its log and a volume.
 const busy = `
 volumes: [{name: work, emptyDir: {}}]
 containers:
@@ -47,9 +47,9 @@ func summary(t *testing.T, n *node) {
 	}
 }
 
-// missing says which numbers of a busy pod are not there. Where the kubelet asks the CRI for all of
-// them it adds up the swap of a pod's containers only for a summary with only_cpu_and_memory
-// (v1.37, aggregatePodSwapStats): the CRI has no such field.
+// missing returns the values that are missing in the statistics of a busy pod. If the kubelet gets
+// all statistics from the CRI, it sums up the swap of a pod's containers only in a summary with
+// only_cpu_and_memory (v1.37, aggregatePodSwapStats): the CRI has no such field.
 func missing(s stats.PodStats, fromCRI bool) []error {
 	var errs []error
 	want := func(name string, value *uint64, least uint64) {
@@ -73,7 +73,7 @@ func missing(s stats.PodStats, fromCRI bool) []error {
 	want("pod: processes", orZero(s.ProcessStats).ProcessCount, 1)
 	network := orZero(s.Network)
 	if network.Name != "eth0" || len(network.Interfaces) == 0 {
-		errs = append(errs, fmt.Errorf("pod %s: the network is %+v, want eth0", s.PodRef.Name, network))
+		errs = append(errs, fmt.Errorf("pod %s: network %+v, want eth0", s.PodRef.Name, network))
 	}
 	want("network: received", network.RxBytes, 1)
 	want("network: sent", network.TxBytes, 1)
@@ -98,10 +98,10 @@ func missing(s stats.PodStats, fromCRI bool) []error {
 		want("container: swap", orZero(main.Swap).SwapUsageBytes, 0)
 	}
 	if _, err := os.Stat("/proc/pressure"); err == nil && cgroups.Mode() == cgroups.Unified {
-		// The pod wants more of a CPU than it gets.
+		// The pod requests more CPU than it gets.
 		want("container: pressure on the CPU", &orZero(orZero(main.CPU).PSI).Some.Total, 1)
 		if orZero(main.Memory).PSI == nil || orZero(main.IO).PSI == nil {
-			errs = append(errs, fmt.Errorf("pod %s: pressure on memory %+v, on I/O %+v", s.PodRef.Name, main.Memory, main.IO))
+			errs = append(errs, fmt.Errorf("pod %s: memory pressure %+v, I/O pressure %+v", s.PodRef.Name, main.Memory, main.IO))
 		}
 	}
 	return errs
@@ -121,8 +121,8 @@ func show(value *uint64) string {
 	return fmt.Sprint(*value)
 }
 
-// metrics are those of /metrics/cadvisor that dashboards and autoscalers read, and the labels
-// beside the pod's.
+// metrics are those of /metrics/cadvisor that dashboards and autoscalers read, with labels in
+// addition to the pod's.
 var metrics = []string{
 	`container_cpu_usage_seconds_total{container="main"`,
 	`container_cpu_cfs_throttled_periods_total{container="main"`,
@@ -149,7 +149,7 @@ func cadvisorMetrics(t *testing.T, n *node) {
 	}
 }
 
-// absent says which metrics have no sample above 0 for the pod.
+// absent returns an error for each metric without a sample above 0 for the pod.
 func absent(text, pod string) []error {
 	var errs []error
 	for _, metric := range metrics {

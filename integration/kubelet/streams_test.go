@@ -22,7 +22,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
-// protocol is one of the two ways in which kubectl speaks to a kubelet.
+// protocol is one of the two streaming protocols between kubectl and the kubelet.
 type protocol struct {
 	name     string
 	executor func(*rest.Config, *url.URL) (remotecommand.Executor, error)
@@ -54,13 +54,13 @@ var protocols = []protocol{
 	},
 }
 
-// streamURL is the address of a streaming call for a container of the pod, or for the pod.
+// streamURL returns the address of a streaming call for a container of the pod, or for the pod.
 func (p *pod) streamURL(verb, container string, query url.Values) *url.URL {
 	u := &url.URL{Scheme: "https", Host: strings.TrimPrefix(p.rest.Host, "https://"), RawQuery: query.Encode()}
 	return u.JoinPath(verb, "default", p.name, container)
 }
 
-// stream runs one exec or attach with what is set in options.
+// stream runs one exec or attach with the streams that are set in options.
 func (p *pod) stream(with protocol, u *url.URL, options remotecommand.StreamOptions) error {
 	executor, err := with.executor(p.rest, u)
 	if err != nil {
@@ -109,17 +109,17 @@ containers: [{name: main, command: [sleep, "1000"]}]
 		err := p.stream(with, p.streamURL("exec", "main", query), options)
 		var exit clientexec.CodeExitError
 		if !errors.As(err, &exit) || exit.Code != 7 {
-			t.Errorf("exec ended with %v, want exit code 7", err)
+			t.Errorf("exec: %v, want exit code 7", err)
 		}
 		if out.String() != "hello" || errs.String() != "bad\n" {
-			t.Errorf("stdout is %q, stderr is %q", &out, &errs)
+			t.Errorf("stdout %q, stderr %q", &out, &errs)
 		}
 		execLarge(t, p, with)
 		execTerminal(t, p, with)
 	})
 }
 
-// execLarge wants every byte of much output, many times.
+// execLarge checks repeatedly that large output arrives completely.
 func execLarge(t *testing.T, p *pod, with protocol) {
 	const size = 1 << 20
 	for range 10 {
@@ -134,7 +134,7 @@ func execLarge(t *testing.T, p *pod, with protocol) {
 	}
 }
 
-// oneSize is a terminal that is resized once.
+// oneSize is the size queue of a terminal that is resized once.
 type oneSize chan remotecommand.TerminalSize
 
 func (s oneSize) Next() *remotecommand.TerminalSize {
@@ -157,11 +157,11 @@ func execTerminal(t *testing.T, p *pod, with protocol) {
 		t.Error(err)
 	}
 	if !strings.HasPrefix(out.String(), "/dev/pts/") {
-		t.Errorf("the terminal is %q", &out)
+		t.Errorf("terminal %q", &out)
 	}
 }
 
-// silent is an input at which nobody types.
+// silent is an input without data.
 type silent struct{ done <-chan struct{} }
 
 func (s silent) Read([]byte) (int, error) {
@@ -185,14 +185,14 @@ containers:
 			t.Error(err)
 		}
 		if out.String() != "hello" {
-			t.Errorf("the attached client reads %q", &out)
+			t.Errorf("the attached client received %q", &out)
 		}
-		// stdinOnce: the container ends with its only input.
+		// stdinOnce: the container exits when its input is closed.
 		if ended := p.terminated(with.name); ended.ExitCode != 0 {
-			t.Errorf("cat ended as %+v", ended)
+			t.Errorf("state of cat: %+v", ended)
 		}
 		if got := p.log(with.name, ""); got != "hello" {
-			t.Errorf("the log has %q", got)
+			t.Errorf("log: %q", got)
 		}
 	})
 }
@@ -225,7 +225,7 @@ containers:
 		if err != nil {
 			t.Fatal(err)
 		}
-		// Several requests, each over a connection of its own.
+		// Several requests, each on its own connection.
 		for range 3 {
 			client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 			answer, err := client.Get(fmt.Sprintf("http://127.0.0.1:%d/", ports[0].Local))
@@ -262,7 +262,7 @@ containers:
 	}()
 	if err := n.until(t.Context(), func() error {
 		if got := p.log("main", ""); got != "one\ntwo\n" {
-			return fmt.Errorf("the log has %q", got)
+			return fmt.Errorf("log: %q", got)
 		}
 		return nil
 	}); err != nil {
@@ -270,7 +270,7 @@ containers:
 	}
 	for query, want := range map[string]string{"?tailLines=1": "two\n", "?previous=true": "before\n"} {
 		if got := p.log("main", query); got != want {
-			t.Errorf("the log with %s has %q, want %q", query, got, want)
+			t.Errorf("log with %s: %q, want %q", query, got, want)
 		}
 	}
 	first, _, _ := strings.Cut(p.log("main", "?timestamps=true"), " ")
@@ -279,6 +279,6 @@ containers:
 	}
 	p.exec("main", "touch", "/work/go")
 	if got, want := <-follow, "one\ntwo\nthree\n<nil>"; got != want {
-		t.Errorf("who followed the log read %q, want %q", got, want)
+		t.Errorf("log with follow: %q, want %q", got, want)
 	}
 }

@@ -24,11 +24,11 @@ containers:
 	p.running()
 	p.exec("one", "sh", "-c", "echo disk >/disk/file; echo memory >/memory/file")
 	if got := p.exec("two", "cat", "/disk/file", "/memory/file"); got != "disk\nmemory" {
-		t.Errorf("the other container reads %q", got)
+		t.Errorf("the other container read %q", got)
 	}
 	mount := p.exec("two", "grep", " /memory ", "/proc/mounts")
 	if !strings.HasPrefix(mount, "tmpfs ") || !strings.Contains(mount, "size=2048k") {
-		t.Errorf("the volume in memory is %q, want a tmpfs of 2 MiB", mount)
+		t.Errorf("mount of the volume in memory: %q, want a tmpfs of 2 MiB", mount)
 	}
 }
 
@@ -48,7 +48,7 @@ containers:
 	p.running()
 	p.exec("main", "sh", "-c", "echo hello >/rw/file; touch /made/file")
 	if got := p.file("file"); got != "hello\n" {
-		t.Errorf("the host reads %q", got)
+		t.Errorf("the host read %q", got)
 	}
 	p.file("made/file")
 	if out, err := p.tryExec("main", "touch", "/ro/file"); err == nil || !strings.Contains(out, "Read-only file system") {
@@ -76,18 +76,19 @@ containers:
 	p.running()
 	p.exec("main", "sh", "-c", "echo below >/folder/file; touch /named/file")
 	if got := p.file("a/b/file"); got != "below\n" {
-		t.Errorf("the host reads %q", got)
+		t.Errorf("the host read %q", got)
 	}
 	if got := p.exec("main", "cat", "/single"); got != "single" {
-		t.Errorf("the single file has %q", got)
+		t.Errorf("content of the single file: %q", got)
 	}
 	p.exec("main", "test", "-e", "/all/of-"+p.name+"/file")
 	if got := p.exec("main", "ls", "/folder"); got != "file" {
-		t.Errorf("the folder holds more than its sub path: %q", got)
+		t.Errorf("the mount has more than its sub path: %q", got)
 	}
 }
 
-// downwardVolume is the nearest to a projected volume that a standalone kubelet mounts.
+// downwardVolume tests the volume that is closest to a projected volume among those that a
+// standalone kubelet mounts.
 func downwardVolume(t *testing.T, n *node) {
 	p := n.run(t, id(t), `
 volumes:
@@ -108,14 +109,14 @@ containers:
 	now := p.running()
 	for file, want := range map[string]string{"labels": `app="` + id(t) + `"`, "pod/name": p.name, "memory": "67108864"} {
 		if got := p.exec("main", "cat", filepath.Join("/about", file)); got != want {
-			t.Errorf("%s has %q, want %q", file, got, want)
+			t.Errorf("%s contains %q, want %q", file, got, want)
 		}
 	}
 	if got := p.exec("main", "stat", "-L", "-c", "%a", "/about/labels"); got != "440" {
-		t.Errorf("the mode is %s, want 440", got)
+		t.Errorf("mode %s, want 440", got)
 	}
 	if got := p.exec("main", "sh", "-c", "echo $ADDRESS"); got != now.Status.PodIP {
-		t.Errorf("the environment has the address %s, the status %s", got, now.Status.PodIP)
+		t.Errorf("address in the environment: %s, in the status: %s", got, now.Status.PodIP)
 	}
 }
 
@@ -131,7 +132,7 @@ containers:
 `)
 	p.running()
 	if got := p.exec("main", "cat", "/image/test-image-1"); got != "test-image-1" {
-		t.Errorf("the image's file has %q", got)
+		t.Errorf("content of the image's file: %q", got)
 	}
 	p.exec("main", "grep", "www-data", "/etc-of-image/passwd")
 	if out, err := p.tryExec("main", "touch", "/image/file"); err == nil || !strings.Contains(out, "Read-only file system") {

@@ -15,7 +15,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/vm"
 )
 
-// parts are what the tests of the host run in a guest, one per boot.
+// parts are the tests that the host runs in a guest, one per boot.
 var parts = map[string]func(*testing.T, machine){
 	"install":       installNode,
 	"before reboot": beforeReboot,
@@ -24,7 +24,7 @@ var parts = map[string]func(*testing.T, machine){
 	"recover":       func(t *testing.T, _ machine) { recoverNode(t, connect(t)) },
 }
 
-// TestPart is the guest's half of TestReboot and TestPowerCut.
+// TestPart is the part of TestReboot and TestPowerCut that runs in the guest.
 func TestPart(t *testing.T) {
 	part, found := parts[os.Getenv("LITE_PART")]
 	if !found {
@@ -32,15 +32,15 @@ func TestPart(t *testing.T) {
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
-			tellWhy(t)
+			logFailure(t)
 		}
 	})
 	part(t, newMachine(t))
 }
 
-// tellWhy shows what is lost with the guest: what the daemon has warned of since the boot, and what
-// runs.
-func tellWhy(t *testing.T) {
+// logFailure logs information that is lost with the guest: the daemon's warnings since boot, and
+// the running processes.
+func logFailure(t *testing.T) {
 	for line := range strings.Lines(run(t, "journalctl", "--boot", "--unit="+unit, "--output=short-precise")) {
 		if !strings.Contains(line, "level=info") {
 			t.Log(strings.TrimSpace(line))
@@ -49,7 +49,7 @@ func tellWhy(t *testing.T) {
 	t.Log(run(t, "systemd-cgls", "--full", "--no-pager"))
 }
 
-// guest is a node in a virtual machine, seen from the host. Our packages are installed in it.
+// guest is a node in a virtual machine with our packages installed, seen from the host.
 type guest struct {
 	node vm.Node
 	repo harness.Repo
@@ -58,7 +58,7 @@ type guest struct {
 func newGuest(t *testing.T) guest {
 	t.Helper()
 	if os.Getenv("LITE_BOOT") != "1" {
-		t.Skip("LITE_BOOT=1 is not set, which boots virtual machines: make power")
+		t.Skip("LITE_BOOT=1 is not set; make power boots virtual machines")
 	}
 	repo, err := harness.FindRepo()
 	if err != nil {
@@ -102,7 +102,7 @@ func (g guest) command(t *testing.T, part string) vm.Command {
 	}
 }
 
-// nodeConfig is that of a node with the systemd cgroup driver and Debian's CNI plugins.
+// nodeConfig is the config of a node with the systemd cgroup driver and Debian's CNI plugins.
 const nodeConfig = `version = 3
 
 [plugins.'io.containerd.cri.v1.runtime'.cni]
@@ -115,10 +115,11 @@ const nodeConfig = `version = 3
   SystemdCgroup = true
 `
 
-// bareFile has what was on the node when it had run its first pod, and removed it.
+// bareFile has the state of the node after its first pod was run and removed.
 const bareFile = "/var/lib/bare-node.json"
 
-// installNode installs our packages on a bare Debian. The first pod of a node makes what stays.
+// installNode installs our packages on a bare Debian. It runs one pod, because the first pod of a
+// node creates resources that stay.
 func installNode(t *testing.T, m machine) {
 	m.prepare(t)
 	write(t, config, nodeConfig)
@@ -155,7 +156,7 @@ func containerdClient(t *testing.T) *containerd.Client {
 	return client
 }
 
-// awaitBare waits for a node without pods to be as it was when it had none before.
+// awaitBare waits until a node without pods has the state of bareFile.
 func awaitBare(t *testing.T) error {
 	t.Helper()
 	var bare harness.State

@@ -9,30 +9,30 @@ import (
 	"testing"
 )
 
-// ledger has what the daemon of a guest has acknowledged, as far as the guest could tell before its
-// power failed: lines such as "made pod ID", "removing container ID" and "exited container ID
-// CODE". It compares that with what the guest lists after the next boot.
+// ledger records the operations that the daemon of a guest has acknowledged, as printed by the
+// guest before its power failed: lines such as "made pod ID", "removing container ID" and "exited
+// container ID CODE". It compares them with the objects that the guest lists after the next boot.
 type ledger struct {
-	last   map[string]string // what was said last of an object
+	last   map[string]string // the last operation on each object
 	exits  map[string]string // exit codes by container
 	listed map[string]bool   // in this boot
 	wrong  []string
-	freed  string // addresses that were nobody's at the start of this boot
+	freed  string // orphaned addresses at the start of this boot
 	said   []string
-	pods   int // that were made in this boot
+	pods   int // created in this boot
 }
 
 func newLedger() *ledger {
 	return &ledger{last: map[string]string{}, exits: map[string]string{}, listed: map[string]bool{}}
 }
 
-// boot begins with the lines of another boot.
+// boot starts the record of another boot.
 func (l *ledger) boot() { l.said, l.pods = nil, 0 }
 
-// begun says whether the first pod of this boot has been made.
+// begun reports whether the first pod of this boot has been created.
 func (l *ledger) begun() bool { return l.pods > 0 }
 
-// write takes a line of the guest's.
+// write adds a line of the guest.
 func (l *ledger) write(line string) {
 	switch words := strings.Fields(line); {
 	case line == "listed everything":
@@ -59,7 +59,7 @@ func (l *ledger) write(line string) {
 	}
 }
 
-// list takes an object that the daemon lists, with its state and exit code.
+// list adds an object that the daemon lists, with its state and exit code.
 func (l *ledger) list(kind, id string, state []string) {
 	object := kind + " " + id
 	l.listed[object] = true
@@ -67,14 +67,14 @@ func (l *ledger) list(kind, id string, state []string) {
 		l.fail("%s was removed, and is listed", object)
 	}
 	if len(state) > 0 && (state[0] == "SANDBOX_READY" || state[0] == "CONTAINER_RUNNING") {
-		l.fail("%s is %s after a power cut", object, state[0])
+		l.fail("%s is %s after a power failure", object, state[0])
 	}
 	if code, found := l.exits[id]; found && (state[0] != "CONTAINER_EXITED" || state[1] != code) {
 		l.fail("%s had exit code %s, and is listed as %v", object, code, state)
 	}
 }
 
-// compare looks for what is missing among the listed.
+// compare finds objects that are missing in the list.
 func (l *ledger) compare() {
 	for object, last := range l.last {
 		if last == "made" && !l.listed[object] {
@@ -88,7 +88,7 @@ func (l *ledger) fail(format string, args ...any) {
 	l.wrong = append(l.wrong, fmt.Sprintf(format, args...))
 }
 
-// count says how many objects were there when the guest said its last line.
+// count returns a summary of the objects at the last line of the guest.
 func (l *ledger) count() string {
 	var made, removing, removed int
 	for _, last := range l.last {
@@ -101,7 +101,7 @@ func (l *ledger) count() string {
 			removed++
 		}
 	}
-	return fmt.Sprintf("%d objects acknowledged, %d under removal, %d gone, %d exit codes; %s addresses were nobody's before",
+	return fmt.Sprintf("%d objects acknowledged, %d under removal, %d gone, %d exit codes; %s orphaned addresses before",
 		made, removing, removed, len(l.exits), l.freed)
 }
 
@@ -111,10 +111,10 @@ func TestLedger(t *testing.T) {
 		wrong               []string
 	}{
 		{"as it was", "made pod a\nmade container b\nexited container b 7\n", "listed pod a SANDBOX_NOTREADY 0\nlisted container b CONTAINER_EXITED 7\n", nil},
-		{"under way", "removing pod a\n", "listed pod b SANDBOX_NOTREADY\n", nil},
+		{"in progress", "removing pod a\n", "listed pod b SANDBOX_NOTREADY\n", nil},
 		{"lost", "made pod a\n", "", []string{"pod a was made, and is not listed"}},
 		{"back", "removed pod a\n", "listed pod a SANDBOX_NOTREADY\n", []string{"pod a was removed, and is listed"}},
-		{"alive", "made pod a\n", "listed pod a SANDBOX_READY\n", []string{"pod a is SANDBOX_READY after a power cut"}},
+		{"alive", "made pod a\n", "listed pod a SANDBOX_READY\n", []string{"pod a is SANDBOX_READY after a power failure"}},
 		{
 			"another exit", "made container b\nexited container b 7\n", "listed container b CONTAINER_EXITED 255\n",
 			[]string{"container b had exit code 7, and is listed as [CONTAINER_EXITED 255]"},

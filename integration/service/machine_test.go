@@ -36,20 +36,20 @@ const (
 `
 )
 
-// machine is the machine that the test runs on, which is the test's alone.
+// machine is the machine that the test runs on. No other test uses it.
 type machine struct {
 	repo harness.Repo
 }
 
-// newMachine skips the test unless the machine is a guest to throw away: the test installs packages
+// newMachine skips the test unless the machine is a disposable guest: the test installs packages
 // and stops services.
 func newMachine(t *testing.T) machine {
 	t.Helper()
 	if os.Getenv("LITE_VM") != "1" {
-		t.Skip("LITE_VM=1 is not set, which says that this machine can be thrown away: LITE_VM=1 make vm SUITE=service")
+		t.Skip("LITE_VM=1, which allows changes to this machine, is not set: run LITE_VM=1 make vm SUITE=service")
 	}
 	if err := exec.Command("systemd-detect-virt", "--quiet", "--vm").Run(); err != nil {
-		t.Skip("this is not a virtual machine, or not one of systemd's")
+		t.Skip("systemd-detect-virt finds no virtual machine")
 	}
 	if init, err := os.ReadFile("/proc/1/comm"); err != nil || string(init) != "systemd\n" {
 		t.Skipf("PID 1 is %q, not systemd", init)
@@ -60,13 +60,13 @@ func newMachine(t *testing.T) machine {
 	}
 	for _, need := range []string{repo.Bin("containerd-lite_*.deb"), repo.Bin("containerd-shim-lite_*.deb"), repo.Tool("packages", "*.deb")} {
 		if found, _ := filepath.Glob(need); len(found) == 0 {
-			t.Skipf("this machine lacks %s (make deb)", need)
+			t.Skipf("this host lacks %s (make deb)", need)
 		}
 	}
 	return machine{repo}
 }
 
-// run runs a command and returns what it printed.
+// run runs a command and returns its output.
 func run(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	out, err := exec.Command(name, args...).CombinedOutput()
@@ -76,7 +76,7 @@ func run(t *testing.T, name string, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// await calls probe until it returns nothing.
+// await calls probe until it returns nil.
 func await(t *testing.T, probe func() error) {
 	t.Helper()
 	if err := harness.Await(t.Context(), probe); err != nil {
@@ -99,27 +99,27 @@ func mainPID(t *testing.T) int {
 	return pid
 }
 
-// awaitRestart waits until systemd has started another daemon than pid, and that is ready.
+// awaitRestart waits until systemd has started a daemon with another PID than pid, and it is ready.
 func awaitRestart(t *testing.T, pid int) {
 	t.Helper()
 	await(t, func() error {
 		state, now := property(t, "ActiveState"), property(t, "MainPID")
 		if state != "active" || now == strconv.Itoa(pid) {
-			return fmt.Errorf("%s is %s with PID %s, which was %d", unit, state, now, pid)
+			return fmt.Errorf("%s is %s with PID %s, previous PID %d", unit, state, now, pid)
 		}
 		return nil
 	})
 }
 
-// journal returns what the journal has of the unit, and from systemd about it, since a cursor.
+// journal returns the journal entries of the unit, and of systemd about the unit, since a cursor.
 func journal(t *testing.T, cursor string) string {
 	t.Helper()
 	run(t, "journalctl", "--sync")
 	return run(t, "journalctl", "--unit="+unit, "--output=cat", "--after-cursor="+cursor)
 }
 
-// cursor is where the journal of the unit ends: journalctl counts from an entry of what it then
-// filters.
+// cursor returns the cursor of the last journal entry of the unit: --after-cursor needs an entry
+// that matches the filter.
 func cursor(t *testing.T) string {
 	t.Helper()
 	run(t, "journalctl", "--sync")
@@ -130,7 +130,7 @@ func cursor(t *testing.T) string {
 	return at
 }
 
-// install installs the files of Debian packages as a user without a network would.
+// install installs Debian packages from files, without a network.
 func install(t *testing.T, patterns ...string) {
 	t.Helper()
 	args := []string{"--install"}
@@ -150,7 +150,7 @@ func (m machine) installOurs(t *testing.T) {
 	install(t, m.repo.Bin("containerd-shim-lite_*.deb"), m.repo.Bin("containerd-lite_*.deb"))
 }
 
-// packageState is that of dpkg, such as "install ok installed".
+// packageState returns the state of a package in dpkg, such as "install ok installed".
 func packageState(name string) string {
 	out, err := exec.Command("dpkg-query", "--show", "--showformat=${Status}", name).Output()
 	if err != nil {
@@ -159,8 +159,8 @@ func packageState(name string) string {
 	return string(out)
 }
 
-// prepare gives the machine a network for pods, and a registry that has busybox and nginx. It
-// returns the reference under which the registry itself has busybox.
+// prepare configures a network for pods, and starts a registry that has busybox and nginx. It
+// returns the reference of busybox in that registry.
 func (m machine) prepare(t *testing.T) (busybox string) {
 	t.Helper()
 	images, err := image.Catalog(m.repo.Tool("debian"), m.repo.Tool("images"))

@@ -16,16 +16,16 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
-// count is how many pods run while the service is tested.
+// count is the number of pods that run during the tests of the service.
 const count = 20
 
-// node is the CRI at the socket where everybody looks for it.
+// node is the CRI at its default socket.
 type node struct {
 	runtimeapi.RuntimeServiceClient
 	runtimeapi.ImageServiceClient
 }
 
-// socket is the daemon's.
+// socket is the default socket of the daemon.
 const socket = "/run/containerd/containerd.sock"
 
 func connect(t *testing.T) node {
@@ -38,14 +38,14 @@ func connect(t *testing.T) node {
 	return node{runtimeapi.NewRuntimeServiceClient(conn), runtimeapi.NewImageServiceClient(conn)}
 }
 
-// pod is a pod with a container that runs.
+// pod is a pod with a running container.
 type pod struct {
 	id, container string
-	process       string // of the container, and when it was started
+	process       string // the container's process and its start time
 	log           string // path
 }
 
-// startPods runs pods, each with a container that writes a line now and then.
+// startPods runs pods, each with a container that writes a line every second.
 func (n node) startPods(t *testing.T, count int) []pod {
 	t.Helper()
 	n.pullBusybox(t)
@@ -100,8 +100,8 @@ func (n node) startPod(t *testing.T, config *runtimeapi.PodSandboxConfig) pod {
 	return p
 }
 
-// findProcess finds the shell of a pod by its hostname, and says when it was started: no later
-// process is the same.
+// findProcess finds the shell of a pod by its hostname. The result includes the start time, so that
+// no later process compares equal.
 func findProcess(hostname string) (string, error) {
 	dirs, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
@@ -117,8 +117,7 @@ func findProcess(hostname string) (string, error) {
 	return "", fmt.Errorf("pod %s has no process", hostname)
 }
 
-// identity is the directory of a process in /proc and the time at which it was started, see
-// proc_pid_stat(5).
+// identity returns the directory of a process in /proc and its start time, see proc_pid_stat(5).
 func identity(dir string) (string, error) {
 	stat, err := os.ReadFile(filepath.Join(dir, "stat"))
 	if err != nil {
@@ -128,27 +127,27 @@ func identity(dir string) (string, error) {
 	return dir + " " + fields[19], nil
 }
 
-// checkProcesses wants the processes of pods to be those that were started, and each to write its
-// log.
+// checkProcesses checks that the processes of pods are the original ones and that each still writes
+// its log.
 func checkProcesses(t *testing.T, pods []pod) {
 	t.Helper()
 	for _, p := range pods {
 		dir, _, _ := strings.Cut(p.process, " ")
 		if now, err := identity(dir); err != nil || now != p.process {
-			t.Errorf("pod %s: process %s, %v; it was %s", p.id, now, err, p.process)
+			t.Errorf("pod %s: process %s, %v; want %s", p.id, now, err, p.process)
 			continue
 		}
 		before := len(read(t, p.log))
 		await(t, func() error {
 			if now := len(read(t, p.log)); now == before {
-				return fmt.Errorf("pod %s: its log has %d bytes, as before", p.id, now)
+				return fmt.Errorf("pod %s: the log still has %d bytes", p.id, now)
 			}
 			return nil
 		})
 	}
 }
 
-// check wants pods to be as they were started, for the CRI, too.
+// check checks that pods are unchanged, also in the CRI's answers.
 func (n node) check(t *testing.T, pods []pod) {
 	t.Helper()
 	checkProcesses(t, pods)
@@ -159,7 +158,7 @@ func (n node) check(t *testing.T, pods []pod) {
 		}
 		container, err := n.ContainerStatus(t.Context(), &runtimeapi.ContainerStatusRequest{ContainerId: p.container})
 		if err != nil || container.Status.State != runtimeapi.ContainerState_CONTAINER_RUNNING {
-			t.Errorf("pod %s: its container: %v, %v", p.id, container.GetStatus().GetState(), err)
+			t.Errorf("pod %s: container: %v, %v", p.id, container.GetStatus().GetState(), err)
 		}
 		exec, err := n.ExecSync(t.Context(), &runtimeapi.ExecSyncRequest{ContainerId: p.container, Cmd: []string{"hostname"}})
 		if err != nil || exec.ExitCode != 0 {

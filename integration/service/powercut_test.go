@@ -21,24 +21,24 @@ import (
 )
 
 const (
-	// cuts is how often the power fails.
+	// cuts is the number of power failures.
 	cuts = 20
-	// longest is how long after the first pod of a boot it does at the latest: some lives of a pod
-	// in an emulated machine.
+	// longest is the maximum time from the first pod of a boot to the power failure: several
+	// lifetimes of a pod in an emulated machine.
 	longest = 20 * time.Second
-	// workers is how many pods come and go at once.
+	// workers is the number of pods that start and stop concurrently.
 	workers = 4
 )
 
-var errPowerCut = errors.New("the power failed")
+var errPowerCut = errors.New("power failure")
 
-// TestPowerCut takes the power from a node at random moments while its pods come and go. Each time
-// the daemon must start, list what it has acknowledged, not what it has acknowledged to be gone,
-// and remove everything.
+// TestPowerCut cuts the power of a node at random moments while pods start and stop. Each time the
+// daemon must start, list all objects whose creation it acknowledged, list none whose removal it
+// acknowledged, and be able to remove everything.
 func TestPowerCut(t *testing.T) {
 	g := newGuest(t)
 	seed := uint64(time.Now().UnixNano())
-	t.Logf("the seed of the moments is %d", seed)
+	t.Logf("random seed: %d", seed)
 	moments := rand.New(rand.NewPCG(seed, 0))
 	books := newLedger()
 	for i := range cuts {
@@ -54,7 +54,7 @@ func TestPowerCut(t *testing.T) {
 	}
 }
 
-// cut boots the guest, and ends it a moment after its pods have begun to come and go.
+// cut boots the guest and kills it at a given moment after its pods have begun to start and stop.
 func (g guest) cut(t *testing.T, books *ledger, moment time.Duration) {
 	t.Helper()
 	ctx, cut := context.WithCancelCause(t.Context())
@@ -63,11 +63,11 @@ func (g guest) cut(t *testing.T, books *ledger, moment time.Duration) {
 		time.AfterFunc(moment, func() { cut(errPowerCut) })
 	})
 	if !errors.Is(err, errPowerCut) {
-		t.Fatalf("the guest ended by itself: exit code %d, %v\n%s", code, err, strings.Join(books.said, "\n"))
+		t.Fatalf("the guest ended before the power failure: exit code %d, %v\n%s", code, err, strings.Join(books.said, "\n"))
 	}
 }
 
-// follow runs a part and writes down what it says; begun is called when the first pod has come.
+// follow runs a part and records its output; begun is called when the first pod has been created.
 func (g guest) follow(ctx context.Context, t *testing.T, books *ledger, part string, begun func()) (int, error) {
 	t.Helper()
 	said, output := io.Pipe()
@@ -92,8 +92,8 @@ func (g guest) follow(ctx context.Context, t *testing.T, books *ledger, part str
 	return code, errors.Join(<-ended, lines.Err())
 }
 
-// churn is the guest's half: what the last boot left is told and removed, then pods come and go
-// until the power fails.
+// churn runs in the guest: it prints and removes the objects of the last boot, then starts and
+// stops pods until the power fails.
 func churn(t *testing.T, m machine) {
 	m.prepare(t)
 	n := connect(t)
@@ -118,7 +118,7 @@ func churn(t *testing.T, m machine) {
 	t.Fatal(<-failed)
 }
 
-// recoverNode tells what the daemon lists after a boot, and removes it.
+// recoverNode prints the objects that the daemon lists after a boot, and removes them.
 func recoverNode(t *testing.T, n node) {
 	await(t, func() error {
 		_, err := n.Version(t.Context(), &runtimeapi.VersionRequest{})
@@ -127,8 +127,8 @@ func recoverNode(t *testing.T, n node) {
 	if restarts := property(t, "NRestarts"); restarts != "0" {
 		t.Errorf("the daemon was restarted %s times", restarts)
 	}
-	fmt.Println("freed", strings.Count(run(t, "journalctl", "--boot", "--unit="+unit, "--output=cat"), "had been given to nobody"))
-	n.tell(t)
+	fmt.Println("freed", strings.Count(run(t, "journalctl", "--boot", "--unit="+unit, "--output=cat"), "released orphaned host-local address"))
+	n.printAll(t)
 	n.removeAll(t)
 	if err := awaitBare(t); err != nil {
 		t.Error(err)
@@ -139,8 +139,8 @@ func recoverNode(t *testing.T, n node) {
 	fmt.Println("cleared")
 }
 
-// tell says what there is.
-func (n node) tell(t *testing.T) {
+// printAll prints all objects.
+func (n node) printAll(t *testing.T) {
 	t.Helper()
 	pods, err := n.ListPodSandbox(t.Context(), &runtimeapi.ListPodSandboxRequest{})
 	if err != nil {
@@ -172,7 +172,7 @@ func (n node) tell(t *testing.T) {
 	fmt.Println("listed everything")
 }
 
-// removeAll removes pods, and the image that comes and goes.
+// removeAll removes pods, and the image that imageLife pulls.
 func (n node) removeAll(t *testing.T) {
 	t.Helper()
 	answer, err := n.ListPodSandbox(t.Context(), &runtimeapi.ListPodSandboxRequest{})
@@ -204,8 +204,8 @@ func (n node) imageLife(ctx context.Context) error {
 	return nil
 }
 
-// life is that of a pod with a container that ends and one that does not; each step is told when
-// the daemon has acknowledged it.
+// life runs a pod with one container that exits and one that keeps running, and removes them. It
+// prints each step that the daemon has acknowledged.
 func (n node) life(ctx context.Context, name string) error {
 	config := &runtimeapi.PodSandboxConfig{
 		Metadata:     &runtimeapi.PodSandboxMetadata{Name: name, Namespace: "churn", Uid: name},
@@ -229,8 +229,8 @@ func (n node) life(ctx context.Context, name string) error {
 	if err := n.awaitExit(ctx, ends); err != nil {
 		return err
 	}
-	told := []any{"pod " + sandbox.PodSandboxId, "container " + ends, "container " + stays}
-	for _, object := range told {
+	objects := []any{"pod " + sandbox.PodSandboxId, "container " + ends, "container " + stays}
+	for _, object := range objects {
 		fmt.Println("removing", object)
 	}
 	if _, err := n.StopPodSandbox(ctx, &runtimeapi.StopPodSandboxRequest{PodSandboxId: sandbox.PodSandboxId}); err != nil {
@@ -239,7 +239,7 @@ func (n node) life(ctx context.Context, name string) error {
 	if _, err := n.RemovePodSandbox(ctx, &runtimeapi.RemovePodSandboxRequest{PodSandboxId: sandbox.PodSandboxId}); err != nil {
 		return err
 	}
-	for _, object := range told {
+	for _, object := range objects {
 		fmt.Println("removed", object)
 	}
 	return nil

@@ -16,8 +16,8 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
-// TestReboot restarts a node with a kubelet and its pods: the daemon must say that they have ended,
-// the kubelet start them anew, and nothing of the old ones be left once they are removed.
+// TestReboot reboots a node with a kubelet and its pods. The daemon must list the old pods as
+// stopped, the kubelet must start new ones, and the removal of the old ones must be complete.
 func TestReboot(t *testing.T) {
 	g := newGuest(t)
 	g.run(t, "before reboot")
@@ -48,12 +48,12 @@ spec:
     imagePullPolicy: IfNotPresent
     command: [sleep, "100000"]
 `
-	// oldFile has the ids of the pods and containers before the reboot.
+	// oldFile has the IDs of the pods and containers from before the reboot.
 	oldFile = "/var/lib/old-pods.json"
 )
 
-// special is added to the manifests of pods whose end is less easily seen: one has no namespace
-// that a reboot takes away, the container of another a pipe that is gone.
+// special is added to the manifests of pods whose exit is harder to detect after a reboot: one has
+// no namespaces that the reboot removes, the container of another has a pipe that no longer exists.
 var special = map[int]string{0: "  hostNetwork: true\n  hostIPC: true\n", 1: "    stdin: true\n"}
 
 // beforeReboot runs pods as a kubelet does.
@@ -73,7 +73,7 @@ func beforeReboot(t *testing.T, m machine) {
 	write(t, oldFile, string(text))
 }
 
-// afterReboot begins as systemd has started the daemon, and without a kubelet.
+// afterReboot begins when systemd has started the daemon, without a kubelet.
 func afterReboot(t *testing.T, m machine) {
 	n := connect(t)
 	var old map[string]string
@@ -98,7 +98,7 @@ func afterReboot(t *testing.T, m machine) {
 	}
 }
 
-// startKubelet starts a kubelet that ends with the machine.
+// startKubelet starts a kubelet as a transient unit, which does not survive a reboot.
 func (m machine) startKubelet(t *testing.T) {
 	t.Helper()
 	run(t, "systemd-run", "--unit=kubelet", "--property=KillMode=process", m.repo.Tool("bin", "kubelet"), "--config=/etc/kubelet.yaml")
@@ -127,13 +127,14 @@ func (n node) awaitPods(t *testing.T, old map[string]string) map[string]string {
 	})
 	for id := range pods {
 		if _, found := old[id]; found {
-			t.Errorf("pod %s of the time before runs", id)
+			t.Errorf("pod %s from before the reboot is running", id)
 		}
 	}
 	return pods
 }
 
-// checkEnded wants the daemon to know everything of the time before, and that it has ended.
+// checkEnded checks that the daemon lists all pods and containers from before the reboot as
+// stopped.
 func (n node) checkEnded(t *testing.T, old map[string]string) {
 	t.Helper()
 	for id, container := range old {
@@ -148,8 +149,7 @@ func (n node) checkEnded(t *testing.T, old map[string]string) {
 	}
 }
 
-// checkGone wants no trace of pods and containers: nothing is called like them, and no address is
-// theirs.
+// checkGone checks that the old pods and containers left no name and no IP address.
 func checkGone(t *testing.T, old map[string]string) {
 	t.Helper()
 	ids := slices.AppendSeq(slices.Collect(maps.Keys(old)), maps.Values(old))
@@ -157,7 +157,7 @@ func checkGone(t *testing.T, old map[string]string) {
 		for kind, items := range nodeState(t) {
 			for _, item := range items {
 				if slices.ContainsFunc(ids, func(id string) bool { return strings.Contains(item, id) }) {
-					return fmt.Errorf("left of the time before: %s %s", kind, item)
+					return fmt.Errorf("left from before the reboot: %s %s", kind, item)
 				}
 			}
 		}
@@ -167,12 +167,12 @@ func checkGone(t *testing.T, old map[string]string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := count - 1; len(addresses) != want { // one pod is on the host's network
-		t.Errorf("%d addresses are taken, want %d: %v", len(addresses), want, addresses)
+	if want := count - 1; len(addresses) != want { // one pod is on the host network
+		t.Errorf("%d addresses in use, want %d: %v", len(addresses), want, addresses)
 	}
 	for _, file := range addresses {
 		if text := read(t, file); slices.ContainsFunc(ids, func(id string) bool { return strings.Contains(text, id) }) {
-			t.Errorf("an address of the time before: %s: %s", file, text)
+			t.Errorf("address from before the reboot: %s: %s", file, text)
 		}
 	}
 }

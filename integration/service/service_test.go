@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package service tests our Debian packages and the unit on a whole machine with systemd: they
-// replace Debian's containerd, pods do not notice what becomes of the daemon, systemd finds a
-// daemon that hangs, and nothing is left after a removal (TestService); a reboot, and a loss of
-// power, leave nothing and lose nothing (TestReboot, TestPowerCut).
+// Package service tests our Debian packages and the systemd unit on a whole machine. TestService:
+// the packages replace Debian's containerd, restarts and crashes of the daemon do not disturb pods,
+// systemd detects a daemon that hangs, and a removal leaves nothing behind. TestReboot and
+// TestPowerCut: a reboot or a power failure neither leaks nor loses anything.
 //
-// TestService installs and removes packages of the machine that it runs on and stops its services,
-// so it is skipped but in a virtual machine whose user has set LITE_VM=1. Each part begins where
-// the one before has ended. The two others run on a host, boot a guest several times and run a part
-// of TestPart in it (guest_test.go).
+// TestService installs and removes packages and stops services of the machine that it runs on, so
+// it is skipped except in a virtual machine with LITE_VM=1. Each part depends on the one before.
+// The other two tests run on a host, boot a guest several times and run a part of TestPart in it
+// (guest_test.go).
 package service
 
 import (
@@ -44,15 +44,15 @@ func TestService(t *testing.T) {
 		{"removed with pods and installed again", func(t *testing.T) { reinstall(t, m, n, pods) }},
 		{"removed", func(t *testing.T) { remove(t, n, pods) }},
 		{"Debian's containerd comes back", func(t *testing.T) { comeBack(t, m) }},
-		{"the shim alone under it", func(t *testing.T) { shimAlone(t, m, busybox) }},
+		{"the shim alone with Debian's containerd", func(t *testing.T) { shimAlone(t, m, busybox) }},
 	} {
 		if !t.Run(part.name, part.test) {
-			t.Fatalf("%s: the others begin where this one ends", part.name)
+			t.Fatalf("%s: the remaining parts depend on this one", part.name)
 		}
 	}
 }
 
-// replaceContainerd installs ours over Debian's, with the config that Debian has.
+// replaceContainerd installs our packages over Debian's containerd and keeps its config.
 func replaceContainerd(t *testing.T, m machine) {
 	install(t, m.repo.Tool("packages", "runc_*.deb"), m.repo.Tool("packages", "containerd_*.deb"),
 		m.repo.Tool("packages", "containernetworking-plugins_*.deb"))
@@ -65,7 +65,7 @@ func replaceContainerd(t *testing.T, m machine) {
 		t.Errorf("Debian's package is %s", state)
 	}
 	if now := read(t, config); now != given {
-		t.Errorf("config.toml is now\n%s, it was\n%s", now, given)
+		t.Errorf("config.toml changed to\n%s, from\n%s", now, given)
 	}
 	for _, name := range []string{unit, "containerd.service"} {
 		if id := run(t, "systemctl", "show", "--property=Id", "--value", name); id != unit {
@@ -93,7 +93,7 @@ func restart(t *testing.T, n node, pods []pod) {
 	pid := mainPID(t)
 	run(t, "systemctl", "restart", unit)
 	if now := mainPID(t); now == pid {
-		t.Errorf("the daemon is still %d", pid)
+		t.Errorf("the daemon still has PID %d", pid)
 	}
 	n.check(t, pods)
 }
@@ -107,12 +107,13 @@ func reload(t *testing.T, n node, pods []pod) {
 	run(t, "systemctl", "reload", unit)
 	awaitJournal(t, at, "the log level is info")
 	if now := mainPID(t); now != pid {
-		t.Errorf("the daemon is %d, it was %d", now, pid)
+		t.Errorf("PID of the daemon: %d, want %d", now, pid)
 	}
 	n.check(t, pods)
 }
 
-// reloadWrong wants systemctl to fail, the journal to say why, and the daemon to go on.
+// reloadWrong checks that systemctl fails, that the journal has the reason, and that the daemon
+// continues to run.
 func reloadWrong(t *testing.T, n node, pods []pod) {
 	pid, at, given := mainPID(t), cursor(t), read(t, config)
 	write(t, config, "version = 3\n[plugins.'io.containerd.cri.v1.images']\nsnapshotter = ''\n")
@@ -122,13 +123,13 @@ func reloadWrong(t *testing.T, n node, pods []pod) {
 	awaitJournal(t, at, config+":3: ")
 	write(t, config, given)
 	if now := mainPID(t); now != pid {
-		t.Errorf("the daemon is %d, it was %d", now, pid)
+		t.Errorf("PID of the daemon: %d, want %d", now, pid)
 	}
 	n.check(t, pods)
 }
 
-// stopped wants the watchdog to find a daemon that does not move, and the journal to have what it
-// did.
+// stopped checks that the watchdog detects a stopped daemon, and that the journal has its
+// goroutines.
 func stopped(t *testing.T, n node, pods []pod) {
 	pid, at := mainPID(t), cursor(t)
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
@@ -167,7 +168,8 @@ func upgrade(t *testing.T, m machine, n node, pods []pod) {
 	n.check(t, pods)
 }
 
-// reinstall wants pods to live on while nothing of ours is installed, and to be found again.
+// reinstall checks that pods survive while none of our packages is installed, and that the daemon
+// recovers them.
 func reinstall(t *testing.T, m machine, n node, pods []pod) {
 	run(t, "dpkg", "--remove", "containerd-lite", "containerd-shim-lite")
 	checkProcesses(t, pods)
@@ -175,7 +177,7 @@ func reinstall(t *testing.T, m machine, n node, pods []pod) {
 	n.check(t, pods)
 }
 
-// remove wants nothing of ours to be left but the data, which is containerd's as much as ours.
+// remove checks that a removal leaves only the data directory, which also belongs to containerd.
 func remove(t *testing.T, n node, pods []pod) {
 	n.removePods(t, pods)
 	answer, err := n.ListPodSandbox(t.Context(), &runtimeapi.ListPodSandboxRequest{})
@@ -190,11 +192,11 @@ func remove(t *testing.T, n node, pods []pod) {
 
 	for _, path := range files {
 		if info, err := os.Lstat(path); err == nil && !info.IsDir() {
-			t.Errorf("%s is left", path)
+			t.Errorf("%s was left behind", path)
 		}
 	}
 	if now := read(t, config); now != given {
-		t.Errorf("config.toml is now\n%s, it was\n%s", now, given)
+		t.Errorf("config.toml changed to\n%s, from\n%s", now, given)
 	}
 	for _, pattern := range []string{
 		"/etc/systemd/system/containerd*", "/etc/systemd/system/*/containerd-lite*", "/var/lib/systemd/deb-systemd-helper-*/*containerd-lite*",
@@ -202,7 +204,7 @@ func remove(t *testing.T, n node, pods []pod) {
 		"/run/netns/*", "/run/containerd/io.containerd.runtime.v2.task/*/*", "/run/containerd/s/*",
 	} {
 		if left, err := filepath.Glob(pattern); err != nil || len(left) > 0 {
-			t.Errorf("left: %v, %v", left, err)
+			t.Errorf("left behind: %v, %v", left, err)
 		}
 	}
 	if state := property(t, "LoadState"); state != "not-found" {
@@ -210,12 +212,12 @@ func remove(t *testing.T, n node, pods []pod) {
 	}
 	for line := range strings.Lines(read(t, "/proc/self/mountinfo")) {
 		if strings.Contains(line, " /run/containerd") || strings.Contains(line, " /var/lib/containerd") || strings.Contains(line, " /run/netns/") {
-			t.Errorf("mounted: %s", line)
+			t.Errorf("left behind: mount %s", line)
 		}
 	}
 }
 
-// comeBack wants our alias not to stand for Debian's unit.
+// comeBack checks that the alias of our unit does not shadow Debian's unit.
 func comeBack(t *testing.T, m machine) {
 	install(t, m.repo.Tool("packages", "containerd_*.deb"))
 	if path := run(t, "systemctl", "show", "--property=FragmentPath", "--value", "containerd.service"); !strings.HasSuffix(path, "/lib/systemd/system/containerd.service") {
@@ -226,12 +228,12 @@ func comeBack(t *testing.T, m machine) {
 	}
 }
 
-// shimAlone wants the package of the shim to be enough for a containerd that is not ours.
+// shimAlone checks that the shim's package works with another containerd.
 func shimAlone(t *testing.T, m machine, busybox string) {
 	install(t, m.repo.Bin("containerd-shim-lite_*.deb"))
 	run(t, "/usr/bin/ctr", "images", "pull", "--plain-http", busybox)
 	if said := run(t, "/usr/bin/ctr", "run", "--rm", "--runtime", "io.containerd.lite.v2", busybox, "alone", "echo", "hello"); said != "hello" {
-		t.Errorf("the container says %q", said)
+		t.Errorf("output of the container: %q", said)
 	}
 	awaitNoShims(t)
 }
@@ -241,13 +243,13 @@ func awaitJournal(t *testing.T, cursor, text string) {
 	t.Helper()
 	await(t, func() error {
 		if said := journal(t, cursor); !strings.Contains(said, text) {
-			return fmt.Errorf("the journal does not say %q:\n%s", text, said)
+			return fmt.Errorf("the journal does not contain %q:\n%s", text, said)
 		}
 		return nil
 	})
 }
 
-// awaitNoShims waits for the last shim to end.
+// awaitNoShims waits until no shim runs.
 func awaitNoShims(t *testing.T) {
 	t.Helper()
 	await(t, func() error {

@@ -15,17 +15,16 @@ import (
 // absent is the value of a leaf that one side does not have.
 const absent = "-"
 
-// leaves are the values of a tree by their path: process.cwd → "/".
+// leaves are the values of a tree by path, for example process.cwd → "/".
 type leaves map[string]string
 
-// identities name the field by which the members of a list are told apart; their order means
-// nothing.
+// identities name the field that identifies the members of a list whose order has no meaning.
 var identities = map[string]string{
 	"mounts": "destination", "status.mounts": "containerPath", "linux.namespaces": "type",
 	"linux.devices": "path", "linux.resources.hugepageLimits": "pageSize",
 }
 
-// unordered are lists of words whose order means nothing.
+// unordered matches lists of strings whose order has no meaning.
 var unordered = regexp.MustCompile(`^process\.capabilities\.|^process\.user\.additionalGids$|^linux\.(masked|readonly)Paths$|^mounts\[.*\]\.options$`)
 
 // add adds the leaves of a value's JSON form below prefix.
@@ -75,8 +74,7 @@ func (l leaves) walkList(path string, list []any) {
 	}
 }
 
-// walkEnvironment has a leaf for each variable; one that is set twice has the value that it was set
-// to last.
+// walkEnvironment adds a leaf for each variable. For a duplicate variable the last value counts.
 func (l leaves) walkEnvironment(list []any) {
 	for _, item := range list {
 		name, value, _ := strings.Cut(item.(string), "=")
@@ -84,8 +82,8 @@ func (l leaves) walkEnvironment(list []any) {
 	}
 }
 
-// set adds a leaf; a second one of the same path, as of two mounts on one destination, gets
-// another.
+// set adds a leaf. A second leaf with the same path, as of two mounts on one destination, gets a
+// suffix.
 func (l leaves) set(path, value string) {
 	for l[path] != "" {
 		path += "'"
@@ -96,20 +94,19 @@ func (l leaves) set(path, value string) {
 func compact(value any) string {
 	text, err := json.Marshal(value)
 	if err != nil {
-		panic(err) // it came out of json.Unmarshal
+		panic(err) // node comes from json.Unmarshal
 	}
 	return string(text)
 }
 
-// difference is a leaf that the daemons do not agree on. In one that is known, * stands for any
-// text.
+// difference is a leaf with different values. In a known difference, * stands for any text.
 type difference struct {
 	name, path  string
 	stock, lite string
 	reason      string
 }
 
-// allows tells whether d, which is known, is what was found.
+// allows reports whether the known difference d matches found.
 func (d difference) allows(found difference) bool {
 	return match(d.name, found.name) && match(d.path, found.path) && match(d.stock, found.stock) && match(d.lite, found.lite)
 }
@@ -135,7 +132,7 @@ func compare(t *testing.T, stock, lite map[string]leaves) {
 	}
 	for i, d := range list {
 		if !used[i] {
-			t.Errorf("a known difference is gone: %s: %s: stock %s, lite %s (%s)", d.name, d.path, d.stock, d.lite, d.reason)
+			t.Errorf("a known difference no longer exists: %s: %s: stock %s, lite %s (%s)", d.name, d.path, d.stock, d.lite, d.reason)
 		}
 	}
 }
@@ -144,7 +141,7 @@ func differences(name string, stock, lite leaves) []difference {
 	var found []difference
 	paths := maps.Clone(stock)
 	maps.Copy(paths, lite)
-	if paths[refused] != "" { // one of them has nothing else
+	if paths[refused] != "" { // one daemon refused the request: there is no other leaf
 		paths = leaves{refused: ""}
 	}
 	for _, path := range slices.Sorted(maps.Keys(paths)) {

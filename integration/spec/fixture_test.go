@@ -15,17 +15,17 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
-// Images of the cases, made of busybox.
+// Images of the cases, based on busybox.
 const (
-	// dressed sets everything that an image can set.
+	// dressed sets every field of an image config.
 	dressed = "docker.io/library/dressed:latest"
-	// blankEntrypoint overrides the entrypoint of its base by none.
+	// blankEntrypoint has an entrypoint of one empty string, which means no entrypoint.
 	blankEntrypoint = "docker.io/library/blank-entrypoint:latest"
 	// bare has no PATH.
 	bare = "docker.io/library/bare:latest"
-	// named runs as a user and group by name.
+	// named has its user and group by name.
 	named = "docker.io/library/named:latest"
-	// grouped runs as a user whom /etc/group knows.
+	// grouped has a user that is in a group of /etc/group.
 	grouped = "gcr.io/k8s-staging-cri-tools/test-image-predefined-group:latest"
 )
 
@@ -45,9 +45,9 @@ func imageConfigs() map[string]v1.Config {
 	}
 }
 
-// fixture is what the cases refer to on the host; both daemons see the same.
+// fixture are the host's files for the cases; both daemons use the same.
 type fixture struct {
-	root    string // where all of it is
+	root    string // directory of all of them
 	dir     string // a directory, with a directory below/deep and a file below/file
 	file    string
 	link    string // a link to dir
@@ -98,7 +98,7 @@ func newFixture(t *testing.T) fixture {
 	return f
 }
 
-// mountAt mounts a tmpfs, or with MS_BIND the source, with a propagation for the time of the test.
+// mountAt mounts a tmpfs, or source with MS_BIND, with a propagation until the test ends.
 func mountAt(t *testing.T, dir, source string, flags, propagation uintptr) {
 	t.Helper()
 	if err := os.Mkdir(dir, 0o755); err != nil {
@@ -117,7 +117,7 @@ func mountAt(t *testing.T, dir, source string, flags, propagation uintptr) {
 	}
 }
 
-// cdiSpec describes a device with everything that a CDI spec can add to a container.
+// cdiSpec describes devices with everything that a CDI spec can add to a container.
 const cdiSpec = `{
   "cdiVersion": "0.6.0", "kind": "bench.test/device",
   "containerEdits": {"env": ["CDI_ALL=yes"]},

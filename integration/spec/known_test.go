@@ -7,8 +7,8 @@ import (
 	"github.com/containerd/containerd/v2/pkg/apparmor"
 )
 
-// known are the differences that are meant, each with its reason. A star stands for any text, a
-// dash for a value that is not there.
+// known returns the intended differences, each with its reason. A star stands for any text, a dash
+// for a missing value.
 func known() []difference {
 	list := append(knownNamespaces(), knownMounts()...)
 	list = append(list, knownProcess()...)
@@ -18,8 +18,8 @@ func known() []difference {
 
 func knownNamespaces() []difference {
 	const (
-		pinned = "namespaces are pinned to files, so that no process of the pod has to hold them"
-		none   = "to have the host's namespace needs no entry; the built-in joins that of its pause process, which is the host's"
+		pinned = "namespaces are pinned to files, so that no process of the pod has to keep them open"
+		none   = "a host namespace needs no entry; the built-in joins that of its pause process, which is the host's"
 		ours   = "<root>/state/io.containerd.grpc.v1.cri/sandboxes/<pod>/ns/"
 	)
 	list := []difference{
@@ -46,11 +46,11 @@ func knownNamespaces() []difference {
 
 func knownMounts() []difference {
 	const (
-		shm    = "a bind mount that names an option loses those of its source, among them nosuid and nodev: we repeat them"
+		shm    = "a bind mount with options does not inherit those of its source, such as nosuid and nodev: we repeat them"
 		clean  = "we write paths in their clean form"
-		ipc    = "a container cannot leave the host's IPC namespace of its pod: it sees the host's /dev/shm"
-		images = "each container mounts its images itself; the built-in mounts them once for a pod, until the pod is removed"
-		lists  = "no list and an empty list are the same in the CRI: only in a user namespace they mean that nothing is masked (KEP-4265)"
+		ipc    = "a container of a pod with the host's IPC namespace cannot have another one: it sees the host's /dev/shm"
+		images = "each container has its own image mounts; the built-in mounts them once for a pod, until the pod is removed"
+		lists  = "the CRI does not distinguish a missing list from an empty one: only in a user namespace it means that nothing is masked (KEP-4265)"
 	)
 	binds := func(name, before, after, source string) []difference {
 		var list []difference
@@ -69,10 +69,10 @@ func knownMounts() []difference {
 		{"host ipc/ipc of the pod", "mounts[/dev/shm].*", "*", "*", ipc},
 		{"host ipc/ipc of the pod", "files./dev/shm", "stat shm: *", "d*", ipc},
 		{"mounts/through a link", "mounts[/mnt].source", "<fixture>/link/below", "<fixture>/dir/below",
-			"links are followed once, by us, and all of them: what is mounted is what was checked"},
+			"we resolve all links once, so that the checked path is the mounted one"},
 		{"mounts/paths not clean", "mounts[/srv/x].source", absent, "<fixture>/dir/below", clean},
-		{"mounts/twice at one place", "mounts[/mnt].source'", absent, "<fixture>/shared", clean},
-		{"mounts/twice at one place", "hidden mounts", `["/mnt by /mnt/"]`, `["/mnt by /mnt"]`, clean},
+		{"mounts/twice at one path", "mounts[/mnt].source'", absent, "<fixture>/shared", clean},
+		{"mounts/twice at one path", "hidden mounts", `["/mnt by /mnt/"]`, `["/mnt by /mnt"]`, clean},
 		{"userns with host network/plain", "hidden mounts", `["/sys/fs/cgroup by /sys"]`, "[]",
 			"the built-in mounts the host's /sys over the container's cgroup tree"},
 		{"mounts/image*", "mounts[/mnt].source", "<root>/state/io.containerd.grpc.v1.cri/image-volumes/<pod>/<digest>*",
@@ -84,13 +84,13 @@ func knownMounts() []difference {
 		{"*", "linux.readonlyPaths", absent, `["/proc/bus",*]`, lists},
 	}
 	list = append(list, binds("mounts/paths not clean", "/mnt/../srv//x/", "/srv/x", "<fixture>/dir//below/../below/")...)
-	return append(list, binds("mounts/twice at one place", "/mnt/", "/mnt", "<fixture>/shared")...)
+	return append(list, binds("mounts/twice at one path", "/mnt/", "/mnt", "<fixture>/shared")...)
 }
 
 func knownProcess() []difference {
 	const (
 		ambient = "the built-in ignores ambient capabilities (KEP-2763)"
-		prefix  = "CAP_NET_ADMIN and cap_chown are capabilities in any spelling; the built-in adds a CAP_CAP_NET_ADMIN and drops nothing"
+		prefix  = "we accept CAP_NET_ADMIN and cap_chown; the built-in adds a CAP_CAP_NET_ADMIN and drops nothing"
 	)
 	list := []difference{
 		{"process/directory not clean", "process.cwd", "/tmp//a/../b/", "/tmp/b", "we write paths in their clean form"},
@@ -99,7 +99,7 @@ func knownProcess() []difference {
 	}
 	for _, set := range []string{"bounding", "effective", "permitted"} {
 		list = append(list, difference{
-			"security/capabilities spelled otherwise", "process.capabilities." + set,
+			"security/capabilities in other spelling", "process.capabilities." + set,
 			`*"CAP_CAP_NET_ADMIN","CAP_CHOWN",*`, `["CAP_AUDIT_WRITE","CAP_DAC_OVERRIDE",*"CAP_NET_ADMIN",*`, prefix,
 		})
 	}
@@ -107,28 +107,29 @@ func knownProcess() []difference {
 }
 
 func knownStatus() []difference {
-	const images = "the id of a mounted image is in the status (KEP-5365), and no path of the host"
+	const images = "the status has the ID of a mounted image (KEP-5365) and no host path"
 	return []difference{
 		{"mounts/image*", "status.mounts[/mnt].image.imageRef", absent, "sha256:<digest>", images},
 		{"mounts/image*", "status.mounts[/mnt].hostPath", "<root>/state/io.containerd.grpc.v1.cri/image-volumes/*", absent, images},
-		{"process/image with named user", "status.stopSignal", absent, "SIGNAL_SIGINT", "an image may give the number of its stop signal"},
+		{"process/image with named user", "status.stopSignal", absent, "SIGNAL_SIGINT", "an image may give its stop signal as a number"},
 	}
 }
 
-// knownRefusals are requests that one of the daemons refuses, or both with another code.
+// knownRefusals returns the requests that only one daemon refuses, or that both refuse with
+// different codes.
 func knownRefusals() []difference {
-	const class = "the built-in gives such errors no class"
+	const class = "the built-in returns such errors without a class"
 	list := []difference{
 		{"hostname on the host's network", refused, "Unknown", "InvalidArgument", class},
 		{"security/privileged in a plain pod", refused, "Unknown", "InvalidArgument", class},
 		{"mounts/recursively read-only and writable", refused, "Unknown", "InvalidArgument", class},
 		{"devices/CDI, unknown", refused, "Unknown", "NotFound", class},
 		{"mounts/image, a directory above", refused, "Unknown", "InvalidArgument", class},
-		{"mounts/image, a directory that is not there", refused, "Unknown", "NotFound", class},
-		{"mounts/image, a file", refused, "Unknown", absent, "the built-in mounts directories of images only"},
-		{"resources/hugepages, the same size twice", refused, absent, "InvalidArgument", "which of the two limits holds, nobody can say"},
+		{"mounts/image, a missing directory", refused, "Unknown", "NotFound", class},
+		{"mounts/image, a file", refused, "Unknown", absent, "the built-in mounts only directories of images"},
+		{"resources/hugepages, the same size twice", refused, absent, "InvalidArgument", "it is undefined which of the two limits applies"},
 		{"mounts/bidirectional without privileges", refused, absent, "InvalidArgument",
-			"Kubernetes allows Bidirectional for privileged containers only: another could mount on the node"},
+			"Kubernetes allows Bidirectional for privileged containers only: any other could mount on the node"},
 		{"own pid/pid of the host", refused, absent, "InvalidArgument",
 			"a container cannot have the host's PID namespace unless its pod has"},
 	}

@@ -9,7 +9,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// TestDifferences has the comparison see what it is there for.
+// TestDifferences checks that the comparison finds each kind of difference.
 func TestDifferences(t *testing.T) {
 	made := func(change func(*specs.Spec)) leaves {
 		s := &specs.Spec{
@@ -29,7 +29,7 @@ func TestDifferences(t *testing.T) {
 		want        []difference
 	}{
 		{"none", func(*specs.Spec) {}, func(*specs.Spec) {}, nil},
-		{"order without meaning", func(*specs.Spec) {}, func(s *specs.Spec) {
+		{"irrelevant order", func(*specs.Spec) {}, func(s *specs.Spec) {
 			s.Mounts[0], s.Mounts[1] = s.Mounts[1], s.Mounts[0]
 			s.Mounts[1].Options = []string{"nodev", "ro"}
 			s.Process.Env = []string{"B=2", "A=1"}
@@ -38,10 +38,10 @@ func TestDifferences(t *testing.T) {
 		{"values", func(s *specs.Spec) { s.Process.Cwd = "/x" }, func(s *specs.Spec) { s.Process.Env[0] = "A=3" }, []difference{
 			{path: "process.cwd", stock: "/x", lite: "/"}, {path: "process.env[A]", stock: "1", lite: "3"},
 		}},
-		{"a leaf of one side", func(s *specs.Spec) { s.Hostname = "h" }, func(*specs.Spec) {}, []difference{
+		{"a leaf on one side", func(s *specs.Spec) { s.Hostname = "h" }, func(*specs.Spec) {}, []difference{
 			{path: "hostname", stock: "h", lite: absent},
 		}},
-		{"a mount twice", func(*specs.Spec) {}, func(s *specs.Spec) { s.Mounts = append(s.Mounts, specs.Mount{Destination: "/b"}) }, []difference{
+		{"a duplicate mount", func(*specs.Spec) {}, func(s *specs.Spec) { s.Mounts = append(s.Mounts, specs.Mount{Destination: "/b"}) }, []difference{
 			{path: "mounts[/b].destination'", stock: absent, lite: "/b"},
 		}},
 	} {
@@ -52,7 +52,7 @@ func TestDifferences(t *testing.T) {
 	}
 	got := differences("", leaves{refused: "Unknown"}, leaves{"process.cwd": "/"})
 	if want := []difference{{path: refused, stock: "Unknown", lite: absent}}; !cmp.Equal(want, got, cmp.AllowUnexported(difference{})) {
-		t.Errorf("one refuses: %v, want %v", got, want)
+		t.Errorf("one daemon refuses: %v, want %v", got, want)
 	}
 }
 

@@ -20,7 +20,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/harness"
 )
 
-// bench is a bench with both of its clients.
+// bench is a bench with its two clients.
 type bench struct {
 	*harness.Bench
 	*harness.CRI
@@ -28,7 +28,7 @@ type bench struct {
 	fixture    fixture
 }
 
-// look returns all that is compared of a container.
+// look returns the leaves of a container.
 func (b bench) look(ctx context.Context, pod, id string) (leaves, error) {
 	container, err := b.containerd.LoadContainer(ctx, id)
 	if err != nil {
@@ -59,7 +59,7 @@ func (b bench) look(ctx context.Context, pod, id string) (leaves, error) {
 	return found, nil
 }
 
-// lookAtPod returns all that is compared of a pod.
+// lookAtPod returns the leaves of a pod.
 func (b bench) lookAtPod(ctx context.Context, pod string) (leaves, error) {
 	answer, err := b.PodSandboxStatus(ctx, &runtimeapi.PodSandboxStatusRequest{PodSandboxId: pod})
 	if err != nil {
@@ -69,7 +69,7 @@ func (b bench) lookAtPod(ctx context.Context, pod string) (leaves, error) {
 	return found, found.add("status", message{answer.Status}, b.normaliser(pod, "no container"))
 }
 
-// message is compared in its JSON form, which knows enums by name.
+// message is compared in its protobuf JSON form, in which enums have names.
 type message struct{ proto.Message }
 
 // MarshalJSON makes encoding/json use protojson.
@@ -82,7 +82,7 @@ var (
 	address          = regexp.MustCompile(`\b198\.18\.\d+\.\d+\b`)
 )
 
-// normaliser replaces what differs from run to run by what it is.
+// normaliser replaces values that differ from run to run by placeholders.
 func (b bench) normaliser(pod, container string) func(string) string {
 	known := strings.NewReplacer(pod, "<pod>", container, "<container>", b.Root, "<root>", b.fixture.root, "<fixture>")
 	return func(s string) string {
@@ -118,7 +118,8 @@ func owner(path string) string {
 	return fmt.Sprintf("%s %d:%d", info.Mode(), stat.Uid, stat.Gid)
 }
 
-// hiddenMounts are the mounts that a later one covers. The order of mounts means nothing else.
+// hiddenMounts returns the mounts that a later one covers. The order of mounts is otherwise
+// irrelevant.
 func hiddenMounts(mounts []specs.Mount) []string {
 	hidden := []string{}
 	for i, early := range mounts {
@@ -131,14 +132,14 @@ func hiddenMounts(mounts []specs.Mount) []string {
 	return hidden
 }
 
-// watched are the kernel parameters that cases set, or that a config sets by default.
+// watched are the kernel parameters that cases set, or that a default config sets.
 var watched = []string{
 	"kernel.hostname", "kernel.domainname", "kernel.shm_rmid_forced", "kernel.msgmax", "fs.mqueue.msg_max",
 	"net.ipv4.ip_unprivileged_port_start", "net.ipv4.ping_group_range", "net.ipv4.ip_local_port_range", "net.core.somaxconn",
 }
 
-// namespaceFacts are the names and parameters of the network, IPC and UTS namespaces that the spec
-// says to join.
+// namespaceFacts returns the names and parameters of the network, IPC and UTS namespaces that the
+// spec joins.
 func (b bench) namespaceFacts(ctx context.Context, s *specs.Spec) map[string]string {
 	args := []string{}
 	for _, ns := range s.Linux.Namespaces {

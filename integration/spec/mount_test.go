@@ -72,7 +72,7 @@ func plainMounts(f fixture) []containerCase {
 			&runtimeapi.Mount{HostPath: filepath.Join(f.dir, "below"), ContainerPath: "/mnt/below", Readonly: true},
 			&runtimeapi.Mount{HostPath: f.dir, ContainerPath: "/mnt"},
 		)},
-		{name: "twice at one place", change: mounts(
+		{name: "twice at one path", change: mounts(
 			&runtimeapi.Mount{HostPath: f.dir, ContainerPath: "/mnt"}, &runtimeapi.Mount{HostPath: f.shared, ContainerPath: "/mnt/"},
 		)},
 	}
@@ -87,13 +87,13 @@ func imageMounts() []containerCase {
 	return []containerCase{
 		{name: "image", change: mount(&runtimeapi.Mount{})},
 		{name: "image, a directory", change: mount(&runtimeapi.Mount{ImageSubPath: "etc"})},
-		{name: "image, a directory that is not there", change: mount(&runtimeapi.Mount{ImageSubPath: "absent"})},
+		{name: "image, a missing directory", change: mount(&runtimeapi.Mount{ImageSubPath: "absent"})},
 		{name: "image, a directory above", change: mount(&runtimeapi.Mount{ImageSubPath: "../etc"})},
 		{name: "image, a file", change: mount(&runtimeapi.Mount{ImageSubPath: "etc/passwd"})},
 	}
 }
 
-// covering are mounts where the runtime has something of its own.
+// covering are mounts over paths that the runtime mounts itself.
 func covering(f fixture) []containerCase {
 	over := func(host, container string) func(*runtimeapi.ContainerConfig) {
 		return mounts(&runtimeapi.Mount{HostPath: host, ContainerPath: container})

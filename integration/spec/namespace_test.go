@@ -13,13 +13,13 @@ const (
 	modeTarget    = runtimeapi.NamespaceMode_TARGET
 )
 
-// namespaceCases are about what pods and containers share.
+// namespaceCases are about the namespaces of pods and containers.
 func namespaceCases() []podCase {
 	modes := func(o *runtimeapi.NamespaceOption) func(*runtimeapi.PodSandboxConfig) {
 		return func(c *runtimeapi.PodSandboxConfig) {
 			c.Linux.SecurityContext.NamespaceOptions = o
 			if o.Network == modeNode {
-				c.Hostname = "" // as with kubelet
+				c.Hostname = "" // as the kubelet does
 			}
 		}
 	}
@@ -61,12 +61,12 @@ func namespaceCases() []podCase {
 	}
 }
 
-// unmasked is how kubelet says procMount: Unmasked.
+// unmasked does what the kubelet does for procMount: Unmasked.
 func unmasked(c *runtimeapi.ContainerConfig) {
 	c.Linux.SecurityContext.MaskedPaths, c.Linux.SecurityContext.ReadonlyPaths = nil, nil
 }
 
-// userNamespace are the options of a pod with a user namespace of its own.
+// userNamespace returns the options of a pod with its own user namespace.
 func userNamespace(network runtimeapi.NamespaceMode) *runtimeapi.NamespaceOption {
 	ids := func() []*runtimeapi.IDMapping { return []*runtimeapi.IDMapping{{HostId: 1 << 20, Length: 1 << 16}} }
 	return &runtimeapi.NamespaceOption{

@@ -12,7 +12,7 @@ import (
 
 const handlerTuned = harness.HandlerTuned
 
-// podCases are about what is asked for the pod, and seen in its containers.
+// podCases are about the pod's config and its effect on the containers.
 func podCases() []podCase {
 	plain := []containerCase{{name: "plain"}}
 	dns := &runtimeapi.DNSConfig{
@@ -20,7 +20,7 @@ func podCases() []podCase {
 		Options: []string{"ndots:5", "edns0"},
 	}
 	passed := func(c *runtimeapi.ContainerConfig) {
-		c.Annotations = map[string]string{"bench.container/a": "b", "bench.pod/a": "not from here", "other": "kept out"}
+		c.Annotations = map[string]string{"bench.container/a": "b", "bench.pod/a": "wrong list", "other": "kept out"}
 	}
 	return []podCase{
 		{name: "hostname", change: func(c *runtimeapi.PodSandboxConfig) { c.Hostname = "web-0" }, containers: plain},
@@ -58,7 +58,7 @@ func podCases() []podCase {
 			c.Annotations = map[string]string{"bench.pod/a": "b", "other": "kept out"}
 		}, containers: []containerCase{{name: "not passed on", change: passed}}},
 		{name: "annotations, tuned handler", handler: handlerTuned, change: func(c *runtimeapi.PodSandboxConfig) {
-			c.Annotations = map[string]string{"bench.pod/a": "b", "bench.pod/deep/c": "d", "bench.container/a": "not from here", "other": "kept out"}
+			c.Annotations = map[string]string{"bench.pod/a": "b", "bench.pod/deep/c": "d", "bench.container/a": "wrong list", "other": "kept out"}
 		}, containers: []containerCase{{name: "passed on", change: passed}}},
 		{name: "overhead and resources", change: func(c *runtimeapi.PodSandboxConfig) {
 			c.Linux.Overhead = &runtimeapi.LinuxContainerResources{CpuShares: 100, MemoryLimitInBytes: 1 << 20}

@@ -6,8 +6,8 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// processCases are about what runs: arguments, environment, directory, terminal, and what the image
-// says of them.
+// processCases are about arguments, environment, working directory and terminal, and about their
+// defaults in the image.
 func processCases() []podCase {
 	return []podCase{{name: "process", containers: append(argumentCases(), environmentCases()...)}}
 }
@@ -34,7 +34,7 @@ func argumentCases() []containerCase {
 		{name: "stdin", change: func(c *runtimeapi.ContainerConfig) { c.Stdin = true }},
 		{name: "stdin once", change: func(c *runtimeapi.ContainerConfig) { c.Stdin, c.StdinOnce = true, true }},
 		{name: "terminal and stdin", change: func(c *runtimeapi.ContainerConfig) { c.Tty, c.Stdin, c.StdinOnce = true, true, true }},
-		{name: "terminal of another kind", change: func(c *runtimeapi.ContainerConfig) {
+		{name: "terminal with TERM", change: func(c *runtimeapi.ContainerConfig) {
 			c.Tty = true
 			c.Envs = []*runtimeapi.KeyValue{{Key: "TERM", Value: []byte("vt100")}}
 		}},
@@ -56,7 +56,7 @@ func environmentCases() []containerCase {
 		{name: "env", change: env("A", "1", "B", "with = and \"", "EMPTY", "", "LINES", "one\ntwo\n")},
 		{name: "env set twice", change: env("A", "1", "B", "2", "A", "3")},
 		{name: "env over image", image: dressed, change: env("BOTH", "pod", "PATH", "/usr/bin", "MORE", "x")},
-		{name: "env of the runtime", change: env("HOSTNAME", "mine", "PATH", "/nowhere")},
+		{name: "env set by the runtime", change: env("HOSTNAME", "mine", "PATH", "/nowhere")},
 		{name: "directory", change: directory("/tmp")},
 		{name: "directory not clean", change: directory("/tmp//a/../b/")},
 		{name: "directory over image", image: dressed, change: directory("/var")},
@@ -72,7 +72,7 @@ func environmentCases() []containerCase {
 		{name: "attempt", change: func(c *runtimeapi.ContainerConfig) { c.Metadata.Attempt = 3 }},
 		{name: "log path", change: func(c *runtimeapi.ContainerConfig) { c.LogPath = "deep/below/0.log" }},
 		{name: "no log", change: func(c *runtimeapi.ContainerConfig) { c.LogPath = "" }},
-		{name: "image as the user named it", change: func(c *runtimeapi.ContainerConfig) {
+		{name: "image name as the user specified it", change: func(c *runtimeapi.ContainerConfig) {
 			c.Image.UserSpecifiedImage = "busybox"
 			c.Image.Annotations = map[string]string{"a": "b"}
 		}},

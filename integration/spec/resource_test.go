@@ -6,7 +6,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// resourceCases are about limits.
+// resourceCases are about resource limits.
 func resourceCases() []podCase {
 	with := func(r *runtimeapi.LinuxContainerResources) func(*runtimeapi.ContainerConfig) {
 		return func(c *runtimeapi.ContainerConfig) { c.Linux.Resources = r }
@@ -19,7 +19,7 @@ func resourceCases() []podCase {
 		{name: "cpu without limit", change: with(&runtimeapi.LinuxContainerResources{CpuPeriod: 100000, CpuQuota: -1, CpuShares: 1024})},
 		{name: "memory", change: with(&runtimeapi.LinuxContainerResources{MemoryLimitInBytes: gib})},
 		{name: "memory and swap", change: with(&runtimeapi.LinuxContainerResources{MemoryLimitInBytes: gib, MemorySwapLimitInBytes: 2 * gib})},
-		{name: "swap as much as memory", change: with(&runtimeapi.LinuxContainerResources{MemoryLimitInBytes: gib, MemorySwapLimitInBytes: gib})},
+		{name: "swap equal to memory", change: with(&runtimeapi.LinuxContainerResources{MemoryLimitInBytes: gib, MemorySwapLimitInBytes: gib})},
 		{name: "swap without limit", change: with(&runtimeapi.LinuxContainerResources{MemoryLimitInBytes: gib, MemorySwapLimitInBytes: -1})},
 		{name: "swap alone", change: with(&runtimeapi.LinuxContainerResources{MemorySwapLimitInBytes: gib})},
 		{name: "cpuset", change: with(&runtimeapi.LinuxContainerResources{CpusetCpus: "0-1", CpusetMems: "0"})},

@@ -8,7 +8,7 @@ import (
 
 type securityContext = runtimeapi.LinuxContainerSecurityContext
 
-// securityCases are about the security contexts, but for namespaces.
+// securityCases are about security contexts, except namespaces.
 func securityCases(f fixture) []podCase {
 	privileged := func(c *runtimeapi.PodSandboxConfig) { c.Linux.SecurityContext.Privileged = true }
 	return []podCase{
@@ -53,7 +53,7 @@ func capabilityCases() []containerCase {
 		{name: "capabilities all dropped", change: with(nil, []string{"ALL"}, nil)},
 		{name: "capabilities all dropped but one", change: with([]string{"NET_BIND_SERVICE"}, []string{"ALL"}, nil)},
 		{name: "capability added and dropped", change: with([]string{"NET_ADMIN"}, []string{"NET_ADMIN"}, nil)},
-		{name: "capabilities spelled otherwise", change: with([]string{"CAP_NET_ADMIN", "sys_time"}, []string{"cap_chown"}, nil)},
+		{name: "capabilities in other spelling", change: with([]string{"CAP_NET_ADMIN", "sys_time"}, []string{"cap_chown"}, nil)},
 		{name: "capabilities ambient", change: with(nil, nil, []string{"NET_BIND_SERVICE"})},
 		{name: "privileged in a plain pod", change: secure(func(sc *securityContext) { sc.Privileged = true })},
 		{name: "read-only root", change: secure(func(sc *securityContext) { sc.ReadonlyRootfs = true })},

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package spec compares what containerd-lite makes of a CRI request with what containerd's built-in
-// CRI makes of it: the OCI spec and the status of the container, the files of its pod, the names
-// and parameters of the pod's namespaces. Both daemons get the same pods and containers, one daemon
-// after the other, over the same images.
+// Package spec compares the results of a CRI request in containerd-lite and in containerd's
+// built-in CRI: the OCI spec and the status of the container, the files of its pod, the names and
+// parameters of the pod's namespaces. Both daemons get the same pods and containers, one daemon
+// after the other, with the same images.
 //
-// The cases are data, a file for each group of fields. What may differ is data, too, with the
-// reason why: known_test.go. A difference that is not listed fails the test, and so does one that
-// is listed and gone.
+// The cases are data, one file for each group of fields. The intended differences are data, too,
+// with their reasons: known_test.go. The test fails for an unlisted difference, and for a listed
+// one that no longer exists.
 package spec
 
 import (
@@ -25,7 +25,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
-// podCase is a pod and the containers that are made in it.
+// podCase is a pod and the containers that are created in it.
 type podCase struct {
 	name       string
 	handler    string // default: the default handler of each daemon
@@ -33,16 +33,16 @@ type podCase struct {
 	containers []containerCase
 }
 
-// containerCase is a container that is created in a pod, but not started unless it must run.
+// containerCase is a container that is created in a pod. It is started only if it must run.
 type containerCase struct {
 	name   string
 	image  string // default: busybox
 	change func(*runtimeapi.ContainerConfig)
 	runs   bool
-	target string // the name of the container whose PID namespace it asks for
+	target string // name of the container whose PID namespace it shares
 }
 
-// refused is the path of the one leaf of a pod or container that a daemon does not make: its
+// refused is the path of the only leaf of a pod or container that a daemon refuses: the code of its
 // answer.
 const refused = "refused"
 
@@ -58,13 +58,13 @@ func TestSpecs(t *testing.T) {
 		t.Run(daemon, func(t *testing.T) { results[daemon] = collect(t, daemon, f, cases) })
 	}
 	if len(results[harness.Stock]) == 0 {
-		t.Skip("there is nothing to compare, see the reason above")
+		t.Skip("nothing to compare; see the reason above")
 	}
 	compare(t, results[harness.Stock], results[harness.Lite])
 	t.Logf("%d containers in %d pods compared", len(results[harness.Lite]), len(cases))
 }
 
-// collect makes every case with one daemon and returns what it found, by the name of the case.
+// collect runs every case on one daemon and returns the results by the name of the case.
 func collect(t *testing.T, daemon string, f fixture, cases []podCase) map[string]leaves {
 	t.Helper()
 	b := newBench(t, daemon, f)
@@ -75,7 +75,7 @@ func collect(t *testing.T, daemon string, f fixture, cases []podCase) map[string
 	return found
 }
 
-// pod makes a pod and its containers, looks at them and removes them.
+// pod creates a pod and its containers, reads them back and removes them.
 func (b bench) pod(t *testing.T, c podCase) map[string]leaves {
 	t.Helper()
 	ctx := t.Context()
@@ -91,7 +91,7 @@ func (b bench) pod(t *testing.T, c podCase) map[string]leaves {
 	pod := answer.PodSandboxId
 	defer func() {
 		if err := b.RemovePod(harness.After(t), pod); err != nil {
-			t.Errorf("%s: remove the pod: %v", c.name, err)
+			t.Errorf("%s: remove pod: %v", c.name, err)
 		}
 	}()
 	found := map[string]leaves{}
@@ -118,7 +118,8 @@ func (b bench) pod(t *testing.T, c podCase) map[string]leaves {
 func (b bench) create(ctx context.Context, pod string, podConfig *runtimeapi.PodSandboxConfig, c containerCase, target string) (string, error) {
 	config := harness.ContainerConfig(podConfig, c.name, cmp.Or(c.image, image.Busybox))
 	sc := config.Linux.SecurityContext
-	// As with kubelet, a container says the same as its pod, and what of /proc and /sys it may see.
+	// As with the kubelet, a container has the namespace options of its pod and its lists of masked
+	// and read-only paths.
 	if modes := podConfig.GetLinux().GetSecurityContext().GetNamespaceOptions(); modes != nil {
 		sc.NamespaceOptions = proto.CloneOf(modes)
 	}
