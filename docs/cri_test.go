@@ -21,22 +21,23 @@ const (
 	notApplicable  = "Not applicable"
 )
 
-// later are the RPCs that may be missing. Messages of theirs alone are part of them: one row for
-// all their fields, *.
+// later are the RPCs that may be missing. A message that only these RPCs use has a single row, *,
+// for all its fields.
 var later = []string{"CheckpointContainer", "CheckpointPod", "RestorePod"}
 
 // row is a line of a table of cri.md.
 type row struct {
 	line    int
-	section []string // Names in the heading above: one service, or messages.
-	names   []string // RPCs, or fields that each of the messages may have.
-	text    string   // What we do.
+	section []string // names in the heading above: a service, or messages
+	names   []string // RPCs, or fields of any of the messages
+	text    string   // our behavior
 	tests   string   // dir TestName, TestName/subtest; dir TestName
 }
 
 var backquoted = regexp.MustCompile("`([^`]+)`")
 
-// readRows returns the rows of cri.md. A table belongs to the heading above it, which names a service or messages.
+// readRows returns the rows of cri.md. A table belongs to the heading above it, which names a
+// service or messages.
 func readRows(t *testing.T) []row {
 	t.Helper()
 	text, err := os.ReadFile("cri.md")
@@ -78,8 +79,8 @@ func quotedNames(s string) []string {
 	return names
 }
 
-// contract is the CRI as its descriptors have it: the parts of each service and message by name,
-// and what they are for.
+// contract is the CRI as in its descriptors: the RPCs of each service and the fields of each
+// message, by name.
 type contract struct {
 	services map[string][]string // RPCs
 	messages map[string][]string // fields
@@ -111,7 +112,7 @@ func readContract() contract {
 	return c
 }
 
-// add adds a message and those that it contains.
+// add adds a message and the messages of its fields.
 func (c *contract) add(m protoreflect.MessageDescriptor, isLater bool) {
 	name := string(m.Name())
 	if _, known := c.messages[name]; known {
@@ -146,7 +147,7 @@ func (c *contract) parts(name string) ([]string, bool) {
 	return parts, ok
 }
 
-// TestEveryRPCAndFieldHasOneRow fails for what the document leaves out or has twice.
+// TestEveryRPCAndFieldHasOneRow fails for an RPC or field without exactly one row.
 func TestEveryRPCAndFieldHasOneRow(t *testing.T) {
 	c := readContract()
 	lines := map[string][]int{}
@@ -172,7 +173,7 @@ func TestEveryRPCAndFieldHasOneRow(t *testing.T) {
 	}
 }
 
-// TestRowsAreOfTheCRI fails for what the document names and the CRI does not have.
+// TestRowsAreOfTheCRI fails for a row whose RPC or field is not in the CRI.
 func TestRowsAreOfTheCRI(t *testing.T) {
 	c := readContract()
 	for _, r := range readRows(t) {
@@ -180,7 +181,7 @@ func TestRowsAreOfTheCRI(t *testing.T) {
 		for _, of := range r.section {
 			have, ok := c.parts(of)
 			if !ok {
-				t.Errorf("cri.md:%d: the CRI has no %s", r.line, of)
+				t.Errorf("cri.md:%d: no %s in the CRI", r.line, of)
 			}
 			parts = append(parts, have...)
 		}
@@ -192,13 +193,13 @@ func TestRowsAreOfTheCRI(t *testing.T) {
 	}
 }
 
-// TestRowsNameTests fails for a row without a test or a reason, and for a test that is not there.
+// TestRowsNameTests fails for a row without a test or a reason, and for a test that does not exist.
 func TestRowsNameTests(t *testing.T) {
 	tests := readTests(t)
 	for _, r := range readRows(t) {
 		excused := strings.HasPrefix(r.text, notApplicable) || strings.HasPrefix(r.text, notImplemented)
 		if r.text == "" || r.tests == "" && !excused {
-			t.Errorf("cri.md:%d: %v: say what we do and where it is tested, or begin with %q", r.line, r.names, notApplicable)
+			t.Errorf("cri.md:%d: %v: describe our behavior and name its tests, or begin with %q", r.line, r.names, notApplicable)
 		}
 		if r.tests == "" {
 			continue
@@ -214,8 +215,8 @@ func TestRowsNameTests(t *testing.T) {
 	}
 }
 
-// TestOnlyCheckpointsAreNotImplemented prints how many rows are not implemented. More than those of
-// the three RPCs that wait for their own issue are a failure.
+// TestOnlyCheckpointsAreNotImplemented prints how many rows are not implemented, and fails unless
+// they are those of the RPCs in later, which have an issue of their own.
 func TestOnlyCheckpointsAreNotImplemented(t *testing.T) {
 	var missing []string
 	for _, r := range readRows(t) {
@@ -226,6 +227,6 @@ func TestOnlyCheckpointsAreNotImplemented(t *testing.T) {
 	t.Logf("%d rows of cri.md are not implemented: %s", len(missing), strings.Join(missing, ", "))
 	slices.Sort(missing)
 	if !slices.Equal(missing, later) {
-		t.Errorf("not implemented may only, and should, be %v", later)
+		t.Errorf("want exactly these not implemented: %v", later)
 	}
 }

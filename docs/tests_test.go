@@ -13,13 +13,13 @@ import (
 	"testing"
 )
 
-// testIndex is what the test files of the repository have, by directory.
+// testIndex has the tests of the repository by directory.
 type testIndex map[string]*testDir
 
 type testDir struct {
 	functions map[string]bool
-	// labels are strings in the test files and the names of their data: what a subtest can be
-	// called.
+	// labels are the possible names of subtests: the strings in the test files, and the names of
+	// the files in testdata.
 	labels map[string]bool
 }
 
@@ -59,7 +59,7 @@ func (i testIndex) dir(name string) *testDir {
 	return i[name]
 }
 
-// read takes the test functions and the strings of a file.
+// read adds the test functions and the strings of a file.
 func (d *testDir) read(path string) error {
 	file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
 	if err != nil {
@@ -79,7 +79,7 @@ func (d *testDir) read(path string) error {
 	return nil
 }
 
-// problem says what is wrong with the name of a test, TestName or TestName/subtest, or nothing.
+// problem returns the problem with the name of a test, TestName or TestName/subtest, or "".
 func (i testIndex) problem(dir, name string) string {
 	d, ok := i[dir]
 	if !ok {

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Builds what the tests and the demo use, at pinned versions, into .tools/ of this repository.
-# Needs Go and a Debian 12: the Debian packages that are missing are installed (as root).
-# A tool that is already there at its version is left alone.
+# Builds the tools of the tests and the demo, at pinned versions, in .tools/ of this repository.
+# Needs Go and Debian 12. Installs missing Debian packages (as root).
+# A tool that exists in its pinned version is not built again.
 #
-#   integration/tools.sh              everything that suites need
+#   integration/tools.sh              all tools of the suites
 #   integration/tools.sh lint         the linter
-#   integration/tools.sh package      what `make deb` needs, and the packages of Debian that ours are tested with
-#   integration/tools.sh vm           what runs a virtual machine: only Debian packages
+#   integration/tools.sh package      the tools of `make deb`, and the Debian packages for the tests of ours
+#   integration/tools.sh vm           the tools of the virtual machine: only Debian packages
 set -euo pipefail
 
 export PATH="$PATH:/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -24,18 +24,18 @@ cniplugins=v1.9.1
 golangci=v2.15.0
 nfpm=v2.45.2
 
-# gcc, libc6-dev and libseccomp-dev build runc, pause and the race detector's tests; iptables, iproute2, mount
-# and util-linux are what CNI plugins, critest and the leak check call on the host; strace counts for the bench;
-# e2fsprogs makes the disk that a test fills.
+# gcc, libc6-dev and libseccomp-dev: to build runc, pause and the tests with the race detector.
+# iptables, iproute2, mount, util-linux: called on the host by CNI plugins, critest and the leak check.
+# strace: counts for the bench. e2fsprogs: makes the disk that a test fills.
 debian="ca-certificates gcc libc6-dev pkg-config libseccomp-dev iptables iproute2 mount util-linux procps kmod strace e2fsprogs"
 
 vm="debootstrap e2fsprogs qemu-system-x86 qemu-utils"
 
-# What the images of the tests are made of: programs and the libraries they load. These are only unpacked.
+# Contents of the test images: programs and their libraries. These packages are only unpacked.
 guest="busybox nginx nginx-common util-linux procps
 	libc6 libcap2 libcrypt1 libgcrypt20 libgpg-error0 liblz4-1 liblzma5 libpcre2-8-0 libproc2-0 libssl3 libsystemd0 libzstd1 zlib1g"
 
-# What the tests of our packages replace, and install beside them; these stay packages.
+# Packages that the tests of our packages replace, or install beside them. These are not unpacked.
 replaced="containerd runc containernetworking-plugins"
 
 say() { printf '==> %s\n' "$*"; }
@@ -48,16 +48,16 @@ debian_packages() {
 	if [ ${#missing[@]} -eq 0 ]; then return; fi
 	say "apt-get install ${missing[*]}"
 	if [ "$(id -u)" -ne 0 ]; then
-		echo "these Debian packages are missing; run this as root, or install them" >&2
+		echo "these Debian packages are missing: run this as root, or install them" >&2
 		exit 1
 	fi
 	apt-get -q update
 	DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends "${missing[@]}"
 }
 
-# tool DIRECTORY/NAME MODULE VERSION PACKAGE [go arguments...]: builds PACKAGE of MODULE with the versions
-# that MODULE itself pins in its go.mod: it is the main module of its own build. `go install PACKAGE@VERSION`
-# would do nearly the same, but refuses a module with replace directives.
+# tool DIRECTORY/NAME MODULE VERSION PACKAGE [go arguments...] builds PACKAGE with MODULE as the main module, so
+# that the versions in its go.mod apply. `go install PACKAGE@VERSION` would do nearly the same, but refuses a module
+# with replace directives.
 tool() {
 	local out=$tools/$1 module=$2 version=$3 package=$4 mark=$tools/versions/${1//\//-}
 	shift 4
@@ -71,7 +71,7 @@ tool() {
 	printf '%s' "$want" >"$mark"
 }
 
-# download DIRECTORY PACKAGE...: puts the files of Debian packages into an empty directory.
+# download DIRECTORY PACKAGE... downloads the .deb files of packages into an empty directory.
 download() {
 	rm -rf "$1"
 	mkdir -p "$1"
@@ -82,7 +82,7 @@ download() {
 guest_packages() {
 	local out=$tools/debian mark=$tools/versions/debian
 	if [ "$(cat "$mark" 2>/dev/null)" = "$guest" ]; then return; fi
-	say "unpacking Debian packages for the images of the tests"
+	say "unpacking Debian packages for the test images"
 	rm -rf "$out"
 	# shellcheck disable=SC2086
 	download "$tools/debs" $guest
@@ -92,7 +92,7 @@ guest_packages() {
 	printf '%s' "$guest" >"$mark"
 }
 
-# image_programs builds what the images of the tests have beside Debian's packages: its sources are here.
+# image_programs builds the programs of the test images that are in this repository.
 image_programs() {
 	mkdir -p "$tools/images"
 	(cd "$top" && CGO_ENABLED=0 go build -trimpath -buildvcs=false -o "$tools/images/nnp" ./integration/image/nnp)
@@ -102,7 +102,7 @@ image_programs() {
 replaced_packages() {
 	local mark=$tools/versions/packages
 	if [ "$(cat "$mark" 2>/dev/null)" = "$replaced" ]; then return; fi
-	say "downloading Debian packages for the tests of ours"
+	say "downloading Debian packages for the tests of our packages"
 	# shellcheck disable=SC2086
 	download "$tools/packages" $replaced
 	printf '%s' "$replaced" >"$mark"
@@ -117,19 +117,19 @@ runtime_tools() {
 	CGO_ENABLED=0 tool bin/critest $k $critools cmd/critest test -ldflags "-X $k/pkg/version.Version=$critools"
 }
 
-# containerd_tools are built without cgo, so that they run on every Linux: they are in a package, too.
+# containerd_tools are built without cgo, so that they run on every Linux: our package contains them.
 containerd_tools() {
 	local c=github.com/containerd/containerd/v2
 	CGO_ENABLED=0 tool bin/ctr $c $containerd cmd/ctr -tags urfave_cli_no_docs -ldflags "-s -w -X $c/version.Version=$containerd"
 	CGO_ENABLED=0 tool bin/containerd-shim-runc-v2 $c $containerd cmd/containerd-shim-runc-v2 -tags "urfave_cli_no_docs no_grpc" -ldflags "-s -w -X $c/version.Version=$containerd"
 }
 
-# kubelet builds the kubelet from the module k8s.io/kubernetes. Its go.mod replaces its staging modules by folders that
-# are not in the module, and that are published as modules of their own, v0.X.Y for v1.X.Y.
+# kubelet builds the kubelet from the module k8s.io/kubernetes. The go.mod of that module replaces the staging modules by
+# directories that are not in the module. They are published as modules of their own, v0.X.Y for v1.X.Y.
 kubelet() {
 	local out=$tools/bin/kubelet mark=$tools/versions/bin-kubelet source=$tools/kubernetes
 	if [ -x "$out" ] && [ "$(cat "$mark" 2>/dev/null)" = "$kubernetes" ]; then return; fi
-	say "building kubelet $kubernetes, for some minutes"
+	say "building kubelet $kubernetes; this takes some minutes"
 	(cd / && go mod download "k8s.io/kubernetes@$kubernetes")
 	rm -rf "$source"
 	cp -r --no-preserve=mode "$(go env GOMODCACHE)/k8s.io/kubernetes@$kubernetes" "$source"
@@ -160,7 +160,7 @@ packager() {
 }
 
 mkdir -p "$tools/bin" "$tools/cni" "$tools/versions"
-command -v go >/dev/null || { echo "Go is needed: https://go.dev/dl" >&2; exit 1; }
+command -v go >/dev/null || { echo "go is not in PATH: install Go, https://go.dev/dl" >&2; exit 1; }
 case ${1:-all} in
 	all) debian_packages "$debian"; guest_packages; image_programs; runtime_tools; cni_plugins; kubelet ;;
 	lint) linter ;;

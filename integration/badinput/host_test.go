@@ -175,7 +175,7 @@ func pulls(t *testing.T, b bench) {
 	}{
 		{"not found", faulty(harness.FaultNotFound), codes.NotFound},
 		{"unauthorized", faulty(harness.FaultUnauthorized), codes.Unauthenticated},
-		{"internal error", faulty(harness.FaultBroken), codes.Unknown}, // RegistryUnavailable for the kubelet
+		{"internal error", faulty(harness.FaultBroken), codes.Unknown}, // RegistryUnavailable
 		{"wrong digest", faulty(harness.FaultDigest), codes.DataLoss},
 		{"truncated layer", faulty(harness.FaultTruncated), codes.DataLoss},
 		{"no such tag", "docker.io/library/busybox:absent", codes.NotFound},

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package cgroup2 looks, on a machine with cgroup v2, at the control groups of pods and containers:
-// the limits in them, what a container may do with its own, what is read from them, and that no
-// out-of-memory kill is missed before they are gone. Everything holds with either cgroup driver;
-// the handler under test says which one it is.
+// Package cgroup2 tests the cgroups of pods and containers on a host with cgroup v2: their limits,
+// what a container may do with its own cgroup, the statistics, and that no out-of-memory kill is
+// missed when a cgroup is removed. The tests apply to both cgroup drivers and check which one the
+// handler uses.
 package cgroup2
 
 import (
@@ -25,14 +25,14 @@ import (
 const (
 	cgroupRoot = "/sys/fs/cgroup"
 	mib        = 1 << 20
-	// execLimit turns a hang into an error, in seconds.
-	execLimit = 60
+	// execTimeout turns a hang into an error, in seconds.
+	execTimeout = 60
 )
 
-// TestCgroups has one bench; each group is a test between two looks at the machine.
+// TestCgroups has one bench. The leak check runs after each group.
 func TestCgroups(t *testing.T) {
 	if cgroups.Mode() != cgroups.Unified {
-		t.Skip("this machine has cgroup v1, or a mix")
+		t.Skip("this host has cgroup v1, or both versions")
 	}
 	b := newBench(t)
 	for _, g := range []struct {
@@ -42,7 +42,7 @@ func TestCgroups(t *testing.T) {
 		{"limits", limits},
 		{"swap", swap},
 		{"control files of unified", unified},
-		{"update below what is in use", shrink},
+		{"update below the memory in use", shrink},
 		{"first limits that are refused", refused},
 		{"place of a pod", podGroup},
 		{"pod without a parent", withoutParent},
@@ -54,7 +54,7 @@ func TestCgroups(t *testing.T) {
 		{"statistics", statistics},
 		{"out of memory", outOfMemory},
 		{"out of memory as a group", outOfMemoryGroup},
-		{"killed by somebody else", killedOtherwise},
+		{"killed by SIGKILL", killedOtherwise},
 	} {
 		b.NoLeaks(t, g.name, func(t *testing.T) { g.run(t, b) })
 	}
@@ -80,7 +80,7 @@ type pod struct {
 	config *runtimeapi.PodSandboxConfig
 }
 
-// pod runs a pod on the host's network.
+// pod runs a pod on the host network.
 func (b bench) pod(t *testing.T, name, handler string, change func(*runtimeapi.PodSandboxConfig)) pod {
 	t.Helper()
 	config := b.PodConfig(name)
@@ -90,13 +90,13 @@ func (b bench) pod(t *testing.T, name, handler string, change func(*runtimeapi.P
 	}
 	answer, err := b.RunPodSandbox(t.Context(), &runtimeapi.RunPodSandboxRequest{Config: config, RuntimeHandler: handler})
 	if err != nil {
-		t.Fatalf("run the pod: %v", err)
+		t.Fatalf("run pod: %v", err)
 	}
 	b.RemoveAfter(t, answer.PodSandboxId)
 	return pod{b, answer.PodSandboxId, config}
 }
 
-// shell is the config of a container that runs a shell script, after change.
+// shell returns the config of a container that runs a shell script, modified by change.
 func (p pod) shell(name, script string, change func(*runtimeapi.ContainerConfig)) *runtimeapi.ContainerConfig {
 	config := harness.ContainerConfig(p.config, name, image.Busybox, "sh", "-c", script)
 	config.Linux.SecurityContext.NamespaceOptions = p.config.Linux.SecurityContext.NamespaceOptions
@@ -107,7 +107,7 @@ func (p pod) shell(name, script string, change func(*runtimeapi.ContainerConfig)
 	return config
 }
 
-// run runs such a container and returns its id.
+// run starts such a container and returns its ID.
 func (p pod) run(t *testing.T, name, script string, change func(*runtimeapi.ContainerConfig)) string {
 	t.Helper()
 	id, err := p.Run(t.Context(), p.id, p.config, p.shell(name, script, change))
@@ -121,10 +121,10 @@ func withLimits(l *runtimeapi.LinuxContainerResources) func(*runtimeapi.Containe
 	return func(c *runtimeapi.ContainerConfig) { c.Linux.Resources = l }
 }
 
-// in runs a script in a container and returns what it printed.
+// in runs a script in a container and returns its output.
 func (b bench) in(t *testing.T, container, script string) string {
 	t.Helper()
-	answer, err := b.ExecSync(t.Context(), &runtimeapi.ExecSyncRequest{ContainerId: container, Cmd: []string{"sh", "-c", script}, Timeout: execLimit})
+	answer, err := b.ExecSync(t.Context(), &runtimeapi.ExecSyncRequest{ContainerId: container, Cmd: []string{"sh", "-c", script}, Timeout: execTimeout})
 	if err != nil {
 		t.Fatalf("exec %s: %v", script, err)
 	}
@@ -135,7 +135,7 @@ func (b bench) in(t *testing.T, container, script string) string {
 func (b bench) await(t *testing.T, container, script string) {
 	t.Helper()
 	err := harness.Await(t.Context(), func() error {
-		answer, err := b.ExecSync(t.Context(), &runtimeapi.ExecSyncRequest{ContainerId: container, Cmd: []string{"sh", "-c", script}, Timeout: execLimit})
+		answer, err := b.ExecSync(t.Context(), &runtimeapi.ExecSyncRequest{ContainerId: container, Cmd: []string{"sh", "-c", script}, Timeout: execTimeout})
 		if err == nil && answer.ExitCode != 0 {
 			err = errors.New(string(answer.Stderr))
 		}
@@ -146,7 +146,7 @@ func (b bench) await(t *testing.T, container, script string) {
 	}
 }
 
-// specOf is the OCI spec of a container, or of a pod's task.
+// specOf returns the OCI spec of a container, or of a pod's task.
 func (b bench) specOf(t *testing.T, id string) *specs.Spec {
 	t.Helper()
 	client, err := b.Containerd()
@@ -165,13 +165,13 @@ func (b bench) specOf(t *testing.T, id string) *specs.Spec {
 	return spec
 }
 
-// group is the directory of the cgroup of a container, or of a pod's task.
+// group returns the directory of the cgroup of a container, or of a pod's task.
 func (b bench) group(t *testing.T, id string) string {
 	t.Helper()
 	return harness.CgroupFile(b.specOf(t, id).Linux.CgroupsPath, "", "")
 }
 
-// file reads a control file.
+// file returns the content of a control file.
 func file(t *testing.T, group, name string) string {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(group, name))
@@ -186,7 +186,7 @@ func has(group, name string) bool {
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
-// files compares control files with what they should contain.
+// files compares the contents of control files.
 func files(t *testing.T, group string, want map[string]string) {
 	t.Helper()
 	for name, value := range want {
@@ -199,6 +199,6 @@ func files(t *testing.T, group string, want map[string]string) {
 func equal[V comparable](t *testing.T, what string, got, want V) {
 	t.Helper()
 	if got != want {
-		t.Errorf("%s is %v, want %v", what, got, want)
+		t.Errorf("%s: got %v, want %v", what, got, want)
 	}
 }

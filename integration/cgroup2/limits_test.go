@@ -36,15 +36,15 @@ func limits(t *testing.T, b bench) {
 		if err := b.update(t, id, less); err != nil {
 			t.Error(err)
 		}
-		if b.Handler == harness.HandlerLite { // runc update leaves them as they are
+		if b.Handler == harness.HandlerLite { // runc update ignores them
 			files(t, group, map[string]string{"hugetlb.2MB.max": "2097152"})
 		}
 	}
-	// As runc has it since 1.3.2: the default of the shares is the default of the weight.
+	// As in runc since 1.3.2: the default shares map to the default weight.
 	if b.Runtime == "runc" {
 		files(t, group, map[string]string{"cpu.weight": "100"})
 	}
-	// All controllers of the machine are the container's.
+	// The container has all controllers of the host.
 	equal(t, "cgroup.controllers", file(t, group, "cgroup.controllers"), file(t, cgroupRoot, "cgroup.controllers"))
 }
 
@@ -59,7 +59,7 @@ func swap(t *testing.T, b bench) {
 		MemoryLimitInBytes: 64 * mib, MemorySwapLimitInBytes: 96 * mib,
 	})))
 	files(t, with, map[string]string{"memory.max": "67108864", "memory.swap.max": "33554432"})
-	// The kubelet's way.
+	// The kubelet sets the limit like this.
 	limited := b.group(t, p.run(t, "limited", sleep, withLimits(&runtimeapi.LinuxContainerResources{
 		MemoryLimitInBytes: 64 * mib, Unified: map[string]string{"memory.swap.max": "1048576"},
 	})))
@@ -92,7 +92,8 @@ func (b bench) update(t *testing.T, container string, l *runtimeapi.LinuxContain
 	return err
 }
 
-// refused gives a container its first limits, of which the last is refused: it has none, as before.
+// refused sets the first limits of a container, of which the last one is refused: afterwards the
+// container has no limits, as before.
 func refused(t *testing.T, b bench) {
 	p := b.pod(t, "refused", "", nil)
 	id := p.run(t, "main", sleep, nil)
@@ -105,14 +106,14 @@ func refused(t *testing.T, b bench) {
 			t.Errorf("%s: no error", name)
 		}
 		files(t, group, map[string]string{"memory.max": "max", "memory.high": "max", "cpu.max": "max 100000"})
-		if got := file(t, group, "pids.max"); got == "77" { // systemd has a default of its own
+		if got := file(t, group, "pids.max"); got == "77" { // systemd has its own default
 			t.Errorf("pids.max: %s", got)
 		}
 	}
 }
 
-// shrink lowers a limit below memory that cannot be had back, which is refused, and below page
-// cache, which is not.
+// shrink lowers a limit below memory that cannot be reclaimed, which must be refused, and below
+// page cache, which must succeed.
 func shrink(t *testing.T, b bench) {
 	p := b.pod(t, "shrink", "", nil)
 	id := p.run(t, "main", "dd if=/dev/zero of=/dev/shm/held bs=1M count=48 2>/dev/null; touch /filled; "+sleep,
@@ -121,7 +122,7 @@ func shrink(t *testing.T, b bench) {
 	group := b.group(t, id)
 	err := b.update(t, id, &runtimeapi.LinuxContainerResources{MemoryLimitInBytes: 32 * mib})
 	if message := status.Convert(err).Message(); !strings.Contains(message, "limit") {
-		t.Errorf("a limit below what is in use: %v", err)
+		t.Errorf("limit below the memory in use: %v", err)
 	}
 	files(t, group, map[string]string{"memory.max": "201326592"})
 
@@ -134,7 +135,7 @@ func shrink(t *testing.T, b bench) {
 	}
 	b.in(t, id, "dd if=/dev/zero of=/file bs=1M count=96 2>/dev/null; sync")
 	if err := b.update(t, id, &runtimeapi.LinuxContainerResources{MemoryLimitInBytes: 80 * mib}); err != nil {
-		t.Errorf("a limit below the page cache: %v", err)
+		t.Errorf("limit below the page cache: %v", err)
 	}
 	files(t, group, map[string]string{"memory.max": "83886080"})
 	answer, err := b.ContainerStatus(t.Context(), &runtimeapi.ContainerStatusRequest{ContainerId: id})
@@ -144,8 +145,7 @@ func shrink(t *testing.T, b bench) {
 	equal(t, "state", answer.Status.State, runtimeapi.ContainerState_CONTAINER_RUNNING)
 }
 
-// podGroup finds the cgroup of a pod without a process where cAdvisor looks for it, with nothing in
-// it.
+// podGroup checks that a pod without a process has an empty cgroup where cAdvisor looks for it.
 func podGroup(t *testing.T, b bench) {
 	p := b.pod(t, "place", "", nil)
 	group := b.group(t, p.id)
@@ -159,7 +159,7 @@ func podGroup(t *testing.T, b bench) {
 		t.Error(err)
 	}
 	if has(group, "") || has(container, "") {
-		t.Error("cgroups are left")
+		t.Error("cgroups left behind")
 	}
 }
 

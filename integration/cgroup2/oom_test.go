@@ -17,11 +17,11 @@ import (
 )
 
 const (
-	// hungry takes 64 MiB at once, which is more than there is.
+	// hungry allocates 64 MiB at once, which is more than the limit.
 	hungry = "dd if=/dev/zero of=/dev/null bs=64M count=4"
-	// kills is how many containers run out of memory, unless LITE_OOM says otherwise.
+	// kills is the number of containers that run out of memory, unless LITE_OOM sets another.
 	kills = 20
-	// atATime is how many of them do.
+	// atATime is the number of containers that do so in parallel.
 	atATime = 4
 )
 
@@ -38,8 +38,8 @@ func killsWanted(t *testing.T) int {
 	return n
 }
 
-// outOfMemory runs containers out of memory, some at a time, half of them in pods that have no
-// other: each is reported.
+// outOfMemory runs containers out of memory, several at a time, half of them in pods of their own.
+// Every kill must be reported.
 func outOfMemory(t *testing.T, b bench) {
 	shared := b.pod(t, "oom", "", nil)
 	wanted := killsWanted(t)
@@ -64,14 +64,14 @@ func outOfMemory(t *testing.T, b bench) {
 		counts[report]++
 	}
 	if counts["OOMKilled 137"] != wanted {
-		t.Errorf("%d containers ran out of memory, reported as %v", wanted, counts)
+		t.Errorf("%d containers ran out of memory; got %v", wanted, counts)
 	}
 	t.Logf("%d containers ran out of memory", wanted)
 }
 
-// starve returns reason and exit code of a container that runs out of memory, and removes it.
+// starve runs a container out of memory, removes it, and returns its reason and exit code.
 func (p pod) starve(t *testing.T, name string) string {
-	// It may have ended before its start is answered for, which is fine.
+	// Run may return an error if the container exits before the start is complete.
 	id, err := p.Run(t.Context(), p.id, p.config, p.shell(name, "exec "+hungry, withLimits(&runtimeapi.LinuxContainerResources{MemoryLimitInBytes: 16 * mib})))
 	if err != nil {
 		return err.Error()
@@ -86,8 +86,8 @@ func (p pod) starve(t *testing.T, name string) string {
 	return fmt.Sprintf("%s %d", status.Reason, status.ExitCode)
 }
 
-// outOfMemoryGroup ends all of a container when one of its processes runs out of memory, as the
-// kubelet asks for.
+// outOfMemoryGroup checks that all processes of a container are killed when one of them runs out of
+// memory, as the kubelet configures it.
 func outOfMemoryGroup(t *testing.T, b bench) {
 	p := b.pod(t, "oomgroup", "", nil)
 	id := p.run(t, "main", hungry+" & "+sleep, withLimits(&runtimeapi.LinuxContainerResources{
@@ -101,12 +101,12 @@ func outOfMemoryGroup(t *testing.T, b bench) {
 	equal(t, "exit code", status.ExitCode, 137)
 }
 
-// killedOtherwise finds that SIGKILL is no want of memory, also where another container of the pod
-// was out of it before.
+// killedOtherwise checks that SIGKILL is not reported as out of memory, even if another container
+// of the pod was out of memory before.
 func killedOtherwise(t *testing.T, b bench) {
 	p := b.pod(t, "killed", "", nil)
 	id := p.run(t, "main", sleep, withLimits(&runtimeapi.LinuxContainerResources{MemoryLimitInBytes: 16 * mib}))
-	equal(t, "end of another", p.starve(t, "hungry"), "OOMKilled 137")
+	equal(t, "reason of the other container", p.starve(t, "hungry"), "OOMKilled 137")
 	if err := unix.Kill(int(b.task(t, id).Pid()), unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}

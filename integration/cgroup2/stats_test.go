@@ -10,7 +10,8 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// statistics compares what the CRI and the shim say of a container with what is in its group.
+// statistics compares the statistics of a container, in the CRI and in the shim, with the files of
+// its cgroup.
 func statistics(t *testing.T, b bench) {
 	p := b.pod(t, "statistics", "", nil)
 	id := p.run(t, "main", "dd if=/dev/zero of=/dev/shm/held bs=1M count=24 2>/dev/null; dd if=/dev/zero of=/file bs=1M count=8 2>/dev/null; sync; touch /filled; "+sleep,
@@ -50,11 +51,11 @@ func (b bench) podStatistics(t *testing.T, p pod) {
 	}
 	s := answer.Stats.GetLinux()
 	if s.GetMemory().GetUsageBytes().GetValue() < 24*mib || s.GetCpu().GetUsageCoreNanoSeconds().GetValue() == 0 {
-		t.Errorf("of the pod: %v, %v", s.GetMemory(), s.GetCpu())
+		t.Errorf("pod: memory %v, CPU %v", s.GetMemory(), s.GetCpu())
 	}
 }
 
-// metrics are those of the task API, which ctr and the exporters of containerd show.
+// metrics checks the metrics of the task API, which ctr and containerd's exporters show.
 func (b bench) metrics(t *testing.T, id, group string) {
 	t.Helper()
 	metric, err := b.task(t, id).Metrics(t.Context())
@@ -67,7 +68,7 @@ func (b bench) metrics(t *testing.T, id, group string) {
 	}
 	m, ok := content.(*v2.Metrics)
 	if !ok {
-		t.Fatalf("metrics are a %T", content)
+		t.Fatalf("metrics have type %T", content)
 	}
 	equal(t, "limit in the metrics", m.GetMemory().GetUsageLimit(), 64*mib)
 	if m.GetMemory().GetUsage() < 24*mib || m.GetCPU().GetUsageUsec() == 0 || m.GetPids().GetCurrent() == 0 {

@@ -17,19 +17,18 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/harness"
 )
 
-// namespace looks at the tree as a container sees it: its own group is the root, and cannot be
-// written.
+// namespace checks that a container sees its own cgroup as the root, and cannot write to it.
 func namespace(t *testing.T, b bench) {
 	p := b.pod(t, "namespace", "", func(c *runtimeapi.PodSandboxConfig) { c.Linux.SecurityContext.Privileged = true })
 	id := p.run(t, "main", sleep, nil)
 	equal(t, "own cgroup", b.in(t, id, "cat /proc/1/cgroup"), "0::/")
 	if got := b.in(t, id, "mkdir /sys/fs/cgroup/sub 2>&1"); !strings.Contains(got, "Read-only") {
-		t.Errorf("a group below the container's: %q, want a read-only file system", got)
+		t.Errorf("create a cgroup below the container's: %q, want a read-only file system", got)
 	}
 	privileged := p.run(t, "privileged", sleep, func(c *runtimeapi.ContainerConfig) { c.Linux.SecurityContext.Privileged = true })
 	want := strings.TrimPrefix(b.group(t, privileged), cgroupRoot)
 	equal(t, "own cgroup of a privileged container", b.in(t, privileged, "cat /proc/1/cgroup"), "0::"+want)
-	// The mount is the host's in what it is for, too.
+	// The mount also has the options of the host's.
 	equal(t, "nsdelegate of the host", strings.Contains(mountOptions(t), "nsdelegate"),
 		strings.Contains(b.in(t, privileged, "grep ' /sys/fs/cgroup ' /proc/mounts"), "nsdelegate"))
 }
@@ -48,7 +47,7 @@ func mountOptions(t *testing.T) string {
 	return ""
 }
 
-// delegate makes a group for itself and one with a limit below the container's own.
+// delegate creates a cgroup for itself and one with a limit below the container's own.
 const delegate = `set -e
 cd /sys/fs/cgroup
 mkdir init job
@@ -59,8 +58,8 @@ echo 0 >job/memory.swap.max || :
 touch /made
 exec sleep 1000`
 
-// subtree lets a container with cgroup_writable divide its group. It cannot change its own limits,
-// execs and kills reach all of it, and nothing of it is left.
+// subtree lets a container with cgroup_writable divide its cgroup. The container cannot change its
+// own limits, execs and kills reach all of the subtree, and nothing of it is left behind.
 func subtree(t *testing.T, b bench) {
 	p := b.pod(t, "subtree", harness.HandlerWritable, nil)
 	id := p.run(t, "main", delegate, withLimits(&runtimeapi.LinuxContainerResources{MemoryLimitInBytes: 64 * mib}))
@@ -69,11 +68,12 @@ func subtree(t *testing.T, b bench) {
 	files(t, group, map[string]string{"job/memory.max": "16777216", "memory.max": "67108864"})
 	if strings.Contains(mountOptions(t), "nsdelegate") {
 		if got := b.in(t, id, "echo max 2>&1 >/sys/fs/cgroup/memory.max"); !strings.Contains(got, "denied") && !strings.Contains(got, "permitted") {
-			t.Errorf("the container's own limit: %q, want a refusal", got)
+			t.Errorf("write to the container's own limit: %q, want a refusal", got)
 		}
 	}
 	equal(t, "processes", b.processes(t, id), "1")
-	// A kill in a group of the container's is its own business.
+	// An out-of-memory kill in a cgroup that the container created is not reported as the
+	// container's.
 	b.in(t, id, "echo $$ >/sys/fs/cgroup/job/cgroup.procs; exec "+hungry)
 	if got := events(t, group, "oom_kill"); got != 1 {
 		t.Errorf("%d kills, want 1", got)
@@ -81,10 +81,10 @@ func subtree(t *testing.T, b bench) {
 	if _, err := b.StopContainer(t.Context(), &runtimeapi.StopContainerRequest{ContainerId: id}); err != nil {
 		t.Fatal(err)
 	}
-	// The task is deleted after the stop is answered for.
+	// The task is deleted after the stop has returned.
 	err := harness.Await(t.Context(), func() error {
 		if has(group, "") {
-			return errors.New("the container's cgroup is left")
+			return errors.New("the container's cgroup still exists")
 		}
 		return nil
 	})
@@ -93,7 +93,7 @@ func subtree(t *testing.T, b bench) {
 	}
 }
 
-// subtreeUserNS finds the group in the hands of the container's root where that is not the host's.
+// subtreeUserNS checks that in a user namespace the container's root owns the cgroup.
 func subtreeUserNS(t *testing.T, b bench) {
 	mapping := []*runtimeapi.IDMapping{{HostId: 200000, ContainerId: 0, Length: 65536}}
 	p := b.pod(t, "usersubtree", harness.HandlerWritable, func(c *runtimeapi.PodSandboxConfig) {
@@ -108,10 +108,10 @@ func subtreeUserNS(t *testing.T, b bench) {
 	if err := unix.Stat(filepath.Join(b.group(t, id), "job"), &info); err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "owner of a group that the container made", info.Uid, 200000)
+	equal(t, "owner of a cgroup created by the container", info.Uid, 200000)
 }
 
-// processes is how many processes the statistics of a container's pod count.
+// processes returns the number of processes in the statistics of a container's pod.
 func (b bench) processes(t *testing.T, container string) string {
 	t.Helper()
 	answer, err := b.ListPodSandboxStats(t.Context(), &runtimeapi.ListPodSandboxStatsRequest{})
@@ -128,7 +128,7 @@ func (b bench) processes(t *testing.T, container string) string {
 	return "none"
 }
 
-// events reads memory.events.
+// events returns a value of memory.events.
 func events(t *testing.T, group, key string) int {
 	t.Helper()
 	for line := range strings.Lines(file(t, group, "memory.events")) {
@@ -144,7 +144,8 @@ func events(t *testing.T, group, key string) int {
 	return 0
 }
 
-// kill ends a container whose processes the kernel does not end with its init.
+// kill stops a container without a PID namespace of its own: its processes do not exit with its
+// init.
 func kill(t *testing.T, b bench) {
 	p := b.pod(t, "kill", "", func(c *runtimeapi.PodSandboxConfig) {
 		c.Linux.SecurityContext.NamespaceOptions.Pid = runtimeapi.NamespaceMode_NODE
@@ -158,7 +159,7 @@ func kill(t *testing.T, b bench) {
 	}
 	for _, pid := range pids {
 		if has("/proc", pid) {
-			t.Errorf("process %s has outlived its container", pid)
+			t.Errorf("process %s still exists after its container", pid)
 		}
 	}
 	if len(pids) < 3 {
@@ -166,7 +167,7 @@ func kill(t *testing.T, b bench) {
 	}
 }
 
-// pause freezes a container; it can be stopped all the same.
+// pause freezes a container, which can still be stopped.
 func pause(t *testing.T, b bench) {
 	p := b.pod(t, "pause", "", nil)
 	id := p.run(t, "main", sleep, nil)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package crictl tests the daemon the way people use it by hand: every test runs crictl, or ctr,
-// and reads what it prints.
+// Package crictl tests the daemon through the command line: every test runs crictl or ctr and
+// checks the output.
 package crictl
 
 import (
@@ -44,16 +44,16 @@ func TestCrictl(t *testing.T) {
 		{"stats and statsp", stats},
 		{"ctr ls", ctr},
 		{"info", info},
-		{"no answer to nothing", noStrayAnswers},
+		{"no answers to canceled calls", noStrayAnswers},
 	} {
 		bench.NoLeaks(t, test.name, func(t *testing.T) { test.run(t, u) })
 	}
 }
 
-// user is somebody with crictl.
+// user runs crictl.
 type user struct{ *harness.Bench }
 
-// run runs crictl and returns what it printed; an error ends the test.
+// run runs crictl and returns its output. An error ends the test.
 func (u user) run(t *testing.T, args ...string) string {
 	t.Helper()
 	out, err := harness.Output(u.Crictl(t.Context(), args...))
@@ -63,7 +63,7 @@ func (u user) run(t *testing.T, args ...string) string {
 	return out
 }
 
-// runJSON runs crictl and decodes what it printed.
+// runJSON runs crictl and decodes its output.
 func (u user) runJSON(t *testing.T, into any, args ...string) {
 	t.Helper()
 	out := u.run(t, slices.Insert(args, 1, "--output", "json")...)
@@ -93,14 +93,14 @@ func (u user) pod(t *testing.T, name string, config *runtimeapi.PodSandboxConfig
 	return podID, id
 }
 
-// sleeper runs a pod whose container sleeps until it is told to end.
+// sleeper runs a pod whose container sleeps until it gets SIGTERM.
 func (u user) sleeper(t *testing.T, name string) (podID, id string) {
 	t.Helper()
 	config := u.PodConfig(name)
 	return u.pod(t, name, config, harness.ContainerConfig(config, "main", image.Busybox, "sh", "-c", "trap exit TERM; sleep 1000 & wait"))
 }
 
-// clean runs crictl after the test's context has ended.
+// clean runs crictl in a cleanup function, after the test's context was canceled.
 func (u user) clean(t *testing.T, args ...string) {
 	t.Helper()
 	if _, err := harness.Output(u.Crictl(harness.After(t), args...)); err != nil {
@@ -122,10 +122,10 @@ func contains(t *testing.T, what, text, part string) {
 	}
 }
 
-// noStrayAnswers finds that a shim did not answer a call, in all that the other tests have done,
-// that was given up: a wait, most likely. ttrpc says so in the log, at level error.
+// noStrayAnswers checks that in all other tests no shim answered a call after the caller had
+// canceled it, such as a wait. ttrpc logs such answers at level error.
 func noStrayAnswers(t *testing.T, u user) {
 	if n := strings.Count(u.Daemon.LogTail(math.MaxInt32), "received message on inactive stream"); n > 0 {
-		t.Errorf("%d answers came to calls that were given up", n)
+		t.Errorf("%d answers to canceled calls", n)
 	}
 }

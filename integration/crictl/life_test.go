@@ -21,13 +21,13 @@ func images(t *testing.T, u user) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "the id of the image", status.Status.ID, config.String())
+	equal(t, "the ID of the image", status.Status.ID, config.String())
 	contains(t, "images -q", u.run(t, "images", "-q"), config.String())
 	u.run(t, "imagefsinfo")
 
 	u.run(t, "rmi", image.Nginx)
 	if ids := u.run(t, "images", "-q"); strings.Contains(ids, config.String()) {
-		t.Errorf("images -q after rmi: %s is still there:\n%s", config, ids)
+		t.Errorf("images -q after rmi: %s is still listed:\n%s", config, ids)
 	}
 }
 
@@ -63,7 +63,7 @@ func life(t *testing.T, u user) {
 	equal(t, "pods after rmp", u.run(t, "pods", "-q"), "")
 }
 
-// inspect reads the details of a running pod and container.
+// inspect checks the details of a running pod and container.
 func (u user) inspect(t *testing.T, pod, id string) {
 	t.Helper()
 	var podStatus struct {
@@ -84,7 +84,7 @@ func (u user) inspect(t *testing.T, pod, id string) {
 	equal(t, "state of the pod", podStatus.Status.State, "SANDBOX_READY")
 	equal(t, "name of the pod", podStatus.Status.Metadata.Name, "life")
 	if !strings.HasPrefix(podStatus.Status.Network.IP, "198.18.") {
-		t.Errorf("the pod's address is %q, not one of the bench's network", podStatus.Status.Network.IP)
+		t.Errorf("the pod's address %q is not in the bench's network", podStatus.Status.Network.IP)
 	}
 	if !slices.ContainsFunc(podStatus.Info.RuntimeSpec.Linux.Namespaces, func(n struct{ Type, Path string }) bool {
 		return n.Type == "network" && n.Path != ""
@@ -141,7 +141,7 @@ func exitCode(t *testing.T, u user) {
 		t.Fatal(err)
 	}
 	if status.Status.ExitCode != 7 {
-		t.Errorf("the exit code is %d, want 7", status.Status.ExitCode)
+		t.Errorf("exit code %d, want 7", status.Status.ExitCode)
 	}
 	equal(t, "reason", status.Status.Reason, "Error")
 }
@@ -164,7 +164,7 @@ func stats(t *testing.T, u user) {
 		"memory": containers.Stats[0].Memory.WorkingSetBytes.Value,
 	} {
 		if value == "" || value == "0" {
-			t.Errorf("stats: %s is %q", what, value)
+			t.Errorf("stats: %s: %q", what, value)
 		}
 	}
 	var pods struct {
@@ -210,7 +210,7 @@ func info(t *testing.T, u user) {
 		RuntimeHandlers   []struct{ Name string }
 		LastCNILoadStatus string
 		Golang            string
-		Panics            string // a stock containerd does not count them
+		Panics            string // missing with stock containerd
 	}
 	u.runJSON(t, &status, "info")
 	for _, condition := range status.Status.Conditions {
@@ -221,7 +221,7 @@ func info(t *testing.T, u user) {
 	equal(t, "CNI load status of info", status.LastCNILoadStatus, "OK")
 	contains(t, "Go version of info", status.Golang, "go1.")
 	if status.Panics != "0" && status.Panics != "" {
-		t.Errorf("info: %s panics were caught", status.Panics)
+		t.Errorf("info: %s recovered panics", status.Panics)
 	}
 	var handlers []string
 	for _, handler := range status.RuntimeHandlers {

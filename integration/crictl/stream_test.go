@@ -21,9 +21,10 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
-var errRunning = errors.New("it still runs")
+var errRunning = errors.New("the container still runs")
 
-// followLogs reads lines while the container writes them, and sees the end of the log when it ends.
+// followLogs reads lines while the container writes them, and checks that logs -f returns when the
+// container exits.
 func followLogs(t *testing.T, u user) {
 	config := u.PodConfig("follow")
 	script := `echo first; while [ ! -e /go ]; do sleep 0.1; done; echo second; echo third >&2; exit 0`
@@ -37,7 +38,7 @@ func followLogs(t *testing.T, u user) {
 	u.run(t, "exec", id, "touch", "/go")
 	equal(t, "second line", readLine(t, lines), "second")
 	if err := cmd.Wait(); err != nil {
-		t.Errorf("logs -f after the container's end: %v", err)
+		t.Errorf("logs -f after the container's exit: %v", err)
 	}
 	equal(t, "logs -f on stderr", stderr.String(), "third\n")
 }
@@ -57,19 +58,19 @@ func logs(t *testing.T, u user) {
 	equal(t, "logs --tail", u.run(t, "logs", "--tail", "2", id), "line 4\nline 5")
 }
 
-// spdy and webSocket are how crictl connects to a stream.
+// spdy and webSocket are the transports that crictl supports.
 const (
 	spdy      = "spdy"
 	webSocket = "websocket"
 )
 
-// over runs a test with one of them.
+// over runs a test with one transport.
 func over(transport string, test func(t *testing.T, u user, transport string)) func(*testing.T, user) {
 	return func(t *testing.T, u user) { test(t, u, transport) }
 }
 
-// execSync finds that the answer is cut to what the caller takes, and that a command that takes too
-// long ends with all that it has started.
+// execSync checks that the output is limited to what the client accepts, and that a command is
+// killed at its timeout with all its children.
 func execSync(t *testing.T, u user) {
 	_, id := u.sleeper(t, "sync")
 	out := u.run(t, "exec", "--sync", id, "sh", "-c", "head -c 20000000 /dev/zero | tr '\\0' x")
@@ -78,10 +79,10 @@ func execSync(t *testing.T, u user) {
 	}
 	_, err := harness.Output(u.Crictl(t.Context(), "exec", "--sync", "--timeout", "1", id, "sh", "-c", "cat /dev/zero >/dev/null & cat /dev/zero >/dev/null"))
 	if err == nil || !strings.Contains(err.Error(), "DeadlineExceeded") {
-		t.Errorf("exec --sync that takes too long: %v", err)
+		t.Errorf("exec --sync beyond its timeout: %v", err)
 	}
 	if u.Handler != harness.HandlerLite {
-		return // the stock shim kills the command alone
+		return // the stock shim kills only the command
 	}
 	if err := u.AwaitProcesses(t.Context(), "cat", 0); err != nil {
 		t.Error(err)
@@ -93,7 +94,7 @@ func exec(t *testing.T, u user, transport string) {
 	equal(t, "exec", u.run(t, "exec", "--transport", transport, id, "echo", "hello"), "hello")
 	equal(t, "exec --sync", u.run(t, "exec", "--sync", id, "hostname"), "exec")
 
-	// cat ends when the end of its input reaches it, and its output comes after that.
+	// cat exits at the end of its input; its output must arrive nevertheless.
 	cmd := u.Crictl(t.Context(), "exec", "--transport", transport, "-i", id, "cat")
 	cmd.Stdin = strings.NewReader("through stdin")
 	out, err := harness.Output(cmd)
@@ -108,7 +109,7 @@ func exec(t *testing.T, u user, transport string) {
 	}
 }
 
-// execTerminal talks to a shell through a terminal of its own, as a person would.
+// execTerminal types into a shell through a pty.
 func execTerminal(t *testing.T, u user, transport string) {
 	_, id := u.sleeper(t, "terminal")
 	terminal, path, err := console.NewPty()
@@ -132,9 +133,9 @@ func execTerminal(t *testing.T, u user, transport string) {
 	if err := side.Close(); err != nil {
 		t.Fatal(err)
 	}
-	// The shell's terminal gets its size a moment after the shell has started.
+	// The size of the terminal is set a moment after the shell has started.
 	fmt.Fprint(terminal, "until stty size | grep -q '33 91'; do sleep 0.1; done; echo a $((40+2)) on $(tty)\nexit\n")
-	// Reading ends with an error of the terminal when crictl has closed its side.
+	// A read of the pty fails once crictl has closed its side.
 	out, _ := io.ReadAll(terminal)
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("exec -it: %v", err)
@@ -155,11 +156,11 @@ func attach(t *testing.T, u user, transport string) {
 	}
 	lines := start(t, cmd)
 	fmt.Fprintln(stdin, "hello")
-	equal(t, "what the container answers", readLine(t, lines), "you said hello")
+	equal(t, "the answer of the container", readLine(t, lines), "you said hello")
 	if err := stdin.Close(); err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "what it says at the end of its input", readLine(t, lines), "bye")
+	equal(t, "its output at the end of the input", readLine(t, lines), "bye")
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("attach: %v", err)
 	}
@@ -171,7 +172,7 @@ func portForward(t *testing.T, u user, transport string) {
 	pod, _ := u.pod(t, "forward", config, harness.ContainerConfig(config, "httpd", image.Httpd))
 	cmd := u.Crictl(t.Context(), "port-forward", "--transport", transport, pod, ":80")
 	lines := start(t, cmd)
-	// Forwarding from 127.0.0.1:36789 -> 80
+	// Example: Forwarding from 127.0.0.1:36789 -> 80
 	words := strings.Fields(readLine(t, lines))
 	if len(words) < 3 {
 		t.Fatalf("port-forward printed %q", words)
@@ -180,7 +181,7 @@ func portForward(t *testing.T, u user, transport string) {
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	_ = cmd.Wait() // ended by our signal
+	_ = cmd.Wait() // killed by our signal
 }
 
 func hostPort(t *testing.T, u user) {
@@ -194,7 +195,7 @@ func hostPort(t *testing.T, u user) {
 	page(t, fmt.Sprintf("http://127.0.0.1:%d/", port))
 }
 
-// page asks until the server, which was started a moment ago, serves its page.
+// page retries until the server, which was started a moment ago, serves its page.
 func page(t *testing.T, url string) {
 	t.Helper()
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
@@ -214,8 +215,8 @@ func page(t *testing.T, url string) {
 	}
 }
 
-// start starts a command and returns a reader of its output. It is killed when the test ends before
-// it.
+// start starts a command and returns a reader of its output. The command is killed when the test
+// ends.
 func start(t *testing.T, cmd *osexec.Cmd) *bufio.Reader {
 	t.Helper()
 	out, err := cmd.StdoutPipe()
@@ -232,7 +233,7 @@ func readLine(t *testing.T, lines *bufio.Reader) string {
 	t.Helper()
 	line, err := lines.ReadString('\n')
 	if err != nil {
-		t.Fatalf("read a line: %v", err)
+		t.Fatalf("read line: %v", err)
 	}
 	return strings.TrimSpace(line)
 }

@@ -19,15 +19,15 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
-// pinned is the digest that critest names one of its images by. Nobody can rebuild that image, so
-// the copy of critest that runs names the digest of ours.
+// pinned is the digest by which critest refers to one of its images. That image cannot be rebuilt,
+// so the tests run a copy of critest that has the digest of our image instead.
 const pinned = "9700f9a2f5bf2c45f2f605a0bd3bce7cf37420ec9d3ed50ac2758413308766bf"
 
 // TestCritest runs the whole suite: on containerd-lite with either shim, and on stock containerd
-// with ours. LITE_DAEMON and LITE_HANDLER, or another of the bench's variables, choose one pair
-// instead, LITE_FOCUS chooses specs by a regular expression, LITE_SEED repeats a random order,
-// LITE_RUNS is how many times the suite runs, and LITE_WEBSOCKET=1 lets exec, attach and
-// port-forward come over WebSocket instead of SPDY.
+// with the stock shim. LITE_DAEMON and LITE_HANDLER, or another of the bench's variables, select
+// one pair instead. LITE_FOCUS selects specs by a regular expression, LITE_SEED repeats a random
+// order, LITE_RUNS is the number of runs, and LITE_WEBSOCKET=1 uses WebSocket instead of SPDY for
+// exec, attach and port-forward.
 func TestCritest(t *testing.T) {
 	pairs := []harness.Options{
 		{Daemon: harness.Lite, Handler: harness.HandlerLite},
@@ -53,21 +53,21 @@ func runs(t *testing.T) int {
 	}
 	count, err := strconv.Atoi(asked)
 	if err != nil || count < 1 {
-		t.Fatalf("LITE_RUNS is %q, not a number of runs", asked)
+		t.Fatalf("LITE_RUNS=%q is not a number of runs", asked)
 	}
 	return count
 }
 
-// suite runs critest once. Its numbers are printed as lines that begin with "report: ".
+// suite runs critest once. It prints its numbers as lines that begin with "report: ".
 func suite(t *testing.T, options harness.Options) {
 	bench := harness.StartWith(t, options)
 	specs := run(t, bench, bench.Path("critest.json"))
 	expected := readSkips(t)
 	if options.Runtime != "runc" && exec.Command(options.Runtime, "features").Run() != nil {
-		// What a runtime does not tell (crun 1.8.1) is not offered, and critest does not ask for
-		// it.
-		expected["Container Mount Readonly"] = options.Runtime + " does not tell its features"
-		expected["Security Context UserNamespaces"] = options.Runtime + " does not tell its features"
+		// The runtime does not report its features (crun 1.8.1): containerd does not offer them,
+		// and critest skips their specs.
+		expected["Container Mount Readonly"] = options.Runtime + " does not report its features"
+		expected["Security Context UserNamespaces"] = options.Runtime + " does not report its features"
 	}
 	groups, all := map[string]*Counts{}, Counts{}
 	for _, spec := range specs {
@@ -91,15 +91,15 @@ func suite(t *testing.T, options harness.Options) {
 	}
 }
 
-// judge turns a spec's outcome into that of a Go test: every failure is a failure, and a skip is
-// one unless testdata/skips.txt expects it.
+// judge turns the outcome of a spec into that of a Go test: every failure is a failure, and a skip
+// is one, too, unless testdata/skips.txt lists it.
 func judge(t *testing.T, spec Spec, expected map[string]string) {
 	switch spec.State {
 	case "passed":
 	case "skipped", "pending":
 		reason, listed := skipReason(spec, expected)
 		if !listed {
-			t.Fatalf("skipped, and testdata/skips.txt does not expect that: %s", spec.Failure.Message)
+			t.Fatalf("skipped, but not listed in testdata/skips.txt: %s", spec.Failure.Message)
 		}
 		t.Skip(reason)
 	default:
@@ -116,7 +116,7 @@ func skipReason(spec Spec, expected map[string]string) (reason string, listed bo
 	return "", false
 }
 
-// readSkips reads `beginning of a spec's name: reason` lines.
+// readSkips reads lines of the form `beginning of a spec's name: reason`.
 func readSkips(t *testing.T) map[string]string {
 	t.Helper()
 	text, err := os.ReadFile("testdata/skips.txt")
@@ -136,24 +136,24 @@ func readSkips(t *testing.T) map[string]string {
 	return skips
 }
 
-// idmap is a spec with a user namespace of the pod's own.
+// idmap is a spec with a user namespace for the pod.
 const idmap = "when Host idmap mount support is needed runtime should support NamespaceMode_POD"
 
-// run runs critest and returns what its report says. That critest ends with an error is no error
-// here: the report says which specs failed.
+// run runs critest and returns the specs of its report. An error exit of critest is ignored: the
+// report has the failed specs.
 func run(t *testing.T, bench *harness.Bench, report string) []Spec {
 	t.Helper()
 	endpoint := "unix://" + bench.Daemon.Socket
 	args := []string{
 		"-runtime-endpoint", endpoint, "-image-endpoint", endpoint, "-config", bench.CrictlConfig(),
-		"-ginkgo.json-report", report, "-ginkgo.timeout", "100m", "-ginkgo.no-color", // go test has its own limit
+		"-ginkgo.json-report", report, "-ginkgo.timeout", "100m", "-ginkgo.no-color",
 		"-ginkgo.randomize-all",
 	}
 	if focus := os.Getenv("LITE_FOCUS"); focus != "" {
 		args = append(args, "-ginkgo.focus", focus)
 	}
 	if bench.Options.Daemon == harness.Stock && bench.Handler == harness.HandlerLite && bench.HandlerOptions(bench.Handler) != "" {
-		// containerd's own CRI has no user namespaces for a handler whose options are not runc's
+		// containerd's own CRI refuses user namespaces for a handler whose options are not runc's
 		// message.
 		args = append(args, "-ginkgo.skip", idmap)
 	}
@@ -178,7 +178,7 @@ func run(t *testing.T, bench *harness.Bench, report string) []Spec {
 	return specs
 }
 
-// binary writes the critest that names our digest and returns its path.
+// binary writes a critest that has the digest of our image, and returns its path.
 func binary(t *testing.T, bench *harness.Bench) string {
 	t.Helper()
 	original, err := os.ReadFile(bench.Tool("critest"))
@@ -190,7 +190,7 @@ func binary(t *testing.T, bench *harness.Bench) string {
 		t.Fatal(err)
 	}
 	if !bytes.Contains(original, []byte(pinned)) {
-		t.Fatalf("critest does not name the digest %s any more", pinned)
+		t.Fatalf("critest no longer contains the digest %s", pinned)
 	}
 	file := bench.Path("critest")
 	if err := os.WriteFile(file, repin(original, digest), 0o755); err != nil {

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// Spec is one entry of ginkgo's JSON report. Fields are named as ginkgo names them.
+// Spec is an entry of ginkgo's JSON report. Fields have ginkgo's names.
 type Spec struct {
 	ContainerHierarchyTexts    []string
 	LeafNodeText               string
@@ -19,7 +19,7 @@ type Spec struct {
 	Failure                    struct{ Message string }
 }
 
-// Group is the outermost heading that the spec stands under, such as "Image Manager".
+// Group returns the outermost container of the spec, such as "Image Manager".
 func (s Spec) Group() string {
 	if len(s.ContainerHierarchyTexts) == 0 {
 		return s.LeafNodeType
@@ -27,7 +27,7 @@ func (s Spec) Group() string {
 	return strings.TrimPrefix(s.ContainerHierarchyTexts[0], "[k8s.io] ")
 }
 
-// Name is the spec's full name without its group.
+// Name returns the spec's full name without its group.
 func (s Spec) Name() string {
 	if len(s.ContainerHierarchyTexts) == 0 {
 		return s.LeafNodeText
@@ -53,7 +53,8 @@ func (c Counts) String() string {
 	return fmt.Sprintf("%d passed, %d failed, %d skipped", c.Passed, c.Failed, c.Skipped)
 }
 
-// readReport returns the specs of a report, and what failed around them (the set-up of the suite).
+// readReport returns the specs of a report, and failures outside of specs, such as in the setup of
+// the suite.
 func readReport(file string) ([]Spec, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {

@@ -36,7 +36,7 @@ var packages = map[string]string{
 `,
 }
 
-// deb returns the file of a package that was built.
+// deb returns the path of a built package.
 func deb(t *testing.T, repo harness.Repo, name string) string {
 	t.Helper()
 	found, err := filepath.Glob(repo.Bin(name + "_*.deb"))
@@ -55,7 +55,8 @@ func dpkg(t *testing.T, args ...string) string {
 	return out
 }
 
-// TestDebs wants each package to have its files, root's, and no file to be in both.
+// TestDebs checks the files of each package, that root owns them, and that no file is in both
+// packages.
 func TestDebs(t *testing.T) {
 	repo := checkout(t, "*.deb")
 	owners := map[string][]string{}
@@ -65,7 +66,7 @@ func TestDebs(t *testing.T) {
 			for line := range strings.Lines(dpkg(t, "--contents", deb(t, repo, name)) + "\n") {
 				fields := strings.Fields(line) // mode, owner, size, date, time, path
 				if fields[1] != "root/root" {
-					t.Errorf("%s is not root's", line)
+					t.Errorf("%s is not owned by root", line)
 				}
 				if path := strings.TrimPrefix(fields[5], "."); !strings.HasSuffix(path, "/") {
 					got = append(got, strings.Join(append([]string{fields[0], path}, fields[6:]...), " ")+"\n")
@@ -85,7 +86,7 @@ func TestDebs(t *testing.T) {
 	}
 }
 
-// TestDebFields wants the relations that let the packages replace containerd.
+// TestDebFields checks the relations with which the packages replace containerd.
 func TestDebFields(t *testing.T) {
 	repo := checkout(t, "*.deb")
 	daemon, shim := deb(t, repo, "containerd-lite"), deb(t, repo, "containerd-shim-lite")
@@ -101,16 +102,16 @@ func TestDebFields(t *testing.T) {
 			t.Errorf("%s: %s, want %s", field, got, want)
 		}
 	}
-	// The version of containerd satisfies who depends on one.
+	// The version satisfies packages that depend on containerd.
 	if got := dpkg(t, "--field", daemon, "Provides"); !strings.HasPrefix(got, "containerd (= 2.") {
 		t.Errorf("Provides: %s", got)
 	}
 	if !strings.HasPrefix(filepath.Base(daemon), "containerd-lite_"+version+"_") {
-		t.Errorf("%s is of version %s", daemon, version)
+		t.Errorf("%s has version %s", daemon, version)
 	}
 }
 
-// TestDebScripts wants the scripts to be there, and a shell to understand them.
+// TestDebScripts checks that the maintainer scripts exist and parse.
 func TestDebScripts(t *testing.T) {
 	repo := checkout(t, "*.deb")
 	dir := t.TempDir()

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package dist tests what a user installs: the files of `make install` and of the Debian packages,
-// the unit, the man pages and the completions. It installs into temporary directories and changes
+// Package dist tests the installed files: those of `make install` and of the Debian packages, the
+// unit, the man pages and the completions. It installs into temporary directories and changes
 // nothing else; integration/service installs on a machine.
 package dist
 
@@ -19,7 +19,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/harness"
 )
 
-// installed is what `make install` puts below PREFIX, with the mode of each file.
+// installed lists the files that `make install` installs below PREFIX, with their modes.
 const installed = `0755 bin/containerd-lite
 0755 bin/containerd-shim-lite-v2
 0644 lib/systemd/system/containerd-lite.service
@@ -31,8 +31,7 @@ const installed = `0755 bin/containerd-lite
 0644 share/zsh/site-functions/_containerd-lite
 `
 
-// checkout returns the checkout, and skips the test where something that make builds there is
-// missing.
+// checkout returns the checkout. It skips the test if a built file is missing.
 func checkout(t *testing.T, need ...string) harness.Repo {
 	t.Helper()
 	repo, err := harness.FindRepo()
@@ -41,22 +40,22 @@ func checkout(t *testing.T, need ...string) harness.Repo {
 	}
 	for _, name := range need {
 		if found, _ := filepath.Glob(repo.Bin(name)); len(found) == 0 {
-			t.Skipf("this machine lacks bin/%s (make deb)", name)
+			t.Skipf("this host lacks bin/%s (make deb)", name)
 		}
 	}
 	return repo
 }
 
-// command skips the test where a program is missing.
+// command skips the test if a program is missing.
 func command(t *testing.T, name string, args ...string) *exec.Cmd {
 	t.Helper()
 	if _, err := exec.LookPath(name); err != nil {
-		t.Skipf("this machine lacks %s in PATH", name)
+		t.Skipf("this host lacks %s in PATH", name)
 	}
 	return exec.Command(name, args...)
 }
 
-// quiet runs a command and wants it to end well and to have nothing to say.
+// quiet runs a command and checks that it succeeds without output.
 func quiet(t *testing.T, cmd *exec.Cmd) {
 	t.Helper()
 	if said, err := cmd.CombinedOutput(); err != nil || len(said) > 0 {
@@ -64,7 +63,7 @@ func quiet(t *testing.T, cmd *exec.Cmd) {
 	}
 }
 
-// install runs dist/install.sh with variables.
+// install runs dist/install.sh with environment variables.
 func install(t *testing.T, repo harness.Repo, verb string, env ...string) {
 	t.Helper()
 	cmd := exec.Command(filepath.Join(string(repo), "dist", "install.sh"), verb)
@@ -90,7 +89,7 @@ func files(t *testing.T, dir string) string {
 	return list.String()
 }
 
-// TestInstall wants an uninstall to remove what the install put there, and nothing else.
+// TestInstall checks that an uninstall removes the installed files and nothing else.
 func TestInstall(t *testing.T) {
 	repo := checkout(t, "containerd-lite", "containerd-shim-lite-v2", "share")
 	for _, prefix := range []string{"/usr/local", "/opt/lite"} {
@@ -105,7 +104,7 @@ func TestInstall(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := strings.Replace(installed, "0644 lib", "0755 bin/other\n0644 lib", 1)
-			for range 2 { // The second is an update.
+			for range 2 { // the second run is an update
 				install(t, repo, "install", env...)
 				if diff := cmp.Diff(want, files(t, filepath.Join(root, prefix))); diff != "" {
 					t.Errorf("want -, installed +:\n%s", diff)
@@ -115,13 +114,13 @@ func TestInstall(t *testing.T) {
 			install(t, repo, "uninstall", env...)
 			install(t, repo, "uninstall", env...)
 			if got, want := files(t, root), "0755 "+strings.TrimPrefix(prefix, "/")+"/bin/other\n"; got != want {
-				t.Errorf("left: %s, want %s", got, want)
+				t.Errorf("left behind: %s, want %s", got, want)
 			}
 		})
 	}
 }
 
-// checkUnit wants the programs of a unit to be those of prefix.
+// checkUnit checks that the programs of a unit are below prefix.
 func checkUnit(t *testing.T, unit, prefix string) {
 	t.Helper()
 	text, err := os.ReadFile(unit)
@@ -135,7 +134,7 @@ func checkUnit(t *testing.T, unit, prefix string) {
 	}
 }
 
-// TestUnit lets systemd look at the unit.
+// TestUnit verifies the unit with systemd-analyze.
 func TestUnit(t *testing.T) {
 	repo := checkout(t, "containerd-lite", "containerd-shim-lite-v2", "share")
 	prefix := t.TempDir()
@@ -143,8 +142,7 @@ func TestUnit(t *testing.T) {
 	quiet(t, command(t, "systemd-analyze", "verify", "--man=no", filepath.Join(prefix, "lib/systemd/system/containerd-lite.service")))
 }
 
-// TestManPages wants man to have nothing to complain about, and to find the name of each page for
-// whatis.
+// TestManPages checks that man has no warnings and that lexgrog finds the name of each page.
 func TestManPages(t *testing.T) {
 	repo := checkout(t, "share")
 	pages, err := filepath.Glob(repo.Bin("share/man/man*/*"))
@@ -164,7 +162,7 @@ func TestManPages(t *testing.T) {
 	}
 }
 
-// TestCompletions lets each shell that is there read its completion, and bash complete a command.
+// TestCompletions lets each installed shell parse its completion, and bash complete a command.
 func TestCompletions(t *testing.T) {
 	repo := checkout(t, "containerd-lite", "share")
 	bash := repo.Bin("share/bash-completion/completions/containerd-lite")

@@ -17,15 +17,14 @@ import (
 // absent is the value of a leaf that one side does not have.
 const absent = "-"
 
-// leaves are the values of documents by their path, each as JSON, so that its type is compared,
-// too.
+// leaves are the values of documents by path, each as JSON, so that types are compared, too.
 type leaves map[string]string
 
-// message adds a message of the CRI, nil for none.
+// message adds a message of the CRI, or a nil message as absent.
 func (l leaves) message(path string, m proto.Message, normalise func(string) string) {
 	text, err := protojson.Marshal(m)
 	if err != nil {
-		panic(err) // it was decoded a moment before
+		panic(err) // the message was decoded a moment before
 	}
 	l.document(path, string(text), normalise)
 }
@@ -41,7 +40,7 @@ func (l leaves) info(path string, info map[string]string, normalise func(string)
 	}
 }
 
-// values adds a value as JSON has it.
+// values adds a value in its JSON form.
 func (l leaves) values(path string, value any, normalise func(string) string) {
 	text, err := json.Marshal(value)
 	if err != nil {
@@ -58,8 +57,8 @@ func (l leaves) document(path, text string, normalise func(string) string) {
 	l.walk(path, tree)
 }
 
-// specs are the parts of documents whose shape is compared here and whose values are by
-// integration/spec.
+// specs matches the parts of documents whose structure is compared here. Package integration/spec
+// compares their values.
 var specs = regexp.MustCompile(`\.runtimeSpec\.`)
 
 func (l leaves) walk(path string, node any) {
@@ -85,7 +84,7 @@ func (l leaves) walk(path string, node any) {
 	}
 	text, err := json.Marshal(node)
 	if err != nil {
-		panic(err) // it came out of json.Unmarshal
+		panic(err) // node comes from json.Unmarshal
 	}
 	if specs.MatchString(path) {
 		text = fmt.Appendf(nil, "%T", node)
@@ -93,7 +92,7 @@ func (l leaves) walk(path string, node any) {
 	l[path] = string(text)
 }
 
-// normaliser replaces what differs from run to run by what it is.
+// normaliser replaces values that differ from run to run by placeholders.
 func (b bench) normaliser(s *stage) func(string) string {
 	known := []string{b.Root, "<root>"}
 	if s != nil {
@@ -114,7 +113,7 @@ func (b bench) normaliser(s *stage) func(string) string {
 	}
 }
 
-// runs are what differs from run to run and is not an id.
+// runs are the values, except IDs, that differ from run to run.
 var runs = []struct {
 	find *regexp.Regexp
 	with string
@@ -127,21 +126,21 @@ var runs = []struct {
 	{regexp.MustCompile(`\bveth[0-9a-f]{8}\b`), `<veth>`},
 }
 
-// difference is a value that the daemons do not agree on. In one that is known, * stands for any
-// text, and (a|b) for a or b.
+// difference is a value in which the daemons differ. In a known difference, * stands for any text,
+// and (a|b) for a or b.
 type difference struct {
 	path, stock, lite string
 	reason            string
 }
 
-// among returns the index of the known difference that d is a case of, -1 if there is none.
+// among returns the index of the known difference that matches d, or -1.
 func (d difference) among(known []difference) int {
 	return slices.IndexFunc(known, func(k difference) bool {
 		return match(k.path, d.path) && match(k.stock, d.stock) && match(k.lite, d.lite)
 	})
 }
 
-// special are the characters of a pattern that do not stand for themselves.
+// special are the characters that have a meaning in a pattern.
 var special = strings.NewReplacer(`\*`, `(?s:.*)`, `\(`, `(`, `\|`, `|`, `\)`, `)`)
 
 func match(pattern, text string) bool {

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package dropin compares what containerd-lite answers with what containerd's built-in CRI answers,
+// Package dropin compares the answers of containerd-lite with those of containerd's built-in CRI,
 // field by field: the messages of the CRI, and every key of the verbose documents that crictl
-// prints. Both daemons run on one root with one config.toml, one after the other. Each makes the
-// same pods and containers; images that one of them has made are looked at by both.
+// prints. Both daemons run on one root with one config.toml, one after the other. Each creates the
+// same pods and containers; both list the images that either of them created.
 //
-// What may differ is a table with reasons: known_test.go. A difference that is not listed fails the
-// test, and so does one that is listed and gone. integration/spec compares what is in the OCI
-// specs.
+// The known differences are a table with reasons: known_test.go. The test fails for an unlisted
+// difference, and for a listed one that no longer exists. Package integration/spec compares the
+// contents of the OCI specs.
 package dropin
 
 import (
@@ -19,7 +19,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/harness"
 )
 
-// bench is a bench whose daemon changes.
+// bench is a bench that switches between daemons.
 type bench struct{ harness.Session }
 
 func TestDropIn(t *testing.T) {
@@ -34,14 +34,14 @@ func TestDropIn(t *testing.T) {
 	stocksImages := b.images(t)
 
 	b.swap(t, harness.Lite)
-	check(t, "images that the built-in CRI made", stocksImages, b.images(t), knownImages())
+	check(t, "images of the built-in CRI", stocksImages, b.images(t), knownImages())
 	found[harness.Lite] = b.look(t)
 	b.removeImages(t)
 	b.pullImages(t)
-	check(t, "images that each made", stocksImages, b.images(t), knownImages())
+	check(t, "images of each daemon", stocksImages, b.images(t), knownImages())
 
 	b.swap(t, harness.Stock)
-	check(t, "images that containerd-lite made", stocksImages, b.images(t), nil)
+	check(t, "images of containerd-lite", stocksImages, b.images(t), nil)
 	b.swap(t, harness.Lite)
 
 	check(t, "answers", found[harness.Stock], found[harness.Lite], known())
@@ -57,8 +57,8 @@ func (b bench) swap(t *testing.T, daemon string) {
 	}
 }
 
-// look makes pods and containers with the present daemon and returns what it answers about them and
-// about itself, with them and after its own restart.
+// look creates pods and containers with the present daemon and returns its answers about them and
+// about itself, also after a restart.
 func (b bench) look(t *testing.T) leaves {
 	t.Helper()
 	found := leaves{}
@@ -78,7 +78,7 @@ func (b bench) look(t *testing.T) leaves {
 	return found
 }
 
-// node adds what the daemon answers about itself.
+// node adds the daemon's answers about itself.
 func (b bench) node(t *testing.T, found leaves) {
 	t.Helper()
 	n := b.normaliser(nil)
@@ -102,7 +102,7 @@ func names[M any](list []M, name func(M) string) []any {
 	return all
 }
 
-// images returns what the daemon answers about every image, by each kind of reference.
+// images returns the daemon's answers about every image, for each kind of reference.
 func (b bench) images(t *testing.T) leaves {
 	t.Helper()
 	found := leaves{}
@@ -119,7 +119,7 @@ func (b bench) images(t *testing.T) leaves {
 	return found
 }
 
-// check compares and fails on what is not known.
+// check compares two sets of answers and fails for unknown differences.
 func check(t *testing.T, what string, stock, lite leaves, known []difference) {
 	t.Helper()
 	t.Run(what, func(t *testing.T) {
@@ -134,7 +134,7 @@ func check(t *testing.T, what string, stock, lite leaves, known []difference) {
 		maps.DeleteFunc(used, func(_ difference, seen bool) bool { return !seen })
 		for _, d := range known {
 			if !used[d] {
-				t.Errorf("a known difference is gone: %s: stock %s, lite %s (%s)", d.path, d.stock, d.lite, d.reason)
+				t.Errorf("a known difference no longer exists: %s: stock %s, lite %s (%s)", d.path, d.stock, d.lite, d.reason)
 			}
 		}
 	})

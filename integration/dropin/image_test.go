@@ -17,17 +17,17 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
-// Images by the way they come to the node.
+// Images by their origin on the node.
 const (
 	tagged   = image.Busybox
-	retagged = "docker.io/library/a-retagged:v9" // a second name of tagged, before the first in the alphabet
+	retagged = "docker.io/library/a-retagged:v9" // a second name of tagged, alphabetically first
 	imported = "docker.io/library/imported:v1"
 	moving   = "docker.io/library/moving:latest"
-	gone     = "docker.io/library/gone:latest" // removed while it has containers
+	gone     = "docker.io/library/gone:latest" // removed while containers use it
 	digested = "docker.io/library/digested"
 )
 
-// variant is busybox with another config, so that it is another image.
+// variant returns busybox with another config, which makes it another image.
 func (b bench) variant(t *testing.T, author string) v1.Image {
 	t.Helper()
 	base := b.Registry.Image(image.Busybox)
@@ -37,7 +37,7 @@ func (b bench) variant(t *testing.T, author string) v1.Image {
 	}
 	config = config.DeepCopy()
 	config.Author = author
-	config.Config.User = map[string]string{imported: "1000:1000", gone: "nobody"}[author]
+	config.Config.User = map[string]string{imported: "1000:1000", gone: "www-data"}[author]
 	img, err := mutate.ConfigFile(base, config)
 	if err != nil {
 		t.Fatal(err)
@@ -59,7 +59,7 @@ func (b bench) pull(t *testing.T, ref string) {
 	}
 }
 
-// digestRef is the image that is pulled by its digest alone.
+// digestRef is the image that is pulled only by its digest.
 func (b bench) digestRef(t *testing.T) string {
 	t.Helper()
 	return digested + "@" + digestOf(t, b.variant(t, digested))
@@ -74,7 +74,7 @@ func digestOf(t *testing.T, img v1.Image) string {
 	return hash.String()
 }
 
-// idOf is the id of a variant.
+// idOf returns the ID of a variant.
 func (b bench) idOf(t *testing.T, author string) string {
 	t.Helper()
 	hash, err := b.variant(t, author).ConfigName()
@@ -116,13 +116,13 @@ func (b bench) ctr(t *testing.T, args ...string) {
 	}
 }
 
-// awaitTag waits until the daemon has seen what another client did.
+// awaitTag waits until the daemon has noticed a tag set by another client.
 func (b bench) awaitTag(t *testing.T, tag string) {
 	t.Helper()
 	err := harness.Await(t.Context(), func() error {
 		found, err := b.ImageStatus(t.Context(), &runtimeapi.ImageStatusRequest{Image: &runtimeapi.ImageSpec{Image: tag}})
 		if err == nil && found.Image == nil {
-			err = errors.New(tag + " is not there")
+			err = errors.New(tag + " is missing")
 		}
 		return err
 	})
@@ -138,7 +138,7 @@ func (b bench) removeImages(t *testing.T) {
 	}
 }
 
-// references are names of images of each kind.
+// references returns names of images of each kind.
 func (b bench) references(t *testing.T) map[string]string {
 	t.Helper()
 	id := b.idOf(t, digested)
@@ -147,13 +147,13 @@ func (b bench) references(t *testing.T) map[string]string {
 		"short name":      "imported:v1",
 		"digest":          b.digestRef(t),
 		"id":              id,
-		"short id":        strings.TrimPrefix(id, "sha256:")[:12],
+		"short ID":        strings.TrimPrefix(id, "sha256:")[:12],
 		"retagged":        retagged,
 		"imported":        imported,
 		"lost its tag":    b.idOf(t, "first"),
 		"has the tag now": moving,
 		"gone":            gone,
 		"pinned":          image.Pause,
-		"not there":       "docker.io/library/absent:1",
+		"missing":         "docker.io/library/absent:1",
 	}
 }

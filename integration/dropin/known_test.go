@@ -2,13 +2,13 @@
 
 package dropin
 
-// known are the answers that differ, each with its reason. absent stands for a value that is not
-// there; the rest of the notation is that of match.
+// known returns the known differences, each with its reason. absent stands for a missing value; for
+// the rest of the notation see match.
 func known() []difference {
 	list := []difference{
 		{"features.mountOptions", absent, "true", "mounts have options (KEP-5855), which the built-in does not know"},
 		{"*container not started/status.message", `"failed to create containerd task: *"`, `"create task: *"`,
-			"the first words of an error: ours do not say twice that it is one"},
+			"the prefix of an error: ours does not repeat that it is an error"},
 	}
 	list = append(list, knownInfo()...)
 	list = append(list, knownConfig()...)
@@ -17,7 +17,7 @@ func known() []difference {
 
 // knownInfo are the keys that containerd-lite has beside those of the built-in.
 func knownInfo() []difference {
-	const ours = "one more key: it says what the built-in has no name for"
+	const ours = "an additional key, for a value that the built-in does not report"
 	return []difference{
 		{"*container */info.info.cgroupsPath", absent, "*", ours},
 		{"*container */info.info.runtime", absent, "*", ours},
@@ -32,22 +32,22 @@ func knownInfo() []difference {
 }
 
 func knownConfig() []difference {
-	const builtin = "the handler lite is built in, with every option spelled out"
+	const builtin = "the handler lite has a default config with all options"
 	return []difference{
-		{"info.config.containerd.runtimes.*.io_type", `""`, `"fifo"`, "the default is spelled out, as that of sandboxer is"},
+		{"info.config.containerd.runtimes.*.io_type", `""`, `"fifo"`, "the default is filled in, as for sandboxer"},
 		{"info.config.containerd.runtimes.lite.options", "null", absent, builtin},
 		{"info.config.containerd.runtimes.lite.options.*", absent, "*", builtin},
-		{"info.cniconfig.Networks[0].Config.Source", "*cni-loopback*", "*cni-loopback*", "spaces in JSON"},
+		{"info.cniconfig.Networks[0].Config.Source", "*cni-loopback*", "*cni-loopback*", "whitespace in JSON"},
 	}
 }
 
 func knownPods() []difference {
 	const (
-		noImage  = "a pod has no pause image, and so no snapshot"
-		loopback = "lo is up without a CNI plugin, so there is no result of one"
-		asked    = "the config is what the request had; the built-in writes its defaults into it"
-		gone     = "a stopped pod has no task and no spec of it: what is left of the spec are the namespaces"
-		spec     = "the task of a pod is not a pause container: it has a cgroup, namespaces and annotations, and an init its own confinement"
+		noImage  = "a pod has no pause image and so no snapshot"
+		loopback = "lo is set up without a CNI plugin, so it has no CNI result"
+		asked    = "the config is that of the request; the built-in adds its defaults"
+		gone     = "a stopped pod has no task and no spec of a task; only the namespaces remain"
+		spec     = "the task of a pod is not a pause container: its spec has a cgroup, namespaces and annotations; a pod init has its own confinement"
 	)
 	return []difference{
 		{"*pod */info.info.image", `"*pause*"`, `""`, noImage},
@@ -60,12 +60,12 @@ func knownPods() []difference {
 		{"*pod */info.info.runtimeSpec.(hostname|mounts|process|root|linux.maskedPaths|linux.readonlyPaths|linux.resources|linux.seccomp|linux.sysctl)*",
 			"*", "*", spec},
 		{"*pod host/info.info.runtimeSpec.linux.namespaces[].path", absent, "string",
-			"IPC and UTS namespaces of a pod are pinned to files; on the host's network the built-in's have none"},
+			"IPC and UTS namespaces of a pod are pinned to files; on the host network the built-in has none"},
 	}
 }
 
 // knownImages are the differences of images.
 func knownImages() []difference {
-	const spec = "the annotations of the image's manifest are in its spec, beside its id"
+	const spec = "the spec has the annotations of the image's manifest and the image's ID"
 	return []difference{{"*.spec.image", absent, `"sha256:*"`, spec}}
 }

@@ -24,7 +24,7 @@ func answer[Q, A any](t *testing.T, call func(context.Context, *Q, ...grpc.CallO
 	return a
 }
 
-// stage is what a daemon is asked to run: the ids of pods and containers by their names.
+// stage has the IDs of a daemon's pods and containers by name.
 type stage struct {
 	bench
 	pods       map[string]string
@@ -53,7 +53,7 @@ func (b bench) stage(t *testing.T) stage {
 	s.run(t, "host", harness.OnHostNetwork)
 
 	for what, ref := range b.references(t) {
-		if what != "not there" && what != "pinned" {
+		if what != "missing" && what != "pinned" {
 			s.create(t, own, "by "+what, ref)
 		}
 	}
@@ -66,7 +66,7 @@ func (b bench) stage(t *testing.T) stage {
 	s.exit(t, own, "failed", "exit 3")
 	s.create(t, own, "not started", tagged, func(c *runtimeapi.ContainerConfig) { c.Command = []string{"/absent"} })
 	if _, err := b.StartContainer(t.Context(), &runtimeapi.StartContainerRequest{ContainerId: s.containers["not started"]}); err == nil {
-		t.Error("a command that is not there was started")
+		t.Error("a missing command was started")
 	}
 	return s
 }
@@ -80,12 +80,13 @@ func (s stage) run(t *testing.T, name string, change func(*runtimeapi.PodSandbox
 	return config
 }
 
-// create creates a container in the pod own, which sleeps if it is started.
+// create creates a container in a pod. It sleeps if it is started.
 func (s stage) create(t *testing.T, pod *runtimeapi.PodSandboxConfig, name, ref string, changes ...func(*runtimeapi.ContainerConfig)) {
 	t.Helper()
 	config := harness.ContainerConfig(pod, name, ref, "sleep", "1000")
 	sc := config.Linux.SecurityContext
-	sc.MaskedPaths, sc.ReadonlyPaths = []string{"/proc/kcore"}, []string{"/proc/sys"} // as the kubelet sends them
+	// The kubelet always sends both lists.
+	sc.MaskedPaths, sc.ReadonlyPaths = []string{"/proc/kcore"}, []string{"/proc/sys"}
 	for _, change := range changes {
 		change(config)
 	}
@@ -108,7 +109,7 @@ func (s stage) exit(t *testing.T, pod *runtimeapi.PodSandboxConfig, name, script
 	s.start(t, name, runtimeapi.ContainerState_CONTAINER_EXITED)
 }
 
-// dress sets what a status repeats.
+// dress sets fields that a status repeats.
 func dress(c *runtimeapi.ContainerConfig) {
 	c.Metadata.Attempt = 2
 	c.Args, c.WorkingDir, c.Stdin, c.StdinOnce = []string{"1000"}, "/tmp", true, true
@@ -121,7 +122,7 @@ func dress(c *runtimeapi.ContainerConfig) {
 	c.Linux.SecurityContext.RunAsUser, c.Linux.SecurityContext.SupplementalGroups = &runtimeapi.Int64Value{Value: 1001}, []int64{7}
 }
 
-// add adds what the daemon answers about pods and containers.
+// add adds the daemon's answers about pods and containers.
 func (s stage) add(t *testing.T, found leaves, prefix string) {
 	t.Helper()
 	n := s.normaliser(&s)
@@ -162,12 +163,12 @@ func (s stage) stop(t *testing.T) {
 	}
 }
 
-// remove removes everything; it may be called again.
+// remove removes everything. It may be called again.
 func (s stage) remove(t *testing.T) {
 	t.Helper()
 	for _, id := range s.pods {
 		if err := s.RemovePod(harness.After(t), id); err != nil {
-			t.Errorf("remove the pod: %v", err)
+			t.Errorf("remove pod: %v", err)
 		}
 	}
 	clear(s.pods)

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package events tests what the daemon tells of pods and containers in streams: GetContainerEvents,
-// and the streamed lists of a node with more to tell than one message holds.
+// Package events tests the streams about pods and containers: GetContainerEvents, and the streamed
+// lists of a node with more data than fits in one message.
 //
-// The expectations are containerd-lite's. Stock containerd tells the stop of a pod after that of
-// its containers, nothing of a start that failed, and it waits for a subscriber that does not read.
+// The expectations are those of containerd-lite. Stock containerd sends the stop of a pod after
+// that of its containers, sends no event for a failed start, and blocks on a subscriber that does
+// not read.
 package events
 
 import (
@@ -33,7 +34,7 @@ import (
 func TestEvents(t *testing.T) {
 	b := bench{harness.Open(t, image.Busybox)}
 	if b.Options.Daemon != harness.Lite {
-		t.Skip("the events of stock containerd are others")
+		t.Skip("stock containerd sends other events")
 	}
 	b.NoLeaks(t, "life of a pod and its containers", func(t *testing.T) { life(t, b) })
 	b.NoLeaks(t, "failed start", func(t *testing.T) { failedStart(t, b) })
@@ -45,18 +46,18 @@ func TestEvents(t *testing.T) {
 
 type bench struct{ harness.Session }
 
-// stream is a subscription that has begun.
+// stream is an active subscription.
 type stream struct {
 	runtimeapi.RuntimeService_GetContainerEventsClient
 	last int64 // time of the last event
 }
 
-// hang ends a wait for an event that does not come. It is no promise about speed.
-const hang = 2 * time.Minute
+// hangTimeout bounds the wait for an event that does not arrive. It is no performance goal.
+const hangTimeout = 2 * time.Minute
 
 func (b bench) subscribe(t *testing.T) *stream {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), hang)
+	ctx, cancel := context.WithTimeout(t.Context(), hangTimeout)
 	t.Cleanup(cancel)
 	s, err := b.GetContainerEvents(ctx, &runtimeapi.GetEventsRequest{})
 	if err == nil {
@@ -68,7 +69,7 @@ func (b bench) subscribe(t *testing.T) *stream {
 	return &stream{RuntimeService_GetContainerEventsClient: s}
 }
 
-// next returns the next event; its time must be later than that of the one before.
+// next returns the next event. Its time must be later than that of the previous event.
 func (s *stream) next(t *testing.T) *runtimeapi.ContainerEventResponse {
 	t.Helper()
 	e, err := s.Recv()
@@ -76,13 +77,13 @@ func (s *stream) next(t *testing.T) *runtimeapi.ContainerEventResponse {
 		t.Fatal(err)
 	}
 	if e.CreatedAt <= s.last {
-		t.Errorf("%s of %s at %d is not later than the event before, at %d", e.ContainerEventType, e.ContainerId, e.CreatedAt, s.last)
+		t.Errorf("%s of %s at %d is not later than the previous event, at %d", e.ContainerEventType, e.ContainerId, e.CreatedAt, s.last)
 	}
 	s.last = e.CreatedAt
 	return e
 }
 
-// event is what a test wants of an event: its kind, whose it is, and the state of the pod and its
+// event has the compared fields of an event: its kind, its object, and the state of the pod and its
 // containers.
 type event struct {
 	Kind       string
@@ -102,7 +103,7 @@ const (
 	notReady = "SANDBOX_NOTREADY"
 )
 
-// expect wants exactly these events of one pod next.
+// expect checks that the next events are exactly these, all of one pod.
 func (s *stream) expect(t *testing.T, pod string, want ...event) {
 	t.Helper()
 	for _, w := range want {
@@ -125,8 +126,7 @@ func (s *stream) expect(t *testing.T, pod string, want ...event) {
 
 func in(id, state string) map[string]string { return map[string]string{id: "CONTAINER_" + state} }
 
-// life runs a container that ends by itself, then the next attempt of it, which is ended with its
-// pod.
+// life runs a container that exits, then its next attempt, which is stopped with the pod.
 func life(t *testing.T, b bench) {
 	events := b.subscribe(t)
 	config := b.PodConfig("life")
@@ -167,7 +167,7 @@ func failedStart(t *testing.T, b bench) {
 	events.expect(t, pod, event{created, id, ready, in(id, "CREATED")}, event{stopped, id, ready, in(id, "EXITED")})
 }
 
-// sideBySide wants every event of many pods once, in the order of its object.
+// sideBySide checks that every event of many pods arrives once, in the order of its object.
 func sideBySide(t *testing.T, b bench) {
 	const pods = 8
 	events := b.subscribe(t)
@@ -200,18 +200,18 @@ func sideBySide(t *testing.T, b bench) {
 	}
 }
 
-// stalledReader subscribes and does not read, while so many pods come and go that it must be cut
-// off. A daemon that waits for it never gets there, and somebody who reads misses nothing.
+// stalledReader subscribes and does not read while pods start and stop, until the daemon ends the
+// subscription. A daemon that blocks on the subscriber never gets there. A second subscriber must
+// miss nothing.
 func stalledReader(t *testing.T, b bench) {
-	// On a connection of its own: gRPC widens the window of one that has much traffic, for all of
-	// its streams.
+	// On its own connection: gRPC enlarges the window of a busy connection for all of its streams.
 	own, err := b.Bench.CRI()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer own.Close()
 	stalled, quick := bench{harness.Session{Bench: b.Bench, CRI: own}}.subscribe(t), b.subscribe(t)
-	const pods, workers = 600, 12 // four events for each: more than wait for a subscriber
+	const pods, workers = 600, 12 // four events for each: more than the queue of a subscriber
 	told := make(chan int)
 	go func() { told <- count(quick, "stall-last-uid") }()
 	var all sync.WaitGroup
@@ -229,17 +229,17 @@ func stalledReader(t *testing.T, b bench) {
 		t.Fatal(err)
 	}
 	if got, want := <-told, 4*(pods+1); got != want {
-		t.Errorf("the one who reads got %d events, want %d", got, want)
+		t.Errorf("the reading subscriber got %d events, want %d", got, want)
 	}
 	for err == nil {
 		_, err = stalled.Recv()
 	}
 	if status.Code(err) != codes.ResourceExhausted {
-		t.Errorf("the stream of the one who did not read ended with %v, want ResourceExhausted", err)
+		t.Errorf("the stalled subscription ended with %v, want ResourceExhausted", err)
 	}
 }
 
-// count counts events to the deletion of a pod, or to an error.
+// count counts events until the deletion of a pod, or an error.
 func count(s *stream, lastUID string) int {
 	for got := 1; ; got++ {
 		e, err := s.Recv()
@@ -252,11 +252,12 @@ func count(s *stream, lastUID string) int {
 	}
 }
 
-// come runs and removes a pod that needs next to nothing.
+// come runs and removes a pod that is cheap to start.
 func (b bench) come(ctx context.Context, name string) error {
 	config := b.PodConfig(name)
 	harness.OnHostNetwork(config)
-	config.Annotations = map[string]string{"note": strings.Repeat("x", 16<<10)} // fills a connection quickly
+	// Large events fill the connection quickly.
+	config.Annotations = map[string]string{"note": strings.Repeat("x", 16<<10)}
 	pod, err := b.RunPod(ctx, config)
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
@@ -264,9 +265,9 @@ func (b bench) come(ctx context.Context, name string) error {
 	return b.RemovePod(ctx, pod)
 }
 
-// restart ends a container while there is no daemon. A subscription ends with the daemon; who
-// subscribes to the next one, and lists then, finds the exit in the list and is told of everything
-// after it, once.
+// restart lets a container exit while no daemon runs. A subscription ends with the daemon. A client
+// that subscribes to the next daemon and then lists finds the exit in the list, and gets every
+// later event once.
 func restart(t *testing.T, b bench) {
 	events := b.subscribe(t)
 	config := b.PodConfig("restart")
@@ -281,14 +282,14 @@ func restart(t *testing.T, b bench) {
 		t.Fatal(err)
 	}
 	if e, err := events.Recv(); status.Code(err) != codes.Unavailable {
-		t.Errorf("the subscription after the daemon's end: %v, %v, want Unavailable", e, err)
+		t.Errorf("the subscription after the daemon's exit: %v, %v, want Unavailable", e, err)
 	}
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	if err := harness.Await(t.Context(), func() error {
 		if _, err := os.Stat(filepath.Join("/proc", strconv.Itoa(pid), "root", "bin")); err == nil {
-			return fmt.Errorf("process %d is still there", pid)
+			return fmt.Errorf("process %d still exists", pid)
 		}
 		return nil
 	}); err != nil {
@@ -303,7 +304,7 @@ func restart(t *testing.T, b bench) {
 		t.Fatal(err)
 	}
 	if s := ended.Status; s.State != runtimeapi.ContainerState_CONTAINER_EXITED || s.ExitCode != 137 {
-		t.Errorf("the container that was killed is %s with code %d", s.State, s.ExitCode)
+		t.Errorf("the killed container is %s with exit code %d", s.State, s.ExitCode)
 	}
 	if _, err := b.StopContainer(t.Context(), &runtimeapi.StopContainerRequest{ContainerId: other}); err != nil {
 		t.Fatal(err)

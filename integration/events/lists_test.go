@@ -19,11 +19,11 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
-// messageLimit is what the kubelet takes, and containerd sends.
+// messageLimit is the maximum size of a message that the kubelet accepts and containerd sends.
 const messageLimit = 16 << 20
 
-// lists makes containers with more annotations than one message holds. They can be listed as a
-// stream, by a client that takes the 4 MiB of one who knows nothing of limits.
+// lists creates containers with more annotations than fit in one message. A client with gRPC's
+// default limit of 4 MiB must be able to list them as a stream.
 func lists(t *testing.T, b bench) {
 	var pods, want []string
 	for i := range 6 {
@@ -48,7 +48,7 @@ func lists(t *testing.T, b bench) {
 	b.otherLists(t, want, pods)
 }
 
-// heavy creates a container with about as many annotations as one may have.
+// heavy creates a container with nearly the maximum of annotations.
 func (b bench) heavy(t *testing.T, pod string, podConfig *runtimeapi.PodSandboxConfig, name string) string {
 	t.Helper()
 	config := harness.ContainerConfig(podConfig, name, image.Busybox, "true")
@@ -60,7 +60,7 @@ func (b bench) heavy(t *testing.T, pod string, podConfig *runtimeapi.PodSandboxC
 	return answer.ContainerId
 }
 
-// otherLists compares the other streams with what they stand for.
+// otherLists compares the other streams with their unary calls.
 func (b bench) otherLists(t *testing.T, containers, sandboxes []string) {
 	t.Helper()
 	pods, err := b.StreamPodSandboxes(t.Context(), &runtimeapi.StreamPodSandboxesRequest{})

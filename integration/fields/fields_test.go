@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package fields asks for each field of a pod's and a container's config that a user can notice,
-// and looks from inside of the container, or on the machine, whether it was applied, and what
-// ContainerStatus says of it. How a field becomes part of an OCI spec is tested in plugin/spec;
-// what is refused, in badinput.
+// Package fields sets each field of a pod's and a container's config that has a visible effect, and
+// checks the effect in the container or on the host, and in ContainerStatus. Package plugin/spec
+// tests how a field becomes part of an OCI spec; package badinput tests refusals.
 package fields
 
 import (
@@ -17,7 +16,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
-// TestFields has one bench; each field group is a test between two looks at the machine.
+// TestFields has one bench. The leak check runs after each group.
 func TestFields(t *testing.T) {
 	b := newBench(t)
 	for _, g := range []struct {
@@ -27,8 +26,8 @@ func TestFields(t *testing.T) {
 		{"image volumes", imageVolumes},
 		{"image volumes in a user namespace", imageVolumesUserNS},
 		{"image volumes outlive their image and the daemon", imageVolumesLife},
-		{"image volumes and a crash", imageVolumesCrash},
-		{"image volumes that are refused", imageVolumesRefused},
+		{"image volumes after a crash", imageVolumesCrash},
+		{"refused image volumes", imageVolumesRefused},
 		{"mounts", mounts},
 		{"process", process},
 		{"users and groups", users},
@@ -38,13 +37,13 @@ func TestFields(t *testing.T) {
 		{"host namespaces", hostNamespaces},
 		{"sysctls", sysctls},
 		{"user namespace", userNamespace},
-		{"user namespace on the host's network", userNamespaceHostNetwork},
+		{"user namespace on the host network", userNamespaceHostNetwork},
 		{"resources", resources},
 		{"update of resources", updateResources},
 		{"refused updates of resources", refusedUpdates},
 		{"stop signals", stopSignals},
 		{"reasons of exits", reasons},
-		{"fields of Windows", windows},
+		{"Windows fields", windows},
 	} {
 		b.NoLeaks(t, g.name, func(t *testing.T) { g.run(t, b) })
 	}
@@ -57,7 +56,7 @@ func newBench(t *testing.T) bench {
 	return bench{harness.Open(t, image.Busybox, image.Volume)}
 }
 
-// pull pulls an image and returns its id.
+// pull pulls an image and returns its ID.
 func (b bench) pull(t *testing.T, name string) string {
 	t.Helper()
 	answer, err := b.PullImage(t.Context(), &runtimeapi.PullImageRequest{Image: &runtimeapi.ImageSpec{Image: name}})
@@ -74,7 +73,7 @@ type pod struct {
 	config *runtimeapi.PodSandboxConfig
 }
 
-// pod runs a pod on the host's network, after change.
+// pod runs a pod on the host network, modified by change.
 func (b bench) pod(t *testing.T, name string, change func(*runtimeapi.PodSandboxConfig)) pod {
 	t.Helper()
 	config := b.PodConfig(name)
@@ -85,7 +84,7 @@ func (b bench) pod(t *testing.T, name string, change func(*runtimeapi.PodSandbox
 	return pod{b, b.Pod(t, config), config}
 }
 
-// container is the config of a container that sleeps, after change.
+// container returns the config of a container that sleeps, modified by change.
 func (p pod) container(name string, change func(*runtimeapi.ContainerConfig)) *runtimeapi.ContainerConfig {
 	config := harness.ContainerConfig(p.config, name, image.Busybox, "sleep", "1000")
 	config.Linux.SecurityContext.NamespaceOptions = p.config.Linux.SecurityContext.NamespaceOptions
@@ -95,7 +94,7 @@ func (p pod) container(name string, change func(*runtimeapi.ContainerConfig)) *r
 	return config
 }
 
-// run runs such a container and returns its id.
+// run starts such a container and returns its ID.
 func (p pod) run(t *testing.T, name string, change func(*runtimeapi.ContainerConfig)) string {
 	t.Helper()
 	id, err := p.Run(t.Context(), p.id, p.config, p.container(name, change))
@@ -105,7 +104,7 @@ func (p pod) run(t *testing.T, name string, change func(*runtimeapi.ContainerCon
 	return id
 }
 
-// create asks for such a container.
+// create creates such a container.
 func (p pod) create(t *testing.T, name string, change func(*runtimeapi.ContainerConfig)) (string, error) {
 	t.Helper()
 	answer, err := p.CreateContainer(t.Context(), &runtimeapi.CreateContainerRequest{
@@ -114,8 +113,8 @@ func (p pod) create(t *testing.T, name string, change func(*runtimeapi.Container
 	return answer.GetContainerId(), err
 }
 
-// sh runs a shell command in a container and returns what it printed, also on stderr, without the
-// last newline.
+// sh runs a shell command in a container and returns its output, including stderr, without the last
+// newline.
 func (b bench) sh(t *testing.T, container, script string) string {
 	t.Helper()
 	answer, err := b.ExecSync(t.Context(), &runtimeapi.ExecSyncRequest{ContainerId: container, Cmd: []string{"sh", "-c", script}})
@@ -134,7 +133,7 @@ func (b bench) status(t *testing.T, container string) *runtimeapi.ContainerStatu
 	return answer.Status
 }
 
-// spec is the OCI spec of a container.
+// spec returns the OCI spec of a container.
 func (b bench) spec(t *testing.T, container string) *specs.Spec {
 	t.Helper()
 	client, err := b.Containerd()

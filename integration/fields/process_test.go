@@ -69,7 +69,7 @@ func mounts(t *testing.T, b bench) {
 		contains(t, "write to "+name, b.sh(t, id, "echo > "+name+" || true"), "Read-only file system")
 	}
 	contains(t, "mount_options", b.sh(t, id, "grep ' /noexec ' /proc/self/mounts"), " rw,nosuid,nodev,noexec,")
-	contains(t, "a program where none may run",
+	contains(t, "a program on the noexec mount",
 		b.sh(t, id, "cp /bin/busybox /noexec/true; /noexec/true 2>&1 || true"), "Permission denied")
 	if diff := cmp.Diff(asked, b.status(t, id).Mounts, protocmp.Transform()); diff != "" {
 		t.Errorf("mounts in the status (-want +got):\n%s", diff)
@@ -87,7 +87,7 @@ func mounts(t *testing.T, b bench) {
 	equal(t, "feature mount_options", answer.Features.MountOptions, true)
 }
 
-// devices asks for a device node of the host and for one of CDI, which comes with a variable.
+// devices uses a device node of the host and a CDI device, which sets a variable.
 func devices(t *testing.T, b bench) {
 	spec := `{"cdiVersion": "0.6.0", "kind": "example.com/dev", "devices": [{"name": "one", "containerEdits": {
 		"env": ["CDI_ONE=yes"], "deviceNodes": [{"path": "/dev/cdi-one", "hostPath": "/dev/zero"}]}}]}`
@@ -105,7 +105,7 @@ func devices(t *testing.T, b bench) {
 		c.CDIDevices = []*runtimeapi.CDIDevice{{Name: "example.com/dev=one"}}
 	})
 	equal(t, "open a device to read", b.sh(t, id, ": < /dev/readable"), "")
-	contains(t, "open it to write", b.sh(t, id, ": > /dev/readable || true"), "Operation not permitted")
+	contains(t, "open the device to write", b.sh(t, id, ": > /dev/readable || true"), "Operation not permitted")
 	equal(t, "CDI device", b.sh(t, id, "head -c 3 /dev/cdi-one | wc -c; echo $CDI_ONE"), "3\nyes")
 
 	_, err := p.create(t, "unknown", func(c *runtimeapi.ContainerConfig) {
@@ -114,7 +114,7 @@ func devices(t *testing.T, b bench) {
 	equal(t, "code for an unknown CDI device", status.Code(err), codes.NotFound)
 }
 
-// stopSignals stops containers that tell which signal ended them.
+// stopSignals stops containers whose exit code is the number of the signal.
 func stopSignals(t *testing.T, b bench) {
 	p := b.pod(t, "signals", nil)
 	for _, c := range []struct {

@@ -24,7 +24,8 @@ func withLimits(l *limits) func(*runtimeapi.ContainerConfig) {
 	return func(c *runtimeapi.ContainerConfig) { c.Linux.Resources = l }
 }
 
-// cgroup reads a control file of a container: v1 is controller/file, v2 the file's name there.
+// cgroup returns a control file of a container: v1 is controller/file, v2 the file name on cgroup
+// v2.
 func (b bench) cgroup(t *testing.T, container, v1, v2 string) string {
 	t.Helper()
 	data, err := os.ReadFile(harness.CgroupFile(b.spec(t, container).Linux.CgroupsPath, v1, v2))
@@ -34,9 +35,9 @@ func (b bench) cgroup(t *testing.T, container, v1, v2 string) string {
 	return strings.TrimSpace(string(data))
 }
 
-// pages are limits of huge pages, as far as this machine can limit them. Where it cannot, requests
-// for them are ignored (tolerate_missing_hugetlb_controller), and the status does not claim
-// otherwise.
+// pages returns limits of huge pages, unless this host has no controller for them. Without it
+// requests for them are ignored (tolerate_missing_hugetlb_controller) and do not appear in the
+// status.
 func pages(t *testing.T) []*runtimeapi.HugepageLimit {
 	t.Helper()
 	v2, _ := os.ReadFile("/sys/fs/cgroup/cgroup.controllers")
@@ -49,7 +50,7 @@ func pages(t *testing.T) []*runtimeapi.HugepageLimit {
 func (b bench) checkPages(t *testing.T, container string) {
 	t.Helper()
 	if pages(t) == nil {
-		t.Log("limits of huge pages are not tested: no cgroup controller for them")
+		t.Log("limits of huge pages not tested: no cgroup controller for them")
 		return
 	}
 	equal(t, "huge pages", b.cgroup(t, container, "hugetlb/hugetlb.2MB.limit_in_bytes", "hugetlb.2MB.max"), "2097152")
@@ -66,8 +67,8 @@ func (b bench) update(t *testing.T, container string, l *limits) error {
 	return err
 }
 
-// statusIs compares the limits of ContainerStatus, but for swap, which a machine may have no
-// controller for.
+// statusIs compares the limits of ContainerStatus, except swap, for which a host may lack the
+// controller.
 func (b bench) statusIs(t *testing.T, what, container string, want *limits) {
 	t.Helper()
 	got := b.status(t, container).GetResources().GetLinux()
@@ -99,8 +100,8 @@ func updateResources(t *testing.T, b bench) {
 	start := &limits{CpuShares: 512, MemoryLimitInBytes: 64 * mib, OomScoreAdj: 900}
 	id := p.run(t, "main", withLimits(start))
 
-	// Up and down again: memory and memory with swap are written in the order that the kernel
-	// takes.
+	// Up and down: the order of the writes to memory and memory+swap must be the one that the
+	// kernel accepts.
 	for _, memory := range []int64{256 * mib, 32 * mib} {
 		if err := b.update(t, id, &limits{MemoryLimitInBytes: memory, MemorySwapLimitInBytes: memory}); err != nil {
 			t.Fatal(err)
@@ -108,17 +109,17 @@ func updateResources(t *testing.T, b bench) {
 		b.statusIs(t, "after an update of memory", id, &limits{CpuShares: 512, MemoryLimitInBytes: memory, OomScoreAdj: 900})
 	}
 	equal(t, "memory", b.memoryLimit(t, id), "33554432")
-	for range 2 { // the second time it is no second limit
+	for range 2 { // the second update must replace the first limit
 		if err := b.update(t, id, &limits{CpuQuota: 20000, CpuPeriod: 100000, HugepageLimits: pages(t)}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	b.statusIs(t, "after an update of others", id, &limits{
+	b.statusIs(t, "after an update of other limits", id, &limits{
 		CpuShares: 512, CpuQuota: 20000, CpuPeriod: 100000, MemoryLimitInBytes: 32 * mib, OomScoreAdj: 900, HugepageLimits: pages(t),
 	})
 	b.checkPages(t, id)
 
-	// What was not started yet starts with the new limits.
+	// A container that is not started yet starts with the new limits.
 	created, err := p.create(t, "created", withLimits(start))
 	if err != nil {
 		t.Fatal(err)
@@ -129,10 +130,11 @@ func updateResources(t *testing.T, b bench) {
 	if _, err := b.StartContainer(t.Context(), &runtimeapi.StartContainerRequest{ContainerId: created}); err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "memory of a container that was updated before its start", b.memoryLimit(t, created), "134217728")
+	equal(t, "memory of a container updated before its start", b.memoryLimit(t, created), "134217728")
 }
 
-// refusedUpdates leave the limits, the status and the container as they were.
+// refusedUpdates checks that refused updates change neither the limits nor the status nor the
+// container.
 func refusedUpdates(t *testing.T, b bench) {
 	p := b.pod(t, "refused-update", nil)
 	start := &limits{CpuShares: 512, MemoryLimitInBytes: 128 * mib, OomScoreAdj: 900}
@@ -141,9 +143,9 @@ func refusedUpdates(t *testing.T, b bench) {
 
 	shares := b.cgroup(t, id, "cpu/cpu.shares", "cpu.weight")
 	err := b.update(t, id, &limits{MemoryLimitInBytes: 8 * mib, CpuShares: 100})
-	// "memory limit" of runc and crun, and "memory+swap limit" of runc on cgroup v2.
+	// "memory limit" with runc and crun, and "memory+swap limit" with runc on cgroup v2.
 	if message := status.Convert(err).Message(); !strings.Contains(message, " limit ") {
-		t.Errorf("a memory limit below what is in use: %v", err)
+		t.Errorf("memory limit below the memory in use: %v", err)
 	}
 	for name, l := range map[string]*limits{
 		"no limits":         nil,

@@ -48,7 +48,7 @@ func users(t *testing.T, b bench) {
 	equal(t, "code for a group without a user", status.Code(err), codes.InvalidArgument)
 }
 
-// privileges looks at what the kernel says of a process.
+// privileges checks the attributes of a process in /proc.
 func privileges(t *testing.T, b bench) {
 	p := b.pod(t, "privileges", nil)
 	processStatus := func(id, field string) string {
@@ -81,12 +81,12 @@ func privileges(t *testing.T, b bench) {
 	contains(t, "read-only path", b.sh(t, id, "echo 1 > /proc/sys/net/ipv4/ip_forward || true"), "Read-only file system")
 
 	_, err := p.create(t, "privileged", secured(func(sc *containerSecurity) { sc.Privileged = true }))
-	equal(t, "code for a privileged container of another pod", status.Code(err), codes.InvalidArgument)
+	equal(t, "code for a privileged container in a plain pod", status.Code(err), codes.InvalidArgument)
 	_, err = p.create(t, "apparmor", secured(func(sc *containerSecurity) {
 		sc.Apparmor = &runtimeapi.SecurityProfile{ProfileType: runtimeapi.SecurityProfile_Localhost, LocalhostRef: "no-such-profile"}
 	}))
 	if code := status.Code(err); code != codes.FailedPrecondition && code != codes.NotFound {
-		t.Errorf("an AppArmor profile that is not there: %v", err)
+		t.Errorf("missing AppArmor profile: %v", err)
 	}
 	p = b.pod(t, "privileged", func(c *runtimeapi.PodSandboxConfig) { c.Linux.SecurityContext.Privileged = true })
 	id = p.run(t, "privileged", secured(func(sc *containerSecurity) { sc.Privileged = true }))
@@ -95,8 +95,7 @@ func privileges(t *testing.T, b bench) {
 	contains(t, "devices of a privileged container", b.sh(t, id, "ls /dev"), "kmsg")
 }
 
-// withModes sets the namespace modes of a pod; its containers have the same unless they say
-// otherwise.
+// withModes sets the namespace modes of a pod. Its containers have the same unless they set others.
 func withModes(change func(*runtimeapi.NamespaceOption)) func(*runtimeapi.PodSandboxConfig) {
 	return func(c *runtimeapi.PodSandboxConfig) { change(c.Linux.SecurityContext.NamespaceOptions) }
 }
@@ -121,7 +120,7 @@ func pidNamespaces(t *testing.T, b bench) {
 	one, two := p.run(t, "one", nil), p.run(t, "two", nil)
 	equal(t, "namespace, mode POD", b.sh(t, one, "readlink /proc/self/ns/pid"), b.sh(t, two, "readlink /proc/self/ns/pid"))
 	if first(one) == "sleep" {
-		t.Error("the first process of a pod is a container's")
+		t.Error("PID 1 of the pod belongs to a container")
 	}
 
 	p = b.pod(t, "pid-node", withModes(func(o *runtimeapi.NamespaceOption) { o.Pid = runtimeapi.NamespaceMode_NODE }))
@@ -169,11 +168,11 @@ func sysctls(t *testing.T, b bench) {
 		network runtimeapi.NamespaceMode
 		sysctl  string
 	}{
-		"of the host's network": {runtimeapi.NamespaceMode_NODE, "net.ipv4.ip_forward"},
-		"of the kernel":         {runtimeapi.NamespaceMode_POD, "vm.swappiness"},
-		"upwards":               {runtimeapi.NamespaceMode_POD, "net/../vm/swappiness"},
-		"of no interface":       {runtimeapi.NamespaceMode_POD, "net.ipv4.conf.eth7.arp_announce"},
-		"unknown":               {runtimeapi.NamespaceMode_POD, "net.ipv4.no_such"},
+		"of the host network":    {runtimeapi.NamespaceMode_NODE, "net.ipv4.ip_forward"},
+		"of the kernel":          {runtimeapi.NamespaceMode_POD, "vm.swappiness"},
+		"upwards":                {runtimeapi.NamespaceMode_POD, "net/../vm/swappiness"},
+		"of a missing interface": {runtimeapi.NamespaceMode_POD, "net.ipv4.conf.eth7.arp_announce"},
+		"unknown":                {runtimeapi.NamespaceMode_POD, "net.ipv4.no_such"},
 	} {
 		config := b.PodConfig("bad-sysctl")
 		if c.network == runtimeapi.NamespaceMode_NODE {
@@ -220,14 +219,14 @@ func userNamespace(t *testing.T, b bench) {
 			t.Errorf("mappings of %s in the status: %v", m.ContainerPath, m.UidMappings)
 		}
 	}
-	equal(t, "what the container wrote", b.sh(t, id, "stat -c %u:%g /mapped/file"), "7:8")
+	equal(t, "owner of a file that the container wrote", b.sh(t, id, "stat -c %u:%g /mapped/file"), "7:8")
 	modes := b.podModes(t, p.id)
 	equal(t, "mapping in the status of the pod", modes.GetUsernsOptions().GetUids()[0].GetHostId(), 1<<20)
 
 	other := []*runtimeapi.IDMapping{{HostId: 5, ContainerId: 0, Length: 10}}
 	_, err := p.create(t, "others", withMounts(
 		&runtimeapi.Mount{HostPath: shared, ContainerPath: "/mapped", UidMappings: other, GidMappings: other}))
-	equal(t, "code for a mapping of others", status.Code(err), codes.InvalidArgument)
+	equal(t, "code for another mapping", status.Code(err), codes.InvalidArgument)
 }
 
 func (b bench) podModes(t *testing.T, pod string) *runtimeapi.NamespaceOption {
@@ -239,8 +238,8 @@ func (b bench) podModes(t *testing.T, pod string) *runtimeapi.NamespaceOption {
 	return answer.Status.GetLinux().GetNamespaces().GetOptions()
 }
 
-// userNamespaceHostNetwork: sysfs belongs to the network namespace, which is not the container's,
-// so that it sees the host's /sys and cannot write to any of it.
+// userNamespaceHostNetwork: sysfs belongs to the network namespace, which is the host's, so the
+// container sees the host's /sys and cannot write to it.
 func userNamespaceHostNetwork(t *testing.T, b bench) {
 	change, _ := withUserNS(runtimeapi.NamespaceMode_NODE)
 	p := b.pod(t, "userns-host", change)

@@ -16,7 +16,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
-// volume is a mount of an image.
+// volume returns a mount of an image.
 func volume(ref, destination, subPath string) *runtimeapi.Mount {
 	return &runtimeapi.Mount{
 		ContainerPath: destination, Image: &runtimeapi.ImageSpec{Image: ref}, ImageSubPath: subPath, Readonly: true,
@@ -27,7 +27,7 @@ func withMounts(mounts ...*runtimeapi.Mount) func(*runtimeapi.ContainerConfig) {
 	return func(c *runtimeapi.ContainerConfig) { c.Mounts = mounts }
 }
 
-// imageVolumes mounts an image as a whole, a directory, a file and a link to a directory of it.
+// imageVolumes mounts a whole image, and a directory, a file and a link to a directory of it.
 func imageVolumes(t *testing.T, b bench) {
 	ref := b.pull(t, image.Volume)
 	p := b.pod(t, "volume", nil)
@@ -67,8 +67,8 @@ func imageVolumes(t *testing.T, b bench) {
 	equal(t, "number of mounts", len(mounts), 5)
 }
 
-// imageVolumesUserNS mounts images of one and of two layers where root is somebody else: their
-// files are root's all the same.
+// imageVolumesUserNS mounts images of one and of two layers in a user namespace: root of the
+// container must own their files.
 func imageVolumesUserNS(t *testing.T, b bench) {
 	ids := []*runtimeapi.IDMapping{{HostId: 1 << 20, ContainerId: 0, Length: 65536}}
 	p := b.pod(t, "volume-userns", func(c *runtimeapi.PodSandboxConfig) {
@@ -77,7 +77,7 @@ func imageVolumesUserNS(t *testing.T, b bench) {
 	})
 	two, one := volume(image.Volume, "/two", ""), volume(image.Busybox, "/one", "")
 	file := volume(image.Volume, "/file", "private")
-	two.UidMappings, two.GidMappings = ids, ids // as the kubelet sends it
+	two.UidMappings, two.GidMappings = ids, ids // as the kubelet does
 	id := p.run(t, "main", withMounts(two, one, file))
 	for _, c := range []struct{ script, want string }{
 		{"cat /two/data/file", "second layer"},
@@ -88,8 +88,8 @@ func imageVolumesUserNS(t *testing.T, b bench) {
 	}
 }
 
-// imageVolumesLife removes the image of a running container's volume, restarts the daemon, and runs
-// another container with what is still there of it.
+// imageVolumesLife removes the image of a running container's volume and restarts the daemon. The
+// volume must stay usable in that container; a new container must not get the image.
 func imageVolumesLife(t *testing.T, b bench) {
 	b.pull(t, image.Volume)
 	p := b.pod(t, "volume-life", nil)
@@ -104,7 +104,7 @@ func imageVolumesLife(t *testing.T, b bench) {
 	})
 	equal(t, "file of a removed image", b.sh(t, id, "cat /v/data/file"), "second layer")
 	_, err := p.create(t, "late", withMounts(volume(image.Volume, "/v", "")))
-	equal(t, "code for an image that is removed", status.Code(err), codes.NotFound)
+	equal(t, "code for a removed image", status.Code(err), codes.NotFound)
 
 	if err := b.Daemon.Restart(t.Context()); err != nil {
 		t.Fatal(err)
@@ -113,8 +113,9 @@ func imageVolumesLife(t *testing.T, b bench) {
 	equal(t, "image_ref after a restart", strings.HasPrefix(b.status(t, id).Mounts[0].Image.ImageRef, "sha256:"), true)
 }
 
-// imageVolumesCrash kills the daemon when the first of several containers with image volumes is
-// made. Whatever the others left is gone when the next daemon has started and the pod is removed.
+// imageVolumesCrash kills the daemon when the first of several containers with image volumes has
+// been created. After a restart and the removal of the pod, nothing of the others may be left
+// behind.
 func imageVolumesCrash(t *testing.T, b bench) {
 	p := b.pod(t, "volume-crash", nil)
 	var wait sync.WaitGroup
@@ -125,7 +126,7 @@ func imageVolumesCrash(t *testing.T, b bench) {
 				PodSandboxId: p.id, SandboxConfig: p.config,
 				Config: p.container("c"+strconv.Itoa(i), withMounts(volume(image.Volume, "/v", "data"), volume(image.Busybox, "/b", ""))),
 			})
-			made <- err // most of them end with the connection
+			made <- err // most calls fail with the connection
 		})
 	}
 	if err := <-made; err != nil {
@@ -140,22 +141,22 @@ func imageVolumesCrash(t *testing.T, b bench) {
 	}
 }
 
-// imageVolumesRefused asks for what is not there or not allowed. That nothing is left is seen by
-// NoLeaks.
+// imageVolumesRefused requests missing or forbidden volumes. NoLeaks checks that they leave nothing
+// behind.
 func imageVolumesRefused(t *testing.T, b bench) {
 	p := b.pod(t, "volume-refused", nil)
 	for name, c := range map[string]struct {
 		change func(*runtimeapi.Mount)
 		code   codes.Code
 	}{
-		"image not here":    {func(m *runtimeapi.Mount) { m.Image.Image = "docker.io/library/absent:1" }, codes.NotFound},
-		"no image":          {func(m *runtimeapi.Mount) { m.Image.Image = "" }, codes.InvalidArgument},
-		"writable":          {func(m *runtimeapi.Mount) { m.Readonly = false }, codes.InvalidArgument},
-		"host path":         {func(m *runtimeapi.Mount) { m.HostPath = "/tmp" }, codes.InvalidArgument},
-		"sub path not here": {func(m *runtimeapi.Mount) { m.ImageSubPath = "data/gone" }, codes.NotFound},
-		"sub path upwards":  {func(m *runtimeapi.Mount) { m.ImageSubPath = "data/../.." }, codes.InvalidArgument},
-		"link upwards":      {func(m *runtimeapi.Mount) { m.ImageSubPath = "up/passwd" }, codes.InvalidArgument},
-		"absolute link":     {func(m *runtimeapi.Mount) { m.ImageSubPath = "absolute" }, codes.InvalidArgument},
+		"image missing":    {func(m *runtimeapi.Mount) { m.Image.Image = "docker.io/library/absent:1" }, codes.NotFound},
+		"no image":         {func(m *runtimeapi.Mount) { m.Image.Image = "" }, codes.InvalidArgument},
+		"writable":         {func(m *runtimeapi.Mount) { m.Readonly = false }, codes.InvalidArgument},
+		"host path":        {func(m *runtimeapi.Mount) { m.HostPath = "/tmp" }, codes.InvalidArgument},
+		"sub path missing": {func(m *runtimeapi.Mount) { m.ImageSubPath = "data/gone" }, codes.NotFound},
+		"sub path upwards": {func(m *runtimeapi.Mount) { m.ImageSubPath = "data/../.." }, codes.InvalidArgument},
+		"link upwards":     {func(m *runtimeapi.Mount) { m.ImageSubPath = "up/passwd" }, codes.InvalidArgument},
+		"absolute link":    {func(m *runtimeapi.Mount) { m.ImageSubPath = "absolute" }, codes.InvalidArgument},
 		"bidirectional": {func(m *runtimeapi.Mount) {
 			m.Propagation = runtimeapi.MountPropagation_PROPAGATION_BIDIRECTIONAL
 		}, codes.InvalidArgument},
@@ -167,7 +168,7 @@ func imageVolumesRefused(t *testing.T, b bench) {
 			t.Errorf("%s: got %v, want %s", name, err, c.code)
 		}
 		if message := status.Convert(err).Message(); !strings.HasPrefix(message, "ImageVolumeMountFailed: ") {
-			t.Errorf("%s: the kubelet does not know the message %q", name, message)
+			t.Errorf("%s: the message %q has no prefix that the kubelet knows", name, message)
 		}
 	}
 }

@@ -3,14 +3,17 @@
 package image
 
 import (
+	_ "embed" // for the files of etc
 	"fmt"
 	"path"
 	"strings"
 )
 
-const (
-	passwd = "root:x:0:0:root:/root:/bin/sh\nwww-data:x:33:33:www-data:/var/www:/bin/false\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n"
-	group  = "root:x:0:\nwww-data:x:33:\nnogroup:x:65534:\n"
+var (
+	//go:embed etc/passwd
+	passwd string
+	//go:embed etc/group
+	group string
 )
 
 // applets are the commands of Debian's busybox that critest and our suites call. They are hard

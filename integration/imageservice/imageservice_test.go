@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package imageservice asks the image service what a kubelet asks, and looks at what containers say
-// of their images.
+// Package imageservice makes the kubelet's requests to the image service, and checks what
+// containers report about their images.
 package imageservice
 
 import (
@@ -32,12 +32,12 @@ func TestImageService(t *testing.T) {
 		stock string // why stock containerd does not pass
 		run   func(*testing.T, bench)
 	}{
-		{"one image has one id and one digest", "", oneImage},
+		{"one image has one ID and one digest", "", oneImage},
 		{"a tag that moves", "", movedTag},
 		{"lists and their filter", "it ignores the filter", lists},
 		{"a removed image of a running container", "", removedImage},
-		{"errors in the kubelet's words", "it has no words for them", kubeletErrors},
-		{"unknown handler", "it takes any", unknownHandler},
+		{"errors known to the kubelet", "its errors have no kubelet reasons", kubeletErrors},
+		{"unknown handler", "it accepts any handler", unknownHandler},
 	} {
 		b.NoLeaks(t, test.name, func(t *testing.T) {
 			if b.Options.Daemon == harness.Stock && test.stock != "" {
@@ -55,10 +55,10 @@ func newBench(t *testing.T) bench {
 	return bench{harness.Open(t)}
 }
 
-// moving is a name that the tests push images under.
+// moving is a name under which the tests push different images.
 const moving = "docker.io/library/moving:latest"
 
-// pull pulls an image for the time of a test and returns its id.
+// pull pulls an image, which is removed when the test ends, and returns its ID.
 func (b bench) pull(t *testing.T, name string) string {
 	t.Helper()
 	answer, err := b.PullImage(t.Context(), &runtimeapi.PullImageRequest{Image: &runtimeapi.ImageSpec{Image: name}})
@@ -84,7 +84,7 @@ func (b bench) push(t *testing.T, ref, like string) {
 	}
 }
 
-// image returns an image, nil if there is none.
+// image returns an image, or nil if it does not exist.
 func (b bench) image(t *testing.T, ref string) *runtimeapi.Image {
 	t.Helper()
 	answer, err := b.ImageStatus(t.Context(), &runtimeapi.ImageStatusRequest{Image: &runtimeapi.ImageSpec{Image: ref}})
@@ -113,8 +113,8 @@ func (b bench) run(t *testing.T, pod string, config *runtimeapi.PodSandboxConfig
 	return id
 }
 
-// checkImageOf wants that a container says of its image that it is this one: its status also has a
-// digest of it, of an image that is not here its id.
+// checkImageOf checks that a container reports this image: its ID in ListContainers, and in
+// ContainerStatus its digest, or its ID if the image was removed.
 func (b bench) checkImageOf(t *testing.T, container, want, digest string) {
 	t.Helper()
 	answer, err := b.ContainerStatus(t.Context(), &runtimeapi.ContainerStatusRequest{ContainerId: container})
@@ -123,7 +123,7 @@ func (b bench) checkImageOf(t *testing.T, container, want, digest string) {
 	}
 	list, err := b.ListContainers(t.Context(), &runtimeapi.ListContainersRequest{Filter: &runtimeapi.ContainerFilter{Id: container}})
 	if err != nil || len(list.Containers) != 1 {
-		t.Fatalf("list: %v, %v", list, err)
+		t.Fatalf("ListContainers: %v, %v", list, err)
 	}
 	for field, got := range map[string]string{
 		"ContainerStatus.image_id": answer.Status.ImageId,
@@ -144,7 +144,7 @@ func oneImage(t *testing.T, b bench) {
 	found := b.image(t, image.Busybox)
 	digests := found.GetRepoDigests()
 	if found.GetId() != id || len(digests) != 1 || !cmp.Equal(found.RepoTags, []string{image.Busybox}) {
-		t.Fatalf("ImageStatus: %v, want id %s", found, id)
+		t.Fatalf("ImageStatus: %v, want ID %s", found, id)
 	}
 	pod, config := b.pod(t)
 	for i, ref := range []string{image.Busybox, digests[0], id, strings.TrimPrefix(id, "sha256:")[:12]} {
@@ -201,7 +201,7 @@ func lists(t *testing.T, b bench) {
 			}
 		}
 		if ref != "" && len(ids) != len(want) {
-			t.Errorf("list %q: %v, want %v", ref, ids, want)
+			t.Errorf("list %q: got %v, want %v", ref, ids, want)
 		}
 		if diff := cmp.Diff(answer.Images, b.stream(t, filter), protocmp.Transform()); diff != "" {
 			t.Errorf("stream of %q differs from the list (-list +stream):\n%s", ref, diff)
@@ -229,7 +229,7 @@ func (b bench) stream(t *testing.T, filter *runtimeapi.ImageFilter) []*runtimeap
 	}
 }
 
-// removedImage removes an image by each kind of its names while a container runs from it.
+// removedImage removes an image by each kind of reference while a container runs from it.
 func removedImage(t *testing.T, b bench) {
 	id := b.pull(t, image.Busybox)
 	digest := b.image(t, image.Busybox).RepoDigests[0]
@@ -237,7 +237,7 @@ func removedImage(t *testing.T, b bench) {
 	container := b.run(t, pod, config, "main", image.Busybox)
 	for _, ref := range []string{image.Busybox, digest, id} {
 		b.remove(t, ref)
-		b.remove(t, ref) // it is removed already
+		b.remove(t, ref) // already removed: no error
 		if left := b.image(t, id); left != nil {
 			t.Errorf("after the removal of %s: %v", ref, left)
 		}
@@ -251,7 +251,8 @@ func removedImage(t *testing.T, b bench) {
 	}
 }
 
-// kubeletErrors checks code and start of the message: the kubelet makes its reasons of both.
+// kubeletErrors checks the code and the prefix of the message: the kubelet derives its reasons from
+// both.
 func kubeletErrors(t *testing.T, b bench) {
 	certs := b.Path("certs.d", "gone.test")
 	if err := os.MkdirAll(certs, 0o755); err != nil {
@@ -274,13 +275,13 @@ func kubeletErrors(t *testing.T, b bench) {
 			t.Errorf("pull of %s: %v, want %v", ref, err, want)
 		}
 		if b.image(t, ref) != nil {
-			t.Errorf("%s is there", ref)
+			t.Errorf("%s exists", ref)
 		}
 	}
-	b.pull(t, image.Busybox) // which the verifier lets through
+	b.pull(t, image.Busybox) // accepted by the verifier
 }
 
-// verify makes a shell script containerd's image verifier for the time of a test.
+// verify installs a shell script as containerd's image verifier until the test ends.
 func (b bench) verify(t *testing.T, script string) {
 	t.Helper()
 	if err := os.MkdirAll(b.VerifierDir(), 0o755); err != nil {

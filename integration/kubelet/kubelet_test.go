@@ -13,9 +13,10 @@ import (
 )
 
 // atOnce returns the number of pods tested in parallel. They mostly wait. In an emulated machine,
-// where a process takes 50 ms to start, so many pods would fail their probes.
+// where a process takes 50 ms to start, so many pods would fail their probes. systemd-detect-virt
+// prints qemu for a machine without KVM.
 func atOnce() string {
-	if machine, _ := exec.Command("systemd-detect-virt").Output(); string(machine) == "qemu\n" { // emulated, without KVM
+	if machine, _ := exec.Command("systemd-detect-virt").Output(); string(machine) == "qemu\n" {
 		return "3"
 	}
 	return "16"

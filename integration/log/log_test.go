@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package log tests the way of a container's output into its log: every line is there once and
-// whole, whatever becomes of the file, the daemon, the shim or those who look on.
+// Package log tests the path of a container's output into its log: every line must be there exactly
+// once and complete, even if the log is rotated, the disk is full, the daemon or the shim is
+// killed, or attached clients do not read.
 package log
 
 import (
@@ -32,10 +33,11 @@ func TestLog(t *testing.T) {
 
 type bench struct{ harness.Session }
 
-// writer is a container that writes, and its log.
+// writer is a container that writes, and the path of its log.
 type writer struct{ pod, container, log string }
 
-// start runs a container of a shell script, with the pod's logs in dir; "" is the usual place.
+// start runs a container with a shell script. dir is the directory of the pod's logs; "" means the
+// default.
 func (b bench) start(t *testing.T, name, dir, script string) writer {
 	t.Helper()
 	config := b.PodConfig(name)
@@ -60,7 +62,7 @@ func (b bench) awaitExit(t *testing.T, w writer) *runtimeapi.ContainerStatus {
 	return status
 }
 
-// contents returns what the records of a log file have; a torn record fails the test.
+// contents returns the contents of the records of a log file. A torn record fails the test.
 func contents(t *testing.T, file string) []string {
 	t.Helper()
 	f, err := os.Open(file)
@@ -87,7 +89,7 @@ func wantCount(t *testing.T, n int, files ...string) {
 	for _, file := range files {
 		for _, line := range contents(t, file) {
 			if line != fmt.Sprint(next) {
-				t.Fatalf("%s: line %q where %d should be", file, line, next)
+				t.Fatalf("%s: line %q, want %d", file, line, next)
 			}
 			next++
 		}
@@ -97,7 +99,7 @@ func wantCount(t *testing.T, n int, files ...string) {
 	}
 }
 
-// hasLine tells whether a log has a line yet.
+// hasLine returns an error unless a log has a line.
 func hasLine(file, line string) error {
 	data, err := os.ReadFile(file)
 	if err == nil && !bytes.Contains(data, []byte(" F "+line+"\n")) {
@@ -106,7 +108,7 @@ func hasLine(file, line string) error {
 	return err
 }
 
-// rotate renames and reopens the log as the kubelet does, as often as it can while a container
+// rotate renames and reopens the log as the kubelet does, as often as possible while a container
 // counts.
 func rotate(t *testing.T, b bench) {
 	const rotations = 10000
@@ -131,7 +133,7 @@ func rotate(t *testing.T, b bench) {
 	}
 	wantCount(t, n, files...)
 	if n < rotations/10 {
-		t.Errorf("the container wrote %d lines during %d rotations: too few to tell", n, rotations)
+		t.Errorf("the container wrote only %d lines during %d rotations: the test proves nothing", n, rotations)
 	}
 }
 
@@ -143,13 +145,13 @@ func (b bench) exec(t *testing.T, w writer, command ...string) {
 	}
 }
 
-// lazyClients attaches clients that never read: the container must not notice.
+// lazyClients attaches clients that never read: they must not block the container.
 func lazyClients(t *testing.T, b bench) {
 	const lines = 200000
 	w := b.start(t, "lazy", "", fmt.Sprintf("while [ ! -e /go ]; do sleep 0.05; done; seq %d", lines))
 	for range 3 {
 		client := b.Crictl(t.Context(), "attach", w.container)
-		stdout, err := client.StdoutPipe() // which nobody reads
+		stdout, err := client.StdoutPipe() // never read
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -167,7 +169,8 @@ func lazyClients(t *testing.T, b bench) {
 	wantCount(t, lines, w.log)
 }
 
-// fullDisk fills the disk of the log: the container goes on, and the log says what it lacks.
+// fullDisk fills the disk of the log: the container must continue, and the log must record how much
+// it lacks.
 func fullDisk(t *testing.T, b bench) {
 	dir := b.Path("small")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -185,13 +188,13 @@ func fullDisk(t *testing.T, b bench) {
 	if err := os.WriteFile(filler, make([]byte, 512<<10), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	const lines = 100000 // more than there is room for
+	const lines = 100000 // more than fits on the disk
 	w := b.start(t, "full", filepath.Join(dir, "logs"),
 		fmt.Sprintf("seq %d; touch /full; while [ ! -e /go ]; do sleep 0.05; done; echo room again", lines))
 	if err := harness.Await(t.Context(), func() error {
 		answer, err := b.ExecSync(t.Context(), &runtimeapi.ExecSyncRequest{ContainerId: w.container, Cmd: []string{"test", "-e", "/full"}})
 		if err == nil && answer.ExitCode != 0 {
-			err = fmt.Errorf("the container is held up by the full disk")
+			err = fmt.Errorf("the full disk blocks the container")
 		}
 		return err
 	}); err != nil {
@@ -211,13 +214,14 @@ func fullDisk(t *testing.T, b bench) {
 	}
 	whole := strings.Count(string(log), " stdout F ") - 1
 	marker := fmt.Sprintf("containerd-lite: %d records of this log are lost", lines-whole)
-	torn := fmt.Sprintf("containerd-lite: %d records of this log are lost", lines-whole+1) // the last one was cut
+	// The last record may be torn.
+	torn := fmt.Sprintf("containerd-lite: %d records of this log are lost", lines-whole+1)
 	if !strings.Contains(string(log), marker) && !strings.Contains(string(log), torn) {
-		t.Errorf("%d of %d lines are in the log, which does not say %q: …%s", whole, lines, marker, log[max(0, len(log)-300):])
+		t.Errorf("the log has %d of %d lines and no %q: …%s", whole, lines, marker, log[max(0, len(log)-300):])
 	}
 }
 
-// noDaemon lets a container write more than any pipe holds while no daemon runs.
+// noDaemon lets a container write more than a pipe holds while no daemon runs.
 func noDaemon(t *testing.T, b bench) {
 	if b.Handler != harness.HandlerLite {
 		t.Skip("only the lite shim writes the log by itself")
@@ -245,7 +249,7 @@ func noDaemon(t *testing.T, b bench) {
 	wantCount(t, lines, w.log)
 }
 
-// pid is that of the container's process on the host.
+// pid returns the PID of the container's process on the host.
 func (b bench) pid(t *testing.T, w writer) int {
 	t.Helper()
 	client, err := b.Containerd()
@@ -264,8 +268,8 @@ func (b bench) pid(t *testing.T, w writer) int {
 	return int(task.Pid())
 }
 
-// shimKilled kills the shim under a container that writes: what is in the log is whole, and the
-// exit is told.
+// shimKilled kills the shim of a container that writes: the records in the log must be complete,
+// and the exit must be reported.
 func shimKilled(t *testing.T, b bench) {
 	before := b.shims(t)
 	w := b.start(t, "orphan", "", "i=0; while true; do i=$((i+1)); echo $i; done")
@@ -280,7 +284,7 @@ func shimKilled(t *testing.T, b bench) {
 		}
 	}
 	if status := b.awaitExit(t, w); status.ExitCode == 0 {
-		t.Errorf("exit %d %s", status.ExitCode, status.Reason)
+		t.Errorf("exit code %d, reason %s", status.ExitCode, status.Reason)
 	}
 	lines := contents(t, w.log)
 	wantCount(t, len(lines), w.log)

@@ -15,8 +15,8 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
-// TestUserNamespace opens /dev/stdout by its name in user namespaces, with each shim: the pipes
-// belong to the container.
+// TestUserNamespace checks, with each shim, that processes in a user namespace can open /dev/stdout
+// by name: the container must own its pipes.
 func TestUserNamespace(t *testing.T) {
 	b := bench{harness.Open(t, image.Busybox, image.Nginx)}
 	for _, handler := range []string{harness.HandlerLite, harness.HandlerRunc} {
@@ -59,12 +59,12 @@ func nginx(t *testing.T, b bench, handler string) {
 	if err := harness.Await(t.Context(), func() error {
 		answer, err := b.ExecSync(t.Context(), &runtimeapi.ExecSyncRequest{ContainerId: w.container, Cmd: []string{"wget", "-q", "-O", "-", page}})
 		if err == nil && string(answer.Stdout) != "Welcome to nginx!\n" {
-			err = fmt.Errorf("the page is %q, stderr %q", answer.Stdout, answer.Stderr)
+			err = fmt.Errorf("page %q, stderr %q", answer.Stdout, answer.Stderr)
 		}
 		status, statusErr := b.ContainerStatus(t.Context(), &runtimeapi.ContainerStatusRequest{ContainerId: w.container})
 		if statusErr == nil && status.Status.State == runtimeapi.ContainerState_CONTAINER_EXITED {
 			text, _ := os.ReadFile(w.log)
-			t.Fatalf("nginx has ended:\n%s", text)
+			t.Fatalf("nginx has exited:\n%s", text)
 		}
 		return err
 	}); err != nil {
@@ -81,7 +81,8 @@ func nginx(t *testing.T, b bench, handler string) {
 	}
 }
 
-// redirections are of a container's root and of another user, at the start and in an exec.
+// redirections opens the streams as the container's root and as another user, at the start and in
+// an exec.
 func redirections(t *testing.T, b bench, handler string) {
 	for _, uid := range []int64{0, 1000} {
 		t.Run(fmt.Sprint("user ", uid), func(t *testing.T) {
@@ -94,7 +95,7 @@ func redirections(t *testing.T, b bench, handler string) {
 				if err := harness.Await(t.Context(), func() error {
 					text, err := os.ReadFile(w.log)
 					if bytes.Contains(text, []byte("denied")) {
-						t.Fatalf("the log has:\n%s", text)
+						t.Fatalf("log:\n%s", text)
 					}
 					if err == nil && !bytes.Contains(text, []byte(line)) {
 						err = fmt.Errorf("no line %q in the log:\n%s", line, text)

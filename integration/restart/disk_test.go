@@ -16,13 +16,13 @@ import (
 )
 
 const (
-	// dying is how many containers end while nothing can be saved.
-	dying = 5
-	// diskMiB is the size of the disk that becomes full.
+	// exiting is the number of containers that exit while nothing can be saved.
+	exiting = 5
+	// diskMiB is the size of the disk that is filled.
 	diskMiB = 200
 )
 
-// outages are how long the faults of the disk last, LITE_OUTAGES or five seconds.
+// outages returns the durations of the disk faults: LITE_OUTAGES, or five seconds.
 func outages(t *testing.T) []time.Duration {
 	t.Helper()
 	text := os.Getenv("LITE_OUTAGES")
@@ -40,9 +40,9 @@ func outages(t *testing.T) []time.Duration {
 	return all
 }
 
-// TestUnwritableDatabase makes containerd's metadata unwritable under running pods. Each container
-// that ends meanwhile is exited at once, with its code, and when the fault is over all is as if it
-// had never been, without a restart.
+// TestUnwritableDatabase makes containerd's metadata unwritable while pods run. A container that
+// exits meanwhile must be reported as exited at once, with its exit code. After the fault
+// everything must work without a restart.
 func TestUnwritableDatabase(t *testing.T) {
 	b := bench{harness.Open(t, image.Busybox)}
 	if b.Options.Daemon == harness.Stock {
@@ -53,7 +53,7 @@ func TestUnwritableDatabase(t *testing.T) {
 	}
 }
 
-// TestFullDisk does the same with a disk that is full.
+// TestFullDisk does the same with a full disk.
 func TestFullDisk(t *testing.T) {
 	options := harness.FromEnv()
 	options.DiskMiB = diskMiB
@@ -63,7 +63,7 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// diskFault lets containers end, and one be stopped, while a fault of the disk lasts.
+// diskFault lets containers exit, and stops one, during a fault of the disk.
 func (b bench) diskFault(t *testing.T, outage time.Duration, begin func(*harness.Bench) (end func() error, err error)) {
 	running := make([]pod, pods)
 	for i := range running {
@@ -80,26 +80,26 @@ func (b bench) diskFault(t *testing.T, outage time.Duration, begin func(*harness
 			_ = end()
 		}
 	}()
-	for _, p := range running[:dying] {
+	for _, p := range running[:exiting] {
 		p.end(t)
 	}
-	for _, p := range running[:dying] {
+	for _, p := range running[:exiting] {
 		b.checkEnded(t, p)
 	}
-	stopped := running[dying]
+	stopped := running[exiting]
 	if _, err := b.StopContainer(t.Context(), &runtimeapi.StopContainerRequest{ContainerId: stopped.container}); err != nil {
 		t.Errorf("StopContainer while nothing can be saved: %v", err)
 	}
-	time.Sleep(outage - time.Since(begun)) // the fault lasts this long
+	time.Sleep(outage - time.Since(begun)) // duration of the fault
 	over = true
 	if err := end(); err != nil {
 		t.Fatal(err)
 	}
-	for _, p := range running[:dying] {
+	for _, p := range running[:exiting] {
 		b.checkEnded(t, p)
 	}
 	b.checkKilled(t, stopped)
-	for _, p := range running[dying+1:] {
+	for _, p := range running[exiting+1:] {
 		b.checkRunning(t, p)
 	}
 	b.checkLists(t, running)
@@ -110,7 +110,7 @@ func (b bench) diskFault(t *testing.T, outage time.Duration, begin func(*harness
 	}
 }
 
-// checkKilled wants the exit code of a container that was stopped without grace.
+// checkKilled checks the exit code of a container that was stopped without a grace period.
 func (b bench) checkKilled(t *testing.T, p pod) {
 	t.Helper()
 	const killed = 137 // 128 + SIGKILL
@@ -119,6 +119,6 @@ func (b bench) checkKilled(t *testing.T, p pod) {
 		t.Fatal(err)
 	}
 	if status.ExitCode != killed {
-		t.Errorf("the container that was stopped: exit code %d, reason %q, want %d", status.ExitCode, status.Reason, killed)
+		t.Errorf("the stopped container: exit code %d, reason %q, want %d", status.ExitCode, status.Reason, killed)
 	}
 }

@@ -11,18 +11,19 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/harness"
 )
 
-// some is how many calls are under way when the daemon is killed.
+// some is the number of calls in progress when the daemon is killed.
 const some = 8
 
-// killWhileStarting kills the daemon when the first of several RunPodSandbox calls is done. What
-// kubelet does then is to stop and remove every pod that the daemon still lists, and to call again.
+// killWhileStarting kills the daemon when the first of several RunPodSandbox calls has returned.
+// Then it does what the kubelet does: it stops and removes every pod that the daemon still lists,
+// and repeats the calls.
 func killWhileStarting(t *testing.T, b bench) {
 	if b.Options.Daemon == harness.Stock {
-		t.Skip("stock containerd forgets pods that were being made, with their network")
+		t.Skip("stock containerd forgets pods in creation, and leaks their network")
 	}
 	name := func(i int) string { return fmt.Sprintf("starting-%d", i) }
 	wait := together(some, func(i int) {
-		// Most of these end with the connection.
+		// Most of these calls fail with the connection.
 		_, _ = b.RunPod(t.Context(), b.PodConfig(name(i)))
 	})
 	if err := b.Daemon.Kill(); err != nil {
@@ -52,7 +53,7 @@ func killWhileStopping(t *testing.T, b bench) {
 		running[i] = b.start(t, fmt.Sprintf("stopping-%d", i))
 	}
 	wait := together(some, func(i int) {
-		// Most of these end with the connection.
+		// Most of these calls fail with the connection.
 		_, _ = b.StopPodSandbox(t.Context(), &runtimeapi.StopPodSandboxRequest{PodSandboxId: running[i].id})
 	})
 	if err := b.Daemon.Kill(); err != nil {

@@ -11,11 +11,11 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
-// hungry waits until it is told to, and then takes all memory there is.
+// hungry waits for the file /go, and then allocates memory without limit.
 const hungry = "while [ ! -e /go ]; do sleep 0.1; done; x=a; while true; do x=$x$x; done"
 
-// outOfMemory lets a container run out of memory while no daemon runs: the next one still finds why
-// it ended.
+// outOfMemory lets a container run out of memory while no daemon runs: the next daemon must report
+// the reason.
 func outOfMemory(t *testing.T, b bench) {
 	p := pod{config: b.PodConfig("hungry")}
 	var err error

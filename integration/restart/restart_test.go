@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package restart kills the daemon with kill -9 under running pods and starts it again, or takes
-// the disk from it for a while: nothing that runs may notice, nothing that ended meanwhile may be
-// forgotten, and everything can still be removed.
+// Package restart kills the daemon with SIGKILL while pods run and restarts it, or makes its disk
+// unwritable for some time: running containers must not be disturbed, exits that happened meanwhile
+// must be reported, and everything must be removable afterwards.
 package restart
 
 import (
@@ -19,10 +19,10 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
-// pods is how many pods run when the daemon is killed.
+// pods is the number of running pods when the daemon is killed.
 const pods = 20
 
-// script ends with code 7 when it is told to, and writes a line now and then until it is.
+// script exits with code 7 when the file /go exists. Until then it writes a line every 0.2 s.
 const script = "i=0; while [ ! -e /go ]; do i=$((i+1)); echo line $i; sleep 0.2; done; exit 7"
 
 func TestRestart(t *testing.T) {
@@ -30,8 +30,8 @@ func TestRestart(t *testing.T) {
 	b.NoLeaks(t, "kill -9 with 20 pods", func(t *testing.T) { killWithPods(t, b) })
 	b.NoLeaks(t, "kill -9 while pods start", func(t *testing.T) { killWhileStarting(t, b) })
 	b.NoLeaks(t, "kill -9 while pods stop", func(t *testing.T) { killWhileStopping(t, b) })
-	b.NoLeaks(t, "files come back", func(t *testing.T) { filesComeBack(t, b) })
-	b.NoLeaks(t, "SIGTERM and start", func(t *testing.T) { orderly(t, b) })
+	b.NoLeaks(t, "files reappear", func(t *testing.T) { filesComeBack(t, b) })
+	b.NoLeaks(t, "SIGTERM and restart", func(t *testing.T) { orderly(t, b) })
 	b.NoLeaks(t, "resources of a pod", func(t *testing.T) { podResources(t, b) })
 	b.NoLeaks(t, "out of memory while no daemon runs", func(t *testing.T) { outOfMemory(t, b) })
 	b.NoLeaks(t, "the pod's task", func(t *testing.T) { podTask(t, b) })
@@ -41,7 +41,7 @@ func TestRestart(t *testing.T) {
 
 type bench struct{ harness.Session }
 
-// pod is a pod with a container, and what is known of them.
+// pod is a pod with a container, and their properties.
 type pod struct {
 	config        *runtimeapi.PodSandboxConfig
 	id, container string
@@ -81,7 +81,7 @@ func (b bench) pid(t *testing.T, p pod) int {
 	t.Helper()
 	found := 0
 	if err := harness.Await(t.Context(), func() error {
-		// The start of a container is over a moment before its process is called sh.
+		// StartContainer returns a moment before the process is called sh.
 		shells, err := b.Processes("sh")
 		if err != nil {
 			return err
@@ -93,14 +93,14 @@ func (b bench) pid(t *testing.T, p pod) int {
 				return nil
 			}
 		}
-		return fmt.Errorf("pod %s: its container has no process among %v", p.config.Metadata.Name, shells)
+		return fmt.Errorf("pod %s: the container has no process among %v", p.config.Metadata.Name, shells)
 	}); err != nil {
 		t.Fatal(err)
 	}
 	return found
 }
 
-// end lets the container end by itself, with no daemon in between.
+// end lets the container exit by creating /go directly, without the daemon.
 func (p pod) end(t *testing.T) {
 	t.Helper()
 	if err := os.WriteFile(fmt.Sprintf("/proc/%d/root/go", p.pid), nil, 0o644); err != nil {
@@ -136,11 +136,11 @@ func killWithPods(t *testing.T, b bench) {
 	}
 }
 
-// checkEnded wants the exit code of a container that ended while no daemon ran.
+// checkEnded checks the exit code of a container that exited while no daemon ran.
 func (b bench) checkEnded(t *testing.T, p pod) {
 	t.Helper()
 	if b.Options.Daemon == harness.Stock {
-		t.Log("stock containerd with its own shim forgets the exit code: not checked")
+		t.Log("stock containerd with its own shim loses the exit code: not checked")
 		return
 	}
 	status, err := b.AwaitState(t.Context(), p.container, runtimeapi.ContainerState_CONTAINER_EXITED)
@@ -148,19 +148,19 @@ func (b bench) checkEnded(t *testing.T, p pod) {
 		t.Fatal(err)
 	}
 	if status.ExitCode != 7 || status.Reason != "Error" {
-		t.Errorf("the container that ended meanwhile: exit code %d, reason %q, want 7, Error", status.ExitCode, status.Reason)
+		t.Errorf("the exit without a daemon: exit code %d, reason %q, want 7, Error", status.ExitCode, status.Reason)
 	}
 	if status.FinishedAt < status.StartedAt {
-		t.Errorf("it ended at %d, before it started at %d", status.FinishedAt, status.StartedAt)
+		t.Errorf("finished at %d, before the start at %d", status.FinishedAt, status.StartedAt)
 	}
 }
 
-// checkRunning wants a pod with the same address whose container runs, can be asked and goes on
-// logging.
+// checkRunning checks that a pod has the same address, and that its container runs, answers an exec
+// and continues to log.
 func (b bench) checkRunning(t *testing.T, p pod) {
 	t.Helper()
 	if address := b.address(t, p); address != p.address {
-		t.Errorf("pod %s has the address %s, had %s", p.config.Metadata.Name, address, p.address)
+		t.Errorf("pod %s: address %s, want %s", p.config.Metadata.Name, address, p.address)
 	}
 	status, err := b.AwaitState(t.Context(), p.container, runtimeapi.ContainerState_CONTAINER_RUNNING)
 	if err != nil {
@@ -173,7 +173,7 @@ func (b bench) checkRunning(t *testing.T, p pod) {
 	before := logSize(t, status.LogPath)
 	if err := harness.Await(t.Context(), func() error {
 		if logSize(t, status.LogPath) <= before {
-			return fmt.Errorf("the log %s does not grow", status.LogPath)
+			return fmt.Errorf("log %s does not grow", status.LogPath)
 		}
 		return nil
 	}); err != nil {
@@ -190,7 +190,7 @@ func logSize(t *testing.T, file string) int64 {
 	return info.Size()
 }
 
-// checkLists wants exactly the pods and containers that there were.
+// checkLists checks that the lists have exactly the pods and containers from before.
 func (b bench) checkLists(t *testing.T, running []pod) {
 	t.Helper()
 	var want, got []string
@@ -214,7 +214,7 @@ func (b bench) checkLists(t *testing.T, running []pod) {
 	slices.Sort(want)
 	slices.Sort(got)
 	if !slices.Equal(got, want) {
-		t.Errorf("after the restart there are\n%s\nwant\n%s", got, want)
+		t.Errorf("after the restart: got\n%s\nwant\n%s", got, want)
 	}
 }
 
@@ -231,7 +231,7 @@ func orderly(t *testing.T, b bench) {
 	}
 }
 
-// podResources updates the resources of a pod, which are remembered.
+// podResources updates the resources of a pod, which must survive a restart.
 func podResources(t *testing.T, b bench) {
 	p := b.start(t, "resized")
 	_, err := b.UpdatePodSandboxResources(t.Context(), &runtimeapi.UpdatePodSandboxResourcesRequest{
@@ -249,7 +249,7 @@ func podResources(t *testing.T, b bench) {
 		t.Fatal(err)
 	}
 	if info := answer.Info["info"]; !strings.Contains(info, "123456789") {
-		t.Errorf("PodSandboxStatus has not the memory limit of the update:\n%s", info)
+		t.Errorf("PodSandboxStatus does not have the updated memory limit:\n%s", info)
 	}
 	b.checkRunning(t, p)
 	if err := b.RemovePod(t.Context(), p.id); err != nil {
@@ -257,8 +257,8 @@ func podResources(t *testing.T, b bench) {
 	}
 }
 
-// together calls do for every index at once and returns when one of them is done, and what waits
-// for the rest.
+// together calls do for every index concurrently and returns when the first call has returned. wait
+// waits for the others.
 func together(count int, do func(i int)) (wait func()) {
 	var all sync.WaitGroup
 	first := make(chan struct{}, count)

@@ -17,9 +17,9 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
-// podTask is what cAdvisor in a kubelet looks for: a container of kind sandbox and a cgroup, both
-// with the pod's id, and the pod's network counters under the pid of the task. A restart of the
-// daemon changes nothing about it.
+// podTask checks what cAdvisor in a kubelet needs: a container of kind sandbox and a cgroup, both
+// with the pod's ID, and the pod's network counters under the PID of the task. A restart of the
+// daemon must not change them.
 func podTask(t *testing.T, b bench) {
 	p := b.start(t, "task")
 	b.checkTask(t, p)
@@ -37,7 +37,7 @@ func (b bench) checkTask(t *testing.T, p pod) {
 	sandboxes, err := harness.Output(b.Ctr(t.Context(), "-n", harness.Namespace,
 		"containers", "ls", "-q", `labels."io.cri-containerd.kind"==sandbox`))
 	if err != nil || strings.TrimSpace(sandboxes) != p.id {
-		t.Errorf("containers of kind sandbox: %q, %v, want the pod's, %s", sandboxes, err, p.id)
+		t.Errorf("containers of kind sandbox: %q, %v, want %s", sandboxes, err, p.id)
 	}
 	const procs = "cgroup.procs"
 	if _, err := os.Stat(harness.CgroupFile(b.ContainerCgroup(p.config, p.id), "memory/"+procs, procs)); err != nil {
@@ -53,7 +53,7 @@ func (b bench) checkTask(t *testing.T, p pod) {
 	}
 }
 
-// taskPID is the pid of a task as containerd tells it.
+// taskPID returns the PID of a task from containerd.
 func (b bench) taskPID(ctx context.Context, id string) (uint32, error) {
 	client, err := b.Containerd()
 	if err != nil {
@@ -72,11 +72,11 @@ func (b bench) taskPID(ctx context.Context, id string) (uint32, error) {
 	return task.Pid(), nil
 }
 
-// shimKilled kills the shim of a pod with kill -9: its container is gone, but the pod is as good as
-// new at once.
+// shimKilled kills the shim of a pod with SIGKILL: its container has exited, and the pod must be
+// usable again at once.
 func shimKilled(t *testing.T, b bench) {
 	if b.Options.Daemon == harness.Stock || b.Handler != harness.HandlerLite {
-		t.Skip("a pod with a process of its own ends with its shim")
+		t.Skip("a pod that has a process stops with its shim")
 	}
 	p := b.start(t, "shimless")
 	b.killShim(t)
@@ -85,7 +85,7 @@ func shimKilled(t *testing.T, b bench) {
 		t.Fatal(err)
 	}
 	if status.ExitCode != 128+int32(syscall.SIGKILL) {
-		t.Errorf("the container of the killed shim has exit code %d, reason %s", status.ExitCode, status.Reason)
+		t.Errorf("container of the killed shim: exit code %d, reason %s", status.ExitCode, status.Reason)
 	}
 	p = b.another(t, p)
 	b.checkRunning(t, p)
@@ -95,10 +95,10 @@ func shimKilled(t *testing.T, b bench) {
 	}
 }
 
-// shimAndDaemonKilled kills the shim while there is no daemon to see it.
+// shimAndDaemonKilled kills the shim while no daemon runs.
 func shimAndDaemonKilled(t *testing.T, b bench) {
 	if b.Options.Daemon == harness.Stock || b.Handler != harness.HandlerLite {
-		t.Skip("a pod with a process of its own ends with its shim")
+		t.Skip("a pod that has a process stops with its shim")
 	}
 	p := b.start(t, "forlorn")
 	if err := b.Daemon.Kill(); err != nil {
@@ -123,14 +123,14 @@ func (b bench) killShim(t *testing.T) {
 	t.Helper()
 	shims, err := b.Processes("containerd-shim")
 	if err != nil || len(shims) != 1 {
-		t.Fatalf("the shims are %v, %v; want one", shims, err)
+		t.Fatalf("shims %v, %v; want one", shims, err)
 	}
 	if err := syscall.Kill(shims[0], syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// another runs the next attempt of the pod's container, as kubelet does, which must work at the
+// another runs the next attempt of the pod's container, as the kubelet does. It must succeed at the
 // first try.
 func (b bench) another(t *testing.T, p pod) pod {
 	t.Helper()

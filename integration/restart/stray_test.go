@@ -14,11 +14,11 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/harness"
 )
 
-// filesComeBack puts back what a removed and a stopped pod had on the disk, as a file system does
-// that had not written down the removal of the files when the power failed.
+// filesComeBack restores the files of a removed and of a stopped pod, as after a power failure
+// before the file system has written their removal to disk.
 func filesComeBack(t *testing.T, b bench) {
 	if b.Options.Daemon == harness.Stock {
-		t.Skip("stock containerd leaves files and addresses that a loss of power has brought back")
+		t.Skip("stock containerd does not clean up files and addresses that reappear after a power failure")
 	}
 	removed, stopped := b.start(t, "removed"), b.start(t, "stopped")
 	files := b.files(t, removed, stopped)
@@ -39,7 +39,7 @@ func filesComeBack(t *testing.T, b bench) {
 			t.Fatal(err)
 		}
 	}
-	// A CNI plugin whose agent is a pod can take nothing back before the CRI is ready.
+	// A CNI plugin whose agent runs in a pod cannot run DEL before the CRI is ready.
 	agent := b.Path("agent-runs")
 	restore, err := b.Network.Replace("tuning", `while [ ! -e `+agent+` ]; do sleep 0.1; done; exec $PLUGIN`)
 	if err != nil {
@@ -59,7 +59,7 @@ func filesComeBack(t *testing.T, b bench) {
 	for path := range files {
 		if err := harness.Await(t.Context(), func() error {
 			if _, err := os.Lstat(path); err == nil {
-				return errors.New("came back, and is still there")
+				return errors.New("reappeared and still exists")
 			}
 			return nil
 		}); err != nil {
@@ -71,8 +71,8 @@ func filesComeBack(t *testing.T, b bench) {
 	}
 }
 
-// files returns the files of pods that are on a disk, by their path: three of each pod, its address
-// and what libcni notes.
+// files returns the files of pods that are on disk, by path: three of each pod, its address and
+// libcni's result cache.
 func (b bench) files(t *testing.T, pods ...pod) map[string][]byte {
 	t.Helper()
 	state, err := b.State(t.Context())
@@ -96,7 +96,7 @@ func (b bench) files(t *testing.T, pods ...pod) map[string][]byte {
 		}
 	}
 	if len(files) != 5*len(pods) {
-		t.Fatalf("%d pods have %d files: %v", len(pods), len(files), files)
+		t.Fatalf("%d pods with %d files: %v", len(pods), len(files), files)
 	}
 	return files
 }

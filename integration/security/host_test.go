@@ -56,7 +56,7 @@ func (a *attack) ownSockets() {
 	a.Helper()
 	found := 0
 	err := filepath.WalkDir(a.Root, func(path string, entry fs.DirEntry, err error) error {
-		if err == nil && entry.Type()&fs.ModeSocket != 0 { // otherwise the path may have been removed
+		if err == nil && entry.Type()&fs.ModeSocket != 0 { // else it may have been removed
 			found++
 			a.ownSocket(path)
 		}
@@ -142,7 +142,8 @@ func c06(a *attack) {
 	var paths strings.Builder
 	for _, dir := range dirs {
 		_ = filepath.WalkDir(dir, func(path string, _ fs.DirEntry, _ error) error {
-			if path != dir { // containerd does not correct these modes, and there are no secrets in them
+			// containerd does not correct the modes of dirs. They contain no secrets.
+			if path != dir {
 				paths.WriteString(path + "\n")
 			}
 			if filepath.Base(path) == "rootfs" || filepath.Base(path) == "fs" {

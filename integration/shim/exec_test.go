@@ -18,13 +18,13 @@ const (
 	execRounds = 1000
 	execsOnce  = 4
 
-	// What a shim may have more of than before: the Go runtime keeps threads, and
-	// memory that was used is not returned to the last page.
+	// Allowed growth of a shim: the Go runtime keeps threads and does not return all unused memory
+	// to the kernel.
 	moreThreads = 3
 	moreMemory  = 1 << 10 // KiB
 )
 
-// holding is what a process has of the machine.
+// holding is the resource usage of a process.
 type holding struct{ files, threads, memory int }
 
 func holds(pid int) (h holding, err error) {
@@ -46,7 +46,7 @@ func holds(pid int) (h holding, err error) {
 	return h, nil
 }
 
-// manyExecs leaves a shim as it was.
+// manyExecs checks that execs do not increase the resource usage of a shim.
 func manyExecs(t *testing.T, s sharing) {
 	p := s.start(t, "execs", 1)[0]
 	shim, err := s.shimOf(p)
@@ -65,7 +65,7 @@ func manyExecs(t *testing.T, s sharing) {
 			return err
 		}
 		if after.files > before.files || after.threads > before.threads+moreThreads || after.memory > before.memory+moreMemory {
-			return fmt.Errorf("the shim had %+v and has %+v", before, after)
+			return fmt.Errorf("the shim has %+v, before the execs %+v", before, after)
 		}
 		return nil
 	}); err != nil {
@@ -73,7 +73,7 @@ func manyExecs(t *testing.T, s sharing) {
 	}
 }
 
-// execute runs a command in a container so many times.
+// execute runs a command in a container rounds times.
 func (s sharing) execute(t *testing.T, p pod, rounds int) {
 	t.Helper()
 	var running sync.WaitGroup

@@ -20,8 +20,8 @@ import (
 
 const atOnce = 10
 
-// TestSharing runs pods that share shims, by our plugin or, with LITE_DAEMON=stock, by containerd's
-// own CRI.
+// TestSharing runs pods that share shims, with our plugin or, with LITE_DAEMON=stock, with
+// containerd's own CRI.
 func TestSharing(t *testing.T) {
 	options := harness.FromEnv()
 	options.Handler = harness.HandlerLite
@@ -62,7 +62,7 @@ type pod struct {
 	id, container string
 }
 
-// start runs pods, all at once, and removes them when the test ends.
+// start runs n pods concurrently, and removes them when the test ends.
 func (s sharing) start(t *testing.T, name string, n int) []pod {
 	t.Helper()
 	pods, errs := make([]pod, n), make([]error, n)
@@ -97,7 +97,7 @@ func (s sharing) run(t *testing.T, name string) (p pod, err error) {
 	return p, err
 }
 
-// shims returns the processes of the shims and how many pods each has.
+// shims returns the PIDs of the shims and the pods of each.
 func (s sharing) shims(t *testing.T, pods []pod) map[int][]pod {
 	t.Helper()
 	shims := map[int][]pod{}
@@ -110,13 +110,13 @@ func (s sharing) shims(t *testing.T, pods []pod) map[int][]pod {
 	}
 	running, err := s.Processes("containerd-shim")
 	if err != nil || len(running) != len(shims) {
-		t.Errorf("the shims are %v, %v; %d have pods", running, err, len(shims))
+		t.Errorf("shims %v, %v; %d have pods", running, err, len(shims))
 	}
 	return shims
 }
 
-// podsAtOnce wants no shim more than needed, and none when the last pod is gone: that is the leak
-// check's.
+// podsAtOnce checks that there are no more shims than needed. The leak check checks that none is
+// left after the last pod.
 func podsAtOnce(t *testing.T, s sharing) {
 	pods := s.start(t, "first", atOnce)
 	shims := s.shims(t, pods)
@@ -131,8 +131,8 @@ func podsAtOnce(t *testing.T, s sharing) {
 	}
 }
 
-// sharedShimKilled kills a shim with all its pods: they are reported and can be removed, those of
-// another shim do not notice, and new ones start.
+// sharedShimKilled kills a shim with all its pods: their exits must be reported and they must be
+// removable, pods of other shims must not be disturbed, and new pods must start.
 func sharedShimKilled(t *testing.T, s sharing) {
 	pods := s.start(t, "lost", 2*atOnce)
 	shims := s.shims(t, pods)
@@ -160,8 +160,8 @@ func sharedShimKilled(t *testing.T, s sharing) {
 	}
 }
 
-// killed is the exit code of a container that ends with its shim. containerd's own CRI asks the
-// shim for it.
+// killed returns the exit code of a container whose shim was killed. containerd's own CRI gets it
+// from the shim.
 func (s sharing) killed() int32 {
 	if s.Options.Daemon == harness.Stock {
 		return 255
@@ -176,7 +176,7 @@ func (s sharing) expectRunning(t *testing.T, p pod) {
 	}
 }
 
-// shimOf returns the process that is the shim of a pod: the parent of its container's.
+// shimOf returns the PID of a pod's shim: the parent of the container's process.
 func (s sharing) shimOf(p pod) (shim int, err error) {
 	pid, err := os.ReadFile(s.Path("state", "io.containerd.runtime.v2.task", harness.Namespace, p.container, "init.pid"))
 	if err != nil {

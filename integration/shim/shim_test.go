@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package shim tests io.containerd.lite.v2 under a stock containerd, with ctr: the shim alone,
-// without our plugin. critest with the same shim under containerd's own CRI is in package critest.
+// Package shim tests io.containerd.lite.v2 under stock containerd with ctr, without our plugin.
+// Package critest runs critest with the same shim under containerd's own CRI.
 package shim
 
 import (
@@ -23,8 +23,8 @@ import (
 
 const busybox = "docker.io/library/busybox:latest"
 
-// TestShim needs stock containerd whatever LITE_DAEMON says; LITE_HANDLER=runc runs it with
-// containerd's shim, as a control, and LITE_SHARING=node with one shim for all.
+// TestShim always uses stock containerd, whatever LITE_DAEMON is. LITE_HANDLER=runc runs it with
+// containerd's shim, as a control; LITE_SHARING=node runs it with one shim for all.
 func TestShim(t *testing.T) {
 	options := harness.FromEnv()
 	options.Daemon = harness.Stock
@@ -69,7 +69,7 @@ func TestShim(t *testing.T) {
 // ctr runs ctr with the shim under test.
 type ctr struct {
 	*harness.Bench
-	runtime []string // what tells ctr the shim and its options
+	runtime []string // ctr's arguments for the shim and its options
 }
 
 func (c ctr) try(t *testing.T, args ...string) (string, error) {
@@ -86,7 +86,7 @@ func (c ctr) run(t *testing.T, args ...string) string {
 	return out
 }
 
-// args are those of `ctr run` with options and then the image, the id and the command.
+// args returns the arguments of `ctr run` with options, the image, the ID and the command.
 func (c ctr) args(options string, id string, command ...string) []string {
 	args := slices.Concat([]string{"run"}, c.runtime, strings.Fields(options), []string{busybox, id})
 	return append(args, command...)
@@ -99,7 +99,7 @@ func (c ctr) detached(t *testing.T, id string, command ...string) {
 	t.Cleanup(func() { c.remove(t, id) })
 }
 
-// remove is what a user does to get rid of a container in whatever state.
+// remove removes a container in any state, as a user would.
 func (c ctr) remove(t *testing.T, id string) {
 	t.Helper()
 	for _, args := range [][]string{{"task", "rm", "--force", id}, {"container", "rm", id}} {
@@ -119,7 +119,7 @@ func (c ctr) awaitStatus(t *testing.T, id, status string) {
 				return nil
 			}
 		}
-		return fmt.Errorf("the task %s is not %s: %w:\n%s", id, status, err, out)
+		return fmt.Errorf("task %s is not %s: %w:\n%s", id, status, err, out)
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -144,18 +144,18 @@ func wantCode(t *testing.T, err error, code int) {
 	t.Helper()
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != code {
-		t.Errorf("ctr ended with %v, want exit code %d", err, code)
+		t.Errorf("ctr: %v, want exit code %d", err, code)
 	}
 }
 
 func notFound(t *testing.T, c ctr) {
 	_, err := c.try(t, c.args("--rm", "absent", "/no/such/program")...)
 	if err == nil || !strings.Contains(err.Error(), "/no/such/program") {
-		t.Errorf("an error that names the program is wanted, got %v", err)
+		t.Errorf("got error %v, want one that names the program", err)
 	}
 }
 
-// terminal gives the container a terminal, the way `ctr run -t` at a prompt does.
+// terminal runs a container with a terminal, as `ctr run -t` does.
 func terminal(t *testing.T, c ctr) {
 	pty, path, err := console.NewPty()
 	if err != nil {
@@ -177,14 +177,14 @@ func terminal(t *testing.T, c ctr) {
 		t.Fatal(err)
 	}
 	fmt.Fprint(pty, "hello\n")
-	// Reading ends with an error of the terminal when ctr has closed its side.
+	// A read of the pty fails once ctr has closed its side.
 	out, _ := io.ReadAll(pty)
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("ctr run -t: %v", err)
 	}
 	for _, want := range []string{"/dev/pts/0", "got hello"} {
 		if !strings.Contains(string(out), want) {
-			t.Errorf("no %q in what the terminal showed:\n%s", want, out)
+			t.Errorf("no %q in the output of the terminal:\n%s", want, out)
 		}
 	}
 }

@@ -22,7 +22,7 @@ func execute(t *testing.T, c ctr) {
 	if out := c.run(t, "task", "exec", "--exec-id", "one", "exec", "sh", "-c", "echo in; hostname"); !strings.HasPrefix(out, "in") {
 		t.Errorf("exec printed %q", out)
 	}
-	// The id is free again.
+	// The ID can be used again.
 	c.run(t, "task", "exec", "--exec-id", "one", "exec", "true")
 	cmd := c.Ctr(t.Context(), "task", "exec", "--exec-id", "two", "exec", "cat")
 	cmd.Stdin = strings.NewReader("through exec")
@@ -36,19 +36,20 @@ func executeExitCode(t *testing.T, c ctr) {
 	_, err := c.try(t, "task", "exec", "--exec-id", "one", "execcode", "sh", "-c", "exit 9")
 	wantCode(t, err, 9)
 	if _, err := c.try(t, "task", "exec", "--exec-id", "two", "execcode", "/no/such/program"); err == nil {
-		t.Error("exec of a program that is not there: no error")
+		t.Error("exec of a missing program: no error")
 	}
 	c.awaitStatus(t, "execcode", "RUNNING")
 }
 
-// outOfMemory finds that an exec which the kernel has killed for want of memory is told of before
-// its end, although the container goes on. Docker learns of it by the event only.
+// outOfMemory checks that when an exec is killed for lack of memory, the OOM event comes before the
+// exec's exit event, although the container continues. Docker gets this information only from the
+// event.
 func outOfMemory(t *testing.T, c ctr) {
 	const rounds = 3
 	c.run(t, c.args("-d --memory-limit 33554432", "hungry", "sleep", "1000")...)
 	t.Cleanup(func() { c.remove(t, "hungry") })
 	lines := c.events(t)
-	// Nothing says that ctr is listening but an event.
+	// The only sign that ctr is listening is an event.
 	subscribed := make(chan struct{})
 	go func() {
 		defer close(subscribed)
@@ -74,12 +75,12 @@ func outOfMemory(t *testing.T, c ctr) {
 			told = told || strings.Contains(lines.Text(), "/tasks/oom")
 		}
 		if !told {
-			t.Error("there is no event of the kill before that of the end of the exec")
+			t.Error("no OOM event before the exit event of the exec")
 		}
 	}
 }
 
-// events returns what `ctr events` says until the test ends.
+// events returns the output of `ctr events` until the test ends.
 func (c ctr) events(t *testing.T) *bufio.Scanner {
 	t.Helper()
 	cmd := c.Ctr(t.Context(), "events")
@@ -103,7 +104,7 @@ func kill(t *testing.T, c ctr) {
 	c.awaitStatus(t, "kill", "STOPPED")
 }
 
-// terminate sees the exit code of a container that handles the signal, in a `ctr run` that waits
+// terminate checks the exit code of a container that handles the signal, in a `ctr run` that waits
 // for it.
 func terminate(t *testing.T, c ctr) {
 	cmd := c.Ctr(t.Context(), c.args("--rm", "terminate", "sh", "-c", "trap 'exit 3' TERM; echo ready; while :; do sleep 0.1; done")...)
@@ -115,7 +116,7 @@ func terminate(t *testing.T, c ctr) {
 		t.Fatal(err)
 	}
 	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "ready\n" {
-		t.Fatalf("the container says %q, %v", line, err)
+		t.Fatalf("output of the container: %q, %v", line, err)
 	}
 	c.run(t, "task", "kill", "-s", "SIGTERM", "terminate")
 	wantCode(t, cmd.Wait(), 3)
@@ -134,7 +135,7 @@ func metrics(t *testing.T, c ctr) {
 	if out := c.run(t, "task", "metrics", "metrics"); !strings.Contains(out, "memory") {
 		t.Errorf("task metrics has no memory:\n%s", out)
 	}
-	// Not `exec -d`: ctr leaves the FIFOs of those.
+	// Not `exec -d`: ctr does not remove its FIFOs.
 	exec := c.Ctr(t.Context(), "task", "exec", "--exec-id", "one", "metrics", "sleep", "999")
 	if err := exec.Start(); err != nil {
 		t.Fatal(err)
@@ -144,13 +145,14 @@ func metrics(t *testing.T, c ctr) {
 	}
 	out := c.run(t, "task", "ps", "metrics")
 	if lines := strings.Split(out, "\n"); len(lines) != 3 || !strings.Contains(out, "one") {
-		t.Errorf("task ps has not the two processes, one of them an exec:\n%s", out)
+		t.Errorf("task ps does not list two processes, one of them an exec:\n%s", out)
 	}
 	c.run(t, "task", "kill", "-s", "SIGKILL", "--exec-id", "one", "metrics")
 	wantCode(t, exec.Wait(), 128+int(syscall.SIGKILL))
 }
 
-// attach ends when the container does, with its exit code; ctr removes the task then.
+// attach checks that `ctr task attach` returns the container's exit code; ctr then removes the
+// task.
 func attach(t *testing.T, c ctr) {
 	c.run(t, c.args("-d", "attach", "sh", "-c", "while [ ! -e /go ]; do sleep 0.1; done; exit 4")...)
 	cmd := c.Ctr(t.Context(), "task", "attach", "attach")
@@ -162,15 +164,15 @@ func attach(t *testing.T, c ctr) {
 	c.run(t, "container", "rm", "attach")
 }
 
-// shimKilled kills the shim: containerd notices and cleans up what the shim had.
+// shimKilled kills the shim: containerd must detect that and clean up the shim's resources.
 func shimKilled(t *testing.T, c ctr) {
 	if c.Handler == harness.HandlerRunc {
-		t.Skip("containerd-shim-runc-v2 leaves its socket")
+		t.Skip("containerd-shim-runc-v2 leaves its socket behind")
 	}
 	c.run(t, c.args("-d --null-io", "orphan", "sleep", "1000")...)
 	shims, err := c.Processes("containerd-shim")
 	if err != nil || len(shims) != 1 {
-		t.Fatalf("the shims are %v, %v; want one", shims, err)
+		t.Fatalf("shims %v, %v; want one", shims, err)
 	}
 	if err := syscall.Kill(shims[0], syscall.SIGKILL); err != nil {
 		t.Fatal(err)
@@ -179,21 +181,22 @@ func shimKilled(t *testing.T, c ctr) {
 		_, err := c.try(t, "container", "rm", "orphan")
 		return err
 	}); err != nil {
-		t.Errorf("the container of a killed shim cannot be removed: %v", err)
+		t.Errorf("remove the container of a killed shim: %v", err)
 	}
 }
 
-// daemonKilled kills containerd with kill -9: a container that ends meanwhile is stopped with its
-// exit code, which is told when subscribers can be back, and one that runs goes on.
+// daemonKilled kills containerd with SIGKILL. A container that exits meanwhile must be stopped with
+// its exit code, and its exit event must arrive after subscribers can be back. A running container
+// must continue.
 func daemonKilled(t *testing.T, c ctr) {
 	if c.Handler == harness.HandlerRunc {
-		t.Skip("containerd takes the task of containerd-shim-runc-v2 that ended meanwhile for leaked")
+		t.Skip("containerd treats a task of containerd-shim-runc-v2 that exited meanwhile as leaked")
 	}
 	c.run(t, c.args("-d --null-io", "survivor", "sh", "-c", "while [ ! -e /go ]; do sleep 0.1; done; exit 7")...)
 	c.detached(t, "witness", "sleep", "1000")
 	shells, err := c.Processes("sh")
 	if err != nil || len(shells) != 1 {
-		t.Fatalf("the shells are %v, %v; want one", shells, err)
+		t.Fatalf("shells %v, %v; want one", shells, err)
 	}
 	if err := c.Daemon.Kill(); err != nil {
 		t.Fatal(err)
@@ -211,14 +214,14 @@ func daemonKilled(t *testing.T, c ctr) {
 	c.awaitStatus(t, "survivor", "STOPPED")
 	c.awaitStatus(t, "witness", "RUNNING")
 	if code := c.exitStatus(t, "survivor"); code != 7 {
-		t.Errorf("the exit status after the restart is %d, want 7", code)
+		t.Errorf("exit status after the restart: %d, want 7", code)
 	}
 	c.remove(t, "survivor")
 	c.run(t, "task", "exec", "--exec-id", "one", "witness", "true")
 	c.detached(t, "next", "sleep", "1000")
 }
 
-// awaitExit waits for the event of the end of a task.
+// awaitExit waits for the exit event of a task.
 func (c ctr) awaitExit(t *testing.T, id string) {
 	t.Helper()
 	lines, told := c.events(t), make(chan bool, 1)
@@ -232,14 +235,14 @@ func (c ctr) awaitExit(t *testing.T, id string) {
 	select {
 	case found := <-told:
 		if !found {
-			t.Error("ctr events has ended")
+			t.Error("ctr events has exited")
 		}
 	case <-time.After(time.Minute):
-		t.Errorf("there is no event of the end of %s", id)
+		t.Errorf("no exit event of %s", id)
 	}
 }
 
-// exitStatus asks containerd for the exit status of a stopped task, which ctr does not show.
+// exitStatus returns the exit status of a stopped task from containerd. ctr does not show it.
 func (c ctr) exitStatus(t *testing.T, id string) uint32 {
 	t.Helper()
 	client, err := c.Containerd()

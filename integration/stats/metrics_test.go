@@ -19,10 +19,10 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
-// series are metrics by their name, of one id and with some other labels.
+// series are the metrics of one pod or container by name.
 type series map[string][]*runtimeapi.Metric
 
-// value returns the one value of a metric that has the labels given among its values.
+// value returns the only value of a metric whose label values include the given ones.
 func (s series) value(t *testing.T, name string, labels ...string) *runtimeapi.UInt64Value {
 	t.Helper()
 	var found []*runtimeapi.Metric
@@ -32,14 +32,14 @@ func (s series) value(t *testing.T, name string, labels ...string) *runtimeapi.U
 		}
 	}
 	if len(found) != 1 {
-		t.Errorf("%s has %d values with the labels %v: %v", name, len(found), labels, found)
+		t.Errorf("%s: %d values with the labels %v: %v", name, len(found), labels, found)
 		return nil
 	}
 	return found[0].Value
 }
 
-// scrape does what the kubelet does: it reads the descriptors and the metrics, and Prometheus
-// refuses a list where two values have the same labels.
+// scrape reads the descriptors and the metrics, as the kubelet does. It fails if two values have
+// the same labels, which Prometheus would refuse.
 func (b *bench) scrape(t *testing.T) (pods, containers map[string]series) {
 	t.Helper()
 	descriptors, err := b.ListMetricDescriptors(t.Context(), &runtimeapi.ListMetricDescriptorsRequest{})
@@ -60,7 +60,7 @@ func (b *bench) scrape(t *testing.T) (pods, containers map[string]series) {
 		for _, m := range list {
 			id := m.Name + fmt.Sprintf("%q", m.LabelValues)
 			if seen[id] || len(m.LabelValues) != len(keys[m.Name]) {
-				t.Errorf("%s is there twice, or not with the labels %v", id, keys[m.Name])
+				t.Errorf("%s is duplicate, or does not have the labels %v", id, keys[m.Name])
 			}
 			seen[id] = true
 			s[m.Name] = append(s[m.Name], m)
@@ -82,26 +82,26 @@ func metrics(t *testing.T, b *bench) {
 	pods, containers := b.scrape(t)
 	after := b.cpuUsed(t, b.web, b.worker)
 	if len(pods) != 3 || len(containers) != 4 {
-		t.Fatalf("metrics of %d pods and %d containers, want 3 and 4: the one that has ended has none", len(pods), len(containers))
+		t.Fatalf("metrics of %d pods and %d containers, want 3 and 4: an exited container has none", len(pods), len(containers))
 	}
 	worker, server := containers[b.worker], containers[b.server]
 	labels := []string{"worker", b.ContainerCgroup(b.web.config, b.worker), image.Busybox, b.worker, "bench", "web"}
 	if m := worker["container_last_seen"]; len(m) != 1 || !slices.Equal(m[0].LabelValues, labels) {
-		t.Errorf("labels %v, want %v", m, labels)
+		t.Errorf("labels: got %v, want %v", m, labels)
 	}
 	within(t, "CPU time", worker.value(t, "container_cpu_usage_seconds_total", "total"), before/1e9, after/1e9)
 	within(t, "CPU quota", worker.value(t, "container_spec_cpu_quota"), quota, quota)
 	within(t, "CPU period", worker.value(t, "container_spec_cpu_period"), 100000, 100000)
-	// The weights of cgroup v2 are coarser.
+	// The weights of cgroup v2 have a coarser resolution.
 	within(t, "CPU shares", worker.value(t, "container_spec_cpu_shares"), 511, 522)
 	within(t, "throttled", worker.value(t, "container_cpu_cfs_throttled_periods_total"), 1, 1<<40)
 	within(t, "memory limit", worker.value(t, "container_spec_memory_limit_bytes"), memoryLimit, memoryLimit)
 	within(t, "resident memory", worker.value(t, "container_memory_rss"), held, memoryLimit)
-	within(t, "most memory", worker.value(t, "container_memory_max_usage_bytes"), held, memoryLimit)
+	within(t, "maximum memory", worker.value(t, "container_memory_max_usage_bytes"), held, memoryLimit)
 	within(t, "OOM kills", worker.value(t, "container_oom_events_total"), 0, 0)
 	within(t, "OOM kills", containers[b.killed].value(t, "container_oom_events_total"), 1, 1)
 	within(t, "writable layer", worker.value(t, "container_fs_usage_bytes"), written, 2*written)
-	within(t, "its file system", worker.value(t, "container_fs_limit_bytes"), written, 1<<60)
+	within(t, "file system", worker.value(t, "container_fs_limit_bytes"), written, 1<<60)
 	// httpd with its socket and output, and two sleeps.
 	within(t, "processes", server.value(t, "container_processes"), 3, 3)
 	within(t, "threads", server.value(t, "container_threads"), 3, 3)
@@ -113,7 +113,7 @@ func metrics(t *testing.T, b *bench) {
 		t.Fatal(err)
 	}
 	started := uint64(status.Status.StartedAt) / uint64(time.Second)
-	within(t, "start", server.value(t, "container_start_time_seconds"), started, started)
+	within(t, "start time", server.value(t, "container_start_time_seconds"), started, started)
 
 	parent := b.web.config.Linux.CgroupParent
 	within(t, "the pod's CPU time", pods[b.web.id].value(t, "container_cpu_usage_seconds_total", parent), before/1e9, 1<<40)
@@ -121,7 +121,7 @@ func metrics(t *testing.T, b *bench) {
 	within(t, "sent", pods[b.web.id].value(t, "container_network_transmit_bytes_total", "eth0", b.web.id), served, 2*served)
 	within(t, "packets", pods[b.web.id].value(t, "container_network_transmit_packets_total", "eth0"), 1, served)
 	if m := pods[b.host.id]["container_network_transmit_bytes_total"]; m != nil {
-		t.Errorf("network %v of a pod that has none of its own", m)
+		t.Errorf("got network %v for a pod on the host network", m)
 	}
 }
 
@@ -137,7 +137,7 @@ func crictl(t *testing.T, b *bench) {
 	}
 }
 
-// stuckShim stops the shim of a pod: nothing that reads may need it.
+// stuckShim stops the shim of a pod. Calls that only read must not need the shim.
 func stuckShim(t *testing.T, b *bench) {
 	shim := b.shim(t, b.stuck)
 	if err := syscall.Kill(shim, syscall.SIGSTOP); err != nil {
@@ -179,12 +179,12 @@ func stuckShim(t *testing.T, b *bench) {
 		},
 	} {
 		if found, err := call(); err != nil || !found {
-			t.Errorf("%s with a stopped shim: the pod is there: %v, error: %v", name, found, err)
+			t.Errorf("%s with a stopped shim: pod found: %v, error: %v", name, found, err)
 		}
 	}
 }
 
-// shim returns the pid of a pod's shim, which is named after the first of its tasks.
+// shim returns the PID of a pod's shim. The shim is named after its first task.
 func (b *bench) shim(t *testing.T, p pod) int {
 	t.Helper()
 	shims, err := b.Processes("containerd-shim")

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package stats runs containers that use what is known, and compares what the statistics and the
-// metrics say of them with the files of their cgroups. LITE_DAEMON=stock is the control: the same
-// test on stock containerd, without what it does not have.
+// Package stats runs containers with a known resource usage, and compares the statistics and the
+// metrics with the files of their cgroups. LITE_DAEMON=stock is the control: the same test on stock
+// containerd, without the features that it lacks.
 package stats
 
 import (
@@ -23,24 +23,24 @@ import (
 
 const (
 	memoryLimit = 128 << 20
-	held        = 16 << 20 // bytes that the worker has in memory
+	held        = 16 << 20 // bytes of memory of the worker
 	written     = 4 << 20  // bytes that it wrote to its layer
-	served      = 1 << 20  // bytes that were fetched from the web server
-	quota       = 30000    // microseconds of CPU in each 100000
+	served      = 1 << 20  // bytes fetched from the web server
+	quota       = 30000    // microseconds of CPU per 100000
 )
 
-// The worker works all the time. The shell's variable is its memory.
+// The worker never sleeps. The shell's variable is its memory.
 const worker = `x=$(dd if=/dev/zero bs=1M count=16 2>/dev/null | tr '\0' x)
 dd if=/dev/zero of=/data bs=1M count=4 2>/dev/null
 echo ready >/ready
 while :; do :; done`
 
-// The web server has three processes: two shells with nothing to do but to hold a file each.
+// The web server has three processes: httpd, and two sleeps that hold one open file each.
 const web = `dd if=/dev/zero of=/www/big bs=1k count=1024 2>/dev/null
 sleep 100000 </dev/null & sleep 100000 </dev/null &
 exec httpd -f -p 80 -h /www`
 
-// eater starts a process that is killed for want of memory.
+// eater starts a process that is killed for lack of memory.
 const eater = `tail /dev/zero; echo killed >/killed; exec sleep 100000`
 
 func TestStats(t *testing.T) {
@@ -48,14 +48,14 @@ func TestStats(t *testing.T) {
 	b.run(t)
 	for _, test := range []struct {
 		name string
-		lite bool // what stock containerd does not have
+		lite bool // stock containerd lacks the feature
 		run  func(*testing.T, *bench)
 	}{
 		{"a container", false, oneContainer},
-		{"a container that has ended", false, endedContainer},
+		{"an exited container", false, endedContainer},
 		{"lists and filters", false, lists},
 		{"a pod", false, onePod},
-		{"a pod in the host's network", false, hostPod},
+		{"a pod on the host network", false, hostPod},
 		{"image file system", true, imageFilesystem},
 		{"metrics", true, metrics},
 		{"metrics by crictl", true, crictl},
@@ -64,7 +64,7 @@ func TestStats(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if test.lite && b.Options.Daemon == harness.Stock {
-				t.Skip("stock containerd does not have what is tested here")
+				t.Skip("stock containerd lacks this feature")
 			}
 			test.run(t, b)
 		})
@@ -76,13 +76,13 @@ type bench struct {
 	harness.Session
 
 	web, host, stuck              pod
-	server, worker, ended, killed string // containers, the last one of host
+	server, worker, ended, killed string // container IDs; killed is in the pod host
 }
 
 type pod struct {
 	id     string
 	config *runtimeapi.PodSandboxConfig
-	member string // of a pod that has one container
+	member string // container of a pod with a single container
 }
 
 func newBench(t *testing.T) *bench {
@@ -90,7 +90,7 @@ func newBench(t *testing.T) *bench {
 	return &bench{Session: harness.Open(t, image.Busybox, image.Httpd)}
 }
 
-// pod runs a pod until the test ends, after change.
+// pod runs a pod, modified by change, until the test ends.
 func (b *bench) pod(t *testing.T, name string, change func(*runtimeapi.PodSandboxConfig)) pod {
 	t.Helper()
 	config := b.PodConfig(name)
@@ -113,7 +113,7 @@ func (b *bench) container(t *testing.T, p pod, name, img, script string, limits 
 	return id
 }
 
-// run starts everything and waits until it has been used.
+// run starts all pods and waits until they have used resources.
 func (b *bench) run(t *testing.T) {
 	t.Helper()
 	b.web = b.pod(t, "web", nil)
@@ -133,7 +133,7 @@ func (b *bench) run(t *testing.T) {
 	b.awaitFile(t, b.worker, "/ready")
 	b.awaitFile(t, b.killed, "/killed")
 	b.fetch(t)
-	// A rate is measured over a second at least, in which the worker can use no more than its
+	// A rate is measured over at least a second, in which the worker cannot use more than its
 	// quota.
 	await(t, func() error {
 		if used := b.cpuUsed(t, b.web, b.worker); used < 2*uint64(time.Second)*quota/100000 {
@@ -161,7 +161,7 @@ func (b *bench) awaitFile(t *testing.T, container, file string) {
 	})
 }
 
-// fetch gets a file of known size from the web server.
+// fetch fetches a file of known size from the web server.
 func (b *bench) fetch(t *testing.T) {
 	t.Helper()
 	status, err := b.PodSandboxStatus(t.Context(), &runtimeapi.PodSandboxStatusRequest{PodSandboxId: b.web.id})
@@ -182,8 +182,8 @@ func (b *bench) fetch(t *testing.T) {
 	})
 }
 
-// cgroupFile reads a file of a cgroup of a container, or of its pod for an empty id: of cgroup v1,
-// or the one of v2.
+// cgroupFile reads a file in the cgroup of a container, or of its pod for an empty ID, on cgroup v1
+// or v2.
 func (b *bench) cgroupFile(t *testing.T, p pod, container, controller, v1, v2 string) string {
 	t.Helper()
 	cgroup := p.config.Linux.CgroupParent
@@ -197,7 +197,7 @@ func (b *bench) cgroupFile(t *testing.T, p pod, container, controller, v1, v2 st
 	return strings.TrimSpace(string(text))
 }
 
-// cpuUsed is what a container, or a pod, has used of CPUs, in nanoseconds.
+// cpuUsed returns the CPU time of a container, or of a pod, in nanoseconds.
 func (b *bench) cpuUsed(t *testing.T, p pod, container string) uint64 {
 	t.Helper()
 	text := b.cgroupFile(t, p, container, "cpuacct", "cpuacct.usage", "cpu.stat")
@@ -217,10 +217,10 @@ func parse(t *testing.T, text string) uint64 {
 	return n
 }
 
-// within checks that a number is there and between two others.
+// within checks that a value is present and in a range.
 func within(t *testing.T, what string, n *runtimeapi.UInt64Value, least, most uint64) {
 	t.Helper()
 	if n == nil || n.Value < least || n.Value > most {
-		t.Errorf("%s is %v, want %d to %d", what, n, least, most)
+		t.Errorf("%s: got %v, want %d to %d", what, n, least, most)
 	}
 }

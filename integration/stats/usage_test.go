@@ -37,8 +37,9 @@ func oneContainer(t *testing.T, b *bench) {
 	s := b.stats(t, b.worker)
 	after := b.cpuUsed(t, b.web, b.worker)
 	within(t, "CPU time", s.Cpu.UsageCoreNanoSeconds, before, after)
-	if b.Options.Daemon != harness.Stock { // whose sampler need not have been there yet
-		// The first request for it has a rate. The quota is 0.3 CPUs, give or take a period.
+	if b.Options.Daemon != harness.Stock { // its sampler may not have run yet
+		// The first request already returns a rate. The quota is 0.3 CPUs, with a tolerance of one
+		// period.
 		within(t, "CPU rate", s.Cpu.UsageNanoCores, 1, 45e7)
 	}
 	within(t, "memory", s.Memory.UsageBytes, held, memoryLimit)
@@ -52,7 +53,7 @@ func oneContainer(t *testing.T, b *bench) {
 	if s.Attributes.Metadata.Name != "worker" || s.Attributes.Labels["role"] != "worker" || s.Attributes.Id != b.worker {
 		t.Errorf("attributes %v", s.Attributes)
 	}
-	await(t, func() error { // it is measured in the background
+	await(t, func() error { // measured in the background
 		layer := b.stats(t, b.worker).WritableLayer
 		if layer.UsedBytes.GetValue() < written || layer.InodesUsed.GetValue() < 2 {
 			return fmt.Errorf("writable layer %v, want %d bytes", layer, written)
@@ -64,10 +65,11 @@ func oneContainer(t *testing.T, b *bench) {
 	})
 }
 
-// endedContainer wants an error for itself, and what is left in a list.
+// endedContainer checks that an exited container has no statistics of its own, and only a writable
+// layer in a list.
 func endedContainer(t *testing.T, b *bench) {
 	if answer, err := b.ContainerStats(t.Context(), &runtimeapi.ContainerStatsRequest{ContainerId: b.ended}); err == nil {
-		t.Errorf("stats %v of a container that has ended, want an error", answer)
+		t.Errorf("got stats %v of an exited container, want an error", answer)
 	}
 	list, err := b.ListContainerStats(t.Context(), &runtimeapi.ListContainerStatsRequest{Filter: &runtimeapi.ContainerStatsFilter{Id: b.ended}})
 	if err != nil || len(list.Stats) != 1 {
@@ -75,10 +77,10 @@ func endedContainer(t *testing.T, b *bench) {
 	}
 	s := list.Stats[0]
 	if s.Attributes.Id != b.ended || s.WritableLayer == nil {
-		t.Errorf("stats %v, want attributes and a writable layer", s)
+		t.Errorf("got stats %v, want attributes and a writable layer", s)
 	}
 	if s.Cpu != nil || s.Memory != nil || s.Swap != nil {
-		t.Errorf("stats %v of a container that uses nothing", s)
+		t.Errorf("got stats %v of a container without usage", s)
 	}
 }
 
@@ -88,14 +90,14 @@ func lists(t *testing.T, b *bench) {
 		filter *runtimeapi.ContainerStatsFilter
 		want   []string
 	}{
-		"all":            {nil, all},
-		"an empty one":   {&runtimeapi.ContainerStatsFilter{}, all},
-		"id":             {&runtimeapi.ContainerStatsFilter{Id: b.server}, []string{b.server}},
-		"start of an id": {&runtimeapi.ContainerStatsFilter{Id: b.server[:13]}, []string{b.server}},
-		"pod":            {&runtimeapi.ContainerStatsFilter{PodSandboxId: b.host.id}, []string{b.killed}},
-		"label":          {&runtimeapi.ContainerStatsFilter{LabelSelector: map[string]string{"role": "worker"}}, []string{b.worker}},
-		"pod and label":  {&runtimeapi.ContainerStatsFilter{PodSandboxId: b.host.id, LabelSelector: map[string]string{"role": "worker"}}, nil},
-		"unknown":        {&runtimeapi.ContainerStatsFilter{Id: "unknown"}, nil},
+		"all":             {nil, all},
+		"empty filter":    {&runtimeapi.ContainerStatsFilter{}, all},
+		"id":              {&runtimeapi.ContainerStatsFilter{Id: b.server}, []string{b.server}},
+		"prefix of an ID": {&runtimeapi.ContainerStatsFilter{Id: b.server[:13]}, []string{b.server}},
+		"pod":             {&runtimeapi.ContainerStatsFilter{PodSandboxId: b.host.id}, []string{b.killed}},
+		"label":           {&runtimeapi.ContainerStatsFilter{LabelSelector: map[string]string{"role": "worker"}}, []string{b.worker}},
+		"pod and label":   {&runtimeapi.ContainerStatsFilter{PodSandboxId: b.host.id, LabelSelector: map[string]string{"role": "worker"}}, nil},
+		"unknown":         {&runtimeapi.ContainerStatsFilter{Id: "unknown"}, nil},
 	} {
 		answer, err := b.ListContainerStats(t.Context(), &runtimeapi.ListContainerStatsRequest{Filter: test.filter})
 		if err != nil {
@@ -153,7 +155,7 @@ func onePod(t *testing.T, b *bench) {
 func hostPod(t *testing.T, b *bench) {
 	s := b.podStats(t, b.host).Linux
 	if s.Network.GetDefaultInterface() != nil {
-		t.Errorf("network %v of a pod that has none of its own", s.Network)
+		t.Errorf("got network %v for a pod on the host network", s.Network)
 	}
 	within(t, "CPU time", s.Cpu.UsageCoreNanoSeconds, 1, b.cpuUsed(t, b.host, ""))
 }
@@ -168,7 +170,7 @@ func imageFilesystem(t *testing.T, b *bench) {
 	}
 	images, containers := answer.ImageFilesystems[0], answer.ContainerFilesystems[0]
 	if images.FsId.Mountpoint != containers.FsId.Mountpoint {
-		t.Errorf("images at %s, containers at %s: the kubelet takes them for separate", images.FsId.Mountpoint, containers.FsId.Mountpoint)
+		t.Errorf("images at %s, containers at %s: the kubelet treats them as separate file systems", images.FsId.Mountpoint, containers.FsId.Mountpoint)
 	}
 	if _, err := os.Stat(images.FsId.Mountpoint); err != nil {
 		t.Error(err)
@@ -178,14 +180,14 @@ func imageFilesystem(t *testing.T, b *bench) {
 	within(t, "inodes", images.InodesUsed, containers.InodesUsed.GetValue()+1, 1<<30)
 }
 
-// stoppedPod is the last test that needs the pod stuck.
+// stoppedPod must be the last test that uses the pod stuck.
 func stoppedPod(t *testing.T, b *bench) {
 	if _, err := b.StopPodSandbox(t.Context(), &runtimeapi.StopPodSandboxRequest{PodSandboxId: b.stuck.id}); err != nil {
 		t.Fatal(err)
 	}
 	s := b.podStats(t, b.stuck)
 	if s.Attributes.Id != b.stuck.id || s.Linux.Cpu != nil || s.Linux.Network != nil || len(s.Linux.Containers) != 1 {
-		t.Errorf("stats %v, want the writable layer of a container", s)
+		t.Errorf("got stats %v, want the writable layer of a container", s)
 	}
 	pods, err := b.ListPodSandboxStats(t.Context(), &runtimeapi.ListPodSandboxStatsRequest{})
 	if err != nil || len(pods.Stats) != 2 {
@@ -193,5 +195,5 @@ func stoppedPod(t *testing.T, b *bench) {
 	}
 }
 
-// limit is no promise about speed: a call that waits for the shim would need all of it.
+// limit is no performance goal: a call that waits for the shim would use all of it.
 const limit = 20 * time.Second

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package stop stops pods and containers that do not want to, or cannot.
+// Package stop stops pods and containers that ignore SIGTERM or whose shim does not answer.
 package stop
 
 import (
@@ -18,35 +18,35 @@ import (
 )
 
 const (
-	// deaf tells of each SIGTERM and goes on.
-	deaf = "trap 'echo heard' TERM; echo ready; while :; do sleep 0.1; done"
-	// patience is a grace in seconds that no test waits for.
+	// ignoresTerm logs each SIGTERM and continues.
+	ignoresTerm = "trap 'echo heard' TERM; echo ready; while :; do sleep 0.1; done"
+	// patience is a grace period in seconds that no test waits for.
 	patience = 3600
 )
 
 func TestStop(t *testing.T) {
 	b := bench{harness.Open(t, image.Busybox)}
 	b.NoLeaks(t, "a shorter timeout wins", func(t *testing.T) { shorterTimeout(t, b) })
-	b.NoLeaks(t, "a pod with several deaf containers", func(t *testing.T) { deafContainers(t, b) })
+	b.NoLeaks(t, "a pod with several containers that ignore SIGTERM", func(t *testing.T) { stubbornContainers(t, b) })
 	b.NoLeaks(t, "a pod whose shim is stuck", func(t *testing.T) { stuckShim(t, b) })
 }
 
 type bench struct{ harness.Session }
 
-// pod is a pod with deaf containers.
+// pod is a pod with containers that ignore SIGTERM.
 type pod struct {
 	config     *runtimeapi.PodSandboxConfig
 	id         string
 	containers []string
 }
 
-// start runs a pod with so many containers, each of which is deaf already.
+// start runs a pod with count containers and waits until each ignores SIGTERM.
 func (b bench) start(t *testing.T, name string, count int) pod {
 	t.Helper()
 	p := pod{config: b.PodConfig(name)}
 	p.id = b.Pod(t, p.config)
 	for i := range count {
-		config := harness.ContainerConfig(p.config, fmt.Sprintf("deaf-%d", i), image.Busybox, "sh", "-c", deaf)
+		config := harness.ContainerConfig(p.config, fmt.Sprintf("stubborn-%d", i), image.Busybox, "sh", "-c", ignoresTerm)
 		id, err := b.Run(t.Context(), p.id, p.config, config)
 		if err != nil {
 			t.Fatalf("pod %s: container: %v", name, err)
@@ -57,7 +57,7 @@ func (b bench) start(t *testing.T, name string, count int) pod {
 	return p
 }
 
-// awaitLog waits for a line of a container.
+// awaitLog waits for a line in the log of a container.
 func (b bench) awaitLog(t *testing.T, container, line string) {
 	t.Helper()
 	answer, err := b.ContainerStatus(t.Context(), &runtimeapi.ContainerStatusRequest{ContainerId: container})
@@ -81,8 +81,8 @@ func (b bench) stop(t *testing.T, container string, seconds int64) error {
 	return err
 }
 
-// shorterTimeout: kubelet stops a container with another grace when the pod is deleted by force
-// meanwhile.
+// shorterTimeout stops a container a second time with a shorter grace period, as the kubelet does
+// when the pod is deleted by force meanwhile.
 func shorterTimeout(t *testing.T, b bench) {
 	p := b.start(t, "impatient", 1)
 	container := p.containers[0]
@@ -107,9 +107,10 @@ func shorterTimeout(t *testing.T, b bench) {
 	}
 }
 
-// deafContainers are killed together with their pod, although a stop of one of them is patient.
-func deafContainers(t *testing.T, b bench) {
-	p := b.start(t, "deaf", 3)
+// stubbornContainers checks that containers are killed with their pod, although a stop of one of
+// them with a long grace period is in progress.
+func stubbornContainers(t *testing.T, b bench) {
+	p := b.start(t, "stubborn", 3)
 	patient := make(chan error, 1)
 	go func() { patient <- b.stop(t, p.containers[0], patience) }()
 	b.awaitLog(t, p.containers[0], "heard")
@@ -129,17 +130,17 @@ func deafContainers(t *testing.T, b bench) {
 	}
 }
 
-// stuckShim: a pod whose shim does not answer gives back its address all the same, and other pods
-// do not notice. It is stopped when its shim is killed, or goes on if it may have other pods and is
-// not.
+// stuckShim checks that a pod whose shim does not answer releases its address nevertheless, and
+// that other pods are not disturbed. The stop returns when the shim has been killed. A shim that
+// may have other pods is not killed; then the stop returns when the shim continues.
 func stuckShim(t *testing.T, b bench) {
 	if b.Options.Daemon == harness.Stock {
-		t.Skip("stock containerd keeps the network of a pod until the last container has ended")
+		t.Skip("stock containerd keeps the network of a pod until the last container has exited")
 	}
 	stuck := b.start(t, "stuck", 1)
 	shims, err := b.Processes("containerd-shim")
 	if err != nil || len(shims) != 1 {
-		t.Fatalf("the shims are %v, %v; want one", shims, err)
+		t.Fatalf("shims %v, %v; want one", shims, err)
 	}
 	other := b.start(t, "other", 1)
 	if err := syscall.Kill(shims[0], syscall.SIGSTOP); err != nil {
@@ -154,7 +155,7 @@ func stuckShim(t *testing.T, b bench) {
 	}()
 	b.checkUnaffected(t, other)
 	if err := harness.Await(t.Context(), func() error { return b.released(stuck.id) }); err != nil {
-		t.Errorf("the network of a pod that is stuck: %v", err)
+		t.Errorf("network of a pod with a stuck shim: %v", err)
 	}
 	if b.Sharing != "" {
 		if err := syscall.Kill(shims[0], syscall.SIGCONT); err != nil {
@@ -162,14 +163,14 @@ func stuckShim(t *testing.T, b bench) {
 		}
 	}
 	if err := <-stopped; err != nil {
-		t.Errorf("the stop of a pod whose shim is stuck: %v", err)
+		t.Errorf("stop of a pod with a stuck shim: %v", err)
 	}
 	if err := b.RemovePod(t.Context(), stuck.id); err != nil {
 		t.Error(err)
 	}
 }
 
-// checkUnaffected lists, asks, stops and removes another pod than the stuck one.
+// checkUnaffected lists, execs in, stops and removes another pod than the stuck one.
 func (b bench) checkUnaffected(t *testing.T, p pod) {
 	t.Helper()
 	answer, err := b.ListContainers(t.Context(), &runtimeapi.ListContainersRequest{})
@@ -185,7 +186,8 @@ func (b bench) checkUnaffected(t *testing.T, p pod) {
 	}
 }
 
-// released says what a pod still has of the network: an address of host-local, or its namespace.
+// released returns an error while a pod has network resources: an address of host-local, or a
+// pinned namespace.
 func (b bench) released(id string) error {
 	addresses, err := filepath.Glob(filepath.Join(b.Network.IPAM, "*", "*"))
 	if err != nil {
@@ -194,12 +196,12 @@ func (b bench) released(id string) error {
 	for _, file := range addresses {
 		owner, err := os.ReadFile(file)
 		if err == nil && strings.Contains(string(owner), id) {
-			return fmt.Errorf("it has the address %s", filepath.Base(file))
+			return fmt.Errorf("the pod still has the address %s", filepath.Base(file))
 		}
 	}
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err == nil && strings.Contains(string(mounts), "cni-"+id) {
-		err = fmt.Errorf("its network namespace is pinned")
+		err = fmt.Errorf("the pod's network namespace is still pinned")
 	}
 	return err
 }

@@ -22,12 +22,12 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
-// hang ends a call that hangs. It is no promise about speed.
-const hang = 2 * time.Minute
+// hangTimeout ends a call that hangs. It is no performance goal.
+const hangTimeout = 2 * time.Minute
 
-// allowed are the codes, besides OK, that a call answers with in a sequential run: for an object in
-// some state of its life, or for a name that is taken. Others may have brought the object there
-// since the caller saw it.
+// allowed returns the codes, besides OK, that a call may return in a sequential run: for an object
+// in some state of its life, or for a name that is in use. Other callers may have changed the state
+// since the caller observed the object.
 func allowed(call string) []codes.Code {
 	switch call {
 	case "RunPodSandbox":
@@ -48,11 +48,11 @@ func allowed(call string) []codes.Code {
 type caller struct {
 	*run
 	random  *rand.Rand
-	patient bool // never gives up on a call
+	patient bool // never cancels a call
 	place   *place
 }
 
-// plan has each thing that a caller may do as often as its weight.
+// plan returns each call of a caller as often as its weight.
 func plan() (calls []func(*caller)) {
 	add := func(weight int, call func(*caller)) {
 		calls = append(calls, slices.Repeat([]func(*caller){call}, weight)...)
@@ -79,10 +79,10 @@ func plan() (calls []func(*caller)) {
 	return calls
 }
 
-// call makes a call, gives up on it now and then, and judges the answer. It tells whether the
-// answer is OK.
+// call makes a call, sometimes cancels it, and checks the answer. It reports whether the answer is
+// OK.
 func (c *caller) call(name string, do func(context.Context) error) bool {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context()), hang)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context()), hangTimeout)
 	defer cancel()
 	givesUp := !c.patient && c.random.IntN(5) == 0
 	if givesUp {
@@ -116,8 +116,8 @@ func (c *caller) container() string {
 	return c.place.containers[c.random.IntN(perPod)]
 }
 
-// adopt makes a pod of the place the one that callers go on with: of one whose Run was given up
-// nobody has the id.
+// adopt makes the callers continue with a listed pod of the place: no caller has the ID of a pod
+// whose RunPodSandbox was canceled.
 func (c *caller) adopt(ids []string) {
 	c.place.mu.Lock()
 	defer c.place.mu.Unlock()
@@ -138,7 +138,7 @@ func (c *caller) runPod() {
 	})
 }
 
-// script is what a container does: end when asked to, end on its own, or end only by a kill.
+// script returns a container's script: it exits on SIGTERM, only on SIGKILL, or by itself.
 func (c *caller) script() string {
 	return [...]string{
 		"trap exit TERM; sleep 1000 & wait",
@@ -169,7 +169,7 @@ func (c *caller) create() {
 	})
 }
 
-// on makes a call about a container, if one is known.
+// on makes a call for a container, if its ID is known.
 func (c *caller) on(id, name string, do func(ctx context.Context) error) bool {
 	return id != "" && c.call(name, do)
 }
@@ -180,7 +180,7 @@ func (c *caller) start() {
 		_, err := c.StartContainer(ctx, &runtimeapi.StartContainerRequest{ContainerId: id})
 		return err
 	}) {
-		c.history.reach(id, running)
+		c.history.advance(id, running)
 	}
 }
 
@@ -189,7 +189,7 @@ func (c *caller) exec() {
 	c.on(id, "ExecSync", func(ctx context.Context) error {
 		answer, err := c.ExecSync(ctx, &runtimeapi.ExecSyncRequest{ContainerId: id, Cmd: []string{"echo", "pong"}})
 		if err == nil && answer.ExitCode == 0 && string(answer.Stdout) != "pong\n" {
-			c.history.complainf("ExecSync: echo pong prints %q", answer.Stdout)
+			c.history.complainf("ExecSync of echo pong: %q", answer.Stdout)
 		}
 		return err
 	})
@@ -203,7 +203,7 @@ func (c *caller) execTooLong() {
 	})
 }
 
-// execStream reads the output of a command. The container may end before it is connected.
+// execStream reads the output of a command. The container may exit before the connection.
 func (c *caller) execStream() {
 	id := c.container()
 	c.on(id, "Exec", func(ctx context.Context) error {
@@ -252,22 +252,22 @@ func (c *caller) reopenLog() {
 }
 
 func (c *caller) stop(id string) {
-	ran := c.history.stageOf(id) == running // else it may be started meanwhile
+	ran := c.history.stageOf(id) == running // otherwise another caller may start it meanwhile
 	if c.on(id, "StopContainer", func(ctx context.Context) error {
 		_, err := c.StopContainer(ctx, &runtimeapi.StopContainerRequest{ContainerId: id, Timeout: c.random.Int64N(2)})
 		return err
 	}) && ran {
-		c.history.reach(id, ended)
+		c.history.advance(id, ended)
 	}
 }
 
 func (c *caller) remove(id string) {
-	c.history.ask(id)
+	c.history.expectRemoval(id)
 	if c.on(id, "RemoveContainer", func(ctx context.Context) error {
 		_, err := c.RemoveContainer(ctx, &runtimeapi.RemoveContainerRequest{ContainerId: id})
 		return err
 	}) {
-		c.history.reach(id, gone)
+		c.history.advance(id, gone)
 	}
 }
 
@@ -276,19 +276,19 @@ func (c *caller) stopPod(id string) {
 		_, err := c.StopPodSandbox(ctx, &runtimeapi.StopPodSandboxRequest{PodSandboxId: id})
 		return err
 	}) {
-		c.history.reach(id, ended)
+		c.history.advance(id, ended)
 	}
 }
 
 func (c *caller) removePod(id string) {
-	c.history.ask(id)
+	c.history.expectRemoval(id)
 	if c.on(id, "RemovePodSandbox", func(ctx context.Context) error {
 		_, err := c.RemovePodSandbox(ctx, &runtimeapi.RemovePodSandboxRequest{PodSandboxId: id})
 		return err
 	}) {
-		c.history.reach(id, gone)
+		c.history.advance(id, gone)
 	}
 }
 
-// sorted returns the keys of a map in their order.
+// sorted returns the sorted keys of a map.
 func sorted[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }

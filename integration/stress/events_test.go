@@ -13,24 +13,24 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/harness"
 )
 
-// events are what a subscriber has heard: of each pod and container the kinds of its events, in
-// their order.
+// events are the events that a subscriber has received: for each pod and container, the kinds of
+// its events in their order.
 type events struct {
 	cancel context.CancelFunc
 	ended  chan error
 
 	mu   sync.Mutex
 	all  map[string][]runtimeapi.ContainerEventType
-	last int64 // time of the last one
+	last int64 // time of the last event
 }
 
-// subscribe listens to events from before the first call.
+// subscribe starts a subscription before the first call.
 func (r *run) subscribe() *events {
 	ctx, cancel := context.WithCancel(r.Context())
 	e := &events{cancel: cancel, ended: make(chan error, 1), all: map[string][]runtimeapi.ContainerEventType{}}
 	stream, err := r.GetContainerEvents(ctx, &runtimeapi.GetEventsRequest{})
 	if err == nil {
-		_, err = stream.Header() // it comes when the subscription has begun
+		_, err = stream.Header() // sent when the subscription has begun
 	}
 	if err != nil {
 		r.Fatal(err)
@@ -53,12 +53,12 @@ func (e *events) hear(r *run, event *runtimeapi.ContainerEventResponse) {
 	defer e.mu.Unlock()
 	e.all[event.ContainerId] = append(e.all[event.ContainerId], event.ContainerEventType)
 	if event.CreatedAt <= e.last {
-		r.Errorf("event %v is not later than the one before", event)
+		r.Errorf("event %v is not later than the previous one", event)
 	}
 	e.last = event.CreatedAt
 }
 
-// heard tells whether an object had such an event.
+// heard reports whether an event of this kind was received for an object.
 func (e *events) heard(id string, kind runtimeapi.ContainerEventType) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -70,12 +70,13 @@ func (e *events) heard(id string, kind runtimeapi.ContainerEventType) bool {
 	return false
 }
 
-// checkEvents wants, of everything that was seen, each event once and in its order, to the last.
+// checkEvents checks that for every observed object each event was received once and in order, up
+// to the last one.
 func (r *run) checkEvents(e *events) {
 	for id := range r.history.objects {
 		if err := harness.Await(r.Context(), func() error {
 			if !e.heard(id, runtimeapi.ContainerEventType_CONTAINER_DELETED_EVENT) {
-				return status.Error(codes.NotFound, "no event says that "+id+" was deleted")
+				return status.Error(codes.NotFound, "no deletion event of "+id)
 			}
 			return nil
 		}); err != nil {
@@ -84,11 +85,11 @@ func (r *run) checkEvents(e *events) {
 	}
 	e.cancel()
 	if err := <-e.ended; status.Code(err) != codes.Canceled {
-		r.Errorf("the events ended by themselves: %v", err)
+		r.Errorf("the event stream ended early: %v", err)
 	}
 	for id, kinds := range e.all {
 		for i := range kinds[1:] {
-			// The kinds are numbered in the order of a life.
+			// The values of the kinds increase in the order of a life.
 			if kinds[i] >= kinds[i+1] {
 				r.Errorf("events of %s: %v, want each once and in order", id, kinds)
 			}

@@ -10,12 +10,12 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// stage is how far a pod or a container is in its life. It only grows.
+// stage is the stage of a pod or a container in its life. It only increases.
 type stage int
 
 const (
 	made    stage = iota // a container that was not started
-	running              // a pod that is ready
+	running              // also a pod that is ready
 	ended
 	gone
 )
@@ -37,29 +37,29 @@ func containerStage(state runtimeapi.ContainerState) stage {
 	return ended
 }
 
-// history is what the answers have said of each pod and each container.
+// history is the state of each pod and container as known from the answers.
 type history struct {
 	errorf func(format string, args ...any)
 
 	mu       sync.Mutex
 	objects  map[string]*object
-	complain int // how often it did
+	complain int // number of complaints
 }
 
 // object is a pod or a container.
 type object struct {
 	pod      string // of a container
 	stage    stage
-	answered bool // its id was an answer to Run or Create, not only listed
-	started  bool // an answer said that it was started
-	going    bool // its removal, or its pod's, was asked for
+	answered bool // its ID was returned by Run or Create, not only listed
+	started  bool // a start of it was acknowledged
+	going    bool // its removal, or its pod's, was requested
 }
 
 func newHistory(errorf func(string, ...any)) *history {
 	return &history{errorf: errorf, objects: map[string]*object{}}
 }
 
-// enough is how many complaints end the run: more of them say nothing new.
+// enough is the number of complaints that end the run.
 const enough = 30
 
 func (h *history) broken() bool {
@@ -81,10 +81,10 @@ func (h *history) complainLocked(format string, args ...any) {
 	}
 }
 
-// stages is what was known when a call began: its answer must not be older.
+// stages are the known stages at the begin of a call: its answer must not be older.
 type stages map[string]stage
 
-// now is what is known of all pods (of "") or all containers.
+// now returns the known stages of all pods or of all containers.
 func (h *history) now(containers bool) stages {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -106,9 +106,9 @@ func (h *history) stageOf(id string) stage {
 	return made
 }
 
-// see takes down what an answer said of an object, which is in pod if it is a container. At the
-// call's begin it was known to be at stage since.
-func (h *history) see(what, id, pod string, since, is stage) *object {
+// observe records the stage of an object in an answer. pod is the pod of a container. since is the
+// known stage of the object at the begin of the call.
+func (h *history) observe(what, id, pod string, since, is stage) *object {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	o := h.objects[id]
@@ -120,30 +120,30 @@ func (h *history) see(what, id, pod string, since, is stage) *object {
 		h.objects[id] = o
 	}
 	if is < since {
-		h.complainLocked("%s says that %s is at stage %d, and before the call it was at %d", what, id, is, since)
+		h.complainLocked("%s returned %s at stage %d; before the call it was at %d", what, id, is, since)
 	}
 	o.stage = max(o.stage, is)
 	return o
 }
 
-// answer takes down the id that Run or Create has answered with.
+// answer records the ID that Run or Create returned.
 func (h *history) answer(what, id, pod string, since stages) {
 	is := made
 	if pod == "" {
 		is = running
 	}
 	if since[id] == gone {
-		h.complainf("%s answers with %s, which was removed before the call", what, id)
+		h.complainf("%s returned %s, which was removed before the call", what, id)
 	}
-	o := h.see(what, id, pod, made, is)
+	o := h.observe(what, id, pod, made, is)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	o.answered = true
 }
 
-// ask takes down that somebody is about to remove a pod or container.
-func (h *history) ask(id string) {
-	if id == "" { // no pod is known, and no call made
+// expectRemoval records that a caller is about to remove a pod or container.
+func (h *history) expectRemoval(id string) {
+	if id == "" { // no pod is known: no call is made
 		return
 	}
 	h.mu.Lock()
@@ -155,8 +155,8 @@ func (h *history) ask(id string) {
 	}
 }
 
-// reach takes down what a call has done.
-func (h *history) reach(id string, is stage) {
+// advance records the stage that a call has reached.
+func (h *history) advance(id string, is stage) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	o := h.objects[id]
@@ -167,7 +167,7 @@ func (h *history) reach(id string, is stage) {
 		o.started = true
 	}
 	if is == ended && o.stage == made {
-		return // who was never started has not ended
+		return // a container that was never started has not exited
 	}
 	o.stage = max(o.stage, is)
 	for _, member := range h.objects {
@@ -180,7 +180,7 @@ func (h *history) reach(id string, is stage) {
 	}
 }
 
-// missing takes down that an answer did not know an object.
+// missing records that an answer did not contain an object.
 func (h *history) missing(what, id string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -189,12 +189,12 @@ func (h *history) missing(what, id string) {
 		return
 	}
 	if o.answered && !o.going {
-		h.complainLocked("%s does not know %s, which nobody has removed", what, id)
+		h.complainLocked("%s does not know %s, which was not removed", what, id)
 	}
 	o.stage = gone
 }
 
-// counts are the answers by call and code.
+// counts are the numbers of answers by call and code.
 type counts struct {
 	mu sync.Mutex
 	by map[string]map[codes.Code]int

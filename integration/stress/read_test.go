@@ -21,7 +21,7 @@ func (c *caller) podStatus() {
 		case status.Code(err) == codes.NotFound:
 			c.history.missing("PodSandboxStatus", id)
 		case err == nil:
-			c.history.see("PodSandboxStatus", id, "", since, podStage(answer.Status.State))
+			c.history.observe("PodSandboxStatus", id, "", since, podStage(answer.Status.State))
 		}
 		return err
 	})
@@ -36,7 +36,7 @@ func (c *caller) containerStatus() {
 		case status.Code(err) == codes.NotFound:
 			c.history.missing("ContainerStatus", id)
 		case err == nil:
-			c.history.see("ContainerStatus", id, c.pod(), since, containerStage(answer.Status.State))
+			c.history.observe("ContainerStatus", id, c.pod(), since, containerStage(answer.Status.State))
 		}
 		return err
 	})
@@ -56,7 +56,7 @@ func (c *caller) podsOf(at *place) (ids []string) {
 		}
 		for _, item := range answer.Items {
 			ids = append(ids, item.Id)
-			c.history.see("ListPodSandbox", item.Id, "", since[item.Id], podStage(item.State))
+			c.history.observe("ListPodSandbox", item.Id, "", since[item.Id], podStage(item.State))
 		}
 		if at == nil {
 			c.absent("ListPodSandbox", since, ids)
@@ -81,7 +81,7 @@ func (c *caller) containersOf(at *place) (ids []string) {
 		}
 		for _, item := range items {
 			ids = append(ids, item.Id)
-			c.history.see("ListContainers", item.Id, item.PodSandboxId, since[item.Id], containerStage(item.State))
+			c.history.observe("ListContainers", item.Id, item.PodSandboxId, since[item.Id], containerStage(item.State))
 		}
 		if at == nil {
 			c.absent("ListContainers", since, ids)
@@ -92,7 +92,7 @@ func (c *caller) containersOf(at *place) (ids []string) {
 	return ids
 }
 
-// list asks for a list of containers in one of the two ways.
+// list returns a list of containers by one of the two calls.
 func (c *caller) list(ctx context.Context, filter *runtimeapi.ContainerFilter) ([]*runtimeapi.Container, error) {
 	if c.random.IntN(2) == 0 {
 		answer, err := c.ListContainers(ctx, &runtimeapi.ListContainersRequest{Filter: filter})
@@ -115,7 +115,7 @@ func (c *caller) list(ctx context.Context, filter *runtimeapi.ContainerFilter) (
 	}
 }
 
-// absent takes down the objects that were known before a list of everything, and are not in it.
+// absent records the objects that were known before a complete list and are not in it.
 func (c *caller) absent(what string, since stages, listed []string) {
 	in := map[string]bool{}
 	for _, id := range listed {
@@ -132,13 +132,13 @@ func (c *caller) once(what string, ids []string) {
 	seen := map[string]bool{}
 	for _, id := range ids {
 		if seen[id] {
-			c.history.complainf("%s: %s is in the list twice", what, id)
+			c.history.complainf("%s: %s is listed twice", what, id)
 		}
 		seen[id] = true
 	}
 }
 
-// stats asks for one of the statistics.
+// stats makes one of the calls for statistics.
 func (c *caller) stats() {
 	pod, container := c.pod(), c.container()
 	switch c.random.IntN(6) {

@@ -20,19 +20,19 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
-// inFlight is how many pods of the soak are there at once.
+// inFlight is the number of pods of the soak that exist at the same time.
 const inFlight = 10
 
-// TestSoak runs LITE_SOAK (100) pods, each with a network, a container and an exec, through their
-// whole lives, next to one that stays. Afterwards the daemon and the shim of the pod that stayed,
-// which with shared shims was that of all, have as many files open as before, and nothing of the
-// others is left.
+// TestSoak runs and removes LITE_SOAK (100) pods, each with a network, a container and an exec,
+// beside one that keeps running. Afterwards the daemon and the shim of the running pod, which is
+// the shim of all pods if they share one, must have as many open files as before, and nothing else
+// may be left behind.
 func TestSoak(t *testing.T) {
 	count := soakPods(t)
 	bench := harness.Start(t)
 	s := soak{T: t, bench: bench, CRI: bench.Client(t, image.Busybox)}
 	staying := s.start("staying")
-	s.life(0) // what is made once for all pods is there
+	s.life(0) // creates resources that all pods share
 	before, files := s.weigh(), heldBy(t, bench)
 	bench.NoLeaks(t, "pods", func(t *testing.T) {
 		s := soak{T: t, bench: bench, CRI: s.CRI}
@@ -40,10 +40,10 @@ func TestSoak(t *testing.T) {
 	})
 	if err := harness.Await(t.Context(), func() error {
 		if now := heldBy(t, bench); !slices.Equal(now, files) {
-			return fmt.Errorf("the daemon holds open %v, at the start %v", now, files)
+			return fmt.Errorf("the daemon has open %v, at the start %v", now, files)
 		}
 		if now := s.weigh(); now.shimFiles > before.shimFiles {
-			return fmt.Errorf("the shim has %d files open, at the start %d", now.shimFiles, before.shimFiles)
+			return fmt.Errorf("the shim has %d open files, at the start %d", now.shimFiles, before.shimFiles)
 		}
 		return nil
 	}); err != nil {
@@ -76,7 +76,7 @@ type soak struct {
 	bench *harness.Bench
 }
 
-// lives runs pods, inFlight at once, and stops at the first that goes wrong.
+// lives runs pods, inFlight at a time, and stops at the first error.
 func (s soak) lives(count int) {
 	var next atomic.Int64
 	var group errgroup.Group
@@ -115,7 +115,7 @@ func (s soak) tryLife(name string) error {
 	return errors.Join(err, s.RemovePod(harness.After(s.T), pod))
 }
 
-// start returns the id of a pod that runs.
+// start runs a pod and returns its ID.
 func (s soak) start(name string) string {
 	s.Helper()
 	pod, _, err := s.tryStart(name)
@@ -134,13 +134,13 @@ func (s soak) tryStart(name string) (pod, container string, err error) {
 	return pod, container, err
 }
 
-// weight is what programs hold.
+// weight is the resource usage of the daemon and a shim.
 type weight struct {
 	daemon, shim int // resident, in KiB
 	shimFiles    int
 }
 
-// weigh looks at the daemon and at the oldest shim.
+// weigh measures the daemon and the oldest shim.
 func (s soak) weigh() weight {
 	s.Helper()
 	shims, err := s.bench.Processes("containerd-shim")

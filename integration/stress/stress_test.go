@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package stress lets many callers at once do everything that can be done to a few pods, and gives
-// up on some of their calls half-way, while the daemon runs under the race detector. Every answer
-// must be one that a sequential run could have given; what has been seen of an object must never be
-// taken back; events come in order and once; and at the end nothing may be left.
+// Package stress has many callers make every possible call on a few pods concurrently, and cancel
+// some of the calls, while the daemon runs under the race detector. Every answer must be one that a
+// sequential run could return. The state of an object must never go back. Events must come once and
+// in order. At the end nothing may be left behind.
 //
-// The callers share a [history] of what the answers have said. It has one lock, which is never held
-// across a call.
+// The callers share a [history] of the answers. It has one lock, which is never held across a call.
 package stress
 
 import (
@@ -31,10 +30,11 @@ import (
 const (
 	callers = 100
 	pods    = 30
-	perPod  = 2 // containers of a pod
+	perPod  = 2 // containers per pod
 )
 
-// TestStress goes on for LITE_STRESS (30s) with the random seed LITE_SEED, or one that it prints.
+// TestStress runs for LITE_STRESS (30s) with the random seed LITE_SEED, or a random one. It prints
+// the seed.
 func TestStress(t *testing.T) {
 	duration, seed := environment(t)
 	options := harness.FromEnv()
@@ -52,7 +52,7 @@ func TestStress(t *testing.T) {
 	r.checkEvents(events)
 	if err := harness.Await(t.Context(), func() error {
 		if now := heldBy(t, bench); !slices.Equal(now, held) {
-			return fmt.Errorf("the daemon holds open %v, at the start %v", now, held)
+			return fmt.Errorf("the daemon has open %v, at the start %v", now, held)
 		}
 		return nil
 	}); err != nil {
@@ -88,17 +88,17 @@ type run struct {
 	places  []*place
 }
 
-// place is where a pod is run, again and again, with the same name.
+// place is a pod name under which pods are run again and again.
 type place struct {
 	config *runtimeapi.PodSandboxConfig
 
 	mu         sync.Mutex
-	pod        string // id of the last one that somebody has seen
+	pod        string // ID of the last observed one
 	containers [perPod]string
 }
 
-// podConfig makes pods of all kinds: on the host's network, with a shared PID namespace, in a user
-// namespace.
+// podConfig returns configs of all kinds of pods: on the host network, with a shared PID namespace,
+// in a user namespace.
 func podConfig(bench *harness.Bench, i int) *runtimeapi.PodSandboxConfig {
 	config := bench.PodConfig(fmt.Sprintf("stress-%d", i))
 	options := config.Linux.SecurityContext.NamespaceOptions
@@ -114,7 +114,7 @@ func podConfig(bench *harness.Bench, i int) *runtimeapi.PodSandboxConfig {
 	return config
 }
 
-// do lets the callers loose.
+// do runs the callers.
 func (r *run) do(duration time.Duration, seed uint64) {
 	ctx, cancel := context.WithTimeout(r.Context(), duration)
 	defer cancel()
@@ -132,8 +132,8 @@ func (r *run) do(duration time.Duration, seed uint64) {
 	group.Wait()
 }
 
-// removeAll removes what is left of the pods, as the kubelet would, and wants the lists to be
-// empty. A run that was given up goes on: it is taken over first.
+// removeAll removes the remaining pods, as the kubelet would, and checks that the lists are empty.
+// A canceled RunPodSandbox may still be in progress: it is taken over first.
 func (r *run) removeAll() {
 	c := &caller{run: r, random: rand.New(rand.NewPCG(0, 0)), patient: true}
 	for _, c.place = range r.places {
@@ -144,12 +144,12 @@ func (r *run) removeAll() {
 		c.removePod(id)
 	}
 	if left := append(c.podsOf(nil), c.containersOf(nil)...); len(left) > 0 {
-		r.Errorf("left in the lists: %v", left)
+		r.Errorf("still listed: %v", left)
 	}
 }
 
-// heldBy are the files below the bench's root that the daemon has open: of a pod or container that
-// is gone it may hold neither a pipe nor a namespace nor a log.
+// heldBy returns the files below the bench's root that the daemon has open. It must not keep open a
+// pipe, namespace or log of a removed pod or container.
 func heldBy(t *testing.T, bench *harness.Bench) []string {
 	t.Helper()
 	fds, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", bench.Daemon.PID()))

@@ -17,9 +17,9 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/image"
 )
 
-// TestStuckShim stops the shim of a pod, as a page fault on a dead network disk would. Calls that
-// read never notice, other pods come and go, and the pod itself is removed within its caller's
-// deadline, although its shim never goes on.
+// TestStuckShim stops the shim of a pod, as a page fault on an unreachable network disk would.
+// Calls that only read must not be affected, other pods must start and stop, and the pod itself
+// must be removed within its caller's deadline, although its shim never continues.
 func TestStuckShim(t *testing.T) {
 	bench := harness.Start(t)
 	client := bench.Client(t, image.Busybox)
@@ -37,12 +37,12 @@ func TestStuckShim(t *testing.T) {
 	s.removeStuck()
 }
 
-// removal is how long a caller waits for the removal of a pod whose shim is stuck. The promise is
-// ten seconds.
+// removal is how long a caller waits for the removal of a pod with a stuck shim. containerd-lite
+// promises ten seconds.
 const removal = 15 * time.Second
 
-// removeStuck removes the pod while its shim is stopped. A shim that may have other pods is not
-// killed: that is for the operator to do.
+// removeStuck removes the pod while its shim is stopped. A shim that may have other pods must not
+// be killed: only the operator may do that.
 func (s stuck) removeStuck() {
 	ctx, cancel := context.WithTimeout(s.Context(), removal)
 	defer cancel()
@@ -51,7 +51,7 @@ func (s stuck) removeStuck() {
 	s.Logf("the removal took %s: %v", time.Since(start).Round(time.Millisecond), err)
 	switch {
 	case s.bench.Sharing != "" && err == nil:
-		s.Error("the pod is removed, with a shim that may have other pods")
+		s.Error("the pod was removed although its shim may have other pods")
 	case s.bench.Sharing != "":
 		shims, err := s.bench.Processes("containerd-shim")
 		if err != nil || len(shims) != 1 {
@@ -68,7 +68,7 @@ type stuck struct {
 	*testing.T
 	*harness.CRI
 	bench          *harness.Bench
-	pod, container string // those of the shim that is stopped
+	pod, container string // those of the stopped shim
 }
 
 func (s stuck) signal(shim int, sig syscall.Signal) {
@@ -97,9 +97,9 @@ func (s stuck) remove(pod string) {
 	}
 }
 
-// read makes every call that reads.
+// read makes every call that only reads.
 func (s stuck) read() {
-	ctx, cancel := context.WithTimeout(s.Context(), hang)
+	ctx, cancel := context.WithTimeout(s.Context(), hangTimeout)
 	defer cancel()
 	var err error
 	check := func(call string) {
@@ -112,14 +112,14 @@ func (s stuck) read() {
 	containers, err := s.ListContainers(ctx, &runtimeapi.ListContainersRequest{})
 	check("ListContainers")
 	if len(pods.GetItems()) != 1 || len(containers.GetContainers()) != 1 {
-		s.Errorf("the lists are %v and %v", pods, containers)
+		s.Errorf("lists: %v and %v", pods, containers)
 	}
 	_, err = s.PodSandboxStatus(ctx, &runtimeapi.PodSandboxStatusRequest{PodSandboxId: s.pod, Verbose: true})
 	check("PodSandboxStatus")
 	answer, err := s.ContainerStatus(ctx, &runtimeapi.ContainerStatusRequest{ContainerId: s.container, Verbose: true})
 	check("ContainerStatus")
 	if state := answer.GetStatus().GetState(); state != runtimeapi.ContainerState_CONTAINER_RUNNING {
-		s.Errorf("the container is %s", state)
+		s.Errorf("container state: %s", state)
 	}
 	_, err = s.PodSandboxStats(ctx, &runtimeapi.PodSandboxStatsRequest{PodSandboxId: s.pod})
 	check("PodSandboxStats")
@@ -137,7 +137,7 @@ func (s stuck) read() {
 
 // others runs and removes another pod.
 func (s stuck) others() {
-	ctx, cancel := context.WithTimeout(s.Context(), hang)
+	ctx, cancel := context.WithTimeout(s.Context(), hangTimeout)
 	defer cancel()
 	pod, container := s.run("other")
 	answer, err := s.ExecSync(ctx, &runtimeapi.ExecSyncRequest{ContainerId: container, Cmd: []string{"echo", "pong"}})
@@ -147,10 +147,10 @@ func (s stuck) others() {
 	s.remove(pod)
 }
 
-// giveUp makes the calls that need the shim. They answer when their caller's time is over, and no
+// giveUp makes the calls that need the shim. They must return at their caller's deadline, and no
 // later.
 func (s stuck) giveUp() {
-	ctx, cancel := context.WithTimeout(s.Context(), hang)
+	ctx, cancel := context.WithTimeout(s.Context(), hangTimeout)
 	defer cancel()
 	_, err := s.ExecSync(ctx, &runtimeapi.ExecSyncRequest{ContainerId: s.container, Cmd: []string{"true"}, Timeout: 1})
 	if status.Code(err) != codes.DeadlineExceeded || ctx.Err() != nil {
@@ -160,6 +160,6 @@ func (s stuck) giveUp() {
 	defer cancel()
 	_, err = s.StopContainer(stop, &runtimeapi.StopContainerRequest{ContainerId: s.container, Timeout: 1000})
 	if !slices.Contains([]codes.Code{codes.Canceled, codes.DeadlineExceeded}, status.Code(err)) {
-		s.Errorf("StopContainer: %v, want that it was given up", err)
+		s.Errorf("StopContainer: %v, want Canceled or DeadlineExceeded", err)
 	}
 }

@@ -55,7 +55,8 @@ func makePayload(ctx context.Context, c Command, run string) (disk string, err e
 		}
 	}
 	disk = filepath.Join(run, "payload.img")
-	return disk, makeDisk(ctx, disk, content, "payload", "-O", "^has_journal") // no journal: it is used for one run
+	// It is used for one run only: no journal.
+	return disk, makeDisk(ctx, disk, content, "payload", "-O", "^has_journal")
 }
 
 // startScript returns a shell script that execs the command.

@@ -48,7 +48,7 @@ func (m machine) boot(ctx context.Context, c Command, output io.Writer) (code in
 	if m.terminal {
 		guest.Stdin, guest.Stdout, guest.Stderr = os.Stdin, os.Stdout, os.Stderr
 	} else {
-		guest.Stdout = struct{ io.Writer }{output} // forces a pipe: qemu opens its stdout a second time
+		guest.Stdout = struct{ io.Writer }{output} // forces a pipe: qemu opens it a second time
 		guest.Stderr = &stderr
 	}
 	err = guest.Run()
