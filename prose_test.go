@@ -177,10 +177,10 @@ func TestPackageDocFile(t *testing.T) {
 // subject is `area: imperative text`.
 var subject = regexp.MustCompile(`^[a-z0-9][a-z0-9/_., -]*: ([a-z]+)\b`)
 
-// notImperative are the forms of a verb that are not its imperative, and openings that have no verb.
+// notImperative are words that are not an imperative: other forms of a verb, articles, pronouns.
 var notImperative = regexp.MustCompile(`^(what|the|a|an|no|not|this|that|it|and|more|new|some|\w+(ed|ing))$`)
 
-// imperatives end like another form.
+// imperatives are verbs that end like another form.
 var imperatives = []string{"embed", "feed", "need", "seed", "speed", "bring", "string", "ping"}
 
 func badSubject(text string) string {
@@ -247,7 +247,7 @@ func TestOffences(t *testing.T) {
 		"container: wait for the log to drain before reporting the exit": true,
 		"plugin/pod, shim: record the exit":                              true,
 		"container: what the last look found":                            false,
-		"container: waits, and waited":                                   true, // a plural is not told from a verb
+		"container: waits, and waited":                                   true, // the third person is not detected
 		"container: fixed the log":                                       false,
 		"Fix the log":                                                    false,
 		"container: wait for the log.":                                   false,
