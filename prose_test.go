@@ -248,11 +248,11 @@ func TestOffences(t *testing.T) {
 		"plugin/pod, shim: record the exit":                              true,
 		"container: what the last look found":                            false,
 		// The third person is not detected: a plural noun looks like it.
-		"container: waits, and waited":                                   true,
-		"container: fixed the log":                                       false,
-		"Fix the log":                                                    false,
-		"container: wait for the log.":                                   false,
-		"container: wait " + strings.Repeat("x", maxSubject):             false,
+		"container: waits, and waited":                       true,
+		"container: fixed the log":                           false,
+		"Fix the log":                                        false,
+		"container: wait for the log.":                       false,
+		"container: wait " + strings.Repeat("x", maxSubject): false,
 	} {
 		if why := badSubject(text); (why == "") != want {
 			t.Errorf("%q: %q, want good: %v", text, why, want)
