@@ -15,10 +15,8 @@ import (
 )
 
 const (
-	statusVersion      = "1.1.0" // the first CNI version with STATUS
-	statusTimeout      = 5 * time.Second
-	statusMaxAge       = 3 * time.Second
-	firstStatusTimeout = 2 * time.Second
+	statusVersion = "1.1.0" // the first CNI version with STATUS
+	statusMaxAge  = 3 * time.Second
 )
 
 // health is the result of CNI STATUS for one loaded configuration. Run refreshes it.

@@ -99,8 +99,8 @@ func Check(pod Pod, pin PinOptions) error {
 }
 
 // Attach runs CNI ADD for every network of the pod's handler and returns the addresses of the pod.
-// When ctx ends, running plugins are killed. After an error the plugins may have completed part of
-// their work: the caller runs Detach.
+// When ctx ends, or after addTimeout, running plugins are killed. After an error the plugins may
+// have completed part of their work: the caller runs Detach.
 //
 // A missing or broken configuration and a missing plugin are errdefs.ErrFailedPrecondition, invalid
 // values of the pod ErrInvalidArgument.
@@ -113,6 +113,8 @@ func (n *Network) Attach(ctx context.Context, pod Pod) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, addTimeout)
+	defer cancel()
 	return guard.Value(ctx, "CNI ADD", func() (Result, error) { return n.add(ctx, networks, rt) })
 }
 
@@ -161,6 +163,8 @@ func (n *Network) add(ctx context.Context, networks []cniNetwork, rt libcni.Runt
 // addOne runs CNI ADD for one network. A panic of libcni on the answer of a plugin becomes an
 // error.
 func (n *Network) addOne(ctx context.Context, network cniNetwork, rt libcni.RuntimeConf) (*types100.Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, addTimeout)
+	defer cancel()
 	return guard.Value(ctx, "CNI ADD", func() (*types100.Result, error) {
 		r, err := n.cni.AddNetworkList(ctx, network.list, network.runtimeConf(rt))
 		if err != nil {
@@ -174,8 +178,10 @@ func (n *Network) addOne(ctx context.Context, network cniNetwork, rt libcni.Runt
 // more is not passed to the plugins. Detach uses the attachments that libcni cached at ADD, and so
 // works after the configuration was changed or removed. Networks without a cached attachment, for
 // example because ADD was interrupted, are detached with the current configuration. A pod that was
-// never attached is no error.
+// never attached is no error. The plugins have delTimeout for all of it.
 func (n *Network) Detach(ctx context.Context, pod Pod) error {
+	ctx, cancel := context.WithTimeout(ctx, delTimeout)
+	defer cancel()
 	// An invalid value must not prevent the release of the addresses.
 	rt, _ := pod.runtimeConf()
 	if !IsPinned(rt.NetNS) {

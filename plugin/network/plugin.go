@@ -14,7 +14,6 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
@@ -24,9 +23,6 @@ import (
 )
 
 const (
-	// pluginWaitDelay is how long to wait for the output of a plugin after it has exited: a child
-	// of the plugin may hold the pipe open.
-	pluginWaitDelay = time.Second
 	maxPluginOutput = 1 << 20 // bytes
 	maxErrorText    = 4 << 10 // bytes
 )

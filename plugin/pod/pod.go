@@ -209,7 +209,7 @@ type Deps struct {
 
 // Time limits of work that continues when its caller has given up.
 const (
-	runTimeout      = 10 * time.Minute // including slow CNI plugins
+	runTimeout      = 10 * time.Minute
 	stopTimeout     = 5 * time.Minute
 	rollbackTimeout = time.Minute // also for strays
 )
