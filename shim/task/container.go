@@ -10,39 +10,18 @@ import (
 	"sync"
 	"time"
 
-	"github.com/containerd/containerd/api/types/runc/options"
 	"github.com/containerd/errdefs"
-	"github.com/containerd/log"
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
-	"github.com/containerd-lite/containerd-lite/shim/bundle"
 	"github.com/containerd-lite/containerd-lite/shim/cgroup"
-	"github.com/containerd-lite/containerd-lite/shim/oci"
-	"github.com/containerd-lite/containerd-lite/shim/outbox"
-	"github.com/containerd-lite/containerd-lite/shim/reap"
 	"github.com/containerd-lite/containerd-lite/shim/stdio"
 )
 
-// Host holds the services that all containers of one shim share.
-type Host struct {
-	Namespace string
-	Children  *reap.Reaper
-	Events    *outbox.Outbox
-	// Kills reports out-of-memory kills. Its zero value is ready to use.
-	Kills cgroup.Notifier
-	// Deleted, if not nil, is called after the deletion of a task. bundles returns the bundles of
-	// the remaining tasks.
-	Deleted func(bundles func() []bundle.Dir)
-}
-
 // container is a task: one container with its init and its execs.
 type container struct {
-	id     string
-	bundle bundle.Dir
-	host   *Host
-	init   *process
-	setup
+	*setup
+	init *process
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -54,22 +33,6 @@ type container struct {
 	oom           *cgroup.OOMWatch
 	stats         *anypb.Any // the last statistics that were read
 	oomKills      uint64     // out-of-memory kills, read when the init has exited
-}
-
-// setup holds the settings of a container. They do not change after newContainer.
-type setup struct {
-	opts    *options.Options
-	runtime *oci.Runtime
-	images  oci.Images // the CRIU images to restore from, if Path is set
-	mounted bool       // the root filesystem is mounted in the bundle
-	// ownPids is true if the container has a PID namespace of its own. Without one, processes can
-	// outlive the init.
-	ownPids bool
-	pod     string  // the pod, or another group of tasks (bundle.Spec.Group)
-	holder  *holder // nil if the container has a process
-	// noPoststart is true if the spec has no poststart hooks, which some versions of runc run in
-	// `runc start`. The shim can then start the init without the runtime.
-	noPoststart bool
 }
 
 // find returns an exec, or the init for "".
@@ -152,11 +115,6 @@ func (c *container) owner(p *process) stdio.Owner {
 		Broken:    func() { c.killBroken(p) },
 	}
 }
-
-func (c *container) log() *log.Entry { return log.L.WithField("container", c.id) }
-
-// context returns a context for work that no call waits for. Its logger has the container's id.
-func (c *container) context() context.Context { return log.WithLogger(context.Background(), c.log()) }
 
 // detached returns a context for work that must complete even if the call that started it is
 // canceled or does not wait for it.

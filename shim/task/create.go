@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/containerd/containerd/api/events"
@@ -24,7 +23,6 @@ import (
 	"github.com/containerd-lite/containerd-lite/shim/bundle"
 	"github.com/containerd-lite/containerd-lite/shim/cgroup"
 	"github.com/containerd-lite/containerd-lite/shim/oci"
-	"github.com/containerd-lite/containerd-lite/shim/option"
 	"github.com/containerd-lite/containerd-lite/shim/reap"
 	"github.com/containerd-lite/containerd-lite/shim/stdio"
 )
@@ -34,47 +32,17 @@ const undoTimeout = 20 * time.Second
 
 // newContainer decodes a request. It starts and changes nothing.
 func newContainer(host *Host, r *taskapi.CreateTaskRequest) (*container, error) {
-	opts, err := option.Parse(r.Options)
+	set, err := newSetup(host, r)
 	if err != nil {
 		return nil, err
 	}
-	c := &container{
-		id:     r.ID,
-		bundle: bundle.Dir(r.Bundle),
-		host:   host,
-		setup: setup{
-			opts:    opts.Options,
-			mounted: len(r.Rootfs) > 0,
-			pod:     r.ID,
-		},
+	return &container{
+		setup: set,
 		init: newProcess("", stdio.Config{
 			Stdin: r.Stdin, Stdout: r.Stdout, Stderr: r.Stderr, Terminal: r.Terminal,
 		}),
 		execs: make(map[string]*process),
-	}
-	if r.Checkpoint != "" {
-		c.images = oci.Images{Path: r.Checkpoint, Parent: r.ParentCheckpoint, Work: opts.GetCriuWorkPath()}
-		if c.images.Work == "" {
-			c.images.Work = c.bundle.Work()
-		}
-	}
-	// Without a readable config.json the PID namespace is unknown. ownPids then stays false, and
-	// processes that might outlive the init are killed with it.
-	if spec, err := c.bundle.Spec(); err == nil {
-		opts.ChooseDriver(spec.Linux.CgroupsPath, cgroup.SystemdRuns())
-		c.ownPids, c.pod = spec.PrivatePids(), spec.Group(c.id)
-		c.noPoststart = !spec.Poststart()
-		if opts.GetIoUid() == 0 && opts.GetIoGid() == 0 {
-			// Docker sets IoUid and IoGid only for containerd-shim-runc-v2. The container's root
-			// must own the pipes to be able to open /dev/stdout by name.
-			opts.IoUid, opts.IoGid = spec.Root()
-		}
-		if c.holder, err = newHolder(spec); err != nil {
-			return nil, fmt.Errorf("container %s: %w", c.id, err)
-		}
-	}
-	c.runtime = oci.New(opts.Options, host.Namespace, filepath.Join(r.Bundle, bundle.RuntimeLog), host.Children.Hold)
-	return c, nil
+	}, nil
 }
 
 // create creates the container, whose init then waits for start. After an error it rolls back the
@@ -130,8 +98,8 @@ func (c *container) createProcess(ctx context.Context, mounts []*types.Mount, ro
 	return nil
 }
 
-func (c *container) mount(mounts []*types.Mount) error {
-	rootfs := c.bundle.Rootfs()
+func (s *setup) mount(mounts []*types.Mount) error {
+	rootfs := s.bundle.Rootfs()
 	if err := os.Mkdir(rootfs, 0o711); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("create rootfs directory: %w", err)
 	}
@@ -140,7 +108,7 @@ func (c *container) mount(mounts []*types.Mount) error {
 		all[i] = mount.Mount{Type: m.Type, Source: m.Source, Target: m.Target, Options: m.Options}
 	}
 	// mount.All may run a helper program and waits for it. The reaper must not reap it.
-	defer c.host.Children.Hold()()
+	defer s.host.Children.Hold()()
 	if err := mount.All(all, rootfs); err != nil {
 		return fmt.Errorf("mount rootfs: %w", err)
 	}
@@ -149,8 +117,8 @@ func (c *container) mount(mounts []*types.Mount) error {
 
 // unmount unmounts the root filesystem. If the filesystem is busy, unmount detaches it, and the
 // kernel unmounts it after its last use.
-func (c *container) unmount() error {
-	rootfs := c.bundle.Rootfs()
+func (s *setup) unmount() error {
+	rootfs := s.bundle.Rootfs()
 	if mount.UnmountRecursive(rootfs, 0) == nil {
 		return nil
 	}

@@ -74,8 +74,8 @@ func (c *container) createHolder(rollback *undo.Stack) error {
 
 // requireProcess returns an error if v needs a process and the container is a holder. A holder can
 // only be started.
-func (c *container) requireProcess(v verb) error {
-	if c.holder == nil || v == start {
+func (s *setup) requireProcess(v verb) error {
+	if s.holder == nil || v == start {
 		return nil
 	}
 	return fmt.Errorf("cannot %s a pod that has no process: %w", v, errdefs.ErrFailedPrecondition)
