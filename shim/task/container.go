@@ -11,17 +11,16 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
-	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
-	"github.com/containerd-lite/containerd-lite/shim/cgroup"
 	"github.com/containerd-lite/containerd-lite/shim/stdio"
 )
 
 // container is a task: one container with its init and its execs.
 type container struct {
 	*setup
-	init *process
+	init      *process
+	resources *resources
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -29,10 +28,6 @@ type container struct {
 	liveExecs     int           // execs that are starting or running
 	execsRejected bool          // set when the init has exited or was killed: no exec can start
 	execsDone     chan struct{} // closed when liveExecs is 0; nil if unused
-	cgroup        *cgroup.Group
-	oom           *cgroup.OOMWatch
-	stats         *anypb.Any // the last statistics that were read
-	oomKills      uint64     // out-of-memory kills, read when the init has exited
 }
 
 // find returns an exec, or the init for "".
@@ -93,13 +88,6 @@ func (c *container) allExecs() []*process {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Collect(maps.Values(c.execs))
-}
-
-// loadCgroup returns the cgroup of the container, nil if it is unknown.
-func (c *container) loadCgroup() *cgroup.Group {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.cgroup
 }
 
 func (c *container) owner(p *process) stdio.Owner {

@@ -36,7 +36,7 @@ func (s *Service) Kill(_ context.Context, r *taskapi.KillRequest) (*emptypb.Empt
 func (c *container) signal(p *process, sig unix.Signal, all bool) error {
 	c.mu.Lock()
 	_, err := p.state.after(kill)
-	child, group := p.child, c.cgroup
+	child := p.child
 	c.mu.Unlock()
 	switch {
 	case err != nil:
@@ -44,6 +44,7 @@ func (c *container) signal(p *process, sig unix.Signal, all bool) error {
 	case child == nil:
 		return fmt.Errorf("process not started: %w", errdefs.ErrFailedPrecondition)
 	}
+	group := c.resources.group()
 	switch {
 	case p.isInit() && sig == unix.SIGKILL:
 		return c.kill(child, group)
@@ -99,7 +100,7 @@ func (c *container) pause(ctx context.Context) error {
 	err := guard.Call(c.context(), "pause", func() error { return c.runtime.Pause(ctx, c.id) })
 	if err != nil {
 		// A canceled command may have frozen the cgroup already.
-		if group := c.loadCgroup(); group != nil {
+		if group := c.resources.group(); group != nil {
 			group.Thaw()
 		}
 		_ = c.advance(c.init, pauseUndo) // not allowed if the init has exited meanwhile
@@ -120,7 +121,7 @@ func (s *Service) Resume(ctx context.Context, r *taskapi.ResumeRequest) (*emptyp
 	}
 	err = c.operate(ctx, resume, func() error {
 		// A canceled command may have thawed the cgroup already.
-		if err := c.runtime.Resume(ctx, c.id); err != nil && !c.thawed() {
+		if err := c.runtime.Resume(ctx, c.id); err != nil && !c.resources.thawed() {
 			return err
 		}
 		if err := c.advance(c.init, resume); err != nil {
@@ -133,16 +134,6 @@ func (s *Service) Resume(ctx context.Context, r *taskapi.ResumeRequest) (*emptyp
 		return nil, err
 	}
 	return &emptypb.Empty{}, nil
-}
-
-// thawed reports whether the freezer of the container's cgroup can be read and is off.
-func (c *container) thawed() bool {
-	group := c.loadCgroup()
-	if group == nil {
-		return false
-	}
-	paused, err := group.Paused()
-	return err == nil && !paused
 }
 
 // Checkpoint implements the task service.

@@ -14,14 +14,11 @@ import (
 	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
 	"github.com/containerd/containerd/api/types"
 	"github.com/containerd/containerd/v2/core/mount"
-	"github.com/containerd/errdefs"
-	"github.com/containerd/log"
 	"golang.org/x/sys/unix"
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/internal/undo"
 	"github.com/containerd-lite/containerd-lite/shim/bundle"
-	"github.com/containerd-lite/containerd-lite/shim/cgroup"
 	"github.com/containerd-lite/containerd-lite/shim/oci"
 	"github.com/containerd-lite/containerd-lite/shim/reap"
 	"github.com/containerd-lite/containerd-lite/shim/stdio"
@@ -41,7 +38,8 @@ func newContainer(host *Host, r *taskapi.CreateTaskRequest) (*container, error) 
 		init: newProcess("", stdio.Config{
 			Stdin: r.Stdin, Stdout: r.Stdout, Stderr: r.Stderr, Terminal: r.Terminal,
 		}),
-		execs: make(map[string]*process),
+		resources: &resources{setup: set},
+		execs:     make(map[string]*process),
 	}, nil
 }
 
@@ -94,7 +92,7 @@ func (c *container) createProcess(ctx context.Context, mounts []*types.Mount, ro
 		return err
 	}
 	c.setChild(c.init, child)
-	c.findCgroup()
+	c.resources.findCgroup(child)
 	return nil
 }
 
@@ -185,29 +183,6 @@ func connect(streams *stdio.Streams, console *oci.Console) error {
 	return streams.Run(master)
 }
 
-// findCgroup reads the cgroup of the init before the init runs and can move to another one. A
-// container without a cgroup of its own runs without statistics and without out-of-memory events.
-func (c *container) findCgroup() {
-	group, err := cgroup.Of(c.init.child.Pid())
-	if err != nil {
-		level := log.WarnLevel
-		if errdefs.IsNotFound(err) {
-			level = log.DebugLevel
-		}
-		c.log().WithError(err).Log(level, "cgroup of the init unknown; no statistics and no out-of-memory events")
-		return
-	}
-	if err := c.bundle.WriteCgroup(group); err != nil {
-		c.log().WithError(err).Warn("cgroup not recorded in the bundle; the delete command cannot kill it")
-	}
-	if err := group.EnableControllers(); err != nil {
-		c.log().WithError(err).Debug("cgroup controllers not enabled; statistics may be incomplete")
-	}
-	c.mu.Lock()
-	c.cgroup = group
-	c.mu.Unlock()
-}
-
 // publishCreated publishes TaskCreate and then starts to watch the init, so that TaskExit follows
 // it.
 func (c *container) publishCreated(r *taskapi.CreateTaskRequest) {
@@ -227,28 +202,8 @@ func (c *container) publishCreated(r *taskapi.CreateTaskRequest) {
 // watchInit waits for the exit of the init in the background. It watches for out-of-memory kills
 // first, because one can occur before the start has returned.
 func (c *container) watchInit() {
-	guard.Catch(c.context(), "watch for out-of-memory kills", c.watchOOM, nil)()
+	guard.Catch(c.context(), "watch for out-of-memory kills", c.resources.watchOOM, nil)()
 	go guard.Catch(c.context(), "exit of the init", c.awaitInit, nil)()
-}
-
-func (c *container) watchOOM() {
-	group := c.loadCgroup()
-	if group == nil {
-		return
-	}
-	watch, err := group.WatchOOM(c.context(), &c.host.Kills, func() {
-		c.host.Events.Put(&events.TaskOOM{ContainerID: c.id})
-	})
-	if err != nil {
-		c.log().WithError(err).Debug("out-of-memory watch not started; no out-of-memory events")
-		return
-	}
-	if err := watch.NotifyErr(); err != nil {
-		c.log().WithError(err).Warn("no notifications of out-of-memory kills; they are reported when the container exits")
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.oom = watch
 }
 
 func (c *container) initPid() int {

@@ -13,8 +13,9 @@
 //	process.publishMu   from the runtime's start until the start event is queued
 //	registry.mu         the tasks of this shim and those that have joined
 //	container.mu        the state of one container and its processes; events are queued under it
+//	resources.mu        the cgroup of one container, its statistics and out-of-memory watch
 //
-// The two mutexes guard memory only: no command, file access or wait happens under them, so that
+// The last three guard memory only: no command, file access or wait happens under them, so that
 // State, Wait, Connect, Pids, Stats and Kill answer while an operation is in progress. Fields above
 // a "Guarded by" comment do not change after the object is created. A method whose name ends in
 // Locked is called with container.mu, or for a registry with registry.mu, held.

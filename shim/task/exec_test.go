@@ -190,7 +190,7 @@ func (unkillable) Signal(unix.Signal) error { return nil }
 
 // A killed container rejects execs although its init still runs: with cgroup v1 it may be frozen.
 func TestExecAfterKill(t *testing.T) {
-	c := &container{setup: &setup{id: "web", ownPids: true}, init: newProcess("", stdio.Config{})}
+	c := &container{setup: &setup{id: "web", ownPids: true}, init: newProcess("", stdio.Config{}), resources: &resources{}}
 	c.init.state, c.init.child = running, unkillable{}
 	for sig, is := range map[unix.Signal]func(error) bool{
 		unix.SIGTERM: func(err error) bool { return err == nil },

@@ -23,7 +23,7 @@ func (c *container) awaitExec(p *process) {
 	<-p.child.Done()
 	c.runSteps("exit of exec "+p.execID,
 		p.streams.Exited,
-		c.reportOOMKills, // the OOM event precedes the exit event that it explains
+		c.resources.reportOOMKills, // the OOM event precedes the exit event that it explains
 		func() { c.publishExit(p) },
 		c.execDone)
 }
@@ -62,14 +62,16 @@ func (c *container) awaitInit() {
 	p := c.init
 	<-p.child.Done()
 	const what = "exit of the init"
-	c.runSteps(what, c.checkOOM, c.rejectExecs)
+	c.runSteps(what,
+		func() { c.resources.checkOOM(p.child.Exit().Status == reap.StatusKilled) },
+		c.rejectExecs)
 	// A start in progress publishes its event first: TaskStart precedes TaskExit.
 	p.publishMu.Lock()
 	defer p.publishMu.Unlock()
 	c.runSteps(what,
 		p.streams.Exited,
 		c.endRemaining,
-		c.readFinalStats,
+		c.resources.readFinal,
 		p.streams.Logged, // before the exit: a client that sees the exit finds the log complete
 		c.writeExit,
 		func() { c.publishExit(p) })
@@ -80,27 +82,6 @@ func (c *container) writeExit() {
 	exit := child.Exit()
 	if err := c.bundle.WriteExit(bundle.Exit{Timestamp: exit.At, Pid: child.Pid(), Status: exit.Status}); err != nil {
 		c.log().WithError(err).Error("exit status not written to the bundle; it is lost if the shim exits before the task is deleted")
-	}
-}
-
-// reportOOMKills publishes an out-of-memory kill that the kernel has counted but not yet notified.
-func (c *container) reportOOMKills() {
-	c.mu.Lock()
-	watch := c.oom
-	c.mu.Unlock()
-	if watch != nil {
-		watch.Check()
-	}
-}
-
-// checkOOM checks for an out-of-memory kill as early as possible: systemd removes a scope, and with
-// it the counter, when its last process has exited.
-func (c *container) checkOOM() {
-	c.mu.Lock()
-	watch := c.oom
-	c.mu.Unlock()
-	if watch != nil {
-		watch.CheckEnd(c.init.child.Exit().Status == reap.StatusKilled)
 	}
 }
 
@@ -127,7 +108,7 @@ func (c *container) endRemaining() {
 // namespace of its own the kernel has killed them already, even in a paused container. Without one,
 // a pause would keep them alive, so the cgroup is thawed first.
 func (c *container) killRemaining() {
-	if group := c.loadCgroup(); group != nil {
+	if group := c.resources.group(); group != nil {
 		group.Thaw()
 		if !c.ownPids {
 			if err := group.Kill(false); err != nil {
@@ -148,23 +129,6 @@ func (c *container) execsDoneChan() <-chan struct{} {
 	}
 	c.execsDone = make(chan struct{})
 	return c.execsDone
-}
-
-// readFinalStats reads the statistics and the out-of-memory kills before the cgroup is removed.
-func (c *container) readFinalStats() {
-	c.readStats()
-	c.mu.Lock()
-	watch := c.oom
-	c.oom = nil
-	c.mu.Unlock()
-	if watch == nil {
-		return
-	}
-	watch.Close()
-	watch.Check()
-	c.mu.Lock()
-	c.oomKills = watch.Kills()
-	c.mu.Unlock()
 }
 
 // publishExit records the exit of a process, queues its TaskExit event and wakes the callers of

@@ -26,9 +26,9 @@ func (s *shim) setCgroup(id string) *cgroup.Group {
 	if err != nil {
 		s.t.Skipf("no cgroups: %v", err)
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.cgroup = group
+	c.resources.mu.Lock()
+	defer c.resources.mu.Unlock()
+	c.resources.cgroup = group
 	return group
 }
 

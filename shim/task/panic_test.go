@@ -97,7 +97,7 @@ func (s *shim) wantUsable(id string) {
 func TestPanicInInitExit(t *testing.T) {
 	for name, sabotage := range map[string]func(*container){
 		"streams":       func(c *container) { c.init.streams = nil },
-		"out of memory": func(c *container) { c.oom = &cgroup.OOMWatch{} },
+		"out of memory": func(c *container) { c.resources.oom = &cgroup.OOMWatch{} },
 		"an exec":       func(c *container) { c.execs["broken"] = nil },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -108,8 +108,10 @@ func TestPanicInInitExit(t *testing.T) {
 			check := wantPanic(t, "web")
 			c := s.container("web")
 			c.mu.Lock()
+			c.resources.mu.Lock()
 			streams := c.init.streams
 			sabotage(c)
+			c.resources.mu.Unlock()
 			c.mu.Unlock()
 			if _, err := s.client.Kill(t.Context(), &taskapi.KillRequest{ID: "web", Signal: uint32(unix.SIGKILL)}); err != nil {
 				t.Fatal(err)

@@ -86,7 +86,7 @@ func (s *Service) Pids(_ context.Context, r *taskapi.PidsRequest) (*taskapi.Pids
 	execs := c.execPids()
 	init := c.initPid()
 	var pids []int
-	if group := c.loadCgroup(); group != nil {
+	if group := c.resources.group(); group != nil {
 		// A cgroup that cannot be read is gone; the init is listed in any case.
 		pids, _ = group.Pids()
 	}
@@ -144,36 +144,11 @@ func (s *Service) Stats(_ context.Context, r *taskapi.StatsRequest) (*taskapi.St
 	ended := c.init.state == stopped
 	c.mu.Unlock()
 	if !ended {
-		c.readStats()
+		c.resources.readStats()
 	}
-	c.mu.Lock()
-	stats, kills, group := c.stats, c.oomKills, c.cgroup
-	c.mu.Unlock()
-	if group != nil {
-		stats = group.CountKills(stats, kills)
-	}
+	stats := c.resources.lastStats()
 	if stats == nil {
 		return nil, fmt.Errorf("container %s: statistics: %w", c.id, errdefs.ErrNotFound)
 	}
 	return &taskapi.StatsResponse{Stats: stats}, nil
-}
-
-// readStats reads and keeps the statistics. It keeps the previous ones if the cgroup cannot be
-// read.
-func (c *container) readStats() {
-	group := c.loadCgroup()
-	if c.holder != nil {
-		group = c.holder.cgroup
-	}
-	if group == nil {
-		return
-	}
-	stats, err := group.Stats()
-	if err != nil {
-		c.log().WithError(err).Debug("statistics not read; keeping the previous ones")
-		return
-	}
-	c.mu.Lock()
-	c.stats = stats
-	c.mu.Unlock()
 }

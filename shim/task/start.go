@@ -74,7 +74,7 @@ func (c *container) restore(ctx context.Context) error {
 	}
 	defer c.watchInit() // takes publishMu after start has released it
 	c.setChild(c.init, child)
-	c.findCgroup()
+	c.resources.findCgroup(child)
 	return nil
 }
 

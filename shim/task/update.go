@@ -34,7 +34,7 @@ func (s *Service) Update(ctx context.Context, r *taskapi.UpdateTaskRequest) (*em
 // update changes the limits of the container's cgroup. The huge page limits come last: `runc
 // update` does not support them and writes the previous ones.
 func (c *container) update(ctx context.Context, r *specs.LinuxResources) error {
-	group := c.loadCgroup()
+	group := c.resources.group()
 	if group == nil {
 		return c.runtime.Update(ctx, c.id, r)
 	}
