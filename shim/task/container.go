@@ -13,7 +13,6 @@ import (
 	"github.com/containerd/errdefs"
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
-	"github.com/containerd-lite/containerd-lite/shim/stdio"
 )
 
 // container is a task: one container with its init and its execs.
@@ -21,6 +20,9 @@ type container struct {
 	*setup
 	init      *process
 	resources *resources
+	// publishMu puts TaskStart before TaskExit: a start holds it from before the runtime starts the
+	// init until TaskStart is queued, and the exit of the init takes it before TaskExit.
+	publishMu sync.Mutex
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -43,28 +45,6 @@ func (c *container) find(execID string) (*process, error) {
 	return nil, fmt.Errorf("container %s: exec %s: %w", c.id, execID, errdefs.ErrNotFound)
 }
 
-// advance moves a process to the state that follows v. An error means that the state does not allow
-// v.
-func (c *container) advance(p *process, v verb) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if err := p.advanceLocked(v); err != nil {
-		return fmt.Errorf("container %s: %w", c.id, err)
-	}
-	return nil
-}
-
-// allows returns an error if the current state of a process does not allow v. The state can change
-// as soon as allows returns.
-func (c *container) allows(p *process, v verb) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if _, err := p.state.after(v); err != nil {
-		return fmt.Errorf("container %s: %w", c.id, err)
-	}
-	return nil
-}
-
 // operate runs a runtime operation on the init if its state allows v. Operations run one at a time.
 func (c *container) operate(ctx context.Context, v verb, run func() error) error {
 	if err := c.init.operation.lock(ctx); err != nil {
@@ -74,8 +54,8 @@ func (c *container) operate(ctx context.Context, v verb, run func() error) error
 	if err := c.requireProcess(v); err != nil {
 		return fmt.Errorf("container %s: %w", c.id, err)
 	}
-	if err := c.allows(c.init, v); err != nil {
-		return err
+	if err := c.init.allows(v); err != nil {
+		return fmt.Errorf("container %s: %w", c.id, err)
 	}
 	if err := guard.Call(c.context(), string(v), run); err != nil {
 		return fmt.Errorf("container %s: %w", c.id, err)
@@ -88,20 +68,6 @@ func (c *container) allExecs() []*process {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Collect(maps.Values(c.execs))
-}
-
-func (c *container) owner(p *process) stdio.Owner {
-	id := c.id
-	if !p.isInit() {
-		id = p.execID
-	}
-	return stdio.Owner{
-		ID:        id,
-		Namespace: c.host.Namespace,
-		UID:       int(c.opts.GetIoUid()),
-		GID:       int(c.opts.GetIoGid()),
-		Broken:    func() { c.killBroken(p) },
-	}
 }
 
 // detached returns a context for work that must complete even if the call that started it is

@@ -18,6 +18,7 @@ import (
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/shim/cgroup"
+	"github.com/containerd-lite/containerd-lite/shim/stdio"
 )
 
 // Kill implements the task service. It does not wait for an operation in progress: a signal must be
@@ -34,15 +35,9 @@ func (s *Service) Kill(_ context.Context, r *taskapi.KillRequest) (*emptypb.Empt
 }
 
 func (c *container) signal(p *process, sig unix.Signal, all bool) error {
-	c.mu.Lock()
-	_, err := p.state.after(kill)
-	child := p.child
-	c.mu.Unlock()
-	switch {
-	case err != nil:
+	child, err := p.signalable()
+	if err != nil {
 		return err
-	case child == nil:
-		return fmt.Errorf("process not started: %w", errdefs.ErrFailedPrecondition)
 	}
 	group := c.resources.group()
 	switch {
@@ -69,9 +64,18 @@ func (c *container) kill(init child, group *cgroup.Group) error {
 	return errors.Join(err, group.Kill(c.ownPids))
 }
 
+// owner returns the owner of the init's streams.
+func (c *container) owner() stdio.Owner {
+	return c.init.streamOwner(func() error { return c.signal(c.init, unix.SIGKILL, true) })
+}
+
+func (c *container) execOwner(p *process) stdio.Owner {
+	return p.streamOwner(func() error { return c.signal(p, unix.SIGKILL, true) })
+}
+
 // killInit kills the init if it is running and waits for its exit.
 func (c *container) killInit() error {
-	if c.allows(c.init, remove) == nil {
+	if c.init.allows(remove) == nil {
 		return nil
 	}
 	if err := c.signal(c.init, unix.SIGKILL, true); err != nil && !errdefs.IsNotFound(err) {
@@ -94,7 +98,7 @@ func (s *Service) Pause(ctx context.Context, r *taskapi.PauseRequest) (*emptypb.
 }
 
 func (c *container) pause(ctx context.Context) error {
-	if err := c.advance(c.init, pause); err != nil {
+	if err := c.init.advance(pause); err != nil {
 		return err
 	}
 	err := guard.Call(c.context(), "pause", func() error { return c.runtime.Pause(ctx, c.id) })
@@ -103,10 +107,10 @@ func (c *container) pause(ctx context.Context) error {
 		if group := c.resources.group(); group != nil {
 			group.Thaw()
 		}
-		_ = c.advance(c.init, pauseUndo) // not allowed if the init has exited meanwhile
+		_ = c.init.advance(pauseUndo) // not allowed if the init has exited meanwhile
 		return err
 	}
-	if err := c.advance(c.init, pauseDone); err != nil {
+	if err := c.init.advance(pauseDone); err != nil {
 		return err
 	}
 	c.host.Events.Put(&events.TaskPaused{ContainerID: c.id})
@@ -124,7 +128,7 @@ func (s *Service) Resume(ctx context.Context, r *taskapi.ResumeRequest) (*emptyp
 		if err := c.runtime.Resume(ctx, c.id); err != nil && !c.resources.thawed() {
 			return err
 		}
-		if err := c.advance(c.init, resume); err != nil {
+		if err := c.init.advance(resume); err != nil {
 			return err
 		}
 		s.host.Events.Put(&events.TaskResumed{ContainerID: c.id})

@@ -18,9 +18,7 @@ import (
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/internal/undo"
-	"github.com/containerd-lite/containerd-lite/shim/bundle"
 	"github.com/containerd-lite/containerd-lite/shim/oci"
-	"github.com/containerd-lite/containerd-lite/shim/reap"
 	"github.com/containerd-lite/containerd-lite/shim/stdio"
 )
 
@@ -35,7 +33,7 @@ func newContainer(host *Host, r *taskapi.CreateTaskRequest) (*container, error) 
 	}
 	return &container{
 		setup: set,
-		init: newProcess("", stdio.Config{
+		init: newProcess(set, "", stdio.Config{
 			Stdin: r.Stdin, Stdout: r.Stdout, Stderr: r.Stderr, Terminal: r.Terminal,
 		}),
 		resources: &resources{setup: set},
@@ -80,18 +78,18 @@ func (c *container) createProcess(ctx context.Context, mounts []*types.Mount, ro
 		return nil
 	}
 	rollback.Push("close streams", func(context.Context) error { return c.init.streams.Close() })
-	if err := c.init.streams.Open(ctx, c.owner(c.init), c.host.Children); err != nil {
+	if err := c.init.streams.Open(ctx, c.owner(), c.host.Children); err != nil {
 		return err
 	}
 	// Pushed before the command runs: a canceled command can leave a part of the container.
 	rollback.Push("delete container", func(ctx context.Context) error { return c.runtime.Delete(ctx, c.id, true) })
-	child, err := c.launch(c.init, c.bundle.InitPidFile(), func(p *oci.Process) error {
+	child, err := c.init.launch(c.bundle.InitPidFile(), func(p *oci.Process) error {
 		return c.runtime.Create(ctx, c.id, string(c.bundle), p)
 	})
 	if err != nil {
 		return err
 	}
-	c.setChild(c.init, child)
+	c.init.setChild(child)
 	c.resources.findCgroup(child)
 	return nil
 }
@@ -126,63 +124,6 @@ func (s *setup) unmount() error {
 	return nil
 }
 
-// launch runs a runtime command that creates a process, watches the process and connects its
-// streams.
-func (c *container) launch(p *process, pidFile string, run func(*oci.Process) error) (*reap.Child, error) {
-	// Until the process is watched, the reaper would take its zombie for an orphan.
-	defer c.host.Children.Hold()()
-	target := &oci.Process{PidFile: pidFile}
-	if p.streams.Config().Terminal {
-		console, err := oci.NewConsole(string(c.bundle))
-		if err != nil {
-			return nil, err
-		}
-		defer console.Close()
-		target.Console = console
-	} else {
-		target.IO = p.streams
-	}
-	_ = os.Remove(pidFile)
-	if err := run(target); err != nil {
-		// A canceled command may have created the process already.
-		if pid, perr := bundle.ReadPid(pidFile); perr == nil {
-			c.host.Children.KillOrphan(pid)
-		}
-		return nil, err
-	}
-	pid, err := bundle.ReadPid(pidFile)
-	if err != nil {
-		return nil, fmt.Errorf("OCI runtime wrote no PID file: %w", err)
-	}
-	child, err := c.host.Children.Watch(c.context(), pid)
-	if err != nil {
-		c.host.Children.KillOrphan(pid)
-		return nil, err
-	}
-	connected := false
-	defer func() {
-		if !connected {
-			_ = child.Signal(unix.SIGKILL)
-		}
-	}()
-	if err := connect(p.streams, target.Console); err != nil {
-		return nil, err
-	}
-	connected = true
-	return child, nil
-}
-
-func connect(streams *stdio.Streams, console *oci.Console) error {
-	if console == nil {
-		return streams.Run(nil)
-	}
-	master, err := console.Receive()
-	if err != nil {
-		return err
-	}
-	return streams.Run(master)
-}
-
 // publishCreated publishes TaskCreate and then starts to watch the init, so that TaskExit follows
 // it.
 func (c *container) publishCreated(r *taskapi.CreateTaskRequest) {
@@ -195,7 +136,7 @@ func (c *container) publishCreated(r *taskapi.CreateTaskRequest) {
 		Rootfs:      r.Rootfs,
 		IO:          &events.TaskIO{Stdin: r.Stdin, Stdout: r.Stdout, Stderr: r.Stderr, Terminal: r.Terminal},
 		Checkpoint:  r.Checkpoint,
-		Pid:         uint32(c.initPid()),
+		Pid:         uint32(c.init.pid()),
 	})
 }
 
@@ -204,10 +145,4 @@ func (c *container) publishCreated(r *taskapi.CreateTaskRequest) {
 func (c *container) watchInit() {
 	guard.Catch(c.context(), "watch for out-of-memory kills", c.resources.watchOOM, nil)()
 	go guard.Catch(c.context(), "exit of the init", c.awaitInit, nil)()
-}
-
-func (c *container) initPid() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.init.pidLocked()
 }

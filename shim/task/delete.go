@@ -29,89 +29,91 @@ type removal struct {
 	err      error
 }
 
-// delete removes a process that has exited or never ran; with the init it removes the container.
+// delete removes a process that has exited or never ran, and calls remove for what belongs to it.
 // The deletion continues if the caller's context ends. A later caller joins a deletion in progress,
 // and starts a new one after an error. On success gone is called before any caller gets the result.
-func (c *container) delete(ctx context.Context, p *process, gone func(*taskapi.DeleteResponse)) (*taskapi.DeleteResponse, error) {
-	r, err := c.joinRemoval(p, func(r *removal) {
+func (p *process) delete(ctx context.Context, remove func(context.Context) error, gone func(*taskapi.DeleteResponse)) (*taskapi.DeleteResponse, error) {
+	r, err := p.joinRemoval(func(r *removal) {
 		defer close(r.done)
-		r.err = guard.Call(c.context(), "delete", func() (err error) {
-			if r.response, err = c.remove(context.WithoutCancel(ctx), p); err == nil {
+		r.err = guard.Call(p.setup.context(), "delete", func() (err error) {
+			if r.response, err = p.remove(context.WithoutCancel(ctx), remove); err == nil {
 				gone(r.response)
 			}
 			return err
 		})
 		if r.err != nil {
-			c.mu.Lock()
-			defer c.mu.Unlock()
+			p.mu.Lock()
+			defer p.mu.Unlock()
 			p.removal = nil
 		}
 	})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("container %s: %w", p.setup.id, err)
 	}
 	select {
 	case <-r.done:
 		return r.response, r.err
 	case <-ctx.Done():
-		return nil, fmt.Errorf("container %s: delete: %w", c.id, ctx.Err())
+		return nil, fmt.Errorf("container %s: delete: %w", p.setup.id, ctx.Err())
 	}
 }
 
-func (c *container) joinRemoval(p *process, run func(*removal)) (*removal, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+func (p *process) joinRemoval(run func(*removal)) (*removal, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.removal == nil {
 		if _, err := p.state.after(remove); err != nil {
-			return nil, fmt.Errorf("container %s: %w", c.id, err)
+			return nil, err
 		}
 		r := &removal{done: make(chan struct{})}
 		p.removal = r
-		go guard.Catch(c.context(), "delete", func() { run(r) }, nil)()
+		go guard.Catch(p.setup.context(), "delete", func() { run(r) }, nil)()
 	}
 	return p.removal, nil
 }
 
-// remove removes the process, and with the init the container.
-func (c *container) remove(ctx context.Context, p *process) (*taskapi.DeleteResponse, error) {
+func (p *process) remove(ctx context.Context, remove func(context.Context) error) (*taskapi.DeleteResponse, error) {
 	if err := p.operation.lock(ctx); err != nil {
 		return nil, err
 	}
 	defer p.operation.unlock()
-	err := c.killUnstarted(p)
+	err := p.finish()
 	if err == nil {
-		p.streams.Finish()
-		if p.isInit() {
-			err = c.removeContainer(ctx)
-		} else {
-			err = c.removeExec(p)
-		}
+		err = remove(ctx)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("container %s: delete: %w", c.id, err)
+		return nil, fmt.Errorf("container %s: delete: %w", p.setup.id, err)
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.state = deleted
-	return p.deleteResponseLocked(), nil
+	return &taskapi.DeleteResponse{
+		Pid:        uint32(p.pidLocked()),
+		ExitStatus: uint32(p.exit.Status),
+		ExitedAt:   p.exitedAtLocked(),
+	}, nil
 }
 
-// killUnstarted kills a process that was created and never started, so that the following steps
-// find an exited process in every case.
-func (c *container) killUnstarted(p *process) error {
-	child, err := c.unstartedChild(p)
+// finish kills a process that was created and never started, so that the following steps find an
+// exited process in every case. It then ends the streams.
+func (p *process) finish() error {
+	child, err := p.unstartedChild()
+	if err != nil {
+		return err
+	}
 	if child != nil {
 		_ = child.Signal(unix.SIGKILL)
 		<-p.done
 	}
-	return err
+	p.streams.Finish()
+	return nil
 }
 
-// unstartedChild returns the process to kill, nil if there is none. A process without a child
-// becomes stopped.
-func (c *container) unstartedChild(p *process) (child, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+// unstartedChild returns the child to kill, nil if there is none. A process without a child becomes
+// stopped.
+func (p *process) unstartedChild() (child, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	switch {
 	case p.state == stopped:
 		return nil, nil
@@ -123,15 +125,22 @@ func (c *container) unstartedChild(p *process) (child, error) {
 		return p.child, nil
 	}
 	// No process has failed, so the status is 0, as in containerd-shim-runc-v2.
-	p.state = stopped
-	p.exit = reap.Exit{At: time.Now()}
-	close(p.done)
+	p.endLocked(reap.Exit{At: time.Now()})
 	return nil, nil
 }
 
-// removeContainer removes the container from the runtime and unmounts its root filesystem. A step
+// delete deletes the init and with it the container.
+func (c *container) delete(ctx context.Context, gone func(*taskapi.DeleteResponse)) (*taskapi.DeleteResponse, error) {
+	return c.init.delete(ctx, c.remove, gone)
+}
+
+func (c *container) deleteExec(ctx context.Context, p *process, gone func(*taskapi.DeleteResponse)) (*taskapi.DeleteResponse, error) {
+	return p.delete(ctx, func(context.Context) error { return c.removeExec(p) }, gone)
+}
+
+// remove removes the container from the runtime and unmounts its root filesystem. A step
 // that an earlier attempt completed does nothing.
-func (c *container) removeContainer(ctx context.Context) error {
+func (c *container) remove(ctx context.Context) error {
 	c.finishExecs()
 	if err := c.removeFromRuntime(ctx); err != nil {
 		return err
@@ -145,8 +154,8 @@ func (c *container) removeContainer(ctx context.Context) error {
 		// The delete command of containerd then cleans up by itself.
 		c.log().WithError(err).Debug("deletion not recorded in the bundle; the delete command will clean up again")
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.init.mu.Lock()
+	defer c.init.mu.Unlock()
 	c.host.Events.Put(&events.TaskDelete{
 		ContainerID: c.id,
 		Pid:         uint32(c.init.pidLocked()),
@@ -175,11 +184,7 @@ func (c *container) removeFromRuntime(ctx context.Context) error {
 func (c *container) finishExecs() {
 	var closing sync.WaitGroup
 	for _, p := range c.allExecs() {
-		closing.Go(guard.Catch(c.context(), "exit of exec "+p.execID, func() {
-			if err := c.killUnstarted(p); err == nil {
-				p.streams.Finish()
-			}
-		}, nil))
+		closing.Go(guard.Catch(c.context(), "exit of exec "+p.execID, func() { _ = p.finish() }, nil))
 	}
 	closing.Wait()
 }

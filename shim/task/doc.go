@@ -8,17 +8,18 @@
 //
 // Locks, outermost first:
 //
-//	process.operation   one runtime operation at a time per process; the wait for it ends with the
-//	                    context of the call
-//	process.publishMu   from the runtime's start until the start event is queued
-//	registry.mu         the tasks of this shim and those that have joined
-//	container.mu        the state of one container and its processes; events are queued under it
-//	resources.mu        the cgroup of one container, its statistics and out-of-memory watch
+//	process.operation     one runtime operation at a time per process; the wait for it ends with the
+//	                      context of the call
+//	container.publishMu   from the runtime's start of the init until the start event is queued
+//	registry.mu           the tasks of this shim and those that have joined
+//	container.mu          the execs of one container
+//	process.mu            the state of one process; exits are queued under it
+//	resources.mu          the cgroup of one container, its statistics and out-of-memory watch
 //
-// The last three guard memory only: no command, file access or wait happens under them, so that
+// The last four guard memory only: no command, file access or wait happens under them, so that
 // State, Wait, Connect, Pids, Stats and Kill answer while an operation is in progress. Fields above
 // a "Guarded by" comment do not change after the object is created. A method whose name ends in
-// Locked is called with container.mu, or for a registry with registry.mu, held.
+// Locked is called with the mu of its type held.
 //
 // Every exit takes one path, exit.go: one goroutine per process waits for it, writes the exit of
 // the init to the bundle, publishes the exit and wakes the callers of Wait. The exits of execs are

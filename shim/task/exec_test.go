@@ -190,7 +190,8 @@ func (unkillable) Signal(unix.Signal) error { return nil }
 
 // A killed container rejects execs although its init still runs: with cgroup v1 it may be frozen.
 func TestExecAfterKill(t *testing.T) {
-	c := &container{setup: &setup{id: "web", ownPids: true}, init: newProcess("", stdio.Config{}), resources: &resources{}}
+	set := &setup{id: "web", ownPids: true}
+	c := &container{setup: set, init: newProcess(set, "", stdio.Config{}), resources: &resources{}}
 	c.init.state, c.init.child = running, unkillable{}
 	for sig, is := range map[unix.Signal]func(error) bool{
 		unix.SIGTERM: func(err error) bool { return err == nil },
@@ -200,7 +201,7 @@ func TestExecAfterKill(t *testing.T) {
 		if err := c.signal(c.init, sig, false); err != nil {
 			t.Fatal(err)
 		}
-		if err := c.admitExec(newProcess("late", stdio.Config{})); !is(err) {
+		if err := c.admitExec(newProcess(set, "late", stdio.Config{})); !is(err) {
 			t.Errorf("exec after %s = %v", sig, err)
 		}
 	}

@@ -3,10 +3,9 @@
 package task
 
 import (
-	"github.com/containerd/containerd/api/events"
-	"github.com/containerd/errdefs"
+	"context"
+
 	"golang.org/x/sys/unix"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/shim/bundle"
@@ -21,39 +20,19 @@ func (c *container) watchExec(p *process) {
 // awaitExec waits for the exit of an exec, then records and publishes it.
 func (c *container) awaitExec(p *process) {
 	<-p.child.Done()
-	c.runSteps("exit of exec "+p.execID,
+	runSteps(c.context(), "exit of exec "+p.execID,
 		p.streams.Exited,
 		c.resources.reportOOMKills, // the OOM event precedes the exit event that it explains
-		func() { c.publishExit(p) },
+		p.publishExit,
 		c.execDone)
 }
 
 // runSteps runs the steps that follow the exit of a process. A panic in one step does not keep the
 // later ones from running, so that the exit is always recorded and published.
-func (c *container) runSteps(what string, steps ...func()) {
+func runSteps(ctx context.Context, what string, steps ...func()) {
 	for _, step := range steps {
-		guard.Catch(c.context(), what, step, nil)()
+		guard.Catch(ctx, what, step, nil)()
 	}
-}
-
-// killBroken kills a process whose streams have failed. For the init this kills the container.
-func (c *container) killBroken(p *process) {
-	c.log().WithField("exec", p.execID).Error("streams failed; killing the process")
-	if !c.markBroken(p) {
-		return // setChildLocked kills the process when it has started
-	}
-	if err := c.signal(p, unix.SIGKILL, true); err != nil && !errdefs.IsNotFound(err) {
-		c.log().WithError(err).Error("process with failed streams not killed")
-	}
-}
-
-// markBroken marks the streams of a process as failed and reports whether there is a process to
-// kill.
-func (c *container) markBroken(p *process) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	p.broken = true
-	return p.child != nil
 }
 
 // awaitInit waits for the exit of the init, then kills the remaining processes and publishes the
@@ -62,19 +41,19 @@ func (c *container) awaitInit() {
 	p := c.init
 	<-p.child.Done()
 	const what = "exit of the init"
-	c.runSteps(what,
+	runSteps(c.context(), what,
 		func() { c.resources.checkOOM(p.child.Exit().Status == reap.StatusKilled) },
 		c.rejectExecs)
 	// A start in progress publishes its event first: TaskStart precedes TaskExit.
-	p.publishMu.Lock()
-	defer p.publishMu.Unlock()
-	c.runSteps(what,
+	c.publishMu.Lock()
+	defer c.publishMu.Unlock()
+	runSteps(c.context(), what,
 		p.streams.Exited,
 		c.endRemaining,
 		c.resources.readFinal,
 		p.streams.Logged, // before the exit: a client that sees the exit finds the log complete
 		c.writeExit,
-		func() { c.publishExit(p) })
+		p.publishExit)
 }
 
 func (c *container) writeExit() {
@@ -131,35 +110,13 @@ func (c *container) execsDoneChan() <-chan struct{} {
 	return c.execsDone
 }
 
-// publishExit records the exit of a process, queues its TaskExit event and wakes the callers of
-// Wait.
-func (c *container) publishExit(p *process) {
-	exit := p.child.Exit()
-	id := c.id
-	if !p.isInit() {
-		id = p.execID
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	defer close(p.done)
-	p.exit = exit
-	p.state = stopped
-	c.host.Events.Put(&events.TaskExit{
-		ContainerID: c.id,
-		ID:          id,
-		Pid:         uint32(p.child.Pid()),
-		ExitStatus:  uint32(exit.Status),
-		ExitedAt:    timestamppb.New(exit.At),
-	})
-}
-
 // killExecs kills the execs of a container whose cgroup is unknown.
 func (c *container) killExecs() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, p := range c.execs {
-		if p.child != nil {
-			_ = p.child.Signal(unix.SIGKILL)
+		if child, err := p.signalable(); err == nil {
+			_ = child.Signal(unix.SIGKILL)
 		}
 	}
 }

@@ -168,10 +168,10 @@ func TestPanicInStream(t *testing.T) {
 	s.run(s.request("web", true, "sleep", "1000"))
 	s.runExec(s.exec("web", "probe", "sleep", "1000"))
 	c := s.container("web")
-	c.owner(c.execs["probe"]).Broken()
+	c.execOwner(c.execs["probe"]).Broken()
 	s.events.until(t, "/tasks/exit probe 137")
 	s.wantUsable("web")
-	c.owner(c.init).Broken()
+	c.owner().Broken()
 	s.events.until(t, "/tasks/exit web 137")
 	s.wantUsable("other")
 }
@@ -186,7 +186,7 @@ func TestStreamFailsBeforeStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.owner(p).Broken()
+	c.execOwner(p).Broken()
 	open()
 	if err := <-started; err != nil {
 		t.Error(err)

@@ -8,7 +8,8 @@ import (
 	"sync"
 	"time"
 
-	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
+	"github.com/containerd/containerd/api/events"
+	"github.com/containerd/errdefs"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -17,21 +18,20 @@ import (
 	"github.com/containerd-lite/containerd-lite/shim/stdio"
 )
 
-// process is the init of a container or an exec in it.
+// process is a process of a container: all that an init and an exec have in common.
 type process struct {
+	setup   *setup
 	execID  string         // "" for the init
 	spec    *specs.Process // nil for the init
 	streams *stdio.Streams
 
 	// operation serializes the runtime operations on the process.
 	operation ctxMutex
-	// publishMu puts TaskStart before TaskExit: a start holds it from before the runtime starts the
-	// process until TaskStart is queued, and the exit of the init takes it before TaskExit.
-	publishMu sync.Mutex
 	// done is closed when the exit of the process is recorded and its event is queued.
 	done chan struct{}
 
-	// Guarded by container.mu.
+	mu sync.Mutex
+	// Guarded by mu.
 	state   state
 	child   child // nil until the process is created
 	exit    reap.Exit
@@ -49,13 +49,33 @@ type child interface {
 	KillGroup() error
 }
 
-func newProcess(execID string, cfg stdio.Config) *process {
-	return &process{execID: execID, streams: stdio.New(cfg), operation: make(ctxMutex, 1), done: make(chan struct{})}
+func newProcess(s *setup, execID string, cfg stdio.Config) *process {
+	return &process{
+		setup:     s,
+		execID:    execID,
+		streams:   stdio.New(cfg),
+		operation: make(ctxMutex, 1),
+		done:      make(chan struct{}),
+	}
 }
 
 func (p *process) isInit() bool { return p.execID == "" }
 
-// pidLocked returns the PID, or 0 if the process is not created.
+// id returns the id that events and streams have for the process.
+func (p *process) id() string {
+	if p.isInit() {
+		return p.setup.id
+	}
+	return p.execID
+}
+
+// pid returns the PID, or 0 if the process is not created.
+func (p *process) pid() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.pidLocked()
+}
+
 func (p *process) pidLocked() int {
 	if p.child == nil {
 		return 0
@@ -63,7 +83,26 @@ func (p *process) pidLocked() int {
 	return p.child.Pid()
 }
 
-// advanceLocked moves to the state that follows v. An error means that the state does not allow v.
+// current returns the state. It can change as soon as current returns.
+func (p *process) current() state {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.state
+}
+
+// allows returns an error if the current state does not allow v.
+func (p *process) allows(v verb) error {
+	_, err := p.current().after(v)
+	return err
+}
+
+// advance moves to the state that follows v. An error means that the state does not allow v.
+func (p *process) advance(v verb) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.advanceLocked(v)
+}
+
 func (p *process) advanceLocked(v verb) error {
 	next, err := p.state.after(v)
 	if err == nil {
@@ -72,11 +111,45 @@ func (p *process) advanceLocked(v verb) error {
 	return err
 }
 
-// failStartLocked records that the process was not started. No process ran, so there is no TaskExit
+// signalable returns the child if a signal can be sent to it.
+func (p *process) signalable() (child, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, err := p.state.after(kill); err != nil {
+		return nil, err
+	}
+	if p.child == nil {
+		return nil, fmt.Errorf("process not started: %w", errdefs.ErrFailedPrecondition)
+	}
+	return p.child, nil
+}
+
+// failStart records that the process was not started. No process ran, so there is no TaskExit
 // event.
-func (p *process) failStartLocked() {
+func (p *process) failStart() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.endLocked(reap.Exit{Status: reap.StatusUnknown, At: time.Now()})
+}
+
+// publishExit records the exit, queues the TaskExit event and wakes the callers of Wait.
+func (p *process) publishExit() {
+	exit := p.child.Exit()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	defer p.endLocked(exit)
+	p.setup.host.Events.Put(&events.TaskExit{
+		ContainerID: p.setup.id,
+		ID:          p.id(),
+		Pid:         uint32(p.child.Pid()),
+		ExitStatus:  uint32(exit.Status),
+		ExitedAt:    timestamppb.New(exit.At),
+	})
+}
+
+func (p *process) endLocked(exit reap.Exit) {
 	p.state = stopped
-	p.exit = reap.Exit{Status: reap.StatusUnknown, At: time.Now()}
+	p.exit = exit
 	close(p.done)
 }
 
@@ -86,14 +159,6 @@ func (p *process) exitedAtLocked() *timestamppb.Timestamp {
 		return nil
 	}
 	return timestamppb.New(p.exit.At)
-}
-
-func (p *process) deleteResponseLocked() *taskapi.DeleteResponse {
-	return &taskapi.DeleteResponse{
-		Pid:        uint32(p.pidLocked()),
-		ExitStatus: uint32(p.exit.Status),
-		ExitedAt:   p.exitedAtLocked(),
-	}
 }
 
 // ctxMutex is a lock whose wait ends with a context.

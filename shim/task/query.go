@@ -22,22 +22,23 @@ func (s *Service) State(_ context.Context, r *taskapi.StateRequest) (*taskapi.St
 	if err != nil {
 		return nil, err
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	status := p.state
-	if !p.isInit() && status == running && (c.init.state == pausing || c.init.state == paused) {
-		status = c.init.state
+	response := p.response()
+	if init := c.init.current(); !p.isInit() && response.Status == task.Status_RUNNING && (init == pausing || init == paused) {
+		response.Status = init.status()
 	}
-	id := c.id
-	if !p.isInit() {
-		id = p.execID
-	}
+	return response, nil
+}
+
+// response returns the state of the process in the Task API.
+func (p *process) response() *taskapi.StateResponse {
 	cfg := p.streams.Config()
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	return &taskapi.StateResponse{
-		ID:         id,
-		Bundle:     string(c.bundle),
+		ID:         p.id(),
+		Bundle:     string(p.setup.bundle),
 		Pid:        uint32(p.pidLocked()),
-		Status:     status.status(),
+		Status:     p.state.status(),
 		Stdin:      cfg.Stdin,
 		Stdout:     cfg.Stdout,
 		Stderr:     cfg.Stderr,
@@ -45,7 +46,7 @@ func (s *Service) State(_ context.Context, r *taskapi.StateRequest) (*taskapi.St
 		ExitStatus: uint32(p.exit.Status),
 		ExitedAt:   p.exitedAtLocked(),
 		ExecID:     p.execID,
-	}, nil
+	}
 }
 
 // Wait implements the task service. It returns when the process has exited, when the client cancels
@@ -60,8 +61,8 @@ func (s *Service) Wait(ctx context.Context, r *taskapi.WaitRequest) (*taskapi.Wa
 	case <-ctx.Done():
 		return nil, fmt.Errorf("container %s: wait: %w", c.id, ctx.Err())
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	return &taskapi.WaitResponse{ExitStatus: uint32(p.exit.Status), ExitedAt: p.exitedAtLocked()}, nil
 }
 
@@ -70,7 +71,7 @@ func (s *Service) Wait(ctx context.Context, r *taskapi.WaitRequest) (*taskapi.Wa
 func (s *Service) Connect(_ context.Context, r *taskapi.ConnectRequest) (*taskapi.ConnectResponse, error) {
 	response := &taskapi.ConnectResponse{ShimPid: uint32(os.Getpid()), Version: "v3"}
 	if c, err := s.tasks.get(r.ID); err == nil {
-		response.TaskPid = uint32(c.initPid())
+		response.TaskPid = uint32(c.init.pid())
 	}
 	return response, nil
 }
@@ -84,7 +85,7 @@ func (s *Service) Pids(_ context.Context, r *taskapi.PidsRequest) (*taskapi.Pids
 		return nil, err
 	}
 	execs := c.execPids()
-	init := c.initPid()
+	init := c.init.pid()
 	var pids []int
 	if group := c.resources.group(); group != nil {
 		// A cgroup that cannot be read is gone; the init is listed in any case.
@@ -117,8 +118,8 @@ func (c *container) execPids() map[int]string {
 	defer c.mu.Unlock()
 	pids := make(map[int]string)
 	for id, p := range c.execs {
-		if p.state == running {
-			pids[p.pidLocked()] = id
+		if p.current() == running {
+			pids[p.pid()] = id
 		}
 	}
 	return pids
@@ -140,10 +141,7 @@ func (s *Service) Stats(_ context.Context, r *taskapi.StatsRequest) (*taskapi.St
 	if err != nil {
 		return nil, err
 	}
-	c.mu.Lock()
-	ended := c.init.state == stopped
-	c.mu.Unlock()
-	if !ended {
+	if c.init.current() != stopped {
 		c.resources.readStats()
 	}
 	stats := c.resources.lastStats()

@@ -193,7 +193,7 @@ func (s *Service) Create(ctx context.Context, r *taskapi.CreateTaskRequest) (*ta
 	admitted = true
 	s.tasks.add(c)
 	c.publishCreated(r)
-	return &taskapi.CreateTaskResponse{Pid: uint32(c.initPid())}, nil
+	return &taskapi.CreateTaskResponse{Pid: uint32(c.init.pid())}, nil
 }
 
 // Start implements the task service.
@@ -263,12 +263,16 @@ func (s *Service) discard(ctx context.Context, c *container) error {
 }
 
 func (s *Service) delete(ctx context.Context, c *container, p *process) (*taskapi.DeleteResponse, error) {
-	return c.delete(ctx, p, func(response *taskapi.DeleteResponse) {
+	gone := func(response *taskapi.DeleteResponse) {
 		s.tasks.forget(c.id, p.execID, response)
 		if p.isInit() && s.host.Deleted != nil {
 			s.host.Deleted(s.tasks.bundles)
 		}
-	})
+	}
+	if p.isInit() {
+		return c.delete(ctx, gone)
+	}
+	return c.deleteExec(ctx, p, gone)
 }
 
 // Shutdown implements the task service. containerd calls it after every deletion; the shim exits if

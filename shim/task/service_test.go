@@ -387,7 +387,7 @@ func TestStreamOwner(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := c.owner(c.init); got.UID != tt.uid || got.GID != tt.gid {
+		if got := c.owner(); got.UID != tt.uid || got.GID != tt.gid {
 			t.Errorf("with %v: %d:%d, want %d:%d", tt.opts, got.UID, got.GID, tt.uid, tt.gid)
 		}
 	}

@@ -16,7 +16,6 @@ import (
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/shim/oci"
-	"github.com/containerd-lite/containerd-lite/shim/reap"
 	"github.com/containerd-lite/containerd-lite/shim/stdio"
 )
 
@@ -26,8 +25,8 @@ var errExited = fmt.Errorf("the container has exited or is being killed: %w", er
 // start starts the init and returns its PID.
 func (c *container) start(ctx context.Context) (pid int, err error) {
 	err = c.operate(ctx, start, func() error {
-		c.init.publishMu.Lock()
-		defer c.init.publishMu.Unlock()
+		c.publishMu.Lock()
+		defer c.publishMu.Unlock()
 		switch {
 		case c.holder != nil: // create has parked its thread already
 		case c.images.Path != "":
@@ -38,10 +37,10 @@ func (c *container) start(ctx context.Context) (pid int, err error) {
 		if err != nil {
 			return err
 		}
-		if err := c.advance(c.init, start); err != nil {
+		if err := c.init.advance(start); err != nil {
 			return err
 		}
-		pid = c.initPid()
+		pid = c.init.pid()
 		c.host.Events.Put(&events.TaskStart{ContainerID: c.id, Pid: uint32(pid)})
 		return nil
 	})
@@ -63,17 +62,15 @@ func (c *container) startInit(ctx context.Context) error {
 // not in create: a client waits for open streams to end before it deletes a task that
 // was never started. For the same reason a task whose restore was not successful becomes stopped.
 func (c *container) restore(ctx context.Context) error {
-	child, err := c.openAndLaunch(ctx, c.init, c.bundle.InitPidFile(), func(p *oci.Process) error {
+	child, err := c.init.openAndLaunch(ctx, c.owner(), c.bundle.InitPidFile(), func(p *oci.Process) error {
 		return c.runtime.Restore(ctx, c.id, string(c.bundle), c.images, p)
 	})
 	if err != nil {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.init.failStartLocked()
+		c.init.failStart()
 		return err
 	}
 	defer c.watchInit() // takes publishMu after start has released it
-	c.setChild(c.init, child)
+	c.init.setChild(child)
 	c.resources.findCgroup(child)
 	return nil
 }
@@ -86,7 +83,7 @@ func (c *container) addExec(r *taskapi.ExecProcessRequest) error {
 	if err := c.requireProcess(exec); err != nil {
 		return fmt.Errorf("container %s: exec %s: %w", c.id, r.ExecID, err)
 	}
-	p := newProcess(r.ExecID, stdio.Config{
+	p := newProcess(c.setup, r.ExecID, stdio.Config{
 		Stdin: r.Stdin, Stdout: r.Stdout, Stderr: r.Stderr, Terminal: r.Terminal,
 	})
 	p.spec = &specs.Process{}
@@ -96,6 +93,8 @@ func (c *container) addExec(r *taskapi.ExecProcessRequest) error {
 	p.spec.Terminal = r.Terminal
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.init.mu.Lock() // the init has not exited when TaskExecAdded is queued
+	defer c.init.mu.Unlock()
 	if _, err := c.init.state.after(exec); err != nil {
 		return fmt.Errorf("container %s: exec %s: %w", c.id, r.ExecID, err)
 	}
@@ -118,14 +117,15 @@ func (c *container) startExec(ctx context.Context, p *process) (int, error) {
 	}
 	ctx, cancel := c.cancelOnInitExit(ctx)
 	defer cancel()
-	child, err := c.openAndLaunch(ctx, p, c.bundle.ExecPidFile(p.execID), func(target *oci.Process) error {
+	child, err := p.openAndLaunch(ctx, c.execOwner(p), c.bundle.ExecPidFile(p.execID), func(target *oci.Process) error {
 		return c.runtime.Exec(ctx, c.id, p.spec, target)
 	})
 	if err != nil {
-		c.failExec(p)
+		p.failStart()
+		c.execDone()
 		return 0, fmt.Errorf("container %s: exec %s: %w", c.id, p.execID, c.explainExecError(err))
 	}
-	if err := c.setExecRunning(p, child); err != nil {
+	if err := p.setRunning(child); err != nil {
 		return 0, err
 	}
 	defer c.watchExec(p)
@@ -138,9 +138,9 @@ func (c *container) startExec(ctx context.Context, p *process) (int, error) {
 // end of a stream.
 func (c *container) cancelOnInitExit(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	c.mu.Lock()
+	c.init.mu.Lock()
 	init := c.init.child
-	c.mu.Unlock()
+	c.init.mu.Unlock()
 	if init != nil {
 		go guard.Catch(ctx, "cancel the start of an exec", func() {
 			select {
@@ -162,61 +162,14 @@ func (c *container) admitExec(p *process) error {
 	if c.execsRejected {
 		return errExited
 	}
-	if _, err := c.init.state.after(exec); err != nil {
+	if err := c.init.allows(exec); err != nil {
 		return err
 	}
-	if _, err := p.state.after(start); err != nil {
+	if err := p.allows(start); err != nil {
 		return err
 	}
 	c.liveExecs++
 	return nil
-}
-
-// setChild sets the child of a process. It kills the child if the streams have failed meanwhile.
-func (c *container) setChild(p *process, child *reap.Child) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.setChildLocked(p, child)
-}
-
-func (c *container) setChildLocked(p *process, child *reap.Child) {
-	p.child = child
-	if p.broken {
-		_ = child.KillGroup()
-	}
-}
-
-func (c *container) setExecRunning(p *process, child *reap.Child) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.setChildLocked(p, child)
-	return p.advanceLocked(start)
-}
-
-// openAndLaunch opens the streams of a process and launches it. It closes the streams after an
-// error.
-func (c *container) openAndLaunch(ctx context.Context, p *process, pidFile string, run func(*oci.Process) error) (child *reap.Child, err error) {
-	const what = "start of a process"
-	err = guard.Call(c.context(), what, func() (err error) {
-		if err := p.streams.Open(ctx, c.owner(p), c.host.Children); err != nil {
-			return err
-		}
-		child, err = c.launch(p, pidFile, run)
-		return err
-	})
-	if err != nil {
-		guard.Catch(c.context(), what, func() { _ = p.streams.Close() }, nil)()
-		return nil, err
-	}
-	return child, nil
-}
-
-// failExec records that an exec was not started.
-func (c *container) failExec(p *process) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	p.failStartLocked()
-	c.execDoneLocked()
 }
 
 // explainExecError adds errExited to the error of an exec that was being started while the
@@ -234,10 +187,6 @@ func (c *container) explainExecError(err error) error {
 func (c *container) execDone() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.execDoneLocked()
-}
-
-func (c *container) execDoneLocked() {
 	c.liveExecs--
 	if c.liveExecs == 0 && c.execsDone != nil {
 		close(c.execsDone)
