@@ -8,7 +8,6 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/containerd/errdefs"
 
@@ -20,29 +19,31 @@ type container struct {
 	*setup
 	init      *process
 	resources *resources
+	admission *admission
 	// publishMu puts TaskStart before TaskExit: a start holds it from before the runtime starts the
 	// init until TaskStart is queued, and the exit of the init takes it before TaskExit.
 	publishMu sync.Mutex
 
 	mu sync.Mutex
 	// Guarded by mu.
-	execs         map[string]*process
-	liveExecs     int           // execs that are starting or running
-	execsRejected bool          // set when the init has exited or was killed: no exec can start
-	execsDone     chan struct{} // closed when liveExecs is 0; nil if unused
+	execs map[string]*exec
 }
 
-// find returns an exec, or the init for "".
-func (c *container) find(execID string) (*process, error) {
+// exec returns an exec.
+func (c *container) exec(id string) (*exec, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if execID == "" {
-		return c.init, nil
+	if e := c.execs[id]; e != nil {
+		return e, nil
 	}
-	if p := c.execs[execID]; p != nil {
-		return p, nil
-	}
-	return nil, fmt.Errorf("container %s: exec %s: %w", c.id, execID, errdefs.ErrNotFound)
+	return nil, fmt.Errorf("container %s: exec %s: %w", c.id, id, errdefs.ErrNotFound)
+}
+
+// allExecs returns the execs of the container in no particular order.
+func (c *container) allExecs() []*exec {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Collect(maps.Values(c.execs))
 }
 
 // operate runs a runtime operation on the init if its state allows v. Operations run one at a time.
@@ -61,17 +62,4 @@ func (c *container) operate(ctx context.Context, v verb, run func() error) error
 		return fmt.Errorf("container %s: %w", c.id, err)
 	}
 	return nil
-}
-
-// allExecs returns the execs of the container in no particular order.
-func (c *container) allExecs() []*process {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.Collect(maps.Values(c.execs))
-}
-
-// detached returns a context for work that must complete even if the call that started it is
-// canceled or does not wait for it.
-func detached(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), limit)
 }

@@ -24,39 +24,42 @@ import (
 // Kill implements the task service. It does not wait for an operation in progress: a signal must be
 // able to end a process on which an operation hangs.
 func (s *Service) Kill(_ context.Context, r *taskapi.KillRequest) (*emptypb.Empty, error) {
-	c, p, err := s.find(r.ID, r.ExecID)
+	c, e, err := s.find(r.ID, r.ExecID)
 	if err != nil {
 		return nil, err
 	}
-	if err := c.signal(p, unix.Signal(r.Signal), r.All); err != nil {
+	if e == nil {
+		err = c.signal(unix.Signal(r.Signal), r.All)
+	} else {
+		err = e.signal(unix.Signal(r.Signal))
+	}
+	if err != nil {
 		return nil, fmt.Errorf("container %s: kill: %w", c.id, err)
 	}
 	return &emptypb.Empty{}, nil
 }
 
-func (c *container) signal(p *process, sig unix.Signal, all bool) error {
-	child, err := p.signalable()
+// signal sends a signal to the init, or to all processes of the container.
+func (c *container) signal(sig unix.Signal, all bool) error {
+	init, err := c.init.signalable()
 	if err != nil {
 		return err
 	}
 	group := c.resources.group()
 	switch {
-	case p.isInit() && sig == unix.SIGKILL:
-		return c.kill(child, group)
 	case sig == unix.SIGKILL:
-		// Children of the exec would keep its output open and run indefinitely.
-		return child.KillGroup()
-	case p.isInit() && all && group != nil:
+		return c.kill(init, group)
+	case all && group != nil:
 		return group.Signal(sig)
 	default:
-		return child.Signal(sig)
+		return init.Signal(sig)
 	}
 }
 
 // kill sends SIGKILL to the init itself, because the init may have left its cgroup, as a kubelet or
 // a container engine in a container does. It then kills the cgroup, too.
 func (c *container) kill(init child, group *cgroup.Group) error {
-	c.rejectExecs()
+	c.admission.reject()
 	err := init.Signal(unix.SIGKILL)
 	if group == nil {
 		return err
@@ -66,11 +69,7 @@ func (c *container) kill(init child, group *cgroup.Group) error {
 
 // owner returns the owner of the init's streams.
 func (c *container) owner() stdio.Owner {
-	return c.init.streamOwner(func() error { return c.signal(c.init, unix.SIGKILL, true) })
-}
-
-func (c *container) execOwner(p *process) stdio.Owner {
-	return p.streamOwner(func() error { return c.signal(p, unix.SIGKILL, true) })
+	return c.init.streamOwner(func() error { return c.signal(unix.SIGKILL, true) })
 }
 
 // killInit kills the init if it is running and waits for its exit.
@@ -78,7 +77,7 @@ func (c *container) killInit() error {
 	if c.init.allows(remove) == nil {
 		return nil
 	}
-	if err := c.signal(c.init, unix.SIGKILL, true); err != nil && !errdefs.IsNotFound(err) {
+	if err := c.signal(unix.SIGKILL, true); err != nil && !errdefs.IsNotFound(err) {
 		return fmt.Errorf("container %s: kill: %w", c.id, err)
 	}
 	<-c.init.done
@@ -181,7 +180,7 @@ func (c *container) checkpoint(ctx context.Context, images string, opts *options
 
 // ResizePty implements the task service.
 func (s *Service) ResizePty(_ context.Context, r *taskapi.ResizePtyRequest) (*emptypb.Empty, error) {
-	c, p, err := s.find(r.ID, r.ExecID)
+	c, p, err := s.findProcess(r.ID, r.ExecID)
 	if err != nil {
 		return nil, err
 	}
@@ -193,7 +192,7 @@ func (s *Service) ResizePty(_ context.Context, r *taskapi.ResizePtyRequest) (*em
 
 // CloseIO implements the task service.
 func (s *Service) CloseIO(_ context.Context, r *taskapi.CloseIORequest) (*emptypb.Empty, error) {
-	_, p, err := s.find(r.ID, r.ExecID)
+	_, p, err := s.findProcess(r.ID, r.ExecID)
 	if err != nil {
 		return nil, err
 	}

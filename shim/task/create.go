@@ -31,13 +31,15 @@ func newContainer(host *Host, r *taskapi.CreateTaskRequest) (*container, error) 
 	if err != nil {
 		return nil, err
 	}
+	init := newProcess(set, "", stdio.Config{
+		Stdin: r.Stdin, Stdout: r.Stdout, Stderr: r.Stderr, Terminal: r.Terminal,
+	})
 	return &container{
-		setup: set,
-		init: newProcess(set, "", stdio.Config{
-			Stdin: r.Stdin, Stdout: r.Stdout, Stderr: r.Stderr, Terminal: r.Terminal,
-		}),
+		setup:     set,
+		init:      init,
 		resources: &resources{setup: set},
-		execs:     make(map[string]*process),
+		admission: &admission{init: init},
+		execs:     make(map[string]*exec),
 	}, nil
 }
 
@@ -54,7 +56,7 @@ func (c *container) create(ctx context.Context, mounts []*types.Mount) error {
 	if err == nil {
 		return nil
 	}
-	ctx, cancel := detached(ctx, undoTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 	defer cancel()
 	if _, undone := rollback.Run(ctx); undone != nil {
 		c.log().WithError(undone).Warn("rollback of a failed create is incomplete; resources of the container remain")
@@ -138,11 +140,4 @@ func (c *container) publishCreated(r *taskapi.CreateTaskRequest) {
 		Checkpoint:  r.Checkpoint,
 		Pid:         uint32(c.init.pid()),
 	})
-}
-
-// watchInit waits for the exit of the init in the background. It watches for out-of-memory kills
-// first, because one can occur before the start has returned.
-func (c *container) watchInit() {
-	guard.Catch(c.context(), "watch for out-of-memory kills", c.resources.watchOOM, nil)()
-	go guard.Catch(c.context(), "exit of the init", c.awaitInit, nil)()
 }

@@ -4,9 +4,7 @@ package task
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"time"
 
@@ -129,15 +127,6 @@ func (p *process) unstartedChild() (child, error) {
 	return nil, nil
 }
 
-// delete deletes the init and with it the container.
-func (c *container) delete(ctx context.Context, gone func(*taskapi.DeleteResponse)) (*taskapi.DeleteResponse, error) {
-	return c.init.delete(ctx, c.remove, gone)
-}
-
-func (c *container) deleteExec(ctx context.Context, p *process, gone func(*taskapi.DeleteResponse)) (*taskapi.DeleteResponse, error) {
-	return p.delete(ctx, func(context.Context) error { return c.removeExec(p) }, gone)
-}
-
 // remove removes the container from the runtime and unmounts its root filesystem. A step
 // that an earlier attempt completed does nothing.
 func (c *container) remove(ctx context.Context) error {
@@ -183,18 +172,8 @@ func (c *container) removeFromRuntime(ctx context.Context) error {
 // finishExecs finishes the execs that no client has deleted. None of them is running.
 func (c *container) finishExecs() {
 	var closing sync.WaitGroup
-	for _, p := range c.allExecs() {
-		closing.Go(guard.Catch(c.context(), "exit of exec "+p.execID, func() { _ = p.finish() }, nil))
+	for _, e := range c.allExecs() {
+		closing.Go(guard.Catch(c.context(), "exit of exec "+e.execID, func() { _ = e.finish() }, nil))
 	}
 	closing.Wait()
-}
-
-func (c *container) removeExec(p *process) error {
-	if err := os.Remove(c.bundle.ExecPidFile(p.execID)); err != nil && !errors.Is(err, os.ErrNotExist) {
-		c.log().WithError(err).Debug("PID file of the exec not removed")
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.execs, p.execID)
-	return nil
 }

@@ -12,16 +12,21 @@
 //	                      context of the call
 //	container.publishMu   from the runtime's start of the init until the start event is queued
 //	registry.mu           the tasks of this shim and those that have joined
-//	container.mu          the execs of one container
-//	process.mu            the state of one process; exits are queued under it
+//	container.mu          the set of execs of one container
+//	admission.mu          the number of live execs, and whether one can start
+//	process.mu            the state of one process; its exit is queued under it
 //	resources.mu          the cgroup of one container, its statistics and out-of-memory watch
 //
-// The last four guard memory only: no command, file access or wait happens under them, so that
-// State, Wait, Connect, Pids, Stats and Kill answer while an operation is in progress. Fields above
-// a "Guarded by" comment do not change after the object is created. A method whose name ends in
-// Locked is called with the mu of its type held.
+// Two mutexes are held together only where the state of the init decides about an exec: addExec
+// takes process.mu of the init under container.mu, and admit takes process.mu under admission.mu.
 //
-// Every exit takes one path, exit.go: one goroutine per process waits for it, writes the exit of
-// the init to the bundle, publishes the exit and wakes the callers of Wait. The exits of execs are
-// published before that of the init.
+// registry.mu and those after it guard memory only: no command, file access or wait happens under
+// them, so that State, Wait, Connect, Pids, Stats and Kill answer while an operation is in
+// progress. Fields above a "Guarded by" comment do not change after the object is created. A method
+// whose name ends in Locked is called with the mu of its type held.
+//
+// Every exit takes one path: one goroutine per process waits for it, publishes it and wakes the
+// callers of Wait. For the init that is container.awaitInit, which also writes the exit to the
+// bundle; for an exec it is exec.awaitExit. The exits of execs are published before that of the
+// init.
 package task

@@ -173,7 +173,7 @@ func TestExecErrorDuringInitExit(t *testing.T) {
 	s := newShim(t)
 	s.run(s.request("web", true, "sleep", "1000"))
 	started, open := s.beginExec(s.exec("web", "late", "true"))
-	s.container("web").rejectExecs() // as kill does before the init has exited
+	s.container("web").admission.reject() // as kill does before the init has exited
 	s.root.Fail("exec", "cannot exec in a paused container")
 	open()
 	err := <-started
@@ -191,17 +191,18 @@ func (unkillable) Signal(unix.Signal) error { return nil }
 // A killed container rejects execs although its init still runs: with cgroup v1 it may be frozen.
 func TestExecAfterKill(t *testing.T) {
 	set := &setup{id: "web", ownPids: true}
-	c := &container{setup: set, init: newProcess(set, "", stdio.Config{}), resources: &resources{}}
-	c.init.state, c.init.child = running, unkillable{}
+	init := newProcess(set, "", stdio.Config{})
+	init.state, init.child = running, unkillable{}
+	c := &container{setup: set, init: init, resources: &resources{}, admission: &admission{init: init}}
 	for sig, is := range map[unix.Signal]func(error) bool{
 		unix.SIGTERM: func(err error) bool { return err == nil },
 		unix.SIGKILL: errdefs.IsFailedPrecondition,
 	} {
-		c.execsRejected = false
-		if err := c.signal(c.init, sig, false); err != nil {
+		c.admission.rejected = false
+		if err := c.signal(sig, false); err != nil {
 			t.Fatal(err)
 		}
-		if err := c.admitExec(newProcess(set, "late", stdio.Config{})); !is(err) {
+		if err := c.admission.admit(newProcess(set, "late", stdio.Config{})); !is(err) {
 			t.Errorf("exec after %s = %v", sig, err)
 		}
 	}

@@ -12,27 +12,19 @@ import (
 	"github.com/containerd-lite/containerd-lite/shim/reap"
 )
 
-// watchExec waits for the exit of an exec in a goroutine of its own.
-func (c *container) watchExec(p *process) {
-	go guard.Catch(c.context(), "exit of exec "+p.execID, func() { c.awaitExec(p) }, nil)()
-}
-
-// awaitExec waits for the exit of an exec, then records and publishes it.
-func (c *container) awaitExec(p *process) {
-	<-p.child.Done()
-	runSteps(c.context(), "exit of exec "+p.execID,
-		p.streams.Exited,
-		c.resources.reportOOMKills, // the OOM event precedes the exit event that it explains
-		p.publishExit,
-		c.execDone)
-}
-
 // runSteps runs the steps that follow the exit of a process. A panic in one step does not keep the
 // later ones from running, so that the exit is always recorded and published.
 func runSteps(ctx context.Context, what string, steps ...func()) {
 	for _, step := range steps {
 		guard.Catch(ctx, what, step, nil)()
 	}
+}
+
+// watchInit waits for the exit of the init in the background. It watches for out-of-memory kills
+// first, because one can occur before the start has returned.
+func (c *container) watchInit() {
+	guard.Catch(c.context(), "watch for out-of-memory kills", c.resources.watchOOM, nil)()
+	go guard.Catch(c.context(), "exit of the init", c.awaitInit, nil)()
 }
 
 // awaitInit waits for the exit of the init, then kills the remaining processes and publishes the
@@ -43,7 +35,7 @@ func (c *container) awaitInit() {
 	const what = "exit of the init"
 	runSteps(c.context(), what,
 		func() { c.resources.checkOOM(p.child.Exit().Status == reap.StatusKilled) },
-		c.rejectExecs)
+		c.admission.reject)
 	// A start in progress publishes its event first: TaskStart precedes TaskExit.
 	c.publishMu.Lock()
 	defer c.publishMu.Unlock()
@@ -64,21 +56,13 @@ func (c *container) writeExit() {
 	}
 }
 
-// rejectExecs makes the start of execs an error. It is called before SIGKILL is sent: the kill may
-// freeze a v1 cgroup, and the runtime would report to an exec that the container is paused.
-func (c *container) rejectExecs() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.execsRejected = true
-}
-
 // endRemaining kills the processes that outlived the init and waits for the execs. Execs that are
 // being started are canceled, see cancelOnInitExit, but the runtime may have created their process
 // already: hence the second kill.
 func (c *container) endRemaining() {
 	c.killRemaining()
-	if done := c.execsDoneChan(); done != nil {
-		<-done
+	if idle := c.admission.whenIdle(); idle != nil {
+		<-idle
 		c.killRemaining()
 	}
 }
@@ -99,23 +83,10 @@ func (c *container) killRemaining() {
 	}
 }
 
-// execsDoneChan returns a channel that is closed when no exec is live, or nil if none is live now.
-func (c *container) execsDoneChan() <-chan struct{} {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.liveExecs == 0 {
-		return nil
-	}
-	c.execsDone = make(chan struct{})
-	return c.execsDone
-}
-
 // killExecs kills the execs of a container whose cgroup is unknown.
 func (c *container) killExecs() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, p := range c.execs {
-		if child, err := p.signalable(); err == nil {
+	for _, e := range c.allExecs() {
+		if child, err := e.signalable(); err == nil {
 			_ = child.Signal(unix.SIGKILL)
 		}
 	}

@@ -97,22 +97,10 @@ func connect(streams *stdio.Streams, console *oci.Console) error {
 func (p *process) setChild(child *reap.Child) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.setChildLocked(child)
-}
-
-func (p *process) setChildLocked(child *reap.Child) {
 	p.child = child
 	if p.broken {
 		_ = child.KillGroup()
 	}
-}
-
-// setRunning sets the child and the state of an exec together.
-func (p *process) setRunning(child *reap.Child) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.setChildLocked(child)
-	return p.advanceLocked(start)
 }
 
 // streamOwner returns the owner of the streams. kill is called when they have failed.
@@ -131,7 +119,7 @@ func (p *process) killBroken(kill func() error) {
 	log := p.setup.log()
 	log.WithField("exec", p.execID).Error("streams failed; killing the process")
 	if !p.markBroken() {
-		return // setChildLocked kills the process when it has started
+		return // setChild kills the process when it has started
 	}
 	if err := kill(); err != nil && !errdefs.IsNotFound(err) {
 		log.WithError(err).Error("process with failed streams not killed")

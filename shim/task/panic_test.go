@@ -168,7 +168,7 @@ func TestPanicInStream(t *testing.T) {
 	s.run(s.request("web", true, "sleep", "1000"))
 	s.runExec(s.exec("web", "probe", "sleep", "1000"))
 	c := s.container("web")
-	c.execOwner(c.execs["probe"]).Broken()
+	c.execs["probe"].owner().Broken()
 	s.events.until(t, "/tasks/exit probe 137")
 	s.wantUsable("web")
 	c.owner().Broken()
@@ -182,11 +182,11 @@ func TestStreamFailsBeforeStart(t *testing.T) {
 	s.run(s.request("web", true, "sleep", "1000"))
 	started, open := s.beginExec(s.exec("web", "probe", "sleep", "1000"))
 	c := s.container("web")
-	p, err := c.find("probe")
+	e, err := c.exec("probe")
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.execOwner(p).Broken()
+	e.owner().Broken()
 	open()
 	if err := <-started; err != nil {
 		t.Error(err)

@@ -10,7 +10,6 @@ import (
 
 	"github.com/containerd/containerd/api/events"
 	"github.com/containerd/errdefs"
-	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -21,8 +20,7 @@ import (
 // process is a process of a container: all that an init and an exec have in common.
 type process struct {
 	setup   *setup
-	execID  string         // "" for the init
-	spec    *specs.Process // nil for the init
+	execID  string // "" for the init
 	streams *stdio.Streams
 
 	// operation serializes the runtime operations on the process.
@@ -100,10 +98,6 @@ func (p *process) allows(v verb) error {
 func (p *process) advance(v verb) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.advanceLocked(v)
-}
-
-func (p *process) advanceLocked(v verb) error {
 	next, err := p.state.after(v)
 	if err == nil {
 		p.state = next

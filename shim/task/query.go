@@ -18,7 +18,7 @@ import (
 
 // State implements the task service. It does not wait for an operation in progress.
 func (s *Service) State(_ context.Context, r *taskapi.StateRequest) (*taskapi.StateResponse, error) {
-	c, p, err := s.find(r.ID, r.ExecID)
+	c, p, err := s.findProcess(r.ID, r.ExecID)
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +52,7 @@ func (p *process) response() *taskapi.StateResponse {
 // Wait implements the task service. It returns when the process has exited, when the client cancels
 // the call or when its connection is closed.
 func (s *Service) Wait(ctx context.Context, r *taskapi.WaitRequest) (*taskapi.WaitResponse, error) {
-	c, p, err := s.find(r.ID, r.ExecID)
+	c, p, err := s.findProcess(r.ID, r.ExecID)
 	if err != nil {
 		return nil, err
 	}
@@ -114,12 +114,10 @@ func (s *Service) Pids(_ context.Context, r *taskapi.PidsRequest) (*taskapi.Pids
 
 // execPids returns the ids of the running execs by PID.
 func (c *container) execPids() map[int]string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	pids := make(map[int]string)
-	for id, p := range c.execs {
-		if p.current() == running {
-			pids[p.pid()] = id
+	for _, e := range c.allExecs() {
+		if e.current() == running {
+			pids[e.pid()] = e.execID
 		}
 	}
 	return pids

@@ -160,14 +160,27 @@ func (e *clientError) Error() string { return e.text }
 // Unwrap returns the errdefs class.
 func (e *clientError) Unwrap() error { return e.class }
 
-// find returns a task and one of its processes, the init for execID "".
-func (s *Service) find(id, execID string) (*container, *process, error) {
+// find returns a task and one of its execs, nil for execID "".
+func (s *Service) find(id, execID string) (*container, *exec, error) {
 	c, err := s.tasks.get(id)
-	if err != nil {
-		return nil, nil, err
+	if err != nil || execID == "" {
+		return c, nil, err
 	}
-	p, err := c.find(execID)
-	return c, p, err
+	e, err := c.exec(execID)
+	return c, e, err
+}
+
+// findProcess returns a task and one of its processes, the init for execID "".
+func (s *Service) findProcess(id, execID string) (*container, *process, error) {
+	c, e, err := s.find(id, execID)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case e == nil:
+		return c, c.init, nil
+	default:
+		return c, e.process, nil
+	}
 }
 
 // Create implements the task service.
@@ -198,15 +211,15 @@ func (s *Service) Create(ctx context.Context, r *taskapi.CreateTaskRequest) (*ta
 
 // Start implements the task service.
 func (s *Service) Start(ctx context.Context, r *taskapi.StartRequest) (*taskapi.StartResponse, error) {
-	c, p, err := s.find(r.ID, r.ExecID)
+	c, e, err := s.find(r.ID, r.ExecID)
 	if err != nil {
 		return nil, err
 	}
 	var pid int
-	if p.isInit() {
+	if e == nil {
 		pid, err = c.start(ctx)
 	} else {
-		pid, err = c.startExec(ctx, p)
+		pid, err = e.start(ctx)
 	}
 	if err != nil {
 		return nil, err
@@ -229,14 +242,14 @@ func (s *Service) Exec(_ context.Context, r *taskapi.ExecProcessRequest) (*empty
 // Delete implements the task service. A client whose first call timed out gets the result when it
 // calls again.
 func (s *Service) Delete(ctx context.Context, r *taskapi.DeleteRequest) (*taskapi.DeleteResponse, error) {
-	c, p, err := s.find(r.ID, r.ExecID)
+	c, e, err := s.find(r.ID, r.ExecID)
 	if err != nil {
 		if past := s.tasks.deleteResult(r.ID, r.ExecID); past != nil {
 			return past, nil
 		}
 		return nil, err
 	}
-	return s.delete(ctx, c, p)
+	return s.delete(ctx, c, e)
 }
 
 // discard kills and deletes a task in any state. It continues if the caller's context ends, and
@@ -247,7 +260,7 @@ func (s *Service) discard(ctx context.Context, c *container) error {
 	go guard.Catch(c.context(), "discard", func() {
 		err := c.killInit()
 		if err == nil {
-			_, err = s.delete(c.context(), c, c.init)
+			_, err = s.delete(c.context(), c, nil)
 		}
 		if err == nil {
 			s.tasks.leave(c.id)
@@ -262,17 +275,19 @@ func (s *Service) discard(ctx context.Context, c *container) error {
 	}
 }
 
-func (s *Service) delete(ctx context.Context, c *container, p *process) (*taskapi.DeleteResponse, error) {
-	gone := func(response *taskapi.DeleteResponse) {
-		s.tasks.forget(c.id, p.execID, response)
-		if p.isInit() && s.host.Deleted != nil {
+// delete deletes an exec, or the task if e is nil.
+func (s *Service) delete(ctx context.Context, c *container, e *exec) (*taskapi.DeleteResponse, error) {
+	if e != nil {
+		return c.deleteExec(ctx, e, func(response *taskapi.DeleteResponse) {
+			s.tasks.forget(c.id, e.execID, response)
+		})
+	}
+	return c.init.delete(ctx, c.remove, func(response *taskapi.DeleteResponse) {
+		s.tasks.forget(c.id, "", response)
+		if s.host.Deleted != nil {
 			s.host.Deleted(s.tasks.bundles)
 		}
-	}
-	if p.isInit() {
-		return c.delete(ctx, gone)
-	}
-	return c.deleteExec(ctx, p, gone)
+	})
 }
 
 // Shutdown implements the task service. containerd calls it after every deletion; the shim exits if

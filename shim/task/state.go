@@ -47,7 +47,7 @@ const (
 	pauseUndo  verb = "undo the pause of"
 	resume     verb = "resume"
 	kill       verb = "signal"
-	exec       verb = "execute a process in"
+	execute    verb = "execute a process in"
 	update     verb = "update"
 	checkpoint verb = "checkpoint"
 	exit       verb = "end"
@@ -63,7 +63,7 @@ var transitions = map[verb]map[state]state{
 	pauseUndo:  {pausing: running},
 	resume:     {paused: running},
 	kill:       {created: created, running: running, pausing: pausing, paused: paused},
-	exec:       {created: created, running: running},
+	execute:    {created: created, running: running},
 	update:     {created: created, running: running, paused: paused},
 	checkpoint: {running: running, paused: paused},
 	exit:       {created: stopped, running: stopped, pausing: stopped, paused: stopped},

@@ -10,10 +10,10 @@ import (
 
 // The test repeats the table, ordered by state, so that a mistake in either shows.
 func TestTransitions(t *testing.T) {
-	verbs := []verb{start, pause, pauseDone, pauseUndo, resume, kill, exec, update, checkpoint, exit, remove}
+	verbs := []verb{start, pause, pauseDone, pauseUndo, resume, kill, execute, update, checkpoint, exit, remove}
 	want := map[state]map[verb]state{
-		created: {start: running, kill: created, exec: created, update: created, exit: stopped, remove: deleted},
-		running: {pause: pausing, kill: running, exec: running, update: running, checkpoint: running, exit: stopped},
+		created: {start: running, kill: created, execute: created, update: created, exit: stopped, remove: deleted},
+		running: {pause: pausing, kill: running, execute: running, update: running, checkpoint: running, exit: stopped},
 		pausing: {pauseDone: paused, pauseUndo: running, kill: pausing, exit: stopped},
 		paused:  {resume: running, kill: paused, update: paused, checkpoint: paused, exit: stopped},
 		stopped: {remove: deleted},
