@@ -27,14 +27,14 @@ type removal struct {
 	err      error
 }
 
-// delete removes a process that has exited or never ran, and calls remove for what belongs to it.
+// delete removes a process that has exited or never ran, and calls cleanup to remove its resources.
 // The deletion continues if the caller's context ends. A later caller joins a deletion in progress,
 // and starts a new one after an error. On success gone is called before any caller gets the result.
-func (p *process) delete(ctx context.Context, remove func(context.Context) error, gone func(*taskapi.DeleteResponse)) (*taskapi.DeleteResponse, error) {
+func (p *process) delete(ctx context.Context, cleanup func(context.Context) error, gone func(*taskapi.DeleteResponse)) (*taskapi.DeleteResponse, error) {
 	r, err := p.joinRemoval(func(r *removal) {
 		defer close(r.done)
 		r.err = guard.Call(p.setup.context(), "delete", func() (err error) {
-			if r.response, err = p.remove(context.WithoutCancel(ctx), remove); err == nil {
+			if r.response, err = p.remove(context.WithoutCancel(ctx), cleanup); err == nil {
 				gone(r.response)
 			}
 			return err
@@ -70,14 +70,14 @@ func (p *process) joinRemoval(run func(*removal)) (*removal, error) {
 	return p.removal, nil
 }
 
-func (p *process) remove(ctx context.Context, remove func(context.Context) error) (*taskapi.DeleteResponse, error) {
+func (p *process) remove(ctx context.Context, cleanup func(context.Context) error) (*taskapi.DeleteResponse, error) {
 	if err := p.operation.lock(ctx); err != nil {
 		return nil, err
 	}
 	defer p.operation.unlock()
 	err := p.finish()
 	if err == nil {
-		err = remove(ctx)
+		err = cleanup(ctx)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("container %s: delete: %w", p.setup.id, err)
