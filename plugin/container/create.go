@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/containerd-lite/containerd-lite/internal/containerlog"
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/internal/undo"
 	"github.com/containerd-lite/containerd-lite/plugin/config"
@@ -291,9 +292,7 @@ func (m *Manager) streamOptions(r *Record) stdio.Options {
 	opts := stdio.Options{
 		ID:        r.ID,
 		Dir:       m.Dirs.io(r.ID),
-		LogDir:    r.LogDir,
-		LogName:   logName,
-		MaxLine:   m.Logs.MaxLine,
+		Log:       containerlog.Destination{Dir: r.LogDir, Name: logName, MaxLine: m.Logs.MaxLine},
 		Terminal:  r.Config.GetTty(),
 		Stdin:     r.Config.GetStdin(),
 		StdinOnce: r.Config.GetStdinOnce(),

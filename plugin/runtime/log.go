@@ -21,7 +21,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
-	"github.com/containerd-lite/containerd-lite/internal/logapi"
+	"github.com/containerd-lite/containerd-lite/internal/containerlog"
 )
 
 // Logs calls the log service of lite shims. containerd has no API for it; the shim's address is in
@@ -38,10 +38,10 @@ func (l Logs) ReopenLog(ctx context.Context, id string) error {
 		return err
 	}
 	defer shim.Close()
-	return errgrpc.ToNative(shim.Call(ctx, logapi.Service, logapi.Reopen, &taskapi.ConnectRequest{ID: id}, &emptypb.Empty{}))
+	return errgrpc.ToNative(shim.Call(ctx, containerlog.Service, containerlog.MethodReopen, &taskapi.ConnectRequest{ID: id}, &emptypb.Empty{}))
 }
 
-// Follow returns the output of a task from now on. output is a method of [logapi.Service]. The
+// Follow returns the output of a task from now on. output is a method of [containerlog.Service]. The
 // stream ends with the output or with ctx, and must be closed. Each stream has a connection of its
 // own, so that a slow reader does not block others.
 func (l Logs) Follow(ctx context.Context, id, output string) (io.ReadCloser, error) {
@@ -49,7 +49,7 @@ func (l Logs) Follow(ctx context.Context, id, output string) (io.ReadCloser, err
 	if err != nil {
 		return nil, err
 	}
-	stream, err := shim.NewStream(ctx, &ttrpc.StreamDesc{StreamingServer: true}, logapi.Service, output, &taskapi.ConnectRequest{ID: id})
+	stream, err := shim.NewStream(ctx, &ttrpc.StreamDesc{StreamingServer: true}, containerlog.Service, output, &taskapi.ConnectRequest{ID: id})
 	if err != nil {
 		shim.Close()
 		return nil, errgrpc.ToNative(err)

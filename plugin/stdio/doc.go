@@ -12,6 +12,6 @@
 // closes the pipe. Output that the container writes while the daemon is down waits in the pipe, and
 // [Load] continues to read it.
 //
-// The package calls crilog, output, logapi and guard. Each output pipe has one goroutine that reads
+// The package calls containerlog and guard. Each output pipe has one goroutine that reads
 // it, from Connect to the end of the output or to Close.
 package stdio

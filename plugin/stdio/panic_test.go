@@ -12,8 +12,8 @@ import (
 
 	"github.com/containerd/errdefs"
 
+	"github.com/containerd-lite/containerd-lite/internal/containerlog"
 	"github.com/containerd-lite/containerd-lite/internal/guard"
-	"github.com/containerd-lite/containerd-lite/internal/output"
 )
 
 // badClient panics when it is read from or written to.
@@ -117,7 +117,7 @@ func TestPanicInALog(t *testing.T) {
 	s := makePiped(t, o)
 	defer s.Close()
 	log := new(badLog)
-	s.outputs[0].Output = output.New(log)
+	s.outputs[0].Output = containerlog.NewOutput(log)
 	shim := startShim(t, s)
 	s.Connect()
 	before := guard.Count()

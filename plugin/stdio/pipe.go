@@ -5,14 +5,14 @@ package stdio
 import (
 	"context"
 	"errors"
-	"io"
 	"os"
+	"path/filepath"
 	"sync"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/containerd-lite/containerd-lite/internal/containerlog"
 	"github.com/containerd-lite/containerd-lite/internal/guard"
-	"github.com/containerd-lite/containerd-lite/internal/output"
 )
 
 // readSize is the size of the read buffer of an output, in bytes.
@@ -21,7 +21,7 @@ const readSize = 32 << 10
 // outputPipe is a named pipe for one output of a container. A shim writes to it, and one goroutine
 // reads it.
 type outputPipe struct {
-	*output.Output
+	*containerlog.Output
 	name, path string
 	reader     *os.File
 	writeEnd   *os.File      // keeps the pipe open until the shim has opened it
@@ -29,16 +29,16 @@ type outputPipe struct {
 	started    sync.Once
 }
 
-func openOutput(path, name string, log io.WriteCloser, create bool) (*outputPipe, error) {
-	o := &outputPipe{Output: output.New(log), name: name, path: path, done: make(chan struct{})}
+func openOutput(dir, name string, to *containerlog.Output, create bool) (*outputPipe, error) {
+	o := &outputPipe{Output: to, name: name, path: filepath.Join(dir, name), done: make(chan struct{})}
 	var err error
-	if o.reader, err = openPipe(path, os.O_RDONLY, create); err != nil {
+	if o.reader, err = openPipe(o.path, os.O_RDONLY, create); err != nil {
 		return nil, err
 	}
 	if !create {
 		return o, nil
 	}
-	if o.writeEnd, err = openPipe(path, os.O_WRONLY, false); err != nil {
+	if o.writeEnd, err = openPipe(o.path, os.O_WRONLY, false); err != nil {
 		o.reader.Close()
 		return nil, err
 	}
@@ -88,7 +88,7 @@ func (o *outputPipe) copy() {
 }
 
 func (o *outputPipe) end() {
-	_ = o.Close() // writes the last line; crilog reports errors
+	_ = o.Close() // writes the last line; the log reports errors
 	o.reader.Close()
 }
 

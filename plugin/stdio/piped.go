@@ -5,31 +5,28 @@ package stdio
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
-	"path/filepath"
 	"sync"
 
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/log"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/containerd-lite/containerd-lite/internal/crilog"
-
+	"github.com/containerd-lite/containerd-lite/internal/containerlog"
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
 const (
-	stdout = crilog.Stdout
-	stderr = crilog.Stderr
+	stdout = containerlog.Stdout
+	stderr = containerlog.Stderr
 )
 
 // piped holds the streams of a container whose shim writes to named pipes. The zero value has no
 // streams and is closed.
 type piped struct {
 	opts    Options
-	log     *crilog.Writer // nil when the output is discarded
-	outputs []*outputPipe  // stdout, and stderr without a terminal
+	log     *containerlog.Writer // nil when the output is discarded
+	outputs []*outputPipe        // stdout, and stderr without a terminal
 	stdin   stdinPipe
 	once    sync.Once
 }
@@ -41,8 +38,8 @@ func openPiped(opts Options, create bool) (_ *piped, err error) {
 			s.Release()
 		}
 	}()
-	if opts.LogName != "" {
-		if s.log, err = crilog.Open(opts.LogDir, opts.LogName, crilog.Options{MaxLine: opts.MaxLine, OnError: s.reportLogError}); err != nil {
+	if opts.Log.Name != "" {
+		if s.log, err = containerlog.Open(opts.Log, s.reportLogError); err != nil {
 			return nil, err
 		}
 	}
@@ -51,11 +48,7 @@ func openPiped(opts Options, create bool) (_ *piped, err error) {
 		outputs = outputs[:1]
 	}
 	for _, name := range outputs {
-		var stream io.WriteCloser
-		if s.log != nil {
-			stream = s.log.Stream(name)
-		}
-		o, err := openOutput(filepath.Join(opts.Dir, name), name, stream, create)
+		o, err := openOutput(opts.Dir, name, s.log.Output(name), create)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
@@ -99,9 +92,6 @@ func (s *piped) Drain(ctx context.Context) error {
 }
 
 func (s *piped) ReopenLog(context.Context) error {
-	if s.log == nil {
-		return nil
-	}
 	return s.log.Reopen()
 }
 
@@ -157,10 +147,8 @@ func (s *piped) Release() {
 			o.close()
 		}
 		s.stdin.close()
-		if s.log != nil {
-			if err := s.log.Close(); err != nil {
-				s.reportLogError(err)
-			}
+		if err := s.log.Close(); err != nil {
+			s.reportLogError(err)
 		}
 	})
 }

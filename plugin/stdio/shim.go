@@ -12,9 +12,8 @@ import (
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/containerd-lite/containerd-lite/internal/crilog"
+	"github.com/containerd-lite/containerd-lite/internal/containerlog"
 	"github.com/containerd-lite/containerd-lite/internal/guard"
-	"github.com/containerd-lite/containerd-lite/internal/logapi"
 )
 
 // Shim is a shim that writes the logs of its containers.
@@ -33,10 +32,10 @@ type shimLogged struct {
 }
 
 func openShimLogged(opts Options, create bool) (*shimLogged, error) {
-	if create && opts.LogName != "" {
+	if create && opts.Log.Name != "" {
 		// The shim opens the log at the start of the container. Opening it here rejects a bad path
 		// at its creation.
-		log, err := crilog.Open(opts.LogDir, opts.LogName, crilog.Options{})
+		log, err := containerlog.Open(opts.Log, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -50,7 +49,7 @@ func openShimLogged(opts Options, create bool) (*shimLogged, error) {
 }
 
 func (s *shimLogged) Creator() cio.Creator {
-	uri := logapi.Log{Dir: s.opts.LogDir, Name: s.opts.LogName, MaxLine: s.opts.MaxLine}.URI()
+	uri := s.opts.Log.URI()
 	config := cio.Config{Terminal: s.opts.Terminal, Stdin: s.stdin.path, Stdout: uri}
 	if !s.opts.Terminal {
 		config.Stderr = uri

@@ -11,16 +11,16 @@ import (
 
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/errdefs"
+
+	"github.com/containerd-lite/containerd-lite/internal/containerlog"
 )
 
 // Options describes the streams of a container and where they go.
 type Options struct {
 	ID        string // of the container
 	Dir       string // of the pipes
-	LogDir    string // log_directory of the pod
-	LogName   string // log_path of the container; "" discards the output
-	MaxLine   int    // longest line of the log, in bytes; see crilog
-	Terminal  bool   // stdout and stderr are one stream
+	Log       containerlog.Destination
+	Terminal  bool // stdout and stderr are one stream
 	Stdin     bool
 	StdinOnce bool // the first client that attaches to stdin ends it
 	Shim      Shim // writes the log; nil for a shim that does not write it

@@ -15,13 +15,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
+
+	"github.com/containerd-lite/containerd-lite/internal/containerlog"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func testOptions(t *testing.T) Options {
 	dir := t.TempDir()
-	return Options{ID: "c1", Dir: filepath.Join(dir, "io"), LogDir: filepath.Join(dir, "logs"), LogName: "web/0.log"}
+	return Options{ID: "c1", Dir: filepath.Join(dir, "io"), Log: containerlog.Destination{Dir: filepath.Join(dir, "logs"), Name: "web/0.log"}}
 }
 
 // shim holds both ends of the output pipes, as shims do: the end of one reader or writer does not
@@ -67,7 +69,7 @@ func makePiped(t *testing.T, o Options) *piped {
 // logged returns the stream, tag and content of each record of the log.
 func logged(t *testing.T, o Options) []string {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join(o.LogDir, o.LogName))
+	data, err := os.ReadFile(filepath.Join(o.Log.Dir, o.Log.Name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -236,7 +238,7 @@ func TestReopenLog(t *testing.T) {
 	defer s.Close()
 	shim := startShim(t, s)
 	s.Connect()
-	path := filepath.Join(o.LogDir, o.LogName)
+	path := filepath.Join(o.Log.Dir, o.Log.Name)
 	if err := os.Rename(path, path+".1"); err != nil {
 		t.Fatal(err)
 	}
@@ -255,7 +257,7 @@ func TestReopenLog(t *testing.T) {
 
 func TestOpenFailureLeavesNothing(t *testing.T) {
 	o := testOptions(t)
-	o.LogName = "../outside.log"
+	o.Log.Name = "../outside.log"
 	if _, err := Open(o); err == nil {
 		t.Fatal("a log outside of the log directory is opened")
 	}

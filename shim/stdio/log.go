@@ -11,9 +11,7 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
 
-	"github.com/containerd-lite/containerd-lite/internal/crilog"
-	"github.com/containerd-lite/containerd-lite/internal/logapi"
-	"github.com/containerd-lite/containerd-lite/internal/output"
+	"github.com/containerd-lite/containerd-lite/internal/containerlog"
 )
 
 // logDrainTimeout bounds how long the exit of a process is delayed until its output ends. After the
@@ -23,39 +21,30 @@ const logDrainTimeout = 2 * time.Second
 // containerLog is the log of a container, written by the shim, so that logging does not depend on a
 // running containerd.
 type containerLog struct {
-	writer  *crilog.Writer // nil when the output is discarded
-	outputs [2]*output.Output
+	writer  *containerlog.Writer // nil when the output is discarded
+	outputs [2]*containerlog.Output
 }
 
 // openContainerLog opens the log that the configuration names; it returns nil if there is none.
 func openContainerLog(cfg Config, owner Owner) (*containerLog, error) {
-	if !logapi.Is(cfg.Stdout) {
+	if !containerlog.IsURI(cfg.Stdout) {
 		return nil, nil
 	}
-	where, err := logapi.Parse(cfg.Stdout)
+	to, err := containerlog.ParseURI(cfg.Stdout)
 	if err != nil {
 		return nil, fmt.Errorf("stdio: %w", err)
 	}
-	l := &containerLog{}
-	if where.Name != "" {
-		l.writer, err = crilog.Open(where.Dir, where.Name, crilog.Options{
-			MaxLine: where.MaxLine,
-			OnError: func(err error) {
-				log.L.WithError(err).WithField("container", owner.ID).Error("log write failed; records may be lost, the container continues")
-			},
+	var w *containerlog.Writer
+	if to.Name != "" {
+		w, err = containerlog.Open(to, func(err error) {
+			log.L.WithError(err).WithField("container", owner.ID).Error("log write failed; records may be lost, the container continues")
 		})
 		if err != nil {
 			return nil, fmt.Errorf("stdio: %w", err)
 		}
 	}
-	for i, name := range []string{crilog.Stdout, crilog.Stderr} {
-		var stream io.WriteCloser
-		if l.writer != nil {
-			stream = l.writer.Stream(name)
-		}
-		l.outputs[i] = output.New(stream)
-	}
-	return l, nil
+	outputs := [2]*containerlog.Output{w.Output(containerlog.Stdout), w.Output(containerlog.Stderr)}
+	return &containerLog{writer: w, outputs: outputs}, nil
 }
 
 func (l *containerLog) sinks() [2]io.WriteCloser {
@@ -67,9 +56,7 @@ func (l *containerLog) close() {
 	for _, o := range l.outputs {
 		_ = o.Close()
 	}
-	if l.writer != nil {
-		_ = l.writer.Close()
-	}
+	_ = l.writer.Close()
 }
 
 // Logged waits until the log has everything that the exited process wrote. It returns at once if
@@ -87,14 +74,14 @@ func (s *Streams) Logged() {
 // ReopenLog continues the log in a new file of the same name.
 func (s *Streams) ReopenLog() error {
 	l, err := s.ownLog()
-	if err != nil || l.writer == nil {
+	if err != nil {
 		return err
 	}
 	return l.writer.Reopen()
 }
 
-// Follow passes an output (Stdout or Stderr of package crilog) to write from now on until it ends;
-// see [output.Client.CopyTo]. The first call of write is with nil: all output after this call is
+// Follow passes an output (Stdout or Stderr of package containerlog) to write from now on until it ends;
+// see [containerlog.Client.CopyTo]. The first call of write is with nil: all output after this call is
 // passed on.
 func (s *Streams) Follow(ctx context.Context, name string, write func([]byte) error) error {
 	l, err := s.ownLog()
@@ -102,7 +89,7 @@ func (s *Streams) Follow(ctx context.Context, name string, write func([]byte) er
 		return err
 	}
 	from := l.outputs[0]
-	if name == crilog.Stderr {
+	if name == containerlog.Stderr {
 		from = l.outputs[1]
 	}
 	client := from.Attach()

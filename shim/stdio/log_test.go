@@ -15,13 +15,12 @@ import (
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
 
-	"github.com/containerd-lite/containerd-lite/internal/crilog"
-	"github.com/containerd-lite/containerd-lite/internal/logapi"
+	"github.com/containerd-lite/containerd-lite/internal/containerlog"
 )
 
 // logTo returns a configuration whose output goes to the log at path.
 func logTo(path string) Config {
-	uri := logapi.Log{Dir: filepath.Dir(path), Name: filepath.Base(path)}.URI()
+	uri := containerlog.Destination{Dir: filepath.Dir(path), Name: filepath.Base(path)}.URI()
 	return Config{Stdout: uri, Stderr: uri}
 }
 
@@ -147,7 +146,7 @@ func TestFollow(t *testing.T) {
 	var out, errOut bytes.Buffer
 	ends := make(chan error, 2)
 	ready := make(chan struct{}, 2)
-	for name, into := range map[string]*bytes.Buffer{crilog.Stdout: &out, crilog.Stderr: &errOut} {
+	for name, into := range map[string]*bytes.Buffer{containerlog.Stdout: &out, containerlog.Stderr: &errOut} {
 		go func() {
 			ends <- p.streams.Follow(t.Context(), name, func(chunk []byte) error {
 				if chunk == nil {
@@ -183,7 +182,7 @@ func TestFollow(t *testing.T) {
 func TestFollowEnds(t *testing.T) {
 	p := run(t, logTo(filepath.Join(t.TempDir(), "0.log")), "sleep 1000")
 	ctx, cancel := context.WithCancel(t.Context())
-	err := p.streams.Follow(ctx, crilog.Stdout, func([]byte) error { cancel(); return nil })
+	err := p.streams.Follow(ctx, containerlog.Stdout, func([]byte) error { cancel(); return nil })
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("Follow = %v, want the error of the context", err)
 	}
@@ -198,7 +197,7 @@ func TestLogOfAnotherWriter(t *testing.T) {
 	if err := p.streams.ReopenLog(); !errdefs.IsFailedPrecondition(err) {
 		t.Errorf("ReopenLog = %v", err)
 	}
-	if err := p.streams.Follow(t.Context(), crilog.Stdout, nil); !errdefs.IsFailedPrecondition(err) {
+	if err := p.streams.Follow(t.Context(), containerlog.Stdout, nil); !errdefs.IsFailedPrecondition(err) {
 		t.Errorf("Follow = %v", err)
 	}
 	p.streams.Finish()
@@ -208,8 +207,8 @@ func TestBadLog(t *testing.T) {
 	dir := t.TempDir()
 	for name, uri := range map[string]string{
 		"no form":  "cri-log:nothing",
-		"outside":  logapi.Log{Dir: dir, Name: "../x.log"}.URI(),
-		"a device": logapi.Log{Dir: "/dev", Name: "null"}.URI(),
+		"outside":  containerlog.Destination{Dir: dir, Name: "../x.log"}.URI(),
+		"a device": containerlog.Destination{Dir: "/dev", Name: "null"}.URI(),
 	} {
 		s := New(Config{Stdout: uri, Stderr: uri})
 		err := s.Open(t.Context(), Owner{ID: "web"}, newReaper(t))

@@ -11,18 +11,17 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
-	"github.com/containerd-lite/containerd-lite/internal/crilog"
+	"github.com/containerd-lite/containerd-lite/internal/containerlog"
 	"github.com/containerd-lite/containerd-lite/internal/guard"
-	"github.com/containerd-lite/containerd-lite/internal/logapi"
 )
 
-// logs returns the service for the logs that this shim writes, see package logapi.
+// logs returns the service for the logs that this shim writes, see package containerlog.
 func (s *Service) logs() *ttrpc.ServiceDesc {
 	return &ttrpc.ServiceDesc{
-		Methods: map[string]ttrpc.Method{logapi.Reopen: method(s.reopenLog)},
+		Methods: map[string]ttrpc.Method{containerlog.MethodReopen: method(s.reopenLog)},
 		Streams: map[string]ttrpc.Stream{
-			logapi.Stdout: s.follow(crilog.Stdout),
-			logapi.Stderr: s.follow(crilog.Stderr),
+			containerlog.Stdout: s.follow(containerlog.Stdout),
+			containerlog.Stderr: s.follow(containerlog.Stderr),
 		},
 	}
 }

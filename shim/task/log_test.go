@@ -17,14 +17,14 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
-	"github.com/containerd-lite/containerd-lite/internal/logapi"
+	"github.com/containerd-lite/containerd-lite/internal/containerlog"
 )
 
 // logged returns a request for a task whose output goes to the log at path.
 func (s *shim) logged(id, path string, args ...string) *taskapi.CreateTaskRequest {
 	s.t.Helper()
 	r := s.request(id, true, args...)
-	r.Stdout = logapi.Log{Dir: filepath.Dir(path), Name: filepath.Base(path)}.URI()
+	r.Stdout = containerlog.Destination{Dir: filepath.Dir(path), Name: filepath.Base(path)}.URI()
 	r.Stderr = r.Stdout
 	return r
 }
@@ -35,7 +35,7 @@ func (s *shim) follow(id, output string) (ttrpc.ClientStream, error) {
 	client := s.dial()
 	s.t.Cleanup(func() { _ = client.Close() })
 	stream, err := client.NewStream(s.t.Context(), &ttrpc.StreamDesc{StreamingServer: true},
-		logapi.Service, output, &taskapi.ConnectRequest{ID: id})
+		containerlog.Service, output, &taskapi.ConnectRequest{ID: id})
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +45,7 @@ func (s *shim) follow(id, output string) (ttrpc.ClientStream, error) {
 func (s *shim) reopenLog(id string) error {
 	client := s.dial()
 	defer client.Close()
-	return client.Call(s.t.Context(), logapi.Service, logapi.Reopen, &taskapi.ConnectRequest{ID: id}, &emptypb.Empty{})
+	return client.Call(s.t.Context(), containerlog.Service, containerlog.MethodReopen, &taskapi.ConnectRequest{ID: id}, &emptypb.Empty{})
 }
 
 // The log is complete when Wait returns.
@@ -73,7 +73,7 @@ func TestFollowAndReopen(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.run(s.logged("web", path, "sh", "-c", "read go <"+gate+"; echo hello"))
-	stream, err := s.follow("web", logapi.Stdout)
+	stream, err := s.follow("web", containerlog.Stdout)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,12 +104,12 @@ func TestFollowAndReopen(t *testing.T) {
 
 func TestFollowWithoutLog(t *testing.T) {
 	s := newShim(t)
-	_, err := s.follow("unknown", logapi.Stdout)
+	_, err := s.follow("unknown", containerlog.Stdout)
 	wantClass(t, err, errdefs.IsNotFound, "not found")
 	wantClass(t, s.reopenLog("unknown"), errdefs.IsNotFound, "not found")
 
 	s.run(s.request("web", true, "sleep", "1000"))
-	_, err = s.follow("web", logapi.Stderr)
+	_, err = s.follow("web", containerlog.Stderr)
 	wantClass(t, err, errdefs.IsFailedPrecondition, "failed precondition")
 	wantClass(t, s.reopenLog("web"), errdefs.IsFailedPrecondition, "failed precondition")
 }

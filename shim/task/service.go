@@ -14,8 +14,8 @@ import (
 	"github.com/containerd/ttrpc"
 	"google.golang.org/protobuf/types/known/emptypb"
 
+	"github.com/containerd-lite/containerd-lite/internal/containerlog"
 	"github.com/containerd-lite/containerd-lite/internal/guard"
-	"github.com/containerd-lite/containerd-lite/internal/logapi"
 	"github.com/containerd-lite/containerd-lite/internal/sharing"
 	"github.com/containerd-lite/containerd-lite/shim/group"
 )
@@ -75,7 +75,7 @@ func (s *Service) NewServer() (*ttrpc.Server, error) {
 			group.Leave:   method(s.leave),
 		},
 	})
-	server.RegisterService(logapi.Service, s.logs())
+	server.RegisterService(containerlog.Service, s.logs())
 	return server, nil
 }
 

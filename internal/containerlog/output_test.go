@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package output
+package containerlog
 
 import (
 	"bytes"
@@ -31,7 +31,7 @@ func write(t *testing.T, o *Output, text string) {
 
 func TestClientsGetLaterOutput(t *testing.T) {
 	log := &file{}
-	o := New(log)
+	o := NewOutput(log)
 	write(t, o, "before ")
 	first, second := o.Attach(), o.Attach()
 	write(t, o, "for two ")
@@ -62,7 +62,7 @@ func TestClientsGetLaterOutput(t *testing.T) {
 // TestSlowClientIsDetached checks that a client that does not read does not block the container.
 func TestSlowClientIsDetached(t *testing.T) {
 	log := &file{}
-	o := New(log)
+	o := NewOutput(log)
 	slow, quick := o.Attach(), o.Attach()
 	for range backlog {
 		write(t, o, "x")
@@ -87,7 +87,7 @@ func TestSlowClientIsDetached(t *testing.T) {
 }
 
 func TestCopyToEnds(t *testing.T) {
-	o := New(nil)
+	o := NewOutput(nil)
 	c := o.Attach()
 	defer c.Detach()
 	gone := errors.New("gone")

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package crilog
+package containerlog
 
 import (
 	"bytes"
@@ -13,16 +13,7 @@ import (
 	"github.com/containerd/errdefs"
 )
 
-// Names of the streams in the log.
 const (
-	Stdout = "stdout"
-	Stderr = "stderr"
-)
-
-const (
-	tagFull    = 'F'
-	tagPartial = 'P'
-
 	// defaultMaxLine is the limit of a line in bytes if none is configured: an endless line must
 	// not use up the node's memory.
 	defaultMaxLine = 1 << 20
@@ -39,27 +30,15 @@ const (
 // because most logs are idle most of the time.
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// Options of a Writer.
-type Options struct {
-	// MaxLine is the maximum content of one record in bytes (max_container_log_line_size). Zero or
-	// less means 1 MiB.
-	MaxLine int
-	// OnError is called for the first failure in a series of failed writes, such as on a full disk;
-	// later writes are still tried. It is called with the Writer locked and must not call the
-	// Writer. It may be nil.
-	OnError func(error)
-}
-
-// Writer appends the records of a container's streams to its log file.
+// Writer appends the records of a container's streams to its log file. A nil Writer discards them.
 type Writer struct {
-	dir, name string
-	maxLine   int
-	onError   func(error)
+	to      Destination
+	onError func(error)
 
 	reopening sync.Mutex // serializes Reopen and Close; taken before mu
 	closed    bool       // guarded by reopening
 
-	mu      sync.Mutex // guards the fields below, and rest of each Stream
+	mu      sync.Mutex // guards the fields below, and rest of each stream
 	file    *os.File   // nil after Close
 	buf     *[]byte    // records not yet written; nil without any
 	stamp   []byte     // timestamp of the records of the current Write
@@ -68,24 +47,28 @@ type Writer struct {
 	lost    int        // records dropped since the last successful write
 }
 
-// Open opens the log file name in dir (the CRI's log_path and log_directory). It creates the file
-// (mode 0640) and missing directories. If dir is empty, name is the whole path and its directory is
-// trusted.
+// Open opens the log file. It creates the file (mode 0640) and missing directories. If to.Dir is
+// empty, to.Name is the whole path and its directory is trusted.
 //
-// A container may mount dir and control the files in it. name must therefore stay below dir, even
-// through symbolic links, and the log must be a regular file, not a symbolic link (CVE-2025-0750
-// and similar). Otherwise the error is errdefs.ErrInvalidArgument or errdefs.ErrFailedPrecondition.
-func Open(dir, name string, opts Options) (*Writer, error) {
-	if opts.MaxLine <= 0 {
-		opts.MaxLine = defaultMaxLine
+// A container may mount to.Dir and control the files in it. to.Name must therefore stay below it,
+// even through symbolic links, and the log must be a regular file, not a symbolic link
+// (CVE-2025-0750 and similar). Otherwise the error is errdefs.ErrInvalidArgument or
+// errdefs.ErrFailedPrecondition.
+//
+// onError is called for the first failure in a series of failed writes, such as on a full disk;
+// later writes are still tried. It is called with the Writer locked and must not call the Writer.
+// It may be nil.
+func Open(to Destination, onError func(error)) (*Writer, error) {
+	if to.MaxLine <= 0 {
+		to.MaxLine = defaultMaxLine
 	}
-	if opts.OnError == nil {
-		opts.OnError = func(error) {}
+	if onError == nil {
+		onError = func(error) {}
 	}
-	w := &Writer{dir: dir, name: name, maxLine: opts.MaxLine, onError: opts.OnError}
-	f, err := openLog(dir, name)
+	w := &Writer{to: to, onError: onError}
+	f, err := openFile(to.Dir, to.Name)
 	if err != nil {
-		return nil, fmt.Errorf("open log %s: %w", name, err)
+		return nil, fmt.Errorf("open log %s: %w", to.Name, err)
 	}
 	w.setFileLocked(f)
 	return w, nil
@@ -96,14 +79,17 @@ func Open(dir, name string, opts Options) (*Writer, error) {
 // file stays in use and no new file exists, as the CRI requires. The error of a closed log is
 // errdefs.ErrFailedPrecondition.
 func (w *Writer) Reopen() error {
+	if w == nil {
+		return nil
+	}
 	w.reopening.Lock()
 	defer w.reopening.Unlock()
 	if w.closed {
-		return fmt.Errorf("reopen log %s: already closed: %w", w.name, errdefs.ErrFailedPrecondition)
+		return fmt.Errorf("reopen log %s: already closed: %w", w.to.Name, errdefs.ErrFailedPrecondition)
 	}
-	f, err := openLog(w.dir, w.name)
+	f, err := openFile(w.to.Dir, w.to.Name)
 	if err != nil {
-		return fmt.Errorf("reopen log %s: %w", w.name, err)
+		return fmt.Errorf("reopen log %s: %w", w.to.Name, err)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -115,9 +101,12 @@ func (w *Writer) Reopen() error {
 	return nil
 }
 
-// Close closes the file. Close the streams first: they may hold an incomplete line. Later writes
+// Close closes the file. Close the outputs first: they may hold an incomplete line. Later writes
 // are dropped.
 func (w *Writer) Close() error {
+	if w == nil {
+		return nil
+	}
 	w.reopening.Lock()
 	defer w.reopening.Unlock()
 	if w.closed {
@@ -135,33 +124,10 @@ func (w *Writer) Close() error {
 	return f.Close()
 }
 
-// Stream returns a new writer for one of the container's streams.
-func (w *Writer) Stream(name string) *Stream {
-	return &Stream{w: w, name: name}
-}
-
 func (w *Writer) setFileLocked(f *os.File) {
 	w.file = f
 	w.torn = endsWithinLine(f)
 	w.failing = false
-}
-
-// addLocked adds a record with the content head+tail.
-func (w *Writer) addLocked(stream string, tag byte, head, tail []byte) {
-	if w.buf == nil {
-		w.buf = buffers.Get().(*[]byte)
-	}
-	buf := append(*w.buf, w.stamp...)
-	buf = append(buf, ' ')
-	buf = append(buf, stream...)
-	buf = append(buf, ' ', tag, ' ')
-	buf = append(buf, head...)
-	buf = append(buf, tail...)
-	buf = append(buf, '\n')
-	*w.buf = buf
-	if len(buf) >= flushSize {
-		w.flushLocked()
-	}
 }
 
 // flushLocked writes the buffered records. After failed writes, such as on a full disk, the first
@@ -203,61 +169,10 @@ func (w *Writer) writeLocked(records []byte) (lost int) {
 		return 0
 	}
 	if !w.failing && !errors.Is(err, os.ErrInvalid) {
-		w.onError(fmt.Errorf("write log %s: %w", w.name, err))
+		w.onError(fmt.Errorf("write log %s: %w", w.to.Name, err))
 	}
 	w.failing = true
 	return bytes.Count(p[max(n, len(p)-len(records)):], []byte{'\n'})
-}
-
-// Stream is one output stream of a container. Write never fails, whatever happens to the file: a
-// full disk must not stop the container.
-type Stream struct {
-	w    *Writer
-	name string
-	rest []byte // the incomplete line, at most maxLine bytes; guarded by w.mu
-}
-
-// Write adds output. Complete lines are in the file when it returns.
-func (s *Stream) Write(p []byte) (int, error) {
-	w := s.w
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.stampLocked()
-	for rest := p; len(rest) > 0; {
-		line, next, ended := bytes.Cut(rest, []byte{'\n'})
-		rest = next
-		for len(s.rest)+len(line) > w.maxLine {
-			n := w.maxLine - len(s.rest)
-			s.recordLocked(tagPartial, line[:n])
-			line = line[n:]
-		}
-		if ended {
-			s.recordLocked(tagFull, line)
-		} else {
-			s.rest = append(s.rest, line...)
-		}
-	}
-	w.flushLocked()
-	return len(p), nil
-}
-
-// Close writes the incomplete line, if any. The stream may be used again; its next byte begins a
-// new record.
-func (s *Stream) Close() error {
-	w := s.w
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if len(s.rest) > 0 {
-		w.stampLocked()
-		s.recordLocked(tagPartial, nil)
-		w.flushLocked()
-	}
-	return nil
-}
-
-func (s *Stream) recordLocked(tag byte, tail []byte) {
-	s.w.addLocked(s.name, tag, s.rest, tail)
-	s.rest = reuse(s.rest, keepRest)
 }
 
 func (w *Writer) stampLocked() {

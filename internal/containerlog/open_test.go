@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package crilog_test
+package containerlog
 
 import (
 	"errors"
@@ -13,8 +13,6 @@ import (
 
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
-
-	"github.com/containerd-lite/containerd-lite/internal/crilog"
 )
 
 // TestOpenRefuses puts other files in the place of the log. Open must not open or write any of
@@ -95,7 +93,7 @@ func TestOpenRefuses(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			w, err := crilog.Open(dir, tt.log, crilog.Options{})
+			w, err := Open(Destination{Dir: dir, Name: tt.log}, nil)
 			if err == nil {
 				w.Close()
 				t.Fatal("opened")
@@ -117,11 +115,11 @@ func TestOpenRefuses(t *testing.T) {
 func TestOpenAppends(t *testing.T) {
 	dir := t.TempDir()
 	for _, line := range []string{"first\n", "second\n"} {
-		w, err := crilog.Open(dir, "0.log", crilog.Options{})
+		w, err := Open(Destination{Dir: dir, Name: "0.log"}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		write(t, w.Stream(crilog.Stdout), line)
+		write(t, w.Output(Stdout), line)
 		w.Close()
 	}
 	if got := streamOf(readRecords(t, filepath.Join(dir, "0.log")), "stdout"); got != "first\nsecond\n" {
@@ -136,7 +134,7 @@ func TestOpenAfterTornRecord(t *testing.T) {
 	if err := os.WriteFile(path, []byte("2026-01-02T03:04:05Z stdout F half"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	write(t, open(t, path, crilog.Options{}).Stream(crilog.Stdout), "next\n")
+	write(t, open(t, Destination{Name: path}, nil).Output(Stdout), "next\n")
 	if got := streamOf(readRecords(t, path), "stdout"); got != "half\nnext\n" {
 		t.Errorf("log has %q", got)
 	}
@@ -159,8 +157,8 @@ func TestFullDisk(t *testing.T) {
 	}
 	var reports []error
 	path := filepath.Join(dir, "0.log")
-	w := open(t, path, crilog.Options{OnError: func(err error) { reports = append(reports, err) }})
-	s := w.Stream(crilog.Stdout)
+	w := open(t, Destination{Name: path}, func(err error) { reports = append(reports, err) })
+	s := w.Output(Stdout)
 	const all = 100
 	for range all {
 		write(t, s, strings.Repeat("x", 999)+"\n")
@@ -189,7 +187,7 @@ func TestFullDisk(t *testing.T) {
 		t.Error("nothing was written while there was room")
 	}
 	want := fmt.Sprintf("containerd-lite: %d records of this log are lost: it could not be written", all-whole)
-	if marker.stream != crilog.Stderr || marker.content != want {
+	if marker.stream != Stderr || marker.content != want {
 		t.Errorf("marker %s %q, want %q", marker.stream, marker.content, want)
 	}
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package crilog_test
+package containerlog
 
 import (
 	"errors"
@@ -14,25 +14,16 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/containerd-lite/containerd-lite/internal/crilog"
 )
 
-func open(t *testing.T, path string, opts crilog.Options) *crilog.Writer {
+func open(t *testing.T, to Destination, onError func(error)) *Writer {
 	t.Helper()
-	w, err := crilog.Open("", path, opts)
+	w, err := Open(to, onError)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { w.Close() })
 	return w
-}
-
-func write(t *testing.T, s *crilog.Stream, data string) {
-	t.Helper()
-	if n, err := s.Write([]byte(data)); n != len(data) || err != nil {
-		t.Fatalf("Write(%q) = %d, %v", data, n, err)
-	}
 }
 
 func TestRecords(t *testing.T) {
@@ -87,8 +78,8 @@ func TestRecords(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "0.log")
-			w := open(t, path, crilog.Options{MaxLine: tt.maxLine})
-			s := w.Stream(crilog.Stderr)
+			w := open(t, Destination{Name: path, MaxLine: tt.maxLine}, nil)
+			s := w.Output(Stderr)
 			for _, data := range tt.writes {
 				write(t, s, data)
 			}
@@ -105,7 +96,7 @@ func TestRecords(t *testing.T) {
 
 func TestCompleteLinesAreWrittenImmediately(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "0.log")
-	s := open(t, path, crilog.Options{}).Stream(crilog.Stdout)
+	s := open(t, Destination{Name: path}, nil).Output(Stdout)
 	write(t, s, "done\nbeg")
 	if got := streamOf(readRecords(t, path), "stdout"); got != "done\n" {
 		t.Errorf("log has %q, want the complete line only", got)
@@ -124,17 +115,17 @@ func FuzzRoundTrip(f *testing.F) {
 		}
 		chunk = max(chunk, 1)
 		path := filepath.Join(t.TempDir(), "0.log")
-		w, err := crilog.Open("", path, crilog.Options{MaxLine: maxLine})
+		w, err := Open(Destination{Name: path, MaxLine: maxLine}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer w.Close()
-		rest := map[string][]byte{crilog.Stdout: out, crilog.Stderr: errOut}
-		streams := map[string]*crilog.Stream{}
+		rest := map[string][]byte{Stdout: out, Stderr: errOut}
+		streams := map[string]*Output{}
 		for name := range rest {
-			streams[name] = w.Stream(name)
+			streams[name] = w.Output(name)
 		}
-		for len(rest[crilog.Stdout])+len(rest[crilog.Stderr]) > 0 {
+		for len(rest[Stdout])+len(rest[Stderr]) > 0 {
 			for name, s := range streams {
 				n := min(chunk, len(rest[name]))
 				write(t, s, string(rest[name][:n]))
@@ -145,7 +136,7 @@ func FuzzRoundTrip(f *testing.F) {
 			s.Close()
 		}
 		records := readRecords(t, path)
-		for name, want := range map[string][]byte{crilog.Stdout: out, crilog.Stderr: errOut} {
+		for name, want := range map[string][]byte{Stdout: out, Stderr: errOut} {
 			if got := streamOf(records, name); got != string(want) {
 				t.Errorf("%s = %q, want %q", name, got, want)
 			}
@@ -164,17 +155,17 @@ func TestReopenLosesNothing(t *testing.T) {
 	const lines, rotations = 5000, 50
 	dir := t.TempDir()
 	path := filepath.Join(dir, "0.log")
-	w := open(t, path, crilog.Options{MaxLine: 8})
+	w := open(t, Destination{Name: path, MaxLine: 8}, nil)
 
 	var wg sync.WaitGroup
 	want := map[string]string{}
-	for _, name := range []string{crilog.Stdout, crilog.Stderr} {
+	for _, name := range []string{Stdout, Stderr} {
 		var all strings.Builder
 		for i := range lines {
 			fmt.Fprintf(&all, "%s line %d\n", name, i)
 		}
 		want[name] = all.String()
-		s := w.Stream(name)
+		s := w.Output(name)
 		wg.Go(func() {
 			for line := range strings.Lines(all.String()) {
 				s.Write([]byte(line[:3]))
@@ -209,8 +200,8 @@ func TestReopenLosesNothing(t *testing.T) {
 func TestReopenErrorKeepsTheFile(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "0.log")
-	w := open(t, path, crilog.Options{})
-	s := w.Stream(crilog.Stdout)
+	w := open(t, Destination{Name: path}, nil)
+	s := w.Output(Stdout)
 	write(t, s, "before\n")
 	if err := os.Rename(path, path+".1"); err != nil {
 		t.Fatal(err)
@@ -233,8 +224,8 @@ func TestReopenErrorKeepsTheFile(t *testing.T) {
 
 func TestReopenWithoutRotationAppends(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "0.log")
-	w := open(t, path, crilog.Options{})
-	s := w.Stream(crilog.Stdout)
+	w := open(t, Destination{Name: path}, nil)
+	s := w.Output(Stdout)
 	write(t, s, "one\n")
 	if err := w.Reopen(); err != nil {
 		t.Fatal(err)
@@ -247,8 +238,8 @@ func TestReopenWithoutRotationAppends(t *testing.T) {
 
 func TestClosed(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "0.log")
-	w := open(t, path, crilog.Options{OnError: func(err error) { t.Errorf("reported %v", err) }})
-	s := w.Stream(crilog.Stdout)
+	w := open(t, Destination{Name: path}, func(err error) { t.Errorf("reported %v", err) })
+	s := w.Output(Stdout)
 	for range 2 {
 		if err := w.Close(); err != nil {
 			t.Fatal(err)
@@ -265,7 +256,7 @@ func TestClosed(t *testing.T) {
 
 func TestFileMode(t *testing.T) {
 	dir := t.TempDir()
-	w, err := crilog.Open(dir, "web/0.log", crilog.Options{})
+	w, err := Open(Destination{Dir: dir, Name: "web/0.log"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -282,12 +273,12 @@ func TestFileMode(t *testing.T) {
 func BenchmarkWrite(b *testing.B) {
 	for _, size := range []int{80, 1000} {
 		b.Run(strconv.Itoa(size), func(b *testing.B) {
-			w, err := crilog.Open("", filepath.Join(b.TempDir(), "0.log"), crilog.Options{MaxLine: 16 << 10})
+			w, err := Open(Destination{Name: filepath.Join(b.TempDir(), "0.log"), MaxLine: 16 << 10}, nil)
 			if err != nil {
 				b.Fatal(err)
 			}
 			defer w.Close()
-			s := w.Stream(crilog.Stdout)
+			s := w.Output(Stdout)
 			chunk := []byte(strings.Repeat(strings.Repeat("x", size-1)+"\n", 64<<10/size))
 			b.SetBytes(int64(len(chunk)))
 			b.ReportAllocs()

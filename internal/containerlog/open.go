@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package crilog
+package containerlog
 
 import (
 	"errors"
@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openLog opens or creates the log file; it opens only regular files.
-func openLog(dir, name string) (*os.File, error) {
+// openFile opens or creates the log file; it opens only regular files.
+func openFile(dir, name string) (*os.File, error) {
 	if dir == "" {
 		dir, name = filepath.Split(name)
 	}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package output
+package containerlog
 
 import (
 	"context"
@@ -17,7 +17,8 @@ const backlog = 64
 // errSlow is the error of a client that was detached because it would have delayed the container.
 var errSlow = fmt.Errorf("client reads too slowly and was detached (attach again): %w", errdefs.ErrResourceExhausted)
 
-// Output is one output stream of a container. One goroutine writes to it.
+// Output passes one output stream of a container to the log and to the attached clients. One
+// goroutine writes to it.
 type Output struct {
 	log io.WriteCloser // nil when the output is discarded
 
@@ -26,9 +27,17 @@ type Output struct {
 	clients map[*Client]struct{}
 }
 
-// New returns an output that writes to log, or discards the output if log is nil. Writes to log
-// must not fail.
-func New(log io.WriteCloser) *Output {
+// Output returns a new output of the stream [Stdout] or [Stderr].
+func (w *Writer) Output(name string) *Output {
+	if w == nil {
+		return NewOutput(nil)
+	}
+	return NewOutput(&stream{w: w, name: name})
+}
+
+// NewOutput returns an output that writes to log, or discards the output if log is nil. Writes to
+// log must not fail.
+func NewOutput(log io.WriteCloser) *Output {
 	return &Output{log: log, clients: map[*Client]struct{}{}}
 }
 
