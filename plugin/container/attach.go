@@ -8,8 +8,8 @@ import (
 	"io"
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
+	"github.com/containerd-lite/containerd-lite/plugin/containerio"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
-	"github.com/containerd-lite/containerd-lite/plugin/stdio"
 )
 
 // AttachOptions connects a client to a running container. A nil stream is not connected.
@@ -34,7 +34,7 @@ func (m *Manager) Attach(ctx context.Context, id string, opts AttachOptions) err
 	resized, stopResizing := context.WithCancel(ctx)
 	defer stopResizing()
 	guard.Go(resized, nil, "resize terminal", func() { resize(resized, task, opts.Resize) })
-	err = r.life.streams.Attach(ctx, stdio.AttachOptions{
+	err = r.life.streams.Attach(ctx, containerio.AttachOptions{
 		Stdin:  opts.Stdin,
 		Stdout: opts.Stdout,
 		Stderr: opts.Stderr,

@@ -18,12 +18,12 @@ import (
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/plugin/config"
+	"github.com/containerd-lite/containerd-lite/plugin/containerio"
 	"github.com/containerd-lite/containerd-lite/plugin/image"
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
 	"github.com/containerd-lite/containerd-lite/plugin/retry"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
-	"github.com/containerd-lite/containerd-lite/plugin/stdio"
 	"github.com/containerd-lite/containerd-lite/plugin/store"
 )
 
@@ -193,8 +193,8 @@ type Specs interface {
 
 // Logs configures how container logs are written.
 type Logs struct {
-	Shims   stdio.Shim // the shims that write the logs of their containers
-	MaxLine int        // bytes; see max_container_log_line_size
+	Shims   containerio.Shim // the shims that write the logs of their containers
+	MaxLine int              // bytes; see max_container_log_line_size
 }
 
 // Deps holds the dependencies and the settings of a Manager.

@@ -19,11 +19,11 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/internal/undo"
 	"github.com/containerd-lite/containerd-lite/plugin/config"
+	"github.com/containerd-lite/containerd-lite/plugin/containerio"
 	"github.com/containerd-lite/containerd-lite/plugin/image"
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
-	"github.com/containerd-lite/containerd-lite/plugin/stdio"
 )
 
 // maxImageLabels bounds the labels that a container gets from its image, in bytes: `ctr containers
@@ -178,7 +178,7 @@ func (m *Manager) build(ctx context.Context, req *request, u *undo.Stack) (err e
 		return err
 	}
 	r.setApplied(made)
-	streams, err := stdio.Open(m.streamOptions(r))
+	streams, err := containerio.Open(m.streamOptions(r))
 	if err != nil {
 		return fmt.Errorf("streams: %w", err)
 	}
@@ -284,12 +284,12 @@ func (m *Manager) pidInPod(podID, id string) (uint32, error) {
 	return target.PID, nil
 }
 
-func (m *Manager) streamOptions(r *Record) stdio.Options {
+func (m *Manager) streamOptions(r *Record) containerio.Options {
 	logName := r.Config.GetLogPath()
 	if r.LogDir == "" {
 		logName = ""
 	}
-	opts := stdio.Options{
+	opts := containerio.Options{
 		ID:        r.ID,
 		Dir:       m.Dirs.io(r.ID),
 		Log:       containerlog.Destination{Dir: r.LogDir, Name: logName, MaxLine: m.Logs.MaxLine},

@@ -22,8 +22,8 @@ import (
 	"google.golang.org/grpc/status"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/containerd-lite/containerd-lite/plugin/containerio"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
-	"github.com/containerd-lite/containerd-lite/plugin/stdio"
 )
 
 // Exec returns a process that exits by SIGKILL or when it is deleted.
@@ -177,7 +177,7 @@ func TestProcessExited(t *testing.T) {
 }
 
 // closedLog are streams whose log cannot be reopened.
-type closedLog struct{ stdio.Streams }
+type closedLog struct{ containerio.Streams }
 
 func (closedLog) ReopenLog(context.Context) error { return errBroken }
 

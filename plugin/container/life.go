@@ -11,15 +11,15 @@ import (
 
 	"github.com/containerd/errdefs"
 
+	"github.com/containerd-lite/containerd-lite/plugin/containerio"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
-	"github.com/containerd-lite/containerd-lite/plugin/stdio"
 )
 
 // life is the part of a container that exists only while the daemon runs: the task, the streams and
 // the milestones of its exit. All versions of the container's record share one life. Several
 // goroutines may find that a milestone is reached; only the first report has an effect.
 type life struct {
-	streams stdio.Streams
+	streams containerio.Streams
 	ended   chan struct{} // closed by end: readers see the exit
 	reaped  chan struct{} // closed by reap: the exit is saved and the task is deleted
 	// exitEvent holds the first exit that an event of containerd reported.
@@ -37,7 +37,7 @@ type life struct {
 	signals  map[string]bool // stop signals that were sent
 }
 
-func newLife(streams stdio.Streams) *life {
+func newLife(streams containerio.Streams) *life {
 	return &life{
 		streams:   streams,
 		ended:     make(chan struct{}),

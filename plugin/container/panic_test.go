@@ -15,7 +15,7 @@ import (
 
 	"github.com/containerd-lite/containerd-lite/internal/fault"
 	"github.com/containerd-lite/containerd-lite/internal/guard"
-	"github.com/containerd-lite/containerd-lite/plugin/stdio"
+	"github.com/containerd-lite/containerd-lite/plugin/containerio"
 )
 
 // Each step of Create panics in turn: Create returns Internal and rolls back.
@@ -141,7 +141,7 @@ func TestPanicInStop(t *testing.T) {
 }
 
 // drained are streams whose Drain panics.
-type drained struct{ stdio.Streams }
+type drained struct{ containerio.Streams }
 
 func (drained) Drain(context.Context) error { panic("drain") }
 
@@ -279,9 +279,9 @@ func TestPanicInTheStreamsOfAnExec(t *testing.T) {
 }
 
 // waiting are streams whose Attach waits for the end of its context.
-type waiting struct{ stdio.Streams }
+type waiting struct{ containerio.Streams }
 
-func (waiting) Attach(ctx context.Context, _ stdio.AttachOptions) error {
+func (waiting) Attach(ctx context.Context, _ containerio.AttachOptions) error {
 	<-ctx.Done()
 	return ctx.Err()
 }

@@ -15,8 +15,8 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
+	"github.com/containerd-lite/containerd-lite/plugin/containerio"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
-	"github.com/containerd-lite/containerd-lite/plugin/stdio"
 )
 
 const (
@@ -135,20 +135,20 @@ func (m *Manager) retryRecoverTask(r *Record) error {
 // streams, a created one gets new streams, and an exited one has none. If the streams cannot be
 // opened, the container has none either: after a reboot the pipes are gone, but the record is
 // needed to remove the container.
-func (m *Manager) openStreams(ctx context.Context, r *Record) stdio.Streams {
-	var streams stdio.Streams
+func (m *Manager) openStreams(ctx context.Context, r *Record) containerio.Streams {
+	var streams containerio.Streams
 	var err error
 	switch r.State() {
 	case runtimeapi.ContainerState_CONTAINER_RUNNING:
-		streams, err = stdio.Load(m.streamOptions(r))
+		streams, err = containerio.Load(m.streamOptions(r))
 	case runtimeapi.ContainerState_CONTAINER_CREATED:
-		streams, err = stdio.Open(m.streamOptions(r))
+		streams, err = containerio.Open(m.streamOptions(r))
 	default:
-		return stdio.Closed()
+		return containerio.Closed()
 	}
 	if err != nil {
 		log.G(ctx).WithError(err).WithField("container", r.ID).Warn("streams not opened, as expected after a reboot; the container's output is not read")
-		return stdio.Closed()
+		return containerio.Closed()
 	}
 	return streams
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package stdio
+package containerio
 
 import (
 	"context"
@@ -21,7 +21,7 @@ type stdinPipe struct {
 	once bool // closed after the first client
 }
 
-func openStdin(opts Options, create bool) (p stdinPipe, err error) {
+func openStdinPipe(opts Options, create bool) (p stdinPipe, err error) {
 	if !opts.Stdin {
 		return p, nil
 	}

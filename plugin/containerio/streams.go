@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package stdio
+package containerio
 
 import (
 	"context"
@@ -76,16 +76,16 @@ func Load(opts Options) (Streams, error) {
 
 func open(opts Options, create bool) (Streams, error) {
 	if opts.Shim != nil {
-		return openShimLogged(opts, create)
+		return openShimWritten(opts, create)
 	}
-	return openPiped(opts, create)
+	return openDaemonWritten(opts, create)
 }
 
 // Closed returns the streams of a container that has exited, or whose streams could not be opened.
 // They refuse a new task, whose output would be lost.
-func Closed() Streams { return closed{new(piped)} }
+func Closed() Streams { return closed{new(daemonWritten)} }
 
-type closed struct{ *piped }
+type closed struct{ *daemonWritten }
 
 func (closed) Creator() cio.Creator {
 	return func(string) (cio.IO, error) {

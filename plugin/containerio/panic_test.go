@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package stdio
+package containerio
 
 import (
 	"bytes"
@@ -40,7 +40,7 @@ func TestPanicInAttach(t *testing.T) {
 		t.Run(name+" through pipes", func(t *testing.T) {
 			o := testOptions(t)
 			o.Stdin = true
-			s := makePiped(t, o)
+			s := makeDaemonWritten(t, o)
 			defer s.Close()
 			shim := startShim(t, s)
 			s.Connect()
@@ -72,12 +72,12 @@ func TestPanicInAttach(t *testing.T) {
 			}
 			defer s.Close()
 			if name == "stdin" { // an attach ends with the output
-				s.(*shimLogged).opts.Shim = silentShim{}
+				s.(*shimWritten).opts.Shim = silentShim{}
 			}
 			if err := s.Attach(t.Context(), client); !errdefs.IsInternal(err) {
 				t.Errorf("Attach = %v, want Internal", err)
 			}
-			s.(*shimLogged).opts.Shim = helloShim{}
+			s.(*shimWritten).opts.Shim = helloShim{}
 			var out bytes.Buffer
 			if err := s.Attach(t.Context(), AttachOptions{Stdout: &out}); err != nil || out.String() != "hello" {
 				t.Errorf("the next Attach: %v, %q", err, &out)
@@ -114,7 +114,7 @@ func (*badLog) Close() error { return nil }
 // The output of a container is still read after a panic; otherwise the container would block.
 func TestPanicInALog(t *testing.T) {
 	o := testOptions(t)
-	s := makePiped(t, o)
+	s := makeDaemonWritten(t, o)
 	defer s.Close()
 	log := new(badLog)
 	s.outputs[0].Output = containerlog.NewOutput(log)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package stdio
+package containerio
 
 import (
 	"bytes"
@@ -56,14 +56,14 @@ func (s shim) close() {
 	s.stderr.Close()
 }
 
-// makePiped opens the streams of a container whose shim does not write the log.
-func makePiped(t *testing.T, o Options) *piped {
+// makeDaemonWritten opens the streams of a container with a daemon-written log.
+func makeDaemonWritten(t *testing.T, o Options) *daemonWritten {
 	t.Helper()
 	s, err := Open(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s.(*piped)
+	return s.(*daemonWritten)
 }
 
 // logged returns the stream, tag and content of each record of the log.
@@ -90,7 +90,7 @@ func write(t *testing.T, f *os.File, text string) {
 
 func TestOutputIsLogged(t *testing.T) {
 	o := testOptions(t)
-	s := makePiped(t, o)
+	s := makeDaemonWritten(t, o)
 	shim := startShim(t, s)
 	s.Connect()
 	write(t, shim.stdout, "hello\nwor")
@@ -113,7 +113,7 @@ func TestOutputIsLogged(t *testing.T) {
 // Output that the container writes while no daemon is running waits in the pipe.
 func TestLoadReadsOn(t *testing.T) {
 	o := testOptions(t)
-	first := makePiped(t, o)
+	first := makeDaemonWritten(t, o)
 	shim := startShim(t, first)
 	first.Connect()
 	write(t, shim.stdout, "before\n")
@@ -149,7 +149,7 @@ func TestLoadReadsOn(t *testing.T) {
 // A container that exited while no daemon was running has no output to wait for.
 func TestLoadWithoutShim(t *testing.T) {
 	o := testOptions(t)
-	first := makePiped(t, o)
+	first := makeDaemonWritten(t, o)
 	first.Release()
 	second, err := Load(o)
 	if err != nil {
@@ -179,7 +179,7 @@ func TestDrainGivesUp(t *testing.T) {
 func TestAttach(t *testing.T) {
 	o := testOptions(t)
 	o.Stdin, o.StdinOnce = true, true
-	s := makePiped(t, o)
+	s := makeDaemonWritten(t, o)
 	defer s.Close()
 	shim := startShim(t, s)
 	s.Connect()
@@ -218,7 +218,7 @@ func TestAttach(t *testing.T) {
 func TestClientIsDetachedWithItsStdin(t *testing.T) {
 	o := testOptions(t)
 	o.Stdin = true
-	s := makePiped(t, o)
+	s := makeDaemonWritten(t, o)
 	defer s.Close()
 	startShim(t, s)
 	s.Connect()
@@ -234,7 +234,7 @@ func TestClientIsDetachedWithItsStdin(t *testing.T) {
 
 func TestReopenLog(t *testing.T) {
 	o := testOptions(t)
-	s := makePiped(t, o)
+	s := makeDaemonWritten(t, o)
 	defer s.Close()
 	shim := startShim(t, s)
 	s.Connect()

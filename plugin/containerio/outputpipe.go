@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package stdio
+package containerio
 
 import (
 	"context"
@@ -29,7 +29,7 @@ type outputPipe struct {
 	started    sync.Once
 }
 
-func openOutput(dir, name string, to *containerlog.Output, create bool) (*outputPipe, error) {
+func openOutputPipe(dir, name string, to *containerlog.Output, create bool) (*outputPipe, error) {
 	o := &outputPipe{Output: to, name: name, path: filepath.Join(dir, name), done: make(chan struct{})}
 	var err error
 	if o.reader, err = openPipe(o.path, os.O_RDONLY, create); err != nil {
@@ -92,8 +92,8 @@ func (o *outputPipe) end() {
 	o.reader.Close()
 }
 
-// close interrupts the read and waits until it has returned.
-func (o *outputPipe) close() {
+// stop interrupts the read and waits until it has returned.
+func (o *outputPipe) stop() {
 	o.reader.Close()
 	started := true
 	o.started.Do(func() {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package stdio
+package containerio
 
 import (
 	"context"
@@ -21,9 +21,9 @@ const (
 	stderr = containerlog.Stderr
 )
 
-// piped holds the streams of a container whose shim writes to named pipes. The zero value has no
-// streams and is closed.
-type piped struct {
+// daemonWritten holds the streams of a container with a daemon-written log: its shim writes to
+// named pipes. The zero value has no streams and is closed.
+type daemonWritten struct {
 	opts    Options
 	log     *containerlog.Writer // nil when the output is discarded
 	outputs []*outputPipe        // stdout, and stderr without a terminal
@@ -31,8 +31,8 @@ type piped struct {
 	once    sync.Once
 }
 
-func openPiped(opts Options, create bool) (_ *piped, err error) {
-	s := &piped{opts: opts}
+func openDaemonWritten(opts Options, create bool) (_ *daemonWritten, err error) {
+	s := &daemonWritten{opts: opts}
 	defer func() {
 		if err != nil {
 			s.Release()
@@ -48,21 +48,21 @@ func openPiped(opts Options, create bool) (_ *piped, err error) {
 		outputs = outputs[:1]
 	}
 	for _, name := range outputs {
-		o, err := openOutput(opts.Dir, name, s.log.Output(name), create)
+		o, err := openOutputPipe(opts.Dir, name, s.log.Output(name), create)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 		s.outputs = append(s.outputs, o)
 	}
-	s.stdin, err = openStdin(opts, create)
+	s.stdin, err = openStdinPipe(opts, create)
 	return s, err
 }
 
-func (s *piped) reportLogError(err error) {
+func (s *daemonWritten) reportLogError(err error) {
 	log.L.WithError(err).WithField("container", s.opts.ID).Error("log not written; the container continues")
 }
 
-func (s *piped) Creator() cio.Creator {
+func (s *daemonWritten) Creator() cio.Creator {
 	config := cio.Config{Terminal: s.opts.Terminal, Stdin: s.stdin.path}
 	for _, o := range s.outputs {
 		if o.name == stderr {
@@ -74,13 +74,13 @@ func (s *piped) Creator() cio.Creator {
 	return creator(config)
 }
 
-func (s *piped) Connect() {
+func (s *daemonWritten) Connect() {
 	for _, o := range s.outputs {
 		o.start()
 	}
 }
 
-func (s *piped) Drain(ctx context.Context) error {
+func (s *daemonWritten) Drain(ctx context.Context) error {
 	for _, o := range s.outputs {
 		select {
 		case <-o.done:
@@ -91,11 +91,11 @@ func (s *piped) Drain(ctx context.Context) error {
 	return nil
 }
 
-func (s *piped) ReopenLog(context.Context) error {
+func (s *daemonWritten) ReopenLog(context.Context) error {
 	return s.log.Reopen()
 }
 
-func (s *piped) Attach(ctx context.Context, opts AttachOptions) error {
+func (s *daemonWritten) Attach(ctx context.Context, opts AttachOptions) error {
 	group, ctx := errgroup.WithContext(ctx)
 	connected := false
 	for _, o := range s.outputs {
@@ -127,7 +127,7 @@ func (s *piped) Attach(ctx context.Context, opts AttachOptions) error {
 }
 
 // waitOutputEnd waits for the end of the container's output.
-func (s *piped) waitOutputEnd(ctx context.Context) error {
+func (s *daemonWritten) waitOutputEnd(ctx context.Context) error {
 	select {
 	case <-s.outputs[0].done:
 		return nil
@@ -136,15 +136,15 @@ func (s *piped) waitOutputEnd(ctx context.Context) error {
 	}
 }
 
-func (s *piped) Close() error {
+func (s *daemonWritten) Close() error {
 	s.Release()
 	return os.RemoveAll(s.opts.Dir) // does nothing for ""
 }
 
-func (s *piped) Release() {
+func (s *daemonWritten) Release() {
 	s.once.Do(func() {
 		for _, o := range s.outputs {
-			o.close()
+			o.stop()
 		}
 		s.stdin.close()
 		if err := s.log.Close(); err != nil {

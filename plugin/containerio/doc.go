@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package stdio connects the standard streams of one container with its log, in the format of the
-// CRI, and with the clients that attach to it.
+// Package containerio connects the standard streams of one container with its log, in the format of
+// the CRI, and with the clients that attach to it.
 //
-// The writer of the log depends on the shim. A lite shim writes the log itself and continues while
-// the daemon is down (shim.go). Any other shim writes to named pipes, which this package reads
-// (piped.go). In both cases stdin is a named pipe (stdin.go).
+// A log is shim-written or daemon-written. A lite shim writes the log itself and continues while
+// the daemon is down (shimwritten.go). Any other shim writes to named pipes, which this package
+// reads, and the daemon writes the log (daemonwritten.go). In both cases stdin is a named pipe
+// (stdinpipe.go).
 //
 // A restart of the daemon or of the shim must not end a pipe. Until the shim has opened its end,
 // the daemon keeps both ends open (see Streams.Connect); after that, the output ends when the shim
@@ -14,4 +15,4 @@
 //
 // The package calls containerlog and guard. Each output pipe has one goroutine that reads
 // it, from Connect to the end of the output or to Close.
-package stdio
+package containerio

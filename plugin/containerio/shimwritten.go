@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package stdio
+package containerio
 
 import (
 	"context"
@@ -24,14 +24,14 @@ type Shim interface {
 	Follow(ctx context.Context, id, output string) (io.ReadCloser, error)
 }
 
-// shimLogged holds the streams of a container whose shim writes the log. Only stdin passes through
+// shimWritten holds the streams of a container with a shim-written log. Only stdin passes through
 // the daemon.
-type shimLogged struct {
+type shimWritten struct {
 	opts  Options
 	stdin stdinPipe
 }
 
-func openShimLogged(opts Options, create bool) (*shimLogged, error) {
+func openShimWritten(opts Options, create bool) (*shimWritten, error) {
 	if create && opts.Log.Name != "" {
 		// The shim opens the log at the start of the container. Opening it here rejects a bad path
 		// at its creation.
@@ -41,14 +41,14 @@ func openShimLogged(opts Options, create bool) (*shimLogged, error) {
 		}
 		log.Close()
 	}
-	stdin, err := openStdin(opts, create)
+	stdin, err := openStdinPipe(opts, create)
 	if err != nil {
 		return nil, err
 	}
-	return &shimLogged{opts: opts, stdin: stdin}, nil
+	return &shimWritten{opts: opts, stdin: stdin}, nil
 }
 
-func (s *shimLogged) Creator() cio.Creator {
+func (s *shimWritten) Creator() cio.Creator {
 	uri := s.opts.Log.URI()
 	config := cio.Config{Terminal: s.opts.Terminal, Stdin: s.stdin.path, Stdout: uri}
 	if !s.opts.Terminal {
@@ -58,16 +58,16 @@ func (s *shimLogged) Creator() cio.Creator {
 }
 
 // Connect does nothing: the shim reads the output.
-func (s *shimLogged) Connect() {}
+func (s *shimWritten) Connect() {}
 
 // Drain does nothing: the shim reports an exit only when the log is complete.
-func (s *shimLogged) Drain(context.Context) error { return nil }
+func (s *shimWritten) Drain(context.Context) error { return nil }
 
-func (s *shimLogged) ReopenLog(ctx context.Context) error {
+func (s *shimWritten) ReopenLog(ctx context.Context) error {
 	return s.opts.Shim.ReopenLog(ctx, s.opts.ID)
 }
 
-func (s *shimLogged) Attach(ctx context.Context, opts AttachOptions) error {
+func (s *shimWritten) Attach(ctx context.Context, opts AttachOptions) error {
 	// The end of the output is the sign that the container has exited, so follow at least one
 	// output.
 	if opts.Stdout == nil && opts.Stderr == nil {
@@ -118,7 +118,7 @@ func (f follower) run() error {
 
 // follow starts to follow the outputs that the client wants. Output that the client causes
 // afterwards is not missed. The caller must close the followers, even after an error.
-func (s *shimLogged) follow(ctx context.Context, opts AttachOptions) ([]follower, error) {
+func (s *shimWritten) follow(ctx context.Context, opts AttachOptions) ([]follower, error) {
 	var all []follower
 	for _, name := range s.outputs() {
 		w := opts.writer(name)
@@ -134,16 +134,16 @@ func (s *shimLogged) follow(ctx context.Context, opts AttachOptions) ([]follower
 	return all, nil
 }
 
-func (s *shimLogged) outputs() []string {
+func (s *shimWritten) outputs() []string {
 	if s.opts.Terminal {
 		return []string{stdout}
 	}
 	return []string{stdout, stderr}
 }
 
-func (s *shimLogged) Close() error {
+func (s *shimWritten) Close() error {
 	s.Release()
 	return os.RemoveAll(s.opts.Dir)
 }
 
-func (s *shimLogged) Release() { s.stdin.close() }
+func (s *shimWritten) Release() { s.stdin.close() }
