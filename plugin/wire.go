@@ -123,8 +123,8 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 		Events:     s.events,
 		Dirs:       container.Dirs{Root: deps.RootDir, State: deps.StateDir},
 		Logs: container.Logs{
-			Shims:   runtime.Logs{Bundles: bundles(deps.StateDir)},
-			MaxLine: settings.MaxContainerLogLineSize,
+			ShimWritten: runtime.ShimLogs{Bundles: bundles(deps.StateDir)},
+			MaxLine:     settings.MaxContainerLogLineSize,
 		},
 		ExecDrain:   settings.DrainExecSyncIOTimeout.Or(0),
 		NewID:       newID,

@@ -63,10 +63,10 @@ type Image struct {
 
 // Runtime names the runtime handler, the shim and the snapshotter of a container.
 type Runtime struct {
-	Handler     string `json:"handler"`
-	ShimPath    string `json:"shim_path,omitempty"`
-	OwnLog      bool   `json:"own_log,omitempty"` // the shim writes the log
-	Snapshotter string `json:"snapshotter"`
+	Handler       string `json:"handler"`
+	ShimPath      string `json:"shim_path,omitempty"`
+	ShimWritesLog bool   `json:"own_log,omitempty"` // the key is that of earlier releases
+	Snapshotter   string `json:"snapshotter"`
 }
 
 // Times are Unix nanoseconds; zero means "not yet".
@@ -191,10 +191,10 @@ type Specs interface {
 	Update(current *specs.Spec, want *runtimeapi.LinuxContainerResources) (*specs.Spec, error)
 }
 
-// Logs configures how container logs are written.
+// Logs configures the logs of containers.
 type Logs struct {
-	Shims   containerio.Shim // the shims that write the logs of their containers
-	MaxLine int              // bytes; see max_container_log_line_size
+	ShimWritten containerio.ShimLogs
+	MaxLine     int // bytes; see max_container_log_line_size
 }
 
 // Deps holds the dependencies and the settings of a Manager.

@@ -97,10 +97,10 @@ func (m *Manager) lookUp(ctx context.Context, p *pod.Record, c *runtimeapi.Conta
 		Config: c,
 		Image:  Image{ID: img.ID, Name: name},
 		Runtime: Runtime{
-			Handler:     p.Handler,
-			ShimPath:    handler.Path,
-			OwnLog:      handler.Type == config.LiteRuntimeType,
-			Snapshotter: m.Snapshotter(p.Handler),
+			Handler:       p.Handler,
+			ShimPath:      handler.Path,
+			ShimWritesLog: handler.Type == config.LiteRuntimeType,
+			Snapshotter:   m.Snapshotter(p.Handler),
 		},
 		LogDir:     p.Config.GetLogDirectory(),
 		StopSignal: stopSignal(c.GetStopSignal(), img.Spec.Config.StopSignal),
@@ -297,8 +297,8 @@ func (m *Manager) streamOptions(r *Record) containerio.Options {
 		Stdin:     r.Config.GetStdin(),
 		StdinOnce: r.Config.GetStdinOnce(),
 	}
-	if r.Runtime.OwnLog {
-		opts.Shim = m.Logs.Shims
+	if r.Runtime.ShimWritesLog {
+		opts.ShimLogs = m.Logs.ShimWritten
 	}
 	return opts
 }

@@ -30,7 +30,7 @@ func (m *Manager) wasOOMKilled(ctx context.Context, r *Record, task runtime.Task
 	}
 	// The lite shim remembers a kill, and no OOM event follows the exit event. Any other shim may
 	// have sent an OOM event that has not arrived yet.
-	if r.Runtime.OwnLog || end.code != killedCode || end.fromEvent {
+	if r.Runtime.ShimWritesLog || end.code != killedCode || end.fromEvent {
 		return false
 	}
 	r.life.waitExitEvent(ctx, m.exitEventTimeout)

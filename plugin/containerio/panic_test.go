@@ -25,7 +25,7 @@ func (badClient) Write([]byte) (int, error) { panic("write") }
 // helloShim is a shim whose containers print hello and exit.
 type helloShim struct{}
 
-func (helloShim) ReopenLog(context.Context, string) error { return nil }
+func (helloShim) Reopen(context.Context, string) error { return nil }
 
 func (helloShim) Follow(context.Context, string, string) (io.ReadCloser, error) {
 	return io.NopCloser(strings.NewReader("hello")), nil
@@ -65,19 +65,19 @@ func TestPanicInAttach(t *testing.T) {
 		})
 		t.Run(name+" through the shim", func(t *testing.T) {
 			o := testOptions(t)
-			o.Stdin, o.Shim = true, helloShim{}
+			o.Stdin, o.ShimLogs = true, helloShim{}
 			s, err := Open(o)
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer s.Close()
 			if name == "stdin" { // an attach ends with the output
-				s.(*shimWritten).opts.Shim = silentShim{}
+				s.(*shimWritten).opts.ShimLogs = silentShim{}
 			}
 			if err := s.Attach(t.Context(), client); !errdefs.IsInternal(err) {
 				t.Errorf("Attach = %v, want Internal", err)
 			}
-			s.(*shimWritten).opts.Shim = helloShim{}
+			s.(*shimWritten).opts.ShimLogs = helloShim{}
 			var out bytes.Buffer
 			if err := s.Attach(t.Context(), AttachOptions{Stdout: &out}); err != nil || out.String() != "hello" {
 				t.Errorf("the next Attach: %v, %q", err, &out)

@@ -16,9 +16,9 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
-// Shim is a shim that writes the logs of its containers.
-type Shim interface {
-	ReopenLog(ctx context.Context, id string) error
+// ShimLogs are the shim-written logs of all containers.
+type ShimLogs interface {
+	Reopen(ctx context.Context, id string) error
 	// Follow returns the output that a container writes from now on. The reader ends with the
 	// output or with ctx, and must be closed.
 	Follow(ctx context.Context, id, output string) (io.ReadCloser, error)
@@ -64,7 +64,7 @@ func (s *shimWritten) Connect() {}
 func (s *shimWritten) Drain(context.Context) error { return nil }
 
 func (s *shimWritten) ReopenLog(ctx context.Context) error {
-	return s.opts.Shim.ReopenLog(ctx, s.opts.ID)
+	return s.opts.ShimLogs.Reopen(ctx, s.opts.ID)
 }
 
 func (s *shimWritten) Attach(ctx context.Context, opts AttachOptions) error {
@@ -125,7 +125,7 @@ func (s *shimWritten) follow(ctx context.Context, opts AttachOptions) ([]followe
 		if w == nil {
 			continue
 		}
-		r, err := s.opts.Shim.Follow(ctx, s.opts.ID, name)
+		r, err := s.opts.ShimLogs.Follow(ctx, s.opts.ID, name)
 		if err != nil {
 			return all, fmt.Errorf("%s: %w", name, err)
 		}

@@ -22,8 +22,8 @@ type Options struct {
 	Log       containerlog.Destination
 	Terminal  bool // stdout and stderr are one stream
 	Stdin     bool
-	StdinOnce bool // the first client that attaches to stdin ends it
-	Shim      Shim // writes the log; nil for a shim that does not write it
+	StdinOnce bool     // the first client that attaches to stdin ends it
+	ShimLogs  ShimLogs // nil for a daemon-written log
 }
 
 // Streams are the standard streams of one container.
@@ -75,7 +75,7 @@ func Load(opts Options) (Streams, error) {
 }
 
 func open(opts Options, create bool) (Streams, error) {
-	if opts.Shim != nil {
+	if opts.ShimLogs != nil {
 		return openShimWritten(opts, create)
 	}
 	return openDaemonWritten(opts, create)

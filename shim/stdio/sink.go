@@ -27,7 +27,7 @@ const (
 
 // openSinks opens the destinations of stdout and stderr; nil for none. A binary logger needs none,
 // and a terminal has only one.
-func openSinks(ctx context.Context, cfg Config, log *containerLog) (sinks [2]io.WriteCloser, err error) {
+func openSinks(ctx context.Context, cfg Config, log *shimLog) (sinks [2]io.WriteCloser, err error) {
 	if isLogger(cfg.Stdout) {
 		return sinks, nil
 	}

@@ -57,7 +57,7 @@ type Streams struct {
 	inside   [3]*os.File // the container's ends: stdin, stdout, stderr
 	pumps    []*pump
 	logger   *logger
-	log      *containerLog
+	log      *shimLog
 	terminal *terminal
 	// stdin keeps the FIFO open until CloseStdin.
 	stdin       *os.File
@@ -77,7 +77,7 @@ func (s *Streams) Open(ctx context.Context, owner Owner, children *reap.Reaper) 
 	if err != nil {
 		return err
 	}
-	log, err := openContainerLog(s.cfg, owner)
+	log, err := openShimLog(s.cfg, owner)
 	if err != nil {
 		return err
 	}

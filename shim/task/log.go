@@ -15,7 +15,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
-// logs returns the service for the logs that this shim writes, see package containerlog.
+// logs returns the service for shim-written logs, see package containerlog.
 func (s *Service) logs() *ttrpc.ServiceDesc {
 	return &ttrpc.ServiceDesc{
 		Methods: map[string]ttrpc.Method{containerlog.MethodReopen: method(s.reopenLog)},

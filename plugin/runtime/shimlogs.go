@@ -24,15 +24,15 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/containerlog"
 )
 
-// Logs calls the log service of lite shims. containerd has no API for it; the shim's address is in
-// the task's bundle.
-type Logs struct {
+// ShimLogs calls the service of lite shims for the logs that they write. containerd has no API for
+// it; the shim's address is in the task's bundle.
+type ShimLogs struct {
 	// Bundles is the directory with the bundles of our containerd namespace.
 	Bundles string
 }
 
-// ReopenLog makes the shim of a task close its log file and open it again by name.
-func (l Logs) ReopenLog(ctx context.Context, id string) error {
+// Reopen makes the shim of a task close its log file and open it again by name.
+func (l ShimLogs) Reopen(ctx context.Context, id string) error {
 	shim, err := l.dial(ctx, id)
 	if err != nil {
 		return err
@@ -41,10 +41,10 @@ func (l Logs) ReopenLog(ctx context.Context, id string) error {
 	return errgrpc.ToNative(shim.Call(ctx, containerlog.Service, containerlog.MethodReopen, &taskapi.ConnectRequest{ID: id}, &emptypb.Empty{}))
 }
 
-// Follow returns the output of a task from now on. output is a method of [containerlog.Service]. The
-// stream ends with the output or with ctx, and must be closed. Each stream has a connection of its
-// own, so that a slow reader does not block others.
-func (l Logs) Follow(ctx context.Context, id, output string) (io.ReadCloser, error) {
+// Follow returns the output of a task from now on. output is a method of [containerlog.Service].
+// The stream ends with the output or with ctx, and must be closed. Each stream has a connection of
+// its own, so that a slow reader does not block others.
+func (l ShimLogs) Follow(ctx context.Context, id, output string) (io.ReadCloser, error) {
 	shim, err := l.dial(ctx, id)
 	if err != nil {
 		return nil, err
@@ -64,7 +64,7 @@ func (l Logs) Follow(ctx context.Context, id, output string) (io.ReadCloser, err
 }
 
 // dial connects to the shim of a task.
-func (l Logs) dial(ctx context.Context, id string) (*ttrpc.Client, error) {
+func (l ShimLogs) dial(ctx context.Context, id string) (*ttrpc.Client, error) {
 	data, err := os.ReadFile(filepath.Join(l.Bundles, id, "bootstrap.json"))
 	if os.IsNotExist(err) {
 		return nil, fmt.Errorf("shim of task %s: %w", id, errdefs.ErrNotFound)

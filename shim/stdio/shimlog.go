@@ -18,15 +18,15 @@ import (
 // exit only a process outside of the container can keep the output open.
 const logDrainTimeout = 2 * time.Second
 
-// containerLog is the log of a container, written by the shim, so that logging does not depend on a
-// running containerd.
-type containerLog struct {
+// shimLog is the shim-written log of a container. It does not depend on a running containerd.
+type shimLog struct {
 	writer  *containerlog.Writer // nil when the output is discarded
 	outputs [2]*containerlog.Output
 }
 
-// openContainerLog opens the log that the configuration names; it returns nil if there is none.
-func openContainerLog(cfg Config, owner Owner) (*containerLog, error) {
+// openShimLog opens the log that the configuration names; it returns nil if the log is
+// daemon-written or there is none.
+func openShimLog(cfg Config, owner Owner) (*shimLog, error) {
 	if !containerlog.IsURI(cfg.Stdout) {
 		return nil, nil
 	}
@@ -44,15 +44,15 @@ func openContainerLog(cfg Config, owner Owner) (*containerLog, error) {
 		}
 	}
 	outputs := [2]*containerlog.Output{w.Output(containerlog.Stdout), w.Output(containerlog.Stderr)}
-	return &containerLog{writer: w, outputs: outputs}, nil
+	return &shimLog{writer: w, outputs: outputs}, nil
 }
 
-func (l *containerLog) sinks() [2]io.WriteCloser {
+func (l *shimLog) sinks() [2]io.WriteCloser {
 	return [2]io.WriteCloser{l.outputs[0], l.outputs[1]}
 }
 
 // close closes the outputs and then the file; closing an output writes its last incomplete line.
-func (l *containerLog) close() {
+func (l *shimLog) close() {
 	for _, o := range l.outputs {
 		_ = o.Close()
 	}
@@ -63,9 +63,9 @@ func (l *containerLog) close() {
 // the shim does not write the log.
 func (s *Streams) Logged() {
 	s.mu.Lock()
-	ours := s.log != nil
+	written := s.log != nil
 	s.mu.Unlock()
-	if !ours {
+	if !written {
 		return
 	}
 	waitFor(s.outputsDone(), logDrainTimeout)
@@ -73,18 +73,18 @@ func (s *Streams) Logged() {
 
 // ReopenLog continues the log in a new file of the same name.
 func (s *Streams) ReopenLog() error {
-	l, err := s.ownLog()
+	l, err := s.shimLog()
 	if err != nil {
 		return err
 	}
 	return l.writer.Reopen()
 }
 
-// Follow passes an output (Stdout or Stderr of package containerlog) to write from now on until it ends;
-// see [containerlog.Client.CopyTo]. The first call of write is with nil: all output after this call is
-// passed on.
+// Follow passes an output (Stdout or Stderr of package containerlog) to write from now on until it
+// ends; see [containerlog.Client.CopyTo]. The first call of write is with nil: all output after
+// this call is passed on.
 func (s *Streams) Follow(ctx context.Context, name string, write func([]byte) error) error {
-	l, err := s.ownLog()
+	l, err := s.shimLog()
 	if err != nil {
 		return err
 	}
@@ -100,7 +100,7 @@ func (s *Streams) Follow(ctx context.Context, name string, write func([]byte) er
 	return client.CopyTo(ctx, write)
 }
 
-func (s *Streams) ownLog() (*containerLog, error) {
+func (s *Streams) shimLog() (*shimLog, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.log == nil {
