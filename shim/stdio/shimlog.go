@@ -37,7 +37,7 @@ func openShimLog(cfg Config, owner Owner) (*shimLog, error) {
 	var w *containerlog.Writer
 	if to.Name != "" {
 		w, err = containerlog.Open(to, func(err error) {
-			log.L.WithError(err).WithField("container", owner.ID).Error("log write failed; records may be lost, the container continues")
+			log.L.WithError(err).WithField("container", owner.ID).Error("log not written; the container continues")
 		})
 		if err != nil {
 			return nil, fmt.Errorf("stdio: %w", err)

@@ -320,8 +320,8 @@ func (s *Streams) outputsDone() <-chan struct{} {
 	return done
 }
 
-func waitFor(done <-chan struct{}, limit time.Duration) {
-	timer := time.NewTimer(limit)
+func waitFor(done <-chan struct{}, timeout time.Duration) {
+	timer := time.NewTimer(timeout)
 	defer timer.Stop()
 	select {
 	case <-done:
