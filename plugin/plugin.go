@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/containerd/cgroups/v3"
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/pkg/deprecation"
 	"github.com/containerd/containerd/v2/plugins"
@@ -24,6 +23,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"google.golang.org/grpc"
 
+	"github.com/containerd-lite/containerd-lite/internal/cgroup"
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/plugin/config"
 )
@@ -111,7 +111,7 @@ func initImages(ic *plugin.InitContext) (any, error) {
 
 func initRuntime(ic *plugin.InitContext) (any, error) {
 	runtime := ic.Config.(*config.Runtime)
-	if err := runtime.Validate(config.Host{CgroupV2: cgroups.Mode() == cgroups.Unified}); err != nil {
+	if err := runtime.Validate(config.Host{CgroupV2: cgroup.IsV2()}); err != nil {
 		return nil, err
 	}
 	if runtime.Complete() {

@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
-	"github.com/containerd-lite/containerd-lite/internal/cgrouppath"
+	cgroupname "github.com/containerd-lite/containerd-lite/internal/cgroup"
 )
 
 const cgroupRoot = "/sys/fs/cgroup"
@@ -26,7 +26,7 @@ const cgroupRoot = "/sys/fs/cgroup"
 // a pod's cgroup_parent. v2 is the file name on cgroup v2; v1 includes the controller, as in
 // memory/memory.limit_in_bytes.
 func CgroupFile(cgroup, v1, v2 string) string {
-	cgroup = cgrouppath.Expand(cgroup)
+	cgroup = cgroupname.Expand(cgroup)
 	if unified() {
 		return filepath.Join(cgroupRoot, cgroup, v2)
 	}
@@ -38,7 +38,7 @@ func CgroupFile(cgroup, v1, v2 string) string {
 func (o Options) ContainerCgroup(pod *runtimeapi.PodSandboxConfig, id string) string {
 	parent := pod.Linux.CgroupParent
 	if o.CgroupDriver == Systemd {
-		return cgrouppath.Expand(path.Base(parent) + ":cri-containerd:" + id)
+		return cgroupname.Expand(path.Base(parent) + ":cri-containerd:" + id)
 	}
 	return path.Join(parent, id)
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/opencontainers/selinux/go-selinux"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/containerd-lite/containerd-lite/internal/cgroup"
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
 
@@ -62,7 +63,7 @@ func readFiles(root fs.FS) (f Facts, err error) {
 	if f.Cgroups, err = readCgroups(root); err != nil {
 		return Facts{}, err
 	}
-	f.CgroupV2 = f.Cgroups.Mode == CgroupV2
+	f.CgroupV2 = f.Cgroups.Mode == cgroup.V2
 	f.CgroupMountOptions = f.Cgroups.mountOptions
 	f.SwapController = f.Cgroups.Swap
 	f.Hugetlb = f.Cgroups.Hugetlb

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/opencontainers/runtime-spec/specs-go/features"
 
+	"github.com/containerd-lite/containerd-lite/internal/cgroup"
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
 
@@ -50,7 +51,7 @@ func hybridTree() map[string]string {
 
 func TestCgroups(t *testing.T) {
 	v2 := Cgroups{
-		Mode:         CgroupV2,
+		Mode:         cgroup.V2,
 		Controllers:  []string{"cpuset", "cpu", "io", "memory", "hugetlb", "pids"},
 		Hugetlb:      true,
 		mountOptions: []string{"nsdelegate", "memory_recursiveprot"},
@@ -66,11 +67,11 @@ func TestCgroups(t *testing.T) {
 		{"v2 without swap", v2Tree("/system.slice/d.service"), "", v2},
 		{"v2 with swap", v2Tree("/system.slice/d.service"), "sys/fs/cgroup/system.slice/d.service/memory.swap.max", withSwap},
 		{"v2 in the root cgroup", v2Tree("/"), "sys/fs/cgroup/init.scope/memory.swap.max", withSwap},
-		{"hybrid", hybridTree(), "", Cgroups{Mode: CgroupHybrid, Controllers: []string{"cpu", "cpuacct", "memory"}, Swap: true}},
+		{"hybrid", hybridTree(), "", Cgroups{Mode: cgroup.Hybrid, Controllers: []string{"cpu", "cpuacct", "memory"}, Swap: true}},
 		{"v1", map[string]string{
 			"proc/self/mountinfo": "30 24 0:25 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n",
 			"proc/self/cgroup":    "2:memory:/\n",
-		}, "sys/fs/cgroup/hugetlb/tasks", Cgroups{Mode: CgroupV1, Controllers: []string{"memory"}, Hugetlb: true}},
+		}, "sys/fs/cgroup/hugetlb/tasks", Cgroups{Mode: cgroup.V1, Controllers: []string{"memory"}, Hugetlb: true}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			root := tree(c.files)
@@ -88,7 +89,7 @@ func TestCgroups(t *testing.T) {
 				t.Errorf("boot id %q", f.BootID)
 			}
 			want := spec.Facts{
-				CgroupV2:           c.want.Mode == CgroupV2,
+				CgroupV2:           c.want.Mode == cgroup.V2,
 				CgroupMountOptions: c.want.mountOptions,
 				SwapController:     c.want.Swap,
 				Hugetlb:            c.want.Hugetlb,
@@ -117,14 +118,6 @@ func TestCgroupsMissing(t *testing.T) {
 	bad["proc/self/oom_score_adj"] = &fstest.MapFile{Data: []byte("many")}
 	if _, err := readFiles(bad); err == nil {
 		t.Error("no error for a score that is not a number")
-	}
-}
-
-func TestCgroupModeString(t *testing.T) {
-	for mode, want := range map[CgroupMode]string{CgroupV2: "v2", CgroupHybrid: "hybrid", CgroupV1: "v1", 0: "unknown"} {
-		if got := mode.String(); got != want {
-			t.Errorf("mode %d is %q, want %q", mode, got, want)
-		}
 	}
 }
 

@@ -9,7 +9,8 @@
 // The metrics are tables, in one file metric_*.go for each group. To add a metric, add a row to a
 // table, and add the value that it needs to v1.go and v2.go.
 //
-// The package calls package network to enter the namespace of a pod and package spec for the names
-// of cgroups, and gets the disk usage of writable layers from package image, which samples it.
+// The package calls package network to enter the namespace of a pod, package spec for the names of
+// cgroups and package internal/cgroup for their directories, and gets the disk usage of writable
+// layers from package image, which samples it.
 // rateSampler.mu guards the last CPU samples; it is held for map operations only.
 package stats

@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/containerd-lite/containerd-lite/internal/cgrouppath"
 )
 
 // maxCgroups is the number of cgroups of one container that are searched for processes.
@@ -32,7 +30,7 @@ func (r *Reader) processesDir(cgroup string) string {
 	if !r.isV2() {
 		controller = "pids"
 	}
-	return r.cgroups.dir(controller, cgrouppath.Expand(cgroup))
+	return r.dir(controller, cgroup)
 }
 
 // countProcesses counts the processes of a cgroup and of the cgroups below it, which an init system

@@ -12,16 +12,18 @@ import (
 	"strings"
 	"time"
 
-	"github.com/containerd-lite/containerd-lite/internal/cgrouppath"
+	"github.com/containerd-lite/containerd-lite/internal/cgroup"
 )
 
 // Reader reads the files of cgroups, version 2 or 1.
 type Reader struct {
 	root      string // "/" except in tests
-	cgroups   hierarchies
+	cgroups   cgroup.Hierarchies
 	pageSizes []string // of huge pages, such as "2MB"
 	buffers   *buffers
 }
+
+const unified = cgroup.Unified
 
 // depth selects which files of a cgroup are read.
 type depth int
@@ -34,18 +36,17 @@ const (
 // NewReader finds the mounts of cgroups below root, which is "/" except in tests. It assumes that
 // they do not change later.
 func NewReader(root string) (*Reader, error) {
-	cgroups, err := findHierarchies(root)
+	cgroups, err := cgroup.Find(os.DirFS(root))
 	if err != nil {
 		return nil, err
 	}
 	return &Reader{root: root, cgroups: cgroups, pageSizes: hugePageSizes(root), buffers: newBuffers()}, nil
 }
 
-// read reads a cgroup, given as the cgroupsPath of an OCI spec or as the cgroup_parent of a pod: a
-// path, slice:prefix:name or name.slice. All values of a missing cgroup are unknown.
+// read reads a cgroup, given as the cgroupsPath of an OCI spec or as the cgroup_parent of a pod.
+// All values of a missing cgroup are unknown.
 func (r *Reader) read(cgroup string, depth depth) (c readings) {
 	at := time.Now().UnixNano()
-	cgroup = cgrouppath.Expand(cgroup)
 	if r.isV2() {
 		c = r.readV2(cgroup, depth)
 	} else {
@@ -70,10 +71,7 @@ func (r *Reader) deviceName(major, minor uint64) string {
 	return "/dev/" + strings.ReplaceAll(filepath.Base(target), "!", "/")
 }
 
-func (r *Reader) isV2() bool {
-	_, ok := r.cgroups.mounts[unified]
-	return ok
-}
+func (r *Reader) isV2() bool { return r.cgroups.Mode == cgroup.V2 }
 
 // path returns the path of a cgroup in its hierarchy, which is its id in cAdvisor.
 func (r *Reader) path(cgroup string) string {
@@ -81,7 +79,17 @@ func (r *Reader) path(cgroup string) string {
 	if !r.isV2() {
 		controller = "memory"
 	}
-	return r.cgroups.path(controller, cgrouppath.Expand(cgroup))
+	return r.cgroups.Path(controller, cgroup)
+}
+
+// dir returns the directory of a cgroup in the hierarchy of a controller, or "" if the controller
+// is not mounted.
+func (r *Reader) dir(controller, cgroup string) string {
+	dir := r.cgroups.Dir(controller, cgroup)
+	if dir == "" {
+		return ""
+	}
+	return filepath.Join(r.root, dir)
 }
 
 // OOMKilled reports whether the kernel has killed a process of the cgroup because memory was
@@ -93,7 +101,7 @@ func (r *Reader) OOMKilled(cgroup string) (killed, known bool) {
 		controller, file = "memory", "memory.oom_control"
 	}
 	var kills num
-	r.buffers.withPath(r.cgroups.dir(controller, cgrouppath.Expand(cgroup)), func(d dir) {
+	r.buffers.withPath(r.dir(controller, cgroup), func(d dir) {
 		d.collect(file, onlyKey("oom_kill", &kills))
 	})
 	return kills.GetValue() > 0, kills != nil

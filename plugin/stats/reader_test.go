@@ -145,12 +145,12 @@ func TestThisMachine(t *testing.T) {
 	}
 	name := "/containerd-lite-test-" + strconv.Itoa(os.Getpid())
 	controllers := []string{unified}
-	if _, ok := r.cgroups.mounts[unified]; !ok {
+	if !r.isV2() {
 		controllers = []string{"cpuacct", "memory", "pids"}
 	}
 	var join []string
 	for _, controller := range controllers {
-		dir := r.cgroups.dir(controller, name)
+		dir := r.dir(controller, name)
 		if dir == "" {
 			t.Skipf("no cgroup controller %q is mounted", controller)
 		}
@@ -193,7 +193,7 @@ func limitMemory(t *testing.T, r *Reader, cgroup string, limit uint64) bool {
 		unified:  {"memory.max", "memory.swap.max"},
 		"memory": {"memory.limit_in_bytes", "memory.memsw.limit_in_bytes"},
 	} {
-		dir := r.cgroups.dir(controller, cgroup)
+		dir := r.dir(controller, cgroup)
 		if dir == "" {
 			continue
 		}

@@ -14,7 +14,7 @@ const (
 // Documentation/admin-guide/cgroup-v1 for each file.
 func (r *Reader) readV1(cgroup string, depth depth) (c readings) {
 	in := func(controller string, read func(d dir)) {
-		r.buffers.withPath(r.cgroups.dir(controller, cgroup), read)
+		r.buffers.withPath(r.dir(controller, cgroup), read)
 	}
 	in("cpuacct", func(d dir) {
 		c.cpu.usage = d.number("cpuacct.usage")

@@ -14,7 +14,7 @@ import (
 // readV2 reads a cgroup of version 2. See the kernel's
 // Documentation/admin-guide/cgroup-v2.rst for each file.
 func (r *Reader) readV2(cgroup string, depth depth) (c readings) {
-	r.buffers.withOpenDir(r.cgroups.dir(unified, cgroup), func(d dir) {
+	r.buffers.withOpenDir(r.dir(unified, cgroup), func(d dir) {
 		c.cpu.readV2(d)
 		c.memory.readV2(d)
 		c.io.psi = pressure(d, "io.pressure")

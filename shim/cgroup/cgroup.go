@@ -8,9 +8,9 @@ import (
 	"path/filepath"
 
 	"github.com/containerd/errdefs"
-)
 
-const mountpoint = "/sys/fs/cgroup"
+	"github.com/containerd-lite/containerd-lite/internal/cgroup"
+)
 
 // controllers are the v1 hierarchies in use. Processes are listed from the first one that the
 // cgroup is in.
@@ -27,18 +27,18 @@ type Group struct {
 // Of returns the cgroup of a process. The error is errdefs.ErrNotFound if the process is only in
 // the root or in the cgroup of the shim.
 func Of(pid int) (*Group, error) {
-	theirs, err := pathsOf(pid)
+	theirs, err := cgroup.PathsOf(pid, controllers[:])
 	if err != nil {
 		return nil, fmt.Errorf("cgroup of process %d: %w", pid, err)
 	}
-	ours, err := pathsOf(os.Getpid())
+	ours, err := cgroup.PathsOf(os.Getpid(), controllers[:])
 	if err != nil {
 		return nil, fmt.Errorf("cgroup of the shim: %w", err)
 	}
 	return newGroup("", theirs, ours)
 }
 
-func newGroup(root string, theirs, ours map[string]string) (*Group, error) {
+func newGroup(root string, theirs, ours cgroup.Paths) (*Group, error) {
 	g := &Group{Paths: make(map[string]string, len(theirs)), root: root}
 	for name, path := range theirs {
 		if path = filepath.Join("/", path); path != "/" && path != filepath.Join("/", ours[name]) {
@@ -84,7 +84,7 @@ func (g *Group) dirs() []string {
 
 func (g *Group) mount() string {
 	if g.root == "" {
-		return mountpoint
+		return cgroup.Root
 	}
 	return g.root
 }

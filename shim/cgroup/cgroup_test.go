@@ -16,6 +16,8 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
+
+	"github.com/containerd-lite/containerd-lite/internal/cgroup"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -134,8 +136,8 @@ func TestMakeAndRemove(t *testing.T) {
 }
 
 func TestOfRefusesSelf(t *testing.T) {
-	if _, err := os.Stat(mountpoint + "/cgroup.procs"); err != nil {
-		if _, err := os.Stat(mountpoint + "/memory"); err != nil {
+	if _, err := os.Stat(cgroup.Root + "/cgroup.procs"); err != nil {
+		if _, err := os.Stat(cgroup.Root + "/memory"); err != nil {
 			t.Skip("no cgroups are mounted")
 		}
 	}

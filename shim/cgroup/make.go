@@ -6,35 +6,25 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
-	"github.com/containerd-lite/containerd-lite/internal/cgrouppath"
+	"github.com/containerd-lite/containerd-lite/internal/cgroup"
 )
 
 // Plan returns the cgroup that the cgroupsPath of an OCI spec names, in every hierarchy that this
 // package uses. It does not create the cgroup. A systemd scope becomes a plain cgroup at the path
 // that systemd would use, because a scope needs a process.
 func Plan(cgroupsPath string) (*Group, error) {
-	ours, err := pathsOf(os.Getpid())
+	ours, err := cgroup.PathsOf(os.Getpid(), controllers[:])
 	if err != nil {
 		return nil, fmt.Errorf("cgroup of the shim: %w", err)
 	}
-	return plan("", cgrouppath.Expand(cgroupsPath), ours)
+	return plan("", cgroup.Expand(cgroupsPath), ours)
 }
 
-// plan resolves a relative path as runc does: on v1 below the cgroup of the shim, on v2 below the
-// parent of that cgroup. On v2 a cgroup that has processes cannot enable controllers for its
-// children.
-func plan(root, path string, ours map[string]string) (*Group, error) {
-	theirs := make(map[string]string, len(ours))
-	for controller, base := range ours {
-		switch {
-		case filepath.IsAbs(path):
-			base = "/"
-		case controller == "":
-			base = filepath.Dir(base)
-		}
-		theirs[controller] = filepath.Join(base, path)
+func plan(root, path string, ours cgroup.Paths) (*Group, error) {
+	theirs := make(cgroup.Paths, len(ours))
+	for controller := range ours {
+		theirs[controller] = ours.Resolve(controller, path)
 	}
 	return newGroup(root, theirs, ours)
 }

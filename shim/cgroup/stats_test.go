@@ -128,20 +128,6 @@ func TestLegacyStatsMatchUpstream(t *testing.T) {
 	}
 }
 
-func TestParsePaths(t *testing.T) {
-	const hybrid = "12:freezer:/a\n4:cpu,cpuacct:/b:c\n1:name=systemd:/d\n0::/e\n"
-	want := map[string]string{"freezer": "/a", "cpu": "/b:c", "cpuacct": "/b:c"}
-	if diff := cmp.Diff(want, parsePaths(hybrid, false)); diff != "" {
-		t.Errorf("v1 (-want +got):\n%s", diff)
-	}
-	if diff := cmp.Diff(map[string]string{"": "/e"}, parsePaths(hybrid, true)); diff != "" {
-		t.Errorf("v2 (-want +got):\n%s", diff)
-	}
-	if got := parsePaths("nonsense\n\n7:\n", false); len(got) != 0 {
-		t.Errorf("nonsense: %v", got)
-	}
-}
-
 func TestEnableControllers(t *testing.T) {
 	root := tree(t, map[string]string{
 		"cgroup.controllers":             "cpu memory pids\n",

@@ -16,7 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 
-	"github.com/containerd-lite/containerd-lite/internal/cgrouppath"
+	"github.com/containerd-lite/containerd-lite/internal/cgroup"
 	"github.com/containerd-lite/containerd-lite/internal/sharing"
 )
 
@@ -36,7 +36,7 @@ type Options struct {
 // the host runs systemd and the options do not set the driver. Docker and nerdctl send options only
 // to runc's shim.
 func (o Options) ChooseDriver(cgroupsPath string, systemd bool) {
-	if o.AnyDriver && systemd && cgrouppath.Scope(cgroupsPath) {
+	if o.AnyDriver && systemd && cgroup.Scope(cgroupsPath) {
 		o.SystemdCgroup = true
 	}
 }

@@ -14,7 +14,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/containerd/cgroups/v3"
 	srvconfig "github.com/containerd/containerd/v2/cmd/containerd/server/config"
 	"github.com/containerd/containerd/v2/version"
 	"github.com/containerd/log"
@@ -22,6 +21,7 @@ import (
 	"github.com/containerd/plugin/registry"
 	"github.com/pelletier/go-toml/v2"
 
+	"github.com/containerd-lite/containerd-lite/internal/cgroup"
 	"github.com/containerd-lite/containerd-lite/plugin/config"
 )
 
@@ -210,7 +210,7 @@ func (c *criConfig) validate() error {
 	_, err := c.runtime.BaseSpecs()
 	return errors.Join(
 		c.images.Validate(),
-		c.runtime.Validate(config.Host{CgroupV2: cgroups.Mode() == cgroups.Unified}),
+		c.runtime.Validate(config.Host{CgroupV2: cgroup.IsV2()}),
 		err,
 		c.server.Validate())
 }
