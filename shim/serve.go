@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
-	"github.com/containerd-lite/containerd-lite/internal/sharing"
+	"github.com/containerd-lite/containerd-lite/internal/shimoption"
 	"github.com/containerd-lite/containerd-lite/shim/bundle"
 	"github.com/containerd-lite/containerd-lite/shim/group"
 	"github.com/containerd-lite/containerd-lite/shim/oci"
@@ -76,7 +76,7 @@ func (r *request) serve(ctx context.Context) error {
 	running.Go(guard.Catch(ctx, "log stacks", func() { logStacks(ctx, stacks) }, nil))
 
 	end := make(chan struct{})
-	service := task.NewService(host, sharing.Pods(r.pods), func() { close(end) })
+	service := task.NewService(host, shimoption.Pods(r.pods), func() { close(end) })
 	if err := service.Expect(r.id); err != nil {
 		return err
 	}

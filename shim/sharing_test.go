@@ -13,7 +13,7 @@ import (
 
 	"github.com/containerd/containerd/api/types/runc/options"
 
-	"github.com/containerd-lite/containerd-lite/internal/sharing"
+	"github.com/containerd-lite/containerd-lite/internal/shimoption"
 	"github.com/containerd-lite/containerd-lite/shim/bootstrap"
 	"github.com/containerd-lite/containerd-lite/shim/group"
 	"github.com/containerd-lite/containerd-lite/shim/option"
@@ -114,7 +114,7 @@ func TestPodsThatDoNotShare(t *testing.T) {
 // TestCoreSchedulingRulesOutSharing checks that pods do not share a shim with SCHED_CORE. It
 // compares only the groups, because not every kernel supports core scheduling.
 func TestCoreSchedulingRulesOutSharing(t *testing.T) {
-	params := &bootstrap.Params{SocketDir: "/s", Options: option.Options{Options: &options.Options{}, Sharing: sharing.Node}}
+	params := &bootstrap.Params{SocketDir: "/s", Options: option.Options{Options: &options.Options{}, Own: shimoption.Own{Sharing: shimoption.Node}}}
 	groups := func() (a, b group.Group) {
 		t.Helper()
 		r := &request{namespace: "ns", address: "/c.sock"}

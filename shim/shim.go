@@ -11,7 +11,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 
-	"github.com/containerd-lite/containerd-lite/internal/sharing"
+	"github.com/containerd-lite/containerd-lite/internal/shimoption"
 )
 
 // Runtime is the runtime type by which containerd finds the executable.
@@ -53,7 +53,7 @@ func (r *request) flags(program string) *flag.FlagSet {
 	set.StringVar(&r.address, "address", "", "address of containerd")
 	set.StringVar(&r.bundle, "bundle", "", "bundle directory, if it is not the working directory")
 	set.StringVar(&r.socket, "socket", "", "path of the socket to serve; its file descriptor is 3")
-	set.IntVar(&r.pods, "pods", int(sharing.Pod), "number of pods that may share the shim")
+	set.IntVar(&r.pods, "pods", int(shimoption.Pod), "number of pods that may share the shim")
 	set.BoolVar(&r.debug, "debug", false, "log debug messages")
 	set.BoolVar(&r.info, "info", false, "read runtime options from standard input and write runtime info, both protobuf")
 	set.BoolVar(&r.version, "v", false, "print the version")

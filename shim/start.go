@@ -18,7 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/containerd-lite/containerd-lite/internal/sharing"
+	"github.com/containerd-lite/containerd-lite/internal/shimoption"
 	"github.com/containerd-lite/containerd-lite/shim/bootstrap"
 	"github.com/containerd-lite/containerd-lite/shim/bundle"
 	"github.com/containerd-lite/containerd-lite/shim/cgroup"
@@ -99,7 +99,7 @@ func joinPod(ctx context.Context, pod bundle.Dir, id string) (group.Slot, bool) 
 func (r *request) group(params *bootstrap.Params, pod string) (group.Group, error) {
 	pods := params.Options.Sharing
 	if !pods.Shared() || os.Getenv(schedCore) != "" {
-		return group.New(params.SocketDir, r.address, r.namespace, pod, sharing.Pod)
+		return group.New(params.SocketDir, r.address, r.namespace, pod, shimoption.Pod)
 	}
 	key, err := params.Options.Key()
 	if err != nil {

@@ -3,7 +3,6 @@
 package config
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -16,7 +15,7 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/pelletier/go-toml/v2"
 
-	"github.com/containerd-lite/containerd-lite/internal/sharing"
+	"github.com/containerd-lite/containerd-lite/internal/shimoption"
 )
 
 // Handlers that exist without a config.toml, and their runtime types.
@@ -100,7 +99,7 @@ func defaultHandler(runtimeType string) Handler {
 		},
 	}
 	if runtimeType == LiteRuntimeType {
-		h.Options[sharing.Key] = "pod"
+		maps.Copy(h.Options, shimoption.Defaults())
 	}
 	return h
 }
@@ -155,8 +154,8 @@ func (h Handler) WithIOOwner(uid, gid uint32) Handler {
 // RuntimeOptions returns the options message that the handler's shim expects, or nil if the handler
 // has no options table: *runcoptions.Options for runc's shims, otherwise *runtimeoptions.Options.
 // The ConfigBody of the latter is the whole table in TOML unless a ConfigPath is set. The lite shim
-// gets *runtimeoptions.Options, too, if it is shared, because runc's options have no field for
-// sharing. Names of options ignore case, as in containerd.
+// gets *runtimeoptions.Options, too, if one of its own options is not the default, because runc's
+// options have no field for it. Names of options ignore case, as in containerd.
 //
 // For runc's shims an unknown option is an error that names it, unless its value is empty: older
 // releases of containerd printed options into their default config that no longer exist.
@@ -167,13 +166,12 @@ func (h Handler) RuntimeOptions() (any, error) {
 	if !h.IsRunc() {
 		return h.genericOptions()
 	}
-	pods, err := h.pods()
-	if err != nil {
-		return nil, fmt.Errorf("options of %s: %s: %w", h.Type, sharing.Key, err)
-	}
-	opts, err := h.runcOptions()
-	if err != nil || !pods.Shared() {
-		return opts, err
+	opts, err := h.decodeOptions()
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("options of %s: %w", h.Type, err)
+	case opts.Own == shimoption.Default():
+		return opts.runcOptions, nil
 	}
 	h.Options = maps.Clone(h.Options)
 	maps.DeleteFunc(h.Options, func(_ string, v any) bool { return isEmpty(v) })
@@ -195,57 +193,59 @@ func (h Handler) genericOptions() (*runtimeoptions.Options, error) {
 	return opts, nil
 }
 
-// runcOptions returns the options of a runc shim without [sharing.Key].
-func (h Handler) runcOptions() (*runcoptions.Options, error) {
+type runcOptions = runcoptions.Options
+
+// shimOptions are the options of a shim of runc.
+type shimOptions struct {
+	*runcOptions
+	shimoption.Own // of the lite shim; the defaults for another one
+}
+
+// decodeOptions decodes the options of a shim of runc. The error may be an unknownOptions.
+func (h Handler) decodeOptions() (shimOptions, error) {
+	opts := shimOptions{&runcOptions{}, shimoption.Default()}
 	body, err := toml.Marshal(h.Options)
 	if err != nil {
-		return nil, fmt.Errorf("options of %s: encode: %w", h.Type, err)
+		return opts, fmt.Errorf("encode: %w", err)
 	}
-	if unknown := h.unknownOptions(body); len(unknown) > 0 {
-		return nil, fmt.Errorf("options of %s: %s: no such option: %w", h.Type, strings.Join(unknown, ", "), errdefs.ErrInvalidArgument)
+	if h.Type == LiteRuntimeType {
+		err = shimoption.Decode(body, &opts)
+	} else {
+		err = shimoption.Decode(body, opts.runcOptions)
 	}
-	opts := &runcoptions.Options{}
-	if err := toml.Unmarshal(body, opts); err != nil {
-		return nil, fmt.Errorf("options of %s: %w", h.Type, err)
+	var missing *toml.StrictMissingError
+	if !errors.As(err, &missing) {
+		return opts, err
+	}
+	if unknown := h.unknownIn(missing); len(unknown) > 0 {
+		return opts, unknown
 	}
 	return opts, nil
 }
 
-// pods returns how many pods one shim of the handler serves: one, unless the option Sharing of the
-// lite shim is set.
-func (h Handler) pods() (pods sharing.Pods, err error) {
-	pods = sharing.Pod
-	// Of several names that differ in case only the last one counts, as for the options of runc.
-	for _, name := range sortedKeys(h.Options) {
-		if h.isSharing(name) {
-			pods, err = sharing.Parse(h.Options[name])
-		}
-	}
-	return pods, err
-}
-
 // SharesShim reports whether a shim of the handler may have more than one pod.
 func (h Handler) SharesShim() bool {
-	pods, err := h.pods()
-	return err == nil && pods.Shared()
-}
-
-func (h Handler) isSharing(option string) bool {
-	return h.Type == LiteRuntimeType && strings.EqualFold(option, sharing.Key)
-}
-
-// unknownOptions returns the names of options in body, which is h.Options in TOML, that runc's
-// shims do not have and whose values are not empty.
-func (h Handler) unknownOptions(body []byte) []string {
-	err := toml.NewDecoder(bytes.NewReader(body)).DisallowUnknownFields().Decode(&runcoptions.Options{})
-	var missing *toml.StrictMissingError
-	if !errors.As(err, &missing) {
-		return nil
+	if h.Type != LiteRuntimeType {
+		return false
 	}
-	var unknown []string
+	opts, err := h.decodeOptions()
+	return err == nil && opts.Sharing.Shared()
+}
+
+// unknownOptions are the names of options that a shim of runc does not have and whose values are
+// not empty.
+type unknownOptions []string
+
+func (u unknownOptions) Error() string {
+	return strings.Join(u, ", ") + ": no such option: " + u.Unwrap().Error()
+}
+
+func (u unknownOptions) Unwrap() error { return errdefs.ErrInvalidArgument }
+
+func (h Handler) unknownIn(missing *toml.StrictMissingError) (unknown unknownOptions) {
 	for _, e := range missing.Errors {
 		name := e.Key()[0]
-		if !h.isSharing(name) && !isEmpty(h.Options[name]) && !slices.Contains(unknown, name) {
+		if !isEmpty(h.Options[name]) && !slices.Contains(unknown, name) {
 			unknown = append(unknown, name)
 		}
 	}
@@ -259,7 +259,7 @@ func (h Handler) SystemdCgroup() bool {
 	if !h.IsRunc() {
 		return false
 	}
-	opts, err := h.runcOptions()
+	opts, err := h.decodeOptions()
 	return err == nil && opts.GetSystemdCgroup()
 }
 

@@ -14,7 +14,7 @@ import (
 	"github.com/containerd/platforms"
 	"github.com/pelletier/go-toml/v2"
 
-	"github.com/containerd-lite/containerd-lite/internal/sharing"
+	"github.com/containerd-lite/containerd-lite/internal/shimoption"
 )
 
 // Host has the facts about the node that a config is checked against.
@@ -144,29 +144,28 @@ func (c *checker) handler(name string, h Handler, host Host) {
 }
 
 func (c *checker) options(h Handler, key ...string) {
-	body, err := toml.Marshal(h.Options)
-	if err == nil && h.IsRunc() {
-		unknown := h.unknownOptions(body)
-		for _, name := range unknown {
-			c.add(fmt.Sprintf("%s has no such option", h.Type),
-				"remove it; known: "+strings.Join(sortedKeys(defaultHandler(h.Type).Options), ", "), append(key, name)...)
-		}
-		if len(unknown) > 0 {
-			return
-		}
-	}
-	if _, err := h.pods(); err != nil {
-		c.add(err.Error(), `write "pod" for a shim per pod, "node" for one shim, or a number of pods per shim`, append(key, sharing.Key)...)
+	_, err := h.RuntimeOptions()
+	var (
+		unknown unknownOptions
+		bad     *shimoption.Error
+		at      *toml.DecodeError
+	)
+	switch {
+	case err == nil:
 		return
-	}
-	_, err = h.RuntimeOptions()
-	var at *toml.DecodeError
-	if errors.As(err, &at) {
+	case errors.As(err, &unknown):
+		hint := "remove it; known: " + strings.Join(sortedKeys(defaultHandler(h.Type).Options), ", ")
+		for _, name := range unknown {
+			c.add(fmt.Sprintf("%s has no such option", h.Type), hint, append(key, name)...)
+		}
+		return
+	case errors.As(err, &bad):
+		c.add(bad.What.Error(), bad.Hint, append(key, bad.Option)...)
+		return
+	case errors.As(err, &at):
 		key = append(key, at.Key()...)
 	}
-	if err != nil {
-		c.add(err.Error(), "`containerd-lite config default` shows the options of runc's shims", key...)
-	}
+	c.add(err.Error(), "`containerd-lite config default` shows the options of runc's shims", key...)
 }
 
 func (c *checker) patterns(list []string, key ...string) {

@@ -17,7 +17,7 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/anypb"
 
-	"github.com/containerd-lite/containerd-lite/internal/sharing"
+	"github.com/containerd-lite/containerd-lite/internal/shimoption"
 	"github.com/containerd-lite/containerd-lite/shim/option"
 )
 
@@ -48,7 +48,7 @@ func legacy(t testing.TB, opts *options.Options) []byte {
 
 func TestRead(t *testing.T) {
 	dir := "/run/other/s"
-	shims := option.Options{Options: &options.Options{ShimCgroup: "/shims"}, Sharing: sharing.Pod}
+	shims := option.Options{Options: &options.Options{ShimCgroup: "/shims"}, Own: shimoption.Own{Sharing: shimoption.Pod}}
 	tests := []struct {
 		name  string
 		input []byte
@@ -77,7 +77,7 @@ func TestRead(t *testing.T) {
 					t.Fatal(err)
 				}
 			}),
-			&Params{SocketDir: defaultSocketDir, Options: option.Options{Options: &options.Options{}, Sharing: 16, AnyDriver: true}},
+			&Params{SocketDir: defaultSocketDir, Options: option.Options{Options: &options.Options{}, Own: shimoption.Own{Sharing: 16}, AnyDriver: true}},
 		},
 		{
 			"options that Create refuses",

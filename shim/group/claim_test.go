@@ -17,7 +17,7 @@ import (
 	"github.com/containerd/errdefs/pkg/errgrpc"
 	"github.com/containerd/ttrpc"
 
-	"github.com/containerd-lite/containerd-lite/internal/sharing"
+	"github.com/containerd-lite/containerd-lite/internal/shimoption"
 )
 
 // shims is a fake of the processes that launch starts. Each accepts room tasks and then reports
@@ -102,13 +102,13 @@ func (s *shims) claim(g Group, n int) {
 func TestClaim(t *testing.T) {
 	for _, test := range []struct {
 		name  string
-		pods  sharing.Pods
+		pods  shimoption.Pods
 		room  int
 		tasks int
 		want  int
 	}{
-		{"tasks of one pod", sharing.Pod, 100, 10, 1},
-		{"pods of the node", sharing.Node, 100, 10, 1},
+		{"tasks of one pod", shimoption.Pod, 100, 10, 1},
+		{"pods of the node", shimoption.Node, 100, 10, 1},
 		{"four pods each", 4, 4, 10, 3},
 		{"exactly full", 4, 4, 8, 2},
 	} {
@@ -140,7 +140,7 @@ func TestClaimPrefersLastJoined(t *testing.T) {
 // A shim that does not answer keeps its slot, and a lost shim does not. Neither keeps a pod from
 // starting.
 func TestClaimSkipsBrokenShims(t *testing.T) {
-	s, g := newShims(t, 1), newGroup(t, sharing.Node)
+	s, g := newShims(t, 1), newGroup(t, shimoption.Node)
 	stop := serve(t, g.slot(0), errdefs.ErrInternal)
 	claim := func(want Slot) {
 		t.Helper()
@@ -157,7 +157,7 @@ func TestClaimSkipsBrokenShims(t *testing.T) {
 }
 
 func TestClaimLaunchError(t *testing.T) {
-	g := newGroup(t, sharing.Node)
+	g := newGroup(t, shimoption.Node)
 	broken := errors.New("no memory")
 	if _, err := g.Claim(t.Context(), "web", func(Slot, *os.File) error { return broken }); !errors.Is(err, broken) {
 		t.Errorf("error = %v, want that of launch", err)

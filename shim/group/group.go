@@ -17,7 +17,7 @@ import (
 
 	"github.com/containerd/errdefs"
 
-	"github.com/containerd-lite/containerd-lite/internal/sharing"
+	"github.com/containerd-lite/containerd-lite/internal/shimoption"
 )
 
 // Service is the ttrpc service by which a task joins a running shim (Join, JoinPod for the first
@@ -45,13 +45,13 @@ const (
 // Group is a set of tasks that may share a shim.
 type Group struct {
 	path string // of the slots, without their numbers
-	pods sharing.Pods
+	pods shimoption.Pods
 }
 
 // New returns the group of a name. The address of containerd is part of the group's identity,
 // because two instances of containerd may use one socket directory. The error is
 // errdefs.ErrInvalidArgument if dir is too long for a socket path.
-func New(dir, containerd, namespace, name string, pods sharing.Pods) (Group, error) {
+func New(dir, containerd, namespace, name string, pods shimoption.Pods) (Group, error) {
 	id := fmt.Sprintf("lite\x00%s\x00%s\x00%d\x00%s", containerd, namespace, pods, name)
 	hash := sha256.Sum256([]byte(id))
 	path := filepath.Join(dir, hex.EncodeToString(hash[:hashSize]))

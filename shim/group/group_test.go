@@ -18,17 +18,17 @@ import (
 	"github.com/containerd/ttrpc"
 	"go.uber.org/goleak"
 
-	"github.com/containerd-lite/containerd-lite/internal/sharing"
+	"github.com/containerd-lite/containerd-lite/internal/shimoption"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func newSlot(t *testing.T) Slot {
 	t.Helper()
-	return newGroup(t, sharing.Pod).slot(0)
+	return newGroup(t, shimoption.Pod).slot(0)
 }
 
-func newGroup(t *testing.T, pods sharing.Pods) Group {
+func newGroup(t *testing.T, pods shimoption.Pods) Group {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "group")
 	if err != nil {
@@ -76,33 +76,33 @@ func serve(t *testing.T, slot Slot, answer error) (stop func()) {
 }
 
 func TestAddresses(t *testing.T) {
-	address := func(containerd, namespace, name string, pods sharing.Pods) string {
+	address := func(containerd, namespace, name string, pods shimoption.Pods) string {
 		g, err := New("/run/s", containerd, namespace, name, pods)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return g.slot(0).Address()
 	}
-	base := address("a", "b", "c", sharing.Pod)
-	if base != address("a", "b", "c", sharing.Pod) {
+	base := address("a", "b", "c", shimoption.Pod)
+	if base != address("a", "b", "c", shimoption.Pod) {
 		t.Error("the same group has two addresses")
 	}
 	if !strings.HasPrefix(base, "unix:///run/s/") {
 		t.Errorf("address = %s", base)
 	}
 	for _, other := range []string{
-		address("x", "b", "c", sharing.Pod), address("a", "x", "c", sharing.Pod), address("a", "b", "x", sharing.Pod),
-		address("a", "bc", "", sharing.Pod), address("ab", "", "c", sharing.Pod), address("a", "b", "c", sharing.Node),
+		address("x", "b", "c", shimoption.Pod), address("a", "x", "c", shimoption.Pod), address("a", "b", "x", shimoption.Pod),
+		address("a", "bc", "", shimoption.Pod), address("ab", "", "c", shimoption.Pod), address("a", "b", "c", shimoption.Node),
 	} {
 		if other == base {
 			t.Error("two groups have the same address")
 		}
 	}
 	// containerd allows a socket_dir of this length.
-	if _, err := New("/"+strings.Repeat("d", 41), "a", "b", "c", sharing.Node); err != nil {
+	if _, err := New("/"+strings.Repeat("d", 41), "a", "b", "c", shimoption.Node); err != nil {
 		t.Error(err)
 	}
-	if _, err := New("/"+strings.Repeat("d", 60), "a", "b", "c", sharing.Pod); !errdefs.IsInvalidArgument(err) {
+	if _, err := New("/"+strings.Repeat("d", 60), "a", "b", "c", shimoption.Pod); !errdefs.IsInvalidArgument(err) {
 		t.Errorf("long directory: %v, want invalid argument", err)
 	}
 }

@@ -17,7 +17,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/containerd-lite/containerd-lite/internal/cgroup"
-	"github.com/containerd-lite/containerd-lite/internal/sharing"
+	"github.com/containerd-lite/containerd-lite/internal/shimoption"
 )
 
 // maxFile bounds the size of the file that ConfigPath names, in bytes.
@@ -26,8 +26,7 @@ const maxFile = 1 << 20
 // Options are the options of the OCI runtime and of the shim itself.
 type Options struct {
 	*options.Options
-	// Sharing is [sharing.Pod] by default.
-	Sharing sharing.Pods
+	shimoption.Own
 	// AnyDriver is true if the options do not set the cgroup driver.
 	AnyDriver bool
 }
@@ -47,12 +46,12 @@ func (o Options) Key() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("runtime options: encode: %w", err)
 	}
-	return fmt.Sprintf("%d\x00%s", o.Sharing, runtime), nil
+	return fmt.Sprintf("%v\x00%s", o.Own, runtime), nil
 }
 
 // Default returns the options of a task that has none.
 func Default() Options {
-	return Options{Options: &options.Options{}, Sharing: sharing.Pod, AnyDriver: true}
+	return Options{Options: &options.Options{}, Own: shimoption.Default(), AnyDriver: true}
 }
 
 // Parse returns the options in msg, or the defaults if msg is empty. Anything it cannot decode is
@@ -71,7 +70,7 @@ func Parse(msg *anypb.Any) (Options, error) {
 		if err := msg.UnmarshalTo(&runc); err != nil {
 			return Options{}, invalid(err)
 		}
-		return Options{Options: &runc, Sharing: sharing.Pod}, nil
+		return Options{Options: &runc, Own: shimoption.Default()}, nil
 	case msg.MessageIs(&generic):
 		if err := msg.UnmarshalTo(&generic); err != nil {
 			return Options{}, invalid(err)
@@ -121,7 +120,7 @@ type table struct {
 	IoGid         uint32
 	CriuImagePath string
 	CriuWorkPath  string
-	Sharing       any
+	shimoption.Own
 
 	CriuPath   string
 	TypeUrl    string
@@ -129,8 +128,8 @@ type table struct {
 }
 
 func parseTable(body []byte) (Options, error) {
-	t := table{Sharing: "pod"}
-	err := toml.NewDecoder(bytes.NewReader(body)).DisallowUnknownFields().Decode(&t)
+	t := table{Own: shimoption.Default()}
+	err := shimoption.Decode(body, &t)
 	var unknown *toml.StrictMissingError
 	if errors.As(err, &unknown) && len(unknown.Errors) > 0 {
 		return Options{}, invalid(fmt.Errorf("unknown key %q", dotted(unknown.Errors[0].Key())))
@@ -138,11 +137,7 @@ func parseTable(body []byte) (Options, error) {
 	if err != nil {
 		return Options{}, invalid(err)
 	}
-	pods, err := sharing.Parse(t.Sharing)
-	if err != nil {
-		return Options{}, fmt.Errorf("runtime options: %s: %w", sharing.Key, err)
-	}
-	return Options{Sharing: pods, AnyDriver: t.SystemdCgroup == nil, Options: &options.Options{
+	return Options{Own: t.Own, AnyDriver: t.SystemdCgroup == nil, Options: &options.Options{
 		BinaryName:    t.BinaryName,
 		Root:          t.Root,
 		SystemdCgroup: t.SystemdCgroup != nil && *t.SystemdCgroup,
@@ -168,5 +163,8 @@ func dotted(key toml.Key) string {
 }
 
 func invalid(err error) error {
+	if errdefs.IsInvalidArgument(err) {
+		return fmt.Errorf("runtime options: %w", err)
+	}
 	return fmt.Errorf("runtime options: %w: %w", errdefs.ErrInvalidArgument, err)
 }

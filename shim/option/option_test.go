@@ -16,7 +16,7 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/anypb"
 
-	"github.com/containerd-lite/containerd-lite/internal/sharing"
+	"github.com/containerd-lite/containerd-lite/internal/shimoption"
 )
 
 func pack(t testing.TB, m proto.Message) *anypb.Any {
@@ -84,7 +84,7 @@ TypeUrl = "any"
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(Options{Options: tt.want, Sharing: sharing.Pod, AnyDriver: tt.anyDriver}, got, protocmp.Transform()); diff != "" {
+			if diff := cmp.Diff(Options{Options: tt.want, Own: shimoption.Default(), AnyDriver: tt.anyDriver}, got, protocmp.Transform()); diff != "" {
 				t.Errorf("options (-want +got):\n%s", diff)
 			}
 		})
@@ -122,10 +122,10 @@ func TestChooseDriver(t *testing.T) {
 
 func TestSharing(t *testing.T) {
 	keys := map[string]string{}
-	for body, want := range map[string]sharing.Pods{
-		"":                                  sharing.Pod,
-		"Sharing = 'pod'":                   sharing.Pod,
-		"sharing = 'node'":                  sharing.Node,
+	for body, want := range map[string]shimoption.Pods{
+		"":                                  shimoption.Pod,
+		"Sharing = 'pod'":                   shimoption.Pod,
+		"sharing = 'node'":                  shimoption.Node,
 		"Sharing = 16":                      16,
 		"Sharing = 16\nBinaryName = 'crun'": 16,
 	} {

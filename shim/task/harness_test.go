@@ -26,7 +26,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/emptypb"
 
-	"github.com/containerd-lite/containerd-lite/internal/sharing"
+	"github.com/containerd-lite/containerd-lite/internal/shimoption"
 	"github.com/containerd-lite/containerd-lite/shim/oci/ocitest"
 	"github.com/containerd-lite/containerd-lite/shim/outbox"
 	"github.com/containerd-lite/containerd-lite/shim/reap"
@@ -68,7 +68,7 @@ func newShim(t *testing.T) *shim {
 	host := &Host{Namespace: testNamespace, Children: reap.New(), Events: outbox.New(testNamespace, address)}
 	running.Go(func() { host.Children.Run(ctx) })
 	running.Go(func() { host.Events.Run(ctx) })
-	s.service = NewService(host, sharing.Pod, func() { close(s.retired) })
+	s.service = NewService(host, shimoption.Pod, func() { close(s.retired) })
 	server, err := s.service.NewServer()
 	if err != nil {
 		t.Fatal(err)

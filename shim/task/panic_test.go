@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
-	"github.com/containerd-lite/containerd-lite/internal/sharing"
+	"github.com/containerd-lite/containerd-lite/internal/shimoption"
 	"github.com/containerd-lite/containerd-lite/shim/bundle"
 	"github.com/containerd-lite/containerd-lite/shim/cgroup"
 )
@@ -263,7 +263,7 @@ func TestPanicInHolderThread(t *testing.T) {
 // TestPanicInTimer checks that the registry stays usable.
 func TestPanicInTimer(t *testing.T) {
 	done, retired := make(chan struct{}), make(chan struct{})
-	g := newRegistry(sharing.Pod, func() { defer close(retired); panic("boom") })
+	g := newRegistry(shimoption.Pod, func() { defer close(retired); panic("boom") })
 	g.startTimer(0, func() { defer close(done); panic("boom") })
 	<-done
 	if err := g.expect("web"); err != nil {

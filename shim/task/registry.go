@@ -15,7 +15,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
-	"github.com/containerd-lite/containerd-lite/internal/sharing"
+	"github.com/containerd-lite/containerd-lite/internal/shimoption"
 	"github.com/containerd-lite/containerd-lite/shim/bundle"
 	"github.com/containerd-lite/containerd-lite/shim/reap"
 )
@@ -34,7 +34,7 @@ const (
 
 // registry holds the tasks of the shim and decides when the shim can exit.
 type registry struct {
-	pods sharing.Pods // how many pods the shim may serve
+	pods shimoption.Pods // how many pods the shim may serve
 	// retire is called once, in a goroutine of its own, when the shim can exit.
 	retire func()
 	// onDisconnect, if set, is called when the last connection is closed.
@@ -58,7 +58,7 @@ type entry struct {
 	container *container
 }
 
-func newRegistry(pods sharing.Pods, retire func()) *registry {
+func newRegistry(pods shimoption.Pods, retire func()) *registry {
 	return &registry{
 		pods:       pods,
 		retire:     retire,

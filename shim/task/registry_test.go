@@ -10,7 +10,7 @@ import (
 	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
 	"github.com/containerd/errdefs"
 
-	"github.com/containerd-lite/containerd-lite/internal/sharing"
+	"github.com/containerd-lite/containerd-lite/internal/shimoption"
 	"github.com/containerd-lite/containerd-lite/shim/group"
 )
 
@@ -68,7 +68,7 @@ func TestShutdownWaitsForExpectedTasks(t *testing.T) {
 func TestShutdownWaitsForResponses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		retired := false
-		g := newRegistry(sharing.Pod, func() { retired = true })
+		g := newRegistry(shimoption.Pod, func() { retired = true })
 		for _, id := range []string{"pod", "web"} {
 			if err := g.reserve(id, "pod"); err != nil {
 				t.Fatal(err)
@@ -93,7 +93,7 @@ func TestShutdownWaitsForResponses(t *testing.T) {
 func TestSingleShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		retired := false
-		g := newRegistry(sharing.Pod, func() { retired = true })
+		g := newRegistry(shimoption.Pod, func() { retired = true })
 		for _, id := range []string{"web", "pod"} {
 			if err := g.reserve(id, "pod"); err != nil {
 				t.Fatal(err)
@@ -112,7 +112,7 @@ func TestSingleShutdown(t *testing.T) {
 
 // The shim sees by its last connection that containerd has exited.
 func TestOnDisconnect(t *testing.T) {
-	g := newRegistry(sharing.Pod, func() {})
+	g := newRegistry(shimoption.Pod, func() {})
 	defer g.stopTimers()
 	calls := 0
 	g.onDisconnect = func() { calls++ }
@@ -129,7 +129,7 @@ func TestOnDisconnect(t *testing.T) {
 }
 
 func TestIdleTimer(t *testing.T) {
-	g := newRegistry(sharing.Pod, func() {})
+	g := newRegistry(shimoption.Pod, func() {})
 	defer g.stopTimers()
 	armed := func() bool {
 		g.mu.Lock()

@@ -16,7 +16,7 @@ import (
 
 	"github.com/containerd-lite/containerd-lite/internal/containerlog"
 	"github.com/containerd-lite/containerd-lite/internal/guard"
-	"github.com/containerd-lite/containerd-lite/internal/sharing"
+	"github.com/containerd-lite/containerd-lite/internal/shimoption"
 	"github.com/containerd-lite/containerd-lite/shim/group"
 )
 
@@ -29,7 +29,7 @@ type Service struct {
 // NewService returns a service without tasks. pods bounds the number of pods that it serves. retire
 // is called when the last task is deleted and no other task is expected; from then on the service
 // accepts no task.
-func NewService(host *Host, pods sharing.Pods, retire func()) *Service {
+func NewService(host *Host, pods shimoption.Pods, retire func()) *Service {
 	s := &Service{host: host, tasks: newRegistry(pods, retire)}
 	s.tasks.onDisconnect = host.Events.Disconnected
 	return s

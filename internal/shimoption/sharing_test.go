@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package sharing
+package shimoption
 
 import (
 	"strings"
@@ -9,7 +9,7 @@ import (
 	"github.com/containerd/errdefs"
 )
 
-func TestParse(t *testing.T) {
+func TestParsePods(t *testing.T) {
 	for _, test := range []struct {
 		value  any
 		want   Pods
@@ -20,7 +20,7 @@ func TestParse(t *testing.T) {
 		{int64(1), Pod, false},
 		{int64(16), 16, true},
 	} {
-		got, err := Parse(test.value)
+		got, err := parsePods(test.value)
 		if err != nil || got != test.want || got.Shared() != test.shared {
 			t.Errorf("%#v: %d, %v, shared %v; want %d, shared %v", test.value, got, err, got.Shared(), test.want, test.shared)
 		}
@@ -28,7 +28,7 @@ func TestParse(t *testing.T) {
 	for text, value := range map[string]any{
 		`"foo"`: "foo", `""`: "", `"Node"`: "Node", `"16"`: "16", "1.5": 1.5, "true": true, "0": int64(0), "-1": int64(-1),
 	} {
-		if got, err := Parse(value); !errdefs.IsInvalidArgument(err) || !strings.HasPrefix(err.Error(), text+":") {
+		if got, err := parsePods(value); !errdefs.IsInvalidArgument(err) || !strings.HasPrefix(err.Error(), text+":") {
 			t.Errorf("%s: %d, %v; want an invalid argument that shows the value", text, got, err)
 		}
 	}

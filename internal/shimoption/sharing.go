@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package sharing
+package shimoption
 
 import (
 	"fmt"
 	"math"
 
 	"github.com/containerd/errdefs"
+	"github.com/pelletier/go-toml/v2"
+	"github.com/pelletier/go-toml/v2/unstable"
 )
-
-// Key is the name of the option.
-const Key = "Sharing"
 
 // Pods is the number of pods that a shim may have at a time; 0 means [Pod].
 type Pods int
+
+var _ unstable.Unmarshaler = (*Pods)(nil)
 
 // The named values. A task that is in no pod counts as one pod.
 const (
@@ -21,9 +22,23 @@ const (
 	Node Pods = math.MaxInt // "node": no limit
 )
 
-// Parse parses a decoded TOML value: "pod", "node" or a number from 1. The error of any other value
-// is errdefs.ErrInvalidArgument.
-func Parse(value any) (Pods, error) {
+// UnmarshalTOML decodes "pod", "node" or a number from 1. The class of the [Error] for any other
+// value is errdefs.ErrInvalidArgument.
+func (p *Pods) UnmarshalTOML(data []byte) error {
+	var decoded struct{ Value any }
+	if toml.Unmarshal(append([]byte("Value = "), data...), &decoded) != nil {
+		decoded.Value = string(data) // the lines of a table
+	}
+	pods, err := parsePods(decoded.Value)
+	if err != nil {
+		return &Error{"Sharing", err, `write "pod" for a shim per pod, "node" for one shim, or a number of pods per shim`}
+	}
+	*p = pods
+	return nil
+}
+
+// parsePods parses a decoded TOML value.
+func parsePods(value any) (Pods, error) {
 	switch v := value.(type) {
 	case string:
 		switch v {
