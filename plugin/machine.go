@@ -5,9 +5,7 @@ package plugin
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -51,7 +49,7 @@ type machine struct {
 	features  map[string]*features.Features // by handler; nil if unknown
 	options   spec.Options
 	baseSpecs map[string]*specs.Spec
-	files     podFiles
+	files     host.PodFiles
 }
 
 func newMachine(ctx context.Context, deps Deps, containerd *runtime.Client, facts host.Facts) machine {
@@ -61,7 +59,7 @@ func newMachine(ctx context.Context, deps Deps, containerd *runtime.Client, fact
 		facts:     facts,
 		features:  readFeatures(ctx, r, shimFeatures(containerd)),
 		baseSpecs: deps.BaseSpecs,
-		files:     podFiles{root: deps.RootDir, state: deps.StateDir},
+		files:     host.PodFiles{Paths: deps.paths()},
 		options: spec.Options{
 			DisableProcMount:                   r.DisableProcMount,
 			UnsetSeccompProfile:                r.UnsetSeccompProfile,
@@ -132,7 +130,7 @@ func (m machine) specs(r config.Runtime) container.Machine {
 		Facts:   func(handler string) spec.Facts { return m.facts.For(m.features[handler]) },
 		Handler: m.handler,
 		Options: m.options,
-		Files:   m.files.of,
+		Files:   func(p *pod.Record) spec.PodFiles { return m.files.Of(p.ID, p.Config) },
 		Missing: missing,
 		Classes: host.Classes{
 			IgnoreBlockIO: r.Containerd.IgnoreBlockIONotEnabledErrors,
@@ -158,7 +156,7 @@ func (m machine) handler(name string, h config.Handler) spec.Handler {
 func (m machine) podTask(r *pod.Record, h config.Handler) (*specs.Spec, error) {
 	facts := m.facts.For(m.features[r.Handler])
 	if !r.HasInit {
-		return spec.PodHolder(r.SpecPod(m.files.of(r)), m.handler(r.Handler, h), facts)
+		return spec.PodHolder(r.SpecPod(m.files.Of(r.ID, r.Config)), m.handler(r.Handler, h), facts)
 	}
 	binary, err := findProgram(initBinary)
 	if err != nil {
@@ -178,7 +176,7 @@ func (m machine) podTask(r *pod.Record, h config.Handler) (*specs.Spec, error) {
 		return nil, err
 	}
 	return spec.PodInit(spec.PodInitInput{
-		Pod:     r.SpecPod(m.files.of(r)),
+		Pod:     r.SpecPod(m.files.Of(r.ID, r.Config)),
 		Handler: m.handler(r.Handler, h),
 		Options: m.options,
 		Facts:   facts,
@@ -238,38 +236,4 @@ func (m machine) handlers(r config.Runtime) []*runtimeapi.RuntimeHandler {
 		}
 	}
 	return list
-}
-
-// podFiles implements [pod.Files]. It knows the directories of a pod's files.
-type podFiles struct{ root, state string }
-
-func (f podFiles) dir(id string) host.PodDir {
-	return host.PodDir{
-		Root:  filepath.Join(f.root, "sandboxes", id),
-		State: filepath.Join(f.state, "sandboxes", id),
-	}
-}
-
-func (f podFiles) of(r *pod.Record) spec.PodFiles { return f.dir(r.ID).Files(r.Config) }
-
-// Create implements [pod.Files].
-func (f podFiles) Create(id, hostname string, c *runtimeapi.PodSandboxConfig) error {
-	_, err := f.dir(id).Create(hostname, c)
-	return err
-}
-
-// Remove implements [pod.Files].
-func (f podFiles) Remove(id string) error { return f.dir(id).Remove() }
-
-// IDs returns the IDs of the pods that have files which survive a reboot.
-func (f podFiles) IDs() ([]string, error) {
-	entries, err := os.ReadDir(f.dir("").Root)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	var ids []string
-	for _, entry := range entries {
-		ids = append(ids, entry.Name())
-	}
-	return ids, nil
 }

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"path/filepath"
 	goruntime "runtime"
 	"slices"
 
@@ -91,7 +90,7 @@ type dirs struct {
 
 func newDirs(deps Deps) dirs {
 	return dirs{
-		ContainerdRootDir:  filepath.Dir(deps.RootDir),
+		ContainerdRootDir:  deps.paths().Containerd(),
 		ContainerdEndpoint: deps.Endpoint,
 		RootDir:            deps.RootDir,
 		StateDir:           deps.StateDir,

@@ -9,7 +9,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -30,6 +29,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/host"
 	"github.com/containerd-lite/containerd-lite/plugin/image"
 	"github.com/containerd-lite/containerd-lite/plugin/network"
+	"github.com/containerd-lite/containerd-lite/plugin/paths"
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 	"github.com/containerd-lite/containerd-lite/plugin/stats"
@@ -59,7 +59,6 @@ func New(ctx context.Context, deps Deps) (*Service, error) {
 	ctx, cancel := context.WithCancel(namespaces.WithNamespace(context.WithoutCancel(ctx), namespace))
 	s := &Service{
 		cancel:    cancel,
-		bundles:   []string{bundles(deps.StateDir), bundles(deps.RootDir)},
 		saved:     deps.Client.ContainerService(),
 		sandboxes: deps.Client.SandboxStore(),
 	}
@@ -84,8 +83,12 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 		return fmt.Errorf("CDI: %w", err)
 	}
 	containerd := runtime.New(deps.Client)
+	dirs := deps.paths()
+	files := host.PodFiles{Paths: dirs}
+	bundles, work := dirs.Bundles(namespace)
 	machine := newMachine(ctx, deps, containerd, facts)
 
+	s.bundles = []string{bundles, work}
 	s.observe = containerd.Observe
 	s.events = event.NewHub(time.Now)
 	s.network = network.New(networkOptions(settings))
@@ -94,10 +97,10 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 	}
 	s.pods = pod.New(ctx, pod.Deps{
 		Records:           containerd,
-		Namespaces:        network.NewPinner(deps.StateDir, netnsDir(deps)),
+		Namespaces:        network.NewPinner(dirs, netnsDir(settings, dirs)),
 		Network:           s.network,
-		Files:             podFiles{root: deps.RootDir, state: deps.StateDir},
-		Tasks:             pod.Runner{Containerd: containerd, Handlers: settings, Spec: machine.podTask, StateDir: deps.StateDir},
+		Files:             files,
+		Tasks:             pod.Runner{Containerd: containerd, Handlers: settings, Spec: machine.podTask, Paths: dirs},
 		Handlers:          settings,
 		Labels:            labels,
 		Events:            s.events,
@@ -121,9 +124,9 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 		Specs:      machine.specs(settings),
 		Labels:     labels,
 		Events:     s.events,
-		Dirs:       container.Dirs{Root: deps.RootDir, State: deps.StateDir},
+		Dirs:       container.Dirs{Paths: dirs},
 		Logs: container.Logs{
-			ShimWritten: runtime.ShimLogs{Bundles: bundles(deps.StateDir)},
+			ShimWritten: runtime.ShimLogs{Bundles: bundles},
 			MaxLine:     settings.MaxContainerLogLineSize,
 		},
 		ExecDrain:   settings.DrainExecSyncIOTimeout.Or(0),
@@ -228,15 +231,11 @@ func newID() string {
 	return hex.EncodeToString(id)
 }
 
-// bundles returns the directory of the bundles of our tasks if dir is StateDir, or of their work
-// directories if dir is RootDir.
-func bundles(dir string) string {
-	return filepath.Join(filepath.Dir(dir), "io.containerd.runtime.v2.task", namespace)
-}
+func (d Deps) paths() paths.Paths { return paths.Paths{Root: d.RootDir, State: d.StateDir} }
 
-func netnsDir(deps Deps) string {
-	if deps.Config.Runtime.NetNSMountsUnderStateDir {
-		return filepath.Join(deps.StateDir, "netns")
+func netnsDir(r config.Runtime, dirs paths.Paths) string {
+	if r.NetNSMountsUnderStateDir {
+		return dirs.NetNS()
 	}
 	return "" // the default directory of ip-netns(8)
 }
@@ -300,7 +299,7 @@ func imageOptions(deps Deps) image.Options {
 		Handlers:               deps.Config.Runtime.HandlerNames(),
 		HandlerSnapshotters:    snapshotters(deps.Config),
 		SnapshotRoots:          deps.SnapshotterRoots,
-		ContentRoot:            filepath.Join(filepath.Dir(deps.RootDir), "io.containerd.content.v1.content"),
+		ContentRoot:            deps.paths().Content(),
 		Pinned:                 pinned,
 		ProgressTimeout:        images.ImagePullProgressTimeout.Or(0),
 		MaxConcurrentDownloads: images.MaxConcurrentDownloads,

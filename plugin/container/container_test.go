@@ -50,11 +50,9 @@ func checkLeft(t *testing.T, f *fakeNode, m *Manager) {
 	if left := f.Left(); len(left) != 0 {
 		t.Errorf("left: %v\n%s", left, f.Trace())
 	}
-	for _, dir := range []string{m.Dirs.Root, m.Dirs.State} {
-		entries, _ := os.ReadDir(dir + "/" + containersDir)
-		for _, e := range entries {
-			t.Errorf("left: %s/%s", dir, e.Name())
-		}
+	ids, _ := m.Dirs.ContainerIDs()
+	for _, id := range ids {
+		t.Errorf("left: directories of %s", id)
 	}
 }
 
@@ -422,7 +420,7 @@ func TestRecoverSkipsABrokenRecord(t *testing.T) {
 	if list := after.List(); len(list) != 1 || list[0].ID != id {
 		t.Errorf("containers = %v", list)
 	}
-	if _, err := os.Stat(after.Dirs.io("bad1")); err != nil {
+	if _, err := os.Stat(after.Dirs.Container("bad1").IO()); err != nil {
 		t.Error(err)
 	}
 	if err := after.Start(t.Context(), id); err != nil {
@@ -448,7 +446,7 @@ func TestRecoverRemovesStrayDirectories(t *testing.T) {
 		t.Fatal(err)
 	}
 	for id, want := range map[string]bool{"stray": false, f.foreign: true, kept: true} {
-		if _, err := os.Stat(after.Dirs.root(id)); (err == nil) != want {
+		if _, err := os.Stat(after.Dirs.Container(id).Root); (err == nil) != want {
 			t.Errorf("directory of %s: %v", id, err)
 		}
 	}

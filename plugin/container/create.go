@@ -197,7 +197,7 @@ func (m *Manager) specRequest(req *request) SpecRequest {
 		Handler:     req.handler,
 		HandlerName: req.record.Runtime.Handler,
 		Rootfs:      req.rootfs,
-		VolumesDir:  m.Dirs.volumes(req.record.ID),
+		VolumesDir:  m.Dirs.Container(req.record.ID).Volumes(),
 		Images:      req.sources,
 		SELinux:     req.record.SELinux,
 		PIDOf:       m.pidInPod,
@@ -291,7 +291,7 @@ func (m *Manager) streamOptions(r *Record) containerio.Options {
 	}
 	opts := containerio.Options{
 		ID:        r.ID,
-		Dir:       m.Dirs.io(r.ID),
+		Dir:       m.Dirs.Container(r.ID).IO(),
 		Log:       containerlog.Destination{Dir: r.LogDir, Name: logName, MaxLine: m.Logs.MaxLine},
 		Terminal:  r.Config.GetTty(),
 		Stdin:     r.Config.GetStdin(),

@@ -95,7 +95,7 @@ func (m *Manager) run(ctx context.Context, id string, c command) (uint32, error)
 	if err != nil {
 		return 0, fmt.Errorf("exec: %w", err)
 	}
-	c.containerd, c.record, c.pipes, c.idle = m.Containerd, r, m.Dirs.io(r.ID), cmp.Or(m.ExecDrain, execIdleTimeout)
+	c.containerd, c.record, c.pipes, c.idle = m.Containerd, r, m.Dirs.Container(r.ID).IO(), cmp.Or(m.ExecDrain, execIdleTimeout)
 	code, err := m.exec(ctx, c, task)
 	if err != nil && ctx.Err() == nil && m.hasEnded(ctx, r, task) {
 		err = fmt.Errorf("the container has exited: %w (%w)", errdefs.ErrFailedPrecondition, err)

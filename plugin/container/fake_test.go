@@ -28,6 +28,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/fault"
 	"github.com/containerd-lite/containerd-lite/plugin/config"
 	"github.com/containerd-lite/containerd-lite/plugin/image"
+	"github.com/containerd-lite/containerd-lite/plugin/paths"
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
@@ -438,7 +439,7 @@ func newManager(t *testing.T, f *fakeNode, dir string) *Manager {
 		Labels:     fakeLabels{f},
 		Specs:      fakeSpecs{f},
 		Events:     f,
-		Dirs:       Dirs{Root: filepath.Join(dir, "root"), State: filepath.Join(dir, "state")},
+		Dirs:       Dirs{paths.Paths{Root: filepath.Join(dir, "root"), State: filepath.Join(dir, "state")}},
 		NewID: func() string {
 			mu.Lock()
 			defer mu.Unlock()

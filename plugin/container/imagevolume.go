@@ -119,7 +119,7 @@ func (m *Manager) mountImageVolume(ctx context.Context, req *request, v imageVol
 	if err != nil {
 		return "", fmt.Errorf("snapshot: %w", err)
 	}
-	target := filepath.Join(m.Dirs.images(r.ID), strconv.Itoa(v.index))
+	target := filepath.Join(m.Dirs.Container(r.ID).Images(), strconv.Itoa(v.index))
 	if err := os.MkdirAll(target, 0o700); err != nil {
 		return "", err
 	}
@@ -161,13 +161,14 @@ func (m *Manager) removeImageVolumes(ctx context.Context, r *Record) error {
 // unmountImages unmounts all images of a container, also those that its record does not list. The
 // unmount is lazy: a process that still uses a mount keeps its view, which never changes.
 func (d Dirs) unmountImages(id string) error {
-	entries, err := os.ReadDir(d.images(id))
+	dir := d.Container(id).Images()
+	entries, err := os.ReadDir(dir)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
 	errs := []error{err}
 	for _, e := range entries {
-		target := filepath.Join(d.images(id), e.Name())
+		target := filepath.Join(dir, e.Name())
 		if err := mount.UnmountAll(target, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil {
 			errs = append(errs, fmt.Errorf("image volume: unmount %s: %w", target, err))
 		}

@@ -50,7 +50,7 @@ func TestImageVolume(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	target := filepath.Join(m.Dirs.images(id), "1")
+	target := filepath.Join(m.Dirs.Container(id).Images(), "1")
 	if diff := cmp.Diff(map[int]string{1: filepath.Join(target, "weights")}, f.made.Images); diff != "" {
 		t.Errorf("sources of the mounts (-want +got):\n%s", diff)
 	}

@@ -157,7 +157,7 @@ func (m *Manager) openStreams(ctx context.Context, r *Record) containerio.Stream
 // a create or a remove. The built-in CRI uses the same parent directories. Its containers are not
 // in known, and their directories are kept.
 func (m *Manager) removeStray(ctx context.Context, known map[string]bool) error {
-	ids, err := m.Dirs.ids()
+	ids, err := m.Dirs.ContainerIDs()
 	errs := []error{err}
 	for _, id := range ids {
 		if known[id] {

@@ -17,6 +17,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/event"
 	"github.com/containerd-lite/containerd-lite/plugin/image"
 	"github.com/containerd-lite/containerd-lite/plugin/network"
+	"github.com/containerd-lite/containerd-lite/plugin/paths"
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
@@ -47,7 +48,7 @@ func recovered(t *testing.T, pods []*pod.Record, containers []*container.Record)
 		Pods:       podManager,
 		Labels:     noSELinux{},
 		Events:     hub,
-		Dirs:       container.Dirs{Root: dir, State: dir},
+		Dirs:       container.Dirs{Paths: paths.Paths{Root: dir, State: dir}},
 	})
 	t.Cleanup(containerManager.Close)
 	if err := containerManager.Recover(t.Context()); err != nil {

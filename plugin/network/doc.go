@@ -8,6 +8,6 @@
 // function inside a network namespace.
 //
 // The package owns the files and mounts of pinned namespaces. The CNI plugins own what they create.
-// It calls no other package of the plugin. Pinner and Network are safe for concurrent use. No lock
-// is held while a CNI plugin runs.
+// Of the plugin it imports only package paths. Pinner and Network are safe for concurrent use. No
+// lock is held while a CNI plugin runs.
 package network

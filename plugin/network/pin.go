@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/containerd-lite/containerd-lite/internal/undo"
+	"github.com/containerd-lite/containerd-lite/plugin/paths"
 )
 
 // PinOptions describes the namespaces of one pod.
@@ -67,20 +68,20 @@ func (n Namespaces) each(fn func(name, path string) error) error {
 // Pinner creates and removes the namespaces of pods. It has no state of its own: all paths follow
 // from the pod's ID.
 type Pinner struct {
-	stateDir string
+	paths    paths.Paths
 	netnsDir *netnsDir
 }
 
 // NewPinner returns a Pinner that pins network namespaces in netnsDir, as "cni-<id>", and the
-// others in stateDir, in sandboxes/<id>/ns. An empty netnsDir means /var/run/netns, where other
-// tools of the node look for them.
-func NewPinner(stateDir, netnsDir string) *Pinner {
-	return &Pinner{stateDir: stateDir, netnsDir: newNetnsDir(netnsDir)}
+// others in the directories of the pods. An empty netnsDir means /var/run/netns, where other tools
+// of the node look for them.
+func NewPinner(p paths.Paths, netnsDir string) *Pinner {
+	return &Pinner{paths: p, netnsDir: newNetnsDir(netnsDir)}
 }
 
 // Paths returns the paths at which all kinds of namespaces of a pod would be pinned.
 func (p *Pinner) Paths(id string) Namespaces {
-	dir := filepath.Join(p.stateDir, "sandboxes", id, "ns")
+	dir := p.paths.Pod(id).Namespaces()
 	return Namespaces{
 		Net: filepath.Join(p.netnsDir.path, "cni-"+id),
 		IPC: filepath.Join(dir, "ipc"),
@@ -247,9 +248,9 @@ func (p *Pinner) Unpin(ctx context.Context, id string, known Namespaces) error {
 // directory if it is unused.
 func (p *Pinner) removeEmptyDirs(id string) {
 	if validID(id) == nil {
-		dir := filepath.Dir(p.Paths(id).IPC)
-		_ = os.Remove(dir)
-		_ = os.Remove(filepath.Dir(dir))
+		pod := p.paths.Pod(id)
+		_ = os.Remove(pod.Namespaces())
+		_ = os.Remove(pod.State)
 	}
 	p.netnsDir.unmountUnused()
 }

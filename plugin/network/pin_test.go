@@ -18,6 +18,8 @@ import (
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
+
+	"github.com/containerd-lite/containerd-lite/plugin/paths"
 )
 
 // Check refuses what Pin and Attach would refuse, before anything is created.
@@ -50,7 +52,7 @@ func TestCheck(t *testing.T) {
 func newTestPinner(t *testing.T) (p *Pinner, stateDir string) {
 	needRoot(t)
 	stateDir = t.TempDir()
-	return NewPinner(stateDir, filepath.Join(stateDir, "netns")), stateDir
+	return NewPinner(paths.Paths{State: stateDir}, filepath.Join(stateDir, "netns")), stateDir
 }
 
 // inNamespace runs fn in a pinned namespace and returns its result.
@@ -321,7 +323,7 @@ func TestSharedNetnsDir(t *testing.T) {
 	}
 	stateDir := t.TempDir()
 	dir := filepath.Join(stateDir, "shared")
-	p := &Pinner{stateDir: stateDir, netnsDir: &netnsDir{path: dir, shared: true}}
+	p := &Pinner{paths: paths.Paths{State: stateDir}, netnsDir: &netnsDir{path: dir, shared: true}}
 	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
 
 	for _, id := range []string{"a", "b"} {

@@ -46,7 +46,7 @@ func TestUnpin(t *testing.T) {
 			}
 		})
 	}
-	elsewhere := NewPinner(stateDir, filepath.Join(stateDir, "before"))
+	elsewhere := NewPinner(p.paths, filepath.Join(stateDir, "before"))
 	ns, err := elsewhere.Pin(t.Context(), all)
 	if err != nil {
 		t.Fatal(err)
@@ -60,11 +60,11 @@ func TestUnpin(t *testing.T) {
 }
 
 func TestUnpinKeepsFilesOfOthers(t *testing.T) {
-	p, stateDir := newTestPinner(t)
+	p, _ := newTestPinner(t)
 	if _, err := p.Pin(t.Context(), PinOptions{ID: "a", IPC: true}); err != nil {
 		t.Fatal(err)
 	}
-	other := filepath.Join(stateDir, "sandboxes", "a", "shm")
+	other := p.paths.Pod("a").Shm()
 	if err := os.Mkdir(other, 0o700); err != nil {
 		t.Fatal(err)
 	}

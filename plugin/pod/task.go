@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/pkg/cio"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/containerd-lite/containerd-lite/plugin/config"
 	"github.com/containerd-lite/containerd-lite/plugin/host"
+	"github.com/containerd-lite/containerd-lite/plugin/paths"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 )
 
@@ -35,7 +35,7 @@ type Runner struct {
 	Containerd Containerd
 	Handlers   Handlers
 	Spec       func(r *Record, h config.Handler) (*specs.Spec, error)
-	StateDir   string
+	Paths      paths.Paths
 }
 
 var _ Tasks = Runner{}
@@ -100,10 +100,11 @@ func (t Runner) rootfs(r *Record) ([]mount.Mount, error) {
 	if !r.HasInit {
 		return nil, nil
 	}
-	if err := host.MakeInitRoot(t.root(r.ID)); err != nil {
+	root := t.Paths.Pod(r.ID).Init()
+	if err := host.MakeInitRoot(root); err != nil {
 		return nil, err
 	}
-	return []mount.Mount{{Type: "bind", Source: t.root(r.ID), Options: []string{"bind", "ro"}}}, nil
+	return []mount.Mount{{Type: "bind", Source: root, Options: []string{"bind", "ro"}}}, nil
 }
 
 // Wait waits for the end of a pod's task. The wait continues after ctx has ended, until the task or
@@ -126,7 +127,7 @@ func (t Runner) Stop(ctx context.Context, id string) error {
 	if err := t.Containerd.DeleteContainer(ctx, id); err != nil {
 		return fmt.Errorf("delete container: %w", err)
 	}
-	return os.RemoveAll(t.root(id))
+	return os.RemoveAll(t.Paths.Pod(id).Init())
 }
 
 // PingShim implements [Tasks].
@@ -140,7 +141,3 @@ func (t Runner) PingShim(ctx context.Context, id string) error {
 
 // KillShim implements [Tasks].
 func (t Runner) KillShim(ctx context.Context, id string) error { return runtime.KillShim(ctx, id) }
-
-func (t Runner) root(id string) string {
-	return filepath.Join(t.StateDir, "sandboxes", id, "init")
-}

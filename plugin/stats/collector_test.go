@@ -16,6 +16,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/container"
 	"github.com/containerd-lite/containerd-lite/plugin/image"
 	"github.com/containerd-lite/containerd-lite/plugin/network"
+	"github.com/containerd-lite/containerd-lite/plugin/paths"
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
 )
 
@@ -179,7 +180,7 @@ func TestPodNetwork(t *testing.T) {
 		t.Skip("network namespaces need root")
 	}
 	dir := t.TempDir()
-	pinner := network.NewPinner(dir, dir)
+	pinner := network.NewPinner(paths.Paths{State: dir}, dir)
 	ns, err := pinner.Pin(t.Context(), network.PinOptions{ID: "p", Net: true})
 	if err != nil {
 		t.Fatal(err)

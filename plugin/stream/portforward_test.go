@@ -20,6 +20,7 @@ import (
 	"k8s.io/streaming/pkg/httpstream"
 
 	"github.com/containerd-lite/containerd-lite/plugin/network"
+	"github.com/containerd-lite/containerd-lite/plugin/paths"
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
 )
 
@@ -211,7 +212,7 @@ func TestPortForwardNetNS(t *testing.T) {
 		t.Skip("network namespaces need root")
 	}
 	dir := t.TempDir()
-	pinner := network.NewPinner(dir, dir)
+	pinner := network.NewPinner(paths.Paths{State: dir}, dir)
 	ns, err := pinner.Pin(t.Context(), network.PinOptions{ID: "p", Net: true})
 	if err != nil {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/containerd-lite/containerd-lite/plugin/paths"
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
 
@@ -28,46 +29,40 @@ const (
 	dirMode = 0o711
 )
 
-// PodDir are the directories for the files of one pod. Other packages may have files in them, too.
-type PodDir struct {
-	// Root is for files that must survive a reboot, State for mounts.
-	Root, State string
+// PodFiles creates and removes the files of pods. Other packages may have files in the directories
+// of a pod, too.
+type PodFiles struct {
+	Paths paths.Paths
 
 	etc string // replaces the host's /etc in tests
 }
 
-// Files returns the paths of the pod's files. It creates nothing.
-func (d PodDir) Files(config *runtimeapi.PodSandboxConfig) spec.PodFiles {
-	files := spec.PodFiles{
-		Hostname:   filepath.Join(d.Root, "hostname"),
-		Hosts:      filepath.Join(d.Root, "hosts"),
-		ResolvConf: filepath.Join(d.Root, "resolv.conf"),
-		Shm:        d.shm(),
-	}
+// Of returns the paths of a pod's files. It creates nothing.
+func (f PodFiles) Of(id string, config *runtimeapi.PodSandboxConfig) spec.PodFiles {
+	pod := f.Paths.Pod(id)
+	files := spec.PodFiles{Hostname: pod.Hostname(), Hosts: pod.Hosts(), ResolvConf: pod.ResolvConf(), Shm: pod.Shm()}
 	if config.GetLinux().GetSecurityContext().GetNamespaceOptions().GetIpc() == runtimeapi.NamespaceMode_NODE {
 		files.Shm = hostShm
 	}
 	return files
 }
 
-func (d PodDir) shm() string { return filepath.Join(d.State, "shm") }
-
 // Create creates the files of a pod: hostname, a copy of the host's hosts file, resolv.conf from
 // the DNS config (without one, a copy of the host's), and a tmpfs of 64 MiB for /dev/shm, unless
 // the pod uses the host's IPC namespace. Create completes the files of an interrupted call. It
 // rewrites files in place and never replaces them, because containers mount them. After an error,
-// [PodDir.Remove] cleans up.
-func (d PodDir) Create(hostname string, config *runtimeapi.PodSandboxConfig) (spec.PodFiles, error) {
+// [PodFiles.Remove] cleans up.
+func (f PodFiles) Create(id, hostname string, config *runtimeapi.PodSandboxConfig) error {
 	if err := spec.CheckPod(config); err != nil {
-		return spec.PodFiles{}, err
+		return err
 	}
-	files := d.Files(config)
-	contents, err := d.contents(hostname, config)
+	files := f.Of(id, config)
+	contents, err := f.contents(hostname, config)
 	if err != nil {
-		return spec.PodFiles{}, fmt.Errorf("pod files: %w", err)
+		return fmt.Errorf("pod files: %w", err)
 	}
-	if err := os.MkdirAll(d.Root, dirMode); err != nil {
-		return spec.PodFiles{}, fmt.Errorf("pod files: %w", err)
+	if err := os.MkdirAll(f.Paths.Pod(id).Root, dirMode); err != nil {
+		return fmt.Errorf("pod files: %w", err)
 	}
 	for path, data := range map[string][]byte{
 		files.Hostname:   contents.hostname,
@@ -75,27 +70,27 @@ func (d PodDir) Create(hostname string, config *runtimeapi.PodSandboxConfig) (sp
 		files.ResolvConf: contents.resolvConf,
 	} {
 		if err := writeFile(path, data); err != nil {
-			return spec.PodFiles{}, fmt.Errorf("pod files: %w", err)
+			return fmt.Errorf("pod files: %w", err)
 		}
 	}
 	if files.Shm == hostShm {
 		_, err = os.Stat(hostShm)
 	} else {
-		err = d.mountShm()
+		err = mountShm(files.Shm)
 	}
 	if err != nil {
-		return spec.PodFiles{}, fmt.Errorf("pod files: /dev/shm: %w", err)
+		return fmt.Errorf("pod files: /dev/shm: %w", err)
 	}
-	return files, nil
+	return nil
 }
 
 type contents struct {
 	hostname, hosts, resolvConf []byte
 }
 
-func (d PodDir) contents(hostname string, config *runtimeapi.PodSandboxConfig) (c contents, err error) {
+func (f PodFiles) contents(hostname string, config *runtimeapi.PodSandboxConfig) (c contents, err error) {
 	c.hostname = []byte(hostname + "\n")
-	etc := d.etc
+	etc := f.etc
 	if etc == "" {
 		etc = "/etc"
 	}
@@ -120,15 +115,15 @@ func writeFile(path string, data []byte) error {
 	return errors.Join(err, f.Chmod(0o644), f.Close())
 }
 
-func (d PodDir) mountShm() error {
-	if err := os.MkdirAll(d.shm(), dirMode); err != nil {
+func mountShm(path string) error {
+	if err := os.MkdirAll(path, dirMode); err != nil {
 		return err
 	}
-	if mounted, err := mountinfo.Mounted(d.shm()); err != nil || mounted {
+	if mounted, err := mountinfo.Mounted(path); err != nil || mounted {
 		return err
 	}
-	if err := unix.Mount("shm", d.shm(), "tmpfs", unix.MS_NOEXEC|unix.MS_NOSUID|unix.MS_NODEV, shmOptions); err != nil {
-		return &os.PathError{Op: "mount tmpfs", Path: d.shm(), Err: err}
+	if err := unix.Mount("shm", path, "tmpfs", unix.MS_NOEXEC|unix.MS_NOSUID|unix.MS_NODEV, shmOptions); err != nil {
+		return &os.PathError{Op: "mount tmpfs", Path: path, Err: err}
 	}
 	return nil
 }
@@ -136,27 +131,24 @@ func (d PodDir) mountShm() error {
 // Remove removes the files that Create created, and the directories if nothing else is in them. A
 // pod without files is no error. Remove never removes a directory tree, because that would delete
 // the content of a mount that is still in it.
-func (d PodDir) Remove() error {
-	if err := unmountShm(d.shm()); err != nil {
+func (f PodFiles) Remove(id string) error {
+	pod := f.Paths.Pod(id)
+	if err := unmountShm(pod.Shm()); err != nil {
 		return fmt.Errorf("pod files: %w", err)
 	}
 	var errs []error
-	for _, path := range []string{
-		filepath.Join(d.Root, "hostname"),
-		filepath.Join(d.Root, "hosts"),
-		filepath.Join(d.Root, "resolv.conf"),
-		d.shm(),
-		d.Root,
-		d.State,
-	} {
+	for _, path := range []string{pod.Hostname(), pod.Hosts(), pod.ResolvConf(), pod.Shm(), pod.Root, pod.State} {
 		err := os.Remove(path)
-		shared := errors.Is(err, syscall.ENOTEMPTY) && (path == d.Root || path == d.State)
+		shared := errors.Is(err, syscall.ENOTEMPTY) && (path == pod.Root || path == pod.State)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) && !shared {
 			errs = append(errs, fmt.Errorf("pod files: %w", err))
 		}
 	}
 	return errors.Join(errs...)
 }
+
+// IDs returns the IDs of the pods that have files which survive a reboot.
+func (f PodFiles) IDs() ([]string, error) { return f.Paths.PodIDs() }
 
 // unmountShm removes all mounts at path. There can be more than one after a crash between two calls
 // of Create.

@@ -14,20 +14,27 @@ import (
 	"golang.org/x/sys/unix"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/containerd-lite/containerd-lite/plugin/paths"
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
 
-// podDir returns a PodDir in a temporary directory, with its own replacement for the host's /etc.
-func podDir(t *testing.T) PodDir {
+// podID is the ID of the pod in the tests.
+const podID = "p1"
+
+// podFiles returns PodFiles in a temporary directory, with its own replacement for the host's /etc.
+func podFiles(t *testing.T) (PodFiles, paths.Pod) {
 	t.Helper()
 	dir := t.TempDir()
-	d := PodDir{Root: filepath.Join(dir, "root/sandboxes/p1"), State: filepath.Join(dir, "state/sandboxes/p1"), etc: filepath.Join(dir, "etc")}
+	f := PodFiles{
+		Paths: paths.Paths{Root: filepath.Join(dir, "root"), State: filepath.Join(dir, "state")},
+		etc:   filepath.Join(dir, "etc"),
+	}
 	must(t,
-		os.Mkdir(d.etc, 0o755),
-		os.WriteFile(filepath.Join(d.etc, "hosts"), []byte("127.0.0.1 localhost\n"), 0o600),
-		os.WriteFile(filepath.Join(d.etc, "resolv.conf"), []byte("nameserver 192.0.2.1\n"), 0o600),
+		os.Mkdir(f.etc, 0o755),
+		os.WriteFile(filepath.Join(f.etc, "hosts"), []byte("127.0.0.1 localhost\n"), 0o600),
+		os.WriteFile(filepath.Join(f.etc, "resolv.conf"), []byte("nameserver 192.0.2.1\n"), 0o600),
 	)
-	return d
+	return f, f.Paths.Pod(podID)
 }
 
 func podConfig(ipc runtimeapi.NamespaceMode) *runtimeapi.PodSandboxConfig {
@@ -55,31 +62,34 @@ func TestPodFilesHostIPC(t *testing.T) {
 	if _, err := os.Stat(hostShm); err != nil {
 		t.Skipf("this machine has no /dev/shm: %v", err)
 	}
-	d, config := podDir(t), podConfig(runtimeapi.NamespaceMode_NODE)
+	f, pod := podFiles(t)
+	config := podConfig(runtimeapi.NamespaceMode_NODE)
+	files := f.Of(podID, config)
+	want := spec.PodFiles{Hostname: pod.Hostname(), Hosts: pod.Hosts(), ResolvConf: pod.ResolvConf(), Shm: hostShm}
+	if diff := cmp.Diff(want, files); diff != "" {
+		t.Errorf("files (-want +got):\n%s", diff)
+	}
 	for range 2 { // the second call is a retry
-		files, err := d.Create("shop", config)
-		must(t, err)
-		if diff := cmp.Diff(d.Files(config), files); diff != "" || files.Shm != hostShm {
-			t.Errorf("shm %s, files -want +got:\n%s", files.Shm, diff)
-		}
+		must(t, f.Create(podID, "shop", config))
 		wantFile(t, files.Hostname, "shop\n")
 		wantFile(t, files.Hosts, "127.0.0.1 localhost\n")
 		wantFile(t, files.ResolvConf, "nameserver 192.0.2.1\n")
 	}
-	if _, err := os.Stat(d.State); err == nil {
+	if _, err := os.Stat(pod.State); err == nil {
 		t.Error("a pod with the host's IPC namespace has its own /dev/shm")
 	}
 }
 
 func TestPodFilesFromConfig(t *testing.T) {
-	d, config := podDir(t), podConfig(runtimeapi.NamespaceMode_NODE)
-	must(t, os.RemoveAll(d.etc)) // a missing hosts file of the host is no error
+	f, _ := podFiles(t)
+	config := podConfig(runtimeapi.NamespaceMode_NODE)
+	must(t, os.RemoveAll(f.etc)) // a missing hosts file of the host is no error
 	config.Hostname = ""
 	config.DnsConfig = &runtimeapi.DNSConfig{
 		Servers: []string{"192.0.2.1", "fe80::1%eth0"}, Searches: []string{"a.example", "b.example"}, Options: []string{"ndots:5"},
 	}
-	files, err := d.Create("node-1", config)
-	must(t, err)
+	must(t, f.Create(podID, "node-1", config))
+	files := f.Of(podID, config)
 	wantFile(t, files.Hostname, "node-1\n")
 	wantFile(t, files.Hosts, "")
 	wantFile(t, files.ResolvConf, "search a.example b.example\nnameserver 192.0.2.1\nnameserver fe80::1%eth0\noptions ndots:5\n")
@@ -94,12 +104,13 @@ func TestPodFilesInvalid(t *testing.T) {
 		"search": func(c *runtimeapi.PodSandboxConfig) { c.DnsConfig = &runtimeapi.DNSConfig{Searches: []string{"a b"}} },
 		"option": func(c *runtimeapi.PodSandboxConfig) { c.DnsConfig = &runtimeapi.DNSConfig{Options: []string{""}} },
 	} {
-		d, config := podDir(t), podConfig(runtimeapi.NamespaceMode_NODE)
+		f, pod := podFiles(t)
+		config := podConfig(runtimeapi.NamespaceMode_NODE)
 		change(config)
-		if _, err := d.Create("shop", config); !errdefs.IsInvalidArgument(err) {
+		if err := f.Create(podID, "shop", config); !errdefs.IsInvalidArgument(err) {
 			t.Errorf("%s: error %v, want class InvalidArgument", name, err)
 		}
-		if _, err := os.Stat(d.Root); err == nil {
+		if _, err := os.Stat(pod.Root); err == nil {
 			t.Errorf("%s: files were created", name)
 		}
 	}
@@ -107,14 +118,14 @@ func TestPodFilesInvalid(t *testing.T) {
 
 // A symbolic link at the path of a pod file is not followed.
 func TestPodFilesPlantedLink(t *testing.T) {
-	d := podDir(t)
+	f, pod := podFiles(t)
 	canary := filepath.Join(t.TempDir(), "canary")
 	must(t,
 		os.WriteFile(canary, []byte("alive"), 0o600),
-		os.MkdirAll(d.Root, 0o755),
-		os.Symlink(canary, filepath.Join(d.Root, "hosts")),
+		os.MkdirAll(pod.Root, 0o755),
+		os.Symlink(canary, pod.Hosts()),
 	)
-	if _, err := d.Create("shop", podConfig(runtimeapi.NamespaceMode_NODE)); err == nil {
+	if err := f.Create(podID, "shop", podConfig(runtimeapi.NamespaceMode_NODE)); err == nil {
 		t.Error("no error")
 	}
 	if data, err := os.ReadFile(canary); err != nil || string(data) != "alive" {
@@ -124,13 +135,12 @@ func TestPodFilesPlantedLink(t *testing.T) {
 
 func TestPodFilesShm(t *testing.T) {
 	needRoot(t)
-	d, config := podDir(t), podConfig(runtimeapi.NamespaceMode_POD)
-	t.Cleanup(func() { must(t, d.Remove()) })
-	var files spec.PodFiles
+	f, _ := podFiles(t)
+	config := podConfig(runtimeapi.NamespaceMode_POD)
+	t.Cleanup(func() { must(t, f.Remove(podID)) })
+	files := f.Of(podID, config)
 	for range 2 {
-		var err error
-		files, err = d.Create("shop", config)
-		must(t, err)
+		must(t, f.Create(podID, "shop", config))
 	}
 	mounts, err := mountinfo.GetMounts(mountinfo.SingleEntryFilter(files.Shm))
 	must(t, err)
@@ -156,19 +166,20 @@ func TestPodFilesShm(t *testing.T) {
 
 func TestPodFilesRemove(t *testing.T) {
 	needRoot(t)
-	d, config := podDir(t), podConfig(runtimeapi.NamespaceMode_POD)
-	must(t, d.Remove()) // nothing there yet
-	files, err := d.Create("shop", config)
-	must(t, err, unix.Mount("shm", files.Shm, "tmpfs", 0, "")) // a second mount over the first
+	f, pod := podFiles(t)
+	config := podConfig(runtimeapi.NamespaceMode_POD)
+	must(t, f.Remove(podID)) // nothing there yet
+	must(t, f.Create(podID, "shop", config))
+	must(t, unix.Mount("shm", pod.Shm(), "tmpfs", 0, "")) // a second mount over the first
 	for range 2 {
-		must(t, d.Remove())
-		for _, dir := range []string{d.Root, d.State} {
+		must(t, f.Remove(podID))
+		for _, dir := range []string{pod.Root, pod.State} {
 			if _, err := os.Stat(dir); !os.IsNotExist(err) {
 				t.Errorf("%s still exists: %v", dir, err)
 			}
 		}
 	}
-	if mounted, err := mountinfo.Mounted(filepath.Dir(d.State)); err != nil || mounted {
+	if mounted, err := mountinfo.Mounted(filepath.Dir(pod.State)); err != nil || mounted {
 		t.Errorf("mounted %v, %v", mounted, err)
 	}
 }
@@ -176,14 +187,14 @@ func TestPodFilesRemove(t *testing.T) {
 // Remove keeps files of other packages in the directories.
 func TestPodFilesRemoveLeavesOthers(t *testing.T) {
 	needRoot(t)
-	d := podDir(t)
-	_, err := d.Create("shop", podConfig(runtimeapi.NamespaceMode_POD))
-	other := filepath.Join(d.State, "netns")
-	must(t, err, os.WriteFile(other, nil, 0o600), d.Remove())
+	f, pod := podFiles(t)
+	must(t, f.Create(podID, "shop", podConfig(runtimeapi.NamespaceMode_POD)))
+	other := filepath.Join(pod.State, "netns")
+	must(t, os.WriteFile(other, nil, 0o600), f.Remove(podID))
 	if _, err := os.Stat(other); err != nil {
 		t.Errorf("the file of another package: %v", err)
 	}
-	if _, err := os.Stat(filepath.Join(d.State, "shm")); !os.IsNotExist(err) {
+	if _, err := os.Stat(pod.Shm()); !os.IsNotExist(err) {
 		t.Errorf("shm still exists: %v", err)
 	}
 }
