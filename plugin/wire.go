@@ -105,7 +105,7 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 		Labels:            labels,
 		Events:            s.events,
 		BootID:            facts.BootID,
-		CheckShim:         checkShim,
+		CheckShim:         runtime.CheckShim,
 		NewID:             newID,
 		Hostname:          os.Hostname,
 		Now:               time.Now,

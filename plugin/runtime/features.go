@@ -3,22 +3,83 @@
 package runtime
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"sync"
+	"time"
 
 	"github.com/containerd/containerd/api/types"
+	"github.com/containerd/log"
 	"github.com/containerd/typeurl/v2"
 	"github.com/opencontainers/runtime-spec/specs-go/features"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/containerd-lite/containerd-lite/internal/guard"
+	"github.com/containerd-lite/containerd-lite/plugin/config"
 )
 
-// Features returns the features of the OCI runtime behind a shim, as the shim's command -info
+// featuresTimeout bounds how long a shim may take to report its features. It is long enough for a
+// node that boots, and only meant for a shim that is stuck: the kubelet refuses pods that need
+// unknown features until the daemon restarts.
+const featuresTimeout = time.Minute
+
+// Features asks the shim of each handler for the features of its OCI runtime, and returns them by
+// handler; nil if they are unknown. It asks all in parallel, because each answer takes two
+// processes and the daemon serves only after the last. Equal handlers share an answer. A shim that
+// does not answer, or is not installed, does not prevent the start.
+func (c *Client) Features(ctx context.Context, r config.Runtime) map[string]*features.Features {
+	return readFeatures(ctx, r, c.shimFeatures)
+}
+
+// featuresFunc returns the features that the shim of a handler reports.
+type featuresFunc func(ctx context.Context, handler config.Handler) (*features.Features, error)
+
+func readFeatures(ctx context.Context, r config.Runtime, read featuresFunc) map[string]*features.Features {
+	names := r.HandlerNames()
+	answers := make([]*features.Features, len(names))
+	var equal singleflight.Group
+	var all sync.WaitGroup
+	for i, name := range names {
+		_, handler, err := r.Handler(name)
+		if err != nil {
+			continue
+		}
+		guard.Go(ctx, &all, "read features", func() {
+			key := fmt.Sprint(handler.Type, " ", handler.Path, " ", handler.Options)
+			answer, err, _ := equal.Do(key, func() (any, error) {
+				return guard.Value(ctx, "features", func() (*features.Features, error) { return read(ctx, handler) })
+			})
+			if err != nil {
+				log.G(ctx).WithError(err).WithField("handler", name).Warn("features of the runtime handler are unknown; the kubelet refuses pods that need them until the daemon restarts")
+				return
+			}
+			answers[i] = answer.(*features.Features)
+		})
+	}
+	all.Wait()
+	found := make(map[string]*features.Features, len(names))
+	for i, name := range names {
+		found[name] = answers[i]
+	}
+	return found
+}
+
+// shimFeatures returns the features of the OCI runtime behind a shim, as the shim's command -info
 // prints them.
-func (c *Client) Features(ctx context.Context, shim string, options any) (*features.Features, error) {
-	request := &types.RuntimeRequest{RuntimePath: shim}
+func (c *Client) shimFeatures(ctx context.Context, handler config.Handler) (*features.Features, error) {
+	ctx, cancel := context.WithTimeout(ctx, featuresTimeout)
+	defer cancel()
+	options, err := handler.RuntimeOptions()
+	if err != nil {
+		return nil, err
+	}
 	encoded, err := encodeOptions(options)
 	if err != nil {
 		return nil, err
 	}
+	shim := cmp.Or(handler.Path, handler.Type)
+	request := &types.RuntimeRequest{RuntimePath: shim}
 	if encoded != nil {
 		request.Options = typeurl.MarshalProto(encoded)
 	}
