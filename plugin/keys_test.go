@@ -149,7 +149,7 @@ func readFields(t *testing.T) map[string]bool {
 	fset := token.NewFileSet()
 	imports := importer.ForCompiler(fset, "gc", func(path string) (io.ReadCloser, error) { return os.Open(exports[path]) })
 	read := map[string]bool{}
-	for _, dir := range []string{".", "config", "container", "pod", "runtime"} {
+	for _, dir := range []string{".", "config", "container", "pod", "runtime", "specgen"} {
 		var files []*ast.File
 		paths, err := filepath.Glob(filepath.Join(dir, "*.go"))
 		if err != nil {

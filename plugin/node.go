@@ -12,19 +12,22 @@ import (
 
 	gocni "github.com/containerd/go-cni"
 	"github.com/containernetworking/cni/pkg/types"
+	"github.com/opencontainers/runtime-spec/specs-go/features"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/plugin/config"
 	"github.com/containerd-lite/containerd-lite/plugin/cri"
+	"github.com/containerd-lite/containerd-lite/plugin/host"
 	"github.com/containerd-lite/containerd-lite/plugin/network"
 )
 
 // node implements [cri.Node]: the requests that are not about a pod, container or image.
 type node struct {
 	network  *network.Network
-	machine  machine
 	config   config.Config
+	facts    host.Facts
+	features map[string]*features.Features // of the handlers; nil if unknown
 	dirs     dirs
 	warnings func(context.Context) (map[string]string, error) // of containerd
 }
@@ -41,8 +44,19 @@ func (n node) NetworkStatus() error {
 	return n.network.Status(n.config.Runtime.Containerd.DefaultRuntimeName)
 }
 
-// Handlers returns the runtime handlers with their features.
-func (n node) Handlers() []*runtimeapi.RuntimeHandler { return n.machine.handlers(n.config.Runtime) }
+// Handlers returns the runtime handlers with their features, by name. The first is the default
+// handler.
+func (n node) Handlers() []*runtimeapi.RuntimeHandler {
+	var list []*runtimeapi.RuntimeHandler
+	for _, name := range n.config.Runtime.HandlerNames() {
+		f := n.facts.Features(n.features[name])
+		list = append(list, &runtimeapi.RuntimeHandler{Name: name, Features: f})
+		if name == n.config.Runtime.Containerd.DefaultRuntimeName {
+			list = slices.Insert(list, 0, &runtimeapi.RuntimeHandler{Name: "", Features: f})
+		}
+	}
+	return list
+}
 
 // SystemdCgroup reports whether the handlers use the systemd cgroup driver (KEP-4033). If no
 // handler configures it, the driver is systemd if systemd runs, which is detected as in

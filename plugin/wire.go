@@ -32,6 +32,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/paths"
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
+	"github.com/containerd-lite/containerd-lite/plugin/specgen"
 	"github.com/containerd-lite/containerd-lite/plugin/stats"
 	"github.com/containerd-lite/containerd-lite/plugin/stream"
 )
@@ -86,7 +87,8 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 	dirs := deps.paths()
 	files := host.PodFiles{Paths: dirs}
 	bundles, work := dirs.Bundles(namespace)
-	machine := newMachine(ctx, deps, containerd, facts)
+	features := containerd.Features(ctx, settings)
+	specs := &specgen.Generator{Config: settings, BaseSpecs: deps.BaseSpecs, Facts: facts, Features: features, Files: files}
 
 	s.bundles = []string{bundles, work}
 	s.observe = containerd.Observe
@@ -100,7 +102,7 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 		Namespaces:        network.NewPinner(dirs, netnsDir(settings, dirs)),
 		Network:           s.network,
 		Files:             files,
-		Tasks:             pod.Runner{Containerd: containerd, Handlers: settings, Spec: machine.podTask, Paths: dirs},
+		Tasks:             pod.Runner{Containerd: containerd, Handlers: settings, Spec: specs.PodTask, Paths: dirs},
 		Handlers:          settings,
 		Labels:            labels,
 		Events:            s.events,
@@ -121,7 +123,7 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 		Pods:       s.pods,
 		Images:     s.images,
 		Handlers:   settings,
-		Specs:      machine.specs(settings),
+		Specs:      specs,
 		Labels:     labels,
 		Events:     s.events,
 		Dirs:       container.Dirs{Paths: dirs},
@@ -145,7 +147,7 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 		Streams:    s.streams,
 		Events:     s.events,
 		Stats:      stats.NewCollector(cgroups, s.images, rates(settings)),
-		Node:       node{network: s.network, machine: machine, config: deps.Config, dirs: newDirs(deps), warnings: containerd.Deprecations},
+		Node:       node{network: s.network, config: deps.Config, facts: facts, features: features, dirs: newDirs(deps), warnings: containerd.Deprecations},
 
 		Containerd:    runtime.Inspector{Containers: s.saved, Sandboxes: s.sandboxes},
 		ShowEnvValues: settings.Lite.InspectEnvValues,

@@ -24,6 +24,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/retry"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
+	"github.com/containerd-lite/containerd-lite/plugin/specgen"
 	"github.com/containerd-lite/containerd-lite/plugin/store"
 )
 
@@ -184,9 +185,9 @@ type Specs interface {
 	// Check reads what the spec needs from the request and the host, and builds as much of the spec
 	// as it can without a root file system. So Create rejects an invalid request before it changes
 	// anything.
-	Check(ctx context.Context, req SpecRequest) (spec.Input, error)
+	Check(ctx context.Context, req specgen.Request) (spec.Input, error)
 	// Make builds the spec of a request that Check has accepted.
-	Make(ctx context.Context, in spec.Input, req SpecRequest) (SpecResult, error)
+	Make(ctx context.Context, in spec.Input, req specgen.Request) (specgen.Result, error)
 	// Update returns the current spec with the new limits merged in.
 	Update(current *specs.Spec, want *runtimeapi.LinuxContainerResources) (*specs.Spec, error)
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
+	"github.com/containerd-lite/containerd-lite/plugin/specgen"
 )
 
 // maxImageLabels bounds the labels that a container gets from its image, in bytes: `ctr containers
@@ -188,12 +189,12 @@ func (m *Manager) build(ctx context.Context, req *request, u *undo.Stack) (err e
 	return m.save(ctx, req, made.Spec)
 }
 
-func (m *Manager) specRequest(req *request) SpecRequest {
-	return SpecRequest{
+func (m *Manager) specRequest(req *request) specgen.Request {
+	return specgen.Request{
 		ID:          req.record.ID,
 		Config:      req.record.Config,
-		Pod:         req.pod,
-		Image:       req.image,
+		Pod:         req.pod.SpecPod(),
+		Image:       spec.Image{Name: req.image.Name(), Config: req.image.Spec.Config},
 		Handler:     req.handler,
 		HandlerName: req.record.Runtime.Handler,
 		Rootfs:      req.rootfs,
@@ -263,7 +264,7 @@ func (req *request) sandbox() string {
 }
 
 // setApplied copies the settings in effect from the spec to the record.
-func (r *Record) setApplied(made SpecResult) {
+func (r *Record) setApplied(made specgen.Result) {
 	r.Cgroup = made.Spec.Linux.CgroupsPath
 	r.Resources = spec.Effective(made.Spec).GetLinux()
 	r.User = made.User

@@ -32,6 +32,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
+	"github.com/containerd-lite/containerd-lite/plugin/specgen"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -53,12 +54,12 @@ type fakeNode struct {
 	// metrics is the answer of shims to Stats; nil makes them return an error.
 	metrics proto.Message
 
-	rootfs []mount.Mount // of each snapshot
-	made   SpecRequest   // the last request to Specs.Make
-	labels int           // SELinux labels in use
-	keeps  []string      // snapshots that the last container keeps
-	joins  string        // the pod whose shim its task joins
-	shim   string        // runtime_path of the handlers
+	rootfs []mount.Mount   // of each snapshot
+	made   specgen.Request // the last request to Specs.Make
+	labels int             // SELinux labels in use
+	keeps  []string        // snapshots that the last container keeps
+	joins  string          // the pod whose shim its task joins
+	shim   string          // runtime_path of the handlers
 	// events are the published events, each with the state of the container.
 	events []string
 }
@@ -386,12 +387,12 @@ func (f fakeHandlers) Handler(name string) (string, config.Handler, error) {
 
 type fakeSpecs struct{ *fakeNode }
 
-func (f fakeSpecs) Make(_ context.Context, _ spec.Input, req SpecRequest) (SpecResult, error) {
+func (f fakeSpecs) Make(_ context.Context, _ spec.Input, req specgen.Request) (specgen.Result, error) {
 	f.made = req
-	return SpecResult{Spec: testSpec()}, f.Call("make spec")
+	return specgen.Result{Spec: testSpec()}, f.Call("make spec")
 }
 
-func (f fakeSpecs) Check(context.Context, SpecRequest) (spec.Input, error) {
+func (f fakeSpecs) Check(context.Context, specgen.Request) (spec.Input, error) {
 	return spec.Input{}, f.Call("check spec")
 }
 

@@ -7,8 +7,6 @@ import (
 	"testing"
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
-
-	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
 
 // TestHostname renames the host: a pod keeps its hostname in its UTS namespace, its files and the
@@ -25,7 +23,7 @@ func TestHostname(t *testing.T) {
 		for place, got := range map[string]string{
 			"record":                    r.Hostname,
 			"UTS namespace":             m.pinOptions(r).Hostname,
-			"environment of containers": r.SpecPod(spec.PodFiles{}).Hostname,
+			"environment of containers": r.SpecPod().Hostname,
 			"files":                     f.hostnames[id],
 		} {
 			if got != want {

@@ -83,8 +83,9 @@ func (r *Record) namespaceOptions() *runtimeapi.NamespaceOption {
 	return r.Config.GetLinux().GetSecurityContext().GetNamespaceOptions()
 }
 
-// SpecPod returns the part of the record that the OCI specs of the pod's containers depend on.
-func (r *Record) SpecPod(files spec.PodFiles) spec.Pod {
+// SpecPod returns the part of the record that the OCI specs of the pod's containers depend on. The
+// files are left out.
+func (r *Record) SpecPod() spec.Pod {
 	p := spec.Pod{
 		ID:       r.ID,
 		Config:   r.Config,
@@ -96,7 +97,6 @@ func (r *Record) SpecPod(files spec.PodFiles) spec.Pod {
 
 			User: r.Namespaces.User,
 		},
-		Files: files,
 	}
 	if r.SharesPID() && r.PID != 0 {
 		p.Namespaces.PID = fmt.Sprintf("/proc/%d/ns/pid", r.PID)

@@ -12,8 +12,6 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/google/go-cmp/cmp"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
-
-	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
 
 func TestRunStopRemove(t *testing.T) {
@@ -400,7 +398,7 @@ func TestPodOfOtherShimHasInit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if ns := r.SpecPod(spec.PodFiles{}).Namespaces; ns.PID != "" {
+	if ns := r.SpecPod().Namespaces; ns.PID != "" {
 		t.Errorf("containers would join the PID namespace %s", ns.PID)
 	}
 	if err := m.Remove(t.Context(), id, fakeMembers{f}); err != nil {

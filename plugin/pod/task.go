@@ -16,7 +16,12 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/host"
 	"github.com/containerd-lite/containerd-lite/plugin/paths"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
+	"github.com/containerd-lite/containerd-lite/plugin/specgen"
 )
+
+// initBinary is the name of the shim's binary, which is also the init of pods; see package
+// shim/podinit.
+const initBinary = "containerd-shim-lite-v2"
 
 // Containerd is the part of [runtime.Client] that [Runner] uses.
 type Containerd interface {
@@ -34,7 +39,7 @@ type Containerd interface {
 type Runner struct {
 	Containerd Containerd
 	Handlers   Handlers
-	Spec       func(r *Record, h config.Handler) (*specs.Spec, error)
+	Spec       func(req specgen.PodRequest) (*specs.Spec, error)
 	Paths      paths.Paths
 }
 
@@ -60,7 +65,7 @@ func (t Runner) Start(ctx context.Context, r *Record) (uint32, error) {
 	if err != nil {
 		return 0, err
 	}
-	spec, err := t.Spec(r, handler)
+	spec, err := t.spec(r, handler)
 	if err != nil {
 		return 0, err
 	}
@@ -83,6 +88,17 @@ func (t Runner) Start(ctx context.Context, r *Record) (uint32, error) {
 		return 0, fmt.Errorf("start task: %w", err)
 	}
 	return task.Pid(), nil
+}
+
+func (t Runner) spec(r *Record, h config.Handler) (*specs.Spec, error) {
+	init := ""
+	if r.HasInit {
+		var err error
+		if init, err = runtime.FindProgram(initBinary); err != nil {
+			return nil, err
+		}
+	}
+	return t.Spec(specgen.PodRequest{Pod: r.SpecPod(), HandlerName: r.Handler, Handler: h, SELinux: r.SELinux, Init: init})
 }
 
 // withoutCancel returns ctx with its deadline, but without its cancellation.

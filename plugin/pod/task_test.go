@@ -11,8 +11,8 @@ import (
 	"github.com/containerd/containerd/v2/pkg/cio"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
-	"github.com/containerd-lite/containerd-lite/plugin/config"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
+	"github.com/containerd-lite/containerd-lite/plugin/specgen"
 )
 
 // cancellingContainerd cancels the caller's context in NewTask.
@@ -40,7 +40,7 @@ func TestTaskStartIsNotCancelled(t *testing.T) {
 	runner := Runner{
 		Containerd: h,
 		Handlers:   fakeHandlers{},
-		Spec:       func(*Record, config.Handler) (*specs.Spec, error) { return &specs.Spec{}, nil },
+		Spec:       func(specgen.PodRequest) (*specs.Spec, error) { return &specs.Spec{}, nil },
 	}
 	_, err := runner.Start(ctx, &Record{ID: "pod1"})
 	if !errors.Is(err, errBroken) || errors.Is(err, context.Canceled) {

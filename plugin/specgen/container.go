@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package container
+package specgen
 
 import (
 	"context"
@@ -13,18 +13,16 @@ import (
 
 	"github.com/containerd-lite/containerd-lite/plugin/config"
 	"github.com/containerd-lite/containerd-lite/plugin/host"
-	"github.com/containerd-lite/containerd-lite/plugin/image"
-	"github.com/containerd-lite/containerd-lite/plugin/pod"
 	"github.com/containerd-lite/containerd-lite/plugin/rootfs"
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
 
-// SpecRequest is the input from which the spec of a container is made.
-type SpecRequest struct {
+// Request is the input from which the spec of a container is made.
+type Request struct {
 	ID          string
 	Config      *runtimeapi.ContainerConfig
-	Pod         *pod.Record
-	Image       image.Image
+	Pod         spec.Pod // without Files: the Generator adds them
+	Image       spec.Image
 	HandlerName string
 	Handler     config.Handler
 	Rootfs      []mount.Mount
@@ -35,29 +33,15 @@ type SpecRequest struct {
 	PIDOf func(podID, id string) (uint32, error)
 }
 
-// SpecResult is an OCI spec and the user of its process.
-type SpecResult struct {
+// Result is an OCI spec and the user of its process.
+type Result struct {
 	Spec *specs.Spec
 	User *runtimeapi.LinuxContainerUser
 }
 
-// Machine makes OCI specs. It reads the facts that package spec needs from the host and from the
-// container's root file system.
-type Machine struct {
-	Facts     func(handler string) spec.Facts
-	Handler   func(name string, h config.Handler) spec.Handler
-	Options   spec.Options
-	Files     func(p *pod.Record) spec.PodFiles
-	Classes   host.Classes
-	Missing   host.Missing // policy for mount sources that do not exist
-	NoVolumes bool         // ignore_image_defined_volumes
-}
-
-var _ Specs = Machine{}
-
 // Make makes the spec of a container from the result of Check. On the host, it copies the image's
 // volumes, creates missing mount sources and sets SELinux labels; it changes nothing else.
-func (m Machine) Make(ctx context.Context, in spec.Input, req SpecRequest) (SpecResult, error) {
+func (g *Generator) Make(ctx context.Context, in spec.Input, req Request) (Result, error) {
 	in.Mounts = slices.Clone(in.Mounts)
 	for i, source := range req.Images {
 		in.Mounts[i].Path = source
@@ -65,46 +49,46 @@ func (m Machine) Make(ctx context.Context, in spec.Input, req SpecRequest) (Spec
 	var err error
 	in.SELinux = req.SELinux
 	if in.SELinux.Process, err = host.VMLabel(in.SELinux.Process, req.Handler.Type); err != nil {
-		return SpecResult{}, err
+		return Result{}, err
 	}
-	if err := m.readRootfs(ctx, &in, req); err != nil {
-		return SpecResult{}, err
+	if err := g.readRootfs(ctx, &in, req); err != nil {
+		return Result{}, err
 	}
-	s, err := m.build(ctx, in)
+	s, err := g.build(ctx, in)
 	if err != nil {
-		return SpecResult{}, err
+		return Result{}, err
 	}
 	if err := host.MakeMissing(in.Mounts); err != nil {
-		return SpecResult{}, err
+		return Result{}, err
 	}
 	if err := relabel(&in); err != nil {
-		return SpecResult{}, err
+		return Result{}, err
 	}
-	return SpecResult{Spec: s, User: spec.EffectiveUser(s).GetLinux()}, nil
+	return Result{Spec: s, User: spec.EffectiveUser(s).GetLinux()}, nil
 }
 
 // Check rejects requests that Make would reject later. Make looks up the user, the SELinux labels
 // and the image volumes; until then, Check assumes the user root. Check changes nothing on the
 // host, except that it loads the default AppArmor profile.
-func (m Machine) Check(ctx context.Context, req SpecRequest) (spec.Input, error) {
-	if err := rootfs.CheckUser(req.Config.GetLinux().GetSecurityContext(), req.Image.Spec.Config.User); err != nil {
+func (g *Generator) Check(ctx context.Context, req Request) (spec.Input, error) {
+	if err := rootfs.CheckUser(req.Config.GetLinux().GetSecurityContext(), req.Image.Config.User); err != nil {
 		return spec.Input{}, err
 	}
-	in, err := m.readHost(req)
+	in, err := g.readHost(req)
 	if err != nil {
 		return in, err
 	}
-	_, err = m.build(ctx, in)
+	_, err = g.build(ctx, in)
 	return in, err
 }
 
 // build makes the spec. The edits of CDI are applied last.
-func (m Machine) build(ctx context.Context, in spec.Input) (*specs.Spec, error) {
+func (g *Generator) build(ctx context.Context, in spec.Input) (*specs.Spec, error) {
 	s, err := spec.Container(in)
 	if err != nil {
 		return nil, err
 	}
-	if err := m.Classes.Apply(s, in.Config, in.Pod.Config); err != nil {
+	if err := g.classes().Apply(s, in.Config, in.Pod.Config); err != nil {
 		return nil, err
 	}
 	devices, err := host.CDIDevices(in.Config)
@@ -142,8 +126,8 @@ func relabel(in *spec.Input) error {
 }
 
 // Update merges new limits into the spec of a container.
-func (m Machine) Update(current *specs.Spec, want *runtimeapi.LinuxContainerResources) (*specs.Spec, error) {
-	merged, err := spec.Resources(current.Linux.Resources, want, m.Facts(""), m.Options)
+func (g *Generator) Update(current *specs.Spec, want *runtimeapi.LinuxContainerResources) (*specs.Spec, error) {
+	merged, err := spec.Resources(current.Linux.Resources, want, g.facts(""), g.options())
 	if err != nil {
 		return nil, err
 	}
@@ -155,18 +139,19 @@ func (m Machine) Update(current *specs.Spec, want *runtimeapi.LinuxContainerReso
 }
 
 // readHost reads what the spec needs from the request, the configuration and the host.
-func (m Machine) readHost(req SpecRequest) (in spec.Input, err error) {
+func (g *Generator) readHost(req Request) (in spec.Input, err error) {
 	in = spec.Input{
 		ID:      req.ID,
 		Config:  req.Config,
-		Pod:     req.Pod.SpecPod(m.Files(req.Pod)),
-		Image:   spec.Image{Name: req.Image.Name(), Config: req.Image.Spec.Config},
-		Handler: m.Handler(req.HandlerName, req.Handler),
-		Options: m.Options,
-		Facts:   m.Facts(req.HandlerName),
+		Pod:     req.Pod,
+		Image:   req.Image,
+		Handler: g.handler(req.HandlerName, req.Handler),
+		Options: g.options(),
+		Facts:   g.facts(req.HandlerName),
 	}
+	in.Pod.Files = g.Files.Of(req.Pod.ID, req.Pod.Config)
 	sc := req.Config.GetLinux().GetSecurityContext()
-	if in.Mounts, err = host.ResolveMounts(req.Config.GetMounts(), m.Missing); err != nil {
+	if in.Mounts, err = host.ResolveMounts(req.Config.GetMounts(), g.missing()); err != nil {
 		return in, err
 	}
 	if in.Devices, err = host.ResolveDevices(req.Config.GetDevices()); err != nil {
@@ -177,7 +162,7 @@ func (m Machine) readHost(req SpecRequest) (in spec.Input, err error) {
 			return in, err
 		}
 	}
-	if in.SeccompProfile, err = m.seccomp(sc); err != nil {
+	if in.SeccompProfile, err = g.seccomp(sc); err != nil {
 		return in, err
 	}
 	if in.Facts.AppArmor {
@@ -199,8 +184,8 @@ func (m Machine) readHost(req SpecRequest) (in spec.Input, err error) {
 	return in, nil
 }
 
-func (m Machine) seccomp(sc *runtimeapi.LinuxContainerSecurityContext) ([]byte, error) {
-	profile, err := spec.Seccomp(sc, m.Options.UnsetSeccompProfile)
+func (g *Generator) seccomp(sc *runtimeapi.LinuxContainerSecurityContext) ([]byte, error) {
+	profile, err := spec.Seccomp(sc, g.Config.UnsetSeccompProfile)
 	if err != nil {
 		return nil, err
 	}
@@ -209,21 +194,21 @@ func (m Machine) seccomp(sc *runtimeapi.LinuxContainerSecurityContext) ([]byte, 
 
 // readRootfs mounts the container's root file system temporarily, to look up the user and to copy
 // the image's volumes.
-func (m Machine) readRootfs(ctx context.Context, in *spec.Input, req SpecRequest) error {
-	image := req.Image.Spec.Config
+func (g *Generator) readRootfs(ctx context.Context, in *spec.Input, req Request) error {
+	image := req.Image.Config
 	// Mount without ID mapping, so that the copies have the IDs of the image: the spec maps the IDs
 	// of volumes itself.
 	mounts := mount.RemoveVolatileOption(mount.RemoveIDMapOption(req.Rootfs))
 	err := mount.WithReadonlyTempMount(ctx, mounts, func(root string) (err error) {
 		in.User, err = rootfs.ResolveUser(root, req.Config.GetLinux().GetSecurityContext(), image.User)
-		if err != nil || m.NoVolumes {
+		if err != nil || g.Config.IgnoreImageDefinedVolumes {
 			return err
 		}
 		in.Volumes, err = rootfs.CopyVolumes(ctx, root, image.Volumes, req.Config.GetMounts(), req.VolumesDir)
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("image %s: %w", req.Image.Name(), err)
+		return fmt.Errorf("image %s: %w", req.Image.Name, err)
 	}
 	return nil
 }
