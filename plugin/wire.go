@@ -69,71 +69,20 @@ func New(ctx context.Context, deps Deps) (*Service, error) {
 
 func (s *Service) build(ctx context.Context, deps Deps) error {
 	settings := deps.Config.Runtime
-	facts, err := host.Read()
+	l, err := newLeaves(ctx, deps)
 	if err != nil {
 		return err
 	}
-	labels, err := newLabels(ctx, settings, facts)
-	if err != nil {
-		return err
-	}
-	if err := cdi.Configure(cdi.WithSpecDirs(settings.CDISpecDirs...)); err != nil {
-		return fmt.Errorf("CDI: %w", err)
-	}
-	containerd := runtime.New(deps.Client)
-	dirs := deps.paths()
-	files := host.PodFiles{Paths: dirs}
-	bundles, work := dirs.Bundles(namespace)
-	features := containerd.Features(ctx, settings)
-	specs := &specgen.Generator{Config: settings, BaseSpecs: deps.BaseSpecs, Facts: facts, Features: features, Files: files}
-
+	bundles, work := l.paths.Bundles(namespace)
 	s.bundles = []string{bundles, work}
-	s.observe = containerd.Observe
+	s.observe = l.containerd.Observe
 	s.events = event.NewHub(time.Now)
 	s.network = network.New(networkOptions(settings))
 	if s.images, err = image.New(ctx, imageOptions(deps), image.FromClient(deps.Client)); err != nil {
 		return err
 	}
-	s.pods = pod.New(ctx, pod.Deps{
-		Records:           containerd,
-		Namespaces:        network.NewPinner(dirs, netnsDir(settings, dirs)),
-		Network:           s.network,
-		Files:             files,
-		Tasks:             pod.Runner{Containerd: containerd, Handlers: settings, Spec: specs.PodTask, Paths: dirs},
-		Handlers:          settings,
-		Labels:            labels,
-		Events:            s.events,
-		BootID:            facts.BootID,
-		CheckShim:         runtime.CheckShim,
-		NewID:             newID,
-		Hostname:          os.Hostname,
-		Now:               time.Now,
-		UnprivilegedPorts: settings.EnableUnprivilegedPorts,
-		UnprivilegedICMP:  settings.EnableUnprivilegedICMP,
-	})
-	cgroups, err := stats.NewReader("/")
-	if err != nil {
-		return err
-	}
-	s.containers = container.New(ctx, container.Deps{
-		Containerd: containerd,
-		Pods:       s.pods,
-		Images:     s.images,
-		Handlers:   settings,
-		Specs:      specs,
-		Labels:     labels,
-		Events:     s.events,
-		Dirs:       container.Dirs{Paths: dirs},
-		Logs: container.Logs{
-			ShimWritten: runtime.ShimLogs{Bundles: bundles},
-			MaxLine:     settings.MaxContainerLogLineSize,
-		},
-		ExecDrain:   settings.DrainExecSyncIOTimeout.Or(0),
-		NewID:       newID,
-		Now:         time.Now,
-		OOMKilled:   cgroups.OOMKilled,
-		Snapshotter: snapshotter(deps.Config),
-	})
+	s.pods = pod.New(ctx, s.podDeps(settings, l))
+	s.containers = container.New(ctx, s.containerDeps(deps.Config, l))
 	if s.streams, err = newStreams(deps.Config.Server, s.containers, s.pods); err != nil {
 		return err
 	}
@@ -143,13 +92,99 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 		Images:     s.images,
 		Streams:    s.streams,
 		Events:     s.events,
-		Stats:      stats.NewCollector(cgroups, s.images, rates(settings)),
-		Node:       node{network: s.network, config: deps.Config, facts: facts, features: features, dirs: newDirs(deps), warnings: containerd.Deprecations},
+		Stats:      stats.NewCollector(l.cgroups, s.images, rates(settings)),
+		Node: node{
+			network:  s.network,
+			config:   deps.Config,
+			facts:    l.specs.Facts,
+			features: l.specs.Features,
+			dirs:     newDirs(deps),
+			warnings: l.containerd.Deprecations,
+		},
 
 		Containerd:    runtime.Inspector{Containers: s.saved, Sandboxes: s.sandboxes},
 		ShowEnvValues: settings.Lite.InspectEnvValues,
 	})
 	return nil
+}
+
+// leaves are what several managers use, and what uses no manager.
+type leaves struct {
+	containerd *runtime.Client
+	paths      paths.Paths
+	labels     *host.SELinux
+	cgroups    *stats.Reader
+	specs      *specgen.Generator
+}
+
+func newLeaves(ctx context.Context, deps Deps) (l leaves, err error) {
+	settings := deps.Config.Runtime
+	facts, err := host.Read()
+	if err != nil {
+		return l, err
+	}
+	if l.labels, err = newLabels(ctx, settings, facts); err != nil {
+		return l, err
+	}
+	if err := cdi.Configure(cdi.WithSpecDirs(settings.CDISpecDirs...)); err != nil {
+		return l, fmt.Errorf("CDI: %w", err)
+	}
+	if l.cgroups, err = stats.NewReader("/"); err != nil {
+		return l, err
+	}
+	l.containerd = runtime.New(deps.Client)
+	l.paths = deps.paths()
+	l.specs = &specgen.Generator{
+		Config:    settings,
+		BaseSpecs: deps.BaseSpecs,
+		Facts:     facts,
+		Features:  l.containerd.Features(ctx, settings),
+		Files:     host.PodFiles{Paths: l.paths},
+	}
+	return l, nil
+}
+
+func (s *Service) podDeps(settings config.Runtime, l leaves) pod.Deps {
+	return pod.Deps{
+		Records:           l.containerd,
+		Namespaces:        network.NewPinner(l.paths, netnsDir(settings, l.paths)),
+		Network:           s.network,
+		Files:             l.specs.Files,
+		Tasks:             pod.Runner{Containerd: l.containerd, Handlers: settings, Spec: l.specs.PodTask, Paths: l.paths},
+		Handlers:          settings,
+		Labels:            l.labels,
+		Events:            s.events,
+		BootID:            l.specs.Facts.BootID,
+		CheckShim:         runtime.CheckShim,
+		NewID:             newID,
+		Hostname:          os.Hostname,
+		Now:               time.Now,
+		UnprivilegedPorts: settings.EnableUnprivilegedPorts,
+		UnprivilegedICMP:  settings.EnableUnprivilegedICMP,
+	}
+}
+
+func (s *Service) containerDeps(c config.Config, l leaves) container.Deps {
+	bundles, _ := l.paths.Bundles(namespace)
+	return container.Deps{
+		Containerd: l.containerd,
+		Pods:       s.pods,
+		Images:     s.images,
+		Handlers:   c.Runtime,
+		Specs:      l.specs,
+		Labels:     l.labels,
+		Events:     s.events,
+		Dirs:       container.Dirs{Paths: l.paths},
+		Logs: container.Logs{
+			ShimWritten: runtime.ShimLogs{Bundles: bundles},
+			MaxLine:     c.Runtime.MaxContainerLogLineSize,
+		},
+		ExecDrain:   c.Runtime.DrainExecSyncIOTimeout.Or(0),
+		NewID:       newID,
+		Now:         time.Now,
+		OOMKilled:   l.cgroups.OOMKilled,
+		Snapshotter: snapshotter(c),
+	}
 }
 
 // newID returns the ID of a new pod, container or exec: 64 hexadecimal digits, as other container
