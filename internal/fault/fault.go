@@ -4,6 +4,7 @@ package fault
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -21,7 +22,7 @@ type World struct {
 	trace  []string
 	fail   map[string]error
 	gates  map[string]chan struct{}
-	exists map[string]bool
+	exists map[string]int // resources, with their users
 }
 
 // NewWorld returns a World without resources.
@@ -29,7 +30,7 @@ func NewWorld() *World {
 	return &World{
 		fail:   map[string]error{},
 		gates:  map[string]chan struct{}{},
-		exists: map[string]bool{},
+		exists: map[string]int{},
 	}
 }
 
@@ -58,7 +59,7 @@ func (w *World) Ask(line string) error {
 // Makes is a step that makes a resource, even if the step fails.
 func (w *World) Makes(line, what string) error {
 	w.Lock()
-	w.exists[what] = true
+	w.exists[what] = 1
 	w.Unlock()
 	return w.Call(line)
 }
@@ -72,7 +73,14 @@ func (w *World) Undoes(line, what string) error {
 	return nil
 }
 
-// Lose removes a resource without a step.
+// Add adds n users to a shared resource without a step; a negative n removes users.
+func (w *World) Add(what string, n int) {
+	w.Lock()
+	defer w.Unlock()
+	w.exists[what] += n
+}
+
+// Lose removes a resource without a step, with all of its users.
 func (w *World) Lose(what string) {
 	w.Lock()
 	defer w.Unlock()
@@ -82,13 +90,20 @@ func (w *World) Lose(what string) {
 // Has reports whether a resource was made and not undone.
 func (w *World) Has(what string) bool { return slices.Contains(w.Left(), what) }
 
-// Left returns the resources that were made and not undone, sorted.
+// Left returns the resources that were made and not undone, sorted, with the number of users if it
+// is not 1.
 func (w *World) Left() []string {
 	w.Lock()
 	defer w.Unlock()
 	var left []string
-	for what := range w.exists {
-		left = append(left, what)
+	for what, users := range w.exists {
+		switch users {
+		case 0:
+		case 1:
+			left = append(left, what)
+		default:
+			left = append(left, fmt.Sprintf("%s: %d", what, users))
+		}
 	}
 	slices.Sort(left)
 	return left

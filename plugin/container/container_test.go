@@ -9,13 +9,13 @@ import (
 	"testing"
 	"time"
 
-	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/errdefs"
 	"github.com/google/go-cmp/cmp"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
+	"github.com/containerd-lite/containerd-lite/plugin/runtime/runtimetest"
 )
 
 func mustCreate(t *testing.T, m *Manager, name string) string {
@@ -81,7 +81,7 @@ func TestLife(t *testing.T) {
 
 	f.Forget()
 	r := record(t, m, id)
-	f.task(id).end(7)
+	f.Task(id).Exit(7)
 	<-r.life.reaped
 	if diff := cmp.Diff("save exited\ndelete task", f.Trace()); diff != "" {
 		t.Errorf("steps of exit (-want +got):\n%s", diff)
@@ -130,8 +130,8 @@ func TestContainerJoinsTheShimOfItsPod(t *testing.T) {
 		if _, err := newManager(t, f, t.TempDir()).Create(t.Context(), "pod1", containerConfig("app")); err != nil {
 			t.Fatal(err)
 		}
-		if f.joins != want {
-			t.Errorf("runtime_path %q: the task joins the shim of %q, want %q", shim, f.joins, want)
+		if f.Created.Sandbox != want {
+			t.Errorf("runtime_path %q: the task joins the shim of %q, want %q", shim, f.Created.Sandbox, want)
 		}
 	}
 }
@@ -261,7 +261,7 @@ func TestReasons(t *testing.T) {
 		m := newManager(t, f, t.TempDir())
 		id := mustStart(t, m, "app")
 		r := record(t, m, id)
-		f.task(id).end(tc.code)
+		f.Task(id).Exit(tc.code)
 		<-r.life.ended
 		if got := record(t, m, id).Exit.Reason; got != tc.want {
 			t.Errorf("code %d, oom %v: %s, want %s", tc.code, tc.oom, got, tc.want)
@@ -270,11 +270,9 @@ func TestReasons(t *testing.T) {
 }
 
 // loseShim ends a task; waits for it get an error instead of the exit.
-func loseShim(task *fakeTask) {
-	task.mu.Lock()
-	task.lost = errdefs.ErrNotFound
-	task.mu.Unlock()
-	task.end(0)
+func loseShim(task *runtimetest.Task) {
+	task.SetError(errdefs.ErrNotFound)
+	task.Exit(0)
 }
 
 // If the shim dies, the exit comes from an event of containerd.
@@ -284,7 +282,7 @@ func TestLostShim(t *testing.T) {
 	id := mustStart(t, m, "app")
 	r := record(t, m, id)
 	m.OnExit(runtime.Exit{ID: id, Code: 137, At: time.Unix(200, 0)})
-	loseShim(f.task(id))
+	loseShim(f.Task(id))
 	<-r.life.ended
 	if got := record(t, m, id).Exit; got.Reason != ReasonError || got.Code != 137 {
 		t.Errorf("exit = %+v", got)
@@ -298,7 +296,7 @@ func TestLostShimAndExit(t *testing.T) {
 	m.exitEventTimeout = 0
 	id := mustStart(t, m, "app")
 	r := record(t, m, id)
-	loseShim(f.task(id))
+	loseShim(f.Task(id))
 	<-r.life.ended
 	if got := record(t, m, id).Exit; got.Reason != ReasonUnknown || got.Code != unknownExitCode {
 		t.Errorf("exit = %+v", got)
@@ -360,11 +358,11 @@ func TestRecover(t *testing.T) {
 		reason string
 	}{
 		{name: "created", want: created, meet: func(*fakeNode, string) {}},
-		{name: "created, start interrupted", want: created, meet: func(f *fakeNode, id string) { f.addTask(id, containerd.Created) }},
-		{name: "created, start not saved", want: running, meet: func(f *fakeNode, id string) { f.addTask(id, containerd.Running) }},
+		{name: "created, start interrupted", want: created, meet: func(f *fakeNode, id string) { f.AddTask(id, runtime.Created) }},
+		{name: "created, start not saved", want: running, meet: func(f *fakeNode, id string) { f.AddTask(id, runtime.Running) }},
 		{name: "running", start: true, want: running, meet: func(*fakeNode, string) {}},
 		{name: "exited while the daemon was down", start: true, want: exited, code: 7, reason: ReasonError,
-			meet: func(f *fakeNode, id string) { f.task(id).end(7) }},
+			meet: func(f *fakeNode, id string) { f.Task(id).Exit(7) }},
 		{name: "task gone", start: true, want: exited, code: unknownExitCode, reason: ReasonUnknown,
 			meet: func(f *fakeNode, id string) { _ = f.DeleteTask(context.Background(), id) }},
 	} {
@@ -411,7 +409,7 @@ func TestRecoverSkipsABrokenRecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	for id, content := range map[string]string{"bad1": "{", "bad2": "null", "bad3": `{"id":"other"}`, "bad4": ""} {
-		f.saved[id] = []byte(content)
+		f.ContainerRecords[id] = []byte(content)
 	}
 	after := newManager(t, f, dir)
 	if err := after.Recover(t.Context()); err != nil {
@@ -435,8 +433,8 @@ func TestRecoverRemovesStrayDirectories(t *testing.T) {
 	before := newManager(t, f, dir)
 	kept := mustCreate(t, before, "app")
 	before.Close()
-	f.foreign = "foreign"
-	for _, id := range []string{"stray", f.foreign} {
+	f.Foreign = "foreign"
+	for _, id := range []string{"stray", f.Foreign} {
 		if err := before.Dirs.make(id); err != nil {
 			t.Fatal(err)
 		}
@@ -445,7 +443,7 @@ func TestRecoverRemovesStrayDirectories(t *testing.T) {
 	if err := after.Recover(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for id, want := range map[string]bool{"stray": false, f.foreign: true, kept: true} {
+	for id, want := range map[string]bool{"stray": false, f.Foreign: true, kept: true} {
 		if _, err := os.Stat(after.Dirs.Container(id).Root); (err == nil) != want {
 			t.Errorf("directory of %s: %v", id, err)
 		}

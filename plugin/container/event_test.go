@@ -86,7 +86,7 @@ func TestEventOfAnExitThatRecoveryFinds(t *testing.T) {
 	m := newManager(t, f, dir)
 	id := mustStart(t, m, "app")
 	m.Close()
-	f.task(id).end(7)
+	f.Task(id).Exit(7)
 	f.events = nil
 	m = newManager(t, f, dir)
 	if err := m.Recover(t.Context()); err != nil {

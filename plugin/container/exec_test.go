@@ -5,18 +5,13 @@ package container
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os/exec"
-	"syscall"
 	"testing"
 	"time"
 
-	containerd "github.com/containerd/containerd/v2/client"
-	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
 	"github.com/google/go-cmp/cmp"
-	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -25,55 +20,6 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/containerio"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 )
-
-// Exec returns a process that exits by SIGKILL or when it is deleted.
-func (t *fakeTask) Exec(_ context.Context, _ string, _ *specs.Process, create cio.Creator) (runtime.Process, error) {
-	if err := t.node.Makes("exec", "exec"); err != nil {
-		return nil, err
-	}
-	streams, err := create("exec1")
-	if err != nil {
-		return nil, err
-	}
-	return &fakeExec{node: t.node, streams: streams, ended: make(chan struct{})}, nil
-}
-
-type fakeExec struct {
-	runtime.Process
-	node    *fakeNode
-	streams cio.IO
-	ended   chan struct{}
-}
-
-func (p *fakeExec) IO() cio.IO { return p.streams }
-
-func (p *fakeExec) Wait(context.Context) (<-chan runtime.ExitStatus, error) {
-	exited := make(chan runtime.ExitStatus, 1)
-	go func() {
-		<-p.ended
-		exited <- *containerd.NewExitStatus(137, time.Time{}, nil)
-	}()
-	return exited, p.node.Call("wait exec")
-}
-
-func (p *fakeExec) Start(context.Context) error { return p.node.Call("start exec") }
-
-func (p *fakeExec) Kill(_ context.Context, s syscall.Signal, _ ...containerd.KillOpts) error {
-	close(p.ended)
-	return p.node.Call(fmt.Sprintf("kill exec %d", int(s)))
-}
-
-func (p *fakeExec) Delete(context.Context, ...containerd.ProcessDeleteOpts) (*runtime.ExitStatus, error) {
-	select {
-	case <-p.ended:
-	default:
-		close(p.ended) // it was not killed
-	}
-	p.streams.Cancel()
-	p.streams.Wait()
-	p.streams.Close()
-	return nil, p.node.Undoes("delete exec", "exec")
-}
 
 // A command that exceeds the timeout is killed, and the error is DeadlineExceeded.
 func TestExecSyncTakesTooLong(t *testing.T) {
@@ -128,7 +74,7 @@ func TestExecInAContainerThatEnds(t *testing.T) {
 	m := newManager(t, f, t.TempDir())
 	id := mustStart(t, m, "app")
 	f.Fail("start exec", errBroken)
-	f.setState(id, containerd.Stopped)
+	f.Task(id).SetState(runtime.Stopped)
 	_, err := m.Exec(t.Context(), id, ExecOptions{Command: []string{"true"}})
 	if code := status.Code(errgrpc.ToGRPC(err)); code != codes.FailedPrecondition || !errors.Is(err, errBroken) {
 		t.Errorf("Exec = %v, code %s", err, code)
@@ -136,7 +82,7 @@ func TestExecInAContainerThatEnds(t *testing.T) {
 	if f.Has("exec") {
 		t.Errorf("the exec is left:\n%s", f.Trace())
 	}
-	f.setState(id, containerd.Running)
+	f.Task(id).SetState(runtime.Running)
 	if _, err := m.Exec(t.Context(), id, ExecOptions{Command: []string{"true"}}); errdefs.IsFailedPrecondition(err) {
 		t.Errorf("Exec in a running container = %v", err)
 	}
@@ -195,7 +141,7 @@ func TestReopenLogOfAContainerThatEnds(t *testing.T) {
 	if err := m.ReopenLog(t.Context(), id); !errors.Is(err, errBroken) || errdefs.IsFailedPrecondition(err) {
 		t.Errorf("log of a running container = %v", err)
 	}
-	f.setState(id, containerd.Stopped)
+	f.Task(id).SetState(runtime.Stopped)
 	if err := m.ReopenLog(t.Context(), id); !errdefs.IsFailedPrecondition(err) {
 		t.Errorf("log of an exited container = %v", err)
 	}
@@ -212,7 +158,7 @@ func TestUpdateOfAContainerThatEnds(t *testing.T) {
 	if err := m.UpdateResources(t.Context(), id, resources); !errors.Is(err, errBroken) {
 		t.Errorf("update of a running container = %v", err)
 	}
-	f.setState(id, containerd.Stopped)
+	f.Task(id).SetState(runtime.Stopped)
 	if err := m.UpdateResources(t.Context(), id, resources); err != nil {
 		t.Errorf("update of an exited container = %v", err)
 	}

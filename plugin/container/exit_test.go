@@ -32,7 +32,7 @@ func TestExitWhileNothingCanBeSaved(t *testing.T) {
 	if !r.running() {
 		t.Errorf("the container is %s", stateName(r))
 	}
-	f.task(id).end(7)
+	f.Task(id).Exit(7)
 	<-r.life.ended
 	if diff := cmp.Diff(Exit{Code: 7, Reason: ReasonError}, record(t, m, id).Exit); diff != "" {
 		t.Errorf("exit (-want +got):\n%s", diff)
@@ -43,7 +43,7 @@ func TestExitWhileNothingCanBeSaved(t *testing.T) {
 	if err := m.Remove(t.Context(), id); !errors.Is(err, errBroken) {
 		t.Errorf("Remove = %v, want the cause", err)
 	}
-	if f.task(id) == nil {
+	if f.Task(id) == nil {
 		t.Error("the task is deleted before its exit is saved: a restarted daemon could not find the exit code")
 	}
 	f.failSaves(nil)
@@ -65,7 +65,7 @@ func TestUnsavedExitOutlivesTheDaemon(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := record(t, before, id)
-	f.task(id).end(7)
+	f.Task(id).Exit(7)
 	<-r.life.ended
 	before.Close()
 	f.failSaves(nil)
@@ -113,9 +113,9 @@ func TestExitIsRecordedOnce(t *testing.T) {
 	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
 	id := mustStart(t, m, "app")
-	r, task := record(t, m, id), f.task(id)
+	r, task := record(t, m, id), f.Task(id)
 	f.Forget()
-	task.end(7)
+	task.Exit(7)
 	m.handleExit(m.background, id, task, taskExit{code: 8, at: time.Unix(200, 0)})
 	<-r.life.reaped
 	if diff := cmp.Diff("save exited\ndelete task", f.Trace()); diff != "" {

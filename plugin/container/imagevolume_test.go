@@ -38,7 +38,7 @@ func newVolumeNode(t *testing.T) *fakeNode {
 		t.Fatal(err)
 	}
 	f := newFakeNode()
-	f.rootfs = []mount.Mount{{Type: "bind", Source: layer, Options: []string{"rbind", "rw"}}}
+	f.Rootfs = []mount.Mount{{Type: "bind", Source: layer, Options: []string{"rbind", "rw"}}}
 	return f
 }
 
@@ -57,7 +57,7 @@ func TestImageVolume(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(target, "weights"), nil, 0o644); err == nil {
 		t.Error("the image can be written to")
 	}
-	if diff := cmp.Diff([]string{id + "-image-1"}, f.keeps); diff != "" {
+	if diff := cmp.Diff([]string{id + "-image-1"}, f.Created.Keeps); diff != "" {
 		t.Errorf("snapshots that the container keeps (-want +got):\n%s", diff)
 	}
 

@@ -34,14 +34,14 @@ func TestOutOfMemoryWithoutCgroup(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			f := newFakeNode()
-			f.gone, f.metrics = true, tc.metrics
+			f.gone, f.Metrics = true, tc.metrics
 			m := newManager(t, f, t.TempDir())
 			id := mustStart(t, m, "app")
 			if tc.event {
 				m.OnOOM(id)
 			}
 			r := record(t, m, id)
-			f.task(id).end(tc.code)
+			f.Task(id).Exit(tc.code)
 			<-r.life.ended
 			if got := record(t, m, id).Exit.Reason; got != tc.want {
 				t.Errorf("reason %s, want %s", got, tc.want)
@@ -59,7 +59,7 @@ func TestOutOfMemoryIsAwaited(t *testing.T) {
 		m.exitEventTimeout = time.Hour
 		id := mustStart(t, m, "app")
 		r := record(t, m, id)
-		f.task(id).end(137)
+		f.Task(id).Exit(137)
 		if oom {
 			m.OnOOM(id)
 		}

@@ -168,7 +168,7 @@ func TestPanicOnTheWayOfAnExit(t *testing.T) {
 			id := mustStart(t, m, "app")
 			r := record(t, m, id)
 			arrange(f, m, r)
-			f.task(id).end(7)
+			f.Task(id).Exit(7)
 			<-r.life.ended
 			if diff := cmp.Diff(Exit{Code: 7, Reason: ReasonError}, record(t, m, id).Exit); diff != "" {
 				t.Errorf("exit (-want +got):\n%s", diff)
@@ -200,11 +200,11 @@ func TestPanicInTheWaitForAnExit(t *testing.T) {
 	m := newManager(t, f, t.TempDir())
 	m.exitEventTimeout = time.Millisecond
 	id := mustStart(t, m, "app")
-	r, task, before := record(t, m, id), f.task(id), guard.Count()
-	task.setError(fault.ErrPanic)
-	task.end(7) // the wait gets an error and asks for the state
+	r, task, before := record(t, m, id), f.Task(id), guard.Count()
+	task.SetError(fault.ErrPanic)
+	task.Exit(7) // the wait gets an error and asks for the state
 	awaitPanic(t, before)
-	task.setError(nil)
+	task.SetError(nil)
 	<-r.life.reaped
 	if diff := cmp.Diff(Exit{Code: 7, Reason: ReasonError}, record(t, m, id).Exit); diff != "" {
 		t.Errorf("exit (-want +got):\n%s", diff)
@@ -217,8 +217,8 @@ func TestPanicInRecovery(t *testing.T) {
 	m := newManager(t, f, dir)
 	bad, good := mustStart(t, m, "bad"), mustStart(t, m, "good")
 	m.Close()
-	task := f.task(bad)
-	task.setError(fault.ErrPanic)
+	task := f.Task(bad)
+	task.SetError(fault.ErrPanic)
 	m = newManager(t, f, dir)
 	m.exitEventTimeout = time.Millisecond
 	if err := m.Recover(t.Context()); err != nil {
@@ -228,8 +228,8 @@ func TestPanicInRecovery(t *testing.T) {
 		t.Error("the other container is not recovered")
 	}
 	r := record(t, m, bad)
-	task.end(7)
-	task.setError(nil)
+	task.Exit(7)
+	task.SetError(nil)
 	<-r.life.reaped
 	if got := record(t, m, bad).Exit.Code; got != 7 {
 		t.Errorf("exit code %d", got)

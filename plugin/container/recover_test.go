@@ -22,15 +22,15 @@ func stuckShim(t *testing.T, f *fakeNode) (m *Manager, r *Record, answer func())
 	m = newManager(t, f, dir)
 	id := mustStart(t, m, "app")
 	m.Close()
-	task := f.task(id)
-	task.setError(errdefs.ErrUnavailable)
+	task := f.Task(id)
+	task.SetError(errdefs.ErrUnavailable)
 	f.events = nil
 	m = newManager(t, f, dir)
 	m.exitEventTimeout = time.Millisecond
 	if err := m.Recover(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return m, record(t, m, id), func() { task.setError(nil) }
+	return m, record(t, m, id), func() { task.SetError(nil) }
 }
 
 // A shim that does not answer when the daemon starts is asked again. Its exit is recorded and
@@ -44,7 +44,7 @@ func TestRecoveryAsksUntilTheShimAnswers(t *testing.T) {
 	if err := m.Stop(t.Context(), r.ID, 0); !errdefs.IsUnavailable(err) {
 		t.Errorf("Stop of a container whose shim does not answer: %v, want Unavailable", err)
 	}
-	f.task(r.ID).end(7)
+	f.Task(r.ID).Exit(7)
 	answer()
 	<-r.life.reaped
 	if diff := cmp.Diff(Exit{Code: 7, Reason: ReasonError}, record(t, m, r.ID).Exit); diff != "" {

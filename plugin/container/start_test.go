@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/errdefs"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
@@ -30,7 +29,7 @@ func TestShortLifeHasItsTimesInOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := record(t, m, id)
-	f.task(id).end(0)
+	f.Task(id).Exit(0)
 	<-r.life.reaped
 	if r = record(t, m, id); r.Times.Started == 0 || r.Times.Finished < r.Times.Started {
 		t.Errorf("times %+v", r.Times)
@@ -43,7 +42,7 @@ func TestStartThatWasNotSaved(t *testing.T) {
 	if got := latestStart(now, runtime.Status{Status: runtime.Stopped, ExitTime: end}); got != end {
 		t.Errorf("start of an exited process: %v", got)
 	}
-	if got := latestStart(now, runtime.Status{Status: containerd.Running}); got != now {
+	if got := latestStart(now, runtime.Status{Status: runtime.Running}); got != now {
 		t.Errorf("start of a running process: %v", got)
 	}
 }
@@ -63,7 +62,7 @@ func TestTargetEndsBeforeStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := record(t, m, target)
-	f.task(target).end(0)
+	f.Task(target).Exit(0)
 	<-r.life.reaped
 	if err := m.Start(t.Context(), id); !errdefs.IsFailedPrecondition(err) {
 		t.Errorf("Start = %v, want FailedPrecondition", err)
@@ -75,11 +74,11 @@ func TestStartOutOfTime(t *testing.T) {
 	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
 	id := mustCreate(t, m, "app")
-	f.addTask(id, containerd.Created)
+	f.AddTask(id, runtime.Created)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	m.startFailed(ctx, record(t, m, id), context.DeadlineExceeded)
-	if f.task(id) != nil {
+	if f.Task(id) != nil {
 		t.Error("the task is left")
 	}
 	if r := record(t, m, id); r.Exit.Code != startErrorCode || r.Exit.Reason != ReasonStartError {

@@ -67,7 +67,7 @@ func TestPodMembersStopSideBySide(t *testing.T) {
 	for _, name := range []string{"a", "b"} {
 		others = append(others, mustStart(t, m, name))
 	}
-	unblock := f.blockSignals(stuck)
+	unblock := f.Task(stuck).BlockSignals()
 	stopped := make(chan error)
 	go func() { stopped <- m.StopAll(context.Background(), "pod1") }()
 	for _, id := range others {

@@ -49,7 +49,7 @@ func TestUpdateResourcesNotRunning(t *testing.T) {
 	m := newManager(t, f, t.TempDir())
 	created, exited := mustCreate(t, m, "created"), mustStart(t, m, "exited")
 	r := record(t, m, exited)
-	f.task(exited).end(0)
+	f.Task(exited).Exit(0)
 	<-r.life.reaped
 	for _, id := range []string{created, exited} {
 		f.Forget()

@@ -8,9 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/errdefs"
-	specs "github.com/opencontainers/runtime-spec/specs-go"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/containerd-lite/containerd-lite/plugin/container"
@@ -20,16 +18,25 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/paths"
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
+	"github.com/containerd-lite/containerd-lite/plugin/runtime/runtimetest"
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
 
-// recovered returns a ready server whose managers have recovered these records. No container is
-// runningTasks: a container that was runningTasks has exited.
+// recovered returns a ready server whose managers have recovered these records. No container has a
+// task: one that was running has exited.
 func recovered(t *testing.T, pods []*pod.Record, containers []*container.Record) *Server {
 	t.Helper()
+	containerd := runtimetest.New(nil) // no record is saved
+	for _, r := range pods {
+		containerd.SandboxRecords[r.ID] = encoded(t, r)
+	}
+	for _, r := range containers {
+		containerd.ContainerRecords[r.ID] = encoded(t, r)
+	}
+	containerd.Fail("read spec", errdefs.ErrFailedPrecondition) // no container can be updated
 	hub := event.NewHub(time.Now)
 	podManager := pod.New(t.Context(), pod.Deps{
-		Records:    savedPods{list: saved(t, pods, func(r *pod.Record) string { return r.ID })},
+		Records:    containerd,
 		Namespaces: allPinned{},
 		Network:    noNetworks{},
 		Files:      noFiles{},
@@ -44,7 +51,7 @@ func recovered(t *testing.T, pods []*pod.Record, containers []*container.Record)
 	}
 	dir := t.TempDir()
 	containerManager := container.New(t.Context(), container.Deps{
-		Containerd: savedContainers{list: saved(t, containers, func(r *container.Record) string { return r.ID })},
+		Containerd: containerd,
 		Pods:       podManager,
 		Labels:     noSELinux{},
 		Events:     hub,
@@ -59,26 +66,14 @@ func recovered(t *testing.T, pods []*pod.Record, containers []*container.Record)
 	return s
 }
 
-func saved[T any](t *testing.T, records []T, id func(T) string) []runtime.Record {
+func encoded(t *testing.T, record any) []byte {
 	t.Helper()
-	var list []runtime.Record
-	for _, r := range records {
-		text, err := json.Marshal(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		list = append(list, runtime.Record{ID: id(r), JSON: text})
+	text, err := json.Marshal(record)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return list
+	return text
 }
-
-// savedPods is a read-only store of pod records.
-type savedPods struct {
-	pod.Records
-	list []runtime.Record
-}
-
-func (s savedPods) Sandboxes(context.Context) ([]runtime.Record, error) { return s.list, nil }
 
 // allPinned has the namespaces of every pod.
 type allPinned struct{ pod.Namespaces }
@@ -95,7 +90,7 @@ type noFiles struct{ pod.Files }
 
 func (noFiles) IDs() ([]string, error) { return nil, nil }
 
-// runningTasks has a runningTasks task for every pod.
+// runningTasks has a running task for every pod.
 type runningTasks struct{ pod.Tasks }
 
 func (runningTasks) Wait(ctx context.Context, _ string) (<-chan runtime.ExitStatus, error) {
@@ -112,31 +107,6 @@ func (noSELinux) Labels(*runtimeapi.SELinuxOption, string) (spec.Labels, error) 
 }
 func (noSELinux) Reserve(string) {}
 func (noSELinux) Release(string) {}
-
-// savedContainers is a store of container records that have no task.
-type savedContainers struct {
-	container.Containerd
-	list []runtime.Record
-}
-
-func (s savedContainers) Containers(context.Context) ([]runtime.Record, error) {
-	return s.list, nil
-}
-
-func (savedContainers) Knows(context.Context, string) (bool, error) { return true, nil }
-
-func (savedContainers) LoadTask(context.Context, string, cio.Attach) (runtime.Task, error) {
-	return nil, errdefs.ErrNotFound
-}
-
-// Spec returns ErrFailedPrecondition: no container can be updated.
-func (savedContainers) Spec(context.Context, string) (*specs.Spec, error) {
-	return nil, errdefs.ErrFailedPrecondition
-}
-
-func (savedContainers) RenewLease(context.Context) error { return nil }
-
-func (savedContainers) DeleteTask(context.Context, string) error { return nil }
 
 // fakeImages has images by id.
 type fakeImages struct {

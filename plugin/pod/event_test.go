@@ -10,7 +10,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 )
 
-func checkEvents(t *testing.T, f *fakeHost, want ...string) {
+func checkEvents(t *testing.T, f *fakeNode, want ...string) {
 	t.Helper()
 	f.Lock()
 	defer f.Unlock()
@@ -21,7 +21,7 @@ func checkEvents(t *testing.T, f *fakeHost, want ...string) {
 }
 
 func TestEventsOfLife(t *testing.T) {
-	f := newFakeHost()
+	f := newFakeNode()
 	m := newManager(t, f)
 	id, err := m.Run(t.Context(), ownPID("web"), "")
 	if err != nil {
@@ -44,7 +44,7 @@ func TestEventsOfLife(t *testing.T) {
 
 // The pod of a failed Run was never visible, so it has no events.
 func TestNoEventsOfAFailedRun(t *testing.T) {
-	f := newFakeHost()
+	f := newFakeNode()
 	m := newManager(t, f)
 	f.Fail("attach /ns/net", errBroken)
 	if _, err := m.Run(t.Context(), ownPID("web"), ""); err == nil {
@@ -56,7 +56,7 @@ func TestNoEventsOfAFailedRun(t *testing.T) {
 // If the rollback of a Run is incomplete, the pod becomes visible as not ready, so that the kubelet
 // can stop it.
 func TestEventsOfIncompleteRollback(t *testing.T) {
-	f := newFakeHost()
+	f := newFakeNode()
 	m := newManager(t, f)
 	f.Fail("attach /ns/net", errBroken)
 	f.Fail("detach", errBroken)
@@ -73,7 +73,7 @@ func TestEventsOfIncompleteRollback(t *testing.T) {
 
 // A pod whose init exits has one stopped event; Stop does not add another.
 func TestEventsOfAnInitThatEnds(t *testing.T) {
-	f := newFakeHost()
+	f := newFakeNode()
 	m := newManager(t, f)
 	id, err := m.Run(t.Context(), sharedPID("web"), "")
 	if err != nil {

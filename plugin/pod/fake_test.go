@@ -4,7 +4,6 @@ package pod
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -16,19 +15,18 @@ import (
 	"go.uber.org/goleak"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
-	"github.com/containerd-lite/containerd-lite/internal/fault"
 	"github.com/containerd-lite/containerd-lite/plugin/config"
 	"github.com/containerd-lite/containerd-lite/plugin/network"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
+	"github.com/containerd-lite/containerd-lite/plugin/runtime/runtimetest"
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// fakeHost fakes all dependencies of the manager; see package fault.
-type fakeHost struct {
-	*fault.World
-	saved map[string][]byte
+// fakeNode fakes all dependencies of the manager.
+type fakeNode struct {
+	*runtimetest.Containerd
 	exit  chan runtime.ExitStatus
 	shim  error // of CheckShim
 	stuck bool  // the shim does not answer
@@ -40,77 +38,19 @@ type fakeHost struct {
 	attached   map[string]string
 	hostname   string            // of the host
 	hostnames  map[string]string // in the files of pods, by ID
-	labels     int               // SELinux labels in use
 	events     []string          // published events, each with the state of the pod
 	published  func(*Record)
 }
 
-// Left returns the resources that were not released.
-func (f *fakeHost) Left() []string {
-	left := f.World.Left()
-	if f.labels != 0 {
-		left = append(left, fmt.Sprintf("labels: %d", f.labels))
+func newFakeNode() *fakeNode {
+	return &fakeNode{
+		Containerd: runtimetest.New(func(record any) string { return string(record.(*Record).State) }),
+		exit:       make(chan runtime.ExitStatus, 1),
+		hostnames:  map[string]string{},
 	}
-	return left
 }
 
-func newFakeHost() *fakeHost {
-	return &fakeHost{World: fault.NewWorld(), saved: map[string][]byte{}, exit: make(chan runtime.ExitStatus, 1), hostnames: map[string]string{}}
-}
-
-func (f *fakeHost) CreateSandbox(_ context.Context, s runtime.Sandbox) error {
-	if err := f.Makes("create record", "record"); err != nil {
-		f.Lose("record")
-		return err
-	}
-	return f.store(s.ID, s.Record)
-}
-
-func (f *fakeHost) SaveSandbox(_ context.Context, id string, record any) error {
-	if err := f.Call("save " + string(record.(*Record).State)); err != nil {
-		return err
-	}
-	if !f.Has("record") {
-		return errdefs.ErrNotFound
-	}
-	return f.store(id, record)
-}
-
-func (f *fakeHost) store(id string, record any) error {
-	data, err := json.Marshal(record)
-	f.Lock()
-	f.saved[id] = data
-	f.Unlock()
-	return err
-}
-
-func (f *fakeHost) DeleteSandbox(_ context.Context, id string) error {
-	if err := f.Undoes("delete record", "record"); err != nil {
-		return err
-	}
-	f.Lock()
-	delete(f.saved, id)
-	f.Unlock()
-	return nil
-}
-
-func (f *fakeHost) Sandboxes(context.Context) (records []runtime.Record, err error) {
-	f.Lock()
-	defer f.Unlock()
-	for id, data := range f.saved {
-		records = append(records, runtime.Record{ID: id, JSON: data})
-	}
-	return records, nil
-}
-
-func (f *fakeHost) Knows(_ context.Context, id string) (bool, error) {
-	f.Lock()
-	defer f.Unlock()
-	_, found := f.saved[id]
-	return found, nil
-}
-
-func (f *fakeHost) PublishPod(kind runtimeapi.ContainerEventType, r *Record) {
+func (f *fakeNode) PublishPod(kind runtimeapi.ContainerEventType, r *Record) {
 	if f.published != nil {
 		f.published(r)
 	}
@@ -119,7 +59,7 @@ func (f *fakeHost) PublishPod(kind runtimeapi.ContainerEventType, r *Record) {
 	f.events = append(f.events, fmt.Sprintf("%s %s", kind, r.State))
 }
 
-type fakeNamespaces struct{ *fakeHost }
+type fakeNamespaces struct{ *fakeNode }
 
 func (fakeNamespaces) Plan(o network.PinOptions) network.Namespaces {
 	ns := network.Namespaces{IPC: "/ns/ipc", UTS: "/ns/uts"}
@@ -152,7 +92,7 @@ func (f fakeNamespaces) Unpin(context.Context, string, network.Namespaces) error
 	return err
 }
 
-type fakeNetwork struct{ *fakeHost }
+type fakeNetwork struct{ *fakeNode }
 
 func (f fakeNetwork) Attach(_ context.Context, p network.Pod) (network.Result, error) {
 	return network.Result{IP: "10.0.0.2"}, f.Makes("attach "+p.NetNS, "address")
@@ -168,7 +108,7 @@ func (f fakeNetwork) Detach(_ context.Context, p network.Pod) error {
 
 func (f fakeNetwork) Attached() (map[string]string, error) { return f.attached, nil }
 
-type fakeFiles struct{ *fakeHost }
+type fakeFiles struct{ *fakeNode }
 
 func (f fakeFiles) Create(id, hostname string, _ *runtimeapi.PodSandboxConfig) error {
 	f.Lock()
@@ -181,7 +121,7 @@ func (f fakeFiles) Remove(string) error { return f.Undoes("remove files", "files
 
 func (f fakeFiles) IDs() ([]string, error) { return f.strayFiles, nil }
 
-type fakeTasks struct{ *fakeHost }
+type fakeTasks struct{ *fakeNode }
 
 func (f fakeTasks) Start(context.Context, *Record) (uint32, error) {
 	return 42, f.Makes("start task", "task")
@@ -220,26 +160,26 @@ func (f fakeTasks) KillShim(context.Context, string) error {
 	return err
 }
 
-func (f *fakeHost) isStuck() bool {
+func (f *fakeNode) isStuck() bool {
 	f.Lock()
 	defer f.Unlock()
 	return f.stuck
 }
 
 // setStuck sets whether the shim of the pod answers.
-func (f *fakeHost) setStuck(stuck bool) {
+func (f *fakeNode) setStuck(stuck bool) {
 	f.Lock()
 	defer f.Unlock()
 	f.stuck = stuck
 }
 
 // loseTask ends the task of a pod, as if its shim was killed.
-func (f *fakeHost) loseTask() {
+func (f *fakeNode) loseTask() {
 	f.Lose("task")
 	f.exit <- runtime.ExitStatus{}
 }
 
-type fakeMembers struct{ *fakeHost }
+type fakeMembers struct{ *fakeNode }
 
 // StopAll waits while the shim is stuck.
 func (f fakeMembers) StopAll(ctx context.Context, _ string) error {
@@ -271,12 +211,12 @@ func (fakeHandlers) Handler(name string) (string, config.Handler, error) {
 
 // newManager returns a manager on a host. A second manager on the same host is the daemon after a
 // restart.
-func newManager(t *testing.T, f *fakeHost) *Manager {
+func newManager(t *testing.T, f *fakeNode) *Manager {
 	t.Helper()
 	ids := 0
-	f.labels = 0
+	f.Lose("labels")
 	m := New(t.Context(), Deps{
-		Records:    f,
+		Records:    f.Containerd,
 		Namespaces: fakeNamespaces{f},
 		Network:    fakeNetwork{f},
 		Files:      fakeFiles{f},
@@ -295,7 +235,7 @@ func newManager(t *testing.T, f *fakeHost) *Manager {
 }
 
 // fakeLabels returns the same label for every pod and counts its users.
-type fakeLabels struct{ *fakeHost }
+type fakeLabels struct{ *fakeNode }
 
 const testLabel = "u:r:t:s0:c1,c2"
 
@@ -307,8 +247,8 @@ func (f fakeLabels) Labels(o *runtimeapi.SELinuxOption, _ string) (spec.Labels, 
 	return spec.Labels{Process: testLabel, Mount: testLabel}, nil
 }
 
-func (f fakeLabels) Reserve(string) { f.Lock(); defer f.Unlock(); f.labels++ }
-func (f fakeLabels) Release(string) { f.Lock(); defer f.Unlock(); f.labels-- }
+func (f fakeLabels) Reserve(string) { f.Add("labels", 1) }
+func (f fakeLabels) Release(string) { f.Add("labels", -1) }
 
 func podConfig(name string) *runtimeapi.PodSandboxConfig {
 	return &runtimeapi.PodSandboxConfig{

@@ -12,7 +12,7 @@ import (
 // TestHostname renames the host: a pod keeps its hostname in its UTS namespace, its files and the
 // environment of its containers.
 func TestHostname(t *testing.T) {
-	f := newFakeHost()
+	f := newFakeNode()
 	m := newManager(t, f)
 	wantName := func(id, want string) {
 		t.Helper()
@@ -53,7 +53,7 @@ func TestHostname(t *testing.T) {
 }
 
 func TestHostnameOfOlderRecord(t *testing.T) {
-	f := newFakeHost()
+	f := newFakeNode()
 	f.hostname = "node"
 	m := newManager(t, f)
 	c := ownPID("web")
@@ -63,11 +63,11 @@ func TestHostnameOfOlderRecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	var record map[string]any
-	if err := json.Unmarshal(f.saved[id], &record); err != nil {
+	if err := json.Unmarshal(f.SandboxRecords[id], &record); err != nil {
 		t.Fatal(err)
 	}
 	delete(record, "hostname")
-	if f.saved[id], err = json.Marshal(record); err != nil {
+	if f.SandboxRecords[id], err = json.Marshal(record); err != nil {
 		t.Fatal(err)
 	}
 	m.Close()

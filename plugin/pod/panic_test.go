@@ -17,7 +17,7 @@ import (
 func TestPanicInRun(t *testing.T) {
 	for _, step := range []string{"create record", "make files", "pin ipc net uts", "attach /ns/net", "start task", "save ready"} {
 		t.Run(step, func(t *testing.T) {
-			f := newFakeHost()
+			f := newFakeNode()
 			m := newManager(t, f)
 			f.Fail(step, fault.ErrPanic)
 			if _, err := m.Run(t.Context(), ownPID("web"), ""); !errdefs.IsInternal(err) {
@@ -41,7 +41,7 @@ func TestPanicInRun(t *testing.T) {
 func TestPanicInTeardown(t *testing.T) {
 	for _, step := range []string{"stop containers", "stop task", "detach", "unpin", "remove files"} {
 		t.Run(step, func(t *testing.T) {
-			f := newFakeHost()
+			f := newFakeNode()
 			m := newManager(t, f)
 			id, err := m.Run(t.Context(), sharedPID("web"), "")
 			if err != nil {
@@ -68,7 +68,7 @@ func TestPanicInTeardown(t *testing.T) {
 // If the rollback of a Run panics, the pod is kept for Stop and Remove.
 func TestPanicInRollback(t *testing.T) {
 	for _, step := range []string{"detach", "delete record"} {
-		f := newFakeHost()
+		f := newFakeNode()
 		m := newManager(t, f)
 		f.Fail("save ready", errBroken)
 		f.Fail(step, fault.ErrPanic)
@@ -91,7 +91,7 @@ func TestPanicInRollback(t *testing.T) {
 
 // A removal that panics returns an error, and can be repeated.
 func TestPanicInRemove(t *testing.T) {
-	f := newFakeHost()
+	f := newFakeNode()
 	m := newManager(t, f)
 	id, err := m.Run(t.Context(), sharedPID("web"), "")
 	if err != nil {
@@ -112,7 +112,7 @@ func TestPanicInRemove(t *testing.T) {
 // A watch that panics starts again and sees the end of the pod's task.
 func TestPanicInWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFakeHost()
+		f := newFakeNode()
 		m := newManager(t, f)
 		f.Fail("wait", fault.ErrPanic)
 		before := guard.Count()
@@ -140,7 +140,7 @@ func TestPanicInWatch(t *testing.T) {
 // If the restart of a holder panics, it is repeated.
 func TestPanicInRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFakeHost()
+		f := newFakeNode()
 		m := newManager(t, f)
 		id, err := m.Run(t.Context(), ownPID("web"), "")
 		if err != nil {
@@ -182,7 +182,7 @@ func (b badLabels) Reserve(label string) {
 
 // A pod whose recovery panics prevents neither the recovery of others nor the start of the daemon.
 func TestPanicInRecovery(t *testing.T) {
-	f := newFakeHost()
+	f := newFakeNode()
 	before := newManager(t, f)
 	id, err := before.Run(t.Context(), sharedPID("web"), "")
 	if err != nil {
@@ -202,7 +202,7 @@ func TestPanicInRecovery(t *testing.T) {
 // If the teardown of an interrupted Run panics, a Run of the same pod does not wait for it
 // indefinitely.
 func TestPanicInTearDownStrays(t *testing.T) {
-	f := newFakeHost()
+	f := newFakeNode()
 	m := newManager(t, f)
 	stray := &Record{ID: "pod9", Name: name(podConfig("web").GetMetadata()), Config: podConfig("web"), State: Creating}
 	m.rollbacks.add(stray.Name)

@@ -15,7 +15,7 @@ import (
 )
 
 func TestRunStopRemove(t *testing.T) {
-	f := newFakeHost()
+	f := newFakeNode()
 	m := newManager(t, f)
 	id, err := m.Run(t.Context(), sharedPID("web"), "")
 	if err != nil {
@@ -59,7 +59,7 @@ func TestRunStopRemove(t *testing.T) {
 
 // A bad SELinux option is refused before anything is created, and the name can be used again.
 func TestBadSELinuxOptions(t *testing.T) {
-	f := newFakeHost()
+	f := newFakeNode()
 	m := newManager(t, f)
 	bad := podConfig("web")
 	bad.Linux = &runtimeapi.LinuxPodSandboxConfig{SecurityContext: &runtimeapi.LinuxSandboxSecurityContext{
@@ -81,7 +81,7 @@ func TestBadSELinuxOptions(t *testing.T) {
 }
 
 func TestHostNetworkPodHasNoNetwork(t *testing.T) {
-	f := newFakeHost()
+	f := newFakeNode()
 	m := newManager(t, f)
 	c := ownPID("web")
 	c.Linux.SecurityContext.NamespaceOptions.Network = runtimeapi.NamespaceMode_NODE
@@ -98,7 +98,7 @@ func TestHostNetworkPodHasNoNetwork(t *testing.T) {
 func TestRunUndoesEveryStep(t *testing.T) {
 	for _, step := range []string{"create record", "make files", "pin ipc net uts", "attach /ns/net", "tune", "start task", "save ready"} {
 		t.Run(step, func(t *testing.T) {
-			f := newFakeHost()
+			f := newFakeNode()
 			m := newManager(t, f)
 			f.Fail(step, errBroken)
 			if _, err := m.Run(t.Context(), sharedPID("web"), ""); !errors.Is(err, errBroken) {
@@ -122,7 +122,7 @@ func TestRunUndoesEveryStep(t *testing.T) {
 func TestStopResumesWhatUndoLeft(t *testing.T) {
 	for _, step := range []string{"detach", "unpin", "remove files", "stop task", "delete record"} {
 		t.Run(step, func(t *testing.T) {
-			f := newFakeHost()
+			f := newFakeNode()
 			m := newManager(t, f)
 			f.Fail("save ready", errBroken)
 			f.Fail(step, errBroken)
@@ -154,7 +154,7 @@ func TestRemoveResumes(t *testing.T) {
 		"remove containers", "remove files", "delete record",
 	} {
 		t.Run(step, func(t *testing.T) {
-			f := newFakeHost()
+			f := newFakeNode()
 			m := newManager(t, f)
 			id, err := m.Run(t.Context(), sharedPID("web"), "")
 			if err != nil {
@@ -184,7 +184,7 @@ func TestRemoveResumes(t *testing.T) {
 // Remove joins a Stop in progress: a second CNI DEL would run while the namespace is being removed.
 func TestRemoveJoinsStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFakeHost()
+		f := newFakeNode()
 		m := newManager(t, f)
 		id, err := m.Run(t.Context(), sharedPID("web"), "")
 		if err != nil {
@@ -213,7 +213,7 @@ func TestRemoveJoinsStop(t *testing.T) {
 }
 
 func TestStopAndRemoveAreIdempotent(t *testing.T) {
-	f := newFakeHost()
+	f := newFakeNode()
 	m := newManager(t, f)
 	for range 2 {
 		if err := m.Stop(t.Context(), "unknown", fakeMembers{f}); err != nil {
@@ -226,7 +226,7 @@ func TestStopAndRemoveAreIdempotent(t *testing.T) {
 }
 
 func TestRetryTakesOverATimedOutRun(t *testing.T) {
-	f := newFakeHost()
+	f := newFakeNode()
 	m := newManager(t, f)
 	unblock := f.Block("attach /ns/net")
 	ctx, cancel := context.WithCancel(t.Context())
@@ -262,7 +262,7 @@ func TestBadConfigs(t *testing.T) {
 		"windows":            {config: &runtimeapi.PodSandboxConfig{Metadata: podConfig("w").Metadata, Windows: &runtimeapi.WindowsPodSandboxConfig{}}, class: errdefs.IsInvalidArgument},
 		"control characters": {config: podConfig("we\nb"), class: errdefs.IsInvalidArgument},
 	} {
-		f := newFakeHost()
+		f := newFakeNode()
 		m := newManager(t, f)
 		if _, err := m.Run(t.Context(), tc.config, tc.handler); !tc.class(err) {
 			t.Errorf("%s: %v", name, err)
@@ -291,7 +291,7 @@ func TestRecover(t *testing.T) {
 		{name: "crashed while creating", config: sharedPID("web"), crash: "start task", want: ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			f := newFakeHost()
+			f := newFakeNode()
 			before := newManager(t, f)
 			if tc.crash != "" {
 				t.Cleanup(f.Block(tc.crash))
@@ -338,12 +338,12 @@ func TestRecover(t *testing.T) {
 
 // A record that cannot be decoded does not prevent the recovery of others.
 func TestRecoverSkipsBrokenRecords(t *testing.T) {
-	f := newFakeHost()
+	f := newFakeNode()
 	if _, err := newManager(t, f).Run(t.Context(), ownPID("web"), ""); err != nil {
 		t.Fatal(err)
 	}
 	for id, content := range map[string]string{"bad1": "{", "bad2": "null", "bad3": `{"id":"other"}`, "bad4": ""} {
-		f.saved[id] = []byte(content)
+		f.SandboxRecords[id] = []byte(content)
 	}
 	after := newManager(t, f)
 	if err := after.Recover(t.Context()); err != nil {
@@ -355,7 +355,7 @@ func TestRecoverSkipsBrokenRecords(t *testing.T) {
 }
 
 func TestPodIsNotReadyOnceItsInitHasEnded(t *testing.T) {
-	f := newFakeHost()
+	f := newFakeNode()
 	m := newManager(t, f)
 	id, err := m.Run(t.Context(), sharedPID("web"), "")
 	if err != nil {
@@ -371,7 +371,7 @@ func TestPodIsNotReadyOnceItsInitHasEnded(t *testing.T) {
 
 // A pod whose shim is not installed is refused before anything is created.
 func TestHandlerWithoutShim(t *testing.T) {
-	f := newFakeHost()
+	f := newFakeNode()
 	f.shim = errdefs.ErrFailedPrecondition
 	if _, err := newManager(t, f).Run(t.Context(), ownPID("web"), ""); !errdefs.IsFailedPrecondition(err) {
 		t.Errorf("Run = %v", err)
@@ -384,7 +384,7 @@ func TestHandlerWithoutShim(t *testing.T) {
 // With another shim than ours the pod has an init, and its containers still have PID namespaces of
 // their own.
 func TestPodOfOtherShimHasInit(t *testing.T) {
-	f := newFakeHost()
+	f := newFakeNode()
 	m := newManager(t, f)
 	id, err := m.Run(t.Context(), ownPID("web"), "runc")
 	if err != nil {

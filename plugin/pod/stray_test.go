@@ -33,7 +33,7 @@ func TestRecoverReleasesStrays(t *testing.T) {
 		{name: "of the built-in CRI", end: "remove", files: true, netns: netns, others: true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			f := newFakeHost()
+			f := newFakeNode()
 			before := newManager(t, f)
 			id, err := before.Run(t.Context(), ownPID("web"), "")
 			if err != nil {
@@ -54,15 +54,15 @@ func TestRecoverReleasesStrays(t *testing.T) {
 				f.Makes("pin", "namespaces")
 			}
 			if tc.others {
-				f.saved[id] = []byte("null")
+				f.SandboxRecords[id] = []byte("null")
 			}
-			left := f.World.Left()
+			left := f.Left()
 
 			startDaemon(t, f)
 			if tc.released {
 				left = slices.DeleteFunc(left, func(resource string) bool { return resource == "files" || resource == "address" })
 			}
-			if got := f.World.Left(); !slices.Equal(got, left) {
+			if got := f.Left(); !slices.Equal(got, left) {
 				t.Errorf("left: %q, want %q\n%s", got, left, f.Trace())
 			}
 		})
@@ -72,7 +72,7 @@ func TestRecoverReleasesStrays(t *testing.T) {
 // A stray whose teardown fails keeps its files, by which the next start finds it.
 func TestStrayTeardownIsRetriedAtNextStart(t *testing.T) {
 	for _, step := range []string{"detach", "unpin", "remove files"} {
-		f := newFakeHost()
+		f := newFakeNode()
 		f.restore("gone", true, "")
 		f.Fail(step, errBroken)
 		startDaemon(t, f)
@@ -91,7 +91,7 @@ func TestStrayTeardownIsRetriedAtNextStart(t *testing.T) {
 // A pod whose Run was interrupted by a crash is torn down after the CRI is ready, because CNI
 // plugins may need the CRI. A Run of the same pod waits for the teardown.
 func TestInterruptedRunIsTornDownAfterReady(t *testing.T) {
-	f := newFakeHost()
+	f := newFakeNode()
 	before := newManager(t, f)
 	t.Cleanup(f.Block("start task"))
 	ctx, cancel := context.WithCancel(t.Context())
@@ -122,7 +122,7 @@ func TestInterruptedRunIsTornDownAfterReady(t *testing.T) {
 }
 
 // startDaemon starts a daemon on the host.
-func startDaemon(t *testing.T, f *fakeHost) {
+func startDaemon(t *testing.T, f *fakeNode) {
 	t.Helper()
 	recoverAll(t, newManager(t, f))
 }
@@ -142,7 +142,7 @@ func recoverAll(t *testing.T, m *Manager) {
 
 // restore puts the host into the state after a power failure that restored files or a CNI
 // attachment of a pod.
-func (f *fakeHost) restore(id string, files bool, netns string) {
+func (f *fakeNode) restore(id string, files bool, netns string) {
 	f.unpinned = false
 	if files {
 		f.strayFiles = []string{id}

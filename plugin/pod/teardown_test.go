@@ -16,7 +16,7 @@ import (
 // takes at most ten seconds.
 func TestStuckShimIsKilled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFakeHost()
+		f := newFakeNode()
 		m := newManager(t, f)
 		id, err := m.Run(t.Context(), ownPID("web"), "")
 		if err != nil {
@@ -44,7 +44,7 @@ func TestStuckShimIsKilled(t *testing.T) {
 // A stuck shim of a pod without containers is killed, too.
 func TestStuckShimOfEmptyPodIsKilled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFakeHost()
+		f := newFakeNode()
 		m := newManager(t, f)
 		id, err := m.Run(t.Context(), ownPID("web"), "")
 		if err != nil {
@@ -66,7 +66,7 @@ func TestStuckShimOfEmptyPodIsKilled(t *testing.T) {
 // the shim are released.
 func TestStuckSharedShimIsNotKilled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFakeHost()
+		f := newFakeNode()
 		m := newManager(t, f)
 		id, err := m.Run(t.Context(), ownPID("web"), "shared")
 		if err != nil {
@@ -94,11 +94,11 @@ func TestStuckSharedShimIsNotKilled(t *testing.T) {
 // Every teardown removes the files of a pod last: strays are found by their files.
 func TestFilesAreRemovedLast(t *testing.T) {
 	for _, step := range []string{"detach", "unpin", "stop task"} {
-		for name, prepare := range map[string]func(*Manager, *fakeHost){
-			"failed run": func(m *Manager, f *fakeHost) { f.Fail("save ready", errBroken) },
-			"stop":       func(*Manager, *fakeHost) {},
+		for name, prepare := range map[string]func(*Manager, *fakeNode){
+			"failed run": func(m *Manager, f *fakeNode) { f.Fail("save ready", errBroken) },
+			"stop":       func(*Manager, *fakeNode) {},
 		} {
-			f := newFakeHost()
+			f := newFakeNode()
 			m := newManager(t, f)
 			f.Fail(step, errBroken)
 			prepare(m, f)
@@ -116,7 +116,7 @@ func TestFilesAreRemovedLast(t *testing.T) {
 
 // After a failed ADD, DEL runs once.
 func TestFailedAttachIsDetachedOnce(t *testing.T) {
-	f := newFakeHost()
+	f := newFakeNode()
 	m := newManager(t, f)
 	f.Fail("attach /ns/net", errBroken)
 	if _, err := m.Run(t.Context(), sharedPID("web"), ""); !errors.Is(err, errBroken) {
@@ -131,7 +131,7 @@ func TestFailedAttachIsDetachedOnce(t *testing.T) {
 
 // A pod can be stopped while its record cannot be saved.
 func TestStopWithoutSaving(t *testing.T) {
-	f := newFakeHost()
+	f := newFakeNode()
 	m := newManager(t, f)
 	id, err := m.Run(t.Context(), ownPID("web"), "")
 	if err != nil {

@@ -37,7 +37,7 @@ func TestUntrustedWorkload(t *testing.T) {
 		"another value":             {handlers: with, value: "yes", request: "runc", want: "runc"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := newFakeHost()
+			f := newFakeNode()
 			m := newManager(t, f)
 			m.Handlers = test.handlers
 			c := ownPID("web")

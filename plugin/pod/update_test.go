@@ -12,7 +12,7 @@ import (
 )
 
 func TestUpdateResources(t *testing.T) {
-	f := newFakeHost()
+	f := newFakeNode()
 	m := newManager(t, f)
 	requested := ownPID("web")
 	requested.Linux.Overhead = &runtimeapi.LinuxContainerResources{CpuShares: 10}
@@ -47,7 +47,7 @@ func TestUpdateResources(t *testing.T) {
 
 // A pod whose config has no Linux part gets one.
 func TestUpdateResourcesOfAPodWithoutLinux(t *testing.T) {
-	f := newFakeHost()
+	f := newFakeNode()
 	m := newManager(t, f)
 	id, err := m.Run(t.Context(), podConfig("web"), "")
 	if err != nil {
@@ -64,7 +64,7 @@ func TestUpdateResourcesOfAPodWithoutLinux(t *testing.T) {
 }
 
 func TestUpdateResourcesRefuses(t *testing.T) {
-	f := newFakeHost()
+	f := newFakeNode()
 	m := newManager(t, f)
 	id, err := m.Run(t.Context(), ownPID("web"), "")
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 // The watch of the task starts before any caller can stop the pod: a later watch would restart the
 // task of a stopped pod.
 func TestWatchStartsBeforePodIsVisible(t *testing.T) {
-	f := newFakeHost()
+	f := newFakeNode()
 	m := newManager(t, f)
 	watched := false
 	f.published = func(r *Record) { watched = m.watches.get(r.ID) != nil }
@@ -27,7 +27,7 @@ func TestWatchStartsBeforePodIsVisible(t *testing.T) {
 
 // A pod whose init ends before the pod is visible is not ready.
 func TestInitEndsBeforePodIsVisible(t *testing.T) {
-	f := newFakeHost()
+	f := newFakeNode()
 	m := newManager(t, f)
 	unblock := f.Block("save ready")
 	ended := make(chan error)
@@ -49,7 +49,7 @@ func TestInitEndsBeforePodIsVisible(t *testing.T) {
 
 // A pod without an init outlives its holder, which is restarted.
 func TestHolderIsRestarted(t *testing.T) {
-	f := newFakeHost()
+	f := newFakeNode()
 	m := newManager(t, f)
 	id, err := m.Run(t.Context(), ownPID("web"), "")
 	if err != nil {
@@ -103,7 +103,7 @@ func TestRestartLimitIsARate(t *testing.T) {
 
 // A pod whose shim dies repeatedly is not ready any more.
 func TestHolderRestartsAreLimited(t *testing.T) {
-	f := newFakeHost()
+	f := newFakeNode()
 	m := newManager(t, f)
 	id, err := m.Run(t.Context(), ownPID("web"), "")
 	if err != nil {
@@ -137,7 +137,7 @@ func TestHolderRestartsAreLimited(t *testing.T) {
 
 // Stop cancels a restart in progress, and releases everything.
 func TestStopCancelsRestart(t *testing.T) {
-	f := newFakeHost()
+	f := newFakeNode()
 	m := newManager(t, f)
 	id, err := m.Run(t.Context(), ownPID("web"), "")
 	if err != nil {
@@ -158,7 +158,7 @@ func TestStopCancelsRestart(t *testing.T) {
 
 // Network and namespaces are released even if the task of the pod cannot be deleted.
 func TestNetworkDoesNotWaitForTheTask(t *testing.T) {
-	f := newFakeHost()
+	f := newFakeNode()
 	m := newManager(t, f)
 	id, err := m.Run(t.Context(), ownPID("web"), "")
 	if err != nil {
