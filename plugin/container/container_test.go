@@ -45,6 +45,13 @@ func record(t *testing.T, m *Manager, id string) *Record {
 	return r
 }
 
+func checkExit(t *testing.T, r *Record, want Exit) {
+	t.Helper()
+	if diff := cmp.Diff(want, r.Exit); diff != "" {
+		t.Errorf("exit (-want +got):\n%s", diff)
+	}
+}
+
 func checkLeft(t *testing.T, f *fakeNode, m *Manager) {
 	t.Helper()
 	if left := f.Left(); len(left) != 0 {
@@ -87,9 +94,7 @@ func TestLife(t *testing.T) {
 		t.Errorf("steps of exit (-want +got):\n%s", diff)
 	}
 	r = record(t, m, id)
-	if diff := cmp.Diff(Exit{Code: 7, Reason: ReasonError}, r.Exit); diff != "" {
-		t.Errorf("exit (-want +got):\n%s", diff)
-	}
+	checkExit(t, r, Exit{Code: 7, Reason: ReasonError})
 	if r.Times.Finished != time.Unix(200, 0).UnixNano() {
 		t.Errorf("finished at %d", r.Times.Finished)
 	}
@@ -378,10 +383,7 @@ func TestRecover(t *testing.T) {
 			before.Close()
 			tc.meet(f, id)
 
-			after := newManager(t, f, dir)
-			if err := after.Recover(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			after := recoveredManager(t, f, dir)
 			r := record(t, after, id)
 			if r.State() != tc.want || r.Exit.Code != tc.code || r.Exit.Reason != tc.reason {
 				t.Errorf("%s, exit %+v; want %s, %d %s", r.State(), r.Exit, tc.want, tc.code, tc.reason)
@@ -411,10 +413,7 @@ func TestRecoverSkipsABrokenRecord(t *testing.T) {
 	for id, content := range map[string]string{"bad1": "{", "bad2": "null", "bad3": `{"id":"other"}`, "bad4": ""} {
 		f.ContainerRecords[id] = []byte(content)
 	}
-	after := newManager(t, f, dir)
-	if err := after.Recover(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	after := recoveredManager(t, f, dir)
 	if list := after.List(); len(list) != 1 || list[0].ID != id {
 		t.Errorf("containers = %v", list)
 	}
@@ -439,10 +438,7 @@ func TestRecoverRemovesStrayDirectories(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	after := newManager(t, f, dir)
-	if err := after.Recover(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	after := recoveredManager(t, f, dir)
 	for id, want := range map[string]bool{"stray": false, f.Foreign: true, kept: true} {
 		if _, err := os.Stat(after.Dirs.Container(id).Root); (err == nil) != want {
 			t.Errorf("directory of %s: %v", id, err)
@@ -481,9 +477,6 @@ func TestRecoverRenewsLease(t *testing.T) {
 	if _, err := f.PrepareSnapshot(t.Context(), runtime.Snapshot{}); err != nil {
 		t.Fatal(err)
 	}
-	m := newManager(t, f, dir)
-	if err := m.Recover(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	m := recoveredManager(t, f, dir)
 	checkLeft(t, f, m)
 }

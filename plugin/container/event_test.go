@@ -88,10 +88,7 @@ func TestEventOfAnExitThatRecoveryFinds(t *testing.T) {
 	m.Close()
 	f.Task(id).Exit(7)
 	f.events = nil
-	m = newManager(t, f, dir)
-	if err := m.Recover(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	m = recoveredManager(t, f, dir)
 	checkEvents(t, f, "CONTAINER_CREATED_EVENT running", "CONTAINER_STOPPED_EVENT exited")
 	m.OnExit(runtime.Exit{ID: id, Code: 7}) // containerd may repeat an event
 	if err := m.Stop(t.Context(), id, 0); err != nil {

@@ -34,9 +34,7 @@ func TestExitWhileNothingCanBeSaved(t *testing.T) {
 	}
 	f.Task(id).Exit(7)
 	<-r.life.ended
-	if diff := cmp.Diff(Exit{Code: 7, Reason: ReasonError}, record(t, m, id).Exit); diff != "" {
-		t.Errorf("exit (-want +got):\n%s", diff)
-	}
+	checkExit(t, record(t, m, id), Exit{Code: 7, Reason: ReasonError})
 	if err := m.Stop(t.Context(), id, time.Hour); err != nil {
 		t.Errorf("Stop: %v", err)
 	}
@@ -69,15 +67,10 @@ func TestUnsavedExitOutlivesTheDaemon(t *testing.T) {
 	<-r.life.ended
 	before.Close()
 	f.failSaves(nil)
-	after := newManager(t, f, dir)
-	if err := after.Recover(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	after := recoveredManager(t, f, dir)
 	r = record(t, after, id)
 	<-r.life.reaped
-	if diff := cmp.Diff(Exit{Code: 7, Reason: ReasonError}, record(t, after, id).Exit); diff != "" {
-		t.Errorf("exit (-want +got):\n%s", diff)
-	}
+	checkExit(t, record(t, after, id), Exit{Code: 7, Reason: ReasonError})
 	if err := after.Remove(t.Context(), id); err != nil {
 		t.Fatal(err)
 	}

@@ -182,6 +182,16 @@ func newManager(t *testing.T, f *fakeNode, dir string) *Manager {
 	return m
 }
 
+// recoveredManager returns a manager after the recovery of the containers of a node.
+func recoveredManager(t *testing.T, f *fakeNode, dir string) *Manager {
+	t.Helper()
+	m := newManager(t, f, dir)
+	if err := m.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
 func containerConfig(name string) *runtimeapi.ContainerConfig {
 	return &runtimeapi.ContainerConfig{
 		Metadata: &runtimeapi.ContainerMetadata{Name: name},

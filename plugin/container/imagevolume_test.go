@@ -62,10 +62,7 @@ func TestImageVolume(t *testing.T) {
 	}
 
 	// After a restart the daemon knows the image volume and removes it.
-	m = newManager(t, f, dir)
-	if err := m.Recover(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	m = recoveredManager(t, f, dir)
 	r := record(t, m, id)
 	if ref := r.Mounts()[1].Image.ImageRef; ref != "sha256:1" {
 		t.Errorf("image_ref of the mount = %q", ref)
@@ -115,10 +112,7 @@ func TestRecoverUnmountsStrayImages(t *testing.T) {
 		t.Fatal(err)
 	}
 	f = newFakeNode()
-	m = newManager(t, f, dir)
-	if err := m.Recover(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	m = recoveredManager(t, f, dir)
 	checkLeft(t, f, m)
 	checkUnmounted(t, dir)
 }

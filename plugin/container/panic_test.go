@@ -170,9 +170,7 @@ func TestPanicOnTheWayOfAnExit(t *testing.T) {
 			arrange(f, m, r)
 			f.Task(id).Exit(7)
 			<-r.life.ended
-			if diff := cmp.Diff(Exit{Code: 7, Reason: ReasonError}, record(t, m, id).Exit); diff != "" {
-				t.Errorf("exit (-want +got):\n%s", diff)
-			}
+			checkExit(t, record(t, m, id), Exit{Code: 7, Reason: ReasonError})
 			f.Fail("save exited", nil)
 			<-r.life.reaped
 			if err := m.Remove(t.Context(), id); err != nil {
@@ -206,9 +204,7 @@ func TestPanicInTheWaitForAnExit(t *testing.T) {
 	awaitPanic(t, before)
 	task.SetError(nil)
 	<-r.life.reaped
-	if diff := cmp.Diff(Exit{Code: 7, Reason: ReasonError}, record(t, m, id).Exit); diff != "" {
-		t.Errorf("exit (-want +got):\n%s", diff)
-	}
+	checkExit(t, record(t, m, id), Exit{Code: 7, Reason: ReasonError})
 }
 
 // A container whose recovery panics is recovered later, as one whose shim does not answer.

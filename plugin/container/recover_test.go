@@ -47,9 +47,7 @@ func TestRecoveryAsksUntilTheShimAnswers(t *testing.T) {
 	f.Task(r.ID).Exit(7)
 	answer()
 	<-r.life.reaped
-	if diff := cmp.Diff(Exit{Code: 7, Reason: ReasonError}, record(t, m, r.ID).Exit); diff != "" {
-		t.Errorf("exit (-want +got):\n%s", diff)
-	}
+	checkExit(t, record(t, m, r.ID), Exit{Code: 7, Reason: ReasonError})
 	checkEvents(t, f, "CONTAINER_CREATED_EVENT running", "CONTAINER_STOPPED_EVENT exited")
 	if err := m.Remove(t.Context(), r.ID); err != nil {
 		t.Error(err)
@@ -65,9 +63,7 @@ func TestRecoveryUsesTheExitEvent(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-r.life.reaped
-	if diff := cmp.Diff(Exit{Code: 137, Reason: ReasonError}, record(t, m, r.ID).Exit); diff != "" {
-		t.Errorf("exit (-want +got):\n%s", diff)
-	}
+	checkExit(t, record(t, m, r.ID), Exit{Code: 137, Reason: ReasonError})
 	checkEvents(t, f, "CONTAINER_CREATED_EVENT running", "CONTAINER_STOPPED_EVENT exited")
 }
 
@@ -92,10 +88,7 @@ func TestRecoverAfterAReboot(t *testing.T) {
 	if err := os.RemoveAll(before.Dirs.State); err != nil {
 		t.Fatal(err)
 	}
-	after := newManager(t, f, dir)
-	if err := after.Recover(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	after := recoveredManager(t, f, dir)
 	if got := stateName(record(t, after, created)); got != "created" {
 		t.Errorf("the container that was not started is %s", got)
 	}
@@ -123,10 +116,7 @@ func TestNoStartWithoutStreams(t *testing.T) {
 	if err := os.WriteFile(before.Dirs.State, nil, 0o600); err != nil { // no pipe can be made
 		t.Fatal(err)
 	}
-	after := newManager(t, f, dir)
-	if err := after.Recover(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	after := recoveredManager(t, f, dir)
 	if err := after.Start(t.Context(), id); !errdefs.IsFailedPrecondition(err) {
 		t.Errorf("Start = %v, want FailedPrecondition", err)
 	}

@@ -23,21 +23,14 @@ func checkEvents(t *testing.T, f *fakeNode, want ...string) {
 func TestEventsOfLife(t *testing.T) {
 	f := newFakeNode()
 	m := newManager(t, f)
-	id, err := m.Run(t.Context(), ownPID("web"), "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	id := mustRun(t, m, ownPID("web"))
 	checkEvents(t, f, "CONTAINER_CREATED_EVENT ready", "CONTAINER_STARTED_EVENT ready")
 	for range 2 {
-		if err := m.Stop(t.Context(), id, fakeMembers{f}); err != nil {
-			t.Fatal(err)
-		}
+		mustStop(t, m, f, id)
 	}
 	checkEvents(t, f, "CONTAINER_STOPPED_EVENT stopping")
 	for range 2 {
-		if err := m.Remove(t.Context(), id, fakeMembers{f}); err != nil {
-			t.Fatal(err)
-		}
+		mustRemove(t, m, f, id)
 	}
 	checkEvents(t, f, "CONTAINER_DELETED_EVENT stopped")
 }
@@ -65,9 +58,7 @@ func TestEventsOfIncompleteRollback(t *testing.T) {
 	}
 	checkEvents(t, f, "CONTAINER_CREATED_EVENT stopping", "CONTAINER_STOPPED_EVENT stopping")
 	f.Fail("detach", nil)
-	if err := m.Remove(t.Context(), m.List()[0].ID, fakeMembers{f}); err != nil {
-		t.Fatal(err)
-	}
+	mustRemove(t, m, f, m.List()[0].ID)
 	checkEvents(t, f, "CONTAINER_DELETED_EVENT stopped")
 }
 
@@ -75,15 +66,10 @@ func TestEventsOfIncompleteRollback(t *testing.T) {
 func TestEventsOfAnInitThatEnds(t *testing.T) {
 	f := newFakeNode()
 	m := newManager(t, f)
-	id, err := m.Run(t.Context(), sharedPID("web"), "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	id := mustRun(t, m, sharedPID("web"))
 	f.exit <- runtime.ExitStatus{}
 	m.watching.Wait()
 	checkEvents(t, f, "CONTAINER_CREATED_EVENT ready", "CONTAINER_STARTED_EVENT ready", "CONTAINER_STOPPED_EVENT stopping")
-	if err := m.Stop(t.Context(), id, fakeMembers{f}); err != nil {
-		t.Fatal(err)
-	}
+	mustStop(t, m, f, id)
 	checkEvents(t, f)
 }

@@ -209,7 +209,7 @@ func (fakeHandlers) Handler(name string) (string, config.Handler, error) {
 	return "", config.Handler{}, fmt.Errorf("handler %q: %w", name, errdefs.ErrInvalidArgument)
 }
 
-// newManager returns a manager on a host. A second manager on the same host is the daemon after a
+// newManager returns a manager on a node. A second manager on the same node is the daemon after a
 // restart.
 func newManager(t *testing.T, f *fakeNode) *Manager {
 	t.Helper()
@@ -232,6 +232,47 @@ func newManager(t *testing.T, f *fakeNode) *Manager {
 	})
 	t.Cleanup(m.Close)
 	return m
+}
+
+// recoveredManager returns a manager after the recovery of the pods on a node.
+func recoveredManager(t *testing.T, f *fakeNode) *Manager {
+	t.Helper()
+	m := newManager(t, f)
+	if err := m.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func mustRun(t *testing.T, m *Manager, config *runtimeapi.PodSandboxConfig) (id string) {
+	t.Helper()
+	id, err := m.Run(t.Context(), config, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func mustStop(t *testing.T, m *Manager, f *fakeNode, id string) {
+	t.Helper()
+	if err := m.Stop(t.Context(), id, fakeMembers{f}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func mustRemove(t *testing.T, m *Manager, f *fakeNode, id string) {
+	t.Helper()
+	if err := m.Remove(t.Context(), id, fakeMembers{f}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// checkLeft expects that all resources were released.
+func checkLeft(t *testing.T, f *fakeNode) {
+	t.Helper()
+	if left := f.Left(); len(left) != 0 {
+		t.Errorf("left: %v\n%s", left, f.Trace())
+	}
 }
 
 // fakeLabels returns the same label for every pod and counts its users.

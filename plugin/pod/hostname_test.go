@@ -38,10 +38,7 @@ func TestHostname(t *testing.T) {
 		if hostname == "" {
 			c.Linux.SecurityContext.NamespaceOptions.Network = runtimeapi.NamespaceMode_NODE
 		}
-		id, err := m.Run(t.Context(), c, "")
-		if err != nil {
-			t.Fatal(err)
-		}
+		id := mustRun(t, m, c)
 		return id
 	}
 	f.hostname = "before"
@@ -58,23 +55,19 @@ func TestHostnameOfOlderRecord(t *testing.T) {
 	m := newManager(t, f)
 	c := ownPID("web")
 	c.Linux.SecurityContext.NamespaceOptions.Network = runtimeapi.NamespaceMode_NODE
-	id, err := m.Run(t.Context(), c, "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	id := mustRun(t, m, c)
 	var record map[string]any
 	if err := json.Unmarshal(f.SandboxRecords[id], &record); err != nil {
 		t.Fatal(err)
 	}
 	delete(record, "hostname")
-	if f.SandboxRecords[id], err = json.Marshal(record); err != nil {
+	older, err := json.Marshal(record)
+	if err != nil {
 		t.Fatal(err)
 	}
+	f.SandboxRecords[id] = older
 	m.Close()
-	m = newManager(t, f)
-	if err := m.Recover(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	m = recoveredManager(t, f)
 	if r, err := m.Get(id); err != nil || r.Hostname != "node" {
 		t.Errorf("hostname %q, %v; want the hostname of the host", r.Hostname, err)
 	}

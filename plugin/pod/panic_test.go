@@ -26,9 +26,7 @@ func TestPanicInRun(t *testing.T) {
 			if step == "create record" {
 				f.Lose("record") // Makes created it before the panic
 			}
-			if left := f.Left(); len(left) != 0 {
-				t.Errorf("left: %v\n%s", left, f.Trace())
-			}
+			checkLeft(t, f)
 			f.Fail(step, nil)
 			if _, err := m.Run(t.Context(), ownPID("web"), ""); err != nil {
 				t.Errorf("the next Run: %v", err)
@@ -43,10 +41,7 @@ func TestPanicInTeardown(t *testing.T) {
 		t.Run(step, func(t *testing.T) {
 			f := newFakeNode()
 			m := newManager(t, f)
-			id, err := m.Run(t.Context(), sharedPID("web"), "")
-			if err != nil {
-				t.Fatal(err)
-			}
+			id := mustRun(t, m, sharedPID("web"))
 			f.Fail(step, fault.ErrPanic)
 			if err := m.Stop(t.Context(), id, fakeMembers{f}); !errdefs.IsInternal(err) {
 				t.Errorf("Stop = %v, want Internal", err)
@@ -55,12 +50,8 @@ func TestPanicInTeardown(t *testing.T) {
 				t.Errorf("left: %v", f.Left())
 			}
 			f.Fail(step, nil)
-			if err := m.Remove(t.Context(), id, fakeMembers{f}); err != nil {
-				t.Fatal(err)
-			}
-			if left := f.Left(); len(left) != 0 {
-				t.Errorf("left: %v", left)
-			}
+			mustRemove(t, m, f, id)
+			checkLeft(t, f)
 		})
 	}
 }
@@ -80,12 +71,8 @@ func TestPanicInRollback(t *testing.T) {
 			t.Fatalf("%s: pods = %+v, want the one whose rollback is incomplete", step, list)
 		}
 		f.Fail(step, nil)
-		if err := m.Remove(t.Context(), list[0].ID, fakeMembers{f}); err != nil {
-			t.Fatal(err)
-		}
-		if left := f.Left(); len(left) != 0 {
-			t.Errorf("left: %v", left)
-		}
+		mustRemove(t, m, f, list[0].ID)
+		checkLeft(t, f)
 	}
 }
 
@@ -93,10 +80,7 @@ func TestPanicInRollback(t *testing.T) {
 func TestPanicInRemove(t *testing.T) {
 	f := newFakeNode()
 	m := newManager(t, f)
-	id, err := m.Run(t.Context(), sharedPID("web"), "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	id := mustRun(t, m, sharedPID("web"))
 	f.Fail("remove containers", fault.ErrPanic)
 	for range 2 {
 		if err := m.Remove(t.Context(), id, fakeMembers{f}); !errdefs.IsInternal(err) {
@@ -116,10 +100,7 @@ func TestPanicInWatch(t *testing.T) {
 		m := newManager(t, f)
 		f.Fail("wait", fault.ErrPanic)
 		before := guard.Count()
-		id, err := m.Run(t.Context(), sharedPID("web"), "")
-		if err != nil {
-			t.Fatal(err)
-		}
+		id := mustRun(t, m, sharedPID("web"))
 		synctest.Wait()
 		if guard.Count() == before {
 			t.Fatal("the watch has not panicked")
@@ -142,10 +123,7 @@ func TestPanicInRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeNode()
 		m := newManager(t, f)
-		id, err := m.Run(t.Context(), ownPID("web"), "")
-		if err != nil {
-			t.Fatal(err)
-		}
+		id := mustRun(t, m, ownPID("web"))
 		synctest.Wait()
 		f.Fail("start task", fault.ErrPanic)
 		before := guard.Count()
@@ -184,10 +162,7 @@ func (b badLabels) Reserve(label string) {
 func TestPanicInRecovery(t *testing.T) {
 	f := newFakeNode()
 	before := newManager(t, f)
-	id, err := before.Run(t.Context(), sharedPID("web"), "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	id := mustRun(t, before, sharedPID("web"))
 	before.Close()
 	after := newManager(t, f)
 	after.Labels = badLabels{fakeLabels{f}, new(bool)}

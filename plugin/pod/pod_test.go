@@ -17,10 +17,7 @@ import (
 func TestRunStopRemove(t *testing.T) {
 	f := newFakeNode()
 	m := newManager(t, f)
-	id, err := m.Run(t.Context(), sharedPID("web"), "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	id := mustRun(t, m, sharedPID("web"))
 	want := "create record\npin ipc net uts\nmake files\nattach /ns/net\ntune\nstart task\nsave ready"
 	if diff := cmp.Diff(want, f.Trace()); diff != "" {
 		t.Errorf("steps of run (-want +got):\n%s", diff)
@@ -31,9 +28,7 @@ func TestRunStopRemove(t *testing.T) {
 	}
 
 	f.Forget()
-	if err := m.Stop(t.Context(), id, fakeMembers{f}); err != nil {
-		t.Fatal(err)
-	}
+	mustStop(t, m, f, id)
 	// The network is detached in parallel with the deletion of the task.
 	want = "save stopping\nstop containers\ndetach\nstop task\nunpin\nremove files\nsave stopped"
 	other := strings.Replace(want, "detach\nstop task", "stop task\ndetach", 1)
@@ -42,16 +37,12 @@ func TestRunStopRemove(t *testing.T) {
 	}
 
 	f.Forget()
-	if err := m.Remove(t.Context(), id, fakeMembers{f}); err != nil {
-		t.Fatal(err)
-	}
+	mustRemove(t, m, f, id)
 	want = "remove containers\ndelete record"
 	if diff := cmp.Diff(want, f.Trace()); diff != "" {
 		t.Errorf("steps of remove (-want +got):\n%s", diff)
 	}
-	if left := f.Left(); len(left) != 0 {
-		t.Errorf("left: %v", left)
-	}
+	checkLeft(t, f)
 	if _, err := m.Get(id); !errdefs.IsNotFound(err) {
 		t.Errorf("Get of a removed pod: %v", err)
 	}
@@ -71,10 +62,7 @@ func TestBadSELinuxOptions(t *testing.T) {
 	if trace := f.Trace(); trace != "" {
 		t.Errorf("steps of a refused request:\n%s", trace)
 	}
-	id, err := m.Run(t.Context(), podConfig("web"), "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	id := mustRun(t, m, podConfig("web"))
 	if r, _ := m.Get(id); r.SELinux.Process != testLabel {
 		t.Errorf("labels of the pod: %+v", r.SELinux)
 	}
@@ -85,9 +73,7 @@ func TestHostNetworkPodHasNoNetwork(t *testing.T) {
 	m := newManager(t, f)
 	c := ownPID("web")
 	c.Linux.SecurityContext.NamespaceOptions.Network = runtimeapi.NamespaceMode_NODE
-	if _, err := m.Run(t.Context(), c, ""); err != nil {
-		t.Fatal(err)
-	}
+	mustRun(t, m, c)
 	if diff := cmp.Diff("create record\npin ipc\nmake files\nstart task\nsave ready", f.Trace()); diff != "" {
 		t.Errorf("steps (-want +got):\n%s", diff)
 	}
@@ -104,9 +90,7 @@ func TestRunUndoesEveryStep(t *testing.T) {
 			if _, err := m.Run(t.Context(), sharedPID("web"), ""); !errors.Is(err, errBroken) {
 				t.Fatalf("Run = %v", err)
 			}
-			if left := f.Left(); len(left) != 0 {
-				t.Errorf("left: %v\n%s", left, f.Trace())
-			}
+			checkLeft(t, f)
 			if list := m.List(); len(list) != 0 {
 				t.Errorf("the pod of a failed Run is listed: %v", list)
 			}
@@ -136,12 +120,8 @@ func TestStopResumesWhatUndoLeft(t *testing.T) {
 			f.Fail(step, nil)
 			after := newManager(t, f) // the daemon after a restart
 			recoverAll(t, after)
-			if err := after.Remove(t.Context(), list[0].ID, fakeMembers{f}); err != nil {
-				t.Fatal(err)
-			}
-			if left := f.Left(); len(left) != 0 {
-				t.Errorf("left: %v", left)
-			}
+			mustRemove(t, after, f, list[0].ID)
+			checkLeft(t, f)
 		})
 	}
 }
@@ -156,10 +136,7 @@ func TestRemoveResumes(t *testing.T) {
 		t.Run(step, func(t *testing.T) {
 			f := newFakeNode()
 			m := newManager(t, f)
-			id, err := m.Run(t.Context(), sharedPID("web"), "")
-			if err != nil {
-				t.Fatal(err)
-			}
+			id := mustRun(t, m, sharedPID("web"))
 			f.Fail(step, errBroken)
 			if err := m.Remove(t.Context(), id, fakeMembers{f}); !errors.Is(err, errBroken) {
 				t.Fatalf("Remove = %v", err)
@@ -171,12 +148,8 @@ func TestRemoveResumes(t *testing.T) {
 				t.Error("the network waits for containers that do not stop")
 			}
 			f.Fail(step, nil)
-			if err := m.Remove(t.Context(), id, fakeMembers{f}); err != nil {
-				t.Fatal(err)
-			}
-			if left := f.Left(); len(left) != 0 {
-				t.Errorf("left: %v", left)
-			}
+			mustRemove(t, m, f, id)
+			checkLeft(t, f)
 		})
 	}
 }
@@ -186,10 +159,7 @@ func TestRemoveJoinsStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeNode()
 		m := newManager(t, f)
-		id, err := m.Run(t.Context(), sharedPID("web"), "")
-		if err != nil {
-			t.Fatal(err)
-		}
+		id := mustRun(t, m, sharedPID("web"))
 		f.Forget()
 		unblock := f.Block("unpin")
 		results := make(chan error, 2)
@@ -206,9 +176,7 @@ func TestRemoveJoinsStop(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if left := f.Left(); len(left) != 0 {
-			t.Errorf("left: %v", left)
-		}
+		checkLeft(t, f)
 	})
 }
 
@@ -235,10 +203,7 @@ func TestRetryTakesOverATimedOutRun(t *testing.T) {
 		t.Fatalf("Run = %v", err)
 	}
 	unblock()
-	id, err := m.Run(t.Context(), ownPID("web"), "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	id := mustRun(t, m, ownPID("web"))
 	if n := strings.Count(f.Trace(), "create record"); n != 1 {
 		t.Errorf("%d pods were created", n)
 	}
@@ -299,9 +264,8 @@ func TestRecover(t *testing.T) {
 				cancel()
 				_, _ = before.Run(ctx, tc.config, "")
 				f.Await(t, tc.crash)
-			} else if _, err := before.Run(t.Context(), tc.config, ""); err != nil {
-				t.Fatal(err)
 			} else {
+				mustRun(t, before, tc.config)
 				before.Close()
 			}
 			f.Lose(tc.gone)
@@ -326,12 +290,8 @@ func TestRecover(t *testing.T) {
 			if len(list) != 1 || list[0].State != tc.want {
 				t.Fatalf("pods = %+v, want one in state %s", list, tc.want)
 			}
-			if err := after.Remove(t.Context(), list[0].ID, fakeMembers{f}); err != nil {
-				t.Fatal(err)
-			}
-			if left := f.Left(); len(left) != 0 {
-				t.Errorf("left: %v", left)
-			}
+			mustRemove(t, after, f, list[0].ID)
+			checkLeft(t, f)
 		})
 	}
 }
@@ -339,16 +299,11 @@ func TestRecover(t *testing.T) {
 // A record that cannot be decoded does not prevent the recovery of others.
 func TestRecoverSkipsBrokenRecords(t *testing.T) {
 	f := newFakeNode()
-	if _, err := newManager(t, f).Run(t.Context(), ownPID("web"), ""); err != nil {
-		t.Fatal(err)
-	}
+	mustRun(t, newManager(t, f), ownPID("web"))
 	for id, content := range map[string]string{"bad1": "{", "bad2": "null", "bad3": `{"id":"other"}`, "bad4": ""} {
 		f.SandboxRecords[id] = []byte(content)
 	}
-	after := newManager(t, f)
-	if err := after.Recover(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	after := recoveredManager(t, f)
 	if list := after.List(); len(list) != 1 {
 		t.Errorf("pods = %v", list)
 	}
@@ -357,10 +312,7 @@ func TestRecoverSkipsBrokenRecords(t *testing.T) {
 func TestPodIsNotReadyOnceItsInitHasEnded(t *testing.T) {
 	f := newFakeNode()
 	m := newManager(t, f)
-	id, err := m.Run(t.Context(), sharedPID("web"), "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	id := mustRun(t, m, sharedPID("web"))
 	f.loseTask()
 	f.Await(t, "save stopping")
 	m.watching.Wait()
@@ -401,10 +353,6 @@ func TestPodOfOtherShimHasInit(t *testing.T) {
 	if ns := r.SpecPod().Namespaces; ns.PID != "" {
 		t.Errorf("containers would join the PID namespace %s", ns.PID)
 	}
-	if err := m.Remove(t.Context(), id, fakeMembers{f}); err != nil {
-		t.Fatal(err)
-	}
-	if left := f.Left(); len(left) != 0 {
-		t.Errorf("left: %v", left)
-	}
+	mustRemove(t, m, f, id)
+	checkLeft(t, f)
 }

@@ -35,18 +35,12 @@ func TestRecoverReleasesStrays(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			f := newFakeNode()
 			before := newManager(t, f)
-			id, err := before.Run(t.Context(), ownPID("web"), "")
-			if err != nil {
-				t.Fatal(err)
-			}
+			id := mustRun(t, before, ownPID("web"))
 			switch tc.end {
 			case "stop":
-				err = before.Stop(t.Context(), id, fakeMembers{f})
+				mustStop(t, before, f, id)
 			case "remove":
-				err = before.Remove(t.Context(), id, fakeMembers{f})
-			}
-			if err != nil {
-				t.Fatal(err)
+				mustRemove(t, before, f, id)
 			}
 			before.Close()
 			f.restore(id, tc.files, tc.netns)

@@ -18,25 +18,18 @@ func TestStuckShimIsKilled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeNode()
 		m := newManager(t, f)
-		id, err := m.Run(t.Context(), ownPID("web"), "")
-		if err != nil {
-			t.Fatal(err)
-		}
+		id := mustRun(t, m, ownPID("web"))
 		f.setStuck(true)
 		f.Forget()
 		start := time.Now()
-		if err := m.Remove(t.Context(), id, fakeMembers{f}); err != nil {
-			t.Fatal(err)
-		}
+		mustRemove(t, m, f, id)
 		if took := time.Since(start); took > 10*time.Second {
 			t.Errorf("the removal took %s", took)
 		}
 		if !strings.Contains(f.Trace(), "kill shim") {
 			t.Errorf("the shim was not killed:\n%s", f.Trace())
 		}
-		if left := f.Left(); len(left) != 0 {
-			t.Errorf("left: %v", left)
-		}
+		checkLeft(t, f)
 		m.Close()
 	})
 }
@@ -46,18 +39,13 @@ func TestStuckShimOfEmptyPodIsKilled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeNode()
 		m := newManager(t, f)
-		id, err := m.Run(t.Context(), ownPID("web"), "")
-		if err != nil {
-			t.Fatal(err)
-		}
+		id := mustRun(t, m, ownPID("web"))
 		f.setStuck(true)
 		if err := m.stopTask(t.Context(), m.List()[0]); err != nil {
 			t.Errorf("stopTask: %v", err)
 		}
 		f.Lose("task")
-		if err := m.Remove(t.Context(), id, fakeMembers{f}); err != nil {
-			t.Fatal(err)
-		}
+		mustRemove(t, m, f, id)
 		m.Close()
 	})
 }
@@ -81,12 +69,8 @@ func TestStuckSharedShimIsNotKilled(t *testing.T) {
 			t.Errorf("left: %v\n%s", f.Left(), f.Trace())
 		}
 		f.setStuck(false)
-		if err := m.Remove(t.Context(), id, fakeMembers{f}); err != nil {
-			t.Fatal(err)
-		}
-		if left := f.Left(); len(left) != 0 {
-			t.Errorf("left: %v", left)
-		}
+		mustRemove(t, m, f, id)
+		checkLeft(t, f)
 		m.Close()
 	})
 }
@@ -133,10 +117,7 @@ func TestFailedAttachIsDetachedOnce(t *testing.T) {
 func TestStopWithoutSaving(t *testing.T) {
 	f := newFakeNode()
 	m := newManager(t, f)
-	id, err := m.Run(t.Context(), ownPID("web"), "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	id := mustRun(t, m, ownPID("web"))
 	unsavable := []string{"save stopping", "save stopped", "delete record"}
 	for _, step := range unsavable {
 		f.Fail(step, errBroken)
@@ -156,10 +137,6 @@ func TestStopWithoutSaving(t *testing.T) {
 	if err := m.pods.Flush(t.Context(), id); err != nil {
 		t.Errorf("the state is still not saved: %v", err)
 	}
-	if err := m.Remove(t.Context(), id, fakeMembers{f}); err != nil {
-		t.Fatal(err)
-	}
-	if left := f.Left(); len(left) != 0 {
-		t.Errorf("left: %v", left)
-	}
+	mustRemove(t, m, f, id)
+	checkLeft(t, f)
 }

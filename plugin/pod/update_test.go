@@ -16,20 +16,14 @@ func TestUpdateResources(t *testing.T) {
 	m := newManager(t, f)
 	requested := ownPID("web")
 	requested.Linux.Overhead = &runtimeapi.LinuxContainerResources{CpuShares: 10}
-	id, err := m.Run(t.Context(), requested, "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	id := mustRun(t, m, requested)
 	resources := &runtimeapi.LinuxContainerResources{CpuPeriod: 100000, CpuQuota: 50000, MemoryLimitInBytes: 1 << 30}
 	if err := m.UpdateResources(t.Context(), id, nil, resources); err != nil {
 		t.Fatal(err)
 	}
 	m.Close()
 
-	after := newManager(t, f) // the daemon after a restart
-	if err := after.Recover(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	after := recoveredManager(t, f) // the daemon after a restart
 	r, err := after.Get(id)
 	if err != nil {
 		t.Fatal(err)
@@ -49,10 +43,7 @@ func TestUpdateResources(t *testing.T) {
 func TestUpdateResourcesOfAPodWithoutLinux(t *testing.T) {
 	f := newFakeNode()
 	m := newManager(t, f)
-	id, err := m.Run(t.Context(), podConfig("web"), "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	id := mustRun(t, m, podConfig("web"))
 	overhead := &runtimeapi.LinuxContainerResources{MemoryLimitInBytes: 1 << 20}
 	if err := m.UpdateResources(t.Context(), id, overhead, nil); err != nil {
 		t.Fatal(err)
@@ -66,10 +57,7 @@ func TestUpdateResourcesOfAPodWithoutLinux(t *testing.T) {
 func TestUpdateResourcesRefuses(t *testing.T) {
 	f := newFakeNode()
 	m := newManager(t, f)
-	id, err := m.Run(t.Context(), ownPID("web"), "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	id := mustRun(t, m, ownPID("web"))
 	f.Forget()
 	for name, tc := range map[string]struct {
 		id                  string

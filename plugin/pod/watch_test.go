@@ -17,9 +17,7 @@ func TestWatchStartsBeforePodIsVisible(t *testing.T) {
 	m := newManager(t, f)
 	watched := false
 	f.published = func(r *Record) { watched = m.watches.get(r.ID) != nil }
-	if _, err := m.Run(t.Context(), ownPID("web"), ""); err != nil {
-		t.Fatal(err)
-	}
+	mustRun(t, m, ownPID("web"))
 	if !watched {
 		t.Error("the pod is visible and its task is not watched")
 	}
@@ -51,10 +49,7 @@ func TestInitEndsBeforePodIsVisible(t *testing.T) {
 func TestHolderIsRestarted(t *testing.T) {
 	f := newFakeNode()
 	m := newManager(t, f)
-	id, err := m.Run(t.Context(), ownPID("web"), "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	id := mustRun(t, m, ownPID("web"))
 	if err := m.AwaitTask(t.Context(), id); err != nil {
 		t.Fatal(err)
 	}
@@ -76,12 +71,8 @@ func TestHolderIsRestarted(t *testing.T) {
 	if r, err := m.Get(id); err != nil || r.State != Ready {
 		t.Errorf("pod = %+v, %v, want Ready", r, err)
 	}
-	if err := m.Remove(t.Context(), id, fakeMembers{f}); err != nil {
-		t.Fatal(err)
-	}
-	if left := f.Left(); len(left) != 0 {
-		t.Errorf("left: %v", left)
-	}
+	mustRemove(t, m, f, id)
+	checkLeft(t, f)
 }
 
 // A pod may run for years: only restarts within restartPeriod count.
@@ -105,10 +96,7 @@ func TestRestartLimitIsARate(t *testing.T) {
 func TestHolderRestartsAreLimited(t *testing.T) {
 	f := newFakeNode()
 	m := newManager(t, f)
-	id, err := m.Run(t.Context(), ownPID("web"), "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	id := mustRun(t, m, ownPID("web"))
 	for range maxRestarts {
 		f.Await(t, "start task")
 		if err := m.AwaitTask(t.Context(), id); err != nil {
@@ -139,31 +127,21 @@ func TestHolderRestartsAreLimited(t *testing.T) {
 func TestStopCancelsRestart(t *testing.T) {
 	f := newFakeNode()
 	m := newManager(t, f)
-	id, err := m.Run(t.Context(), ownPID("web"), "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	id := mustRun(t, m, ownPID("web"))
 	f.Fail("stop task", errBroken) // containerd has not cleaned up after the shim
 	f.Forget()
 	f.loseTask()
 	f.Await(t, "stop task\nstop task")
 	f.Fail("stop task", nil)
-	if err := m.Remove(t.Context(), id, fakeMembers{f}); err != nil {
-		t.Fatal(err)
-	}
-	if left := f.Left(); len(left) != 0 {
-		t.Errorf("left: %v\n%s", left, f.Trace())
-	}
+	mustRemove(t, m, f, id)
+	checkLeft(t, f)
 }
 
 // Network and namespaces are released even if the task of the pod cannot be deleted.
 func TestNetworkDoesNotWaitForTheTask(t *testing.T) {
 	f := newFakeNode()
 	m := newManager(t, f)
-	id, err := m.Run(t.Context(), ownPID("web"), "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	id := mustRun(t, m, ownPID("web"))
 	f.Fail("stop task", errBroken)
 	if err := m.Stop(t.Context(), id, fakeMembers{f}); !errors.Is(err, errBroken) {
 		t.Fatalf("Stop = %v", err)
@@ -174,10 +152,6 @@ func TestNetworkDoesNotWaitForTheTask(t *testing.T) {
 		}
 	}
 	f.Fail("stop task", nil)
-	if err := m.Remove(t.Context(), id, fakeMembers{f}); err != nil {
-		t.Fatal(err)
-	}
-	if left := f.Left(); len(left) != 0 {
-		t.Errorf("left: %v", left)
-	}
+	mustRemove(t, m, f, id)
+	checkLeft(t, f)
 }
