@@ -176,8 +176,7 @@ func TestPullAuthenticates(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			n, reg := newNode(t), newRegistry(t)
 			m := n.start(t, Options{})
-			ref := reg.ref("app:v1")
-			reg.push(t, ref, newImage(t, 1, nil))
+			ref := reg.add(t, "app:v1", newImage(t, 1, nil))
 			reg.breakWith(guarded(tc.challenge, tc.ok))
 			_, err := m.Pull(t.Context(), spec(ref), tc.auth, nil)
 			if !tc.fails {
@@ -216,8 +215,7 @@ func TestPullWithCredentialsOfTheConfig(t *testing.T) {
 				host = "other.test"
 			}
 			m := n.start(t, Options{Registries: Registries{Credentials: map[string]*runtimeapi.AuthConfig{host: tc.ofHost}}})
-			ref := reg.ref("app:v1")
-			reg.push(t, ref, newImage(t, 1, nil))
+			ref := reg.add(t, "app:v1", newImage(t, 1, nil))
 			reg.breakWith(guarded(`Basic realm="x"`, func(header string) bool { return header == "Basic "+b64("user:secret") }))
 			_, err := m.Pull(t.Context(), spec(ref), tc.ofPull, nil)
 			if !tc.fails {
@@ -239,8 +237,7 @@ func TestPullKeepsCredentialsFromOtherHosts(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			n, reg := newNode(t), newRegistry(t)
 			m := n.start(t, Options{})
-			ref := reg.ref("app:v1")
-			reg.push(t, ref, newImage(t, 1, nil))
+			ref := reg.add(t, "app:v1", newImage(t, 1, nil))
 			var leaks, visits atomic.Int64
 			evil := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				visits.Add(1)

@@ -95,8 +95,7 @@ func TestPullFaults(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			n, reg := newNode(t), newRegistry(t)
 			m := n.start(t, Options{})
-			ref := reg.ref("team/app:v1")
-			reg.push(t, ref, newImage(t, 2, nil))
+			ref := reg.add(t, "team/app:v1", newImage(t, 2, nil))
 			reg.breakWith(tc.fault)
 			_, err := m.Pull(t.Context(), spec(ref), nil, nil)
 			checkClass(t, err, tc.class)
@@ -161,8 +160,7 @@ func TestPullOfAnImageThatAVerifierRefuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			n, reg := newNode(t), newRegistry(t)
 			m := n.start(t, Options{})
-			ref := reg.ref("app:v1")
-			reg.push(t, ref, newImage(t, 1, nil))
+			ref := reg.add(t, "app:v1", newImage(t, 1, nil))
 			n.verifiers["policy"] = v
 			_, err := m.Pull(t.Context(), spec(ref), nil, nil)
 			checkReason(t, err, crierrors.ErrSignatureValidationFailed)
@@ -196,8 +194,7 @@ func TestPullFromUntrustedRegistry(t *testing.T) {
 func TestPullStalls(t *testing.T) {
 	n, reg := newNode(t), newRegistry(t)
 	m := n.start(t, Options{ProgressTimeout: 50 * time.Millisecond})
-	ref := reg.ref("app:v1")
-	reg.push(t, ref, newImage(t, 1, nil))
+	ref := reg.add(t, "app:v1", newImage(t, 1, nil))
 	reg.hold(t)
 	_, err := m.Pull(t.Context(), spec(ref), nil, nil)
 	checkClass(t, err, context.DeadlineExceeded)

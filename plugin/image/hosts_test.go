@@ -123,8 +123,7 @@ func TestAnswersAreBounded(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			n, reg := newNode(t), newRegistry(t)
 			m := n.start(t, Options{})
-			ref := reg.ref("app:v1")
-			reg.push(t, ref, newImage(t, 1, nil))
+			ref := reg.add(t, "app:v1", newImage(t, 1, nil))
 			reg.breakWith(fault)
 			sent.Store(0)
 			if _, err := m.Pull(t.Context(), spec(ref), nil, nil); err == nil {

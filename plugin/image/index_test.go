@@ -243,8 +243,7 @@ func TestPullThatCannotBeRecordedLeavesNothing(t *testing.T) {
 		n, reg := newNode(t), newRegistry(t)
 		n.deps.Images = &failingStore{Store: n.images, left: nth}
 		m := n.start(t, Options{})
-		ref := reg.ref("app:v1")
-		reg.push(t, ref, newImage(t, 1, nil))
+		ref := reg.add(t, "app:v1", newImage(t, 1, nil))
 		_, err := m.Pull(t.Context(), spec(ref), nil, nil)
 		checkClass(t, err, errdefs.ErrInternal)
 		n.checkEmpty(t)

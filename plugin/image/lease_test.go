@@ -31,8 +31,7 @@ func TestUnfinishedPull(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			n, reg := newNode(t), newRegistry(t)
-			ref := reg.ref("app:v1")
-			reg.push(t, ref, newImage(t, 3, nil))
+			ref := reg.add(t, "app:v1", newImage(t, 3, nil))
 			reached, release := reg.hold(t)
 			store := n.deps.Leases
 			n.deps.Leases = undeletable{store}

@@ -103,8 +103,7 @@ func TestAmbiguousID(t *testing.T) {
 func TestStatusVerbose(t *testing.T) {
 	n, reg := newNode(t), newRegistry(t)
 	m := n.start(t, Options{})
-	ref := reg.ref("app:v1")
-	reg.push(t, ref, newImage(t, 2, func(f *v1.ConfigFile) { f.Config.Env = []string{"A=b"} }))
+	ref := reg.add(t, "app:v1", newImage(t, 2, func(f *v1.ConfigFile) { f.Config.Env = []string{"A=b"} }))
 	_, err := m.Pull(t.Context(), spec(ref), nil, nil)
 	must(t, err)
 	resp, err := m.Status(t.Context(), spec(ref), true)

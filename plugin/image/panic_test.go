@@ -62,8 +62,7 @@ func TestPanicInAPull(t *testing.T) {
 	n, reg := newNode(t), newRegistry(t)
 	n.deps.Transfer = &badTransfer{Transferrer: n.deps.Transfer}
 	m := n.start(t, Options{})
-	ref := reg.ref("app:v1")
-	reg.push(t, ref, newImage(t, 1, nil))
+	ref := reg.add(t, "app:v1", newImage(t, 1, nil))
 	_, err := m.Pull(t.Context(), spec(ref), nil, nil)
 	checkClass(t, err, errdefs.ErrInternal)
 	n.checkEmpty(t)

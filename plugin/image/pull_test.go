@@ -152,8 +152,7 @@ func TestPullForHandler(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			n, reg := newNode(t), newRegistry(t)
 			m := n.start(t, Options{Handlers: []string{"runc", "kata"}, HandlerSnapshotters: handlers})
-			ref := reg.ref("app:v1")
-			reg.push(t, ref, img)
+			ref := reg.add(t, "app:v1", img)
 			tc.spec.Image = ref
 			id, err := m.Pull(t.Context(), tc.spec, nil, tc.pod)
 			must(t, err)
@@ -183,8 +182,7 @@ func TestPullForUnknownHandler(t *testing.T) {
 func TestUnpackForAnotherHandler(t *testing.T) {
 	n, reg := newNode(t), newRegistry(t)
 	m := n.start(t, Options{HandlerSnapshotters: handlers})
-	ref := reg.ref("app:v1")
-	reg.push(t, ref, newImage(t, 2, nil))
+	ref := reg.add(t, "app:v1", newImage(t, 2, nil))
 	_, err := m.Pull(t.Context(), spec(ref), nil, nil)
 	must(t, err)
 	img, err := m.Resolve(t.Context(), ref)
@@ -234,8 +232,7 @@ func TestPullFromMirror(t *testing.T) {
 
 func TestPullSendsHeaders(t *testing.T) {
 	n, reg := newNode(t), newRegistry(t)
-	ref := reg.ref("app:v1")
-	reg.push(t, ref, newImage(t, 1, nil))
+	ref := reg.add(t, "app:v1", newImage(t, 1, nil))
 	reg.breakWith(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		if r.Header.Get("X-Site") != "lab" {
 			w.WriteHeader(http.StatusTeapot)
@@ -322,8 +319,7 @@ func TestPullsOfOneImageShareATransfer(t *testing.T) {
 func TestPullsWithOtherCredentialsDoNotShare(t *testing.T) {
 	n, reg := newNode(t), newRegistry(t)
 	m := n.start(t, Options{})
-	ref := reg.ref("app:v1")
-	reg.push(t, ref, newImage(t, 1, nil))
+	ref := reg.add(t, "app:v1", newImage(t, 1, nil))
 	reached, release := reg.hold(t)
 	var pulls sync.WaitGroup
 	for _, password := range []string{"one", "two"} {
@@ -343,8 +339,7 @@ func TestPullsWithOtherCredentialsDoNotShare(t *testing.T) {
 func TestPullEndsWithItsLastCaller(t *testing.T) {
 	n, reg := newNode(t), newRegistry(t)
 	m := n.start(t, Options{})
-	ref := reg.ref("app:v1")
-	reg.push(t, ref, newImage(t, 1, nil))
+	ref := reg.add(t, "app:v1", newImage(t, 1, nil))
 	reached, _ := reg.hold(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
@@ -360,8 +355,7 @@ func TestPullEndsWithItsLastCaller(t *testing.T) {
 func TestPullDeadline(t *testing.T) {
 	n, reg := newNode(t), newRegistry(t)
 	m := n.start(t, Options{})
-	ref := reg.ref("app:v1")
-	reg.push(t, ref, newImage(t, 1, nil))
+	ref := reg.add(t, "app:v1", newImage(t, 1, nil))
 	reg.hold(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 1)
 	defer cancel()
@@ -374,8 +368,7 @@ func TestPullDeadline(t *testing.T) {
 func TestCloseEndsPulls(t *testing.T) {
 	n, reg := newNode(t), newRegistry(t)
 	m := n.start(t, Options{})
-	ref := reg.ref("app:v1")
-	reg.push(t, ref, newImage(t, 1, nil))
+	ref := reg.add(t, "app:v1", newImage(t, 1, nil))
 	reached, _ := reg.hold(t)
 	result := make(chan error)
 	go func() {

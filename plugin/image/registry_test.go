@@ -63,6 +63,14 @@ func (r *testRegistry) ref(rest string) string {
 	return u.Host + "/" + rest
 }
 
+// add pushes an image and returns its reference.
+func (r *testRegistry) add(t *testing.T, name string, img v1.Image) (ref string) {
+	t.Helper()
+	ref = r.ref(name)
+	r.push(t, ref, img)
+	return ref
+}
+
 // push pushes an image to the registry.
 func (r *testRegistry) push(t *testing.T, ref string, img v1.Image) {
 	t.Helper()

@@ -15,8 +15,7 @@ import (
 func TestPullFetchesALayerInParts(t *testing.T) {
 	n, reg := newNode(t), newRegistry(t)
 	m := n.start(t, Options{MaxConcurrentDownloads: 3, LayerFetchBuffer: 512})
-	ref := reg.ref("app:v1")
-	reg.push(t, ref, newImage(t, 1, nil))
+	ref := reg.add(t, "app:v1", newImage(t, 1, nil))
 	var ranges atomic.Int64
 	reg.breakWith(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		wanted := r.Header.Get("Range")
@@ -45,8 +44,7 @@ func TestPullSyncsLayers(t *testing.T) {
 		t.Run(strconv.FormatBool(sync), func(t *testing.T) {
 			n, reg := newNode(t), newRegistry(t)
 			m := n.start(t, Options{SyncLayers: sync})
-			ref := reg.ref("app:v1")
-			reg.push(t, ref, newImage(t, 2, nil))
+			ref := reg.add(t, "app:v1", newImage(t, 2, nil))
 			_, err := m.Pull(t.Context(), spec(ref), nil, nil)
 			must(t, err)
 			if synced := n.applier.synced.Load(); (synced == 2) != sync || !sync && synced != 0 {

@@ -72,8 +72,7 @@ func TestFsInfo(t *testing.T) {
 	if len(resp.ImageFilesystems) == 0 || resp.ImageFilesystems[0].Timestamp <= 0 {
 		t.Errorf("before the first sample: %v", resp)
 	}
-	ref := reg.ref("app:v1")
-	reg.push(t, ref, newImage(t, 2, nil))
+	ref := reg.add(t, "app:v1", newImage(t, 2, nil))
 	_, err = m.Pull(t.Context(), spec(ref), nil, nil)
 	must(t, err)
 	m.sampler.take(n.ctx)

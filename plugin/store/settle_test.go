@@ -36,12 +36,19 @@ func isClosed(c <-chan struct{}) bool {
 	}
 }
 
-func TestSettleShowsAnUnsavedFact(t *testing.T) {
+// newFullStore returns a store with the note "a" whose disk is full.
+func newFullStore(t *testing.T) (*Store[note], *disk) {
+	t.Helper()
 	s, d := newStore()
 	if err := s.Put(note{id: "a", name: "x"}); err != nil {
 		t.Fatal(err)
 	}
 	d.fail(errors.New("disk full"))
+	return s, d
+}
+
+func TestSettleShowsAnUnsavedFact(t *testing.T) {
+	s, d := newFullStore(t)
 	next, saved, err := s.Settle(t.Context(), "a", counted(7))
 	if err != nil || next.count != 7 || isClosed(saved) {
 		t.Fatalf("Settle = %v, %v, saved %v", next, err, isClosed(saved))
@@ -66,11 +73,7 @@ func TestSettleShowsAnUnsavedFact(t *testing.T) {
 
 // A late save and an Update both save the newest record.
 func TestUpdateSavesAnUnsavedFact(t *testing.T) {
-	s, d := newStore()
-	if err := s.Put(note{id: "a", name: "x"}); err != nil {
-		t.Fatal(err)
-	}
-	d.fail(errors.New("disk full"))
+	s, d := newFullStore(t)
 	_, saved, _ := s.Settle(t.Context(), "a", counted(7))
 	d.fail(nil)
 	if _, err := s.Update(t.Context(), "a", func(n note) (note, error) { n.count++; return n, nil }); err != nil {
@@ -86,11 +89,7 @@ func TestUpdateSavesAnUnsavedFact(t *testing.T) {
 
 // Waits for a save end when the record is removed.
 func TestForgetEndsALateSave(t *testing.T) {
-	s, d := newStore()
-	if err := s.Put(note{id: "a", name: "x"}); err != nil {
-		t.Fatal(err)
-	}
-	d.fail(errors.New("disk full"))
+	s, _ := newFullStore(t)
 	_, saved, _ := s.Settle(t.Context(), "a", counted(7))
 	s.Forget("a")
 	<-saved
@@ -107,11 +106,7 @@ func TestForgetEndsALateSave(t *testing.T) {
 
 // When the daemon ends, it retries once more.
 func TestSaveLateRetriesAtItsEnd(t *testing.T) {
-	s, d := newStore()
-	if err := s.Put(note{id: "a", name: "x"}); err != nil {
-		t.Fatal(err)
-	}
-	d.fail(errors.New("disk full"))
+	s, d := newFullStore(t)
 	_, saved, _ := s.Settle(t.Context(), "a", counted(7))
 	d.fail(nil)
 	ended, cancel := context.WithCancel(t.Context())
