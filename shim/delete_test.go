@@ -14,7 +14,6 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
 	"github.com/opencontainers/runtime-spec/specs-go"
-	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/containerd-lite/containerd-lite/shim/cgroup"
@@ -30,11 +29,7 @@ func TestDeleteAfterLostShim(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	gone := watch(t, connected.ShimPid)
-	if err := unix.Kill(int(connected.ShimPid), unix.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	gone()
+	killShim(t, connected.ShimPid)
 	task := watch(t, connected.TaskPid)
 	got, warnings := h.delete(dir, "a")
 	if got.ExitStatus != 137 || got.Pid != connected.TaskPid || got.ExitedAt == nil || warnings != "" {
@@ -144,11 +139,7 @@ func TestDeleteRemovesTheGroupOfALostHolder(t *testing.T) {
 	if stats, err := group.Stats(); err != nil {
 		t.Errorf("cgroup of the pod: %v, %v", stats, err)
 	}
-	gone := watch(t, connected.ShimPid)
-	if err := unix.Kill(int(connected.ShimPid), unix.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	gone()
+	killShim(t, connected.ShimPid)
 	if got, warnings := h.delete(dir, "pod"); got.ExitStatus != 137 || warnings != "" {
 		t.Errorf("delete = %v, %q, want status 137", got, warnings)
 	}

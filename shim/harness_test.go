@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -137,6 +138,29 @@ func (h *host) mustStart(dir, id string) string {
 	return result.Address
 }
 
+// startAll starts tasks at the same time and returns the addresses of their shims.
+func (h *host) startAll(ids []string, bundle func(id string) (dir string)) []string {
+	h.t.Helper()
+	addresses := make([]string, len(ids))
+	var starting sync.WaitGroup
+	for i, id := range ids {
+		dir := bundle(id)
+		starting.Go(func() {
+			result, err := h.start(dir, id)
+			if err != nil {
+				h.t.Error(err)
+				return
+			}
+			addresses[i] = result.Address
+		})
+	}
+	starting.Wait()
+	if h.t.Failed() {
+		h.t.FailNow()
+	}
+	return addresses
+}
+
 // client connects to a shim and kills the shim when the test ends.
 func (h *host) client(address string) (taskapi.TTRPCTaskService, *ttrpc.Client) {
 	h.t.Helper()
@@ -155,6 +179,16 @@ func (h *host) client(address string) (taskapi.TTRPCTaskService, *ttrpc.Client) 
 		_ = c.Close()
 	})
 	return client, c
+}
+
+// killShim kills a shim and waits until it is gone.
+func killShim(t *testing.T, pid uint32) {
+	t.Helper()
+	gone := watch(t, pid)
+	if err := unix.Kill(int(pid), unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	gone()
 }
 
 func (h *host) create(client taskapi.TTRPCTaskService, dir, id string) {

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/containerd/containerd/api/types/runc/options"
@@ -45,27 +44,7 @@ func (h *host) podBundle(name string) string {
 func TestPodsShareAShim(t *testing.T) {
 	h := newHost(t)
 	h.options = "Sharing = 'node'"
-	const pods = 10
-	var (
-		starting  sync.WaitGroup
-		addresses [pods]string
-	)
-	for i := range pods {
-		name := string(rune('a' + i))
-		dir := h.podBundle(name)
-		starting.Go(func() {
-			result, err := h.start(dir, name)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			addresses[i] = result.Address
-		})
-	}
-	starting.Wait()
-	if t.Failed() {
-		return
-	}
+	addresses := h.startAll(strings.Split("abcdefghij", ""), h.podBundle)
 	h.client(addresses[0])
 	for i, address := range addresses {
 		if address != addresses[0] {

@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 
 	bootapi "github.com/containerd/containerd/api/runtime/bootstrap/v1"
@@ -26,28 +25,8 @@ import (
 // with the last task.
 func TestOneShimPerPod(t *testing.T) {
 	h := newHost(t)
-	const tasks = 8
-	var (
-		starting  sync.WaitGroup
-		addresses [tasks]string
-		ids       [tasks]string
-	)
-	for i := range tasks {
-		ids[i] = string(rune('a' + i))
-		dir := h.bundleOf("pod", "true")
-		starting.Go(func() {
-			result, err := h.start(dir, ids[i])
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			addresses[i] = result.Address
-		})
-	}
-	starting.Wait()
-	if t.Failed() {
-		return
-	}
+	ids := strings.Split("abcdefgh", "")
+	addresses := h.startAll(ids, func(string) string { return h.bundleOf("pod", "true") })
 	client, _ := h.client(addresses[0])
 	first, err := client.Connect(t.Context(), &taskapi.ConnectRequest{ID: ids[0]})
 	if err != nil {
@@ -120,11 +99,7 @@ func TestStartReplacesLostShim(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	gone := watch(t, lost.ShimPid)
-	if err := unix.Kill(int(lost.ShimPid), unix.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	gone()
+	killShim(t, lost.ShimPid)
 	h.mustStart(h.bundleOf("pod", "true"), "b")
 	client, _ = h.client(address)
 	if now, err := client.Connect(t.Context(), &taskapi.ConnectRequest{ID: "b"}); err != nil || now.ShimPid == lost.ShimPid {

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -233,15 +232,7 @@ func TestPidsReportExecIDs(t *testing.T) {
 func TestDeleteClosesExecOutput(t *testing.T) {
 	s := newShim(t)
 	s.run(s.request("web", true, "sleep", "1000"))
-	fifo := filepath.Join(t.TempDir(), "out")
-	if err := unix.Mkfifo(fifo, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	reader, err := os.OpenFile(fifo, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer reader.Close()
+	fifo, reader := outputFIFO(t)
 	r := s.exec("web", "daemon", "sh", "-c", "sleep 1000 & echo $!")
 	r.Stdout = fifo
 	s.runExec(r)
@@ -291,15 +282,7 @@ func TestCloseIOBeforeStart(t *testing.T) {
 
 func TestTerminal(t *testing.T) {
 	s := newShim(t)
-	fifo := filepath.Join(t.TempDir(), "out")
-	if err := unix.Mkfifo(fifo, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	reader, err := os.OpenFile(fifo, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer reader.Close()
+	fifo, reader := outputFIFO(t)
 	r := s.request("web", true, "sh", "-c", "trap 'stty size; exit 6' WINCH; echo ready; while :; do sleep 0.01; done")
 	r.Terminal, r.Stdout = true, fifo
 	s.run(r)

@@ -263,6 +263,21 @@ func (s *shim) status(id, execID string) apitask.Status {
 	return state.Status
 }
 
+// outputFIFO returns the path of a FIFO and its end for reading.
+func outputFIFO(t *testing.T) (path string, reader *os.File) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "out")
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reader, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { reader.Close() })
+	return path, reader
+}
+
 // wantClass fails the test unless the error of a call has the given class.
 func wantClass(t *testing.T, err error, is func(error) bool, class string) {
 	t.Helper()
