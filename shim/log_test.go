@@ -14,9 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestLogMovesOn checks that the log of a shim moves to another bundle when the bundle of its first
-// task is deleted.
-func TestLogMovesOn(t *testing.T) {
+// TestLogMovesToAnotherBundle checks that the log of a shim moves to another bundle when the bundle
+// of its first task is deleted.
+func TestLogMovesToAnotherBundle(t *testing.T) {
 	h := newHost(t)
 	bundles := map[string]string{}
 	var client taskapi.TTRPCTaskService
@@ -58,9 +58,9 @@ func TestLogMovesOn(t *testing.T) {
 	expect("c")
 }
 
-// TestStacks checks that SIGUSR1 makes a shim log its stacks, as with containerd's own shim, and
-// does not end it.
-func TestStacks(t *testing.T) {
+// TestSIGUSR1LogsStacks checks that SIGUSR1 makes a shim log its stacks, as with containerd's own
+// shim, and does not end it.
+func TestSIGUSR1LogsStacks(t *testing.T) {
 	h := newHost(t)
 	dir := h.bundleOf("pod", "true")
 	fifo := filepath.Join(dir, "log")

@@ -76,7 +76,7 @@ func TestMemoryOfBusyShim(t *testing.T) {
 // garbage keeps the compiler from optimizing a test's allocations away.
 var garbage []byte
 
-func TestUsed(t *testing.T) {
+func TestGarbageIsNotInUse(t *testing.T) {
 	debug.FreeOSMemory()
 	before := inUse()
 	block := make([]byte, 64<<20)
@@ -91,7 +91,7 @@ func TestUsed(t *testing.T) {
 	}
 }
 
-func TestUnmodified(t *testing.T) {
+func TestUnmodifiedMappings(t *testing.T) {
 	const smaps = `00400000-00956000 r-xp 00000000 fe:00 17 /usr/bin/my shim
 Rss:                1152 kB
 Anonymous:             0 kB

@@ -53,9 +53,9 @@ func TestPodsShareAShim(t *testing.T) {
 	}
 }
 
-// TestPodsFillAShim checks that a shared shim takes pods up to its limit. Another container of a
-// pod in the shim does not count.
-func TestPodsFillAShim(t *testing.T) {
+// TestPodsPerShimAreLimited checks that a shared shim takes pods up to its limit. Another container
+// of a pod in the shim does not count.
+func TestPodsPerShimAreLimited(t *testing.T) {
 	h := newHost(t)
 	h.options = "Sharing = 2"
 	first, second, third := h.pod("a"), h.pod("b"), h.pod("c")
@@ -113,8 +113,9 @@ func TestCoreSchedulingRulesOutSharing(t *testing.T) {
 	}
 }
 
-// TestUpgrade checks that new pods get the new binary, even if the old shim has room.
-func TestUpgrade(t *testing.T) {
+// TestNewPodsGetTheNewBinary checks that new pods get the new binary, even if the old shim has
+// room.
+func TestNewPodsGetTheNewBinary(t *testing.T) {
 	h := newHost(t)
 	h.options = "Sharing = 'node'"
 	old := h.pod("a")

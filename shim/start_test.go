@@ -158,9 +158,9 @@ func TestProgramReplaced(t *testing.T) {
 	h.client(result.Address) // fails if the shim does not answer
 }
 
-// TestAddressOfEvents checks that the address in the parameters is used, not the one in the
-// environment, which may belong to another containerd.
-func TestAddressOfEvents(t *testing.T) {
+// TestEventAddressIsThatOfTheParameters checks that the address in the parameters is used, not the
+// one in the environment, which may belong to another containerd.
+func TestEventAddressIsThatOfTheParameters(t *testing.T) {
 	h := newHost(t)
 	address := filepath.Join(h.sockets, "events")
 	listener, err := net.Listen("unix", address)

@@ -63,7 +63,7 @@ func checkLeft(t *testing.T, f *fakeNode, m *Manager) {
 	}
 }
 
-func TestLife(t *testing.T) {
+func TestContainerLifecycle(t *testing.T) {
 	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
 	id := mustCreate(t, m, "app")
@@ -108,9 +108,9 @@ func TestLife(t *testing.T) {
 	}
 }
 
-// TestCreateUndoesEveryStep fails each step of Create in turn: nothing is left and the name is
+// TestCreateRollsBackEveryStep fails each step of Create in turn: nothing is left and the name is
 // free.
-func TestCreateUndoesEveryStep(t *testing.T) {
+func TestCreateRollsBackEveryStep(t *testing.T) {
 	for _, step := range []string{"check spec", "unpack", "snapshot", "make spec", "create container"} {
 		t.Run(step, func(t *testing.T) {
 			f := newFakeNode()
@@ -142,7 +142,7 @@ func TestContainerJoinsTheShimOfItsPod(t *testing.T) {
 }
 
 // A pod that is stopped during a CreateContainer keeps no container.
-func TestCreateLosesAgainstStop(t *testing.T) {
+func TestCreateIsRolledBackIfThePodStops(t *testing.T) {
 	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
 	made := f.Block("make spec")
@@ -249,7 +249,7 @@ func TestStartFailure(t *testing.T) {
 	}
 }
 
-func TestReasons(t *testing.T) {
+func TestExitReasons(t *testing.T) {
 	for _, tc := range []struct {
 		code uint32
 		oom  bool
@@ -295,7 +295,7 @@ func TestLostShim(t *testing.T) {
 }
 
 // If the shim dies and there is no exit event, the exit code is unknown.
-func TestLostShimAndExit(t *testing.T) {
+func TestLostShimWithoutExitEvent(t *testing.T) {
 	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
 	m.exitEventTimeout = 0
@@ -330,7 +330,7 @@ func TestRemoveResumes(t *testing.T) {
 	}
 }
 
-func TestPodMembers(t *testing.T) {
+func TestStopAllAndRemoveAll(t *testing.T) {
 	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
 	a := mustStart(t, m, "a")

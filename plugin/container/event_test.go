@@ -56,7 +56,7 @@ func TestEventsOfAFailedStart(t *testing.T) {
 }
 
 // A failed Create publishes no event, as readers never saw the container.
-func TestEventsOfACreateThatTheStopOfThePodOvertakes(t *testing.T) {
+func TestNoEventsOfAFailedCreate(t *testing.T) {
 	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
 	f.Fail("make spec", errBroken)
@@ -81,7 +81,7 @@ func TestEventsOfACreateThatTheStopOfThePodOvertakes(t *testing.T) {
 }
 
 // An exit while the daemon was down is published once.
-func TestEventOfAnExitThatRecoveryFinds(t *testing.T) {
+func TestExitWhileTheDaemonWasDownIsPublishedOnce(t *testing.T) {
 	f, dir := newFakeNode(), t.TempDir()
 	m := newManager(t, f, dir)
 	id := mustStart(t, m, "app")

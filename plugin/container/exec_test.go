@@ -22,7 +22,7 @@ import (
 )
 
 // A command that exceeds the timeout is killed, and the error is DeadlineExceeded.
-func TestExecSyncTakesTooLong(t *testing.T) {
+func TestExecSyncTimeout(t *testing.T) {
 	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
 	id := mustStart(t, m, "app")

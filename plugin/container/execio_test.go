@@ -120,7 +120,7 @@ func TestDrainEndsWithItsContext(t *testing.T) {
 }
 
 // A client that accepts no output does not block Wait after Close.
-func TestClosedStreamsAreNotWaitedFor(t *testing.T) {
+func TestWaitAfterCloseDoesNotBlock(t *testing.T) {
 	never := copied{done: make(chan struct{})}
 	e := newExecIO(never, newActivity())
 	if err := e.Close(); err != nil {

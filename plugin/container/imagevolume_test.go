@@ -89,7 +89,7 @@ func checkUnmounted(t *testing.T, dir string) {
 }
 
 // Each step after the mount fails in turn: nothing is left.
-func TestImageVolumeIsUndone(t *testing.T) {
+func TestImageVolumeIsRolledBack(t *testing.T) {
 	for _, step := range []string{"make spec", "create container"} {
 		t.Run(step, func(t *testing.T) {
 			f, dir := newVolumeNode(t), t.TempDir()

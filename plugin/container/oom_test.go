@@ -14,7 +14,7 @@ import (
 )
 
 // systemd removes a scope before the daemon reads the counter in it.
-func TestOutOfMemoryWithoutCgroup(t *testing.T) {
+func TestOOMKilledWithoutCgroup(t *testing.T) {
 	none := &v2.Metrics{MemoryEvents: &v2.MemoryEvents{Oom: 1}}
 	for _, tc := range []struct {
 		name    string
@@ -51,7 +51,7 @@ func TestOutOfMemoryWithoutCgroup(t *testing.T) {
 }
 
 // A shim other than ours does not remember a kill. Its events arrive in order, the exit last.
-func TestOutOfMemoryIsAwaited(t *testing.T) {
+func TestOOMEventIsAwaited(t *testing.T) {
 	for want, oom := range map[string]bool{ReasonOOMKilled: true, ReasonError: false} {
 		f := newFakeNode()
 		f.gone, f.other = true, true

@@ -36,7 +36,7 @@ func TestPanicInCreate(t *testing.T) {
 }
 
 // An undo of a failed create panics: the other steps are undone, and the name is free.
-func TestPanicInAnUndoOfCreate(t *testing.T) {
+func TestPanicInTheRollbackOfCreate(t *testing.T) {
 	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
 	f.Fail("make spec", errBroken)
@@ -96,7 +96,7 @@ func TestPanicInRemove(t *testing.T) {
 }
 
 // A panic for one container of a pod is joined with the errors of the others.
-func TestPanicForOneOfSeveral(t *testing.T) {
+func TestPanicIsJoinedWithOtherErrors(t *testing.T) {
 	members := []*Record{{ID: "a"}, {ID: "b"}, {ID: "c"}}
 	err := each(t.Context(), members, func(r *Record) error {
 		switch r.ID {
@@ -152,7 +152,7 @@ func (badEvents) PublishContainer(runtimeapi.ContainerEventType, *Record) { pani
 
 // A panic while an exit is handled does not keep the exit from being recorded, nor the container
 // from being removed.
-func TestPanicOnTheWayOfAnExit(t *testing.T) {
+func TestPanicWhileAnExitIsHandled(t *testing.T) {
 	for name, arrange := range map[string]func(f *fakeNode, m *Manager, r *Record){
 		"read the cgroup": func(_ *fakeNode, m *Manager, _ *Record) {
 			m.OOMKilled = func(string) (bool, bool) { panic("cgroup") }

@@ -15,7 +15,7 @@ import (
 )
 
 // A process that exits before Start returns does not finish before its start time.
-func TestShortLifeHasItsTimesInOrder(t *testing.T) {
+func TestFinishTimeIsNotBeforeStartTime(t *testing.T) {
 	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
 	id := mustCreate(t, m, "app")
@@ -37,7 +37,7 @@ func TestShortLifeHasItsTimesInOrder(t *testing.T) {
 }
 
 // Neither does a process whose start was not saved before the daemon ended.
-func TestStartThatWasNotSaved(t *testing.T) {
+func TestStartTimeOfAnUnsavedStart(t *testing.T) {
 	now, end := time.Unix(300, 0), time.Unix(200, 0)
 	if got := latestStart(now, runtime.Status{Status: runtime.Stopped, ExitTime: end}); got != end {
 		t.Errorf("start of an exited process: %v", got)
@@ -49,7 +49,7 @@ func TestStartThatWasNotSaved(t *testing.T) {
 
 // A container that joins the PID namespace of an exited container is not started: the PID may
 // belong to another process.
-func TestTargetEndsBeforeStart(t *testing.T) {
+func TestStartFailsIfThePIDTargetHasExited(t *testing.T) {
 	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
 	target := mustStart(t, m, "app")
@@ -70,7 +70,7 @@ func TestTargetEndsBeforeStart(t *testing.T) {
 }
 
 // A failed start is rolled back even if its timeout has expired.
-func TestStartOutOfTime(t *testing.T) {
+func TestFailedStartIsRolledBackAfterItsTimeout(t *testing.T) {
 	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
 	id := mustCreate(t, m, "app")

@@ -29,7 +29,7 @@ func TestStopSignalsThenKills(t *testing.T) {
 }
 
 // Of two Stops, the one with the shorter grace wins, and both return at the exit.
-func TestShorterGraceWins(t *testing.T) {
+func TestShorterGracePeriodWins(t *testing.T) {
 	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
 	id := mustStart(t, m, "app")
@@ -44,7 +44,7 @@ func TestShorterGraceWins(t *testing.T) {
 }
 
 // SIGKILL is sent even if the shim blocks on the stop signal.
-func TestKillOvertakesASignalThatHangs(t *testing.T) {
+func TestSIGKILLDoesNotWaitForTheStopSignal(t *testing.T) {
 	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
 	id := mustStart(t, m, "app")
@@ -59,7 +59,7 @@ func TestKillOvertakesASignalThatHangs(t *testing.T) {
 }
 
 // A container that cannot be killed does not delay the others of its pod.
-func TestPodMembersStopSideBySide(t *testing.T) {
+func TestContainersOfAPodStopInParallel(t *testing.T) {
 	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
 	stuck := mustStart(t, m, "stuck")

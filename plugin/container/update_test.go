@@ -66,7 +66,7 @@ func TestUpdateResourcesNotRunning(t *testing.T) {
 }
 
 // A memory limit is lowered only if the container is not killed for it.
-func TestUpdateIsChecked(t *testing.T) {
+func TestLowerMemoryLimitIsChecked(t *testing.T) {
 	for _, c := range []struct {
 		current, updated int64
 		want             bool

@@ -111,7 +111,7 @@ func TestOutputIsLogged(t *testing.T) {
 }
 
 // Output that the container writes while no daemon is running waits in the pipe.
-func TestLoadReadsOn(t *testing.T) {
+func TestOutputWaitsForTheDaemon(t *testing.T) {
 	o := testOptions(t)
 	first := makeDaemonWritten(t, o)
 	shim := startShim(t, first)
@@ -161,7 +161,7 @@ func TestLoadWithoutShim(t *testing.T) {
 	}
 }
 
-func TestDrainGivesUp(t *testing.T) {
+func TestDrainEndsWithItsContext(t *testing.T) {
 	s, err := Open(testOptions(t))
 	if err != nil {
 		t.Fatal(err)

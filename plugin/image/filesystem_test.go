@@ -46,7 +46,7 @@ func TestMountSource(t *testing.T) {
 	}
 }
 
-func TestExisting(t *testing.T) {
+func TestNearestExisting(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")
 	must(t, os.WriteFile(file, nil, 0o600))

@@ -51,7 +51,7 @@ func TestFlightsEndWithTheService(t *testing.T) {
 	checkClass(t, err, errdefs.ErrUnavailable)
 }
 
-func TestFlightsRefuseCallsThatAreOver(t *testing.T) {
+func TestFlightsRefuseCanceledCalls(t *testing.T) {
 	f := newFlights(t.Context())
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

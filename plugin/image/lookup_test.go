@@ -181,7 +181,7 @@ func TestRemovalOrderEndsWithTheID(t *testing.T) {
 	}
 }
 
-func TestUser(t *testing.T) {
+func TestUserOfTheImageConfig(t *testing.T) {
 	uid := func(n int64) *int64 { return &n }
 	for user, want := range map[string]struct {
 		uid  *int64

@@ -66,7 +66,7 @@ func TestTokenServersNeedTLS(t *testing.T) {
 	}
 }
 
-func TestWithoutPassword(t *testing.T) {
+func TestPasswordIsRemovedFromReference(t *testing.T) {
 	for ref, want := range map[string]string{
 		"https://user:pass@reg.test/app": "…@reg.test/app", "user:p@ss@reg.test/app": "…@reg.test/app",
 		"reg.test/app@sha256:abc": "reg.test/app@sha256:abc", "reg.test/app:v1": "reg.test/app:v1", "": "",

@@ -145,7 +145,7 @@ func (b badStore) Get(ctx context.Context, name string) (images.Image, error) {
 
 // After an event that causes a panic, the Manager follows images with a new subscription and ends
 // the old one.
-func TestPanicOverAnImageEvent(t *testing.T) {
+func TestPanicInAnImageEvent(t *testing.T) {
 	n := newNode(t)
 	n.deps.Images = badStore{n.images, "docker.io/library/bad:1"}
 	m := n.start(t, Options{})

@@ -81,7 +81,7 @@ func TestHostNetworkPodHasNoNetwork(t *testing.T) {
 
 // Each step of Run fails in turn: Run returns the error of the step, all resources are released,
 // and the name can be used again.
-func TestRunUndoesEveryStep(t *testing.T) {
+func TestRunRollsBackEveryStep(t *testing.T) {
 	for _, step := range []string{"create record", "make files", "pin ipc net uts", "attach /ns/net", "tune", "start task", "save ready"} {
 		t.Run(step, func(t *testing.T) {
 			f := newFakeNode()
@@ -103,7 +103,7 @@ func TestRunUndoesEveryStep(t *testing.T) {
 }
 
 // If a step of the rollback fails, the pod stays and can be stopped and removed.
-func TestStopResumesWhatUndoLeft(t *testing.T) {
+func TestRemoveCompletesARollback(t *testing.T) {
 	for _, step := range []string{"detach", "unpin", "remove files", "stop task", "delete record"} {
 		t.Run(step, func(t *testing.T) {
 			f := newFakeNode()

@@ -114,7 +114,7 @@ func TestFailedAttachIsDetachedOnce(t *testing.T) {
 }
 
 // A pod can be stopped while its record cannot be saved.
-func TestStopWithoutSaving(t *testing.T) {
+func TestStopWhileNothingCanBeSaved(t *testing.T) {
 	f := newFakeNode()
 	m := newManager(t, f)
 	id := mustRun(t, m, ownPID("web"))

@@ -48,7 +48,7 @@ func TestNextEqualCallGetsTheUnclaimedResult(t *testing.T) {
 	}
 }
 
-func TestRepetitionJoinsWorkUnderWay(t *testing.T) {
+func TestEqualCallJoinsWorkInProgress(t *testing.T) {
 	g := New(never)
 	started, finish := make(chan struct{}), make(chan struct{})
 	work := func(context.Context) (string, error) {
@@ -79,7 +79,7 @@ func TestFailureIsNotKept(t *testing.T) {
 	}
 }
 
-func TestForgottenResultIsNotHandedOut(t *testing.T) {
+func TestForgottenResultIsNotReturned(t *testing.T) {
 	g := New(never)
 	gone, cancel := context.WithCancel(t.Context())
 	finished := make(chan struct{})

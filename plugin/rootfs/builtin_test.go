@@ -60,7 +60,7 @@ func sorted(gids []uint32) []uint32 {
 	return slices.Compact(gids)
 }
 
-func TestLikeTheBuiltIn(t *testing.T) {
+func TestUsersMatchTheBuiltInCRI(t *testing.T) {
 	passwd := "root:x:0:0:root:/root:/bin/sh\nweb:x:1000:1001:web:/:/bin/sh\nweb:x:2:2::/:/bin/sh\nother:x:1000:3::/:\nlast:x:2147483647:5"
 	group := "root:x:0:\nadm:x:4:root,web\nweb:x:1001:web\nother:x:9:web\nwheel:x:10:root,last\nadm:x:5:last,root\nweb:x:6:other\n"
 	contexts := []*securityContext{nil, {}}

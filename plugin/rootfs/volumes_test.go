@@ -39,7 +39,7 @@ func copyOne(t *testing.T, root, volume string) (string, error) {
 	return volumes[0].Source, nil
 }
 
-func TestWhichVolumes(t *testing.T) {
+func TestVolumesUnderAMountAreNotCopied(t *testing.T) {
 	at := func(paths ...string) (mounts []*runtimeapi.Mount) {
 		for _, p := range paths {
 			mounts = append(mounts, &runtimeapi.Mount{ContainerPath: p})
@@ -185,7 +185,7 @@ func TestVolumeWithoutContent(t *testing.T) {
 	}
 }
 
-func TestVolumeWasThere(t *testing.T) {
+func TestExistingVolumeIsAnError(t *testing.T) {
 	root, dir := t.TempDir(), t.TempDir()
 	if _, err := CopyVolumes(t.Context(), root, declare("/data"), nil, dir); err != nil {
 		t.Fatal(err)

@@ -318,8 +318,8 @@ func TestPrivilegedInPlainPod(t *testing.T) {
 	}
 }
 
-// TestUnmet uses valid requests that this machine or pod cannot serve.
-func TestUnmet(t *testing.T) {
+// TestRequestsThatTheNodeCannotServe uses valid requests that this machine or pod cannot serve.
+func TestRequestsThatTheNodeCannotServe(t *testing.T) {
 	cases := []bad{
 		{"unified on v1", "unified", func(in *Input) {
 			in.Facts.CgroupV2 = false

@@ -131,7 +131,7 @@ func TestResourcesInvalid(t *testing.T) {
 }
 
 // The effective resources and user of a container are those that it was created with.
-func TestEffective(t *testing.T) {
+func TestEffectiveResources(t *testing.T) {
 	wanted := &runtimeapi.LinuxContainerResources{
 		CpuPeriod: 100000, CpuQuota: 50000, CpuShares: 512, CpusetCpus: "0-1", CpusetMems: "0", OomScoreAdj: 7,
 		MemoryLimitInBytes: 1000, MemorySwapLimitInBytes: 2000,
@@ -154,7 +154,7 @@ func TestEffective(t *testing.T) {
 	}
 }
 
-func TestEffectiveOfNothing(t *testing.T) {
+func TestEffectiveResourcesOfAnEmptySpec(t *testing.T) {
 	for _, s := range []*specs.Spec{nil, {}, {Linux: &specs.Linux{}}, {Process: &specs.Process{}, Linux: &specs.Linux{
 		Resources: &specs.LinuxResources{CPU: &specs.LinuxCPU{}, Memory: &specs.LinuxMemory{}},
 	}}} {

@@ -208,8 +208,8 @@ func TestNetworkMetrics(t *testing.T) {
 	}
 }
 
-// TestMetricsInParts checks that a missing file leaves out its own metrics only.
-func TestMetricsInParts(t *testing.T) {
+// TestMissingFileOmitsItsMetrics checks that a missing file leaves out its own metrics only.
+func TestMissingFileOmitsItsMetrics(t *testing.T) {
 	always := map[string]uint64{"container_creation_time_seconds": 1000, "container_start_time_seconds": 1002}
 	layer := map[string]uint64{
 		"container_fs_limit_bytes /dev/sdb1": 1 << 40, "container_fs_inodes_total /dev/sdb1": 1000, "container_fs_inodes_free /dev/sdb1": 400,
@@ -268,9 +268,9 @@ func TestManyDescriptors(t *testing.T) {
 	}
 }
 
-// TestBrokenPod checks that a pod without its network and cgroup has an entry, and that a pod
-// without a cgroup_parent has the metrics of its containers.
-func TestBrokenPod(t *testing.T) {
+// TestMetricsOfABrokenPod checks that a pod without its network and cgroup has an entry, and that a
+// pod without a cgroup_parent has the metrics of its containers.
+func TestMetricsOfABrokenPod(t *testing.T) {
 	c := NewCollector(machineV2.with(hardware, cgroupV2.below("sys/fs/cgroup/kubepods/pod1/abc")).reader(t), fakeLayers{}, Rates{})
 	p := newPod("/gone")
 	p.Namespaces.Net = t.TempDir() + "/gone"

@@ -51,8 +51,8 @@ func TestTimestamps(t *testing.T) {
 	}
 }
 
-// TestUsageInParts checks that a missing file leaves out its own values only.
-func TestUsageInParts(t *testing.T) {
+// TestMissingFileOmitsItsUsage checks that a missing file leaves out its own values only.
+func TestMissingFileOmitsItsUsage(t *testing.T) {
 	tests := []struct {
 		name  string
 		files tree
@@ -136,9 +136,9 @@ func TestOOMKilled(t *testing.T) {
 	}
 }
 
-// TestThisMachine reads a cgroup that the test creates, in which a process is killed because memory
-// is exhausted.
-func TestThisMachine(t *testing.T) {
+// TestUsageOfARealCgroup reads a cgroup that the test creates, in which a process is killed because
+// memory is exhausted.
+func TestUsageOfARealCgroup(t *testing.T) {
 	r, err := NewReader("/")
 	if err != nil {
 		t.Fatal(err)

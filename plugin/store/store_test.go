@@ -193,7 +193,7 @@ func TestListIsOrdered(t *testing.T) {
 	}
 }
 
-func TestHoldKeepsWritersAway(t *testing.T) {
+func TestHoldBlocksWriters(t *testing.T) {
 	s, _ := newStore()
 	if err := s.Put(note{"a1", "web", 0}); err != nil {
 		t.Fatal(err)

@@ -151,8 +151,9 @@ func TestTerminalSizes(t *testing.T) {
 	}
 }
 
-// TestSizesKeepTheNewest checks that sizes are not queued for a container that does not read them.
-func TestSizesKeepTheNewest(t *testing.T) {
+// TestTerminalSizesAreNotQueued checks that sizes are not queued for a container that does not read
+// them.
+func TestTerminalSizesAreNotQueued(t *testing.T) {
 	from := make(chan remotecommand.TerminalSize)
 	to := sizes(t.Context(), from)
 	for i := range uint16(100) {
@@ -240,7 +241,7 @@ func TestCommandOutlivesClient(t *testing.T) {
 	}
 }
 
-func TestServerEnds(t *testing.T) {
+func TestStreamsEndWithTheServer(t *testing.T) {
 	started := make(chan struct{})
 	s, stop := serve(t, Options{}, fakeContainers{attach: func(ctx context.Context, _ container.AttachOptions) error {
 		close(started)
@@ -262,9 +263,9 @@ func TestServerEnds(t *testing.T) {
 	}
 }
 
-// TestAbandoned checks that a client that disconnects during its request, or that never creates its
-// streams, leaves nothing behind; see TestMain.
-func TestAbandoned(t *testing.T) {
+// TestAbandonedRequestLeavesNothing checks that a client that disconnects during its request, or
+// that never creates its streams, leaves nothing behind; see TestMain.
+func TestAbandonedRequestLeavesNothing(t *testing.T) {
 	s, err := New(Options{Address: "127.0.0.1", Port: "0"}, fakeContainers{}, fakePods{"p": newPod(pod.Ready, hostNetwork)})
 	if err != nil {
 		t.Fatal(err)
@@ -413,7 +414,7 @@ func TestDefaultAddress(t *testing.T) {
 	}
 }
 
-func TestNewInUse(t *testing.T) {
+func TestPortInUse(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

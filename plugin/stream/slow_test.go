@@ -21,7 +21,7 @@ import (
 // A slow client that has not read everything when a command exits, and then sends data, gets the
 // rest of the output and the exit code. kubectl sends data every five seconds to keep its
 // connection.
-func TestSlowClient(t *testing.T) {
+func TestSlowClientGetsAllOutput(t *testing.T) {
 	const size = 256 << 10
 	request := &runtimeapi.ExecRequest{ContainerId: "web", Cmd: []string{"cat"}, Stdout: true}
 	for _, tc := range []struct {

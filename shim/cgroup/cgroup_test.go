@@ -135,7 +135,7 @@ func TestMakeAndRemove(t *testing.T) {
 	}
 }
 
-func TestOfRefusesSelf(t *testing.T) {
+func TestOwnCgroupIsRefused(t *testing.T) {
 	if _, err := os.Stat(cgroup.Root + "/cgroup.procs"); err != nil {
 		if _, err := os.Stat(cgroup.Root + "/memory"); err != nil {
 			t.Skip("no cgroups are mounted")

@@ -108,8 +108,8 @@ func TestSignalReachesAll(t *testing.T) {
 	}
 }
 
-// TestKillOfAGroupThatForks kills processes that keep forking.
-func TestKillOfAGroupThatForks(t *testing.T) {
+// TestKillOfAForkingCgroup kills processes that keep forking.
+func TestKillOfAForkingCgroup(t *testing.T) {
 	g := realGroup(t, "forks")
 	_, out := run(t, g, nil, `
 		for i in 1 2 3; do (while :; do sleep 1000 & sleep 0.001; done) & done

@@ -32,7 +32,7 @@ func TestReclaim(t *testing.T) {
 	}
 }
 
-func TestFits(t *testing.T) {
+func TestLimitBelowUsageIsRefused(t *testing.T) {
 	group := unifiedGroup(tree(t, map[string]string{"pod/web/memory.current": "1000\n"}))
 	for limit, fits := range map[int64]bool{1001: true, 1000: false, 999: false, 0: true, -1: true} {
 		if err := group.Fits(limit); (err == nil) != fits || err != nil && !errdefs.IsFailedPrecondition(err) {

@@ -193,9 +193,9 @@ func TestOOMOfScope(t *testing.T) {
 	}
 }
 
-// TestOOMOfNeighbour checks that a kill in another cgroup of the slice is not attributed to this
-// cgroup, whose own counter was read after the kill.
-func TestOOMOfNeighbour(t *testing.T) {
+// TestOOMOfAnotherCgroupInTheSlice checks that a kill in another cgroup of the slice is not
+// attributed to this cgroup, whose own counter was read after the kill.
+func TestOOMOfAnotherCgroupInTheSlice(t *testing.T) {
 	s := newScope(t, podScope)
 	s.count(t, podSlice, 5)
 	s.watch.Check()

@@ -137,7 +137,7 @@ func TestMissingRuntime(t *testing.T) {
 	}
 }
 
-func TestInterrupted(t *testing.T) {
+func TestCanceledStart(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := scriptRuntime(t, "exit 0").Start(ctx, "web"); !errdefs.IsCanceled(err) {

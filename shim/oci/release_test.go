@@ -99,9 +99,9 @@ func TestReleaseIsInterrupted(t *testing.T) {
 	}
 }
 
-// TestReleaseInterruptedTooLate checks that a start succeeds if it is interrupted after the init
-// has written its byte.
-func TestReleaseInterruptedTooLate(t *testing.T) {
+// TestReleaseIsNotInterruptedAfterTheStart checks that a start succeeds if it is interrupted after
+// the init has written its byte.
+func TestReleaseIsNotInterruptedAfterTheStart(t *testing.T) {
 	r, fifo := created(t)
 	init, err := os.OpenFile(fifo, os.O_RDWR, 0) // kept open, so that Release reads no EOF
 	if err != nil {
@@ -121,8 +121,8 @@ func TestReleaseInterruptedTooLate(t *testing.T) {
 	}
 }
 
-// TestReleaseIsLeftToTheCommand checks that Release only handles containers that runc has created.
-func TestReleaseIsLeftToTheCommand(t *testing.T) {
+// TestReleaseOnlyHandlesRunc checks that Release only handles containers that runc has created.
+func TestReleaseOnlyHandlesRunc(t *testing.T) {
 	for name, change := range map[string]func(r *Runtime, dir string) error{
 		"crun":         func(r *Runtime, _ string) error { r.cli.Command = "/usr/bin/crun"; return nil },
 		"no state":     func(_ *Runtime, dir string) error { return os.Remove(filepath.Join(dir, stateFile)) },

@@ -81,9 +81,9 @@ func TestLogOfATerminal(t *testing.T) {
 	s.Finish()
 }
 
-// TestExitIsNotHeldBackForever checks that Logged returns although a process outside of the
+// TestExitDoesNotWaitForHeldOutput checks that Logged returns although a process outside of the
 // container holds the output open.
-func TestExitIsNotHeldBackForever(t *testing.T) {
+func TestExitDoesNotWaitForHeldOutput(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "0.log")
 	p := run(t, logTo(path), "echo early; sleep 1000 & echo $!")
 	p.exited()

@@ -129,8 +129,9 @@ func TestNoStreams(t *testing.T) {
 	}
 }
 
-// TestBurst checks that all output is copied even if the process exits at once.
-func TestBurst(t *testing.T) {
+// TestAllOutputIsCopiedAfterAnExit checks that all output is copied even if the process exits at
+// once.
+func TestAllOutputIsCopiedAfterAnExit(t *testing.T) {
 	const size = 3 << 20
 	path, reader := fifo(t)
 	p := run(t, Config{Stdout: path}, fmt.Sprintf("head -c %d /dev/zero", size))
@@ -145,9 +146,9 @@ func TestBurst(t *testing.T) {
 	}
 }
 
-// TestPipesBlockInside checks that the container's ends of the pipes are blocking: few programs
-// handle EAGAIN.
-func TestPipesBlockInside(t *testing.T) {
+// TestContainerEndsOfPipesAreBlocking checks that the container's ends of the pipes are blocking:
+// few programs handle EAGAIN.
+func TestContainerEndsOfPipesAreBlocking(t *testing.T) {
 	in, out, err := newPipe(Owner{})
 	if err != nil {
 		t.Fatal(err)
@@ -189,8 +190,8 @@ func TestStdin(t *testing.T) {
 	}
 }
 
-// TestMissingClient has no writer of stdin, and the reader of stdout disconnects.
-func TestMissingClient(t *testing.T) {
+// TestProcessWithoutClient has no writer of stdin, and the reader of stdout disconnects.
+func TestProcessWithoutClient(t *testing.T) {
 	in, unused := fifo(t)
 	_ = unused.Close()
 	out, reader := fifo(t)
@@ -200,8 +201,8 @@ func TestMissingClient(t *testing.T) {
 	p.finish()
 }
 
-// TestLateReader checks that a process does not start before its output has a reader.
-func TestLateReader(t *testing.T) {
+// TestStartWaitsForAReader checks that a process does not start before its output has a reader.
+func TestStartWaitsForAReader(t *testing.T) {
 	path, early := fifo(t)
 	_ = early.Close()
 	late := make(chan *os.File)
@@ -220,7 +221,7 @@ func TestLateReader(t *testing.T) {
 	}
 }
 
-func TestNoReader(t *testing.T) {
+func TestOpenWithoutReaderIsCanceled(t *testing.T) {
 	path, unused := fifo(t)
 	_ = unused.Close()
 	ctx, cancel := context.WithCancel(t.Context())

@@ -90,7 +90,7 @@ func TestShutdownWaitsForResponses(t *testing.T) {
 }
 
 // Some versions of containerd call Shutdown only for the last task of a pod.
-func TestSingleShutdown(t *testing.T) {
+func TestShutdownOfTheLastTaskOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		retired := false
 		g := newRegistry(shimoption.Pod, func() { retired = true })
