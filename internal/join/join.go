@@ -49,6 +49,8 @@ type Group[T comparable] struct {
 	calls  map[string]*call[T] // in progress, or kept for the next equal call
 }
 
+var errClosed = fmt.Errorf("containerd-lite is stopping: %w", errdefs.ErrUnavailable)
+
 // call is one run of work.
 type call[T comparable] struct {
 	cancel  context.CancelFunc
@@ -75,7 +77,7 @@ func New[T comparable](o Options) *Group[T] {
 // If ctx ends first, Do returns its error. Do returns Unavailable after Close.
 func (g *Group[T]) Do(ctx context.Context, key string, work func(context.Context) (T, error)) (T, error) {
 	var none T
-	if err := ctx.Err(); err != nil {
+	if err := ctx.Err(); err != nil && g.options.Policy == Cancel { // the work has no caller
 		return none, g.left(err)
 	}
 	c, err := g.join(ctx, key, work)
@@ -123,7 +125,7 @@ func (g *Group[T]) join(ctx context.Context, key string, work func(context.Conte
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closed {
-		return nil, fmt.Errorf("%s: containerd-lite is stopping: %w", g.options.Name, errdefs.ErrUnavailable)
+		return nil, errClosed
 	}
 	c := g.calls[key]
 	if c == nil {

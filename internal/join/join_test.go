@@ -199,13 +199,22 @@ func TestTimeout(t *testing.T) {
 	}
 }
 
-func TestLeftIsTheErrorText(t *testing.T) {
-	g := New[string](Options{Left: "still in progress"})
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	_, err := g.Do(ctx, "web", returns("id1"))
-	if !errors.Is(err, context.Canceled) || !strings.HasPrefix(err.Error(), "still in progress: ") {
-		t.Errorf("Do = %v", err)
+// TestCallThatHasEnded calls Do with a context that has ended: the work has no caller.
+func TestCallThatHasEnded(t *testing.T) {
+	for policy, want := range map[Policy]bool{Finish: true, Keep: true, Cancel: false} {
+		g := New[string](Options{Policy: policy, Left: "still in progress"})
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		w := newWork()
+		_, err := g.Do(ctx, "web", w.run("id1"))
+		if !errors.Is(err, context.Canceled) || !strings.HasPrefix(err.Error(), "still in progress: ") {
+			t.Errorf("policy %d: Do = %v", policy, err)
+		}
+		close(w.finish)
+		g.workers.Wait()
+		if started := len(w.started) > 0; started != want {
+			t.Errorf("policy %d: the work was started: %v, want %v", policy, started, want)
+		}
 	}
 }
 
