@@ -13,15 +13,14 @@ import (
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/pkg/cio"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
-	"golang.org/x/sync/singleflight"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
+	"github.com/containerd-lite/containerd-lite/internal/join"
 	"github.com/containerd-lite/containerd-lite/plugin/config"
 	"github.com/containerd-lite/containerd-lite/plugin/containerio"
 	"github.com/containerd-lite/containerd-lite/plugin/image"
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
-	"github.com/containerd-lite/containerd-lite/plugin/retry"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
 	"github.com/containerd-lite/containerd-lite/plugin/specgen"
@@ -237,10 +236,10 @@ const (
 type Manager struct {
 	Deps
 	containers *store.Store[*Record]
-	creates    *retry.Group
-	removes    singleflight.Group
-	outputs    *outputPool     // shared by all ExecSync calls
-	background context.Context // ends the background goroutines
+	creates    *join.Group[string]   // by pod ID and config
+	removes    *join.Group[struct{}] // by ID
+	outputs    *outputPool           // shared by all ExecSync calls
+	background context.Context       // ends the background goroutines
 	close      context.CancelFunc
 	wait       sync.WaitGroup // background goroutines
 	saver      sync.WaitGroup // the goroutine that retries saving records
@@ -251,7 +250,18 @@ type Manager struct {
 // New returns a Manager without containers. ctx bounds its background work and carries containerd's
 // namespace; [Manager.Close] ends that work.
 func New(ctx context.Context, deps Deps) *Manager {
-	m := &Manager{Deps: deps, creates: retry.New(createTimeout), outputs: newOutputPool(), exitEventTimeout: exitEventTimeout}
+	m := &Manager{
+		Deps: deps,
+		creates: join.New[string](join.Options{
+			Name: "create", Policy: join.Keep, Timeout: createTimeout,
+			Left: "still in progress; retry the same request to get its result",
+		}),
+		removes: join.New[struct{}](join.Options{
+			Name: "remove", Timeout: removeTimeout, Left: "removal continues in the background",
+		}),
+		outputs:          newOutputPool(),
+		exitEventTimeout: exitEventTimeout,
+	}
 	m.containers = store.New("container", m, m.publish)
 	m.background, m.close = context.WithCancel(ctx)
 	guard.Go(m.background, &m.saver, "retry saving containers", func() {

@@ -44,7 +44,7 @@ type request struct {
 }
 
 // Create creates a container in a ready pod and returns its ID. It joins an equal call in progress,
-// and takes over the result of one whose caller gave up (see package retry). It returns
+// and takes over the result of one whose caller gave up (see package join). It returns
 // AlreadyExists if another container has the same metadata, and NotFound if the image is not on
 // this node.
 func (m *Manager) Create(ctx context.Context, podID string, config *runtimeapi.ContainerConfig) (string, error) {

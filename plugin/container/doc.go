@@ -3,7 +3,7 @@
 // Package container runs the containers of pods. It owns their records, their snapshots and tasks
 // in containerd, their streams and logs, and it records their exits.
 //
-// It calls pod (is the pod ready?), image, specgen, spec, rootfs, containerio, store, retry and runtime.
+// It calls pod (is the pod ready?), image, specgen, spec, rootfs, containerio, store and runtime.
 // Each verb of the CRI has a file: StopContainer is in stop.go.
 //
 // Locking: package store serializes the changes to a record and holds the record's lock no longer

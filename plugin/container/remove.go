@@ -7,8 +7,6 @@ import (
 	"fmt"
 
 	"github.com/containerd/errdefs"
-
-	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
 // Remove removes a container with everything that it has, except its log. A running container is
@@ -22,20 +20,11 @@ func (m *Manager) Remove(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	result := m.removes.DoChan(r.ID, func() (any, error) {
-		detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTimeout)
-		defer cancel()
-		return nil, guard.Call(detached, "remove", func() error { return m.remove(detached, r) })
-	})
-	select {
-	case done := <-result:
-		if done.Err != nil {
-			return fmt.Errorf("%s: %w", r, done.Err)
-		}
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("%s: removal continues in the background: %w", r, ctx.Err())
+	_, err = m.removes.Do(ctx, r.ID, func(ctx context.Context) (struct{}, error) { return struct{}{}, m.remove(ctx, r) })
+	if err != nil {
+		return fmt.Errorf("%s: %w", r, err)
 	}
+	return nil
 }
 
 func (m *Manager) remove(ctx context.Context, r *Record) error {

@@ -6,12 +6,12 @@
 //
 // containerd stores the images (image records, content, snapshots). This package owns an index of
 // them in memory, the pulls in progress and a sampler of disk usage. It calls containerd through
-// [Deps], and no other package of this project except internal/guard. Images are named as in
-// containerd's own CRI, so that each can take over the images of the other: an image has one record
-// for its id (the digest of its config), one for each tag and one for each repo@digest.
+// [Deps], and no other package of this project except internal/guard and internal/join. Images are
+// named as in containerd's own CRI, so that each can take over the images of the other: an image
+// has one record for its id (the digest of its config), one for each tag and one for each
+// repo@digest.
 //
 // Locking: readers (List, Status, Resolve, ByID, FsInfo, SnapshotUsage) take no lock; they load an
 // immutable value from an atomic pointer. Writers of the index share one lock and hold it while
-// they read the record from containerd. So of two updates of one name, the later one wins. The
-// table of pulls in progress has a lock, which is never held during I/O.
+// they read the record from containerd. So of two updates of one name, the later one wins.
 package image

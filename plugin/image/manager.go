@@ -27,6 +27,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
+	"github.com/containerd-lite/containerd-lite/internal/join"
 )
 
 // namespace is the namespace of containerd that has the images of Kubernetes.
@@ -139,7 +140,7 @@ type Manager struct {
 	credentials map[string]credentials
 
 	index     *index
-	pulls     *flights
+	pulls     *join.Group[string]
 	stale     staleLeases
 	sampler   *sampler
 	downloads *semaphore.Weighted
@@ -182,7 +183,7 @@ func New(ctx context.Context, opts Options, deps Deps) (*Manager, error) {
 		pinned:      pinnedNames(opts.Pinned),
 		credentials: creds,
 		index:       newIndex(deps.Images, deps.Content),
-		pulls:       newFlights(ctx),
+		pulls:       join.New[string](join.Options{Name: "pull", Policy: join.Cancel}),
 		sampler:     newSampler(opts, deps),
 		cancel:      cancel,
 	}
@@ -194,13 +195,14 @@ func New(ctx context.Context, opts Options, deps Deps) (*Manager, error) {
 		cancel()
 		return nil, err
 	}
+	context.AfterFunc(ctx, m.pulls.Close)
 	guard.Go(ctx, &m.workers, "watch images", func() { m.watch(ctx, sub) })
 	return m, nil
 }
 
 // Close cancels the pulls in progress and all background work, and waits until they have ended.
 func (m *Manager) Close() error {
-	m.pulls.close()
+	m.pulls.Close()
 	m.cancel()
 	m.workers.Wait()
 	return nil
@@ -217,6 +219,3 @@ func (o *Options) snapshotters() []string {
 	slices.Sort(names[1:])
 	return names
 }
-
-// errClosed is the error of pulls after Close.
-var errClosed = fmt.Errorf("image service is stopping: %w", errdefs.ErrUnavailable)

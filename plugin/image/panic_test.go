@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/containerd/containerd/v2/core/images"
@@ -20,30 +19,6 @@ import (
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
-
-// All callers of a pull that panics get its error, and the next call starts the pull again.
-func TestPanicInAFlight(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFlights(t.Context())
-		defer f.close()
-		panics, errs := make(chan struct{}), make(chan error)
-		for range 2 {
-			go func() {
-				_, err := f.do(t.Context(), "key", func(context.Context) (string, error) { <-panics; panic("boom") })
-				errs <- err
-			}()
-		}
-		synctest.Wait()
-		close(panics)
-		for range 2 {
-			checkClass(t, <-errs, errdefs.ErrInternal)
-		}
-		got, err := f.do(t.Context(), "key", func(context.Context) (string, error) { return "fresh", nil })
-		if err != nil || got != "fresh" {
-			t.Errorf("the next call: %q, %v", got, err)
-		}
-	})
-}
 
 // badTransfer is a transfer service whose first call panics.
 type badTransfer struct {

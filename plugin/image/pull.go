@@ -61,7 +61,7 @@ func (m *Manager) Pull(ctx context.Context, spec *runtimeapi.ImageSpec, auth *ru
 		snapshotter: snapshotter,
 		creds:       creds,
 	}
-	id, err := m.pulls.do(ctx, p.key(), p.run)
+	id, err := m.pulls.Do(ctx, p.key(), p.run)
 	if _, explained := errors.AsType[*pullError](err); err != nil && !explained {
 		err = fmt.Errorf("image %s: pull: %w", p.name, err)
 	}

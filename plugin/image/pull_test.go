@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/containerd/errdefs"
@@ -266,14 +267,24 @@ func (r *testRegistry) hold(t *testing.T) (reached <-chan struct{}, release func
 	return first, release
 }
 
-// callers returns the number of calls that wait for pulls, and the number of pulls in progress.
-func (f *flights) callers() (calls, pulls int) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, fl := range f.running {
-		calls += fl.callers
-	}
-	return calls, len(f.running)
+// waitCounter is the context of a call. It counts the waits for its end: a call of Pull begins to
+// wait when it has joined a transfer.
+type waitCounter struct {
+	context.Context
+	waits *atomic.Int64
+}
+
+func (c waitCounter) Done() <-chan struct{} {
+	c.waits.Add(1)
+	return c.Context.Done()
+}
+
+// transfers returns the number of pulls in progress. Each has a lease.
+func (n *node) transfers(t *testing.T) int {
+	t.Helper()
+	held, err := n.leases.List(n.ctx)
+	must(t, err)
+	return len(held)
 }
 
 func TestPullsOfOneImageShareATransfer(t *testing.T) {
@@ -287,26 +298,29 @@ func TestPullsOfOneImageShareATransfer(t *testing.T) {
 	const calls = 5
 	quitter, quit := context.WithCancel(t.Context())
 	var pulls sync.WaitGroup
+	var joined atomic.Int64
+	left := make(chan struct{})
 	for i := range calls {
 		pulls.Go(func() {
 			ctx := t.Context()
 			if i == 0 {
 				ctx = quitter
 			}
-			id, err := m.Pull(ctx, spec(ref), nil, nil)
+			id, err := m.Pull(waitCounter{ctx, &joined}, spec(ref), nil, nil)
 			if i == 0 {
 				checkClass(t, err, context.Canceled)
+				close(left)
 			} else if err != nil || id != idOf(t, img) {
 				t.Errorf("pull %d: %s, %v", i, id, err)
 			}
 		})
 	}
 	<-reached
-	wait(t, "all calls to join", func() bool { c, _ := m.pulls.callers(); return c == calls })
+	wait(t, "all calls to join", func() bool { return joined.Load() == calls })
 	before := reg.requests.Load()
 	quit()
-	wait(t, "one call to leave", func() bool { c, _ := m.pulls.callers(); return c == calls-1 })
-	if _, running := m.pulls.callers(); running != 1 {
+	<-left
+	if running := n.transfers(t); running != 1 {
 		t.Errorf("%d transfers for one image", running)
 	}
 	release()
@@ -331,7 +345,7 @@ func TestPullsWithOtherCredentialsDoNotShare(t *testing.T) {
 		})
 	}
 	<-reached
-	wait(t, "both pulls", func() bool { _, p := m.pulls.callers(); return p == 2 })
+	wait(t, "both pulls", func() bool { return n.transfers(t) == 2 })
 	release()
 	pulls.Wait()
 }
@@ -348,7 +362,7 @@ func TestPullEndsWithItsLastCaller(t *testing.T) {
 	}()
 	_, err := m.Pull(ctx, spec(ref), nil, nil)
 	checkClass(t, err, context.Canceled)
-	m.pulls.workers.Wait() // returns although the registry still delays the layer
+	m.pulls.Close() // returns although the registry still delays the layer
 	n.checkEmpty(t)
 }
 
@@ -365,19 +379,27 @@ func TestPullDeadline(t *testing.T) {
 	}
 }
 
-func TestCloseEndsPulls(t *testing.T) {
-	n, reg := newNode(t), newRegistry(t)
-	m := n.start(t, Options{})
-	ref := reg.add(t, "app:v1", newImage(t, 1, nil))
-	reached, _ := reg.hold(t)
-	result := make(chan error)
-	go func() {
-		_, err := m.Pull(t.Context(), spec(ref), nil, nil)
-		result <- err
-	}()
-	<-reached
-	must(t, m.Close())
-	checkClass(t, <-result, context.Canceled)
-	_, err := m.Pull(t.Context(), spec(ref), nil, nil)
-	checkClass(t, err, errdefs.ErrUnavailable)
+// TestPullsEndWithTheService ends the service with Close, and by the end of its context.
+func TestPullsEndWithTheService(t *testing.T) {
+	for name, end := range map[string]func(*Manager){
+		"close":   func(m *Manager) { must(t, m.Close()) },
+		"context": func(m *Manager) { m.cancel() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			n, reg := newNode(t), newRegistry(t)
+			m := n.start(t, Options{})
+			ref := reg.add(t, "app:v1", newImage(t, 1, nil))
+			reached, _ := reg.hold(t)
+			result := make(chan error)
+			go func() {
+				_, err := m.Pull(t.Context(), spec(ref), nil, nil)
+				result <- err
+			}()
+			<-reached
+			end(m)
+			checkClass(t, <-result, context.Canceled)
+			_, err := m.Pull(t.Context(), spec(ref), nil, nil)
+			checkClass(t, err, errdefs.ErrUnavailable)
+		})
+	}
 }

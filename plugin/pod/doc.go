@@ -12,6 +12,6 @@
 //
 // Locking: records change in the store, under the store's lock. The steps of one pod do not
 // overlap: no other call knows the ID while Run is in progress, and calls of Stop and Remove join
-// an equal call for the same pod (Manager.inProgress). Until a teardown ends the pod's watch, only
+// an equal call for the same pod (internal/join). Until a teardown ends the pod's watch, only
 // the watch starts and stops the pod's task. No lock is held across a step.
 package pod

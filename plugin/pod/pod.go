@@ -11,13 +11,12 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
-	"golang.org/x/sync/singleflight"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
+	"github.com/containerd-lite/containerd-lite/internal/join"
 	"github.com/containerd-lite/containerd-lite/plugin/config"
 	"github.com/containerd-lite/containerd-lite/plugin/network"
-	"github.com/containerd-lite/containerd-lite/plugin/retry"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
 	"github.com/containerd-lite/containerd-lite/plugin/store"
@@ -217,11 +216,12 @@ const (
 // Manager runs pods.
 type Manager struct {
 	Deps
-	pods       *store.Store[*Record]
-	runs       *retry.Group
-	inProgress singleflight.Group // calls of Stop and Remove, by verb and pod ID
-	watches    watches
-	rollbacks  rollbacks
+	pods      *store.Store[*Record]
+	runs      *join.Group[string]   // by request
+	stops     *join.Group[struct{}] // by pod ID
+	removes   *join.Group[struct{}] // by pod ID
+	watches   watches
+	rollbacks rollbacks
 
 	background context.Context // of the goroutines below
 	cancel     context.CancelFunc
@@ -232,7 +232,20 @@ type Manager struct {
 // New returns a Manager without pods. ctx bounds its background work and carries containerd's
 // namespace. [Manager.Close] ends the background work.
 func New(ctx context.Context, deps Deps) *Manager {
-	m := &Manager{Deps: deps, runs: retry.New(runTimeout), watches: watches{byID: map[string]*watch{}}}
+	m := &Manager{
+		Deps: deps,
+		runs: join.New[string](join.Options{
+			Name: "run", Policy: join.Keep, Timeout: runTimeout,
+			Left: "still in progress; retry the same request to get its result",
+		}),
+		stops: join.New[struct{}](join.Options{
+			Name: "stop", Timeout: stopTimeout, Left: "stop continues in the background",
+		}),
+		removes: join.New[struct{}](join.Options{
+			Name: "remove", Timeout: stopTimeout, Left: "remove continues in the background",
+		}),
+		watches: watches{byID: map[string]*watch{}},
+	}
 	m.pods = store.New("pod sandbox", m, m.publishChange)
 	m.background, m.cancel = context.WithCancel(ctx)
 	guard.Go(m.background, &m.saving, "save pod records", func() {

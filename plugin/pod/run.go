@@ -21,7 +21,7 @@ import (
 )
 
 // Run creates a pod and returns its ID. A call with an equal request joins a call in progress, or
-// takes over one whose caller gave up (see package retry). Another pod with the same metadata is
+// takes over one whose caller gave up (see package join). Another pod with the same metadata is
 // AlreadyExists.
 func (m *Manager) Run(ctx context.Context, c *runtimeapi.PodSandboxConfig, handler string) (string, error) {
 	if err := spec.CheckPod(c); err != nil {

@@ -45,27 +45,17 @@ func (m *Manager) terminate(ctx context.Context, id string, members Members, how
 // stop is also joined by remove: two teardowns of one pod at a time would have a CNI plugin fail on
 // a namespace that the other is removing.
 func (m *Manager) stop(ctx context.Context, id string, members Members) error {
-	return m.join(ctx, "stop", id, func(ctx context.Context) error { return m.stopSteps(ctx, id, members) })
+	_, err := m.stops.Do(ctx, id, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, m.stopSteps(ctx, id, members)
+	})
+	return err
 }
 
 func (m *Manager) remove(ctx context.Context, id string, members Members) error {
-	return m.join(ctx, "remove", id, func(ctx context.Context) error { return m.removeSteps(ctx, id, members) })
-}
-
-// join runs work for a pod, or joins a call with the same verb in progress. It returns early when
-// ctx ends; the work continues.
-func (m *Manager) join(ctx context.Context, verb, id string, work func(context.Context) error) error {
-	result := m.inProgress.DoChan(verb+id, func() (any, error) {
-		detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
-		defer cancel()
-		return nil, guard.Call(detached, verb, func() error { return work(detached) })
+	_, err := m.removes.Do(ctx, id, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, m.removeSteps(ctx, id, members)
 	})
-	select {
-	case done := <-result:
-		return done.Err
-	case <-ctx.Done():
-		return fmt.Errorf("%s continues in the background: %w", verb, ctx.Err())
-	}
+	return err
 }
 
 func (m *Manager) stopSteps(ctx context.Context, id string, members Members) error {
