@@ -20,21 +20,21 @@ type Events interface {
 //
 // Records in the state Creating count as nothing. Package store calls it in the order of the
 // changes to a pod.
-func (m *Manager) publishChange(before, after *Record) {
+func publishChange(events Events, before, after *Record) {
 	if !visible(after) {
 		if visible(before) {
-			m.Events.PublishPod(runtimeapi.ContainerEventType_CONTAINER_DELETED_EVENT, before)
+			events.PublishPod(runtimeapi.ContainerEventType_CONTAINER_DELETED_EVENT, before)
 		}
 		return
 	}
 	if !visible(before) {
-		m.Events.PublishPod(runtimeapi.ContainerEventType_CONTAINER_CREATED_EVENT, after)
+		events.PublishPod(runtimeapi.ContainerEventType_CONTAINER_CREATED_EVENT, after)
 	}
 	switch {
 	case after.State == Ready && (!visible(before) || before.State != Ready):
-		m.Events.PublishPod(runtimeapi.ContainerEventType_CONTAINER_STARTED_EVENT, after)
+		events.PublishPod(runtimeapi.ContainerEventType_CONTAINER_STARTED_EVENT, after)
 	case after.State != Ready && (!visible(before) || before.State == Ready):
-		m.Events.PublishPod(runtimeapi.ContainerEventType_CONTAINER_STOPPED_EVENT, after)
+		events.PublishPod(runtimeapi.ContainerEventType_CONTAINER_STOPPED_EVENT, after)
 	}
 }
 

@@ -68,7 +68,7 @@ func TestEventsOfAnInitThatEnds(t *testing.T) {
 	m := newManager(t, f)
 	id := mustRun(t, m, sharedPID("web"))
 	f.exit <- runtime.ExitStatus{}
-	m.watching.Wait()
+	m.watches.running.Wait()
 	checkEvents(t, f, "CONTAINER_CREATED_EVENT ready", "CONTAINER_STARTED_EVENT ready", "CONTAINER_STOPPED_EVENT stopping")
 	mustStop(t, m, f, id)
 	checkEvents(t, f)

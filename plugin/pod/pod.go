@@ -183,6 +183,34 @@ type Members interface {
 	RemoveAll(ctx context.Context, podID string) error
 }
 
+// podStore has the records of all pods.
+type podStore struct {
+	*store.Store[*Record]
+}
+
+func newPodStore(saved Records, events Events) *podStore {
+	publish := func(before, after *Record) { publishChange(events, before, after) }
+	return &podStore{store.New("pod sandbox", saver{saved}, publish)}
+}
+
+// saver saves pod records in containerd's metadata.
+type saver struct {
+	Records
+}
+
+// Save implements [store.Saver].
+func (s saver) Save(ctx context.Context, r *Record) error { return s.SaveSandbox(ctx, r.ID, r) }
+
+// markStopping records that a ready pod is no longer ready. Pods in other states do not change.
+func (s *podStore) markStopping(ctx context.Context, id string) {
+	_, _, _ = s.Settle(ctx, id, func(r *Record) *Record { // NotFound: the pod was removed
+		if r.State != Ready {
+			return r
+		}
+		return r.with(func(r *Record) { r.State = Stopping })
+	})
+}
+
 // Deps are the dependencies and settings of a Manager.
 type Deps struct {
 	Records    Records
@@ -216,24 +244,27 @@ const (
 // Manager runs pods.
 type Manager struct {
 	Deps
-	pods      *store.Store[*Record]
+	pods      *podStore
 	runs      *join.Group[string]   // by request
 	stops     *join.Group[struct{}] // by pod ID
 	removes   *join.Group[struct{}] // by pod ID
-	watches   watches
+	watches   *watches
+	releaser  *releaser
 	rollbacks rollbacks
 
-	background context.Context // of the goroutines below
-	cancel     context.CancelFunc
-	watching   sync.WaitGroup // one goroutine per watch
-	saving     sync.WaitGroup // the goroutine that saves settled facts
+	cancel context.CancelFunc // ends the watches and the goroutine of saving
+	saving sync.WaitGroup     // the goroutine that saves settled facts
 }
 
 // New returns a Manager without pods. ctx bounds its background work and carries containerd's
 // namespace. [Manager.Close] ends the background work.
 func New(ctx context.Context, deps Deps) *Manager {
+	ctx, cancel := context.WithCancel(ctx)
+	pods := newPodStore(deps.Records, deps.Events)
+	watches := newWatches(ctx, pods, deps.Tasks, deps.Now)
 	m := &Manager{
 		Deps: deps,
+		pods: pods,
 		runs: join.New[string](join.Options{
 			Name: "run", Policy: join.Keep, Timeout: runTimeout,
 			Left: "still in progress; retry the same request to get its result",
@@ -244,12 +275,12 @@ func New(ctx context.Context, deps Deps) *Manager {
 		removes: join.New[struct{}](join.Options{
 			Name: "remove", Timeout: stopTimeout, Left: "remove continues in the background",
 		}),
-		watches: watches{byID: map[string]*watch{}},
+		watches:  watches,
+		releaser: newReleaser(deps, watches),
+		cancel:   cancel,
 	}
-	m.pods = store.New("pod sandbox", m, m.publishChange)
-	m.background, m.cancel = context.WithCancel(ctx)
-	guard.Go(m.background, &m.saving, "save pod records", func() {
-		_ = guard.Keep(m.background, "save pod records", func() error { m.pods.SaveLate(m.background); return nil })
+	guard.Go(ctx, &m.saving, "save pod records", func() {
+		_ = guard.Keep(ctx, "save pod records", func() error { pods.SaveLate(ctx); return nil })
 	})
 	return m
 }
@@ -257,14 +288,13 @@ func New(ctx context.Context, deps Deps) *Manager {
 // Close ends the background goroutines of the manager. Pods continue to run.
 func (m *Manager) Close() {
 	m.cancel()
-	m.watching.Wait()
+	m.watches.running.Wait()
 	m.saving.Wait()
 }
 
-// Save implements [store.Saver].
-func (m *Manager) Save(ctx context.Context, r *Record) error {
-	return m.Records.SaveSandbox(ctx, r.ID, r)
-}
+// AwaitTask waits while the task of a ready pod is being restarted: containers join its shim. It
+// returns at once for a pod that is not ready.
+func (m *Manager) AwaitTask(ctx context.Context, id string) error { return m.watches.await(ctx, id) }
 
 // Get returns the pod with this ID or unique prefix of an ID. The error is NotFound if there is
 // none that callers can see.

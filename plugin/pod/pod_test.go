@@ -315,7 +315,7 @@ func TestPodIsNotReadyOnceItsInitHasEnded(t *testing.T) {
 	id := mustRun(t, m, sharedPID("web"))
 	f.loseTask()
 	f.Await(t, "save stopping")
-	m.watching.Wait()
+	m.watches.running.Wait()
 	if r, _ := m.Get(id); r.State != Stopping {
 		t.Errorf("state = %s", r.State)
 	}

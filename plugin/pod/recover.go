@@ -85,18 +85,8 @@ func (m *Manager) recover(ctx context.Context, saved runtime.Record) error {
 func (m *Manager) resume(ctx context.Context, r *Record) {
 	rebooted := r.BootID != "" && r.BootID != m.BootID // records of older releases have none
 	if rebooted || !m.Namespaces.Pinned(r.Namespaces) {
-		m.markStopping(ctx, r.ID)
+		m.pods.markStopping(ctx, r.ID)
 		return
 	}
-	close(m.watch(r).visible)
-}
-
-// markStopping records that a ready pod is no longer ready. Pods in other states do not change.
-func (m *Manager) markStopping(ctx context.Context, id string) {
-	_, _, _ = m.pods.Settle(ctx, id, func(r *Record) *Record { // NotFound: the pod was removed
-		if r.State != Ready {
-			return r
-		}
-		return r.with(func(r *Record) { r.State = Stopping })
-	})
+	close(m.watches.start(r).visible)
 }

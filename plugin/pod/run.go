@@ -172,7 +172,7 @@ func (m *Manager) startTask(ctx context.Context, r *Record) (uint32, error) {
 // makeReady makes a pod ready. The watch of its task starts before callers can see and stop the
 // pod.
 func (m *Manager) makeReady(ctx context.Context, r *Record, made setUpResult) error {
-	w := m.watch(r)
+	w := m.watches.start(r)
 	_, err := m.pods.Update(ctx, r.ID, func(r *Record) (*Record, error) {
 		return r.with(func(r *Record) {
 			r.State, r.Network = Ready, made.network
@@ -209,7 +209,7 @@ func (m *Manager) create(ctx context.Context, r *Record, runtimeType string) err
 func (m *Manager) rollBack(ctx context.Context, r *Record) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
 	defer cancel()
-	failed, err := m.tearDown(ctx, r, nil)
+	failed, err := m.releaser.tearDown(ctx, r, nil)
 	if err == nil {
 		err = guard.Call(ctx, "delete record", func() error { return m.Records.DeleteSandbox(ctx, r.ID) })
 		if err == nil {

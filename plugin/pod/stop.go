@@ -75,7 +75,7 @@ func (m *Manager) stopSteps(ctx context.Context, id string, members Members) err
 		return nil
 	}
 	membersStopped := guard.Start(ctx, "stop containers", func() error { return members.StopAll(ctx, id) })
-	if _, err := m.tearDown(ctx, r, membersStopped); err != nil {
+	if _, err := m.releaser.tearDown(ctx, r, membersStopped); err != nil {
 		return err
 	}
 	_, _, err = m.pods.Settle(ctx, id, func(r *Record) *Record {

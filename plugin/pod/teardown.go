@@ -37,23 +37,39 @@ const (
 //
 // Each step can be repeated, and does nothing if the resource does not exist.
 type teardown struct {
-	m      *Manager
+	*releaser
 	r      *Record
 	failed []string // names of the steps
 	errs   []error
 }
 
+// releaser releases the resources of pods. It does not change records.
+type releaser struct {
+	namespaces Namespaces
+	network    Network
+	files      Files
+	tasks      Tasks
+	handlers   Handlers
+	watches    *watches
+}
+
+func newReleaser(d Deps, w *watches) *releaser {
+	return &releaser{
+		namespaces: d.Namespaces, network: d.Network, files: d.Files, tasks: d.Tasks, handlers: d.Handlers, watches: w,
+	}
+}
+
 // tearDown runs the steps and returns the names of those that failed. members receives the result
 // of stopping the pod's containers; it is nil if the pod has none.
-func (m *Manager) tearDown(ctx context.Context, r *Record, members <-chan error) (failed []string, err error) {
-	t := &teardown{m: m, r: r}
+func (l *releaser) tearDown(ctx context.Context, r *Record, members <-chan error) (failed []string, err error) {
+	t := &teardown{releaser: l, r: r}
 	t.run(ctx, members)
 	return t.failed, errors.Join(t.errs...)
 }
 
 func (t *teardown) run(ctx context.Context, members <-chan error) {
 	// From here on only the teardown starts or stops the pod's task.
-	if !t.step("task", t.m.unwatch(ctx, t.r.ID)) {
+	if !t.step("task", t.watches.end(ctx, t.r.ID)) {
 		return
 	}
 	grace, cancel := context.WithTimeout(ctx, membersTimeout)
@@ -62,22 +78,22 @@ func (t *teardown) run(ctx context.Context, members <-chan error) {
 	if ended {
 		t.step("containers", err)
 	} else {
-		_ = guard.Call(ctx, "kill stuck shim", func() error { t.m.killStuckShim(ctx, t.r); return nil })
+		_ = guard.Call(ctx, "kill stuck shim", func() error { t.killStuckShim(ctx, t.r); return nil })
 	}
-	network := guard.Start(ctx, "detach", func() error { return t.m.detach(ctx, t.r) })
+	network := guard.Start(ctx, "detach", func() error { return t.detach(ctx, t.r) })
 	if ended {
-		t.do(ctx, "task", func() error { return t.m.stopTask(ctx, t.r) })
+		t.do(ctx, "task", func() error { return t.stopTask(ctx, t.r) })
 	}
 	if t.step("network", <-network) {
-		t.do(ctx, "namespaces", func() error { return t.m.Namespaces.Unpin(ctx, t.r.ID, t.r.Namespaces) })
+		t.do(ctx, "namespaces", func() error { return t.namespaces.Unpin(ctx, t.r.ID, t.r.Namespaces) })
 	}
 	if !ended {
 		_, err := await(ctx, members)
 		t.step("containers", err)
-		t.do(ctx, "task", func() error { return t.m.stopTask(ctx, t.r) })
+		t.do(ctx, "task", func() error { return t.stopTask(ctx, t.r) })
 	}
 	if len(t.failed) == 0 {
-		t.do(ctx, "files", func() error { return t.m.Files.Remove(t.r.ID) })
+		t.do(ctx, "files", func() error { return t.files.Remove(t.r.ID) })
 	}
 }
 
@@ -111,32 +127,32 @@ func await(ctx context.Context, members <-chan error) (ended bool, err error) {
 
 // detach releases the network of a pod. It also runs after a failed ADD, which may have allocated
 // an address.
-func (m *Manager) detach(ctx context.Context, r *Record) error {
+func (l *releaser) detach(ctx context.Context, r *Record) error {
 	if r.HostNetwork() {
 		return nil
 	}
-	return m.Network.Detach(ctx, r.network())
+	return l.network.Detach(ctx, r.network())
 }
 
 // stopTask deletes the task of a pod. It kills the shim if that is stuck, and then waits for
 // containerd's cleanup.
-func (m *Manager) stopTask(ctx context.Context, r *Record) error {
+func (l *releaser) stopTask(ctx context.Context, r *Record) error {
 	limited, cancel := context.WithTimeout(ctx, taskTimeout)
 	defer cancel()
-	err := m.Tasks.Stop(limited, r.ID)
-	if err != nil && limited.Err() != nil && m.killStuckShim(ctx, r) {
-		err = m.stopDeadTask(ctx, r.ID)
+	err := l.tasks.Stop(limited, r.ID)
+	if err != nil && limited.Err() != nil && l.killStuckShim(ctx, r) {
+		err = l.stopDeadTask(ctx, r.ID)
 	}
 	return err
 }
 
 // stopDeadTask deletes a task whose shim was killed. It retries for taskTimeout, because
 // containerd's cleanup takes a moment.
-func (m *Manager) stopDeadTask(ctx context.Context, id string) error {
+func (l *releaser) stopDeadTask(ctx context.Context, id string) error {
 	ctx, cancel := context.WithTimeout(ctx, taskTimeout)
 	defer cancel()
 	for {
-		err := m.Tasks.Stop(ctx, id)
+		err := l.tasks.Stop(ctx, id)
 		if err == nil {
 			return nil
 		}
@@ -152,21 +168,21 @@ func (m *Manager) stopDeadTask(ctx context.Context, id string) error {
 // pod. It reports whether it killed the shim. The pod's containers have been sent SIGKILL anyway,
 // and a shim that is stuck, or stopped by a signal, would keep them indefinitely
 // (docs/decisions/0018).
-func (m *Manager) killStuckShim(ctx context.Context, r *Record) bool {
+func (l *releaser) killStuckShim(ctx context.Context, r *Record) bool {
 	answer, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
-	if err := m.Tasks.PingShim(answer, r.ID); err == nil || answer.Err() == nil {
+	if err := l.tasks.PingShim(answer, r.ID); err == nil || answer.Err() == nil {
 		return false
 	}
 	logger := log.G(ctx).WithField("pod", r.ID)
-	_, handler, err := m.Handlers.Handler(r.Handler)
+	_, handler, err := l.handlers.Handler(r.Handler)
 	switch {
 	case err != nil:
 	case handler.SharesShim():
 		logger.Error("shim does not answer and is not killed, because it may serve other pods; kill it to let the pod end")
 		return false
 	default:
-		err = m.Tasks.KillShim(ctx, r.ID)
+		err = l.tasks.KillShim(ctx, r.ID)
 	}
 	if err != nil {
 		logger.WithError(err).Error("shim does not answer and was not killed; the pod stays until the shim answers")

@@ -41,7 +41,7 @@ func TestStuckShimOfEmptyPodIsKilled(t *testing.T) {
 		m := newManager(t, f)
 		id := mustRun(t, m, ownPID("web"))
 		f.setStuck(true)
-		if err := m.stopTask(t.Context(), m.List()[0]); err != nil {
+		if err := m.releaser.stopTask(t.Context(), m.List()[0]); err != nil {
 			t.Errorf("stopTask: %v", err)
 		}
 		f.Lose("task")

@@ -71,8 +71,18 @@ func (w *watch) mayRestart(now time.Time) bool {
 
 // watches are the watches of all pods.
 type watches struct {
+	ctx     context.Context // ends all watches
+	pods    *podStore
+	tasks   Tasks
+	now     func() time.Time
+	running sync.WaitGroup // the goroutine of each watch
+
 	mu   sync.Mutex
 	byID map[string]*watch
+}
+
+func newWatches(ctx context.Context, pods *podStore, tasks Tasks, now func() time.Time) *watches {
+	return &watches{ctx: ctx, pods: pods, tasks: tasks, now: now, byID: make(map[string]*watch)}
 }
 
 func (all *watches) add(id string, w *watch) {
@@ -93,39 +103,38 @@ func (all *watches) forget(id string) {
 	delete(all.byID, id)
 }
 
-// watch starts to watch the task of a pod. The caller closes visible when callers can see the pod.
-func (m *Manager) watch(r *Record) *watch {
-	ctx, cancel := context.WithCancel(m.background)
+// start starts to watch the task of a pod. The caller closes visible when callers can see the pod.
+func (all *watches) start(r *Record) *watch {
+	ctx, cancel := context.WithCancel(all.ctx)
 	w := &watch{cancel: cancel, done: make(chan struct{}), visible: make(chan struct{}), running: make(chan struct{})}
-	m.watches.add(r.ID, w)
-	guard.Go(ctx, &m.watching, "watch", func() {
+	all.add(r.ID, w)
+	guard.Go(ctx, &all.running, "watch", func() {
 		defer cancel()
 		defer close(w.done)
-		_ = guard.Keep(ctx, "watch "+r.String(), func() error { m.watchTask(ctx, w, r); return nil })
+		_ = guard.Keep(ctx, "watch "+r.String(), func() error { all.watchTask(ctx, w, r); return nil })
 	})
 	return w
 }
 
-// unwatch ends the watch of a pod. After it, only its caller starts or stops the pod's task.
-func (m *Manager) unwatch(ctx context.Context, id string) error {
-	w := m.watches.get(id)
+// end ends the watch of a pod. After it, only its caller starts or stops the pod's task.
+func (all *watches) end(ctx context.Context, id string) error {
+	w := all.get(id)
 	if w == nil {
 		return nil
 	}
 	w.cancel()
 	select {
 	case <-w.done:
-		m.watches.forget(id)
+		all.forget(id)
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("wait for the restart of the pod's task: %w", ctx.Err())
 	}
 }
 
-// AwaitTask waits while the task of a ready pod is being restarted: containers join its shim. It
-// returns at once for a pod that is not ready.
-func (m *Manager) AwaitTask(ctx context.Context, id string) error {
-	w := m.watches.get(id)
+// await waits while the task of a watched pod is being restarted.
+func (all *watches) await(ctx context.Context, id string) error {
+	w := all.get(id)
 	if w == nil {
 		return nil
 	}
@@ -142,11 +151,11 @@ func (m *Manager) AwaitTask(ctx context.Context, id string) error {
 // watchTask waits for the end of a pod's task. When an init ends, the pod loses its PID namespace
 // with all processes and is no longer ready. When a holder ends, usually with its shim, the pod
 // keeps its pinned namespaces: the holder and the shim are restarted.
-func (m *Manager) watchTask(ctx context.Context, w *watch, r *Record) {
+func (all *watches) watchTask(ctx context.Context, w *watch, r *Record) {
 	entry := log.G(ctx).WithField("pod", r.ID)
-	for m.awaitRestart(ctx, w, r) {
+	for all.awaitRestart(ctx, w, r) {
 		entry.Warn("the pod's task has ended, probably because its shim died; restarting it")
-		err := m.restartTask(ctx, r)
+		err := all.restartTask(ctx, r)
 		if err != nil && ctx.Err() == nil {
 			entry.WithError(err).Error("restart of the pod's task failed; the pod is no longer ready")
 			break
@@ -157,22 +166,22 @@ func (m *Manager) watchTask(ctx context.Context, w *watch, r *Record) {
 	case <-ctx.Done():
 	}
 	if ctx.Err() == nil {
-		m.markStopping(ctx, r.ID)
+		all.pods.markStopping(ctx, r.ID)
 	}
 }
 
 // awaitRestart waits for the end of a pod's task, and reports whether to restart it: holders are
 // restarted, but not too often.
-func (m *Manager) awaitRestart(ctx context.Context, w *watch, r *Record) bool {
-	m.awaitEnd(ctx, w, r.ID)
-	return ctx.Err() == nil && !r.HasInit && w.mayRestart(m.Now())
+func (all *watches) awaitRestart(ctx context.Context, w *watch, r *Record) bool {
+	all.awaitEnd(ctx, w, r.ID)
+	return ctx.Err() == nil && !r.HasInit && w.mayRestart(all.now())
 }
 
 // awaitEnd returns when the task of a pod has ended or does not exist. It retries while the shim
 // does not answer: the pod runs on, and the shim may answer later.
-func (m *Manager) awaitEnd(ctx context.Context, w *watch, id string) {
+func (all *watches) awaitEnd(ctx context.Context, w *watch, id string) {
 	for ctx.Err() == nil {
-		exited, err := m.Tasks.Wait(ctx, id)
+		exited, err := all.tasks.Wait(ctx, id)
 		if err == nil {
 			w.markRunning()
 			defer w.markGone()
@@ -194,11 +203,11 @@ func (m *Manager) awaitEnd(ctx context.Context, w *watch, id string) {
 }
 
 // restartTask replaces a holder that has ended.
-func (m *Manager) restartTask(ctx context.Context, r *Record) error {
+func (all *watches) restartTask(ctx context.Context, r *Record) error {
 	ctx, cancel := context.WithTimeout(ctx, restartTimeout)
 	defer cancel()
 	for pause := restartDelay; ; pause *= 2 {
-		err := m.replaceTask(ctx, r)
+		err := all.replaceTask(ctx, r)
 		if err == nil {
 			return nil
 		}
@@ -210,15 +219,15 @@ func (m *Manager) restartTask(ctx context.Context, r *Record) error {
 	}
 }
 
-func (m *Manager) replaceTask(ctx context.Context, r *Record) error {
-	if err := m.Tasks.Stop(ctx, r.ID); err != nil {
+func (all *watches) replaceTask(ctx context.Context, r *Record) error {
+	if err := all.tasks.Stop(ctx, r.ID); err != nil {
 		return err
 	}
-	pid, err := m.Tasks.Start(ctx, r)
+	pid, err := all.tasks.Start(ctx, r)
 	if err != nil {
 		return err
 	}
-	_, _, err = m.pods.Settle(ctx, r.ID, func(r *Record) *Record {
+	_, _, err = all.pods.Settle(ctx, r.ID, func(r *Record) *Record {
 		return r.with(func(r *Record) { r.PID = pid })
 	})
 	return err

@@ -39,7 +39,7 @@ func TestInitEndsBeforePodIsVisible(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Fatal(err)
 	}
-	m.watching.Wait()
+	m.watches.running.Wait()
 	if r := m.List()[0]; r.State != Stopping {
 		t.Errorf("the pod is %s", r.State)
 	}
@@ -111,7 +111,7 @@ func TestHolderRestartsAreLimited(t *testing.T) {
 	}
 	f.loseTask()
 	f.Await(t, "save stopping")
-	m.watching.Wait()
+	m.watches.running.Wait()
 	if n := strings.Count(f.Trace(), "start task"); n != 1 {
 		t.Errorf("after %d restarts the task was started once more:\n%s", maxRestarts, f.Trace())
 	}
