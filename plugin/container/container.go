@@ -235,23 +235,25 @@ const (
 // Manager runs containers.
 type Manager struct {
 	Deps
-	containers *store.Store[*Record]
+	containers *containerStore
 	creates    *join.Group[string]   // by pod ID and config
 	removes    *join.Group[struct{}] // by ID
-	outputs    *outputPool           // shared by all ExecSync calls
-	background context.Context       // ends the background goroutines
-	close      context.CancelFunc
-	wait       sync.WaitGroup // background goroutines
+	background *background
+	watcher    *watcher
+	execs      *execs
+	volumes    imageVolumes
 	saver      sync.WaitGroup // the goroutine that retries saving records
-
-	exitEventTimeout time.Duration // the constant; tests shorten it
 }
 
 // New returns a Manager without containers. ctx bounds its background work and carries containerd's
 // namespace; [Manager.Close] ends that work.
 func New(ctx context.Context, deps Deps) *Manager {
+	containers := newContainerStore(deps.Containerd, deps.Events)
+	background := newBackground(ctx)
+	watcher := newWatcher(deps, containers, background)
 	m := &Manager{
-		Deps: deps,
+		Deps:       deps,
+		containers: containers,
 		creates: join.New[string](join.Options{
 			Name: "create", Policy: join.Keep, Timeout: createTimeout,
 			Left: "still in progress; retry the same request to get its result",
@@ -259,13 +261,13 @@ func New(ctx context.Context, deps Deps) *Manager {
 		removes: join.New[struct{}](join.Options{
 			Name: "remove", Timeout: removeTimeout, Left: "removal continues in the background",
 		}),
-		outputs:          newOutputPool(),
-		exitEventTimeout: exitEventTimeout,
+		background: background,
+		watcher:    watcher,
+		execs:      newExecs(deps, watcher),
+		volumes:    imageVolumes{images: deps.Images, containerd: deps.Containerd, dirs: deps.Dirs},
 	}
-	m.containers = store.New("container", m, m.publish)
-	m.background, m.close = context.WithCancel(ctx)
-	guard.Go(m.background, &m.saver, "retry saving containers", func() {
-		_ = guard.Keep(m.background, "retry saving containers", func() error { m.containers.SaveLate(m.background); return nil })
+	guard.Go(background.ctx, &m.saver, "retry saving containers", func() {
+		_ = guard.Keep(background.ctx, "retry saving containers", func() error { containers.SaveLate(background.ctx); return nil })
 	})
 	return m
 }
@@ -273,17 +275,12 @@ func New(ctx context.Context, deps Deps) *Manager {
 // Close stops the background goroutines and closes the daemon's ends of the containers' streams.
 // The containers keep running, and their shims keep the output.
 func (m *Manager) Close() {
-	m.close()
-	m.wait.Wait()
+	m.background.cancel()
+	m.background.running.Wait()
 	m.saver.Wait()
 	for _, r := range m.containers.List() {
 		r.life.streams.Release()
 	}
-}
-
-// Save writes a record to containerd's metadata. Package store calls it.
-func (m *Manager) Save(ctx context.Context, r *Record) error {
-	return m.Containerd.SaveContainer(ctx, r.ID, r)
 }
 
 // Get returns the container with this ID or unique prefix of an ID.
@@ -305,14 +302,49 @@ func uniqueName(c *runtimeapi.ContainerMetadata, p *runtimeapi.PodSandboxMetadat
 	}, "_")
 }
 
+// containerStore has the records of all containers.
+type containerStore struct {
+	*store.Store[*Record]
+}
+
+func newContainerStore(c Containerd, events Events) *containerStore {
+	publish := func(before, after *Record) { publish(events, before, after) }
+	return &containerStore{store.New("container", saver{c}, publish)}
+}
+
+// saver saves the records of containers in containerd's metadata.
+type saver struct {
+	Containerd
+}
+
+// Save implements [store.Saver].
+func (s saver) Save(ctx context.Context, r *Record) error { return s.SaveContainer(ctx, r.ID, r) }
+
 // settle records a fact about a container and shows it to readers at once. saved is closed when the
 // fact would survive a crash. For a removed container, nothing is recorded and saved is closed.
-func (m *Manager) settle(ctx context.Context, id string, change func(*Record)) (saved <-chan struct{}) {
-	_, saved, err := m.containers.Settle(ctx, id, func(r *Record) *Record { return r.with(change) })
+func (s *containerStore) settle(ctx context.Context, id string, change func(*Record)) (saved <-chan struct{}) {
+	_, saved, err := s.Settle(ctx, id, func(r *Record) *Record { return r.with(change) })
 	if err != nil {
 		removed := make(chan struct{})
 		close(removed)
 		return removed
 	}
 	return saved
+}
+
+// background runs the goroutines that end with the manager.
+type background struct {
+	ctx     context.Context
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+}
+
+func newBackground(ctx context.Context) *background {
+	ctx, cancel := context.WithCancel(ctx)
+	return &background{ctx: ctx, cancel: cancel}
+}
+
+// run runs fn in a goroutine; see [guard.Go].
+func (b *background) run(what string, fn func(ctx context.Context)) {
+	guard.Go(b.ctx, &b.running, what, func() { fn(b.ctx) })
 }

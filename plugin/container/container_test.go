@@ -298,7 +298,7 @@ func TestLostShim(t *testing.T) {
 func TestLostShimWithoutExitEvent(t *testing.T) {
 	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
-	m.exitEventTimeout = 0
+	m.watcher.exitEventTimeout = 0
 	id := mustStart(t, m, "app")
 	r := record(t, m, id)
 	loseShim(f.Task(id))

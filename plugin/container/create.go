@@ -81,7 +81,7 @@ func (m *Manager) lookUp(ctx context.Context, p *pod.Record, c *runtimeapi.Conta
 	if err != nil {
 		return nil, fmt.Errorf("image %q: %w", name, err)
 	}
-	volumes, err := m.findImageVolumes(ctx, c)
+	volumes, err := m.volumes.find(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +127,7 @@ func (m *Manager) create(ctx context.Context, p *pod.Record, c *runtimeapi.Conta
 		return "", err
 	}
 	var u undo.Stack
-	defer func() { m.rollback(ctx, r.ID, &u) }()
+	defer func() { rollback(ctx, r.ID, &u) }()
 	u.Push("name", func(context.Context) error { m.containers.Forget(r.ID); return nil })
 	if r.SELinux, err = m.Labels.Labels(c.GetLinux().GetSecurityContext().GetSelinuxOptions(), p.SELinux.Process); err != nil {
 		return "", err
@@ -170,8 +170,8 @@ func (m *Manager) build(ctx context.Context, req *request, u *undo.Stack) (err e
 	if req.rootfs, err = m.Containerd.PrepareSnapshot(ctx, req.snapshot()); err != nil {
 		return fmt.Errorf("snapshot: %w", err)
 	}
-	u.Push("image volumes", func(ctx context.Context) error { return m.removeImageVolumes(ctx, r) })
-	if req.sources, err = m.mountImageVolumes(ctx, req); err != nil {
+	u.Push("image volumes", func(ctx context.Context) error { return m.volumes.remove(ctx, r) })
+	if req.sources, err = m.volumes.mount(ctx, req); err != nil {
 		return err
 	}
 	made, err := m.Specs.Make(ctx, req.checked, m.specRequest(req))
@@ -216,7 +216,7 @@ func (req *request) snapshot() runtime.Snapshot {
 }
 
 // rollback undoes a failed create. After Keep there is nothing to undo.
-func (m *Manager) rollback(ctx context.Context, id string, u *undo.Stack) {
+func rollback(ctx context.Context, id string, u *undo.Stack) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
 	defer cancel()
 	if left, err := u.Run(ctx); err != nil {

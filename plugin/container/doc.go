@@ -6,6 +6,10 @@
 // It calls pod (is the pod ready?), image, specgen, spec, rootfs, containerio, store and runtime.
 // Each verb of the CRI has a file: StopContainer is in stop.go.
 //
+// Manager changes containers. The watcher (exit.go, oom.go, reconcile.go) follows their tasks and
+// records their exits, execs (exec.go) runs commands in them, and imageVolumes mounts images for
+// them. These three are built before Manager and do not refer to it.
+//
 // Locking: package store serializes the changes to a record and holds the record's lock no longer
 // than a write to containerd's metadata takes. The task and the streams exist only while the daemon
 // runs. They are in life, guarded by life.mu, which is never held across a call to a shim. Start

@@ -22,16 +22,16 @@ type Events interface {
 //
 // A change within a state is no event. Package store calls publish in the order of the changes to a
 // container.
-func (m *Manager) publish(before, after *Record) {
+func publish(events Events, before, after *Record) {
 	switch {
 	case after == nil:
-		m.Events.PublishContainer(runtimeapi.ContainerEventType_CONTAINER_DELETED_EVENT, before)
+		events.PublishContainer(runtimeapi.ContainerEventType_CONTAINER_DELETED_EVENT, before)
 	case before == nil:
-		m.Events.PublishContainer(runtimeapi.ContainerEventType_CONTAINER_CREATED_EVENT, after)
+		events.PublishContainer(runtimeapi.ContainerEventType_CONTAINER_CREATED_EVENT, after)
 	case before.State() == after.State():
 	case after.running():
-		m.Events.PublishContainer(runtimeapi.ContainerEventType_CONTAINER_STARTED_EVENT, after)
+		events.PublishContainer(runtimeapi.ContainerEventType_CONTAINER_STARTED_EVENT, after)
 	default:
-		m.Events.PublishContainer(runtimeapi.ContainerEventType_CONTAINER_STOPPED_EVENT, after)
+		events.PublishContainer(runtimeapi.ContainerEventType_CONTAINER_STOPPED_EVENT, after)
 	}
 }

@@ -59,14 +59,50 @@ type Result struct {
 // result contains the output that was read before the timeout. Child processes that the command
 // leaves behind keep running.
 func (m *Manager) ExecSync(ctx context.Context, id string, args []string, timeout time.Duration) (Result, error) {
+	return m.execs.runSync(ctx, id, args, timeout)
+}
+
+// Exec runs a command in a running container, connected to the streams of opts, and returns its
+// exit code. If ctx ends first, the command is killed.
+func (m *Manager) Exec(ctx context.Context, id string, opts ExecOptions) (uint32, error) {
+	return m.execs.run(ctx, id, command{ExecOptions: opts})
+}
+
+// execs runs commands in containers. It owns the processes that a shim starts after their caller
+// has gone, and the memory for the output of all ExecSync calls.
+type execs struct {
+	containers *containerStore
+	containerd Containerd
+	dirs       Dirs
+	idle       time.Duration // see command
+	newID      func() string
+	watcher    *watcher
+	background *background
+	outputs    *outputPool
+}
+
+func newExecs(d Deps, w *watcher) *execs {
+	return &execs{
+		containers: w.containers,
+		containerd: d.Containerd,
+		dirs:       d.Dirs,
+		idle:       cmp.Or(d.ExecDrain, execIdleTimeout),
+		newID:      d.NewID,
+		watcher:    w,
+		background: w.background,
+		outputs:    newOutputPool(),
+	}
+}
+
+func (e *execs) runSync(ctx context.Context, id string, args []string, timeout time.Duration) (Result, error) {
 	if timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, timeout, fmt.Errorf("command %q took longer than %s: %w", args[:min(1, len(args))], timeout, context.DeadlineExceeded))
 		defer cancel()
 	}
-	output := newExecOutput(m.outputs)
+	output := newExecOutput(e.outputs)
 	defer output.release()
-	code, err := m.run(ctx, id, command{
+	code, err := e.run(ctx, id, command{
 		ExecOptions: ExecOptions{Command: args, Stdout: output.stdout, Stderr: output.stderr},
 		maxDrain:    execDrainTimeout,
 	})
@@ -77,14 +113,8 @@ func (m *Manager) ExecSync(ctx context.Context, id string, args []string, timeou
 	return Result{Stdout: stdout, Stderr: stderr, Code: code}, nil
 }
 
-// Exec runs a command in a running container, connected to the streams of opts, and returns its
-// exit code. If ctx ends first, the command is killed.
-func (m *Manager) Exec(ctx context.Context, id string, opts ExecOptions) (uint32, error) {
-	return m.run(ctx, id, command{ExecOptions: opts})
-}
-
-func (m *Manager) run(ctx context.Context, id string, c command) (uint32, error) {
-	r, err := m.containers.Get(id)
+func (e *execs) run(ctx context.Context, id string, c command) (uint32, error) {
+	r, err := e.containers.Get(id)
 	if err != nil {
 		return 0, err
 	}
@@ -95,9 +125,9 @@ func (m *Manager) run(ctx context.Context, id string, c command) (uint32, error)
 	if err != nil {
 		return 0, fmt.Errorf("exec: %w", err)
 	}
-	c.containerd, c.record, c.pipes, c.idle = m.Containerd, r, m.Dirs.Container(r.ID).IO(), cmp.Or(m.ExecDrain, execIdleTimeout)
-	code, err := m.exec(ctx, c, task)
-	if err != nil && ctx.Err() == nil && m.hasEnded(ctx, r, task) {
+	c.containerd, c.record, c.pipes, c.idle = e.containerd, r, e.dirs.Container(r.ID).IO(), e.idle
+	code, err := e.exec(ctx, c, task)
+	if err != nil && ctx.Err() == nil && e.watcher.hasEnded(ctx, r, task) {
 		err = fmt.Errorf("the container has exited: %w (%w)", errdefs.ErrFailedPrecondition, err)
 	}
 	if err != nil {
@@ -109,20 +139,20 @@ func (m *Manager) run(ctx context.Context, id string, c command) (uint32, error)
 // exec runs a command. Calls to the shim do not use the caller's context: an interrupted start
 // would leave a process that the daemon does not know of. If ctx ends while the shim is busy or
 // stuck, exec returns at once; a process that the shim starts later is killed.
-func (m *Manager) exec(ctx context.Context, c command, task runtime.Task) (uint32, error) {
+func (e *execs) exec(ctx context.Context, c command, task runtime.Task) (uint32, error) {
 	type startResult struct {
 		process process
 		err     error
 	}
 	started := make(chan startResult)
-	guard.Go(m.background, &m.wait, "exec", func() {
-		p, err := guard.Value(m.background, "begin", func() (process, error) { return c.begin(m.background, task, m.NewID()) })
+	e.background.run("exec", func(background context.Context) {
+		p, err := guard.Value(background, "begin", func() (process, error) { return c.begin(background, task, e.newID()) })
 		select {
 		case started <- startResult{p, err}:
 		case <-ctx.Done():
 			if err == nil {
-				c.kill(m.background, p)
-				c.delete(m.background, p)
+				c.kill(background, p)
+				c.delete(background, p)
 			}
 		}
 	})

@@ -131,7 +131,7 @@ func (closedLog) ReopenLog(context.Context) error { return errBroken }
 func TestReopenLogOfAContainerThatEnds(t *testing.T) {
 	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
-	m.exitEventTimeout = 0
+	m.watcher.exitEventTimeout = 0
 	id := mustStart(t, m, "app")
 	r, err := m.containers.Get(id)
 	if err != nil {
@@ -151,7 +151,7 @@ func TestReopenLogOfAContainerThatEnds(t *testing.T) {
 func TestUpdateOfAContainerThatEnds(t *testing.T) {
 	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
-	m.exitEventTimeout = 0
+	m.watcher.exitEventTimeout = 0
 	id := mustStart(t, m, "app")
 	f.Fail("update task", errBroken)
 	resources := &runtimeapi.LinuxContainerResources{CpuShares: 512}

@@ -18,22 +18,56 @@ import (
 // unknownExitCode is reported for a container whose exit code is lost.
 const unknownExitCode = 255
 
+// OnExit receives an exit event of containerd. The event is needed if the shim is lost: containerd
+// gets the exit from the shim's delete command then, and the event is the only source for it.
+func (m *Manager) OnExit(e runtime.Exit) {
+	if r, err := m.containers.Get(e.ID); err == nil {
+		r.life.receiveExit(taskExit{code: e.Code, at: e.At, fromEvent: true})
+	}
+}
+
+// OnOOM receives an out-of-memory event of containerd.
+func (m *Manager) OnOOM(id string) {
+	if r, err := m.containers.Get(id); err == nil {
+		r.life.oomKilled.Store(true)
+	}
+}
+
+// watcher waits for the exits of containers and handles them. Every exit takes this path, also one
+// that is found when the daemon starts.
+type watcher struct {
+	containers *containerStore
+	containerd Containerd
+	background *background // a goroutine for each running container
+	oomKilled  func(cgroup string) (killed, known bool)
+	now        func() time.Time
+
+	exitEventTimeout time.Duration // the constant; tests shorten it
+}
+
+func newWatcher(d Deps, containers *containerStore, b *background) *watcher {
+	return &watcher{
+		containers: containers, containerd: d.Containerd, background: b, oomKilled: d.OOMKilled, now: d.Now,
+		exitEventTimeout: exitEventTimeout,
+	}
+}
+
 // watch waits for the exit of a task and handles it. Each running container has one watch. After a
 // panic the task is looked up again.
-func (m *Manager) watch(r *Record, task runtime.Task, exited <-chan runtime.ExitStatus) {
-	guard.Go(m.background, &m.wait, "watch", func() {
-		err := guard.Call(m.background, "wait for "+r.String(), func() error {
-			end := awaitExit(m.background, r, task, exited)
+func (w *watcher) watch(r *Record, task runtime.Task, exited <-chan runtime.ExitStatus) {
+	w.background.run("watch", func(ctx context.Context) {
+		err := guard.Call(ctx, "wait for "+r.String(), func() error {
+			end := awaitExit(ctx, r, task, exited)
 			if end.lost {
-				end = r.life.waitExitEvent(m.background, m.exitEventTimeout)
+				end = r.life.waitExitEvent(ctx, w.exitEventTimeout)
 			}
-			if m.background.Err() == nil {
-				m.handleExit(m.background, r.ID, task, end)
+			if ctx.Err() == nil {
+				w.handleExit(ctx, r.ID, task, end)
 			}
 			return nil
 		})
 		if err != nil {
-			m.recoverTaskLater(r)
+			w.recoverTaskLater(r)
 		}
 	})
 }
@@ -90,7 +124,7 @@ func waitAgain(ctx context.Context, task runtime.Task) (<-chan runtime.ExitStatu
 
 // hasEnded reports whether a call for a running container failed because the container has exited
 // since, perhaps together with its shim.
-func (m *Manager) hasEnded(ctx context.Context, r *Record, task runtime.Task) bool {
+func (w *watcher) hasEnded(ctx context.Context, r *Record, task runtime.Task) bool {
 	status, err := task.Status(ctx)
 	if err == nil {
 		// A shim reports an exit only when the log is complete, so look at the process, too.
@@ -101,7 +135,7 @@ func (m *Manager) hasEnded(ctx context.Context, r *Record, task runtime.Task) bo
 	}
 	// The shim does not answer. If the shim has exited, containerd will report the container's
 	// exit.
-	timer := time.NewTimer(m.exitEventTimeout)
+	timer := time.NewTimer(w.exitEventTimeout)
 	defer timer.Stop()
 	select {
 	case <-r.life.ended:
@@ -123,60 +157,45 @@ func processExited(pid uint32) bool {
 	return err == nil && ready > 0
 }
 
-// OnExit receives an exit event of containerd. The event is needed if the shim is lost: containerd
-// gets the exit from the shim's delete command then, and the event is the only source for it.
-func (m *Manager) OnExit(e runtime.Exit) {
-	if r, err := m.containers.Get(e.ID); err == nil {
-		r.life.receiveExit(taskExit{code: e.Code, at: e.At, fromEvent: true})
-	}
-}
-
-// OnOOM receives an out-of-memory event of containerd.
-func (m *Manager) OnOOM(id string) {
-	if r, err := m.containers.Get(id); err == nil {
-		r.life.oomKilled.Store(true)
-	}
-}
-
 // handleExit handles every exit. It drains the log, records the exit and deletes the task. The task
 // is deleted only after the exit is saved: if the daemon crashes before that, the exit code is
 // known to the shim alone.
-func (m *Manager) handleExit(ctx context.Context, id string, task runtime.Task, end taskExit) {
-	r, err := m.containers.Get(id)
+func (w *watcher) handleExit(ctx context.Context, id string, task runtime.Task, end taskExit) {
+	r, err := w.containers.Get(id)
 	if err != nil || !r.life.claimExit() {
 		return
 	}
 	// Neither an error nor a panic in these steps may keep the exit from being recorded.
 	oom, _ := guard.Value(ctx, "check for an out-of-memory kill", func() (bool, error) {
-		return m.wasOOMKilled(ctx, r, task, end), nil
+		return w.wasOOMKilled(ctx, r, task, end), nil
 	})
-	if err := guard.Call(ctx, "drain", func() error { return m.drainLog(ctx, r) }); err != nil {
+	if err := guard.Call(ctx, "drain", func() error { return drainLog(ctx, r) }); err != nil {
 		log.G(ctx).WithError(err).WithField("container", id).Warn("output still open after the container's exit; the end of the log may be missing")
 	}
-	saved := m.recordExit(ctx, r, end, oom)
+	saved := w.recordExit(ctx, r, end, oom)
 	r.life.end()
 	select {
 	case <-saved:
 	case <-ctx.Done():
 		return
 	}
-	_ = guard.Call(ctx, "reap", func() error { m.reap(ctx, r, task); return nil })
+	_ = guard.Call(ctx, "reap", func() error { reap(ctx, r, task); return nil })
 	r.life.reap()
 }
 
-func (m *Manager) drainLog(ctx context.Context, r *Record) error {
+func drainLog(ctx context.Context, r *Record) error {
 	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
 	defer cancel()
 	return r.life.streams.Drain(ctx)
 }
 
-func (m *Manager) recordExit(ctx context.Context, r *Record, end taskExit, oom bool) (saved <-chan struct{}) {
+func (w *watcher) recordExit(ctx context.Context, r *Record, end taskExit, oom bool) (saved <-chan struct{}) {
 	result := Exit{Code: int32(end.code)}
 	finished := end.at.UnixNano()
 	switch {
 	case end.lost:
 		result = Exit{Code: unknownExitCode, Reason: ReasonUnknown, Message: "the shim has exited and the container's exit status is lost"}
-		finished = m.Now().UnixNano()
+		finished = w.now().UnixNano()
 	case oom && end.code != 0:
 		result.Reason = ReasonOOMKilled
 	case end.code == 0:
@@ -184,14 +203,14 @@ func (m *Manager) recordExit(ctx context.Context, r *Record, end taskExit, oom b
 	default:
 		result.Reason = ReasonError
 	}
-	return m.settle(ctx, r.ID, func(r *Record) {
+	return w.containers.settle(ctx, r.ID, func(r *Record) {
 		r.PID, r.Times.Finished, r.Exit = 0, finished, result
 	})
 }
 
 // reap deletes the task of an exited container. If that fails, removing the container deletes the
 // task.
-func (m *Manager) reap(ctx context.Context, r *Record, task runtime.Task) {
+func reap(ctx context.Context, r *Record, task runtime.Task) {
 	ctx, cancel := context.WithTimeout(ctx, reapTimeout)
 	defer cancel()
 	if task == nil {

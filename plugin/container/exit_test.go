@@ -109,7 +109,7 @@ func TestExitIsRecordedOnce(t *testing.T) {
 	r, task := record(t, m, id), f.Task(id)
 	f.Forget()
 	task.Exit(7)
-	m.handleExit(m.background, id, task, taskExit{code: 8, at: time.Unix(200, 0)})
+	m.watcher.handleExit(m.background.ctx, id, task, taskExit{code: 8, at: time.Unix(200, 0)})
 	<-r.life.reaped
 	if diff := cmp.Diff("save exited\ndelete task", f.Trace()); diff != "" {
 		t.Errorf("steps (-want +got):\n%s", diff)

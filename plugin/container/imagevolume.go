@@ -29,6 +29,13 @@ import (
 // keeps the snapshot (runtime.Container.Keeps). Mounts that a crash left behind are unmounted with
 // the container's directories.
 
+// imageVolumes creates and removes image volumes.
+type imageVolumes struct {
+	images     Images
+	containerd Containerd
+	dirs       Dirs
+}
+
 // imageVolume is an image volume to be created.
 type imageVolume struct {
 	index   int // of its mount in the config
@@ -55,14 +62,14 @@ func kubeletError(err error) error {
 	return err
 }
 
-// findImageVolumes resolves the images that are to be mounted. It changes nothing.
-func (m *Manager) findImageVolumes(ctx context.Context, c *runtimeapi.ContainerConfig) ([]imageVolume, error) {
+// find resolves the images that are to be mounted. It changes nothing.
+func (vs imageVolumes) find(ctx context.Context, c *runtimeapi.ContainerConfig) ([]imageVolume, error) {
 	var volumes []imageVolume
 	for i, wanted := range c.GetMounts() {
 		if wanted.GetImage() == nil && wanted.GetImageSubPath() == "" {
 			continue
 		}
-		v, err := m.findImageVolume(ctx, wanted)
+		v, err := vs.findOne(ctx, wanted)
 		if err != nil {
 			return nil, &volumeError{wanted.GetContainerPath(), fmt.Errorf("mounts[%d].%w", i, err)}
 		}
@@ -72,11 +79,11 @@ func (m *Manager) findImageVolumes(ctx context.Context, c *runtimeapi.ContainerC
 	return volumes, nil
 }
 
-func (m *Manager) findImageVolume(ctx context.Context, wanted *runtimeapi.Mount) (imageVolume, error) {
+func (vs imageVolumes) findOne(ctx context.Context, wanted *runtimeapi.Mount) (imageVolume, error) {
 	if err := spec.CheckImageMount(wanted); err != nil {
 		return imageVolume{}, err
 	}
-	img, err := m.Images.Resolve(ctx, wanted.GetImage().GetImage())
+	img, err := vs.images.Resolve(ctx, wanted.GetImage().GetImage())
 	if err != nil {
 		return imageVolume{}, fmt.Errorf("image: %w", err)
 	}
@@ -92,12 +99,12 @@ func volumeImages(volumes []imageVolume) map[int]string {
 	return ids
 }
 
-// mountImageVolumes creates the image volumes of a container and returns their host paths by the
-// index of the mount.
-func (m *Manager) mountImageVolumes(ctx context.Context, req *request) (map[int]string, error) {
+// mount creates the image volumes of a container and returns their host paths by the index of the
+// mount.
+func (vs imageVolumes) mount(ctx context.Context, req *request) (map[int]string, error) {
 	sources := make(map[int]string, len(req.volumes))
 	for _, v := range req.volumes {
-		source, err := m.mountImageVolume(ctx, req, v)
+		source, err := vs.mountOne(ctx, req, v)
 		if err != nil {
 			return nil, &volumeError{req.record.Config.GetMounts()[v.index].GetContainerPath(), err}
 		}
@@ -106,20 +113,20 @@ func (m *Manager) mountImageVolumes(ctx context.Context, req *request) (map[int]
 	return sources, nil
 }
 
-func (m *Manager) mountImageVolume(ctx context.Context, req *request, v imageVolume) (string, error) {
+func (vs imageVolumes) mountOne(ctx context.Context, req *request, v imageVolume) (string, error) {
 	r := req.record
-	if err := m.Images.Unpack(ctx, v.image, r.Runtime.Snapshotter); err != nil {
+	if err := vs.images.Unpack(ctx, v.image, r.Runtime.Snapshotter); err != nil {
 		return "", fmt.Errorf("unpack: %w", err)
 	}
 	// An active snapshot, not a view: only the lower layers of an overlay can be mapped to other
 	// IDs.
 	s := runtime.Snapshot{Key: r.volumeKey(v.index), Snapshotter: r.Runtime.Snapshotter, Parent: v.image.ChainID}
 	s.UIDs, s.GIDs = spec.IDMappings(req.pod.Config)
-	mounts, err := m.Containerd.PrepareSnapshot(ctx, s)
+	mounts, err := vs.containerd.PrepareSnapshot(ctx, s)
 	if err != nil {
 		return "", fmt.Errorf("snapshot: %w", err)
 	}
-	target := filepath.Join(m.Dirs.Container(r.ID).Images(), strconv.Itoa(v.index))
+	target := filepath.Join(vs.dirs.Container(r.ID).Images(), strconv.Itoa(v.index))
 	if err := os.MkdirAll(target, 0o700); err != nil {
 		return "", err
 	}
@@ -145,13 +152,13 @@ func readOnly(mounts []mount.Mount) []mount.Mount {
 	return all
 }
 
-// removeImageVolumes unmounts and removes the image volumes of a container, if it has any.
-func (m *Manager) removeImageVolumes(ctx context.Context, r *Record) error {
-	if err := m.Dirs.unmountImages(r.ID); err != nil {
+// remove unmounts and removes the image volumes of a container, if it has any.
+func (vs imageVolumes) remove(ctx context.Context, r *Record) error {
+	if err := vs.dirs.unmountImages(r.ID); err != nil {
 		return err
 	}
 	for i := range r.VolumeImages {
-		if err := m.Containerd.RemoveSnapshot(ctx, r.Runtime.Snapshotter, r.volumeKey(i)); err != nil {
+		if err := vs.containerd.RemoveSnapshot(ctx, r.Runtime.Snapshotter, r.volumeKey(i)); err != nil {
 			return fmt.Errorf("image volume: %w", err)
 		}
 	}

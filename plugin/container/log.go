@@ -21,7 +21,7 @@ func (m *Manager) ReopenLog(ctx context.Context, id string) error {
 		return fmt.Errorf("reopen log: %w", err)
 	}
 	err = r.life.streams.ReopenLog(ctx)
-	if err != nil && m.hasEnded(ctx, r, task) {
+	if err != nil && m.watcher.hasEnded(ctx, r, task) {
 		err = fmt.Errorf("the container has exited: %w (%w)", errdefs.ErrFailedPrecondition, err)
 	}
 	if err != nil {

@@ -18,14 +18,14 @@ const killedCode = 128 + uint32(syscall.SIGKILL)
 // cgroup counts such kills and exists as long as the task, but systemd removes a scope when its
 // last process has exited. In that case the shim's count decides, and containerd's OOM event, which
 // comes before the exit event (decision 0015).
-func (m *Manager) wasOOMKilled(ctx context.Context, r *Record, task runtime.Task, end taskExit) bool {
-	if oom, known := m.OOMKilled(r.Cgroup); known {
+func (w *watcher) wasOOMKilled(ctx context.Context, r *Record, task runtime.Task, end taskExit) bool {
+	if oom, known := w.oomKilled(r.Cgroup); known {
 		return oom
 	}
 	if end.lost || end.code == 0 {
 		return false // not reported as OOMKilled in any case
 	}
-	if r.life.oomKilled.Load() || m.shimReportsOOM(ctx, r, task) {
+	if r.life.oomKilled.Load() || w.shimReportsOOM(ctx, r, task) {
 		return true
 	}
 	// The lite shim remembers a kill, and no OOM event follows the exit event. Any other shim may
@@ -33,11 +33,11 @@ func (m *Manager) wasOOMKilled(ctx context.Context, r *Record, task runtime.Task
 	if r.Runtime.ShimWritesLog || end.code != killedCode || end.fromEvent {
 		return false
 	}
-	r.life.waitExitEvent(ctx, m.exitEventTimeout)
+	r.life.waitExitEvent(ctx, w.exitEventTimeout)
 	return r.life.oomKilled.Load()
 }
 
-func (m *Manager) shimReportsOOM(ctx context.Context, r *Record, task runtime.Task) bool {
+func (w *watcher) shimReportsOOM(ctx context.Context, r *Record, task runtime.Task) bool {
 	if task == nil {
 		return false
 	}

@@ -56,7 +56,7 @@ func TestOOMEventIsAwaited(t *testing.T) {
 		f := newFakeNode()
 		f.gone, f.other = true, true
 		m := newManager(t, f, t.TempDir())
-		m.exitEventTimeout = time.Hour
+		m.watcher.exitEventTimeout = time.Hour
 		id := mustStart(t, m, "app")
 		r := record(t, m, id)
 		f.Task(id).Exit(137)

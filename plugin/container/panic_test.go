@@ -196,7 +196,7 @@ func awaitPanic(t *testing.T, before int64) {
 func TestPanicInTheWaitForAnExit(t *testing.T) {
 	f := newFakeNode()
 	m := newManager(t, f, t.TempDir())
-	m.exitEventTimeout = time.Millisecond
+	m.watcher.exitEventTimeout = time.Millisecond
 	id := mustStart(t, m, "app")
 	r, task, before := record(t, m, id), f.Task(id), guard.Count()
 	task.SetError(fault.ErrPanic)
@@ -216,7 +216,7 @@ func TestPanicInRecovery(t *testing.T) {
 	task := f.Task(bad)
 	task.SetError(fault.ErrPanic)
 	m = newManager(t, f, dir)
-	m.exitEventTimeout = time.Millisecond
+	m.watcher.exitEventTimeout = time.Millisecond
 	if err := m.Recover(t.Context()); err != nil {
 		t.Fatal(err)
 	}

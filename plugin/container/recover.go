@@ -85,50 +85,11 @@ func (m *Manager) recover(ctx context.Context, saved runtime.Record) error {
 		r.life.reap()
 		return m.Containerd.DeleteTask(ctx, r.ID)
 	}
-	err := m.recoverTask(ctx, r)
+	err := m.watcher.recoverTask(ctx, r)
 	if now, gone := m.containers.Get(r.ID); err != nil && gone == nil && now.running() {
-		m.recoverTaskLater(now)
+		m.watcher.recoverTaskLater(now)
 	}
 	return err
-}
-
-// recoverTask looks up the task of a container and updates the container to match it.
-func (m *Manager) recoverTask(ctx context.Context, r *Record) error {
-	return guard.Call(ctx, "find task", func() error {
-		task, status, err := findTask(ctx, m.Containerd, r.ID)
-		if err != nil {
-			return err
-		}
-		return m.reconcile(ctx, r, task, status)
-	})
-}
-
-// recoverTaskLater asks the shim of a running container until it answers. Without it, the exit
-// would go unnoticed.
-func (m *Manager) recoverTaskLater(r *Record) {
-	guard.Go(m.background, &m.wait, "recover task of "+r.String(), func() {
-		retry := time.NewTicker(max(m.exitEventTimeout, time.Millisecond))
-		defer retry.Stop()
-		for {
-			select {
-			case <-m.background.Done():
-				return
-			case <-retry.C:
-			}
-			if err := m.retryRecoverTask(r); err == nil {
-				return
-			}
-		}
-	})
-}
-
-func (m *Manager) retryRecoverTask(r *Record) error {
-	if _, err := m.containers.Get(r.ID); err != nil {
-		return nil // it was removed
-	}
-	ctx, cancel := context.WithTimeout(m.background, recoverTimeout)
-	defer cancel()
-	return m.recoverTask(ctx, r)
 }
 
 // openStreams opens the streams of a recovered container. A running container continues with its
@@ -170,64 +131,4 @@ func (m *Manager) removeStray(ctx context.Context, known map[string]bool) error 
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
-}
-
-// findTask returns a container's task and its state. The task is nil if there is none.
-func findTask(ctx context.Context, c Containerd, id string) (runtime.Task, runtime.Status, error) {
-	task, err := c.LoadTask(ctx, id, nil)
-	if errdefs.IsNotFound(err) {
-		return nil, runtime.Status{}, nil
-	}
-	if err != nil {
-		return nil, runtime.Status{}, fmt.Errorf("load task: %w", err)
-	}
-	status, err := task.Status(ctx)
-	if errdefs.IsNotFound(err) {
-		return nil, runtime.Status{}, nil
-	}
-	if err != nil {
-		return nil, runtime.Status{}, fmt.Errorf("state of task: %w", err)
-	}
-	return task, status, nil
-}
-
-// reconcile updates the record and the life of a container to match its task.
-func (m *Manager) reconcile(ctx context.Context, r *Record, task runtime.Task, status runtime.Status) error {
-	ended := taskExit{code: status.ExitStatus, at: status.ExitTime}
-	if r.State() == runtimeapi.ContainerState_CONTAINER_CREATED {
-		if task == nil {
-			return nil
-		}
-		if status.Status == runtime.Created {
-			return m.Containerd.DeleteTask(ctx, r.ID)
-		}
-		started := latestStart(m.Now(), status)
-		m.settle(ctx, r.ID, func(r *Record) {
-			r.PID, r.Times.Started = task.Pid(), started.UnixNano()
-		})
-		r.life.streams.Connect()
-	}
-	if task == nil {
-		m.handleExit(m.background, r.ID, nil, r.life.receivedExit())
-		return nil
-	}
-	r.life.setTask(task)
-	if status.Status == runtime.Stopped {
-		m.handleExit(m.background, r.ID, task, ended)
-		return nil
-	}
-	exited, err := task.Wait(m.background)
-	if err != nil {
-		return fmt.Errorf("wait for task: %w", err)
-	}
-	m.watch(r, task, exited)
-	return nil
-}
-
-// latestStart returns the latest possible start time of a process whose start was not recorded.
-func latestStart(now time.Time, status runtime.Status) time.Time {
-	if status.Status == runtime.Stopped && status.ExitTime.Before(now) {
-		return status.ExitTime
-	}
-	return now
 }

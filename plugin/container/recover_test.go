@@ -26,7 +26,7 @@ func stuckShim(t *testing.T, f *fakeNode) (m *Manager, r *Record, answer func())
 	task.SetError(errdefs.ErrUnavailable)
 	f.events = nil
 	m = newManager(t, f, dir)
-	m.exitEventTimeout = time.Millisecond
+	m.watcher.exitEventTimeout = time.Millisecond
 	if err := m.Recover(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func TestRecoveryStopsAskingForARemovedContainer(t *testing.T) {
 	f := newFakeNode()
 	m, r, _ := stuckShim(t, f)
 	m.containers.Forget(r.ID)
-	m.wait.Wait()
+	m.background.running.Wait()
 }
 
 // A reboot removes the tasks and the state directory with the pipes. The containers are still known

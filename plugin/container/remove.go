@@ -50,7 +50,7 @@ func (m *Manager) remove(ctx context.Context, r *Record) error {
 		return fmt.Errorf("delete task: %w", err)
 	}
 	r.life.streams.Close()
-	if err := m.removeImageVolumes(ctx, r); err != nil {
+	if err := m.volumes.remove(ctx, r); err != nil {
 		return err
 	}
 	if err := m.Containerd.DeleteContainer(ctx, r.ID); err != nil {

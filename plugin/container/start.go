@@ -76,7 +76,7 @@ func (m *Manager) start(ctx context.Context, r *Record) error {
 	}
 	r.life.streams.Connect() // the shim has opened its ends of the pipes
 	// The wait begins before the start, as the process may exit before Start returns.
-	exited, err := task.Wait(m.background)
+	exited, err := task.Wait(m.background.ctx)
 	if err != nil {
 		return fmt.Errorf("wait for task: %w", err)
 	}
@@ -86,8 +86,8 @@ func (m *Manager) start(ctx context.Context, r *Record) error {
 	}
 	r.life.setTask(task)
 	// If the daemon crashes before this is saved, Recover finds the task and records the same.
-	m.settle(ctx, r.ID, func(r *Record) { r.PID, r.Times.Started = task.Pid(), started })
-	m.watch(r, task, exited)
+	m.containers.settle(ctx, r.ID, func(r *Record) { r.PID, r.Times.Started = task.Pid(), started })
+	m.watcher.watch(r, task, exited)
 	return nil
 }
 
@@ -103,7 +103,7 @@ func (m *Manager) startFailed(ctx context.Context, r *Record, cause error) {
 		return
 	}
 	now := m.Now().UnixNano()
-	m.settle(ctx, r.ID, func(r *Record) {
+	m.containers.settle(ctx, r.ID, func(r *Record) {
 		r.PID, r.Times.Started, r.Times.Finished = 0, 0, now
 		r.Exit = Exit{Code: startErrorCode, Reason: ReasonStartError, Message: cause.Error()}
 	})

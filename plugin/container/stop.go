@@ -39,7 +39,7 @@ func (m *Manager) Stop(ctx context.Context, id string, grace time.Duration) erro
 	if task == nil {
 		return m.checkNotRunning(r.ID)
 	}
-	m.killAfter(r, task, grace) // first: a stuck shim may block the signal
+	killAfter(m.background, r, task, grace) // first: a stuck shim may block the signal
 	if grace > 0 {
 		sendStopSignal(ctx, r, task)
 	}
@@ -62,18 +62,18 @@ func (m *Manager) checkNotRunning(id string) error {
 }
 
 // killAfter sends SIGKILL if the container has not exited after grace.
-func (m *Manager) killAfter(r *Record, task runtime.Task, grace time.Duration) {
-	guard.Go(m.background, &m.wait, "kill "+r.String(), func() {
+func killAfter(b *background, r *Record, task runtime.Task, grace time.Duration) {
+	b.run("kill "+r.String(), func(ctx context.Context) {
 		timer := time.NewTimer(grace)
 		defer timer.Stop()
 		select {
-		case <-m.background.Done():
+		case <-ctx.Done():
 			return
 		case <-r.life.ended:
 			return
 		case <-timer.C:
 		}
-		_ = sendSignal(m.background, r, task, "SIGKILL")
+		_ = sendSignal(ctx, r, task, "SIGKILL")
 	})
 }
 

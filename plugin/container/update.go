@@ -58,7 +58,7 @@ func (m *Manager) updateResources(ctx context.Context, r *Record, want *runtimea
 		}
 		return err
 	}
-	m.settle(ctx, r.ID, func(r *Record) { r.Resources = spec.Effective(updated).GetLinux() })
+	m.containers.settle(ctx, r.ID, func(r *Record) { r.Resources = spec.Effective(updated).GetLinux() })
 	return nil
 }
 
@@ -77,11 +77,11 @@ func (m *Manager) applyResources(ctx context.Context, r *Record, current, update
 		return nil
 	}
 	err = runtime.SetResources(ctx, task, withUsageCheck(current, updated))
-	if err != nil && m.hasEnded(ctx, r, task) {
+	if err != nil && m.watcher.hasEnded(ctx, r, task) {
 		return nil
 	}
 	if err != nil {
-		m.restoreLimits(ctx, r, task, current, updated)
+		restoreLimits(ctx, r, task, current, updated)
 	}
 	return err
 }
@@ -90,7 +90,7 @@ func (m *Manager) applyResources(ctx context.Context, r *Record, current, update
 // in order, so those before the refused one are in effect. runc tries to restore them but has lost
 // the old values by then (its update.go changes the configuration that Container.Set falls back
 // to), and crun does not try.
-func (m *Manager) restoreLimits(ctx context.Context, r *Record, task runtime.Task, current, refused *specs.LinuxResources) {
+func restoreLimits(ctx context.Context, r *Record, task runtime.Task, current, refused *specs.LinuxResources) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
 	defer cancel()
 	limits, err := spec.Restore(current, refused)
