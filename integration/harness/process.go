@@ -43,7 +43,7 @@ func (p *Process) Run(program string, args ...string) error {
 	}
 	defer log.Close()
 	cmd := exec.Command(program, args...)
-	cmd.Env = append(os.Environ(), marker+"="+p.bench.Root, "PATH="+p.bench.path())
+	cmd.Env = append(os.Environ(), marker+"="+p.bench.Root, "PATH="+p.bench.repo.path())
 	cmd.Stdout, cmd.Stderr = log, log
 	// A ^C at the terminal reaches only the test, which stops the program in order.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -152,9 +152,4 @@ func (p *Process) SaveLog() error {
 		return err
 	}
 	return os.WriteFile(file, text, 0o600)
-}
-
-// path returns the PATH of the bench's programs: the daemon finds runc and both shims there.
-func (b *Bench) path() string {
-	return b.repo.Tool("bin") + ":" + b.repo.Bin("") + ":" + os.Getenv("PATH") + ":/usr/sbin:/sbin"
 }

@@ -42,6 +42,11 @@ func (r Repo) Tool(elem ...string) string {
 	return filepath.Join(append([]string{string(r), ".tools"}, elem...)...)
 }
 
+// path returns the PATH of a bench's programs: the daemon finds runc and both shims there.
+func (r Repo) path() string {
+	return r.Tool("bin") + ":" + r.Bin("") + ":" + os.Getenv("PATH") + ":/usr/sbin:/sbin"
+}
+
 // Missing returns the requirements of a bench with these options that this host does not meet, in
 // words for a user.
 func (r Repo) Missing(o Options) []string {
