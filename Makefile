@@ -34,10 +34,10 @@ SHELL := /bin/bash
 ROWS   ?=
 ROUNDS ?= 5
 
-# `make vm` runs SUITE, a suite of integration/, or PACKAGE, any other package, in the virtual machine. TEST is a regular
-# expression that selects tests.
+# `make vm` runs SUITE, a suite of integration/suite, or PACKAGE, any other package, in the virtual machine. TEST is a
+# regular expression that selects tests.
 SUITE   ?= crictl
-PACKAGE ?= ./integration/$(SUITE)
+PACKAGE ?= ./integration/suite/$(SUITE)
 TEST    ?=
 
 UNIT    = $$(go list ./... | grep -v /integration)
@@ -76,45 +76,45 @@ test: lint unit integration ## everything: linter, unit tests, integration suite
 
 unit: tools ## go vet and unit tests with the race detector
 	go vet -tags no_cri ./...
-	CNI_PATH=$(CURDIR)/.tools/cni go run ./integration/count unit -race -tags no_cri $(UNIT)
+	CNI_PATH=$(CURDIR)/.tools/cni go run ./integration/cmd/count unit -race -tags no_cri $(UNIT)
 
 integration: deb tools race ## every suite of integration/ against a running daemon (as root)
-	go run ./integration/count integration -p 1 -count 1 -timeout 60m ./integration/...
+	go run ./integration/cmd/count integration -p 1 -count 1 -timeout 60m ./integration/...
 
 critest: build tools ## critest v1.36.0 alone, with results per group
-	go run ./integration/count critest -count 1 -timeout 60m ./integration/critest
+	go run ./integration/cmd/count critest -count 1 -timeout 60m ./integration/suite/critest
 
 security: build tools ## attack a daemon with the published vulnerabilities of container runtimes; DAEMON=stock is the control
-	go run ./integration/count security -tags no_cri -count 1 -timeout 60m ./integration/security
+	go run ./integration/cmd/count security -tags no_cri -count 1 -timeout 60m ./integration/suite/security
 
 kubelet-test: build tools ## a real kubelet v1.37 with static pods: common uses of pods
-	go run ./integration/count kubelet -count 1 -timeout 60m ./integration/kubelet
+	go run ./integration/cmd/count kubelet -count 1 -timeout 60m ./integration/suite/kubelet
 
 stress: build tools race ## 100 callers of all lifecycle calls for two minutes, under the race detector
-	LITE_STRESS=2m go run ./integration/count stress -count 1 -timeout 60m ./integration/stress
+	LITE_STRESS=2m go run ./integration/cmd/count stress -count 1 -timeout 60m ./integration/suite/stress
 
 faults: build tools ## an unwritable database and a full disk under 20 pods, for 5, 30 and 120 seconds
-	LITE_OUTAGES='5s 30s 120s' go run ./integration/count faults -v -count 1 -timeout 60m -run 'TestUnwritableDatabase|TestFullDisk' ./integration/restart
+	LITE_OUTAGES='5s 30s 120s' go run ./integration/cmd/count faults -v -count 1 -timeout 60m -run 'TestUnwritableDatabase|TestFullDisk' ./integration/suite/restart
 
 soak: build tools ## 2 000 pods, ten at once: no growth, no leaks
-	LITE_SOAK=2000 go run ./integration/count soak -count 1 -timeout 60m -run TestSoak ./integration/stress
+	LITE_SOAK=2000 go run ./integration/cmd/count soak -count 1 -timeout 60m -run TestSoak ./integration/suite/stress
 
 vm: build tools race vm-image ## a suite in a virtual machine with cgroup v2, systemd and AppArmor: SUITE=critest CGROUP=systemd RUNTIME=crun
-	go run ./integration/count vm-$(SUITE) -tags no_cri -count 1 -p 1 -timeout 110m -run '$(TEST)' -exec '$(CURDIR)/bin/guest run' $(PACKAGE)
+	go run ./integration/cmd/count vm-$(SUITE) -tags no_cri -count 1 -p 1 -timeout 110m -run '$(TEST)' -exec '$(CURDIR)/bin/guest run' $(PACKAGE)
 
 vm-test: vm-image ## the virtual machine suites that CI runs, with the systemd cgroup driver
 	$(MAKE) vm SUITE=cgroup2 LITE_CGROUP=systemd
 	$(MAKE) vm SUITE=critest LITE_CGROUP=systemd LITE_FOCUS='AppArmor|OOM'
 
 power: build deb tools vm-image ## a reboot of a virtual machine with pods and a kubelet, and 20 power cuts in the middle of pods
-	LITE_BOOT=1 go run ./integration/count power -tags no_cri -count 1 -p 1 -timeout 110m -run 'TestGuest|TestNode|TestReboot|TestPowerCut' ./integration/vm ./integration/service
+	LITE_BOOT=1 go run ./integration/cmd/count power -tags no_cri -count 1 -p 1 -timeout 110m -run 'TestGuest|TestNode|TestReboot|TestPowerCut' ./integration/lib/vm ./integration/suite/service
 
 vm-shell: build tools race vm-image ## a shell in the virtual machine, with a copy of the checkout
 	bin/guest shell
 
 vm-image: # builds the root file system of the virtual machine in .tools/vm/ once; takes minutes
 	integration/tools.sh vm
-	go build -o bin/guest ./integration/guest
+	go build -o bin/guest ./integration/cmd/guest
 	bin/guest image
 
 lint: ## golangci-lint
@@ -128,16 +128,16 @@ fuzz: ## every fuzz target for FUZZFOR (10s) each
 	done
 
 demo: build tools ## a pod from pull to removal, step by step
-	go run ./integration/demo
+	go run ./integration/cmd/demo
 
 dev: build tools ## start a throw-away daemon and print how to connect to it
-	go run ./integration/up
+	go run ./integration/cmd/up
 
 bench: build tools ## resource usage of pods, containerd-lite and stock containerd in turn; ROWS=regexp selects loads, ROUNDS=5
-	go run ./integration/bench -rounds $(ROUNDS) -rows '$(ROWS)'
+	go run ./integration/cmd/bench -rounds $(ROUNDS) -rows '$(ROWS)'
 
 bench-raw: build tools ## the lower bound: runc and the CNI plugins alone
-	go run ./integration/bench -rounds $(ROUNDS) -raw
+	go run ./integration/cmd/bench -rounds $(ROUNDS) -raw
 
 clean: ## remove bin/ and .tools/
 	rm -rf bin .tools

@@ -26,8 +26,8 @@ func infoOf(t *testing.T, c config.Config) map[string]string {
 	return info
 }
 
-// Keys in the output of the built-in CRI, from its structs. integration/dropin compares with its
-// real output.
+// Keys in the output of the built-in CRI, from its structs. integration/suite/dropin compares with
+// its real output.
 const (
 	builtInConfig = `cdiSpecDirs cni containerd containerdEndpoint containerdRootDir device_ownership_from_security_context disableApparmor
 		disableHugetlbController disableProcMount drainExecSyncIOTimeout enableCRIU enableSelinux enableUnprivilegedICMP

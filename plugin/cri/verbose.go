@@ -19,8 +19,8 @@ import (
 
 // The info of verbose statuses, for `crictl inspect` and `crictl inspectp`, has all keys of the
 // built-in CRI in the same form, because scripts read a pod's network namespace or a container's
-// PID from it. A few keys are added. integration/dropin compares the info with that of the built-in
-// CRI.
+// PID from it. A few keys are added. integration/suite/dropin compares the info with that of the
+// built-in CRI.
 
 // verbose returns the info of a verbose status: one JSON document, as scripts expect it.
 func verbose(info any) (map[string]string, error) {

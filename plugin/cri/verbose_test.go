@@ -61,8 +61,8 @@ func TestContainerInfoHasNoEnvironment(t *testing.T) {
 	}
 }
 
-// builtIn are the keys of the built-in CRI for containers and for pods. integration/dropin compares
-// their values.
+// builtIn are the keys of the built-in CRI for containers and for pods. integration/suite/dropin
+// compares their values.
 var builtIn = map[string]any{
 	"sandboxID pid removing snapshotKey snapshotter runtimeType runtimeOptions config runtimeSpec":                                               containerInfo(testContainer(), runtime.Container{}, false),
 	"pid processStatus netNamespaceClosed image snapshotKey snapshotter runtimeType runtimeOptions config runtimeSpec cniResult sandboxMetadata": podInfo(testPod(), runtime.Container{}),

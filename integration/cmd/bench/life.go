@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"google.golang.org/grpc"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/integration/lib/harness"
+	"github.com/containerd-lite/containerd-lite/integration/lib/image"
+)
+
+// podLife is a pod with one container, from a kubelet's first call to its last. The container is
+// stopped with SIGKILL: SIGTERM might reach it before its process handles the signal.
+type podLife struct {
+	client *harness.CRI
+	config *runtimeapi.PodSandboxConfig
+
+	pod, container string // IDs
+	up, down       []call
+}
+
+// call is one RPC and its duration.
+type call struct {
+	rpc  string
+	took time.Duration
+}
+
+// total returns the sum of the durations of calls.
+func total(calls []call) time.Duration {
+	var sum time.Duration
+	for _, c := range calls {
+		sum += c.took
+	}
+	return sum
+}
+
+// timed makes one call and records its duration.
+func timed[Q, A any](ctx context.Context, calls *[]call, do func(context.Context, Q, ...grpc.CallOption) (A, error), rpc string, request Q) (A, error) {
+	start := time.Now()
+	answer, err := do(ctx, request)
+	*calls = append(*calls, call{rpc, time.Since(start)})
+	if err != nil {
+		err = fmt.Errorf("%s: %w", rpc, err)
+	}
+	return answer, err
+}
+
+// start runs the pod and its container.
+func (l *podLife) start(ctx context.Context) error {
+	pod, err := timed(ctx, &l.up, l.client.RunPodSandbox, "RunPodSandbox", &runtimeapi.RunPodSandboxRequest{Config: l.config})
+	if err != nil {
+		return err
+	}
+	l.pod = pod.PodSandboxId
+	created, err := timed(ctx, &l.up, l.client.CreateContainer, "CreateContainer", &runtimeapi.CreateContainerRequest{
+		PodSandboxId: l.pod, SandboxConfig: l.config,
+		Config: harness.ContainerConfig(l.config, "main", image.Busybox, workload, "100000"),
+	})
+	if err != nil {
+		return err
+	}
+	l.container = created.ContainerId
+	_, err = timed(ctx, &l.up, l.client.StartContainer, "StartContainer", &runtimeapi.StartContainerRequest{ContainerId: l.container})
+	return err
+}
+
+// end stops and removes both.
+func (l *podLife) end(ctx context.Context) error {
+	_, err := timed(ctx, &l.down, l.client.StopContainer, "StopContainer", &runtimeapi.StopContainerRequest{ContainerId: l.container})
+	if err != nil {
+		return err
+	}
+	_, err = timed(ctx, &l.down, l.client.StopPodSandbox, "StopPodSandbox", &runtimeapi.StopPodSandboxRequest{PodSandboxId: l.pod})
+	if err != nil {
+		return err
+	}
+	_, err = timed(ctx, &l.down, l.client.RemoveContainer, "RemoveContainer", &runtimeapi.RemoveContainerRequest{ContainerId: l.container})
+	if err != nil {
+		return err
+	}
+	_, err = timed(ctx, &l.down, l.client.RemovePodSandbox, "RemovePodSandbox", &runtimeapi.RemovePodSandboxRequest{PodSandboxId: l.pod})
+	return err
+}
+
+// run starts the pod and ends it.
+func (l *podLife) run(ctx context.Context) error {
+	if err := l.start(ctx); err != nil {
+		return err
+	}
+	return l.end(ctx)
+}

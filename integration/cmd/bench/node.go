@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/integration/lib/harness"
+	"github.com/containerd-lite/containerd-lite/integration/lib/image"
+)
+
+// stage is a measurement on a node with a given number of pods.
+type stage struct {
+	what    string
+	pods    int
+	measure func(ctx context.Context, n *node) error
+	on      []string // names of daemons
+	once    bool     // only in the first round: it takes long, and no goal depends on it
+}
+
+// stages returns the stages in the order in which the node fills up.
+func stages() []stage {
+	both := []string{stock, lite}
+	return []stage{
+		{what: "lists", pods: 10, measure: lists, on: both},
+		{what: "memory", pods: 40, measure: memory, on: []string{stock, lite, shared}},
+		{what: "lists", pods: 50, measure: lists, on: both},
+		{what: "lists", pods: 100, measure: lists, on: both},
+		{what: "orphan", pods: 100, measure: orphan, on: both},
+		{what: "idle", pods: 100, measure: idle, on: both},
+		{what: "memory", pods: 100, measure: memory, on: both},
+		{what: "memory", pods: 100, measure: memory, on: []string{shared}, once: true},
+		{what: "idle-cri", pods: 100, measure: idleByCRI, on: both, once: true},
+		{what: "restart", pods: 100, measure: restart, on: both},
+	}
+}
+
+// name returns the name that -rows matches.
+func (s stage) name() string { return fmt.Sprintf("%s-%d", s.what, s.pods) }
+
+// nodeLoad returns a load that fills a node with pods and measures at the stages whose names match.
+// If no stage matches, its run is nil.
+func nodeLoad(only *regexp.Regexp) load {
+	l := load{name: "node"}
+	var chosen []stage
+	for _, s := range stages() {
+		if only.MatchString(s.name()) {
+			chosen = append(chosen, s)
+			l.sharing = l.sharing || slices.Contains(s.on, shared)
+		}
+	}
+	if len(chosen) > 0 {
+		l.run = func(ctx context.Context, s *session) error { return fillNode(ctx, s, chosen) }
+	}
+	return l
+}
+
+func fillNode(ctx context.Context, s *session, chosen []stage) error {
+	n := &node{session: s}
+	for _, stage := range chosen {
+		if !slices.Contains(stage.on, s.daemon) || stage.once && s.round > 0 {
+			continue
+		}
+		if err := n.fill(ctx, stage.pods); err != nil {
+			return err
+		}
+		progress("  %s", stage.name())
+		if err := stage.measure(ctx, n); err != nil {
+			return fmt.Errorf("%s: %w", stage.name(), err)
+		}
+	}
+	return n.clear(ctx)
+}
+
+// node is a daemon with long-running pods on the CNI network, each with one container.
+type node struct {
+	*session
+	pods       []string // IDs
+	containers []string
+	filled     time.Time // time of the last new pod
+}
+
+// workload is the process name of every container on a node: all other processes of the bench
+// belong to the runtime.
+const workload = "sleep"
+
+// fill runs pods until there are count.
+func (n *node) fill(ctx context.Context, count int) error {
+	from := len(n.pods)
+	if from == count {
+		return nil
+	}
+	n.pods = append(n.pods, make([]string, count-from)...)
+	n.containers = append(n.containers, make([]string, count-from)...)
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(inFlight)
+	for i := from; i < count; i++ {
+		group.Go(func() (err error) {
+			config := n.bench.PodConfig(fmt.Sprint("pod-", i))
+			if n.pods[i], err = n.client.RunPod(ctx, config); err != nil {
+				return err
+			}
+			n.containers[i], err = n.client.Run(ctx, n.pods[i], config,
+				harness.ContainerConfig(config, "main", image.Busybox, workload, "100000"))
+			return err
+		})
+	}
+	err := group.Wait()
+	n.filled = time.Now()
+	return err
+}
+
+// clear removes all pods.
+func (n *node) clear(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(inFlight)
+	for i, pod := range n.pods {
+		group.Go(func() error {
+			_, err := n.client.StopContainer(ctx, &runtimeapi.StopContainerRequest{ContainerId: n.containers[i]})
+			if err != nil {
+				return err
+			}
+			return n.client.RemovePod(ctx, pod)
+		})
+	}
+	return group.Wait()
+}
