@@ -95,7 +95,7 @@ guest_packages() {
 # image_programs builds the programs of the test images that are in this repository.
 image_programs() {
 	mkdir -p "$tools/images"
-	(cd "$top" && CGO_ENABLED=0 go build -trimpath -buildvcs=false -o "$tools/images/nnp" ./integration/lib/image/nnp)
+	CGO_ENABLED=0 go -C "$top/integration" build -trimpath -buildvcs=false -o "$tools/images/nnp" ./cmd/nnp
 	gcc -Os -s -static -o "$tools/images/pause" "$top/integration/lib/image/pause/pause.c"
 }
 

@@ -2,8 +2,8 @@
 
 // Package image builds the container images that the tests pull: the images that critest v1.36.0
 // uses, which behave like the originals as far as a spec checks, and a few of our own. They are
-// built from Debian packages (unpacked by integration/tools.sh) and from the programs in nnp/ and
-// pause/, because the tests can reach no public registry.
+// built from Debian packages (unpacked by integration/tools.sh) and from the programs in pause/ and
+// in integration/cmd/nnp, because the tests can reach no public registry.
 //
 // The package only builds values; [harness] serves them. It has no state and no locks.
 package image

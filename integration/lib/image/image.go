@@ -32,7 +32,7 @@ const (
 )
 
 // Catalog returns every image by its reference. debian is the directory with the unpacked packages;
-// programs is the directory with the binaries built from nnp/ and pause/, called nnp and pause.
+// programs is the directory with the binaries of cmd/nnp and pause/, called nnp and pause.
 func Catalog(debian, programs string) (map[string]v1.Image, error) {
 	b := builder{packages: debian, programs: programs}
 	images := map[string]v1.Image{}
