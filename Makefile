@@ -34,17 +34,16 @@ SHELL := /bin/bash
 ROWS   ?=
 ROUNDS ?= 5
 
-# `make vm` runs SUITE, a suite of integration/suite, or PACKAGE, any other package, in the virtual machine. TEST is a
-# regular expression that selects tests.
+# `make vm` runs SUITE, a suite of integration/suite, or PACKAGE, a package of the daemon or the shim, in the virtual
+# machine. TEST is a regular expression that selects tests.
 SUITE   ?= crictl
-PACKAGE ?= ./integration/suite/$(SUITE)
+PACKAGE ?=
 TEST    ?=
 
-UNIT    = $$(go list ./... | grep -v /integration)
 FUZZFOR ?= 10s
 
 .DEFAULT_GOAL := help
-.PHONY: help build race man install uninstall deb tools test unit integration critest security kubelet-test stress faults soak vm vm-test power vm-shell vm-image lint fuzz demo dev bench bench-raw clean
+.PHONY: help build race man install uninstall deb tools test unit integration critest security kubelet-test stress faults soak vm vm-test power vm-shell vm-image count lint fuzz demo dev bench bench-raw clean
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,70 +73,75 @@ tools: ## install the Debian packages that tests need, and build their tools int
 
 test: lint unit integration ## everything: linter, unit tests, integration suites with critest
 
-unit: tools ## go vet and unit tests with the race detector
+unit: tools count ## go vet and unit tests with the race detector
 	go vet -tags no_cri ./...
-	CNI_PATH=$(CURDIR)/.tools/cni go run ./integration/cmd/count unit -race -tags no_cri $(UNIT)
+	go -C integration vet -tags no_cri ./...
+	CNI_PATH=$(CURDIR)/.tools/cni bin/count unit . -race -tags no_cri ./...
 
-integration: deb tools race ## every suite of integration/ against a running daemon (as root)
-	go run ./integration/cmd/count integration -p 1 -count 1 -timeout 60m ./integration/...
+integration: deb tools race count ## every suite of integration/ against a running daemon (as root)
+	bin/count integration integration -p 1 -count 1 -timeout 60m ./...
 
-critest: build tools ## critest v1.36.0 alone, with results per group
-	go run ./integration/cmd/count critest -count 1 -timeout 60m ./integration/suite/critest
+count: # builds the program that runs `go test` and counts its tests
+	go -C integration build -o ../bin/count ./cmd/count
 
-security: build tools ## attack a daemon with the published vulnerabilities of container runtimes; DAEMON=stock is the control
-	go run ./integration/cmd/count security -tags no_cri -count 1 -timeout 60m ./integration/suite/security
+critest: build tools count ## critest v1.36.0 alone, with results per group
+	bin/count critest integration -count 1 -timeout 60m ./suite/critest
 
-kubelet-test: build tools ## a real kubelet v1.37 with static pods: common uses of pods
-	go run ./integration/cmd/count kubelet -count 1 -timeout 60m ./integration/suite/kubelet
+security: build tools count ## attack a daemon with the published vulnerabilities of container runtimes; DAEMON=stock is the control
+	bin/count security integration -tags no_cri -count 1 -timeout 60m ./suite/security
 
-stress: build tools race ## 100 callers of all lifecycle calls for two minutes, under the race detector
-	LITE_STRESS=2m go run ./integration/cmd/count stress -count 1 -timeout 60m ./integration/suite/stress
+kubelet-test: build tools count ## a real kubelet v1.37 with static pods: common uses of pods
+	bin/count kubelet integration -count 1 -timeout 60m ./suite/kubelet
 
-faults: build tools ## an unwritable database and a full disk under 20 pods, for 5, 30 and 120 seconds
-	LITE_OUTAGES='5s 30s 120s' go run ./integration/cmd/count faults -v -count 1 -timeout 60m -run 'TestUnwritableDatabase|TestFullDisk' ./integration/suite/restart
+stress: build tools race count ## 100 callers of all lifecycle calls for two minutes, under the race detector
+	LITE_STRESS=2m bin/count stress integration -count 1 -timeout 60m ./suite/stress
 
-soak: build tools ## 2 000 pods, ten at once: no growth, no leaks
-	LITE_SOAK=2000 go run ./integration/cmd/count soak -count 1 -timeout 60m -run TestSoak ./integration/suite/stress
+faults: build tools count ## an unwritable database and a full disk under 20 pods, for 5, 30 and 120 seconds
+	LITE_OUTAGES='5s 30s 120s' bin/count faults integration -v -count 1 -timeout 60m -run 'TestUnwritableDatabase|TestFullDisk' ./suite/restart
 
-vm: build tools race vm-image ## a suite in a virtual machine with cgroup v2, systemd and AppArmor: SUITE=critest CGROUP=systemd RUNTIME=crun
-	go run ./integration/cmd/count vm-$(SUITE) -tags no_cri -count 1 -p 1 -timeout 110m -run '$(TEST)' -exec '$(CURDIR)/bin/guest run' $(PACKAGE)
+soak: build tools count ## 2 000 pods, ten at once: no growth, no leaks
+	LITE_SOAK=2000 bin/count soak integration -count 1 -timeout 60m -run TestSoak ./suite/stress
+
+vm: build tools race vm-image count ## a suite in a virtual machine with cgroup v2, systemd and AppArmor: SUITE=critest CGROUP=systemd RUNTIME=crun
+	bin/count vm-$(SUITE) $(if $(PACKAGE),.,integration) -tags no_cri -count 1 -p 1 -timeout 110m -run '$(TEST)' -exec '$(CURDIR)/bin/guest run' $(or $(PACKAGE),./suite/$(SUITE))
 
 vm-test: vm-image ## the virtual machine suites that CI runs, with the systemd cgroup driver
 	$(MAKE) vm SUITE=cgroup2 LITE_CGROUP=systemd
 	$(MAKE) vm SUITE=critest LITE_CGROUP=systemd LITE_FOCUS='AppArmor|OOM'
 
-power: build deb tools vm-image ## a reboot of a virtual machine with pods and a kubelet, and 20 power cuts in the middle of pods
-	LITE_BOOT=1 go run ./integration/cmd/count power -tags no_cri -count 1 -p 1 -timeout 110m -run 'TestGuest|TestNode|TestReboot|TestPowerCut' ./integration/lib/vm ./integration/suite/service
+power: build deb tools vm-image count ## a reboot of a virtual machine with pods and a kubelet, and 20 power cuts in the middle of pods
+	LITE_BOOT=1 bin/count power integration -tags no_cri -count 1 -p 1 -timeout 110m -run 'TestGuest|TestNode|TestReboot|TestPowerCut' ./lib/vm ./suite/service
 
 vm-shell: build tools race vm-image ## a shell in the virtual machine, with a copy of the checkout
 	bin/guest shell
 
 vm-image: # builds the root file system of the virtual machine in .tools/vm/ once; takes minutes
 	integration/tools.sh vm
-	go build -o bin/guest ./integration/cmd/guest
+	go -C integration build -o ../bin/guest ./cmd/guest
 	bin/guest image
 
 lint: ## golangci-lint
 	integration/tools.sh lint
 	.tools/bin/golangci-lint run
+	cd integration && ../.tools/bin/golangci-lint run
 
 fuzz: ## every fuzz target for FUZZFOR (10s) each
 	@grep -rn --include '*_test.go' -oP '^func \KFuzz\w+' . | while IFS=: read -r file _ target; do \
 		echo "==> $$target in $${file%/*}"; \
-		go test -tags no_cri -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZFOR) "$${file%/*}" || exit 1; \
+		go -C "$${file%/*}" test -tags no_cri -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZFOR) . || exit 1; \
 	done
 
 demo: build tools ## a pod from pull to removal, step by step
-	go run ./integration/cmd/demo
+	go -C integration run ./cmd/demo
 
 dev: build tools ## start a throw-away daemon and print how to connect to it
-	go run ./integration/cmd/up
+	go -C integration run ./cmd/up
 
 bench: build tools ## resource usage of pods, containerd-lite and stock containerd in turn; ROWS=regexp selects loads, ROUNDS=5
-	go run ./integration/cmd/bench -rounds $(ROUNDS) -rows '$(ROWS)'
+	go -C integration run ./cmd/bench -rounds $(ROUNDS) -rows '$(ROWS)'
 
 bench-raw: build tools ## the lower bound: runc and the CNI plugins alone
-	go run ./integration/cmd/bench -rounds $(ROUNDS) -raw
+	go -C integration run ./cmd/bench -rounds $(ROUNDS) -raw
 
 clean: ## remove bin/ and .tools/
 	rm -rf bin .tools

@@ -296,12 +296,46 @@ func TestNoTwins(t *testing.T) {
 	}
 }
 
+// TestNoReplace checks the module of the programs. That of the suites replaces it by the checkout.
 func TestNoReplace(t *testing.T) {
-	mod, err := os.ReadFile("go.mod")
+	if regexp.MustCompile(`(?m)^\s*replace\b`).Match(readMod(t, "go.mod")) {
+		t.Error("go.mod replaces a module: `go install` of the commands would build other code than the tested one")
+	}
+}
+
+// TestSameVersions checks that the suites are built from the versions of the programs' modules.
+func TestSameVersions(t *testing.T) {
+	suites := requirements(readMod(t, "integration/go.mod"))
+	shared := 0
+	for module, version := range requirements(readMod(t, "go.mod")) {
+		other, ok := suites[module]
+		if !ok {
+			continue
+		}
+		shared++
+		if other != version {
+			t.Errorf("%s: %s in go.mod, %s in integration/go.mod", module, version, other)
+		}
+	}
+	if shared == 0 {
+		t.Error("go.mod and integration/go.mod have no module in common")
+	}
+}
+
+func readMod(t *testing.T, path string) []byte {
+	t.Helper()
+	mod, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if regexp.MustCompile(`(?m)^\s*replace\b`).Match(mod) {
-		t.Error("go.mod replaces a module: `go install` of the commands would build other code than the tested one")
+	return mod
+}
+
+// requirements returns the versions of Go and of the modules that a go.mod requires.
+func requirements(mod []byte) map[string]string {
+	versions := map[string]string{}
+	for _, match := range regexp.MustCompile(`(?m)^(?:\t|require )?(\S+) v?(\d\S+)`).FindAllSubmatch(mod, -1) {
+		versions[string(match[1])] = string(match[2])
 	}
+	return versions
 }

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Count runs `go test` and counts its tests: `count NAME [go test arguments...]`. It prints the
-// output of the tests that fail, why tests are skipped, lines that begin with "report: ", one line
-// per package, and a summary:
+// Count runs `go test` in the directory of a module and counts its tests: `count NAME DIRECTORY
+// [go test arguments...]`. It prints the output of the tests that fail, why tests are skipped,
+// lines that begin with "report: ", one line per package, and a summary:
 //
 //	NAME: 12 passed, 0 failed, 1 skipped
 //
-// It appends the summary to .tools/counts; .ci/run adds up the numbers there. Subtests count as
-// tests.
+// It appends the summary to .tools/counts of the working directory, which is the checkout; .ci/run
+// adds up the numbers there. Subtests count as tests.
 package main
 
 import (
@@ -32,18 +32,19 @@ type counter struct {
 }
 
 func main() {
-	if len(os.Args) < 2 {
-		fmt.Fprintln(os.Stderr, "usage: count NAME [go test arguments...]")
+	if len(os.Args) < 3 {
+		fmt.Fprintln(os.Stderr, "usage: count NAME DIRECTORY [go test arguments...]")
 		os.Exit(2)
 	}
-	if err := run(os.Args[1], os.Args[2:]); err != nil {
+	if err := run(os.Args[1], os.Args[2], os.Args[3:]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func run(name string, args []string) error {
+func run(name, dir string, args []string) error {
 	cmd := exec.Command("go", append([]string{"test", "-json"}, args...)...)
+	cmd.Dir = dir
 	cmd.Stderr = os.Stderr
 	events, err := cmd.StdoutPipe()
 	if err != nil {
