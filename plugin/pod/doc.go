@@ -8,8 +8,8 @@
 // Run is a list of steps. teardown.go has the one list of steps that release them (releaser), and
 // watch.go the goroutines that follow the tasks of pods (watches). Stop and Remove are idempotent
 // and resume the work of an earlier call or of a failed Run. The package calls network, runtime,
-// specgen, host and store. It does not know containers: the caller of Stop and Remove passes in the [Members] of the
-// pod.
+// specgen, host and store. It does not know containers: the caller of Stop and Remove passes in the
+// [Members] of the pod.
 //
 // Locking: records change in the store, under the store's lock. The steps of one pod do not
 // overlap: no other call knows the ID while Run is in progress, and calls of Stop and Remove join
