@@ -12,8 +12,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/containerd/containerd/v2/core/containers"
-	"github.com/containerd/containerd/v2/core/sandbox"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/log"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -33,23 +31,6 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/stats"
 	"github.com/containerd-lite/containerd-lite/plugin/stream"
 )
-
-// Service is the CRI: all managers, each built once, dependencies first. No manager refers to one
-// that is built after it.
-type Service struct {
-	network    *network.Network
-	images     *image.Manager
-	pods       *pod.Manager
-	containers *container.Manager
-	events     *event.Hub
-	observe    func(ctx context.Context, o runtime.Observer) error
-	streams    *stream.Server
-	server     *cri.Server
-	bundles    []string         // directories of bundles and their work directories
-	saved      containers.Store // of containerd
-	sandboxes  sandbox.Store    // of containerd
-	cancel     context.CancelFunc
-}
 
 // New builds the CRI. It serves after [Service.Run] has recovered the pods and containers of this
 // host.
