@@ -20,12 +20,15 @@ type Policy int
 const (
 	// Finish lets the work continue. A result that nothing waits for is dropped.
 	Finish Policy = iota
-	// Keep lets the work continue. A result without an error, and that no caller received, is
-	// returned to the next equal call.
+	// Keep lets the work continue. A result without an error that no caller received, or that a
+	// caller received so late that it may have given up, is returned to the next equal call.
 	Keep
 	// Cancel cancels the context of the work. The next equal call starts it again.
 	Cancel
 )
+
+// deliveryTime is how long a result may take to reach the caller, on a busy node too.
+const deliveryTime = time.Second
 
 // Options are the properties of a group.
 type Options struct {
@@ -86,12 +89,21 @@ func (g *Group[T]) Do(ctx context.Context, key string, work func(context.Context
 	}
 	select {
 	case <-c.done:
-		g.drop(key, c)
+		if receives(ctx) {
+			g.drop(key, c)
+		}
 		return c.result, c.err
 	case <-ctx.Done():
 		g.leave(key, c)
 		return none, g.left(ctx.Err())
 	}
+}
+
+// receives reports whether the caller is sure to get a result that is returned now. A client whose
+// deadline is near may give up while the result is on its way, and then repeats the call.
+func receives(ctx context.Context) bool {
+	deadline, limited := ctx.Deadline()
+	return ctx.Err() == nil && (!limited || time.Until(deadline) > deliveryTime)
 }
 
 // Forget drops a kept result, because the object that it names no longer exists.

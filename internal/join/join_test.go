@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"go.uber.org/goleak"
@@ -239,4 +240,28 @@ func TestCloseCancelsAndWaits(t *testing.T) {
 	if _, err := g.Do(t.Context(), "web", returns("id1")); !errdefs.IsUnavailable(err) {
 		t.Errorf("Do after Close = %v, want Unavailable", err)
 	}
+}
+
+// TestResultNearTheDeadlineIsKept returns a result to a caller whose deadline is so near that it may
+// give up before it has the result. The repeated call must get the same object.
+func TestResultNearTheDeadlineIsKept(t *testing.T) {
+	g := New[string](Options{Policy: Keep})
+	ctx, cancel := context.WithTimeout(t.Context(), deliveryTime/2)
+	defer cancel()
+	id, err := g.Do(ctx, "web", returns("id1"))
+	if id != "id1" || err != nil {
+		t.Fatalf("Do = %q, %v", id, err)
+	}
+	checkDo(t, g, "id2", "id1")
+	checkDo(t, g, "id3", "id3")
+}
+
+func TestResultLongBeforeTheDeadlineIsNotKept(t *testing.T) {
+	g := New[string](Options{Policy: Keep})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+	defer cancel()
+	if id, err := g.Do(ctx, "web", returns("id1")); id != "id1" || err != nil {
+		t.Fatalf("Do = %q, %v", id, err)
+	}
+	checkDo(t, g, "id2", "id2")
 }
