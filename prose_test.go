@@ -3,6 +3,7 @@
 package repo_test
 
 import (
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -168,10 +169,14 @@ func wideComments(f goFile) []int {
 // TestPackageDocFile wants the package comment in doc.go; in a folder of tests alone, in any file.
 func TestPackageDocFile(t *testing.T) {
 	for _, f := range goFiles(t) {
-		if f.ast.Doc != nil && !f.isTest() && f.ast.Name.Name != "main" && filepath.Base(f.path) != "doc.go" {
+		if hasMisplacedDoc(f) {
 			t.Errorf("%s: move the package comment to doc.go", f.path)
 		}
 	}
+}
+
+func hasMisplacedDoc(f goFile) bool {
+	return f.ast.Doc != nil && !f.isTest() && f.ast.Name.Name != "main" && filepath.Base(f.path) != "doc.go"
 }
 
 // subject is `area: imperative text`.
@@ -258,13 +263,34 @@ func TestOffences(t *testing.T) {
 			t.Errorf("%q: %q, want good: %v", text, why, want)
 		}
 	}
-	wide := "package p\n\n// " + strings.Repeat("word ", 30) + "\nvar a int // short\n"
-	fset := token.NewFileSet()
-	file, err := parser.ParseFile(fset, "", wide, parser.ParseComments)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := wideComments(goFile{text: []byte(wide), fset: fset, ast: file}); !slices.Equal(got, []int{3}) {
+	wide := parse(t, "p/p.go", "package p\n\n// "+strings.Repeat("word ", 30)+"\nvar a int // short\n")
+	if got := wideComments(wide); !slices.Equal(got, []int{3}) {
 		t.Errorf("wide comments in lines %v, want 3", got)
 	}
+	for path, want := range map[string]bool{"p/doc.go": false, "p/p.go": true, "p/p_test.go": false} {
+		if got := hasMisplacedDoc(parse(t, path, "// Package p has a comment.\npackage p\n")); got != want {
+			t.Errorf("package comment in %s: offence %v, want %v", path, got, want)
+		}
+	}
+	for format, count := range map[string]int{"func (x *T) m%d() {}": maxMethods, "func (x T) M%d() {}": maxExported} {
+		for _, extra := range []int{0, 1} {
+			code := "package p\n"
+			for n := range count + extra {
+				code += fmt.Sprintf(format, n) + "\n"
+			}
+			if got := len(largeTypes([]goFile{parse(t, "p/p.go", code)})); got != extra {
+				t.Errorf("%d times %q: %d offences, want %d", count+extra, format, got, extra)
+			}
+		}
+	}
+}
+
+func parse(t *testing.T, path, code string) goFile {
+	t.Helper()
+	f := goFile{path: path, text: []byte(code), fset: token.NewFileSet()}
+	var err error
+	if f.ast, err = parser.ParseFile(f.fset, path, code, parser.ParseComments); err != nil {
+		t.Fatal(err)
+	}
+	return f
 }

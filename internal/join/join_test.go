@@ -242,8 +242,8 @@ func TestCloseCancelsAndWaits(t *testing.T) {
 	}
 }
 
-// TestResultNearTheDeadlineIsKept returns a result to a caller whose deadline is so near that it may
-// give up before it has the result. The repeated call must get the same object.
+// TestResultNearTheDeadlineIsKept returns a result to a caller whose deadline is so near that it
+// may give up before it has the result. The repeated call must get the same object.
 func TestResultNearTheDeadlineIsKept(t *testing.T) {
 	g := New[string](Options{Policy: Keep})
 	ctx, cancel := context.WithTimeout(t.Context(), deliveryTime/2)
