@@ -11,7 +11,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
-// Stack is the list of the undo functions of the completed steps. The zero Stack is empty and ready
+// Stack is the list of the undo functions of the steps so far. The zero Stack is empty and ready
 // for use.
 type Stack struct {
 	steps []step
@@ -22,8 +22,8 @@ type step struct {
 	fn   func(context.Context) error
 }
 
-// Push adds the undo of a completed step. Names are saved in records and used by later versions of
-// the program: they must not change.
+// Push adds the undo of a step. If it is pushed before the step, it must do nothing when the step
+// created nothing.
 func (s *Stack) Push(name string, fn func(context.Context) error) {
 	s.steps = append(s.steps, step{name, fn})
 }
@@ -34,8 +34,8 @@ func (s *Stack) Keep() {
 }
 
 // Run undoes all steps, the latest first, and leaves the Stack empty. It continues after an undo
-// that fails or panics. left has the names of these undos in the order in which to repeat them,
-// and err joins their errors.
+// that fails or panics. left has the names of these undos in the order in which they ran, and err
+// joins their errors.
 //
 // The context of the failed change has often ended: pass a context that is detached from it and has
 // a timeout.

@@ -102,7 +102,7 @@ func Example() {
 		defer func() {
 			left, undoErr := u.Run(context.Background())
 			if len(left) > 0 {
-				fmt.Println("saved for later:", left)
+				fmt.Println("not undone:", left)
 			}
 			err = errors.Join(err, undoErr)
 		}()
