@@ -6,7 +6,8 @@
 // defer.
 //
 // A panic ends the process unless its own goroutine recovers it; errgroup, sync.WaitGroup and
-// singleflight do not keep the process running. All goroutines of this repository are therefore
-// started here: by [Go], by [Start] if the caller waits for the error, or as the [Func] of a group.
+// singleflight do not recover it. All goroutines of the daemon and the shim therefore run under
+// this package: they are started by [Go], by [Start] if the caller waits for the error, or with a
+// function from [Func] (for an errgroup) or [Catch] (for a go statement, WaitGroup or timer).
 // [Keep] is for work that must continue after a panic.
 package guard
