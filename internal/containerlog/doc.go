@@ -21,6 +21,6 @@
 // The package owns the log file and the attached clients, and calls no other package of this
 // repository. A Writer is safe for concurrent use. Writer.mu guards the file and the buffer and is
 // held while a record is written, so that records of different streams do not mix and a new file
-// begins with a whole record. Output.mu guards the clients and is never held across a write to the
-// log or to a client.
+// begins with a whole record. Output.mu guards the clients. It is not held across a write to a
+// client, nor to the log, except for the incomplete line that Output.Close writes.
 package containerlog

@@ -37,7 +37,7 @@ func openFile(dir, name string) (*os.File, error) {
 	if err := root.MkdirAll(sub, 0o755); err != nil {
 		return nil, err
 	}
-	// With O_DIRECTORY a FIFO in this place does not block the open, either.
+	// A FIFO in this place would block the open; O_DIRECTORY makes it an error.
 	parent, err := root.OpenFile(sub, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return nil, err

@@ -24,7 +24,8 @@ type stream struct {
 	rest []byte // the incomplete line, at most MaxLine bytes; guarded by w.mu
 }
 
-// Write adds output. Complete lines are in the file when it returns.
+// Write adds output. When it returns, the complete lines are written to the file, or dropped if the
+// file cannot be written.
 func (s *stream) Write(p []byte) (int, error) {
 	w := s.w
 	w.mu.Lock()
