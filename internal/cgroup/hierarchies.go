@@ -16,7 +16,8 @@ import (
 // Root is the mount point of cgroups, by convention.
 const Root = "/sys/fs/cgroup"
 
-// Unified is the key of the cgroup v2 hierarchy where hierarchies are named by controller.
+// Unified stands for the cgroup v2 hierarchy in maps and arguments that name hierarchies by their
+// controller.
 const Unified = ""
 
 // Mode is the set of mounted cgroup hierarchies.
@@ -81,7 +82,8 @@ func Find(root fs.FS) (Hierarchies, error) {
 	return h, nil
 }
 
-// addMounts takes the topmost mount at each mount point: the others are hidden.
+// addMounts sets the mode, the options and the mount points from the mount table. Of several mounts
+// at one mount point it uses the last, which hides the others.
 func (h *Hierarchies) addMounts(list []*mountinfo.Info) {
 	topmost := make(map[string]*mountinfo.Info, len(list))
 	for _, m := range list {

@@ -62,9 +62,10 @@ func (p Paths) of(controllers []string) Paths {
 	return some
 }
 
-// Resolve returns the absolute path of a cgroup in the hierarchy of a controller. A relative one is
-// resolved as runc does whose cgroups are p: below its cgroup, and with cgroup v2 below the parent
-// of that, because a cgroup with processes cannot have children with controllers.
+// Resolve returns the absolute path of a cgroup in the hierarchy of a controller. It resolves a
+// relative path as a runc process in the cgroups p does: on v1 below its own cgroup, on v2 below
+// the parent of its own cgroup, because a cgroup with processes cannot have children with
+// controllers.
 func (p Paths) Resolve(controller, cgroup string) string {
 	base := p[controller]
 	switch {
