@@ -13,8 +13,8 @@ import (
 // [Decode], so that a new option is a field here. An option whose type checks values implements
 // unstable.Unmarshaler of go-toml and returns an [Error].
 //
-// Fields are compared by value. The daemon does not send empty values to the shim, so that an empty
-// value has to mean the default.
+// Fields are compared by value. The daemon does not send empty values to the shim, so an empty
+// value must mean the default.
 type Own struct {
 	// Sharing is how many pods a shim may have.
 	Sharing Pods

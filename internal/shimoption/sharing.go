@@ -27,7 +27,7 @@ const (
 func (p *Pods) UnmarshalTOML(data []byte) error {
 	var decoded struct{ Value any }
 	if toml.Unmarshal(append([]byte("Value = "), data...), &decoded) != nil {
-		decoded.Value = string(data) // the lines of a table
+		decoded.Value = string(data) // a table, which is not a value
 	}
 	pods, err := parsePods(decoded.Value)
 	if err != nil {
