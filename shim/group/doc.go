@@ -7,6 +7,7 @@
 // as the option Sharing allows. It has numbered slots, each of which is a socket path derived from
 // the group's name, and one file lock. A process holds the lock to start, replace or retire a shim
 // of the group. So of two concurrent starts one starts the shim and the other joins it, and a shim
-// that retires does not remove the socket of its successor. A join is a call, because a successful
-// connect promises nothing, and needs no lock: a shim that accepts it stays until the task arrives.
+// that retires does not remove the socket of its successor. A join is a call to the shim, because
+// the shim may exit after a mere connect. It needs no lock: a shim that accepts a join waits for
+// the task to be created, for one minute at most.
 package group

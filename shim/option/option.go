@@ -27,7 +27,7 @@ const maxFile = 1 << 20
 type Options struct {
 	*options.Options
 	shimoption.Own
-	// AnyDriver is true if the options do not set the cgroup driver.
+	// AnyDriver is true if the options do not set the cgroup driver: ChooseDriver may then set it.
 	AnyDriver bool
 }
 
