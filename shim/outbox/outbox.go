@@ -198,8 +198,8 @@ func (o *Outbox) remove(e *types.Envelope) {
 	}
 }
 
-// dropOneLocked removes the oldest event that is not about an end, or else the oldest. Subscribers
-// that miss a start see it in the state of the task, but do not look for an exit again.
+// dropOneLocked removes the oldest event without an end topic, or the oldest if all have one.
+// Subscribers that miss a start see it in the state of the task, but do not look for an exit again.
 func (o *Outbox) dropOneLocked() {
 	i := slices.IndexFunc(o.queue, func(e *types.Envelope) bool { return !isEndTopic(e.Topic) })
 	o.queue = slices.Delete(o.queue, max(i, 0), max(i, 0)+1)
@@ -209,6 +209,7 @@ func (o *Outbox) dropOneLocked() {
 	}
 }
 
+// isEndTopic reports whether a topic is that of exits, deletions or out-of-memory kills.
 func isEndTopic(topic string) bool {
 	return topic == topicExit || topic == topicDelete || topic == topicOOM
 }

@@ -55,8 +55,8 @@ func (o *Outbox) awaitSubscribers(ctx context.Context) bool {
 	}
 }
 
-// subscriberWait returns how long after now the subscribers of a restarted containerd may take to
-// reconnect: from its return on as long as it was away itself, within limits.
+// subscriberWait returns how long to wait from now until the subscribers of a restarted containerd
+// should have reconnected: after it is back they need as long as it was away, within limits.
 func (o *Outbox) subscriberWait(away, back, now time.Time) time.Duration {
 	gone := back.Sub(away)
 	if gone < -mtimeLag {

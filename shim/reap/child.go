@@ -64,7 +64,7 @@ func (r *Reaper) watch(ctx context.Context, pid int, pidfd *os.File) *Child {
 }
 
 func (c *Child) waitAsync(ctx context.Context, wait func()) {
-	go guard.Catch(ctx, fmt.Sprintf("wait for process %d", c.pid), wait, c.killUnwaitable)()
+	go guard.Catch(ctx, fmt.Sprintf("wait for process %d", c.pid), wait, c.killUnwaited)()
 }
 
 func openPidfd(pid int) (*os.File, error) {
@@ -149,9 +149,9 @@ func (c *Child) send(sig unix.Signal, signal func(pidfd int) error) error {
 
 func (c *Child) wait() { c.finish(c.waitAndReap()) }
 
-// killUnwaitable kills a process that cannot be waited for and reports its exit, which no caller
-// would get otherwise.
-func (c *Child) killUnwaitable(error) {
+// killUnwaited kills the process and reports its exit, after a panic in the goroutine that waits
+// for it.
+func (c *Child) killUnwaited(error) {
 	_ = c.Signal(unix.SIGKILL)
 	c.finish(Exit{Status: StatusUnknown, At: time.Now()})
 }
@@ -173,8 +173,8 @@ func (c *Child) waitAndReap() Exit {
 	)
 	for {
 		// Wait4 blocks while a tracer holds the zombie. It also blocks until the exit of a process
-		// whose pidfd Go's poller refuses (epoll_ctl(2), ENOSPC and ENOMEM), which costs a thread
-		// but no exit status.
+		// whose pidfd Go's poller refuses (epoll_ctl(2), ENOSPC and ENOMEM): that costs a thread,
+		// but no exit status is lost.
 		_, err = unix.Wait4(c.pid, &status, 0, nil)
 		if !errors.Is(err, unix.EINTR) {
 			break

@@ -40,7 +40,7 @@ type Owner struct {
 	Namespace string
 	UID       int // owner of the pipes, from Options.io_uid
 	GID       int
-	// Broken is called when a panic ends the copying of a stream. It should end the process, and
+	// Broken is called when a panic ends the copying of a stream. It should kill the process, and
 	// may be nil.
 	Broken func()
 }
@@ -70,8 +70,9 @@ func New(cfg Config) *Streams { return &Streams{cfg: cfg, ctx: context.Backgroun
 // Config returns the names of the streams.
 func (s *Streams) Config() Config { return s.cfg }
 
-// Open opens all streams except a terminal, which the runtime sends later. It waits only until the
-// outputs have readers, see openFIFO. Close must be called even after an error.
+// Open opens all streams except a terminal, which the runtime sends later. It waits until the
+// outputs have readers (see openFIFO), or until the binary logger is ready. Close must be called
+// even after an error.
 func (s *Streams) Open(ctx context.Context, owner Owner, children *reap.Reaper) error {
 	logger, err := openLogger(ctx, s.cfg, owner, children)
 	if err != nil {
