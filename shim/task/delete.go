@@ -127,8 +127,8 @@ func (p *process) unstartedChild() (child, error) {
 	return nil, nil
 }
 
-// remove removes the container from the runtime and unmounts its root filesystem. A step
-// that an earlier attempt completed does nothing.
+// remove removes the container from the runtime and unmounts its root filesystem. A step that an
+// earlier attempt completed does nothing.
 func (c *container) remove(ctx context.Context) error {
 	c.finishExecs()
 	if err := c.removeFromRuntime(ctx); err != nil {
@@ -140,7 +140,7 @@ func (c *container) remove(ctx context.Context) error {
 		}
 	}
 	if err := c.bundle.MarkDeleted(); err != nil {
-		// The delete command of containerd then cleans up by itself.
+		// containerd's delete command then cleans up again.
 		c.log().WithError(err).Debug("deletion not recorded in the bundle; the delete command will clean up again")
 	}
 	c.init.mu.Lock()
@@ -173,7 +173,7 @@ func (c *container) removeFromRuntime(ctx context.Context) error {
 func (c *container) finishExecs() {
 	var closing sync.WaitGroup
 	for _, e := range c.allExecs() {
-		closing.Go(guard.Catch(c.context(), "exit of exec "+e.execID, func() { _ = e.finish() }, nil))
+		closing.Go(guard.Catch(c.context(), "finish exec "+e.execID, func() { _ = e.finish() }, nil))
 	}
 	closing.Wait()
 }

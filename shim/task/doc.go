@@ -17,8 +17,9 @@
 //	process.mu            the state of one process; its exit is queued under it
 //	resources.mu          the cgroup of one container, its statistics and out-of-memory watch
 //
-// Two mutexes are held together only where the state of the init decides about an exec: addExec
-// takes process.mu of the init under container.mu, and admit takes process.mu under admission.mu.
+// Of registry.mu and those after it, two are held together only where the state of the init decides
+// about an exec: addExec takes process.mu of the init under container.mu, and admit takes
+// process.mu under admission.mu.
 //
 // registry.mu and those after it guard memory only: no command, file access or wait happens under
 // them, so that State, Wait, Connect, Pids, Stats and Kill answer while an operation is in

@@ -112,8 +112,9 @@ func (h *holder) startThread(ns *os.File, parked chan error) {
 func (h *holder) runThread(ns *os.File, parked chan<- error) {
 	runtime.LockOSThread() // not unlocked on success: the thread exits with the goroutine
 	if unix.Gettid() == unix.Getpid() {
-		// The main thread cannot exit. This goroutine occupies it until another one has a thread,
-		// so that the scheduler does not choose it again.
+		// The main thread cannot exit. This goroutine occupies the main thread until another
+		// goroutine has parked a thread, so that the scheduler does not choose the main thread
+		// again.
 		again := make(chan error, 1)
 		h.startThread(ns, again)
 		parked <- <-again

@@ -39,9 +39,9 @@ func NewService(host *Host, pods shimoption.Pods, retire func()) *Service {
 // errdefs.ErrUnavailable if the shim is already exiting.
 func (s *Service) Expect(id string) error { return s.tasks.expect(id) }
 
-// NewServer returns a server that accepts the user of this process only. It has the task service
-// under the names of v3 and v2, which have the same methods, the service by which tasks join the
-// shim, and the service for the logs.
+// NewServer returns a server that accepts connections of the user of this process only. It serves
+// the Task API under the names of v3 and v2, which have the same methods, the service by which
+// tasks join the shim, and the service for the logs.
 func (s *Service) NewServer() (*ttrpc.Server, error) {
 	server, err := ttrpc.NewServer(ttrpc.WithServerHandshaker(s.tasks), ttrpc.WithUnaryServerInterceptor(intercept))
 	if err != nil {

@@ -47,8 +47,8 @@ func (c *container) startInit(ctx context.Context) error {
 }
 
 // restore creates the container from its checkpoint and starts it. Its streams are opened here and
-// not in create: a client waits for open streams to end before it deletes a task that
-// was never started. For the same reason a task whose restore was not successful becomes stopped.
+// not in create: a client waits for open streams to end before it deletes a task that was never
+// started. For the same reason a task whose restore was not successful becomes stopped.
 func (c *container) restore(ctx context.Context) error {
 	child, err := c.init.openAndLaunch(ctx, c.owner(), c.bundle.InitPidFile(), func(p *oci.Process) error {
 		return c.runtime.Restore(ctx, c.id, string(c.bundle), c.images, p)

@@ -42,8 +42,9 @@ func (c *container) update(ctx context.Context, r *specs.LinuxResources) error {
 		if err := c.checkLimit(group, *m.Limit); err != nil {
 			return err
 		}
-		// crun compares the usage with the sum of the memory and the swap limit, which have the
-		// same value. With the systemd driver it compares after it has set the limits.
+		// The runtime must not check again. crun compares the usage with the sum of the memory and
+		// the swap limit, which are equal: with twice the limit. With the systemd driver it
+		// compares only after it has set the limits.
 		m.CheckBeforeUpdate = nil
 	}
 	if err := c.runtime.Update(ctx, c.id, r); err != nil {
