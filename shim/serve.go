@@ -41,7 +41,7 @@ const (
 )
 
 // foreignEnv are the variables that are for containerd, for the start command or for this process.
-// The OCI runtime and binary loggers must not inheritListener them.
+// The OCI runtime and binary loggers must not inherit them.
 var foreignEnv = [...]string{
 	ttrpcAddress, "GRPC_ADDRESS", "NAMESPACE", "MAX_SHIM_VERSION", schedCore,
 	"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES",

@@ -81,7 +81,7 @@ func (r *request) claim(ctx context.Context, dir bundle.Dir, params *bootstrap.P
 	return slot, dir.WriteSocket(slot.Path())
 }
 
-// joinPod joins the shim that the pod of the task is in. It may belong to any group.
+// joinPod joins the shim that serves the pod of the task. The shim may belong to any group.
 func joinPod(ctx context.Context, pod bundle.Dir, id string) (group.Slot, bool) {
 	path, err := pod.Socket()
 	if err != nil {
