@@ -186,8 +186,8 @@ func (a *tokenAuthorizer) Authorize(_ context.Context, req *http.Request) error 
 	return nil
 }
 
-// AddResponses handles a 401. From then on the host gets the token, unless the token is meant for
-// another host or the host has just rejected it.
+// AddResponses handles a 401: from then on the host gets the token. It returns an error if the
+// token is for another host, or if the host has rejected the token.
 func (a *tokenAuthorizer) AddResponses(_ context.Context, responses []*http.Response) error {
 	last := responses[len(responses)-1].Request
 	host := last.URL.Host

@@ -34,8 +34,8 @@ const notFoundHint = "check the image's name, tag and platforms"
 var errStalled = errors.New("no progress")
 
 // pullError is the reason of a failed pull, for users. Its text names the image and the registry,
-// has a hint, and contains no credentials. It unwraps to its errdefs class only, because the text
-// of the cause may contain credentials.
+// may end with a hint, and contains no credentials. It unwraps to its errdefs class only, because
+// the text of the cause may contain credentials.
 type pullError struct {
 	text  string
 	class error
@@ -145,7 +145,8 @@ func cleanText(text string, secrets []string) string {
 		pairs = append(pairs, secret, "[redacted]")
 	}
 	redact := strings.NewReplacer(pairs...)
-	// Redact twice: cutting a URL can leave a part of a secret, or join two parts to a secret.
+	// Redact before the URLs are cut, because a cut can leave a part of a secret, and after it,
+	// because a cut can join two parts to a secret.
 	text = redact.Replace(urlSecrets.ReplaceAllString(redact.Replace(text), "$1$2"))
 	text = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {

@@ -75,8 +75,8 @@ func mountSource(dir string) string {
 	return source
 }
 
-// nearestExisting returns dir, or its nearest parent that exists. The directory of a snapshotter in
-// another process may not exist, and the kubelet looks up the file system of the returned path.
+// nearestExisting returns dir, or its nearest parent that exists. The directory of a proxy
+// snapshotter may not exist, and the kubelet looks up the file system of the returned path.
 func nearestExisting(dir string) string {
 	for dir != "" && dir != "/" {
 		if _, err := os.Stat(dir); err == nil {

@@ -49,16 +49,17 @@ func (m *Manager) authorized(creds credentials, host docker.RegistryHost) docker
 	return host
 }
 
-// authorizer returns the authorizer of a host. The host names its token servers. They are asked
-// with a separate client, because their responses are read into memory and therefore all bounded.
+// authorizer returns the authorizer of a registry host. It uses a separate client for the token
+// servers that the host names, because their responses are read into memory and must all be
+// bounded.
 func (m *Manager) authorizer(creds credentials, host docker.RegistryHost) docker.Authorizer {
 	if creds.registryToken != "" {
 		return &tokenAuthorizer{creds: creds, origin: host.Host}
 	}
 	client := *host.Client
 	client.Transport = limitTokenResponses(client.Transport)
-	// The scheme https of a registry on this machine can mean HTTP, too: containerd only tries TLS
-	// first.
+	// For a registry on this machine, https does not guarantee TLS: containerd tries TLS first and
+	// falls back to plain HTTP.
 	if host.Scheme == "https" && !docker.IsLocalhost(host.Host) {
 		client.Transport = requireTLS(client.Transport)
 	}

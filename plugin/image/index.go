@@ -19,7 +19,7 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// Labels of image records. containerd's own CRI and other tools read them.
+// Labels of image records. The built-in CRI and other tools read them.
 const (
 	labelManaged = "io.cri-containerd.image"
 	labelPinned  = "io.cri-containerd.pinned"

@@ -21,7 +21,8 @@ const (
 	leaseLabel = "containerd-lite.pull"
 )
 
-// lease returns a context whose content and snapshots containerd keeps until release is called.
+// lease returns a context with a new lease: containerd keeps the content and snapshots that are
+// created with this context until release is called.
 func (m *Manager) lease(ctx context.Context, name string) (_ context.Context, release func(), _ error) {
 	l, err := m.deps.Leases.Create(ctx, leases.WithRandomID(), leases.WithExpiration(leaseExpiry), leases.WithLabel(leaseLabel, name))
 	if err != nil {

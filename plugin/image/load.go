@@ -22,7 +22,8 @@ const (
 	// image can declare any size (CVE-2023-25153).
 	maxMetadata = 8 << 20
 	// maxAnnotations and maxUser bound the bytes that an image adds to each ListImages response.
-	// The response for the whole node must stay below gRPC's limit of 16 MiB.
+	// The response for the whole node must stay below 16 MiB, the limit of containerd and the
+	// kubelet for a gRPC message.
 	maxAnnotations = 8 << 10
 	maxUser        = 1 << 10
 )
@@ -77,7 +78,7 @@ func checkConfig(manifest *ocispec.Manifest, spec *ocispec.Image) error {
 		}
 	}
 	if len(spec.Config.User) > maxUser {
-		return fmt.Errorf("config: user of %d bytes: %w", len(spec.Config.User), errdefs.ErrInvalidArgument)
+		return fmt.Errorf("config: user: has %d bytes, the maximum is %d: %w", len(spec.Config.User), maxUser, errdefs.ErrInvalidArgument)
 	}
 	return nil
 }
@@ -114,5 +115,5 @@ func (b boundedStore) ReaderAt(ctx context.Context, desc ocispec.Descriptor) (co
 
 // oversized returns the error for a manifest, index or config that is too large.
 func oversized(desc ocispec.Descriptor, size int64) error {
-	return fmt.Errorf("%s %s: %d bytes, more than %d: %w", desc.MediaType, desc.Digest, size, maxMetadata, errdefs.ErrInvalidArgument)
+	return fmt.Errorf("%s %s: has %d bytes, the maximum is %d: %w", desc.MediaType, desc.Digest, size, maxMetadata, errdefs.ErrInvalidArgument)
 }

@@ -67,11 +67,11 @@ type Options struct {
 	// ProgressTimeout ends a pull that waits for its registry and receives no data for this long; 0
 	// means no limit.
 	ProgressTimeout time.Duration
-	// MaxConcurrentDownloads limits the layers that all pulls together fetch at a time; 0 uses the
-	// settings of the transfer service.
+	// MaxConcurrentDownloads limits the downloads at a time of all pulls together: layers, or parts
+	// of layers; 0 uses the setting of the transfer service.
 	MaxConcurrentDownloads int
 	// LayerFetchBuffer is the size in bytes of the parts in which one layer is fetched in parallel;
-	// 0 uses the settings of the transfer service.
+	// 0 uses the setting of the transfer service.
 	LayerFetchBuffer int
 	// DiscardLayers lets containerd's garbage collection remove the compressed layers once they are
 	// unpacked. The image cannot be unpacked for another snapshotter then.
@@ -151,9 +151,9 @@ type Manager struct {
 	workers sync.WaitGroup
 }
 
-// New reads the images of containerd and follows their changes until Close is called or ctx ends. A
-// configured snapshotter that is not loaded is NotFound, because no container could be created with
-// it. Disk usage is unknown until [Manager.Sample] runs.
+// New returns a Manager that has read the images of containerd and follows their changes until
+// Close is called or ctx ends. A configured snapshotter that is not loaded is NotFound, because no
+// container could be created with it. Disk usage is unknown until [Manager.Sample] runs.
 func New(ctx context.Context, opts Options, deps Deps) (*Manager, error) {
 	if opts.StatsPeriod <= 0 {
 		return nil, fmt.Errorf("stats_collect_period: must be above zero: %w", errdefs.ErrInvalidArgument)

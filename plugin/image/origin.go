@@ -28,8 +28,10 @@ func (find findCredentials) onlyFor(origin string) findCredentials {
 	}
 }
 
-// followRedirects keeps credentials only if a redirect stays on the same scheme, host and port:
-// net/http compares host names only. Another host may ask for a token that needs no credentials.
+// followRedirects returns a CheckRedirect function for [http.Client]. It keeps credentials only if
+// a redirect stays on the same scheme, host and port; net/http compares host names only. It calls
+// the authorizer for another host, too, because that host may require a token that needs no
+// credentials.
 func followRedirects(authorizer docker.Authorizer) func(*http.Request, []*http.Request) error {
 	return func(req *http.Request, via []*http.Request) error {
 		if len(via) >= maxRedirects {

@@ -31,15 +31,14 @@ const annotationHandler = "io.containerd.cri.runtime-handler"
 //
 // containerd's transfer service does the transfer, because only it calls image verifiers, follows
 // the unpack and download settings of the daemon and shares downloads with other clients. The
-// source is ours: it reads hosts.toml from several directories, supports all kinds of credentials
-// and meters bytes.
+// source is a [registrySource]: it reads hosts.toml from several directories, supports all kinds of
+// credentials and meters bytes.
 //
-// Errors name the image and the registry and have a class: InvalidArgument for a bad reference,
-// handler or credentials; NotFound, Unauthenticated and PermissionDenied as the registry responds;
-// DataLoss for content that does not match its descriptor; DeadlineExceeded if no data arrives or
-// the call times out. An unreachable or failing registry, and an image that a verifier of
-// containerd refuses, are Unknown with a text that the kubelet recognizes. A failed pull leaves no
-// image.
+// Errors name the image and have a class: InvalidArgument for a bad reference, handler or
+// credentials; NotFound, Unauthenticated and PermissionDenied as the registry responds; DataLoss
+// for content that does not match its descriptor; DeadlineExceeded if no data arrives or the call
+// times out. An unreachable or failing registry, and an image that a verifier of containerd
+// refuses, are Unknown with a text that the kubelet recognizes. A failed pull leaves no image.
 func (m *Manager) Pull(ctx context.Context, spec *runtimeapi.ImageSpec, auth *runtimeapi.AuthConfig, pod *runtimeapi.PodSandboxConfig) (string, error) {
 	named, err := parsePullable(spec.GetImage())
 	if err != nil {

@@ -35,8 +35,8 @@ func WithoutPassword(ref string) string {
 	return "…" + ref[at:]
 }
 
-// recordNames returns the names of the records of a pulled image. The id comes first, as in
-// containerd's own CRI, so that a tag is never visible without it.
+// recordNames returns the names of the records of a pulled image. The id comes first, as in the
+// built-in CRI, so that a tag is never visible without it.
 func recordNames(named reference.Named, id string, target digest.Digest) []string {
 	if _, ok := named.(reference.Canonical); ok {
 		return []string{id, named.String()}

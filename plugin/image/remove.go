@@ -67,7 +67,7 @@ func (m *Manager) deleteRecord(ctx context.Context, name string, opts ...images.
 		return err
 	}
 	if err := m.index.refresh(ctx, name); err != nil && !errdefs.IsNotFound(err) {
-		// The record is deleted all the same, and its event will update the index.
+		// No error: the record itself is deleted.
 		log.G(ctx).WithField("image", name).WithError(err).Debug("image index not refreshed; the event of the removal will update it")
 	}
 	return nil

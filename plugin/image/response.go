@@ -29,8 +29,8 @@ func withContentMark(ctx context.Context) context.Context {
 
 func hasContentMark(ctx context.Context) bool { return ctx.Value(contentKey{}) != nil }
 
-// limitResponses bounds the body of each response of a registry, except for content: the fetcher
-// bounds that by its descriptor.
+// limitResponses bounds the headers and the body of each response of a registry. It does not bound
+// the body of content, which the fetcher bounds by the descriptor.
 func limitResponses(next http.RoundTripper) http.RoundTripper {
 	if t, ok := next.(*http.Transport); ok {
 		t.MaxResponseHeaderBytes = maxResponseHeaders

@@ -24,7 +24,7 @@ import (
 type registrySource struct {
 	name     string
 	resolver remotes.Resolver
-	limit    []transfer.ImageResolverOption
+	settings []transfer.ImageResolverOption // from config.toml
 
 	resolved         atomic.Bool      // set when the name was resolved to a descriptor
 	fetcherRequested atomic.Bool      // set when the transfer service requested a fetcher
@@ -47,13 +47,13 @@ func (m *Manager) source(ctx context.Context, name string, creds credentials, tr
 		}),
 	}
 	if m.downloads != nil {
-		s.limit = []transfer.ImageResolverOption{
+		s.settings = []transfer.ImageResolverOption{
 			transfer.WithDownloadLimiter(m.downloads),
 			transfer.WithMaxConcurrentDownloads(m.opts.MaxConcurrentDownloads),
 		}
 	}
 	if size := m.opts.LayerFetchBuffer; size > 0 {
-		s.limit = append(s.limit, transfer.WithConcurrentLayerFetchBuffer(size))
+		s.settings = append(s.settings, transfer.WithConcurrentLayerFetchBuffer(size))
 	}
 	return s
 }
@@ -79,7 +79,7 @@ func (s *registrySource) refused() bool { return s.resolved.Load() && !s.fetcher
 func (s *registrySource) SetResolverOptions(opts ...transfer.ImageResolverOption) {
 	if r, ok := s.resolver.(remotes.ResolverWithOptions); ok {
 		r.SetOptions(opts...)
-		r.SetOptions(s.limit...)
+		r.SetOptions(s.settings...)
 	}
 }
 

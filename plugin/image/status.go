@@ -13,7 +13,7 @@ import (
 )
 
 // verboseInfo is the value of "info" in a verbose status. Tools read the keys, which are those of
-// containerd's own CRI.
+// the built-in CRI.
 type verboseInfo struct {
 	ChainID string        `json:"chainID"`
 	Spec    ocispec.Image `json:"imageSpec"`

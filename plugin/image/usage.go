@@ -93,7 +93,8 @@ func (s *sampler) run(ctx context.Context) {
 	}
 }
 
-// take measures everything once. A value that cannot be measured keeps its last value.
+// take measures everything once. If all snapshots of a snapshotter, or the content store, cannot be
+// measured, it keeps their last values.
 func (s *sampler) take(ctx context.Context) {
 	last := s.last.Load()
 	next := &sample{
@@ -163,7 +164,7 @@ func (s *sampler) takeSnapshots(ctx context.Context, name string, last, next *sa
 		case ctx.Err() != nil:
 			return ctx.Err()
 		default:
-			log.G(ctx).WithFields(log.Fields{"snapshotter": name, "snapshot": info.Name}).WithError(err).Warn("disk usage of snapshot not measured")
+			log.G(ctx).WithFields(log.Fields{"snapshotter": name, "snapshot": info.Name}).WithError(err).Warn("disk usage of snapshot not measured; left out of the totals")
 		}
 	}
 	return nil

@@ -98,7 +98,7 @@ func (m *Manager) handleEvent(ctx context.Context, envelope *events.Envelope) {
 	defer cancel()
 	if err := m.index.refresh(ctx, name); err != nil {
 		if !errdefs.IsNotFound(err) {
-			log.G(ctx).WithField("image", name).WithError(err).Warn("image skipped: its content is incomplete or not an image")
+			log.G(ctx).WithField("image", name).WithError(err).Warn("image not read after its event; the image list may lack it or its change")
 		}
 		return
 	}
@@ -112,7 +112,7 @@ func imageOf(ctx context.Context, envelope *events.Envelope) string {
 	}
 	event, err := typeurl.UnmarshalAny(envelope.Event)
 	if err != nil {
-		log.G(ctx).WithField("topic", envelope.Topic).WithError(err).Warn("image event ignored: decode")
+		log.G(ctx).WithField("topic", envelope.Topic).WithError(err).Warn("image event not decoded; the image list may be out of date")
 		return ""
 	}
 	switch e := event.(type) {
