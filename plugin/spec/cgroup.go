@@ -23,8 +23,8 @@ const (
 
 // CgroupsPath returns the cgroupsPath of a container, or of a pod's task, below the cgroup_parent
 // of the pod. If the last element of the parent ends in .slice, the result has the form
-// slice:prefix:name of the runtime spec. Otherwise it is a path in the hierarchy. systemd selects a
-// slice as the default parent.
+// slice:prefix:name of the runtime spec. Otherwise it is a path in the hierarchy. If systemd is
+// set, the default parent is a slice.
 func CgroupsPath(parent, id string, systemd bool) string {
 	switch {
 	case parent == "" && systemd:

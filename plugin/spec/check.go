@@ -18,7 +18,7 @@ const (
 	maxHostname = 64   // HOST_NAME_MAX
 )
 
-// CheckPod reports as an error why no pod can be created from config. It changes nothing.
+// CheckPod returns an error if no pod can be created from config.
 func CheckPod(config *runtimeapi.PodSandboxConfig) error {
 	if err := checkPodMetadata(config); err != nil {
 		return fmt.Errorf("pod config: %w", err)
@@ -47,7 +47,7 @@ func checkPodMetadata(config *runtimeapi.PodSandboxConfig) error {
 // checkCNIArgument refuses the separators of CNI_ARGS.
 func checkCNIArgument(field, s string) error {
 	if strings.ContainsAny(s, ";=") {
-		return invalid(field, "%q has one of the characters ; and =", s)
+		return invalid(field, "%q contains ; or =", s)
 	}
 	return nil
 }

@@ -4,9 +4,8 @@
 //
 // It owns the whole mapping: process, user, capabilities, namespaces, mounts, devices, resources,
 // seccomp, AppArmor, SELinux, masked paths, cgroup path and annotations. [Container] returns the
-// spec of a container, [PodInit] the spec of the init of a pod whose containers share a PID
-// namespace. [Resources] merges an update. [Effective] and [EffectiveUser] report the applied
-// values.
+// spec of a container, [PodInit] and [PodHolder] the spec of a pod's task. [Resources] merges an
+// update, and [Restore] undoes one. [Effective] and [EffectiveUser] report the applied values.
 //
 // The package is pure: it opens no file, reads no environment and keeps no state. So equal input
 // gives an equal spec, and every rule has a golden file in testdata. The caller passes facts of the

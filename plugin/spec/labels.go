@@ -13,8 +13,8 @@ import (
 
 const (
 	// maxMapBytes bounds the labels, and the annotations, of one object. Kubernetes allows 256 KiB
-	// of annotations. Each response to a list contains all of them, and must stay below gRPC's
-	// limit of 16 MiB.
+	// of annotations. Each response to a list contains all of them, and must stay below 16 MiB, the
+	// limit of containerd and the kubelet for a gRPC message.
 	maxMapBytes = 512 << 10
 	// maxConfig bounds a whole config in bytes. It is saved in containerd's database. Arguments and
 	// environment of that size are too long for execve(2) anyway.

@@ -5,7 +5,7 @@ package spec
 import "github.com/opencontainers/runtime-spec/specs-go"
 
 // PodHolder returns the runtime spec of a holder, the task of a pod without a process. Only the
-// lite shim accepts a sandbox without args for that (package shim/task, holder). The spec has the
+// lite shim accepts such a spec: a sandbox without args (shim/task/holder.go). The spec has the
 // pod's cgroup and namespaces. It has a process, because readers of specs expect one: cAdvisor
 // looks for its environment.
 func PodHolder(pod Pod, handler Handler, facts Facts) (*specs.Spec, error) {

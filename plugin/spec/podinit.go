@@ -36,11 +36,11 @@ type PodInitInput struct {
 	Binary string
 }
 
-// PodInit returns the runtime spec of the init of a pod whose containers share one PID namespace.
-// It needs no image: its root contains its own binary only. The init joins the other namespaces of
-// the pod, owns the PID namespace, and only reaps processes: it has no capabilities, no new
-// privileges, containerd's default seccomp profile, the AppArmor profile of the pod, and no
-// devices. The spec has no sysctls, because they are set when the namespaces are created.
+// PodInit returns the runtime spec of a pod init. The init needs no image: its root contains its
+// own binary only. The init joins the other namespaces of the pod, owns the PID namespace, and only
+// reaps processes: it has no capabilities, no new privileges, containerd's default seccomp profile,
+// the AppArmor profile of the pod, and no devices. The spec has no sysctls, because they are set
+// when the namespaces are created.
 func PodInit(in PodInitInput) (*specs.Spec, error) {
 	if err := CheckPod(in.Pod.Config); err != nil {
 		return nil, err

@@ -25,9 +25,10 @@ const (
 	appArmorField = "linux.security_context.apparmor"
 )
 
-// Seccomp returns the seccomp profile of a container. If none is requested, it is unset, the key
-// unset_seccomp_profile; if that is empty, it is unconfined, as the CRI specifies. Privileged
-// containers are always unconfined. For a Localhost profile the caller reads the file Ref.
+// Seccomp returns the seccomp profile of a container. If none is requested, the profile is unset,
+// which is the value of the key unset_seccomp_profile. If unset is empty, the container is
+// unconfined, as the CRI specifies. Privileged containers are always unconfined. For a Localhost
+// profile the caller reads the file Ref.
 func Seccomp(sc *runtimeapi.LinuxContainerSecurityContext, unset string) (Profile, error) {
 	const field = "linux.security_context.seccomp"
 	if sc.GetPrivileged() {
@@ -46,8 +47,8 @@ func Seccomp(sc *runtimeapi.LinuxContainerSecurityContext, unset string) (Profil
 }
 
 // AppArmor returns the AppArmor profile of a container. The default is the runtime's default
-// profile, or unconfined for a privileged container. A profile that is named for a privileged
-// container applies (kubernetes#51746).
+// profile, or unconfined for a privileged container. A Localhost profile applies to a privileged
+// container, too (kubernetes#51746).
 func AppArmor(sc *runtimeapi.LinuxContainerSecurityContext) (Profile, error) {
 	p, err := requestedAppArmor(sc)
 	return unconfineIfPrivileged(p, sc.GetPrivileged()), err

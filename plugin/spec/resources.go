@@ -134,7 +134,7 @@ func mergeMemory(r *specs.LinuxResources, wanted *runtimeapi.LinuxContainerResou
 		swap = value(r.Memory.Swap)
 	}
 	if limit := value(r.Memory.Limit); swap > 0 && limit > swap {
-		return invalid(resourceField+"memory_swap_limit_in_bytes", "%d includes memory and is below the memory limit %d", swap, limit)
+		return invalid(resourceField+"memory_swap_limit_in_bytes", "%d is below the memory limit %d, which it includes", swap, limit)
 	}
 	return nil
 }
