@@ -16,7 +16,7 @@ import (
 
 const cgroupRoot = "sys/fs/cgroup"
 
-// Cgroups are the capabilities of the machine's cgroups.
+// Cgroups has the properties of the machine's cgroups.
 type Cgroups struct {
 	Mode cgroup.Mode
 	// Controllers are the controllers that can limit containers.

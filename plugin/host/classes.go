@@ -12,10 +12,11 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// Classes applies the blockio and RDT classes in annotations. A pod has
-// {blockio,rdt}.resources.beta.kubernetes.io/pod and /container.<name>. A container has
-// io.kubernetes.cri.{blockio,rdt}-class, which takes precedence. The administrator defines the
-// classes in the files that containerd's task service reads (blockio_config_file, rdt_config_file).
+// Classes applies the blockio and RDT classes that annotations name. The annotations of a pod are
+// {blockio,rdt}.resources.beta.kubernetes.io/pod, for all its containers, and /container.<name>,
+// for one of them. The annotation of a container, io.kubernetes.cri.{blockio,rdt}-class, takes
+// precedence. The administrator defines the classes in the files that containerd's task service
+// reads (blockio_config_file, rdt_config_file).
 type Classes struct {
 	// IgnoreBlockIO and IgnoreRDT ignore the class if no such file is configured. Otherwise that is
 	// an error.

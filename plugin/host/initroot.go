@@ -13,9 +13,8 @@ import (
 )
 
 // MakeInitRoot creates the root directory of a pod's init (spec.PodInitInput.Root), or completes
-// it. It has the mount points of spec.PodInit and nothing else. The runtime cannot create them,
-// because root of a user namespace may not write to the directory. Pods may share one root, because
-// nothing is ever written to it.
+// it. The directory has the mount points of spec.PodInit and nothing else. The runtime cannot
+// create them, because root of a user namespace may not write to the directory.
 func MakeInitRoot(dir string) error {
 	for _, d := range []string{dir, filepath.Join(dir, "proc"), filepath.Join(dir, "dev")} {
 		// The runtime opens the directories as root of the pod's user namespace, which does not own

@@ -77,7 +77,7 @@ func (s *SELinux) Reserve(process string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.users[level]++
-	// Ignore the error: others may use the categories, too, since a pod can request a level.
+	// Ignore the error: another pod may have the same categories, since a pod can request a level.
 	_ = selinux.ReserveLabelV2(process)
 }
 
