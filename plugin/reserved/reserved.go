@@ -4,9 +4,10 @@ package reserved
 
 import "strings"
 
-// prefixes are the prefixes of reserved names. containerd's pkg/labels.IsReserved has the first and
-// the third. io.containerd. and io.kubernetes.cri. control shims, for example which group a task
-// joins. nerdctl/ controls nerdctl in the same namespace.
+// prefixes are the prefixes of reserved names. containerd's pkg/labels.IsReserved has
+// containerd.io/ and io.cri-containerd. Annotations with io.containerd. or io.kubernetes.cri.
+// control shims: one selects the group of a task. Labels with nerdctl/ control nerdctl if it uses
+// the same namespace.
 var prefixes = [...]string{
 	"containerd.io/",
 	"io.containerd.",
