@@ -101,7 +101,7 @@ func requestedUser(sc *runtimeapi.LinuxContainerSecurityContext, imageUser strin
 // the colon means 0, too.
 func imageIdentity(imageUser string) (identity, error) {
 	if len(imageUser) > maxUserBytes {
-		return identity{}, invalid("image user: has %d bytes", len(imageUser))
+		return identity{}, invalid("image user: has %d bytes, the maximum is %d", len(imageUser), maxUserBytes)
 	}
 	user, group, hasGroup := strings.Cut(imageUser, ":")
 	if strings.Contains(group, ":") {

@@ -91,7 +91,7 @@ func planVolumes(declared map[string]struct{}, mounts []*runtimeapi.Mount, dir s
 func checkVolume(destination string) error {
 	switch {
 	case len(destination) > maxPathBytes:
-		return invalid("image volume: the path has %d bytes", len(destination))
+		return invalid("image volume: the path has %d bytes, the maximum is %d", len(destination), maxPathBytes)
 	case strings.ContainsFunc(destination, unicode.IsControl):
 		return invalid("image volume: %q has a control character", destination)
 	case destination == "/", destination == "/proc", strings.HasPrefix(destination, "/proc/"):
