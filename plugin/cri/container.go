@@ -29,7 +29,7 @@ func (s *Server) StartContainer(ctx context.Context, req *runtimeapi.StartContai
 	return &runtimeapi.StartContainerResponse{}, nil
 }
 
-// StopContainer stops a running container within timeout seconds.
+// StopContainer stops a container: it sends the stop signal, and SIGKILL after timeout seconds.
 func (s *Server) StopContainer(ctx context.Context, req *runtimeapi.StopContainerRequest) (*runtimeapi.StopContainerResponse, error) {
 	if err := s.Containers.Stop(ctx, req.GetContainerId(), seconds(req.GetTimeout())); err != nil {
 		return nil, err

@@ -96,21 +96,23 @@ func (s *Server) around(ctx context.Context, method string, named log.Fields, do
 	return errgrpc.ToGRPC(err)
 }
 
-// logCall writes the log line of an RPC: errors at warn, RPCs that change the node at info, and
-// RPCs that the kubelet repeats every few seconds at debug.
+// logCall writes the log line of an RPC: at warn if it failed, at debug if it is routine, else at
+// info.
 func logCall(ctx context.Context, method string, took time.Duration, err error) {
 	entry := log.G(ctx).WithField("rpc", method).WithField("took", took.Round(time.Microsecond))
 	switch {
 	case err != nil:
 		entry.WithError(err).Warn("CRI call")
-	case onlyReads(method):
+	case isRoutine(method):
 		entry.Debug("CRI call")
 	default:
 		entry.Info("CRI call")
 	}
 }
 
-func onlyReads(method string) bool {
+// isRoutine reports whether the kubelet repeats an RPC: a list, a status, statistics, or a probe
+// (ExecSync).
+func isRoutine(method string) bool {
 	if strings.HasPrefix(method, "List") || strings.HasPrefix(method, "Stream") {
 		return true
 	}

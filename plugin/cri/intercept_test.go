@@ -169,13 +169,13 @@ func TestLogFieldsHaveNoSecrets(t *testing.T) {
 	}
 }
 
-func TestReadingCallsAreLoggedAtDebug(t *testing.T) {
+func TestRoutineCallsAreLoggedAtDebug(t *testing.T) {
 	for method, quiet := range map[string]bool{
 		"ListContainers": true, "PodSandboxStatus": true, "Version": true, "ContainerStats": true, "ImageFsInfo": true,
 		"ExecSync": true, "StreamContainers": true, "RunPodSandbox": false, "StopContainer": false, "PullImage": false, "UpdateContainerResources": false,
 	} {
-		if onlyReads(method) != quiet {
-			t.Errorf("onlyReads(%s) = %v", method, !quiet)
+		if isRoutine(method) != quiet {
+			t.Errorf("isRoutine(%s) = %v", method, !quiet)
 		}
 	}
 }

@@ -128,7 +128,8 @@ func measureEach[R, M any](ctx context.Context, records []R, measure func(R) M) 
 	return all, group.Wait()
 }
 
-// measured reports whether lists have a pod. A stopped pod has nothing left to measure.
+// measured reports whether lists of statistics and metrics include a pod. A stopped pod has nothing
+// left to measure.
 func measured(r *pod.Record) bool { return r.State != pod.Stopped }
 
 // members returns the containers of all pods, by pod id.

@@ -137,7 +137,8 @@ func onHostNetwork(r *pod.Record) {
 	}}
 }
 
-// jq '.info.runtimeSpec.linux.namespaces[] | select(.type == "network").path'
+// Scripts get the network namespace of a pod from crictl inspectp with jq
+// '.info.runtimeSpec.linux.namespaces[] | select(.type == "network").path'
 func TestPodInfoHasTheNamespaces(t *testing.T) {
 	r := testPod()
 	r.Namespaces = network.Namespaces{Net: "/run/netns/x", UTS: "/run/uts/x"}
