@@ -71,8 +71,8 @@ func (c *Collector) addRate(id string, start int64, u Usage) {
 func (c *Collector) writableLayer(r *container.Record) *runtimeapi.FilesystemUsage {
 	// A layer that was created after the last sample is at least an empty directory.
 	layer := &runtimeapi.FilesystemUsage{Timestamp: time.Now().UnixNano(), UsedBytes: value(0), InodesUsed: value(1)}
-	// If the kubelet cannot stat a mount point, it lists no pods at all: an unknown one is left
-	// out.
+	// If the kubelet cannot stat a mount point, it lists no pods at all, so an unknown mount point
+	// is left out.
 	if root := c.layers.SnapshotsRoot(r.Runtime.Snapshotter); root != "" {
 		layer.FsId = &runtimeapi.FilesystemIdentifier{Mountpoint: root}
 	}

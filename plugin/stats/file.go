@@ -35,7 +35,7 @@ type dir struct {
 }
 
 // withPath calls read with a directory that is not opened, because opening it costs as much as
-// reading a file. If path is empty, all files are missing.
+// reading a file. If path is empty, read is not called.
 func (b *buffers) withPath(path string, read func(d dir)) {
 	if path == "" {
 		return
@@ -46,8 +46,7 @@ func (b *buffers) withPath(path string, read func(d dir)) {
 }
 
 // withOpenDir calls read with an open directory. It is for directories with many files to read, and
-// for those that may be replaced during the reads. If the directory is missing, all files are
-// missing.
+// for those that may be replaced during the reads. If the directory is missing, read is not called.
 func (b *buffers) withOpenDir(path string, read func(d dir)) {
 	fd, err := ignoringEINTR(func() (int, error) {
 		return unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)

@@ -144,8 +144,8 @@ func (m *memoryReadings) readMoreV1(d dir) {
 	d.collect("memory.oom_control", onlyKey("oom_kill", &m.oomKills))
 }
 
-// readV1 reads the files that count for every I/O scheduler. Kernels before 4.17 have the files
-// without "recursive".
+// readV1 reads the blkio.throttle files, which count the I/O of every I/O scheduler. Kernels before
+// 4.17 have the files without "recursive".
 func (o *ioReadings) readV1(d dir) {
 	for _, suffix := range []string{"_recursive", ""} {
 		content, ok := d.read("blkio.throttle.io_service_bytes" + suffix)
