@@ -133,7 +133,7 @@ func (h Handler) IsRunc() bool {
 }
 
 // WithIOOwner returns the handler with the owner of the pipes of a container's stdio set, if its
-// shim is one of runc. Otherwise the pipes belong to root, and a container in a user namespace
+// shim is one of runc's. By default the pipes belong to root, and a container in a user namespace
 // cannot open /dev/stdout.
 func (h Handler) WithIOOwner(uid, gid uint32) Handler {
 	if !h.IsRunc() {

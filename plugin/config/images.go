@@ -20,10 +20,11 @@ type Images struct {
 	// DiscardUnpackedLayers permits garbage collection to remove a layer's blob once the layer is
 	// unpacked.
 	DiscardUnpackedLayers bool `toml:"discard_unpacked_layers" json:"discardUnpackedLayers"`
-	// MaxConcurrentDownloads is how many layers of one image are downloaded at a time.
+	// MaxConcurrentDownloads is the number of downloads at a time, of layers or parts of layers, in
+	// all pulls together; 0 uses the setting of the transfer service.
 	MaxConcurrentDownloads int `toml:"max_concurrent_downloads" json:"maxConcurrentDownloads"`
 	// ConcurrentLayerFetchBuffer is the size in bytes of the parts of a layer that are downloaded
-	// in parallel; 0 downloads a layer in one piece.
+	// in parallel; 0 uses the setting of the transfer service.
 	ConcurrentLayerFetchBuffer int `toml:"concurrent_layer_fetch_buffer" json:"concurrentLayerFetchBuffer"`
 	// ImagePullProgressTimeout cancels a pull that has received no data for this time; "0s" never
 	// cancels.

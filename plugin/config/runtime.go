@@ -92,7 +92,7 @@ type Resources struct {
 	// TolerateMissingHugetlbController ignores huge page limits if the cgroup controller is
 	// missing.
 	TolerateMissingHugetlbController bool `toml:"tolerate_missing_hugetlb_controller" json:"tolerateMissingHugetlbController"`
-	// DisableHugetlbController ignores huge page limits always.
+	// DisableHugetlbController always ignores huge page limits.
 	DisableHugetlbController bool `toml:"disable_hugetlb_controller" json:"disableHugetlbController"`
 	// IgnoreImageDefinedVolumes creates no volumes for an image's VOLUME entries.
 	IgnoreImageDefinedVolumes bool `toml:"ignore_image_defined_volumes" json:"ignoreImageDefinedVolumes"`
@@ -105,9 +105,11 @@ type Resources struct {
 type Containerd struct {
 	// DefaultRuntimeName is the handler of pods that specify none.
 	DefaultRuntimeName string `toml:"default_runtime_name" json:"defaultRuntimeName"`
-	// IgnoreBlockIONotEnabledErrors runs a container even if its blockio class cannot be applied.
+	// IgnoreBlockIONotEnabledErrors ignores the blockio class of a container, instead of rejecting
+	// the container, if no blockio_config_file is configured.
 	IgnoreBlockIONotEnabledErrors bool `toml:"ignore_blockio_not_enabled_errors" json:"ignoreBlockIONotEnabledErrors"`
-	// IgnoreRdtNotEnabledErrors runs a container even if its RDT class cannot be applied.
+	// IgnoreRdtNotEnabledErrors ignores the RDT class of a container, instead of rejecting the
+	// container, if no rdt_config_file is configured.
 	IgnoreRdtNotEnabledErrors bool `toml:"ignore_rdt_not_enabled_errors" json:"ignoreRdtNotEnabledErrors"`
 	// Runtimes are the handlers by name. The handler of a Kubernetes RuntimeClass is such a name.
 	Runtimes map[string]Handler `toml:"runtimes" json:"runtimes"`

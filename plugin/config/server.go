@@ -13,7 +13,8 @@ type Server struct {
 	StreamServerAddress string `toml:"stream_server_address" json:"streamServerAddress"`
 	// StreamServerPort is the port of the streaming server; "0" lets the kernel choose.
 	StreamServerPort string `toml:"stream_server_port" json:"streamServerPort"`
-	// StreamIdleTimeout closes a stream that has transferred no data for this time.
+	// StreamIdleTimeout closes a stream that has transferred no data for this time; "0s" never
+	// closes it.
 	StreamIdleTimeout Duration `toml:"stream_idle_timeout" json:"streamIdleTimeout"`
 	// EnableTLSStreaming serves streams over TLS, with the key pair or, without one, with a
 	// self-signed certificate.
