@@ -134,7 +134,7 @@ func (p *pausingProxy) copyTo(client net.Conn) {
 }
 
 // awaitServerEnded waits until the server has closed its half of the connection. The client cannot
-// see that before it has read everything, so that the state comes from /proc/net/tcp.
+// see that before it has read everything, so the state is read from /proc/net/tcp.
 func (p *pausingProxy) awaitServerEnded(t *testing.T) {
 	t.Helper()
 	const finWait1 = "04"
