@@ -228,8 +228,8 @@ func decode(ctx context.Context, merged *srvconfig.Config, table string, into an
 	return problem
 }
 
-// silenceLog turns the log off and returns a function that turns it on again. Nothing else is
-// running yet.
+// silenceLog turns the log off and returns a function that turns it on again. It must be called
+// before the daemon starts, because the log is shared.
 func silenceLog() (restore func()) {
 	level := log.GetLevel()
 	set := func(level string) {

@@ -65,7 +65,7 @@ func serve(run cli.ActionFunc) cli.ActionFunc {
 				return err
 			}
 			if slices.Contains(merged.DisabledPlugins, config.ServerTable) {
-				log.G(ctx).Warnf("the CRI is disabled, so Kubernetes cannot use this node: disabled_plugins of %s has %s", path, config.ServerTable)
+				log.G(ctx).Warnf("the CRI is disabled; Kubernetes cannot use this node until disabled_plugins of %s no longer has %s", path, config.ServerTable)
 			}
 		}
 		for _, line := range warnings(merged.Config) {

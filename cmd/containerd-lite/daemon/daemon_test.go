@@ -38,9 +38,8 @@ type daemon struct {
 	log    *logFile
 }
 
-// start runs containerd-lite with a config.toml and more environment variables. A first line is
-// added to the file, which keeps everything in a directory of the test. The daemon ends with the
-// test.
+// start runs containerd-lite with a config.toml and more environment variables. It adds a line to
+// the file that keeps all data in a directory of the test. The daemon ends with the test.
 func start(t *testing.T, config string, env ...string) *daemon {
 	t.Helper()
 	if os.Geteuid() != 0 {

@@ -17,7 +17,7 @@ import (
 
 // reloadOnHangup reloads config.toml at each SIGHUP, which would end the daemon by default;
 // `systemctl reload` and tools such as nvidia-ctk send it. The signal is caught, not ignored,
-// because shims would inherit an ignored signal. The returned function ends it.
+// because shims would inherit an ignored signal. The returned function ends the reloads.
 func reloadOnHangup(ctx context.Context, cmd *cli.Command) (stop func()) {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, unix.SIGHUP)
@@ -46,7 +46,7 @@ func reload(ctx context.Context, cmd *cli.Command) {
 	}
 	level = cmp.Or(cmd.String("log-level"), level, "info")
 	if err := log.SetLevel(level); err != nil {
-		log.G(ctx).WithError(err).Error("reload of config.toml rejected: debug.level")
+		log.G(ctx).WithError(err).Error("reload of config.toml rejected: debug.level is not a log level; nothing is changed")
 		return
 	}
 	log.G(ctx).Infof("config.toml reloaded: the log level is %s; restart containerd-lite to apply other changes, pods keep running", level)

@@ -22,7 +22,7 @@ import (
 
 // feedWatchdog notifies systemd's watchdog, if the unit has WatchdogSec, each time that the CRI has
 // answered a call at the daemon's socket, as the kubelet would make it. The returned function ends
-// it.
+// the notifications.
 func feedWatchdog(ctx context.Context, address string) (stop func()) {
 	// The variables are unset, since child processes of the daemon are not watched.
 	period, err := sd.SdWatchdogEnabled(true)
