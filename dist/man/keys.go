@@ -171,7 +171,7 @@ func (d docs) doc(table reflect.Type, field string) string {
 		f := table.Field(i)
 		name := regexp.MustCompile(`\b` + f.Name + `\b`)
 		first = name.ReplaceAllString(first, f.Tag.Get("toml"))
-		// A name of a single word may be that word and is not replaced.
+		// A name of a single word is not replaced, since the text may mean the word itself.
 		if strings.ContainsFunc(f.Name[1:], unicode.IsLower) && strings.ContainsFunc(f.Name[1:], unicode.IsUpper) {
 			rest = name.ReplaceAllString(rest, f.Tag.Get("toml"))
 		}
