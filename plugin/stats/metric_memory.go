@@ -55,8 +55,8 @@ var memoryMetrics = []metric{
 		func(s *subject) num { return s.memory.stat.refaultedAnon }),
 }
 
-// oomMetrics count the processes that the kernel killed in a cgroup and below it because memory was
-// exhausted.
+// oomMetrics count the processes that the kernel killed because memory was exhausted: those in a
+// cgroup and, with v2, those below it.
 var oomMetrics = []metric{
 	counter("container_oom_events_total", "Count of out of memory events observed for the container",
 		func(s *subject) num { return s.memory.oomKills }),
