@@ -242,7 +242,7 @@ type Manager struct {
 	watcher    *watcher
 	execs      *execs
 	volumes    imageVolumes
-	saver      sync.WaitGroup // the goroutine that retries saving records
+	saving     sync.WaitGroup // the goroutine that retries saving records
 }
 
 // New returns a Manager without containers. ctx bounds its background work and carries containerd's
@@ -266,18 +266,19 @@ func New(ctx context.Context, deps Deps) *Manager {
 		execs:      newExecs(deps, watcher),
 		volumes:    imageVolumes{images: deps.Images, containerd: deps.Containerd, dirs: deps.Dirs},
 	}
-	guard.Go(background.ctx, &m.saver, "retry saving containers", func() {
+	guard.Go(background.ctx, &m.saving, "retry saving containers", func() {
 		_ = guard.Keep(background.ctx, "retry saving containers", func() error { containers.SaveLate(background.ctx); return nil })
 	})
 	return m
 }
 
 // Close stops the background goroutines and closes the daemon's ends of the containers' streams.
-// The containers keep running, and their shims keep the output.
+// The containers keep running: a lite shim writes their output to the log, and the output of other
+// shims waits in the pipes.
 func (m *Manager) Close() {
 	m.background.cancel()
 	m.background.running.Wait()
-	m.saver.Wait()
+	m.saving.Wait()
 	for _, r := range m.containers.List() {
 		r.life.streams.Release()
 	}

@@ -255,7 +255,7 @@ func (m *Manager) save(ctx context.Context, req *request, s *specs.Spec) error {
 
 // sandbox returns the pod whose shim the container's task joins without a start command. It returns
 // "" if the handler has a runtime_path: containerd looks for the shim of a sandbox by the runtime's
-// type when it loads the task after a restart, and would look for another shim.
+// type when it loads the task after a restart, and would not find this shim.
 func (req *request) sandbox() string {
 	if req.handler.Path != "" {
 		return ""

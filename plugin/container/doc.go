@@ -3,8 +3,8 @@
 // Package container runs the containers of pods. It owns their records, their snapshots and tasks
 // in containerd, their streams and logs, and it records their exits.
 //
-// It calls pod (is the pod ready?), image, specgen, spec, rootfs, containerio, store and runtime.
-// Each verb of the CRI has a file: StopContainer is in stop.go.
+// It calls pod (for the state of the pod), image, specgen, spec, rootfs, containerio, store and
+// runtime. Each verb of the CRI has a file: StopContainer is in stop.go.
 //
 // Manager changes containers. The watcher (exit.go, oom.go, reconcile.go) follows their tasks and
 // records their exits, execs (exec.go) runs commands in them, and imageVolumes mounts images for

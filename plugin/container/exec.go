@@ -48,7 +48,8 @@ type ExecOptions struct {
 }
 
 // Result is the output of a command, up to 16 MB, and its exit code. If the command printed more,
-// each stream keeps up to half of that, plus the part that the other stream does not use.
+// each stream keeps up to half of that, plus the part that the other stream does not use. The
+// result has less output if other ExecSync calls use the memory (see execPoolSize).
 type Result struct {
 	Stdout, Stderr []byte
 	Code           uint32
@@ -68,8 +69,8 @@ func (m *Manager) Exec(ctx context.Context, id string, opts ExecOptions) (uint32
 	return m.execs.run(ctx, id, command{ExecOptions: opts})
 }
 
-// execs runs commands in containers. It owns the processes that a shim starts after their caller
-// has gone, and the memory for the output of all ExecSync calls.
+// execs runs commands in containers. It kills a process that the shim starts after the caller gave
+// up, and bounds the memory for the output of all ExecSync calls.
 type execs struct {
 	containers *containerStore
 	containerd Containerd

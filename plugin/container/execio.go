@@ -118,7 +118,8 @@ func (w activityWriter) Write(p []byte) (int, error) {
 	return guard.Value(context.Background(), "write exec output", func() (int, error) { return w.Writer.Write(p) })
 }
 
-const closeStdin = "close stdin of exec"
+// closeStdinCall names the callback in the log line of a panic.
+const closeStdinCall = "close stdin of exec"
 
 // eofReader calls a function when its input ends, so that stdin can be closed in the shim, too.
 type eofReader struct {
@@ -143,7 +144,7 @@ func (r *eofReader) finish() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.ended && r.callback != nil {
-		guard.Go(context.Background(), nil, closeStdin, r.callback)
+		guard.Go(context.Background(), nil, closeStdinCall, r.callback)
 	}
 	r.ended = true
 }
@@ -154,6 +155,6 @@ func (r *eofReader) onEOF(callback func()) {
 	defer r.mu.Unlock()
 	r.callback = callback
 	if r.ended {
-		guard.Go(context.Background(), nil, closeStdin, callback)
+		guard.Go(context.Background(), nil, closeStdinCall, callback)
 	}
 }

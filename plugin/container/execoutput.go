@@ -12,10 +12,10 @@ const (
 	// CRI allows 16 MB for each, but the kubelet accepts no message above 16 MiB and would get an
 	// error instead of the exit code.
 	maxExecOutput = 16_000_000
-	// maxExecOutputs bounds the output that all ExecSync calls together keep, in bytes. The first
+	// execPoolSize bounds the output that all ExecSync calls together keep, in bytes. The first
 	// chunk of each stream is not counted. Probes with endless output must not exhaust the memory
 	// of the node, however many there are (CVE-2022-31030).
-	maxExecOutputs = 16 << 20
+	execPoolSize = 16 << 20
 	// execChunk is how much memory is allocated at a time, in bytes.
 	execChunk = 16 << 10
 )
@@ -26,7 +26,7 @@ type outputPool struct {
 	left int
 }
 
-func newOutputPool() *outputPool { return &outputPool{left: maxExecOutputs / execChunk} }
+func newOutputPool() *outputPool { return &outputPool{left: execPoolSize / execChunk} }
 
 func (p *outputPool) take() bool {
 	p.mu.Lock()

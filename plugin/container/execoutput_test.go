@@ -64,7 +64,7 @@ func TestExecOutputsAreBoundedInAll(t *testing.T) {
 		total += len(stdout) + len(stderr)
 		outputs = append(outputs, o)
 	}
-	if bound := maxExecOutputs + 2*len(outputs)*execChunk; total > bound {
+	if bound := execPoolSize + 2*len(outputs)*execChunk; total > bound {
 		t.Errorf("%d bytes are kept, want at most %d", total, bound)
 	}
 	for _, o := range outputs {

@@ -18,8 +18,8 @@ import (
 // unknownExitCode is reported for a container whose exit code is lost.
 const unknownExitCode = 255
 
-// OnExit receives an exit event of containerd. The event is needed if the shim is lost: containerd
-// gets the exit from the shim's delete command then, and the event is the only source for it.
+// OnExit receives an exit event of containerd. If the shim is lost, containerd gets the exit from
+// the shim's delete command, and this event is the only source of it.
 func (m *Manager) OnExit(e runtime.Exit) {
 	if r, err := m.containers.Get(e.ID); err == nil {
 		r.life.receiveExit(taskExit{code: e.Code, at: e.At, fromEvent: true})
@@ -33,8 +33,8 @@ func (m *Manager) OnOOM(id string) {
 	}
 }
 
-// watcher waits for the exits of containers and handles them. Every exit takes this path, also one
-// that is found when the daemon starts.
+// watcher waits for the exits of containers and handles them. Each exit of a started container
+// takes this path, also one that is found when the daemon starts.
 type watcher struct {
 	containers *containerStore
 	containerd Containerd
@@ -79,8 +79,8 @@ func awaitExit(ctx context.Context, r *Record, task runtime.Task, exited <-chan 
 		if status.Error() == nil || ctx.Err() != nil {
 			return taskExit{code: status.ExitCode(), at: status.ExitTime()}
 		}
-		// The shim did not answer. If the shim has exited, containerd notices it and cleans up
-		// after the shim; ask again until it has.
+		// The shim did not answer. Ask again until it answers or, if it has exited, until
+		// containerd has cleaned up after it.
 		log.G(ctx).WithError(status.Error()).WithField("container", r.ID).Warn("lost the shim while waiting for the container's exit; asking again")
 		var end *taskExit
 		if exited, end = waitAgain(ctx, task); end != nil {
@@ -157,9 +157,9 @@ func processExited(pid uint32) bool {
 	return err == nil && ready > 0
 }
 
-// handleExit handles every exit. It drains the log, records the exit and deletes the task. The task
-// is deleted only after the exit is saved: if the daemon crashes before that, the exit code is
-// known to the shim alone.
+// handleExit drains the log, records the exit and deletes the task, in this order. The task is
+// deleted only after the exit is saved: if the daemon crashes before that, only the shim knows the
+// exit code.
 func (w *watcher) handleExit(ctx context.Context, id string, task runtime.Task, end taskExit) {
 	r, err := w.containers.Get(id)
 	if err != nil || !r.life.claimExit() {

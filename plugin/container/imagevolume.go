@@ -26,8 +26,8 @@ import (
 // An image volume is an image that is mounted into a container (KEP-4639). It is a snapshot on top
 // of the image, mounted read-only below the container's state directory, and is removed with the
 // container. The snapshot keeps the image's layers, even if the image is removed, and the container
-// keeps the snapshot (runtime.Container.Keeps). Mounts that a crash left behind are unmounted with
-// the container's directories.
+// keeps the snapshot (runtime.Container.Keeps). A mount that a crash left behind is unmounted when
+// the container's directories are removed.
 
 // imageVolumes creates and removes image volumes.
 type imageVolumes struct {

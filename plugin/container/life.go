@@ -21,7 +21,7 @@ import (
 type life struct {
 	streams containerio.Streams
 	ended   chan struct{} // closed by end: readers see the exit
-	reaped  chan struct{} // closed by reap: the exit is saved and the task is deleted
+	reaped  chan struct{} // closed by reap: the exit path no longer needs the task
 	// exitEvent holds the first exit that an event of containerd reported.
 	exitEvent chan taskExit
 	// oomKilled is set when an event of containerd reports an out-of-memory kill.
@@ -60,7 +60,8 @@ func (l *life) claimExit() bool {
 // end closes ended: readers see the exit.
 func (l *life) end() { l.reach(l.ended) }
 
-// reap closes reaped: the exit is saved and the task is deleted.
+// reap closes reaped: the exit path no longer needs the task. The task is deleted, unless that
+// failed; then Remove deletes it.
 func (l *life) reap() { l.reach(l.reaped) }
 
 func (l *life) reach(milestone chan struct{}) {
@@ -74,7 +75,8 @@ func (l *life) reach(milestone chan struct{}) {
 }
 
 // claimSignal reports whether the caller may send a stop signal. A container gets each stop signal
-// once, because programs take a second one as an order to exit at once. unclaim releases the claim.
+// once, because programs treat a second one as an order to exit at once. unclaim releases the
+// claim.
 func (l *life) claimSignal(name string) (claimed bool, unclaim func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -9,8 +9,8 @@ import (
 	"github.com/containerd/errdefs"
 )
 
-// ReopenLog makes a running container write to a new log file after the old one was renamed. No
-// line is lost or split.
+// ReopenLog continues the log of a running container in a new file after the old one was renamed.
+// No line is lost or split.
 func (m *Manager) ReopenLog(ctx context.Context, id string) error {
 	r, err := m.containers.Get(id)
 	if err != nil {

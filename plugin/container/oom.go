@@ -16,8 +16,8 @@ const killedCode = 128 + uint32(syscall.SIGKILL)
 
 // wasOOMKilled reports whether the kernel has OOM-killed a process of an exited container. The
 // cgroup counts such kills and exists as long as the task, but systemd removes a scope when its
-// last process has exited. In that case the shim's count decides, and containerd's OOM event, which
-// comes before the exit event (decision 0015).
+// last process has exited. In that case the count of a lite shim decides, or containerd's OOM
+// event, which comes before the exit event (decision 0015).
 func (w *watcher) wasOOMKilled(ctx context.Context, r *Record, task runtime.Task, end taskExit) bool {
 	if oom, known := w.oomKilled(r.Cgroup); known {
 		return oom

@@ -25,8 +25,8 @@ func (w *watcher) recoverTask(ctx context.Context, r *Record) error {
 	})
 }
 
-// recoverTaskLater asks the shim of a running container until it answers. Without it, the exit
-// would go unnoticed.
+// recoverTaskLater looks up the task of a running container until its shim answers. Otherwise the
+// exit would go unnoticed.
 func (w *watcher) recoverTaskLater(r *Record) {
 	w.background.run("recover task of "+r.String(), func(ctx context.Context) {
 		retry := time.NewTicker(max(w.exitEventTimeout, time.Millisecond))

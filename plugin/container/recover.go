@@ -32,9 +32,10 @@ const (
 //	created  none      → created
 //	created  created   → created; the task of the interrupted start is deleted
 //	created  running   → running: the start succeeded but was not saved
+//	created  stopped   → exited, with the code that the shim has kept
 //	running  running   → running; its log continues
 //	running  stopped   → exited, with the code that the shim has kept
-//	running  none      → exited, code unknown
+//	running  none      → exited, with the code of an exit event; without one, code unknown
 //	running  unknown   → running; its shim is asked until it answers
 //	exited   any       → exited; the task is deleted
 //
@@ -53,7 +54,7 @@ func (m *Manager) Recover(ctx context.Context) error {
 			ctx, cancel := context.WithTimeout(ctx, recoverTimeout)
 			defer cancel()
 			if err := m.recover(ctx, saved); err != nil {
-				log.G(ctx).WithError(err).WithField("container", saved.ID).Error("container not recovered")
+				log.G(ctx).WithError(err).WithField("container", saved.ID).Error("container not recovered; retrying if it is running, else at next start")
 			}
 			return nil
 		}))

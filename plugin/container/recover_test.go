@@ -54,7 +54,7 @@ func TestRecoveryAsksUntilTheShimAnswers(t *testing.T) {
 	}
 }
 
-// If such a shim dies, the exit event of containerd is the only source of the exit.
+// If a shim that does not answer dies, the exit event of containerd is the only source of the exit.
 func TestRecoveryUsesTheExitEvent(t *testing.T) {
 	f := newFakeNode()
 	m, r, _ := stuckShim(t, f)

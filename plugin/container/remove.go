@@ -74,7 +74,7 @@ func (m *Manager) claimStopped(ctx context.Context, r *Record) (_ *Record, done 
 			return nil, nil, err
 		}
 		// A start may have begun in the meantime. The next round waits for it and stops the
-		// container. There is at most one, as a container is started once.
+		// container. A container is started once, so the rounds end.
 		done, err := r.life.begin(verbRemove)
 		if err != nil {
 			continue

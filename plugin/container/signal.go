@@ -9,11 +9,11 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// defaultStopSignal is used if neither the pod nor the image names a stop signal.
+// defaultStopSignal is used if neither the request nor the image names a stop signal.
 const defaultStopSignal = "SIGTERM"
 
-// stopSignal returns the stop signal of a container: that of the pod, else that of the image, else
-// SIGTERM (KEP-4960).
+// stopSignal returns the stop signal of a container: that of the request, else that of the image,
+// else SIGTERM (KEP-4960).
 func stopSignal(asked runtimeapi.Signal, image string) string {
 	if asked != runtimeapi.Signal_SIGNAL_RUNTIME_DEFAULT {
 		return fromCRI(asked)

@@ -80,12 +80,12 @@ func (m *Manager) start(ctx context.Context, r *Record) error {
 	if err != nil {
 		return fmt.Errorf("wait for task: %w", err)
 	}
-	started := m.Now().UnixNano() // before the start, as the process may exit before Start returns
+	started := m.Now().UnixNano() // before the start, so that it is not after the exit
 	if err := task.Start(ctx); err != nil {
 		return fmt.Errorf("start task: %w", err)
 	}
 	r.life.setTask(task)
-	// If the daemon crashes before this is saved, Recover finds the task and records the same.
+	// If the daemon crashes before this is saved, Recover finds the task and records the start.
 	m.containers.settle(ctx, r.ID, func(r *Record) { r.PID, r.Times.Started = task.Pid(), started })
 	m.watcher.watch(r, task, exited)
 	return nil

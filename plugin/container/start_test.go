@@ -36,7 +36,8 @@ func TestFinishTimeIsNotBeforeStartTime(t *testing.T) {
 	}
 }
 
-// Neither does a process whose start was not saved before the daemon ended.
+// A process whose start was not saved before the daemon ended does not finish before its start
+// time.
 func TestStartTimeOfAnUnsavedStart(t *testing.T) {
 	now, end := time.Unix(300, 0), time.Unix(200, 0)
 	if got := latestStart(now, runtime.Status{Status: runtime.Stopped, ExitTime: end}); got != end {

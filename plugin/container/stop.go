@@ -90,7 +90,7 @@ func sendStopSignal(ctx context.Context, r *Record, task runtime.Task) {
 func sendSignal(ctx context.Context, r *Record, task runtime.Task, name string) error {
 	sig, err := signal.ParseSignal(name)
 	if err != nil {
-		sig = syscall.SIGTERM // an image may name a signal that does not exist
+		sig = syscall.SIGTERM // the record of another release may name an unknown signal
 	}
 	// A signal whose delivery panics counts as not delivered and can be sent again.
 	err = guard.Call(ctx, "kill", func() error { return runtime.Kill(ctx, task, sig) })

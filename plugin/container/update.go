@@ -54,7 +54,7 @@ func (m *Manager) updateResources(ctx context.Context, r *Record, want *runtimea
 	}
 	if err := m.applyResources(ctx, r, current.Linux.Resources, updated.Linux.Resources); err != nil {
 		if restore := m.Containerd.SaveSpec(context.WithoutCancel(ctx), r.ID, current); restore != nil {
-			log.G(ctx).WithError(restore).WithField("container", r.ID).Error("spec not restored after a refused update; it contains the refused limits")
+			log.G(ctx).WithError(restore).WithField("container", r.ID).Error("spec not restored after a refused update; it contains the refused limits; update the container again")
 		}
 		return err
 	}
@@ -98,13 +98,13 @@ func restoreLimits(ctx context.Context, r *Record, task runtime.Task, current, r
 		err = runtime.SetResources(ctx, task, limits)
 	}
 	if err != nil {
-		log.G(ctx).WithError(err).WithField("container", r.ID).Error("limits not restored after a refused update; some of the refused limits may be in effect")
+		log.G(ctx).WithError(err).WithField("container", r.ID).Error("limits not restored after a refused update; some of the refused limits may be in effect; update the container again")
 	}
 }
 
-// withUsageCheck makes the shim, or the OCI runtime under another shim than ours, check the memory
-// in use before it lowers a limit of cgroup v2; on v1 the kernel checks. A limit that is not
-// lowered needs no check: the memory in use, with the page cache, may well have reached it.
+// withUsageCheck makes the lite shim, or the OCI runtime of another shim, check the memory in use
+// before it lowers a limit of cgroup v2; on v1 the kernel checks. A limit that is not lowered needs
+// no check: the memory in use, with the page cache, may well have reached it.
 func withUsageCheck(current, updated *specs.LinuxResources) *specs.LinuxResources {
 	limit := memoryLimit(updated)
 	if old := memoryLimit(current); limit <= 0 || old > 0 && limit >= old {
