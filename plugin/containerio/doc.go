@@ -8,11 +8,11 @@
 // reads, and the daemon writes the log (daemonwritten.go). In both cases stdin is a named pipe
 // (stdinpipe.go).
 //
-// A restart of the daemon or of the shim must not end a pipe. Until the shim has opened its end,
-// the daemon keeps both ends open (see Streams.Connect); after that, the output ends when the shim
-// closes the pipe. Output that the container writes while the daemon is down waits in the pipe, and
-// [Load] continues to read it.
+// Until the shim has opened an output pipe, the daemon keeps both ends open (see Streams.Connect).
+// From then on the shim keeps both ends open, so that a restart of the daemon does not end the
+// output, and the output ends when the shim closes the pipe. Output that the container writes while
+// the daemon is down waits in the pipe, and [Load] continues to read it.
 //
-// The package calls containerlog and guard. Each output pipe has one goroutine that reads
-// it, from Connect to the end of the output or to Close.
+// The package calls containerlog and guard. Each output pipe has one goroutine that reads it, from
+// Connect to the end of the output or to Close.
 package containerio

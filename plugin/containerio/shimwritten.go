@@ -33,8 +33,8 @@ type shimWritten struct {
 
 func openShimWritten(opts Options, create bool) (*shimWritten, error) {
 	if create && opts.Log.Name != "" {
-		// The shim opens the log at the start of the container. Opening it here rejects a bad path
-		// at its creation.
+		// The shim opens the log when the container starts. Opening it here rejects a bad path when
+		// the container is created.
 		log, err := containerlog.Open(opts.Log, nil)
 		if err != nil {
 			return nil, err

@@ -42,8 +42,8 @@ func (p *stdinPipe) close() {
 }
 
 // connect copies a client's stdin to the container until the client's stdin ends, the container's
-// output ends (ended is closed) or ctx ends. It returns nil if the client is to stay attached to
-// the output.
+// output ends (ended is closed) or ctx ends. It returns errStdinEnded if the end of the client's
+// stdin detaches the client, and nil if the client stays attached to the output.
 func (p *stdinPipe) connect(ctx context.Context, opts AttachOptions, ended <-chan struct{}) error {
 	select {
 	case err := <-guard.Start(ctx, "feed stdin", func() error { return p.feed(opts) }):

@@ -22,7 +22,7 @@ type Options struct {
 	Log       containerlog.Destination
 	Terminal  bool // stdout and stderr are one stream
 	Stdin     bool
-	StdinOnce bool     // the first client that attaches to stdin ends it
+	StdinOnce bool     // the container's stdin ends with that of the first client
 	ShimLogs  ShimLogs // nil for a daemon-written log
 }
 
@@ -109,8 +109,7 @@ func creator(config cio.Config) cio.Creator {
 type AttachOptions struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
-	// CloseStdin closes stdin in the shim. It is called after this package has closed its end for
-	// good.
+	// CloseStdin closes stdin in the shim. It is called after this package has closed its own end.
 	CloseStdin func()
 }
 
