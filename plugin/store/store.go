@@ -56,7 +56,8 @@ type entry[T Record] struct {
 	unsaved chan struct{}
 }
 
-// New returns an empty store. kind ("pod", "container") names its records in errors and logs.
+// New returns an empty store. kind ("pod sandbox", "container") names its records in errors and
+// logs.
 func New[T Record](kind string, saver Saver[T], watcher Watcher[T]) *Store[T] {
 	return &Store[T]{
 		kind:    kind,
@@ -84,8 +85,8 @@ func (s *Store[T]) Reserve(id, name string) error {
 	return nil
 }
 
-// Put shows a record that is already saved. It reserves the ID and the name, unless they are
-// reserved.
+// Put shows a record that is already saved. It reserves the ID and the name, unless the caller has
+// reserved them.
 func (s *Store[T]) Put(record T) error {
 	id, name := record.Key()
 	e := s.entry(id)
@@ -133,7 +134,7 @@ func (s *Store[T]) find(prefix string) (found T, err error) {
 	case 1:
 		return found, nil
 	}
-	return found, fmt.Errorf("%s id %q is a prefix of %d ids (give more of it): %w", s.kind, prefix, matches, errdefs.ErrInvalidArgument)
+	return found, fmt.Errorf("%s id %q is a prefix of %d ids (use a longer prefix): %w", s.kind, prefix, matches, errdefs.ErrInvalidArgument)
 }
 
 // List returns all records, ordered by ID.
