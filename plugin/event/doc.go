@@ -6,7 +6,7 @@
 // It calls no manager. A subscriber passes in the function that reads the state of a pod. The hub
 // calls it when an event is published, so that the event carries the state at that time.
 //
-// Locking: Hub.mu guards everything in this package. It is taken while the store holds the write
-// lock of a record, and records are read under it. Nothing else blocks under it: a publisher never
-// waits for a subscriber.
+// Locking: Hub.mu guards everything in this package. A publisher takes it while the store holds the
+// write lock of a record, and records are read while it is held. Nothing that blocks is called
+// then: a publisher never waits for a subscriber.
 package event

@@ -72,7 +72,7 @@ func (h *Hub) publish(e Event, podID string) {
 	}
 	h.last = max(h.last+1, h.now().UnixNano())
 	e.CreatedAt = h.last
-	deleted := e.State.Pod
+	last := e.State.Pod
 	for s := range h.subscribers {
 		// A panic while the state is read ends the subscription, not the publisher's call.
 		state, err := guard.Value(context.Background(), "state of pod "+podID, func() (State, error) { return s.read(podID), nil })
@@ -81,7 +81,7 @@ func (h *Hub) publish(e Event, podID string) {
 			continue
 		}
 		if e.State = state; e.State.Pod == nil {
-			e.State.Pod = deleted
+			e.State.Pod = last
 		}
 		s.add(e)
 	}
