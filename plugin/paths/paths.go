@@ -9,8 +9,7 @@ import (
 	"slices"
 )
 
-// Paths are the directories of the plugin. The built-in CRI has the same, and the same directories
-// in them.
+// Paths are the directories of the plugin. The built-in CRI uses the same, with the same layout.
 type Paths struct {
 	Root  string // for files that survive a reboot
 	State string // for mounts, and files that do not survive a reboot
@@ -77,7 +76,7 @@ func (p Pod) Shm() string { return filepath.Join(p.State, "shm") }
 // namespace.
 func (p Pod) Namespaces() string { return filepath.Join(p.State, "ns") }
 
-// Init returns the root directory of the pod's init.
+// Init returns the directory that is the root file system of the pod's init.
 func (p Pod) Init() string { return filepath.Join(p.State, "init") }
 
 // Container are the directories of a container.
