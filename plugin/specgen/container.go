@@ -67,9 +67,9 @@ func (g *Generator) Make(ctx context.Context, in spec.Input, req Request) (Resul
 	return Result{Spec: s, User: spec.EffectiveUser(s).GetLinux()}, nil
 }
 
-// Check rejects requests that Make would reject later. Make looks up the user, the SELinux labels
-// and the image volumes; until then, Check assumes the user root. Check changes nothing on the
-// host, except that it loads the default AppArmor profile.
+// Check rejects requests that Make would reject later. It does not know the user, the SELinux
+// labels and the image volumes yet, and assumes the user root. It changes nothing on the host,
+// except that it loads the default AppArmor profile.
 func (g *Generator) Check(ctx context.Context, req Request) (spec.Input, error) {
 	if err := rootfs.CheckUser(req.Config.GetLinux().GetSecurityContext(), req.Image.Config.User); err != nil {
 		return spec.Input{}, err

@@ -20,8 +20,8 @@ type Generator struct {
 	Files     host.PodFiles
 }
 
-// facts returns the facts for the specs of a handler; "" for those that are the same for all
-// handlers.
+// facts returns the facts for the specs of a handler. For the handler "" it returns those that are
+// the same for all handlers.
 func (g *Generator) facts(handler string) spec.Facts {
 	facts := g.Facts.For(g.Features[handler])
 	facts.AppArmor = facts.AppArmor && !g.Config.DisableApparmor
