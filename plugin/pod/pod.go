@@ -43,7 +43,7 @@ type Record struct {
 	ID         string                       `json:"id"`
 	Name       string                       `json:"name"`
 	Config     *runtimeapi.PodSandboxConfig `json:"config"`
-	Hostname   string                       `json:"hostname,omitempty"` // Config's, else the host's
+	Hostname   string                       `json:"hostname,omitempty"` // of Config, else of the host
 	Requested  string                       `json:"requested"`          // handler in the request
 	Handler    string                       `json:"handler"`            // resolved handler
 	CreatedAt  int64                        `json:"created_at"`         // Unix nanoseconds
@@ -222,7 +222,8 @@ type Deps struct {
 	Labels     Labels
 	Events     Events
 
-	// CheckShim returns an error if the shim of a handler is not installed or not named.
+	// CheckShim returns an error if the shim of a handler is not installed, or if the handler names
+	// none.
 	CheckShim func(h config.Handler) error
 
 	// BootID identifies the boot of the host.

@@ -223,7 +223,8 @@ func (m *Manager) rollBack(ctx context.Context, r *Record) {
 	})
 }
 
-// forget removes a record whose resources have been released from the store.
+// forget releases the SELinux label of a pod that has no other resources, and removes its record
+// from the store.
 func (m *Manager) forget(r *Record) {
 	m.Labels.Release(r.SELinux.Process)
 	m.pods.Forget(r.ID)

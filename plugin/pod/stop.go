@@ -42,8 +42,8 @@ func (m *Manager) terminate(ctx context.Context, id string, members Members, how
 	return nil
 }
 
-// stop is also joined by remove: two teardowns of one pod at a time would have a CNI plugin fail on
-// a namespace that the other is removing.
+// stop is also called by remove, so that a removal joins a stop in progress: of two teardowns of one
+// pod at the same time, one would remove the network namespace that a CNI plugin of the other uses.
 func (m *Manager) stop(ctx context.Context, id string, members Members) error {
 	_, err := m.stops.Do(ctx, id, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, m.stopSteps(ctx, id, members)

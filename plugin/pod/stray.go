@@ -92,10 +92,10 @@ func (m *Manager) tearDownStray(ctx context.Context, r *Record) {
 	defer cancel()
 	logger := log.G(ctx).WithField("pod", r.ID)
 	if _, err := m.releaser.tearDown(ctx, r, nil); err != nil {
-		logger.WithError(err).Error("leftover network or files of a removed pod not cleaned up; will retry at next start")
+		logger.WithError(err).Error("leftover network or files of a stopped or removed pod not cleaned up; will retry at next start")
 		return
 	}
-	logger.Warn("cleaned up leftover network or files of a removed pod; a power failure may have restored them")
+	logger.Warn("cleaned up leftover network or files of a stopped or removed pod; a power failure may have restored them")
 }
 
 // rollbacks are the names of pods whose Run was interrupted by a crash and that are not torn down

@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// membersTimeout is how long the network waits for the containers to end. They get SIGKILL at
-	// once, so a container that needs longer is stuck, or its shim is.
+	// membersTimeout is how long the teardown waits for the containers to end before it detaches
+	// the network. They get SIGKILL at once: one that needs longer is stuck, or its shim is.
 	membersTimeout = 5 * time.Second
 	// taskTimeout bounds the deletion of a pod's task by its shim.
 	taskTimeout = 3 * time.Second
@@ -27,10 +27,10 @@ const (
 )
 
 // teardown releases the resources of a pod: after a failed Run, in Stop, after a Run that a crash
-// interrupted, and for strays. The steps, with the names that a record has for those that failed:
+// interrupted, and for strays. The steps, by their names in Record.Unfinished:
 //
 //	containers  have membersTimeout to end, in which they can still use the network
-//	task        is deleted after the containers, because they have its shim; a stuck shim is killed
+//	task        is deleted after the containers, because they use its shim; a stuck shim is killed
 //	network     is detached in parallel with the task, even if containers did not end
 //	namespaces  are unpinned after the network: a CNI plugin needs them for its DEL
 //	files       are removed last, when all other steps succeeded: strays are found by them
@@ -185,7 +185,7 @@ func (l *releaser) killStuckShim(ctx context.Context, r *Record) bool {
 		err = l.tasks.KillShim(ctx, r.ID)
 	}
 	if err != nil {
-		logger.WithError(err).Error("shim does not answer and was not killed; the pod stays until the shim answers")
+		logger.WithError(err).Error("shim does not answer and was not killed; kill it to let the pod end")
 		return false
 	}
 	logger.Warn("killed shim that did not answer; containerd will clean up its containers")

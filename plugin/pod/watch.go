@@ -116,7 +116,7 @@ func (all *watches) start(r *Record) *watch {
 	return w
 }
 
-// end ends the watch of a pod. After it, only its caller starts or stops the pod's task.
+// end ends the watch of a pod. After that, only the caller of end starts or stops the pod's task.
 func (all *watches) end(ctx context.Context, id string) error {
 	w := all.get(id)
 	if w == nil {
