@@ -17,17 +17,17 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
-// hearer is an observer that records the IDs of exits, and panics for the ID "bad".
-type hearer chan string
+// recorder is an observer that records the IDs of exits, and panics for the ID "bad".
+type recorder chan string
 
-func (h hearer) OnExit(e Exit) {
+func (h recorder) OnExit(e Exit) {
 	if e.ID == "bad" {
 		panic(e.ID)
 	}
 	h <- e.ID
 }
 
-func (hearer) OnOOM(string) {}
+func (recorder) OnOOM(string) {}
 
 // The subscription continues after an event that causes a panic or cannot be decoded.
 func TestObserveGoesOnAfterABadEvent(t *testing.T) {
@@ -37,7 +37,7 @@ func TestObserveGoesOnAfterABadEvent(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(namespaces.WithNamespace(t.Context(), "k8s.io"))
-	observed := make(hearer, 10)
+	observed := make(recorder, 10)
 	ended := guard.Start(ctx, "observe", func() error { return New(client).Observe(ctx, observed) })
 	exit := func(id string) {
 		if err := bus.Publish(ctx, "/tasks/exit", &eventtypes.TaskExit{ContainerID: id, ID: id}); err != nil {

@@ -19,8 +19,8 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/config"
 )
 
-// featuresTimeout bounds how long a shim may take to report its features. It is long enough for a
-// node that boots, and only meant for a shim that is stuck: the kubelet refuses pods that need
+// featuresTimeout bounds how long a shim may take to report its features. It must end the wait for
+// a stuck shim, but not for a slow one on a node that boots: the kubelet refuses pods that need
 // unknown features until the daemon restarts.
 const featuresTimeout = time.Minute
 

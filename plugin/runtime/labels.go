@@ -15,7 +15,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/reserved"
 )
 
-// kindLabel is the label by which tools recognise pods and containers of the CRI. Its values are
+// kindLabel is the label by which tools recognize pods and containers of the CRI. Its values are
 // those of the built-in CRI.
 const kindLabel = "io.cri-containerd.kind"
 

@@ -15,22 +15,21 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// Snapshot is the writable layer of a container.
+// Snapshot is the writable layer of a container, or of an image volume.
 type Snapshot struct {
 	Key         string
 	Snapshotter string
 	Parent      digest.Digest // chain ID of the unpacked image
 	// UIDs and GIDs are the mappings of the container's user namespace, if it has one. The
-	// snapshotter maps the owners of files in the root file system by them.
+	// snapshotter maps the owners of the files by them.
 	UIDs, GIDs []specs.LinuxIDMapping
 }
 
 // remapIDs is the capability of a snapshotter that can map the owners of files.
 const remapIDs = "remap-ids"
 
-// PrepareSnapshot creates a snapshot and returns the mounts of the container's root file system.
-// The snapshot exists until RemoveSnapshot, or until the next RenewLease if no container refers to
-// it.
+// PrepareSnapshot creates a snapshot and returns its mounts. The snapshot exists until
+// RemoveSnapshot, or until the next RenewLease if no container refers to it.
 func (c *Client) PrepareSnapshot(ctx context.Context, s Snapshot) ([]mount.Mount, error) {
 	var opts []snapshots.Opt
 	if len(s.UIDs) > 0 {

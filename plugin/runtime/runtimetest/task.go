@@ -22,7 +22,8 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 )
 
-// Task is a process that exits by SIGKILL, or when Exit is called. Its other methods panic.
+// Task is a process that exits by SIGKILL, or when Exit is called. Methods of runtime.Task that are
+// not defined here panic.
 type Task struct {
 	runtime.Task // nil
 	containerd   *Containerd
