@@ -27,7 +27,7 @@ type netnsDir struct {
 	shared bool // used by other programs, too
 
 	mu    sync.RWMutex // held for reading while a namespace is being pinned
-	setup sync.Mutex   // serialises prepare
+	setup sync.Mutex   // serializes prepare
 }
 
 func newNetnsDir(path string) *netnsDir {

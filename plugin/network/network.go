@@ -36,12 +36,13 @@ type Options struct {
 // HandlerConf is the CNI configuration of one runtime handler.
 type HandlerConf struct {
 	ConfDir    string
-	MaxConfNum int // 0 takes that of Options
+	MaxConfNum int // 0 means that of Options
 }
 
-// Network attaches pods to networks with CNI plugins. It calls libcni directly, which, other than
-// go-cni, lets a context end a plugin that hangs, runs STATUS with a time limit, and detaches with
-// the configuration from ADD after it has changed. From go-cni it only has the format of results.
+// Network attaches pods to networks with CNI plugins. It calls libcni directly and not through
+// go-cni. So a context can end a plugin that hangs, STATUS has a time limit, and DEL gets the
+// configuration of the ADD, even if the files have changed since. Only the format of results is
+// that of go-cni.
 type Network struct {
 	opts     Options
 	cni      *libcni.CNIConfig
@@ -87,9 +88,9 @@ func (n *Network) conf(handler string) *conf {
 	return n.confs[""]
 }
 
-// Check reports whether the request for a pod is valid, before anything is created: sysctls must
-// belong to namespaces of the pod, and for a pod with its own network the values for CNI plugins
-// must be well-formed. Errors are errdefs.ErrInvalidArgument.
+// Check returns an error if the request for a pod is invalid, before anything is created: sysctls
+// must belong to namespaces of the pod, and for a pod with its own network the values for CNI
+// plugins must be well-formed. Errors are errdefs.ErrInvalidArgument.
 func Check(pod Pod, pin PinOptions) error {
 	if _, err := parseSysctls(pin.Sysctls, pin.cloneFlags()); err != nil || !pin.Net {
 		return err
@@ -178,7 +179,7 @@ func (n *Network) addOne(ctx context.Context, network cniNetwork, rt libcni.Runt
 // more is not passed to the plugins. Detach uses the attachments that libcni cached at ADD, and so
 // works after the configuration was changed or removed. Networks without a cached attachment, for
 // example because ADD was interrupted, are detached with the current configuration. A pod that was
-// never attached is no error. The plugins have delTimeout for all of it.
+// never attached is no error. All plugins together have delTimeout.
 func (n *Network) Detach(ctx context.Context, pod Pod) error {
 	ctx, cancel := context.WithTimeout(ctx, delTimeout)
 	defer cancel()
@@ -276,8 +277,8 @@ func (n *Network) Info(handler string) (*gocni.ConfigResult, error) {
 }
 
 // Status returns the reason why pods of a runtime handler cannot be attached now, or nil. It runs
-// no plugin: Run refreshes the results of CNI STATUS, which may be some seconds old. Only for the
-// first result after a change of the configuration does it wait, for up to two seconds.
+// no plugin: Run refreshes the results of CNI STATUS, which may be some seconds old. Status waits
+// only for the first result after a change of the configuration, at most for firstStatusTimeout.
 func (n *Network) Status(handler string) error {
 	if _, err := n.ready(handler); err != nil {
 		return err

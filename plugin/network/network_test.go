@@ -441,7 +441,7 @@ func TestDetachByID(t *testing.T) {
 	}
 }
 
-// Detach passes on a network namespace that exists.
+// Detach passes an existing network namespace to the plugins.
 func TestDetachUsesTheNetNS(t *testing.T) {
 	p, _ := newTestPinner(t)
 	ns, err := p.Pin(t.Context(), PinOptions{ID: "pod1", Net: true})

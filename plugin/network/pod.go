@@ -36,8 +36,8 @@ type Pod struct {
 	CgroupParent string
 }
 
-// runtimeConf returns the arguments for plugins without the interface name. On an error they lack
-// only the invalid values.
+// runtimeConf returns the arguments for plugins, except the interface name. With an error it
+// returns them, too, without the bandwidth if an annotation is invalid.
 func (p Pod) runtimeConf() (libcni.RuntimeConf, error) {
 	rt := libcni.RuntimeConf{
 		ContainerID: p.ID,
@@ -66,7 +66,7 @@ func (p Pod) runtimeConf() (libcni.RuntimeConf, error) {
 	}
 	for _, arg := range rt.Args {
 		if strings.ContainsAny(arg[1], ";=\x00") { // separators of CNI_ARGS
-			err = fmt.Errorf("%s %q has one of the characters ; and =: %w", arg[0], arg[1], errdefs.ErrInvalidArgument)
+			err = fmt.Errorf("%s %q has a semicolon, an equals sign or a NUL byte: %w", arg[0], arg[1], errdefs.ErrInvalidArgument)
 		}
 	}
 	return rt, err

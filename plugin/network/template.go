@@ -49,8 +49,7 @@ func (n *Network) UsePodCIDRs(ctx context.Context, cidrs string) error {
 	if n.opts.ConfTemplate == "" {
 		return nil
 	}
-	// Look at the directory, not at the loaded configuration, which does not have files that cannot
-	// be used.
+	// Look at the directory: the loaded configuration lacks files that cannot be used.
 	present, err := libcni.ConfFiles(n.opts.ConfDir, confExtensions)
 	if err != nil {
 		return fmt.Errorf("CNI config directory %s: %w", n.opts.ConfDir, err)

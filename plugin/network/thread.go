@@ -49,7 +49,7 @@ func InNetNS(path string, fn func() error) error {
 }
 
 // IsPinned reports whether a namespace is pinned at path. After a reboot or an unmount only the
-// file is left, and it is false.
+// file is left, and IsPinned returns false.
 func IsPinned(path string) bool {
 	ns, err := openNamespace(path)
 	if err != nil {
