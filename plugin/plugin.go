@@ -227,7 +227,7 @@ func (d *Deps) readConfig(ic *plugin.InitContext) error {
 func sibling[T any](ic *plugin.InitContext, id string) (*T, error) {
 	instance, err := ic.GetByID(plugins.CRIServicePlugin, id)
 	if errors.Is(err, plugin.ErrPluginNotFound) {
-		return nil, fmt.Errorf("plugin %s.%s is disabled (take it out of disabled_plugins, or add %s)",
+		return nil, fmt.Errorf("plugin %s.%s is disabled (remove it from disabled_plugins, or add %s there, too)",
 			plugins.CRIServicePlugin, id, config.ServerTable)
 	}
 	if err != nil {

@@ -89,7 +89,7 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 	return nil
 }
 
-// leaves are what several managers use, and what uses no manager.
+// leaves are the components that several managers use and that use no manager.
 type leaves struct {
 	containerd *runtime.Client
 	paths      paths.Paths
