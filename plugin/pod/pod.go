@@ -190,7 +190,7 @@ type podStore struct {
 
 func newPodStore(saved Records, events Events) *podStore {
 	publish := func(before, after *Record) { publishChange(events, before, after) }
-	return &podStore{store.New("pod sandbox", saver{saved}, publish)}
+	return &podStore{store.New("pod", saver{saved}, publish)}
 }
 
 // saver saves pod records in containerd's metadata.
@@ -305,7 +305,7 @@ func (m *Manager) Get(id string) (*Record, error) {
 		return nil, err
 	}
 	if r.State == Creating {
-		return nil, fmt.Errorf("pod sandbox %q: %w", id, errdefs.ErrNotFound)
+		return nil, fmt.Errorf("pod %q: %w", id, errdefs.ErrNotFound)
 	}
 	return r, nil
 }

@@ -58,7 +58,7 @@ func (m *Manager) recover(ctx context.Context, saved runtime.Record) error {
 		return fmt.Errorf("decode record: %w", err)
 	}
 	if r.ID != saved.ID { // its ID would name the directories of another pod
-		return fmt.Errorf("record belongs to pod sandbox %q: %w", r.ID, errdefs.ErrDataLoss)
+		return fmt.Errorf("record belongs to pod %q: %w", r.ID, errdefs.ErrDataLoss)
 	}
 	if r.Hostname == "" { // records of older releases have none
 		hostname, err := m.hostname(r.Config)

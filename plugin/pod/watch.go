@@ -174,7 +174,18 @@ func (all *watches) watchTask(ctx context.Context, w *watch, r *Record) {
 // restarted, but not too often.
 func (all *watches) awaitRestart(ctx context.Context, w *watch, r *Record) bool {
 	all.awaitEnd(ctx, w, r.ID)
-	return ctx.Err() == nil && !r.HasInit && w.mayRestart(all.now())
+	entry := log.G(ctx).WithField("pod", r.ID)
+	switch {
+	case ctx.Err() != nil:
+		return false
+	case r.HasInit:
+		entry.Info("the pod's init has exited; the pod is no longer ready")
+		return false
+	case !w.mayRestart(all.now()):
+		entry.Errorf("the pod's task has ended more than %d times within %s; the pod is no longer ready", maxRestarts, restartPeriod)
+		return false
+	}
+	return true
 }
 
 // awaitEnd returns when the task of a pod has ended or does not exist. It retries while the shim

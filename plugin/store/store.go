@@ -56,8 +56,8 @@ type entry[T Record] struct {
 	unsaved chan struct{}
 }
 
-// New returns an empty store. kind ("pod sandbox", "container") names its records in errors and
-// logs.
+// New returns an empty store. kind ("pod", "container") names its records in errors, and is their
+// field in logs.
 func New[T Record](kind string, saver Saver[T], watcher Watcher[T]) *Store[T] {
 	return &Store[T]{
 		kind:    kind,
