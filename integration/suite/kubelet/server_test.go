@@ -18,7 +18,7 @@ kind: Config
 clusters: [{name: absent, cluster: {server: "http://127.0.0.1:%d"}}]
 contexts: [{name: absent, context: {cluster: absent, user: none}}]
 users: [{name: none, user: {}}]
-current-context: away
+current-context: absent
 `
 
 // TestAPIServerAway runs scenarios that a standalone kubelet refuses because it has no client of an
