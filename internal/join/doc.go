@@ -10,6 +10,6 @@
 // It owns the goroutines of the work, which package guard protects from panics. It calls nothing
 // else of the project.
 //
-// Locking: Group.mu guards the map of calls and their number of callers. It is never held while
+// Locking: Calls.mu guards the map of calls and their number of callers. It is never held while
 // work runs.
 package join

@@ -30,7 +30,7 @@ const (
 // deliveryTime is how long a result may take to reach the caller, on a busy node too.
 const deliveryTime = time.Second
 
-// Options are the properties of a group.
+// Options are the properties of a set of calls.
 type Options struct {
 	// Name of the work, for the log line of a panic.
 	Name string
@@ -42,8 +42,8 @@ type Options struct {
 	Left string
 }
 
-// Group joins equal calls. The result of the work is a T. The zero value is not usable; see [New].
-type Group[T comparable] struct {
+// Calls joins equal calls. The result of the work is a T. The zero value is not usable; see [New].
+type Calls[T comparable] struct {
 	options Options
 	workers sync.WaitGroup
 
@@ -57,9 +57,9 @@ var errClosed = fmt.Errorf("containerd-lite is stopping: %w", errdefs.ErrUnavail
 // call is one run of work.
 type call[T comparable] struct {
 	cancel  context.CancelFunc
-	callers int // guarded by Group.mu
+	callers int // guarded by Calls.mu
 	// gone are the results that were forgotten while the work ran: a caller can see, and remove,
-	// the object that the work creates before the work returns. Group.mu guards it.
+	// the object that the work creates before the work returns. Calls.mu guards it.
 	gone []T
 
 	done chan struct{} // closed after result and err are set
@@ -68,9 +68,9 @@ type call[T comparable] struct {
 	err    error
 }
 
-// New returns a group without work.
-func New[T comparable](o Options) *Group[T] {
-	return &Group[T]{options: o, calls: make(map[string]*call[T])}
+// New returns an empty set of calls.
+func New[T comparable](o Options) *Calls[T] {
+	return &Calls[T]{options: o, calls: make(map[string]*call[T])}
 }
 
 // Do returns the result of work: by running it, by joining the work in progress for the same key,
@@ -78,7 +78,7 @@ func New[T comparable](o Options) *Group[T] {
 // started it, but not its cancellation.
 //
 // If ctx ends first, Do returns its error. Do returns Unavailable after Close.
-func (g *Group[T]) Do(ctx context.Context, key string, work func(context.Context) (T, error)) (T, error) {
+func (g *Calls[T]) Do(ctx context.Context, key string, work func(context.Context) (T, error)) (T, error) {
 	var none T
 	if err := ctx.Err(); err != nil && g.options.Policy == Cancel { // the work has no caller
 		return none, g.left(err)
@@ -107,7 +107,7 @@ func receives(ctx context.Context) bool {
 }
 
 // Forget drops a kept result, because the object that it names no longer exists.
-func (g *Group[T]) Forget(result T) {
+func (g *Calls[T]) Forget(result T) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for key, c := range g.calls {
@@ -123,7 +123,7 @@ func (g *Group[T]) Forget(result T) {
 }
 
 // Close cancels all work and waits until it has returned.
-func (g *Group[T]) Close() {
+func (g *Calls[T]) Close() {
 	g.mu.Lock()
 	g.closed = true
 	for _, c := range g.calls {
@@ -133,7 +133,7 @@ func (g *Group[T]) Close() {
 	g.workers.Wait()
 }
 
-func (g *Group[T]) join(ctx context.Context, key string, work func(context.Context) (T, error)) (*call[T], error) {
+func (g *Calls[T]) join(ctx context.Context, key string, work func(context.Context) (T, error)) (*call[T], error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closed {
@@ -147,7 +147,7 @@ func (g *Group[T]) join(ctx context.Context, key string, work func(context.Conte
 	return c, nil
 }
 
-func (g *Group[T]) startLocked(ctx context.Context, key string, work func(context.Context) (T, error)) *call[T] {
+func (g *Calls[T]) startLocked(ctx context.Context, key string, work func(context.Context) (T, error)) *call[T] {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	if g.options.Timeout > 0 {
 		ctx, cancel = context.WithTimeout(ctx, g.options.Timeout)
@@ -163,7 +163,7 @@ func (g *Group[T]) startLocked(ctx context.Context, key string, work func(contex
 }
 
 // finish publishes the result of a call, and keeps it if a later call may need it.
-func (g *Group[T]) finish(key string, c *call[T]) {
+func (g *Calls[T]) finish(key string, c *call[T]) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	keep := g.options.Policy == Keep && c.err == nil && !slices.Contains(c.gone, c.result)
@@ -174,7 +174,7 @@ func (g *Group[T]) finish(key string, c *call[T]) {
 }
 
 // drop removes a result that a caller has received.
-func (g *Group[T]) drop(key string, c *call[T]) {
+func (g *Calls[T]) drop(key string, c *call[T]) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.removeLocked(key, c)
@@ -182,7 +182,7 @@ func (g *Group[T]) drop(key string, c *call[T]) {
 
 // leave cancels work that has no caller left, if the policy says so. The call is removed at once:
 // the next equal call must not join cancelled work.
-func (g *Group[T]) leave(key string, c *call[T]) {
+func (g *Calls[T]) leave(key string, c *call[T]) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if c.callers--; c.callers == 0 && g.options.Policy == Cancel {
@@ -191,13 +191,13 @@ func (g *Group[T]) leave(key string, c *call[T]) {
 	}
 }
 
-func (g *Group[T]) removeLocked(key string, c *call[T]) {
+func (g *Calls[T]) removeLocked(key string, c *call[T]) {
 	if g.calls[key] == c {
 		delete(g.calls, key)
 	}
 }
 
-func (g *Group[T]) left(cause error) error {
+func (g *Calls[T]) left(cause error) error {
 	if g.options.Left == "" {
 		return cause
 	}

@@ -41,7 +41,7 @@ type answer struct {
 }
 
 // start runs Do in a goroutine.
-func start(ctx context.Context, g *Group[string], fn func(context.Context) (string, error)) <-chan answer {
+func start(ctx context.Context, g *Calls[string], fn func(context.Context) (string, error)) <-chan answer {
 	result := make(chan answer, 1)
 	go func() {
 		id, err := g.Do(ctx, "web", fn)
@@ -54,7 +54,7 @@ func returns(id string) func(context.Context) (string, error) {
 	return func(context.Context) (string, error) { return id, nil }
 }
 
-func checkDo(t *testing.T, g *Group[string], fresh, want string) {
+func checkDo(t *testing.T, g *Calls[string], fresh, want string) {
 	t.Helper()
 	if id, err := g.Do(t.Context(), "web", returns(fresh)); id != want || err != nil {
 		t.Errorf("Do = %q, %v; want %q", id, err, want)
@@ -62,7 +62,7 @@ func checkDo(t *testing.T, g *Group[string], fresh, want string) {
 }
 
 // await waits until a call has n callers.
-func (g *Group[T]) await(n int) {
+func (g *Calls[T]) await(n int) {
 	for {
 		g.mu.Lock()
 		c := g.calls["web"]
@@ -77,7 +77,7 @@ func (g *Group[T]) await(n int) {
 
 // abandoned returns the context of work whose only caller has gone, and the function that ends the
 // work.
-func abandoned(t *testing.T, g *Group[string]) (context.Context, func()) {
+func abandoned(t *testing.T, g *Calls[string]) (context.Context, func()) {
 	t.Helper()
 	w := newWork()
 	ctx, cancel := context.WithCancel(t.Context())

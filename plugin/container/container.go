@@ -236,8 +236,8 @@ const (
 type Manager struct {
 	Deps
 	containers *containerStore
-	creates    *join.Group[string]   // by pod ID and config
-	removes    *join.Group[struct{}] // by ID
+	creates    *join.Calls[string]   // by pod ID and config
+	removes    *join.Calls[struct{}] // by ID
 	background *background
 	watcher    *watcher
 	execs      *execs

@@ -140,7 +140,7 @@ type Manager struct {
 	credentials map[string]credentials
 
 	index     *index
-	pulls     *join.Group[string]
+	pulls     *join.Calls[string]
 	stale     staleLeases
 	sampler   *sampler
 	downloads *semaphore.Weighted

@@ -246,9 +246,9 @@ const (
 type Manager struct {
 	Deps
 	pods      *podStore
-	runs      *join.Group[string]   // by request
-	stops     *join.Group[struct{}] // by pod ID
-	removes   *join.Group[struct{}] // by pod ID
+	runs      *join.Calls[string]   // by request
+	stops     *join.Calls[struct{}] // by pod ID
+	removes   *join.Calls[struct{}] // by pod ID
 	watches   *watches
 	releaser  *releaser
 	rollbacks rollbacks

@@ -39,7 +39,7 @@ func (c *container) start(ctx context.Context) (pid int, err error) {
 // (docs/decisions/0011).
 func (c *container) startInit(ctx context.Context) error {
 	if c.noPoststart {
-		if done, err := c.runtime.Release(ctx, c.id, c.init.child.Done()); done {
+		if done, err := c.runtime.StartDirectly(ctx, c.id, c.init.child.Done()); done {
 			return err
 		}
 	}

@@ -43,28 +43,28 @@ func initOf(t *testing.T, fifo string) *os.File {
 	return f
 }
 
-func TestRelease(t *testing.T) {
+func TestStartDirectly(t *testing.T) {
 	r, fifo := created(t)
 	go func() {
 		f := initOf(t, fifo)
 		_, _ = f.WriteString("0")
 		_ = f.Close()
 	}()
-	if ok, err := r.Release(t.Context(), "web", make(chan struct{})); !ok || err != nil {
-		t.Fatalf("release: %v, %v", ok, err)
+	if ok, err := r.StartDirectly(t.Context(), "web", make(chan struct{})); !ok || err != nil {
+		t.Fatalf("start: %v, %v", ok, err)
 	}
 	if _, err := os.Lstat(fifo); !os.IsNotExist(err) {
 		t.Errorf("the container is still in the state created: %v", err)
 	}
 	// A second start is left to the runtime's command, which refuses it.
-	if ok, err := r.Release(t.Context(), "web", nil); ok || err != nil {
-		t.Errorf("second release: %v, %v", ok, err)
+	if ok, err := r.StartDirectly(t.Context(), "web", nil); ok || err != nil {
+		t.Errorf("second start: %v, %v", ok, err)
 	}
 }
 
-// TestReleaseOfInitThatEnds checks that a container counts as started if its init wrote to the FIFO
-// before it exited, and that Release returns an error if the init exited without.
-func TestReleaseOfInitThatEnds(t *testing.T) {
+// TestStartDirectlyOfInitThatEnds checks that a container counts as started if its init wrote to
+// the FIFO before it exited, and that StartDirectly returns an error if the init exited without.
+func TestStartDirectlyOfInitThatEnds(t *testing.T) {
 	for _, word := range []string{"0", ""} {
 		r, fifo := created(t)
 		ended := make(chan struct{})
@@ -74,7 +74,7 @@ func TestReleaseOfInitThatEnds(t *testing.T) {
 			_ = f.Close()
 			close(ended)
 		}()
-		ok, err := r.Release(t.Context(), "web", ended)
+		ok, err := r.StartDirectly(t.Context(), "web", ended)
 		if !ok || (err == nil) != (word != "") {
 			t.Errorf("init that wrote %q: %v, %v", word, ok, err)
 		}
@@ -82,7 +82,7 @@ func TestReleaseOfInitThatEnds(t *testing.T) {
 	r, fifo := created(t)
 	dead := make(chan struct{})
 	close(dead)
-	if ok, err := r.Release(t.Context(), "web", dead); !ok || err == nil || !strings.Contains(err.Error(), "already dead") {
+	if ok, err := r.StartDirectly(t.Context(), "web", dead); !ok || err == nil || !strings.Contains(err.Error(), "already dead") {
 		t.Errorf("init that is dead: %v, %v", ok, err)
 	}
 	if _, err := os.Lstat(fifo); err != nil {
@@ -90,20 +90,20 @@ func TestReleaseOfInitThatEnds(t *testing.T) {
 	}
 }
 
-func TestReleaseIsInterrupted(t *testing.T) {
+func TestStartDirectlyIsInterrupted(t *testing.T) {
 	r, _ := created(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if ok, err := r.Release(ctx, "web", make(chan struct{})); !ok || !errdefs.IsCanceled(err) {
-		t.Errorf("release = %v, %v, want canceled", ok, err)
+	if ok, err := r.StartDirectly(ctx, "web", make(chan struct{})); !ok || !errdefs.IsCanceled(err) {
+		t.Errorf("start = %v, %v, want canceled", ok, err)
 	}
 }
 
-// TestReleaseIsNotInterruptedAfterTheStart checks that a start succeeds if it is interrupted after
-// the init has written its byte.
-func TestReleaseIsNotInterruptedAfterTheStart(t *testing.T) {
+// TestStartDirectlyIsNotInterruptedAfterTheStart checks that a start succeeds if it is interrupted
+// after the init has written its byte.
+func TestStartDirectlyIsNotInterruptedAfterTheStart(t *testing.T) {
 	r, fifo := created(t)
-	init, err := os.OpenFile(fifo, os.O_RDWR, 0) // kept open, so that Release reads no EOF
+	init, err := os.OpenFile(fifo, os.O_RDWR, 0) // kept open, so that StartDirectly reads no EOF
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,16 +113,17 @@ func TestReleaseIsNotInterruptedAfterTheStart(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if ok, err := r.Release(ctx, "web", make(chan struct{})); !ok || err != nil {
-		t.Errorf("release = %v, %v, want done", ok, err)
+	if ok, err := r.StartDirectly(ctx, "web", make(chan struct{})); !ok || err != nil {
+		t.Errorf("start = %v, %v, want done", ok, err)
 	}
 	if _, err := os.Lstat(fifo); !os.IsNotExist(err) {
 		t.Errorf("the container is still in the state created: %v", err)
 	}
 }
 
-// TestReleaseOnlyHandlesRunc checks that Release only handles containers that runc has created.
-func TestReleaseOnlyHandlesRunc(t *testing.T) {
+// TestStartDirectlyOnlyHandlesRunc checks that StartDirectly only handles containers that runc has
+// created.
+func TestStartDirectlyOnlyHandlesRunc(t *testing.T) {
 	for name, change := range map[string]func(r *Runtime, dir string) error{
 		"crun":         func(r *Runtime, _ string) error { r.cli.Command = "/usr/bin/crun"; return nil },
 		"no state":     func(_ *Runtime, dir string) error { return os.Remove(filepath.Join(dir, stateFile)) },
@@ -133,7 +134,7 @@ func TestReleaseOnlyHandlesRunc(t *testing.T) {
 		if err := change(r, filepath.Dir(fifo)); err != nil {
 			t.Fatal(err)
 		}
-		if ok, err := r.Release(t.Context(), "web", nil); ok || err != nil {
+		if ok, err := r.StartDirectly(t.Context(), "web", nil); ok || err != nil {
 			t.Errorf("%s: %v, %v", name, ok, err)
 		}
 	}

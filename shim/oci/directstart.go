@@ -25,15 +25,15 @@ const (
 	execFifo  = "exec.fifo"
 )
 
-// Release starts a created container as `runc start` does, but without running runc: it reads the
-// FIFO that the init writes to (libcontainer, Container.exec). ended is closed when the init has
-// exited.
+// StartDirectly starts a created container as `runc start` does, but without running runc: it reads
+// the FIFO that the init writes to (libcontainer, Container.exec). ended is closed when the init
+// has exited.
 //
-// Release returns false, and has no effect, if `start` of the runtime must be called instead: the
-// runtime is not runc, or the container is not in the state created. It must not be called for a
-// container with poststart hooks, because some versions of runc run them in start
+// StartDirectly returns false, and has no effect, if `start` of the runtime must be called instead:
+// the runtime is not runc, or the container is not in the state created. It must not be called for
+// a container with poststart hooks, because some versions of runc run them in start
 // (docs/decisions/0011).
-func (r *Runtime) Release(ctx context.Context, id string, ended <-chan struct{}) (bool, error) {
+func (r *Runtime) StartDirectly(ctx context.Context, id string, ended <-chan struct{}) (bool, error) {
 	fifo, err := r.openFifo(id)
 	if err != nil {
 		return false, nil // the start command returns the proper error
