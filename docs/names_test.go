@@ -68,8 +68,8 @@ func TestDocumentsNameTheCode(t *testing.T) {
 	}
 }
 
-// TestMarkdownWidth fails for a line of text that is too wide. Tables, headings, pictures and code do
-// not wrap.
+// TestMarkdownWidth fails for a line of text that is too wide. Tables, headings, pictures and code
+// do not wrap.
 func TestMarkdownWidth(t *testing.T) {
 	for path, text := range documents(t) {
 		for _, line := range wideLines(text) {

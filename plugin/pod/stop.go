@@ -42,8 +42,9 @@ func (m *Manager) terminate(ctx context.Context, id string, members Members, how
 	return nil
 }
 
-// stop is also called by remove, so that a removal joins a stop in progress: of two teardowns of one
-// pod at the same time, one would remove the network namespace that a CNI plugin of the other uses.
+// stop is also called by remove, so that a removal joins a stop in progress: of two teardowns of
+// one pod at the same time, one would remove the network namespace that a CNI plugin of the other
+// uses.
 func (m *Manager) stop(ctx context.Context, id string, members Members) error {
 	_, err := m.stops.Do(ctx, id, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, m.stopSteps(ctx, id, members)
