@@ -43,7 +43,7 @@ type Record struct {
 	ID         string                       `json:"id"`
 	Name       string                       `json:"name"`
 	Config     *runtimeapi.PodSandboxConfig `json:"config"`
-	Hostname   string                       `json:"hostname,omitempty"` // of Config, else of the host
+	Hostname   string                       `json:"hostname,omitempty"` // Config's or the host's
 	Requested  string                       `json:"requested"`          // handler in the request
 	Handler    string                       `json:"handler"`            // resolved handler
 	CreatedAt  int64                        `json:"created_at"`         // Unix nanoseconds
