@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -72,4 +73,41 @@ func FreezeDatabase(b *Bench) (thaw func() error, err error) {
 		return nil, fmt.Errorf("make %s immutable: %w", db.Name(), err)
 	}
 	return func() error { return errors.Join(set(flags), db.Close()) }, nil
+}
+
+const (
+	// stallTime is how long a disk that [StallDisk] stalls stands still at a time, and stallPause
+	// how long it works in between.
+	stallTime  = 1500 * time.Millisecond
+	stallPause = 150 * time.Millisecond
+)
+
+// StallDisk makes the disk of the bench slow: all writes wait for most of the time. The disk is
+// that of [Options.DiskMiB]. end makes it as fast as before.
+func StallDisk(b *Bench) (end func() error, err error) {
+	freeze := func(flag string) error { return exec.Command("fsfreeze", flag, b.Root).Run() }
+	if err := freeze("--freeze"); err != nil {
+		return nil, fmt.Errorf("fsfreeze: %w", err)
+	}
+	stop, result := make(chan struct{}), make(chan error, 1)
+	go func() {
+		for {
+			time.Sleep(stallTime)
+			if err := freeze("--unfreeze"); err != nil {
+				result <- err
+				return
+			}
+			select {
+			case <-stop:
+				result <- nil
+				return
+			case <-time.After(stallPause):
+			}
+			if err := freeze("--freeze"); err != nil {
+				result <- err
+				return
+			}
+		}
+	}()
+	return func() error { close(stop); return <-result }, nil
 }
