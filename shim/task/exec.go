@@ -94,10 +94,11 @@ func (e *exec) start(ctx context.Context) (int, error) {
 		return 0, e.wrap(e.admission.explain(err))
 	}
 	e.setChild(child)
-	if err := e.advance(start); err != nil {
-		return 0, err
-	}
 	defer e.watchExit()
+	if err := e.advance(start); err != nil { // it was deleted during the start
+		_ = child.KillGroup()
+		return 0, e.wrap(err)
+	}
 	e.setup.host.Events.Put(&events.TaskExecStarted{ContainerID: e.setup.id, ExecID: e.execID, Pid: uint32(child.Pid())})
 	return child.Pid(), nil
 }

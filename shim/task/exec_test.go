@@ -305,3 +305,17 @@ func TestTerminal(t *testing.T) {
 		t.Errorf("output = %q, %v", got, err)
 	}
 }
+
+// TestProcessEndsOnce deletes a process while its start is in progress, which then fails: the first
+// end counts.
+func TestProcessEndsOnce(t *testing.T) {
+	p := newProcess(&setup{id: "web"}, "probe", stdio.Config{})
+	if _, err := p.unstartedChild(); err != nil {
+		t.Fatal(err)
+	}
+	p.failStart()
+	<-p.done
+	if p.exit.Status != 0 {
+		t.Errorf("exit status %d after the start failed, want that of the deletion, 0", p.exit.Status)
+	}
+}

@@ -141,7 +141,11 @@ func (p *process) publishExit() {
 	})
 }
 
+// endLocked records the exit of a process that has not ended yet.
 func (p *process) endLocked(exit reap.Exit) {
+	if p.state == stopped || p.state == deleted {
+		return
+	}
 	p.state = stopped
 	p.exit = exit
 	close(p.done)
