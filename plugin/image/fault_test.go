@@ -225,7 +225,7 @@ func TestPullOfNonImages(t *testing.T) {
 		"other platform": {class: errdefs.ErrNotFound, says: "platform", push: func(t *testing.T, reg *testRegistry, ref string) {
 			reg.pushIndex(t, ref, index)
 		}},
-		"oversized config": {class: errdefs.ErrInvalidArgument, says: "more than", push: func(t *testing.T, reg *testRegistry, ref string) {
+		"oversized config": {class: errdefs.ErrInvalidArgument, says: "the maximum is", push: func(t *testing.T, reg *testRegistry, ref string) {
 			reg.push(t, ref, declareConfigSize(t, plain, maxMetadata+1))
 		}},
 		"schema 1": {class: errdefs.ErrInvalidArgument, says: "schema 1", push: func(t *testing.T, reg *testRegistry, ref string) {

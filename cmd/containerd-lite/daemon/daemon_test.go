@@ -216,7 +216,7 @@ func TestDaemonDoesNotStart(t *testing.T) {
 			"io.containerd.grpc.v1.cri: the CRI cannot serve", `there is no snapshotter "none"`, "name one that loaded: ",
 			`disabled_plugins = ["io.containerd.grpc.v1.cri"]`}},
 		{"half disabled", "version = 4\ndisabled_plugins = ['io.containerd.cri.v1.runtime']\n", []string{
-			"io.containerd.grpc.v1.cri: the CRI cannot serve", "plugin io.containerd.cri.v1.runtime is disabled", "take it out"}},
+			"io.containerd.grpc.v1.cri: the CRI cannot serve", "plugin io.containerd.cri.v1.runtime is disabled", "remove it from disabled_plugins"}},
 		{"a dependency is disabled", "version = 4\ndisabled_plugins = ['io.containerd.lease.v1.manager']\n", []string{
 			"io.containerd.grpc.v1.cri: the CRI cannot serve", "io.containerd.lease.v1"}},
 	} {
