@@ -310,16 +310,9 @@ type containerStore struct {
 
 func newContainerStore(c Containerd, events Events) *containerStore {
 	publish := func(before, after *Record) { publish(events, before, after) }
-	return &containerStore{store.New("container", saver{c}, publish)}
+	save := func(ctx context.Context, r *Record) error { return c.SaveContainer(ctx, r.ID, r) }
+	return &containerStore{store.New("container", save, publish)}
 }
-
-// saver saves the records of containers in containerd's metadata.
-type saver struct {
-	Containerd
-}
-
-// Save implements [store.Saver].
-func (s saver) Save(ctx context.Context, r *Record) error { return s.SaveContainer(ctx, r.ID, r) }
 
 // settle records a fact about a container and shows it to readers at once. saved is closed when the
 // fact would survive a crash. For a removed container, nothing is recorded and saved is closed.

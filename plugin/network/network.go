@@ -164,8 +164,6 @@ func (n *Network) add(ctx context.Context, networks []cniNetwork, rt libcni.Runt
 // addOne runs CNI ADD for one network. A panic of libcni on the answer of a plugin becomes an
 // error.
 func (n *Network) addOne(ctx context.Context, network cniNetwork, rt libcni.RuntimeConf) (*types100.Result, error) {
-	ctx, cancel := context.WithTimeout(ctx, addTimeout)
-	defer cancel()
 	return guard.Value(ctx, "CNI ADD", func() (*types100.Result, error) {
 		r, err := n.cni.AddNetworkList(ctx, network.list, network.runtimeConf(rt))
 		if err != nil {

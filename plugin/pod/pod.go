@@ -190,16 +190,9 @@ type podStore struct {
 
 func newPodStore(saved Records, events Events) *podStore {
 	publish := func(before, after *Record) { publishChange(events, before, after) }
-	return &podStore{store.New("pod", saver{saved}, publish)}
+	save := func(ctx context.Context, r *Record) error { return saved.SaveSandbox(ctx, r.ID, r) }
+	return &podStore{store.New("pod", save, publish)}
 }
-
-// saver saves pod records in containerd's metadata.
-type saver struct {
-	Records
-}
-
-// Save implements [store.Saver].
-func (s saver) Save(ctx context.Context, r *Record) error { return s.SaveSandbox(ctx, r.ID, r) }
 
 // markStopping records that a ready pod is no longer ready. Pods in other states do not change.
 func (s *podStore) markStopping(ctx context.Context, id string) {

@@ -13,7 +13,6 @@ import (
 	"github.com/containerd/log"
 	"github.com/containerd/typeurl/v2"
 	"github.com/opencontainers/runtime-spec/specs-go/features"
-	"golang.org/x/sync/singleflight"
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/plugin/config"
@@ -36,33 +35,42 @@ func (c *Client) Features(ctx context.Context, r config.Runtime) map[string]*fea
 type featuresFunc func(ctx context.Context, handler config.Handler) (*features.Features, error)
 
 func readFeatures(ctx context.Context, r config.Runtime, read featuresFunc) map[string]*features.Features {
-	names := r.HandlerNames()
-	answers := make([]*features.Features, len(names))
-	var equal singleflight.Group
+	found := map[string]*features.Features{}
+	var mu sync.Mutex // guards found
 	var all sync.WaitGroup
-	for i, name := range names {
-		_, handler, err := r.Handler(name)
-		if err != nil {
-			continue
-		}
+	for _, names := range equalHandlers(r) {
 		guard.Go(ctx, &all, "read features", func() {
-			key := fmt.Sprint(handler.Type, " ", handler.Path, " ", handler.Options)
-			answer, err, _ := equal.Do(key, func() (any, error) {
-				return guard.Value(ctx, "features", func() (*features.Features, error) { return read(ctx, handler) })
+			answer, err := guard.Value(ctx, "features", func() (*features.Features, error) {
+				_, handler, err := r.Handler(names[0])
+				if err != nil {
+					return nil, err
+				}
+				return read(ctx, handler)
 			})
-			if err != nil {
-				log.G(ctx).WithError(err).WithField("handler", name).Warn("features of the runtime handler are unknown; the kubelet refuses pods that need them until the daemon restarts")
-				return
+			mu.Lock()
+			defer mu.Unlock()
+			for _, name := range names {
+				found[name] = answer
+				if err != nil {
+					log.G(ctx).WithError(err).WithField("handler", name).Warn("features of the runtime handler are unknown; the kubelet refuses pods that need them until the daemon restarts")
+				}
 			}
-			answers[i] = answer.(*features.Features)
 		})
 	}
 	all.Wait()
-	found := make(map[string]*features.Features, len(names))
-	for i, name := range names {
-		found[name] = answers[i]
-	}
 	return found
+}
+
+// equalHandlers returns the names of the handlers, those of equal handlers together.
+func equalHandlers(r config.Runtime) map[string][]string {
+	equal := map[string][]string{}
+	for _, name := range r.HandlerNames() {
+		if _, handler, err := r.Handler(name); err == nil {
+			key := fmt.Sprint(handler.Type, " ", handler.Path, " ", handler.Options)
+			equal[key] = append(equal[key], name)
+		}
+	}
+	return equal
 }
 
 // shimFeatures returns the features of the OCI runtime behind a shim, as the shim's command -info

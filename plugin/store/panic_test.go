@@ -31,7 +31,7 @@ func (b panicSaver) Save(ctx context.Context, n note) error {
 func TestPanicOfTheSaver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &disk{saved: map[string]note{}}
-		s := New("note", panicSaver{d}, func(note, note) {})
+		s := New("note", panicSaver{d}.Save, func(note, note) {})
 		if err := s.Put(note{id: "a", name: "x"}); err != nil {
 			t.Fatal(err)
 		}
@@ -63,7 +63,7 @@ func TestPanicOfTheSaver(t *testing.T) {
 // A panic of the watcher does not prevent the change from being shown and saved.
 func TestPanicOfTheWatcher(t *testing.T) {
 	d := &disk{saved: map[string]note{}}
-	s := New("note", d, func(note, note) { panic("boom") })
+	s := New("note", d.Save, func(note, note) { panic("boom") })
 	if err := s.Put(note{id: "a", name: "x"}); err != nil {
 		t.Fatal(err)
 	}

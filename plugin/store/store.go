@@ -23,10 +23,8 @@ type Record interface {
 	Key() (id, name string)
 }
 
-// Saver saves records to durable storage.
-type Saver[T Record] interface {
-	Save(ctx context.Context, record T) error
-}
+// Saver saves a record to durable storage.
+type Saver[T Record] func(ctx context.Context, record T) error
 
 // Watcher is called with the record before and after a change; a record that does not exist is the
 // zero value. It may read the store but not change it, and must not block.
@@ -189,7 +187,7 @@ func (s *Store[T]) Update(ctx context.Context, id string, change func(T) (T, err
 
 // save saves a record. A panic of the Saver is an error like any other.
 func (s *Store[T]) save(ctx context.Context, record T) error {
-	return guard.Call(ctx, "save "+s.kind, func() error { return s.saver.Save(ctx, record) })
+	return guard.Call(ctx, "save "+s.kind, func() error { return s.saver(ctx, record) })
 }
 
 // notify calls the watcher. A panic of the watcher does not undo the change.

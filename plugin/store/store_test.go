@@ -21,7 +21,7 @@ type note struct {
 
 func (n note) Key() (string, string) { return n.id, n.name }
 
-// disk is a Saver that keeps the saved records and can be made to fail.
+// disk keeps the saved records and can be made to fail.
 type disk struct {
 	mu    sync.Mutex
 	saved map[string]note
@@ -40,7 +40,7 @@ func (d *disk) Save(_ context.Context, n note) error {
 
 func newStore() (*Store[note], *disk) {
 	d := &disk{saved: map[string]note{}}
-	return New("note", d, func(note, note) {}), d
+	return New("note", d.Save, func(note, note) {}), d
 }
 
 func TestReserveKeepsNameAndIDUnique(t *testing.T) {
@@ -242,7 +242,7 @@ func TestWatcherGetsEachChange(t *testing.T) {
 	type change struct{ before, after note }
 	var got []change
 	d := &disk{saved: map[string]note{}}
-	s := New("note", d, func(before, after note) { got = append(got, change{before, after}) })
+	s := New("note", d.Save, func(before, after note) { got = append(got, change{before, after}) })
 	one, two := note{id: "a", name: "web", count: 1}, note{id: "a", name: "web", count: 2}
 	if err := s.Reserve("b", "db"); err != nil {
 		t.Fatal(err)
@@ -272,7 +272,7 @@ func TestWatcherGetsEachChange(t *testing.T) {
 func TestWatcherSeesChangesInOrder(t *testing.T) {
 	var s *Store[note]
 	last := note{}
-	s = New("note", &disk{saved: map[string]note{}}, func(before, after note) {
+	s = New("note", (&disk{saved: map[string]note{}}).Save, func(before, after note) {
 		if before != last {
 			t.Errorf("a change from %v follows %v", before, last)
 		}

@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package docs_test
+package repo_test
 
 import (
-	"io/fs"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -13,31 +11,6 @@ import (
 )
 
 const maxMarkdownColumns = 118
-
-// documents returns the text of each Markdown file but the sources of the man pages.
-func documents(t *testing.T) map[string]string {
-	t.Helper()
-	texts := map[string]string{}
-	err := filepath.WalkDir("..", func(path string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		name := entry.Name()
-		if entry.IsDir() && path != ".." && (name[0] == '.' || name == "testdata" || name == "bin" || name == "man") {
-			return fs.SkipDir
-		}
-		if entry.IsDir() || filepath.Ext(name) != ".md" {
-			return nil
-		}
-		text, err := os.ReadFile(path)
-		texts[path] = string(text)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return texts
-}
 
 var (
 	testName = regexp.MustCompile(`\bTest[A-Z]\w+`)
@@ -49,9 +22,9 @@ var (
 // TestDocumentsNameTheCode fails for a test or a path in a document that does not exist.
 func TestDocumentsNameTheCode(t *testing.T) {
 	known := map[string]bool{}
-	for _, dir := range readTests(t) {
-		for name := range dir.functions {
-			known[name] = true
+	for _, f := range goFiles(t) {
+		for _, fn := range f.funcs() {
+			known[fn.Name.Name] = true
 		}
 	}
 	for path, text := range documents(t) {
@@ -61,7 +34,7 @@ func TestDocumentsNameTheCode(t *testing.T) {
 			}
 		}
 		for _, match := range filePath.FindAllStringSubmatch(text, -1) {
-			if _, err := os.Stat(filepath.Join("..", match[1])); err != nil && !pattern.MatchString(match[1]) {
+			if _, err := os.Stat(match[1]); err != nil && !pattern.MatchString(match[1]) {
 				t.Errorf("%s: there is no %s", path, match[1])
 			}
 		}
@@ -72,6 +45,9 @@ func TestDocumentsNameTheCode(t *testing.T) {
 // do not wrap.
 func TestMarkdownWidth(t *testing.T) {
 	for path, text := range documents(t) {
+		if strings.HasPrefix(path, "dist/man/") {
+			continue // sources of the man pages
+		}
 		for _, line := range wideLines(text) {
 			t.Errorf("%s: wider than %d columns: %s", path, maxMarkdownColumns, line)
 		}
