@@ -30,9 +30,11 @@ export LITE_SOAK ?= 100
 export PATH := $(PATH):/usr/local/go/bin:/usr/local/sbin:/usr/sbin:/sbin
 SHELL := /bin/bash
 
-# The loads and the number of rounds of `make bench`: `make bench ROWS=exec ROUNDS=3`
+# The loads and the largest number of rounds of `make bench`: `make bench ROWS=exec ROUNDS=4`. BASE is the commit that
+# `make bench-diff` compares with.
 ROWS   ?=
-ROUNDS ?= 5
+ROUNDS ?= 12
+BASE   ?= HEAD
 
 # `make vm` runs SUITE, a suite of integration/suite, or PACKAGE, a package of the daemon or the shim, in the virtual
 # machine. TEST is a regular expression that selects tests.
@@ -43,7 +45,7 @@ TEST    ?=
 FUZZFOR ?= 10s
 
 .DEFAULT_GOAL := help
-.PHONY: help build race man install uninstall deb tools test unit integration critest security kubelet-test stress faults soak vm vm-test power vm-shell vm-image count lint fuzz demo dev bench bench-raw clean
+.PHONY: help build race man install uninstall deb tools test unit integration critest security kubelet-test stress faults soak vm vm-test power vm-shell vm-image count lint fuzz demo dev bench bench-diff bench-raw clean
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -102,8 +104,14 @@ faults: build tools count ## an unwritable database and a full disk under 20 pod
 soak: build tools count ## 2 000 pods, ten at once: no growth, no leaks
 	LITE_SOAK=2000 bin/count soak integration -count 1 -timeout 60m -run TestSoak ./suite/stress
 
-vm: build tools race vm-image count ## a suite in a virtual machine with cgroup v2, systemd and AppArmor: SUITE=critest CGROUP=systemd RUNTIME=crun
+ifeq ($(SUITE),bench)
+vm: build tools vm-image
+	go -C integration build -o ../bin/bench ./cmd/bench
+	bin/guest run $(CURDIR)/bin/bench -rounds $(ROUNDS) -rows '$(ROWS)'
+else
+vm: build tools race vm-image count ## a suite in a virtual machine with cgroup v2, systemd and AppArmor: SUITE=critest CGROUP=systemd RUNTIME=crun; SUITE=bench is `make bench`
 	bin/count vm-$(SUITE) $(if $(PACKAGE),.,integration) -tags no_cri -count 1 -p 1 -timeout 110m -run '$(TEST)' -exec '$(CURDIR)/bin/guest run' $(or $(PACKAGE),./suite/$(SUITE))
+endif
 
 vm-test: vm-image ## the virtual machine suites that CI runs, with the systemd cgroup driver
 	$(MAKE) vm SUITE=cgroup2 LITE_CGROUP=systemd
@@ -137,8 +145,15 @@ demo: build tools ## a pod from pull to removal, step by step
 dev: build tools ## start a throw-away daemon and print how to connect to it
 	go -C integration run ./cmd/up
 
-bench: build tools ## resource usage of pods, containerd-lite and stock containerd in turn; ROWS=regexp selects loads, ROUNDS=5
+bench: build tools ## resource usage of pods, containerd-lite and stock containerd in turn; ROWS=regexp selects loads, ROUNDS=12
 	go -C integration run ./cmd/bench -rounds $(ROUNDS) -rows '$(ROWS)'
+
+bench-diff: build tools ## the same for containerd-lite of another commit and of the working tree: BASE=commit
+	rm -rf .tools/base
+	git clone -q . .tools/base
+	git -C .tools/base checkout -q --detach $$(git rev-parse $(BASE))
+	$(MAKE) -C .tools/base build
+	go -C integration run ./cmd/bench -rounds $(ROUNDS) -rows '$(ROWS)' -base $(CURDIR)/.tools/base/bin
 
 bench-raw: build tools ## the lower bound: runc and the CNI plugins alone
 	go -C integration run ./cmd/bench -rounds $(ROUNDS) -raw

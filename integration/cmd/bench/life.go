@@ -87,6 +87,19 @@ func (l *podLife) end(ctx context.Context) error {
 	return err
 }
 
+// recordUp records the calls of start.
+func (l *podLife) recordUp(s *session, where string) { recordCalls(s, "pod up, ", where, l.up) }
+
+// recordDown records the calls of end.
+func (l *podLife) recordDown(s *session, where string) { recordCalls(s, "pod down, ", where, l.down) }
+
+func recordCalls(s *session, sum, where string, calls []call) {
+	s.record(sum+where, "ms", milliseconds(total(calls)))
+	for _, c := range calls {
+		s.record(c.rpc+", "+where, "ms", milliseconds(c.took))
+	}
+}
+
 // run starts the pod and ends it.
 func (l *podLife) run(ctx context.Context) error {
 	if err := l.start(ctx); err != nil {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"time"
 
 	"github.com/containerd-lite/containerd-lite/integration/lib/harness"
 	"github.com/containerd-lite/containerd-lite/integration/lib/image"
@@ -15,21 +16,24 @@ import (
 
 // load is a workload for a daemon that is measured.
 type load struct {
-	name    string // matched by -rows
-	run     func(ctx context.Context, s *session) error
-	tracing bool // the daemon runs under strace
-	once    bool // in the first round only
-	raw     bool // a limit: the daemon only provides a bundle and a network
-	sharing bool // also for containerd-lite with pods that share a shim
+	name     string // matched by -rows
+	run      func(ctx context.Context, s *session) error
+	tracing  bool     // the daemon runs under strace
+	counting bool     // system calls of the daemon are counted
+	once     bool     // in the first round only
+	variants []string // contestants that take part beside the reference and the subject
 }
 
 // loads returns all loads, in the order of the table.
 func loads() []load {
 	return []load{
-		{name: "pods-host", run: hostPods},
-		{name: "pods-cni", run: cniPods},
-		{name: "pods-flight", run: podsInFlight},
+		{name: "churn-host", run: churnHost},
+		{name: "churn-cni", run: churnCNI},
+		{name: "fill-host", run: fillHost},
+		{name: "fill-cni", run: fillCNI},
+		{name: "flight", run: podsInFlight},
 		{name: "exec", run: execs},
+		{name: "count", run: countAll, counting: true},
 		{name: "node"}, // see stages
 		{name: "log", run: logs},
 		{name: "pull", run: pulls()},
@@ -68,54 +72,31 @@ func loadNames() []string {
 	return slices.Compact(names)
 }
 
-// daemon is one of the compared daemons.
-type daemon struct {
-	name    string
-	options harness.Options
-}
-
-// Names of the compared daemons.
-const (
-	stock  = "containerd"
-	lite   = "containerd-lite"
-	shared = "containerd-lite, Sharing node"
-)
-
-// daemons returns the daemons for this load, in the order in which they run.
-func (l load) daemons() []daemon {
-	if l.raw {
-		return []daemon{{limit, harness.Options{Daemon: harness.Lite}}}
-	}
-	all := []daemon{
-		{stock, harness.Options{Daemon: harness.Stock, Trace: l.tracing}},
-		{lite, harness.Options{Daemon: harness.Lite, Trace: l.tracing}},
-	}
-	if l.sharing {
-		all = append(all, daemon{shared, harness.Options{Daemon: harness.Lite, Sharing: `"node"`}})
-	}
-	return all
-}
-
 // session is a daemon that was just started and its client, for one load.
 type session struct {
-	bench  *harness.Bench
-	client *harness.CRI
-	daemon string
-	round  int // from 0
-	into   *results
+	bench      *harness.Bench
+	client     *harness.CRI
+	contestant string // name
+	role       role
+	load       string // name
+	round      int    // from 0
+	into       *results
 }
 
 // record adds a sample for a row of the table.
-func (s *session) record(row, unit string, value float64) { s.into.add(row, unit, s.daemon, value) }
+func (s *session) record(row, unit string, value float64) { s.into.add(s, row, unit, value) }
 
 // measure starts the daemon, runs one load and ends with the leak check. Leaks are recorded in the
 // results, so that the other loads still run.
-func (d daemon) measure(ctx context.Context, l load, round int, into *results) error {
-	bench, err := harness.New(ctx, d.options)
+func (c contestant) measure(ctx context.Context, l load, round int, into *results) error {
+	options := c.options
+	options.Trace, options.Count = l.tracing, l.counting
+	options.Account, options.Tmpfs = true, true
+	bench, err := harness.New(ctx, options)
 	if err != nil {
 		return err
 	}
-	s := &session{bench: bench, daemon: d.name, round: round, into: into}
+	s := &session{bench: bench, contestant: c.name, role: c.role, load: l.name, round: round, into: into}
 	err = s.run(ctx, l)
 	// The cleanup must also run after an interrupt.
 	ctx = context.WithoutCancel(ctx)
@@ -124,7 +105,7 @@ func (d daemon) measure(ctx context.Context, l load, round int, into *results) e
 		return errors.Join(err, bench.RemovePods(ctx), bench.Close(ctx))
 	}
 	if err := bench.Close(ctx); err != nil {
-		into.leaks = append(into.leaks, fmt.Errorf("%s: %s: %w", d.name, l.name, err))
+		into.leaks = append(into.leaks, fmt.Errorf("%s: %s: %w", c.name, l.name, err))
 	}
 	return nil
 }
@@ -140,4 +121,51 @@ func (s *session) run(ctx context.Context, l load) error {
 		return err
 	}
 	return l.run(ctx, s)
+}
+
+// recordCPU runs work and records the CPU time that the daemon and everything that it starts use
+// for it, divided by units. It waits until they have come to rest, before and after: work that a
+// daemon defers belongs to the call that caused it.
+func (s *session) recordCPU(ctx context.Context, row string, units int, work func() error) error {
+	before, err := s.restingCPU(ctx)
+	if err != nil {
+		return err
+	}
+	if err := work(); err != nil {
+		return err
+	}
+	after, err := s.restingCPU(ctx)
+	if err != nil {
+		return err
+	}
+	s.record(row, "ms", milliseconds(after-before)/float64(units))
+	return nil
+}
+
+const (
+	restFor   = 100 * time.Millisecond
+	restLoad  = 2 * time.Millisecond // of CPU in restFor
+	restTries = 30
+)
+
+// restingCPU returns the CPU time once the daemon and its helpers are at rest, or after restTries
+// times restFor: stock containerd reads the statistics of all containers every second.
+func (s *session) restingCPU(ctx context.Context) (time.Duration, error) {
+	last, err := s.bench.CPUTime()
+	for range restTries {
+		if err != nil {
+			break
+		}
+		select {
+		case <-time.After(restFor):
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+		var now time.Duration
+		if now, err = s.bench.CPUTime(); now-last < restLoad {
+			return now, err
+		}
+		last = now
+	}
+	return last, err
 }

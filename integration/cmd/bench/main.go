@@ -5,11 +5,12 @@
 // project and whether each is met. Slowness is no error. docs/performance.md explains how to read
 // the table.
 //
-// Times on one machine drift by more than the differences to be measured. So the two daemons
+// Times on one machine drift by more than the differences to be measured. So the contestants
 // alternate, one [load] after the other, for several rounds, and the medians over all rounds are
-// compared. A load gets a [session], which is a fresh daemon with a client, and records samples by
-// row of the table. Everything runs in one goroutine, except requests that a load makes
-// concurrently on purpose.
+// compared. One contestant takes part twice (A/A). A load ends when the confidence intervals of its
+// ratios are narrow, or after the last round. It gets a [session], which is a fresh daemon with a
+// client, and records samples by row of the table. Everything runs in one goroutine, except
+// requests that a load makes concurrently on purpose.
 package main
 
 import (
@@ -20,7 +21,6 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -29,27 +29,51 @@ import (
 )
 
 func main() {
-	rounds := flag.Int("rounds", 5, "how often each load runs on each daemon")
-	rows := flag.String("rows", "", "run only loads that this `regexp` matches, of:\n"+strings.Join(loadNames(), ", "))
-	raw := flag.Bool("raw", false, "measure only the lower limits: runc and the CNI plugins without a daemon")
+	var o options
+	flag.IntVar(&o.rounds, "rounds", 12, "how often each load runs on each daemon, at most")
+	flag.StringVar(&o.rows, "rows", "", "run only loads that this `regexp` matches, of:\n"+strings.Join(loadNames(), ", "))
+	flag.BoolVar(&o.raw, "raw", false, "measure only the lower limits: runc and the CNI plugins without a daemon")
+	flag.StringVar(&o.base, "base", "", "compare with the containerd-lite in this `directory` instead of stock containerd")
 	flag.Parse()
-	if err := run(*rounds, *rows, *raw); err != nil {
+	if err := run(o); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(rounds int, rows string, raw bool) error {
-	only, err := regexp.Compile(rows)
+// options are the command line.
+type options struct {
+	rounds     int
+	rows, base string
+	raw        bool
+}
+
+// comparison returns what is compared. The cgroup driver and the OCI runtime come from the
+// environment.
+func (o options) comparison() comparison {
+	environment := harness.FromEnv()
+	environment = harness.Options{CgroupDriver: environment.CgroupDriver, Runtime: environment.Runtime}
+	switch {
+	case o.raw:
+		return limits(environment)
+	case o.base != "":
+		return againstBase(environment, o.base)
+	default:
+		return againstStock(environment)
+	}
+}
+
+func run(o options) error {
+	only, err := regexp.Compile(o.rows)
 	if err != nil {
 		return err
 	}
 	chosen := chooseLoads(only)
-	if raw {
+	if o.raw {
 		chosen = rawLoads()
 	}
 	if len(chosen) == 0 {
-		return fmt.Errorf("no load matches %q (available: %s)", rows, strings.Join(loadNames(), ", "))
+		return fmt.Errorf("no load matches %q (available: %s)", o.rows, strings.Join(loadNames(), ", "))
 	}
 	progress("waiting until no other bench runs on this host")
 	lock, err := harness.LockMachine()
@@ -61,35 +85,32 @@ func run(rounds int, rows string, raw bool) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	results := &results{}
-	err = measure(ctx, rounds, chosen, results)
+	t := table{o.comparison()}
+	err = t.measure(ctx, o.rounds, chosen, results)
 	// After an error, print the results measured before it.
-	return errors.Join(err, errors.Join(results.leaks...), results.print(os.Stdout, raw))
+	return errors.Join(err, errors.Join(results.leaks...), t.print(os.Stdout, results.rows))
 }
 
-func measure(ctx context.Context, rounds int, loads []load, into *results) error {
+// fewRounds is the smallest number of rounds of a load: fewer say little about how much they
+// differ.
+const fewRounds = 4
+
+// measure runs the loads in rounds. A load whose lines are precise enough leaves.
+func (t table) measure(ctx context.Context, rounds int, loads []load, into *results) error {
 	for round := range rounds {
 		for _, l := range loads {
-			if l.once && round > 0 {
+			if l.once && round > 0 || round >= fewRounds && into.settled(l.name, t) {
 				continue
 			}
-			for _, d := range inTurn(l.daemons(), round) {
-				progress("round %d of %d: %s: %s", round+1, rounds, l.name, d.name)
-				if err := d.measure(ctx, l, round, into); err != nil {
-					return fmt.Errorf("%s: %s: %w", d.name, l.name, err)
+			for _, c := range t.of(l, round) {
+				progress("round %d of %d: %s: %s", round+1, rounds, l.name, c.name)
+				if err := c.measure(ctx, l, round, into); err != nil {
+					return fmt.Errorf("%s: %s: %w", c.name, l.name, err)
 				}
 			}
 		}
 	}
 	return nil
-}
-
-// inTurn returns the daemons in the order of a round. The order is reversed each time, because the
-// second daemon finds a disk that is still busy from the first.
-func inTurn(daemons []daemon, round int) []daemon {
-	if round%2 == 1 {
-		slices.Reverse(daemons)
-	}
-	return daemons
 }
 
 // progress prints a line about the progress.

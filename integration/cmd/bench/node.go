@@ -21,24 +21,25 @@ type stage struct {
 	what    string
 	pods    int
 	measure func(ctx context.Context, n *node) error
-	on      []string // names of daemons
-	once    bool     // only in the first round: it takes long, and no goal depends on it
+	on      []string // variants that it is measured on as well, or instead with only
+	only    bool
+	once    bool // only in the first round: it takes long, and no goal depends on it
 }
 
 // stages returns the stages in the order in which the node fills up.
 func stages() []stage {
-	both := []string{stock, lite}
+	node := []string{sharingNode}
 	return []stage{
-		{what: "lists", pods: 10, measure: lists, on: both},
-		{what: "memory", pods: 40, measure: memory, on: []string{stock, lite, shared}},
-		{what: "lists", pods: 50, measure: lists, on: both},
-		{what: "lists", pods: 100, measure: lists, on: both},
-		{what: "orphan", pods: 100, measure: orphan, on: both},
-		{what: "idle", pods: 100, measure: idle, on: both},
-		{what: "memory", pods: 100, measure: memory, on: both},
-		{what: "memory", pods: 100, measure: memory, on: []string{shared}, once: true},
-		{what: "idle-cri", pods: 100, measure: idleByCRI, on: both, once: true},
-		{what: "restart", pods: 100, measure: restart, on: both},
+		{what: "lists", pods: 10, measure: lists},
+		{what: "memory", pods: 40, measure: memory, on: node},
+		{what: "lists", pods: 50, measure: lists},
+		{what: "lists", pods: 100, measure: lists},
+		{what: "orphan", pods: 100, measure: orphan},
+		{what: "idle", pods: 100, measure: idle},
+		{what: "memory", pods: 100, measure: memory},
+		{what: "memory", pods: 100, measure: memory, on: node, only: true, once: true},
+		{what: "idle-cri", pods: 100, measure: idleByCRI, once: true},
+		{what: "restart", pods: 100, measure: restart},
 	}
 }
 
@@ -53,7 +54,7 @@ func nodeLoad(only *regexp.Regexp) load {
 	for _, s := range stages() {
 		if only.MatchString(s.name()) {
 			chosen = append(chosen, s)
-			l.sharing = l.sharing || slices.Contains(s.on, shared)
+			l.variants = append(l.variants, s.on...)
 		}
 	}
 	if len(chosen) > 0 {
@@ -62,10 +63,21 @@ func nodeLoad(only *regexp.Regexp) load {
 	return l
 }
 
+// takes reports whether the stage is measured in a session.
+func (s stage) takes(of *session) bool {
+	if s.once && of.round > 0 {
+		return false
+	}
+	if of.role == variant {
+		return slices.Contains(s.on, of.contestant)
+	}
+	return !s.only
+}
+
 func fillNode(ctx context.Context, s *session, chosen []stage) error {
 	n := &node{session: s}
 	for _, stage := range chosen {
-		if !slices.Contains(stage.on, s.daemon) || stage.once && s.round > 0 {
+		if !stage.takes(s) {
 			continue
 		}
 		if err := n.fill(ctx, stage.pods); err != nil {
@@ -94,7 +106,7 @@ const workload = "sleep"
 // fill runs pods until there are count.
 func (n *node) fill(ctx context.Context, count int) error {
 	from := len(n.pods)
-	if from == count {
+	if from >= count {
 		return nil
 	}
 	n.pods = append(n.pods, make([]string, count-from)...)

@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -14,66 +13,114 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/lib/harness"
 )
 
+// Numbers of pods per round and contestant.
 const (
-	serialPods = 20 // run one after the other, per round and daemon
-	inFlight   = 10 // run at the same time
-	flightPods = 60 // run in total, inFlight at a time, per round and daemon
+	churnPods  = 10 // one after the other, each is removed before the next one comes
+	fillPods   = 15 // come one after the other, then go one after the other
+	inFlight   = 10 // at the same time
+	flightPods = 60 // in total, inFlight at a time
 )
 
-func hostPods(ctx context.Context, s *session) error {
-	config := s.bench.PodConfig("pod")
-	harness.OnHostNetwork(config)
-	return serial(ctx, s, config, "host network")
-}
+// Names of the networks and patterns in rows of the table.
+const (
+	hostNetwork = "host network"
+	cniNetwork  = "CNI"
+	filling     = ", node that fills"
+	churning    = ", node that churns"
+)
 
-func cniPods(ctx context.Context, s *session) error {
-	return serial(ctx, s, s.bench.PodConfig("pod"), "CNI")
-}
-
-// serial runs and removes pods, one after the other. The first one is not recorded: it creates the
-// bridge and fills the page cache.
-func serial(ctx context.Context, s *session, config *runtimeapi.PodSandboxConfig, network string) error {
-	for i := range serialPods + 1 {
-		life := podLife{client: s.client, config: config}
-		if err := life.run(ctx); err != nil {
-			return err
-		}
-		if i == 0 {
-			continue
-		}
-		s.record("pod up, "+network, "ms", milliseconds(total(life.up)))
-		s.record("pod down, "+network, "ms", milliseconds(total(life.down)))
-		for _, call := range slices.Concat(life.up, life.down) {
-			s.record(call.rpc+", "+network, "ms", milliseconds(call.took))
-		}
+// podConfig returns the config of a pod on a network.
+func (s *session) podConfig(network, name string) *runtimeapi.PodSandboxConfig {
+	config := s.bench.PodConfig(name)
+	if network == hostNetwork {
+		harness.OnHostNetwork(config)
 	}
-	return nil
+	return config
+}
+
+func churnHost(ctx context.Context, s *session) error { return churn(ctx, s, hostNetwork) }
+func churnCNI(ctx context.Context, s *session) error  { return churn(ctx, s, cniNetwork) }
+func fillHost(ctx context.Context, s *session) error  { return fill(ctx, s, hostNetwork) }
+func fillCNI(ctx context.Context, s *session) error   { return fill(ctx, s, cniNetwork) }
+
+// churn runs and removes pods, one after the other.
+func churn(ctx context.Context, s *session, network string) error {
+	life := podLife{client: s.client, config: s.podConfig(network, "pod")}
+	if err := life.run(ctx); err != nil { // creates the bridge and fills the page cache
+		return err
+	}
+	return s.recordCPU(ctx, "CPU of a pod's life, "+network+churning, churnPods, func() error {
+		for range churnPods {
+			life := podLife{client: s.client, config: life.config}
+			if err := life.run(ctx); err != nil {
+				return err
+			}
+			life.recordUp(s, network+churning)
+			life.recordDown(s, network+churning)
+		}
+		return nil
+	})
+}
+
+// fill runs pods, one after the other, then removes them in the same order.
+func fill(ctx context.Context, s *session, network string) error {
+	first := podLife{client: s.client, config: s.podConfig(network, "first")}
+	if err := first.start(ctx); err != nil {
+		return err
+	}
+	lives := make([]podLife, fillPods)
+	err := s.recordCPU(ctx, "CPU of pod up, "+network, fillPods, func() error {
+		for i := range lives {
+			lives[i] = podLife{client: s.client, config: s.podConfig(network, fmt.Sprint("pod-", i))}
+			if err := lives[i].start(ctx); err != nil {
+				return err
+			}
+			lives[i].recordUp(s, network+filling)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	err = s.recordCPU(ctx, "CPU of pod down, "+network, fillPods, func() error {
+		for i := range lives {
+			if err := lives[i].end(ctx); err != nil {
+				return err
+			}
+			lives[i].recordDown(s, network+filling)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return first.end(ctx)
 }
 
 // podsInFlight runs and removes several pods at the same time.
 func podsInFlight(ctx context.Context, s *session) error {
-	if err := (&podLife{client: s.client, config: s.bench.PodConfig("first")}).run(ctx); err != nil {
+	if err := (&podLife{client: s.client, config: s.podConfig(cniNetwork, "first")}).run(ctx); err != nil {
 		return err
 	}
-	group, ctx := errgroup.WithContext(ctx)
-	start := time.Now()
-	for worker := range inFlight {
-		config := s.bench.PodConfig(fmt.Sprint("pod-", worker))
-		group.Go(func() error {
-			for range flightPods / inFlight {
-				life := podLife{client: s.client, config: config}
-				if err := life.run(ctx); err != nil {
-					return err
+	return s.recordCPU(ctx, "CPU of a pod's life, ten in flight, CNI", flightPods, func() error {
+		group, ctx := errgroup.WithContext(ctx)
+		start := time.Now()
+		for worker := range inFlight {
+			config := s.podConfig(cniNetwork, fmt.Sprint("pod-", worker))
+			group.Go(func() error {
+				for range flightPods / inFlight {
+					life := podLife{client: s.client, config: config}
+					if err := life.run(ctx); err != nil {
+						return err
+					}
+					s.record("pod up, ten in flight, CNI", "ms", milliseconds(total(life.up)))
+					s.record("pod down, ten in flight, CNI", "ms", milliseconds(total(life.down)))
 				}
-				s.record("pod up, ten in flight, CNI", "ms", milliseconds(total(life.up)))
-				s.record("pod down, ten in flight, CNI", "ms", milliseconds(total(life.down)))
-			}
-			return nil
-		})
-	}
-	if err := group.Wait(); err != nil {
+				return nil
+			})
+		}
+		err := group.Wait()
+		s.record("pods per second, ten in flight, CNI", "1/s", flightPods/time.Since(start).Seconds())
 		return err
-	}
-	s.record("pods per second, ten in flight, CNI", "1/s", flightPods/time.Since(start).Seconds())
-	return nil
+	})
 }

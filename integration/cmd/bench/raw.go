@@ -22,16 +22,12 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/lib/image"
 )
 
-// limit is the name under which the loads of the limits record samples: no daemon can be faster
-// with the same programs.
-const limit = "limit"
-
 // rawRuns is how often each program runs, per round.
 const rawRuns = 30
 
 // rawLoads returns the loads of `make bench-raw`.
 func rawLoads() []load {
-	return []load{{name: "runc", run: rawRunc, raw: true}, {name: "cni", run: rawCNI, raw: true}}
+	return []load{{name: "runc", run: rawRunc}, {name: "cni", run: rawCNI}}
 }
 
 // bundle is a copy of a container's bundle, for runc without a daemon.

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"math"
 	"slices"
 	"sync"
 	"time"
@@ -17,45 +16,47 @@ type results struct {
 	leaks []error // of all loads; used by measure alone
 }
 
-// row holds the samples of one measurement for each daemon.
+// row holds the samples of one measurement for each contestant.
 type row struct {
 	name, unit string
-	samples    map[string]samples // by daemon
+	load       string
+	samples    map[string]rounds // by contestant
 }
 
-func (r *results) add(name, unit, daemon string, value float64) {
+// rounds are the samples of each round, in order. A session adds one round.
+type rounds []samples
+
+// add adds a sample of a session.
+func (r *results) add(s *session, name, unit string, value float64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	i := slices.IndexFunc(r.rows, func(r *row) bool { return r.name == name })
 	if i < 0 {
 		i = len(r.rows)
-		r.rows = append(r.rows, &row{name, unit, map[string]samples{}})
+		r.rows = append(r.rows, &row{name, unit, s.load, map[string]rounds{}})
 	}
-	r.rows[i].samples[daemon] = append(r.rows[i].samples[daemon], value)
+	of := r.rows[i].samples[s.contestant]
+	for len(of) <= s.round {
+		of = append(of, nil)
+	}
+	of[s.round] = append(of[s.round], value)
+	r.rows[i].samples[s.contestant] = of
 }
 
-// samples are the values of all rounds.
-type samples []float64
-
-// median returns NaN without samples.
-func (s samples) median() float64 {
-	if len(s) == 0 {
-		return math.NaN()
+// settled reports whether more rounds of a load would hardly change its table: the intervals of all
+// lines that have a goal are narrow.
+func (r *results) settled(load string, t table) bool {
+	for _, row := range r.rows {
+		if row.load != load {
+			continue
+		}
+		for _, line := range t.lines(row) {
+			if hasGoal(line.name) && !line.ratio().narrow() {
+				return false
+			}
+		}
 	}
-	sorted := slices.Sorted(slices.Values(s))
-	return (sorted[(len(s)-1)/2] + sorted[len(s)/2]) / 2
-}
-
-// manySamples is the smallest number of samples for which a 99th percentile is meaningful.
-const manySamples = 50
-
-// p99 returns the 99th percentile by the nearest rank, or NaN for fewer than manySamples.
-func (s samples) p99() float64 {
-	if len(s) < manySamples {
-		return math.NaN()
-	}
-	sorted := slices.Sorted(slices.Values(s))
-	return sorted[int(math.Ceil(0.99*float64(len(s))))-1]
+	return true
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

@@ -12,69 +12,101 @@ import (
 	"unicode/utf8"
 )
 
-// line is a line of the table.
-type line struct {
-	name, unit  string
-	stock, lite samples
+// table presents the results of a comparison.
+type table struct {
+	comparison
 }
 
-// lines returns one line for each comparison that the row has samples of.
-func (r *row) lines() []line {
-	var lines []line
-	if len(r.samples[stock]) > 0 || len(r.samples[lite]) > 0 {
-		lines = append(lines, line{r.name, r.unit, r.samples[stock], r.samples[lite]})
+// line is a line of the table.
+type line struct {
+	name, unit         string
+	reference, subject rounds
+	of                 statistic
+}
+
+// lines returns the lines of a row: the subject, its variants, the 99th percentile if it has a
+// goal, and A/A beside each line that has one.
+func (t table) lines(r *row) []line {
+	if t.name(reference) == "" {
+		return []line{{name: r.name, unit: r.unit, subject: r.samples[t.name(subject)], of: median}}
 	}
-	if with := r.samples[shared]; len(with) > 0 {
-		lines = append(lines, line{r.name + ", Sharing node", r.unit, r.samples[stock], with})
+	var lines []line
+	add := func(name string, reference, subject rounds, of statistic) {
+		if len(subject) > 0 {
+			lines = append(lines, line{name, r.unit, reference, subject, of})
+		}
+	}
+	base, main := r.samples[t.name(reference)], r.samples[t.name(subject)]
+	add(r.name, base, main, median)
+	for _, c := range t.contestants {
+		if c.role == variant {
+			add(r.name+", "+c.name, base, r.samples[c.name], median)
+		}
+	}
+	if tail := "p99 of " + r.name; hasGoal(tail) {
+		add(tail, base, main, p99)
+	}
+	if hasGoal(r.name) {
+		add("A/A: "+r.name, main, r.samples[t.name(again)], median)
 	}
 	return lines
 }
 
-// ratio returns the ratio of the medians, or NaN if one is missing.
-func (l line) ratio() float64 {
-	ratio := l.lite.median() / l.stock.median()
-	if math.IsInf(ratio, 0) {
-		return math.NaN()
-	}
-	return ratio
-}
+// all returns the samples of all rounds.
+func (r rounds) all() samples { return slices.Concat(r...) }
 
-func (l line) cells() []string {
+func (l line) ratio() estimate { return ratio(l.of, l.subject, l.reference) }
+
+// cells returns the cells of the line. judged adds the goal.
+func (l line) cells(judged bool) []string {
+	ratio := l.ratio()
 	cells := []string{
-		l.name, l.unit, number(l.stock.median()), number(l.lite.median()), number(l.ratio()), number(l.stock.p99()), number(l.lite.p99()),
+		l.name, l.unit, number(l.of(l.reference.all())), number(l.of(l.subject.all())), number(ratio.value), ratio.interval(),
+		number(p99(l.reference.all())), number(p99(l.subject.all())),
 	}
-	all := goals()
-	i := slices.IndexFunc(all, func(g goal) bool { return g.line == l.name })
-	if i < 0 {
-		return append(cells, "", "")
+	if g, ok := goalOf(l.name); ok && judged {
+		return append(cells, g.String(), g.mark(l))
 	}
-	return append(cells, all[i].String(), all[i].mark(l))
+	return append(cells, "", "")
 }
 
-// print writes the table in Markdown, or the table of the limits if raw is set.
-func (r *results) print(w io.Writer, raw bool) error {
-	if raw {
-		return r.printLimits(w)
+// interval returns the confidence interval, with its half width if that is not narrow.
+func (e estimate) interval() string {
+	switch {
+	case math.IsNaN(e.value) || math.IsInf(e.high, 0):
+		return ""
+	case e.narrow():
+		return number(e.low) + "–" + number(e.high)
+	default:
+		return fmt.Sprintf("%s–%s (±%.0f %%)", number(e.low), number(e.high), 100*e.spread())
 	}
-	table := [][]string{
-		{"medians", "unit", stock, lite, "ratio", "p99 " + stock, "p99 " + lite, "goal", ""},
-		{"---", "---", "---:", "---:", "---:", "---:", "---:", "---", "---"},
+}
+
+// print writes the table in Markdown.
+func (t table) print(w io.Writer, rows []*row) error {
+	if t.name(reference) == "" {
+		return t.printLimits(w, rows)
 	}
-	for _, row := range r.rows {
-		for _, line := range row.lines() {
-			table = append(table, line.cells())
+	of, to := t.name(subject), t.name(reference)
+	cells := [][]string{
+		{"medians", "unit", to, of, "ratio", "95 % interval", "p99 " + to, "p99 " + of, "goal", ""},
+		{"---", "---", "---:", "---:", "---:", "---:", "---:", "---:", "---", "---"},
+	}
+	for _, row := range rows {
+		for _, line := range t.lines(row) {
+			cells = append(cells, line.cells(t.judged))
 		}
 	}
-	return write(w, table)
+	return write(w, cells)
 }
 
-func (r *results) printLimits(w io.Writer) error {
-	table := [][]string{{"limits", "unit", "median", "p99"}, {"---", "---", "---:", "---:"}}
-	for _, row := range r.rows {
-		of := row.samples[limit]
-		table = append(table, []string{row.name, row.unit, number(of.median()), number(of.p99())})
+func (t table) printLimits(w io.Writer, rows []*row) error {
+	cells := [][]string{{"limits", "unit", "median", "p99"}, {"---", "---", "---:", "---:"}}
+	for _, row := range rows {
+		of := row.samples[t.name(subject)].all()
+		cells = append(cells, []string{row.name, row.unit, number(median(of)), number(p99(of))})
 	}
-	return write(w, table)
+	return write(w, cells)
 }
 
 // write aligns the columns, so that the table is readable as text. The second row of the table sets
@@ -95,14 +127,6 @@ func write(w io.Writer, table [][]string) error {
 	}
 	_, err := io.WriteString(w, text.String())
 	return err
-}
-
-func (g goal) String() string {
-	sign := "≤ "
-	if g.bound == atLeast {
-		sign = "≥ "
-	}
-	return sign + strconv.FormatFloat(g.limit, 'f', -1, 64)
 }
 
 // number formats a value with three significant digits.

@@ -48,20 +48,15 @@ func countLife(ctx context.Context, s *session) error {
 	if err != nil {
 		return err
 	}
-	s.recordCounts("process starts of a pod's life", "starts", programs)
-	s.recordCounts("disk syncs of a pod's life", "syncs", syncs)
+	s.recordKinds("process starts: ", "starts", programs)
+	s.recordKinds("disk syncs: ", "syncs", syncs)
 	return nil
 }
 
-// recordCounts records the sum and each kind.
-func (s *session) recordCounts(row, unit string, counts map[string]int) {
-	sum := 0
-	for _, count := range counts {
-		sum += count
-	}
-	s.record(row, unit, float64(sum)/tracedPods)
+// recordKinds records each kind of a count.
+func (s *session) recordKinds(row, unit string, counts map[string]int) {
 	for _, kind := range slices.Sorted(maps.Keys(counts)) {
-		s.record(row+": "+kind, unit, float64(counts[kind])/tracedPods)
+		s.record(row+kind, unit, float64(counts[kind])/tracedPods)
 	}
 }
 

@@ -67,7 +67,7 @@ func (b *Bench) Tool(name string) string { return b.repo.Tool("bin", name) }
 
 func (b *Bench) command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, b.Tool(name), args...)
-	cmd.Env = append(os.Environ(), "PATH="+b.repo.path())
+	cmd.Env = append(os.Environ(), "PATH="+b.repo.path(b.Options))
 	cmd.Dir = b.Root
 	return cmd
 }

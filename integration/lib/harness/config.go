@@ -99,6 +99,9 @@ imports = []
 // options.
 func (o Options) HandlerOptions(handler string) string {
 	options := ""
+	if o.Measure.runtimeRoot != "" {
+		options += "  Root = " + strconv.Quote(o.Measure.runtimeRoot) + "\n"
+	}
 	if o.CgroupDriver == Systemd {
 		options += "  SystemdCgroup = true\n"
 	}

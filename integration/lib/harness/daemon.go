@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -38,7 +39,10 @@ func (d *Daemon) Launch() error {
 		return err
 	}
 	command := append(d.strace(), d.bench.program(), "--config", d.Config)
-	return d.Run(command[0], command[1:]...)
+	if !d.bench.Meter.Active() {
+		return d.Run(command[0], command[1:]...)
+	}
+	return d.RunHeld(d.bench.Meter.Attach, command[0], command[1:]...)
 }
 
 // strace returns the strace command that the daemon runs under, or nil if no option needs strace.
@@ -47,7 +51,7 @@ func (d *Daemon) Launch() error {
 func (d *Daemon) strace() []string {
 	command := []string{"strace", "-D", "-f", "-qq", "--seccomp-bpf", "-y", "-s", "300", "-e", "signal=none"}
 	switch o := d.bench.Options; {
-	case o.Trace:
+	case o.Measure.Trace:
 		return append(command, "-e", "trace=execve,fsync,fdatasync", "-o", d.TraceFile(), "--")
 	case o.Inject != "":
 		call, _, _ := strings.Cut(o.Inject, ":")
@@ -117,12 +121,12 @@ func (d *Daemon) races() error {
 	return errors.Join(found...)
 }
 
-// TraceFile returns the path of the file that strace writes with [Options.Trace].
+// TraceFile returns the path of the file that strace writes with [Measure.Trace].
 func (d *Daemon) TraceFile() string { return d.bench.Path("trace") }
 
 func (b *Bench) program() string {
 	if b.Options.Daemon == Stock {
 		return b.repo.Tool("bin", "containerd")
 	}
-	return b.repo.Bin(b.lite())
+	return filepath.Join(b.repo.bin(b.Options), b.lite())
 }

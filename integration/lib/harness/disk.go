@@ -37,6 +37,19 @@ func (b *Bench) mountDisk(ctx context.Context) error {
 	return nil
 }
 
+// mountTmpfs creates directories and mounts a tmpfs at each.
+func mountTmpfs(dirs ...string) error {
+	for _, dir := range dirs {
+		if err := os.Mkdir(dir, 0o711); err != nil {
+			return err
+		}
+		if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=711"); err != nil {
+			return fmt.Errorf("mount %s: %w", dir, err)
+		}
+	}
+	return nil
+}
+
 // FillDisk fills the disk of the bench to the last block. free frees the space again.
 func FillDisk(b *Bench) (free func() error, err error) {
 	name := b.Path("ballast")

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/containerd-lite/containerd-lite/integration/lib/meter"
 )
 
 // hangTimeout bounds every wait for an event that must happen. It is no performance goal: it only
@@ -53,9 +55,10 @@ type Options struct {
 	DiskMiB int
 	// InspectEnvValues sets inspect_env_values, which only containerd-lite has.
 	InspectEnvValues bool
-	// Trace runs the daemon under strace. strace writes to [Daemon.TraceFile] the programs that the
-	// daemon and its descendants start, and the files that they sync.
-	Trace bool
+	// Measure is for benchmarks.
+	Measure Measure
+	// Bin is the directory of containerd-lite and its shim; default bin of the checkout.
+	Bin string
 	// Inject makes a system call of the daemon and its descendants fail. It has the syntax of
 	// strace's option inject: "inotify_init1:error=EMFILE". It excludes Trace.
 	Inject string
@@ -64,6 +67,32 @@ type Options struct {
 	// Race runs the containerd-lite in bin/race, which `make race` builds with the race detector.
 	// Close reports the races that the detector found.
 	Race bool
+}
+
+// Measure are the options of benchmarks.
+type Measure struct {
+	// Tmpfs puts the daemon's state directory and the state of the OCI runtime on a tmpfs, as /run
+	// of a node is.
+	Tmpfs bool
+	// CPU accounts the CPU time of the daemon and its descendants, and Count counts their system
+	// calls: see [Bench.Meter].
+	CPU, Count bool
+	// Trace runs the daemon under strace. strace writes to [Daemon.TraceFile] the programs that the
+	// daemon and its descendants start, and the files that they sync.
+	Trace bool
+
+	runtimeRoot string // state directory of the OCI runtime with Tmpfs
+}
+
+// meter returns a meter for a daemon that gets a cgroup. tracing is a directory for it.
+func (m Measure) meter(cgroup, tracing string) (of meter.Meter, err error) {
+	if m.CPU {
+		err = of.CPU(cgroup, Namespace, containerSlice)
+	}
+	if m.Count {
+		err = errors.Join(err, of.Count(tracing))
+	}
+	return of, err
 }
 
 // FromEnv returns the options that these variables set: LITE_DAEMON (lite, stock), LITE_HANDLER
@@ -115,6 +144,7 @@ type Bench struct {
 	Registry *Registry
 	Network  *Network
 	Daemon   *Daemon
+	Meter    meter.Meter // of what Options.Measure asks for
 
 	repo     Repo
 	cgroups  []string // cgroups of containers, before the bench created anything
@@ -139,6 +169,9 @@ func New(ctx context.Context, o Options) (*Bench, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Measure.Tmpfs {
+		o.Measure.runtimeRoot = filepath.Join(root, "runtime")
+	}
 	b := &Bench{Options: o, Root: root, repo: repo}
 	if err := b.start(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("bench: %w", err), b.Close(ctx))
@@ -157,6 +190,11 @@ func (b *Bench) start(ctx context.Context) error {
 	if err := b.mountDisk(ctx); err != nil {
 		return fmt.Errorf("disk: %w", err)
 	}
+	if b.Measure.Tmpfs {
+		if err := mountTmpfs(b.Path("state"), b.Measure.runtimeRoot); err != nil {
+			return fmt.Errorf("tmpfs: %w", err)
+		}
+	}
 	// A container in a user namespace reaches its root file system under another user ID.
 	if err := os.Chmod(b.Root, 0o711); err != nil {
 		return err
@@ -171,6 +209,9 @@ func (b *Bench) start(ctx context.Context) error {
 		return err
 	}
 	b.Daemon = newDaemon(b)
+	if b.Meter, err = b.Measure.meter(b.cgroup(), b.Path("tracing")); err != nil {
+		return fmt.Errorf("meter: %w", err)
+	}
 	if err := b.writeCrictlConfig(); err != nil {
 		return err
 	}
@@ -197,6 +238,7 @@ func (b *Bench) Close(ctx context.Context) error {
 	if b.Network != nil {
 		found = append(found, b.Network.Remove())
 	}
+	b.Meter.Close()
 	found = append(found, b.sweep())
 	found = append(found, os.RemoveAll(b.Root))
 	if b.before != nil {

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // marker is an environment variable of the programs of a bench. Shims and CNI plugins inherit it;
@@ -37,18 +39,42 @@ func NewProcess(b *Bench, name string) *Process { return &Process{name: name, be
 
 // Run starts the program, which must not be running.
 func (p *Process) Run(program string, args ...string) error {
+	return p.run(func(int) error { return nil }, program, args...)
+}
+
+// RunHeld is [Process.Run] with a call of prepare, which gets the PID, before the program begins. A
+// shell stops itself there and then becomes the program.
+func (p *Process) RunHeld(prepare func(pid int) error, program string, args ...string) error {
+	release := func(pid int) error {
+		var status unix.WaitStatus
+		if _, err := unix.Wait4(pid, &status, unix.WUNTRACED, nil); err != nil {
+			return fmt.Errorf("%s: wait for the shell: %w", p.name, err)
+		}
+		if !status.Stopped() {
+			return fmt.Errorf("%s: the shell ended with wait status %#x", p.name, status)
+		}
+		return errors.Join(prepare(pid), syscall.Kill(pid, syscall.SIGCONT))
+	}
+	return p.run(release, "/bin/sh", append([]string{"-c", `kill -STOP $$; exec "$0" "$@"`, program}, args...)...)
+}
+
+// run starts a program and calls started with its PID before anything waits for its exit.
+func (p *Process) run(started func(pid int) error, program string, args ...string) error {
 	log, err := os.OpenFile(p.log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
 	cmd := exec.Command(program, args...)
-	cmd.Env = append(os.Environ(), marker+"="+p.bench.Root, "PATH="+p.bench.repo.path())
+	cmd.Env = append(os.Environ(), marker+"="+p.bench.Root, "PATH="+p.bench.repo.path(p.bench.Options))
 	cmd.Stdout, cmd.Stderr = log, log
 	// A ^C at the terminal reaches only the test, which stops the program in order.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		return err
+	}
+	if err := started(cmd.Process.Pid); err != nil {
+		return errors.Join(err, cmd.Process.Kill(), cmd.Wait())
 	}
 	p.mu.Lock()
 	p.cmd, p.done = cmd, make(chan struct{})

@@ -42,9 +42,17 @@ func (r Repo) Tool(elem ...string) string {
 	return filepath.Join(append([]string{string(r), ".tools"}, elem...)...)
 }
 
+// bin returns the directory of containerd-lite and its shim.
+func (r Repo) bin(o Options) string {
+	if o.Bin != "" {
+		return o.Bin
+	}
+	return r.Bin("")
+}
+
 // path returns the PATH of a bench's programs: the daemon finds runc and both shims there.
-func (r Repo) path() string {
-	return r.Tool("bin") + ":" + r.Bin("") + ":" + os.Getenv("PATH") + ":/usr/sbin:/sbin"
+func (r Repo) path(o Options) string {
+	return r.Tool("bin") + ":" + r.bin(o) + ":" + os.Getenv("PATH") + ":/usr/sbin:/sbin"
 }
 
 // Missing returns the requirements of a bench with these options that this host does not meet, in
@@ -62,8 +70,8 @@ func (r Repo) Missing(o Options) []string {
 	}
 	need := map[string]bool{o.lite(): o.Daemon == Lite, "containerd-shim-lite-v2": o.Handler == HandlerLite}
 	for name, needed := range need {
-		if _, err := os.Stat(r.Bin(name)); needed && err != nil {
-			missing = append(missing, "bin/"+name+" (make build race)")
+		if _, err := os.Stat(filepath.Join(r.bin(o), name)); needed && err != nil {
+			missing = append(missing, filepath.Join(r.bin(o), name)+" (make build race)")
 		}
 	}
 	commands := []string{"iptables-save", "ip"}
@@ -73,7 +81,7 @@ func (r Repo) Missing(o Options) []string {
 	if o.Runtime != "runc" {
 		commands = append(commands, o.Runtime)
 	}
-	if o.Trace || o.Inject != "" {
+	if o.Measure.Trace || o.Inject != "" {
 		commands = append(commands, "strace")
 	}
 	for _, name := range commands {
