@@ -45,7 +45,7 @@ func (s *session) recordCounts(ctx context.Context, of string, work func() error
 	if _, err := s.restingCPU(ctx); err != nil {
 		return err
 	}
-	before, err := s.bench.Counts()
+	before, err := s.bench.Meter.Counts()
 	if err != nil {
 		return err
 	}
@@ -57,7 +57,7 @@ func (s *session) recordCounts(ctx context.Context, of string, work func() error
 	if _, err := s.restingCPU(ctx); err != nil {
 		return err
 	}
-	after, err := s.bench.Counts()
+	after, err := s.bench.Meter.Counts()
 	if err != nil {
 		return err
 	}

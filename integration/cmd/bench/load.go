@@ -90,8 +90,7 @@ func (s *session) record(row, unit string, value float64) { s.into.add(s, row, u
 // results, so that the other loads still run.
 func (c contestant) measure(ctx context.Context, l load, round int, into *results) error {
 	options := c.options
-	options.Trace, options.Count = l.tracing, l.counting
-	options.Account, options.Tmpfs = true, true
+	options.Measure = harness.Measure{Tmpfs: true, CPU: true, Count: l.counting, Trace: l.tracing}
 	bench, err := harness.New(ctx, options)
 	if err != nil {
 		return err
@@ -151,7 +150,7 @@ const (
 // restingCPU returns the CPU time once the daemon and its helpers are at rest, or after restTries
 // times restFor: stock containerd reads the statistics of all containers every second.
 func (s *session) restingCPU(ctx context.Context) (time.Duration, error) {
-	last, err := s.bench.CPUTime()
+	last, err := s.bench.Meter.CPUTime()
 	for range restTries {
 		if err != nil {
 			break
@@ -162,7 +161,7 @@ func (s *session) restingCPU(ctx context.Context) (time.Duration, error) {
 			return 0, ctx.Err()
 		}
 		var now time.Duration
-		if now, err = s.bench.CPUTime(); now-last < restLoad {
+		if now, err = s.bench.Meter.CPUTime(); now-last < restLoad {
 			return now, err
 		}
 		last = now
