@@ -9,6 +9,7 @@
 #   integration/tools.sh lint         the linter
 #   integration/tools.sh package      the tools of `make deb`, and the Debian packages for the tests of ours
 #   integration/tools.sh vm           the tools of the virtual machine: only Debian packages
+#   integration/tools.sh peers        CRI-O, for a bench that also compares with it; takes some minutes
 set -euo pipefail
 
 export PATH="$PATH:/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -23,6 +24,7 @@ kubernetes=v1.37.0
 cniplugins=v1.9.1
 golangci=v2.15.0
 nfpm=v2.45.2
+crio=v1.36.3
 
 # gcc, libc6-dev and libseccomp-dev: to build runc, pause and the tests with the race detector.
 # iptables, iproute2, mount, util-linux: called on the host by CNI plugins, critest and the leak check.
@@ -30,6 +32,9 @@ nfpm=v2.45.2
 debian="ca-certificates gcc libc6-dev pkg-config libseccomp-dev iptables iproute2 mount util-linux procps kmod strace e2fsprogs"
 
 vm="debootstrap e2fsprogs qemu-system-x86 qemu-utils"
+
+# conmon is CRI-O's shim. The other packages are for the build.
+peers="conmon gcc libc6-dev pkg-config libseccomp-dev"
 
 # Contents of the test images: programs and their libraries. These packages are only unpacked.
 guest="busybox nginx nginx-common util-linux procps
@@ -159,6 +164,15 @@ packager() {
 	CGO_ENABLED=0 tool bin/nfpm github.com/goreleaser/nfpm/v2 $nfpm cmd/nfpm -ldflags "-s -w -X main.version=${nfpm#v}"
 }
 
+# crio_tools builds CRI-O, and pinns, which makes and pins the namespaces of its pods.
+crio_tools() {
+	local c=github.com/cri-o/cri-o
+	tool bin/crio $c $crio cmd/crio -ldflags "-s -w" \
+		-tags "seccomp containers_image_openpgp containers_image_ostree_stub exclude_graphdriver_btrfs"
+	(cd / && go mod download "$c@$crio")
+	gcc -std=c99 -Os -s -static -o "$tools/bin/pinns" "$(go env GOMODCACHE)/$c@$crio"/pinns/src/*.c
+}
+
 mkdir -p "$tools/bin" "$tools/cni" "$tools/versions"
 command -v go >/dev/null || { echo "go is not in PATH: install Go, https://go.dev/dl" >&2; exit 1; }
 case ${1:-all} in
@@ -166,6 +180,7 @@ case ${1:-all} in
 	lint) linter ;;
 	package) packager; containerd_tools; replaced_packages ;;
 	vm) debian_packages "$vm" ;;
-	*) echo "usage: $0 [all|lint|package|vm]" >&2; exit 2 ;;
+	peers) debian_packages "$peers"; crio_tools ;;
+	*) echo "usage: $0 [all|lint|package|vm|peers]" >&2; exit 2 ;;
 esac
 say "the tools are in $tools"
