@@ -51,7 +51,7 @@ func ContainerConfig(pod *runtimeapi.PodSandboxConfig, name, image string, comma
 	return &runtimeapi.ContainerConfig{
 		Metadata: &runtimeapi.ContainerMetadata{Name: name},
 		Labels:   labels(pod.Metadata.Name),
-		Image:    &runtimeapi.ImageSpec{Image: image},
+		Image:    &runtimeapi.ImageSpec{Image: image, UserSpecifiedImage: image},
 		Command:  command,
 		LogPath:  name + ".log",
 		Linux: &runtimeapi.LinuxContainerConfig{SecurityContext: &runtimeapi.LinuxContainerSecurityContext{
