@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -21,7 +20,8 @@ type Daemon struct {
 	Config string // path of config.toml
 
 	*Process
-	bench *Bench
+	bench   *Bench
+	program program
 }
 
 func newDaemon(b *Bench) *Daemon {
@@ -30,15 +30,18 @@ func newDaemon(b *Bench) *Daemon {
 		Config:  b.Path("config.toml"),
 		Process: NewProcess(b, "daemon"),
 		bench:   b,
+		program: newProgram(b),
 	}
 }
 
 // Launch starts the daemon without waiting for it.
 func (d *Daemon) Launch() error {
-	if err := os.WriteFile(d.Config, []byte(d.bench.configTOML()), 0o600); err != nil {
-		return err
+	for path, text := range d.program.configFiles() {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			return err
+		}
 	}
-	command := append(d.strace(), d.bench.program(), "--config", d.Config)
+	command := append(d.strace(), d.program.command()...)
 	if !d.bench.Meter.Active() {
 		return d.Run(command[0], command[1:]...)
 	}
@@ -123,10 +126,3 @@ func (d *Daemon) races() error {
 
 // TraceFile returns the path of the file that strace writes with [Measure.Trace].
 func (d *Daemon) TraceFile() string { return d.bench.Path("trace") }
-
-func (b *Bench) program() string {
-	if b.Options.Daemon == Stock {
-		return b.repo.Tool("bin", "containerd")
-	}
-	return filepath.Join(b.repo.bin(b.Options), b.lite())
-}

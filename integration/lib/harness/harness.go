@@ -23,6 +23,7 @@ const hangTimeout = 10 * time.Minute
 const (
 	Lite  = "lite"  // containerd-lite of bin/
 	Stock = "stock" // containerd v2.4.2, the control
+	Crio  = "crio"  // CRI-O v1.36.3 with conmon, a peer for the bench
 )
 
 // Handlers that every bench configures.
@@ -40,7 +41,7 @@ const (
 // Options choose the programs that a bench runs. The zero value is containerd-lite with the lite
 // shim and runc.
 type Options struct {
-	Daemon  string // Lite or Stock; default Lite
+	Daemon  string // Lite, Stock or Crio; default Lite. Crio has no use for containerd's options.
 	Handler string // HandlerLite or HandlerRunc; default: the daemon's own shim
 	// Sharing is the option Sharing of HandlerLite in TOML syntax; "" omits the option.
 	Sharing string
@@ -95,9 +96,9 @@ func (m Measure) meter(cgroup, tracing string) (of meter.Meter, err error) {
 	return of, err
 }
 
-// FromEnv returns the options that these variables set: LITE_DAEMON (lite, stock), LITE_HANDLER
-// (lite, runc), LITE_SHARING (pod, node, or a number), LITE_CGROUP (cgroupfs, systemd) and
-// LITE_RUNTIME (runc, crun).
+// FromEnv returns the options that these variables set: LITE_DAEMON (lite, stock, crio),
+// LITE_HANDLER (lite, runc), LITE_SHARING (pod, node, or a number), LITE_CGROUP (cgroupfs, systemd)
+// and LITE_RUNTIME (runc, crun).
 func FromEnv() Options {
 	o := Options{
 		Daemon: os.Getenv("LITE_DAEMON"), Handler: os.Getenv("LITE_HANDLER"), Sharing: os.Getenv("LITE_SHARING"),
@@ -115,9 +116,9 @@ func (o Options) WithDefaults() Options {
 		o.Daemon = Lite
 	}
 	if o.Handler == "" {
-		o.Handler = HandlerLite
-		if o.Daemon == Stock {
-			o.Handler = HandlerRunc
+		o.Handler = HandlerRunc
+		if o.Daemon == Lite {
+			o.Handler = HandlerLite
 		}
 	}
 	if o.CgroupDriver == "" {
@@ -230,7 +231,7 @@ func (b *Bench) Close(ctx context.Context) error {
 		found = append(found, b.CheckLeaks(ctx), b.RemovePods(ctx))
 	}
 	if b.Daemon != nil {
-		found = append(found, b.Daemon.Stop(), b.Daemon.races(), b.Daemon.SaveLog())
+		found = append(found, b.Daemon.Stop(), b.Daemon.races(), b.Daemon.SaveLog(), b.Daemon.program.clean())
 	}
 	if b.Registry != nil {
 		b.Registry.Close()

@@ -157,17 +157,14 @@ func (b *Bench) foreign(cgroup string) bool {
 }
 
 // filesState lists the files that a runtime keeps outside its database: bundles, FIFOs, sockets,
-// the directories of pods and containers, CNI results and addresses reserved by host-local. The
-// sockets of the stock shim are left out: if socket_dir is not the default, that shim finds its
-// socket by a link in its bundle, which containerd may have removed by then (pkg/shim,
-// cleanupSockets).
+// the directories of pods and containers, CNI results and addresses reserved by host-local.
 func (b *Bench) filesState(state State) error {
 	kinds := map[string][]string{
-		"file":    {"/run/containerd", "/run/netns", "/var/lib/cni", b.Path("state"), b.Path("root", "io.containerd.grpc.v1.cri")},
+		"file":    {"/run/containerd", "/run/netns", "/var/lib/cni"},
 		"address": {b.Path("cni", "ipam")},
 	}
-	if b.Handler != HandlerRunc {
-		kinds["file"] = append(kinds["file"], b.Path("s"))
+	if b.Daemon != nil {
+		kinds["file"] = append(kinds["file"], b.Daemon.program.folders()...)
 	}
 	for kind, folders := range kinds {
 		if err := filesState(state, kind, folders...); err != nil {

@@ -66,12 +66,7 @@ func (b *Bench) State(ctx context.Context) (State, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := b.Containerd()
-	if err != nil {
-		return nil, err
-	}
-	defer client.Close()
-	daemon, err := daemonState(ctx, client)
+	daemon, err := b.Daemon.program.state(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -84,6 +84,15 @@ func (r *Registry) mirror(dir string) error {
 	return os.WriteFile(filepath.Join(dir, "hosts.toml"), []byte(hosts), 0o644)
 }
 
+// registriesConf returns a registries.conf(5) that does the same as the hosts.toml files.
+func (r *Registry) registriesConf() string {
+	var text strings.Builder
+	for _, host := range mirrored {
+		fmt.Fprintf(&text, "[[registry]]\nprefix = %q\nlocation = %q\ninsecure = true\n\n", host, strings.TrimPrefix(r.server.URL, "http://"))
+	}
+	return text.String()
+}
+
 // Faults of the registry: an image under docker.io/faulty/<fault>/ is served with that fault.
 const (
 	FaultNotFound     = "404"       // every request: not found

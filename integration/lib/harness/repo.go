@@ -68,6 +68,9 @@ func (r Repo) Missing(o Options) []string {
 			missing = append(missing, ".tools/"+name+" (make tools)")
 		}
 	}
+	if o.Daemon == Crio {
+		missing = append(missing, r.missingForCrio()...)
+	}
 	need := map[string]bool{o.lite(): o.Daemon == Lite, "containerd-shim-lite-v2": o.Handler == HandlerLite}
 	for name, needed := range need {
 		if _, err := os.Stat(filepath.Join(r.bin(o), name)); needed && err != nil {
