@@ -21,12 +21,12 @@ import (
 const release = "bookworm"
 
 // packages are those that the suites need on a node, in addition to debootstrap's minimal set: crun
-// is the second OCI runtime, and critest calls `sudo apparmor_parser`.
+// is the second OCI runtime, conmon the shim of CRI-O, and critest calls `sudo apparmor_parser`.
 var packages = []string{
 	"linux-image-cloud-amd64", "initramfs-tools", "zstd",
 	"systemd", "systemd-sysv", "udev", "dbus",
 	"mount", "util-linux", "procps", "kmod", "iproute2", "iptables", "strace",
-	"apparmor", "sudo", "crun", "libseccomp2",
+	"apparmor", "sudo", "crun", "conmon", "libseccomp2",
 }
 
 // rootfs are the files that make a Debian a guest: its payload is mounted and started.
