@@ -35,6 +35,8 @@ SHELL := /bin/bash
 ROWS   ?=
 ROUNDS ?= 12
 BASE   ?= HEAD
+# PEERS=1 adds CRI-O to the table.
+PEERS  ?=
 
 # `make vm` runs SUITE, a suite of integration/suite, or PACKAGE, a package of the daemon or the shim, in the virtual
 # machine. TEST is a regular expression that selects tests.
@@ -107,7 +109,8 @@ soak: build tools count ## 2 000 pods, ten at once: no growth, no leaks
 ifeq ($(SUITE),bench)
 vm: build tools vm-image
 	go -C integration build -o ../bin/bench ./cmd/bench
-	bin/guest run $(CURDIR)/bin/bench -rounds $(ROUNDS) -rows '$(ROWS)'
+	$(if $(PEERS),integration/tools.sh peers)
+	bin/guest run $(CURDIR)/bin/bench -rounds $(ROUNDS) -rows '$(ROWS)' $(if $(PEERS),-peers)
 else
 vm: build tools race vm-image count ## a suite in a virtual machine with cgroup v2, systemd and AppArmor: SUITE=critest CGROUP=systemd RUNTIME=crun; SUITE=bench is `make bench`
 	bin/count vm-$(SUITE) $(if $(PACKAGE),.,integration) -tags no_cri -count 1 -p 1 -timeout 110m -run '$(TEST)' -exec '$(CURDIR)/bin/guest run' $(or $(PACKAGE),./suite/$(SUITE))
@@ -145,8 +148,9 @@ demo: build tools ## a pod from pull to removal, step by step
 dev: build tools ## start a throw-away daemon and print how to connect to it
 	go -C integration run ./cmd/up
 
-bench: build tools ## resource usage of pods, containerd-lite and stock containerd in turn; ROWS=regexp selects loads, ROUNDS=12
-	go -C integration run ./cmd/bench -rounds $(ROUNDS) -rows '$(ROWS)'
+bench: build tools ## resource usage of pods, containerd-lite and stock containerd in turn; ROWS=regexp selects loads, ROUNDS=12, PEERS=1 adds CRI-O
+	$(if $(PEERS),integration/tools.sh peers)
+	go -C integration run ./cmd/bench -rounds $(ROUNDS) -rows '$(ROWS)' $(if $(PEERS),-peers)
 
 bench-diff: build tools ## the same for containerd-lite of another commit and of the working tree: BASE=commit
 	rm -rf .tools/base

@@ -23,6 +23,7 @@ const (
 	subject               // its ratios are judged by the goals
 	again                 // the subject once more: its ratio to the subject shows the noise (A/A)
 	variant               // the subject with an option: lines of its own
+	peer                  // another runtime: a column of its own
 )
 
 // limit is the contestant of the loads that measure lower limits: no daemon can be faster with the
@@ -40,18 +41,22 @@ type comparison struct {
 	judged      bool // by the goals of the project
 }
 
-// againstStock compares containerd-lite with stock containerd.
-func againstStock(environment harness.Options) comparison {
-	stock, lite := environment, environment
-	stock.Daemon, lite.Daemon = harness.Stock, harness.Lite
+// againstStock compares containerd-lite with stock containerd, and with peers also with CRI-O.
+func againstStock(environment harness.Options, peers bool) comparison {
+	stock, lite, crio := environment, environment, environment
+	stock.Daemon, lite.Daemon, crio.Daemon = harness.Stock, harness.Lite, harness.Crio
 	node := lite
 	node.Sharing = `"node"`
-	return comparison{
+	c := comparison{
 		contestants: []contestant{
 			{"containerd", reference, stock}, {"containerd-lite", subject, lite}, {"A/A", again, lite}, {sharingNode, variant, node},
 		},
 		judged: true,
 	}
+	if peers {
+		c.contestants = append(c.contestants, contestant{"CRI-O", peer, crio})
+	}
+	return c
 }
 
 // againstBase compares two builds of containerd-lite. bin is the directory of the other one.
@@ -73,7 +78,16 @@ func limits(environment harness.Options) comparison {
 // busy from the one before.
 func (c comparison) of(l load, round int) []contestant {
 	chosen := slices.DeleteFunc(slices.Clone(c.contestants), func(one contestant) bool {
-		return one.role == variant && !slices.Contains(l.variants, one.name) || one.role == again && l.once
+		switch one.role {
+		case variant:
+			return !slices.Contains(l.variants, one.name)
+		case again:
+			return l.once
+		case peer:
+			return l.containerd
+		default:
+			return false
+		}
 	})
 	first := round / 2 % len(chosen)
 	chosen = slices.Concat(chosen[first:], chosen[:first])
@@ -85,9 +99,19 @@ func (c comparison) of(l load, round int) []contestant {
 
 // name returns the name of the contestant with a role, or "".
 func (c comparison) name(r role) string {
-	i := slices.IndexFunc(c.contestants, func(one contestant) bool { return one.role == r })
-	if i < 0 {
-		return ""
+	if names := c.names(r); len(names) > 0 {
+		return names[0]
 	}
-	return c.contestants[i].name
+	return ""
+}
+
+// names returns the names of the contestants with a role.
+func (c comparison) names(r role) []string {
+	var names []string
+	for _, one := range c.contestants {
+		if one.role == r {
+			names = append(names, one.name)
+		}
+	}
+	return names
 }

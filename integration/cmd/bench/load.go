@@ -16,12 +16,13 @@ import (
 
 // load is a workload for a daemon that is measured.
 type load struct {
-	name     string // matched by -rows
-	run      func(ctx context.Context, s *session) error
-	tracing  bool     // the daemon runs under strace
-	counting bool     // system calls of the daemon are counted
-	once     bool     // in the first round only
-	variants []string // contestants that take part beside the reference and the subject
+	name       string // matched by -rows
+	run        func(ctx context.Context, s *session) error
+	tracing    bool     // the daemon runs under strace
+	counting   bool     // system calls of the daemon are counted
+	once       bool     // in the first round only
+	containerd bool     // needs containerd: peers do not take part
+	variants   []string // contestants that take part beside the reference and the subject
 }
 
 // loads returns all loads, in the order of the table.
@@ -36,8 +37,8 @@ func loads() []load {
 		{name: "count", run: countAll, counting: true},
 		{name: "node"}, // see stages
 		{name: "log", run: logs},
-		{name: "pull", run: pulls()},
-		{name: "life", run: countLife, tracing: true, once: true},
+		{name: "pull", run: pulls(), containerd: true},
+		{name: "life", run: countLife, tracing: true, once: true, containerd: true},
 	}
 }
 

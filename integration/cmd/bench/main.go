@@ -34,6 +34,7 @@ func main() {
 	flag.StringVar(&o.rows, "rows", "", "run only loads that this `regexp` matches, of:\n"+strings.Join(loadNames(), ", "))
 	flag.BoolVar(&o.raw, "raw", false, "measure only the lower limits: runc and the CNI plugins without a daemon")
 	flag.StringVar(&o.base, "base", "", "compare with the containerd-lite in this `directory` instead of stock containerd")
+	flag.BoolVar(&o.peers, "peers", false, "measure CRI-O, too (integration/tools.sh peers)")
 	flag.Parse()
 	if err := run(o); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -45,7 +46,7 @@ func main() {
 type options struct {
 	rounds     int
 	rows, base string
-	raw        bool
+	raw, peers bool
 }
 
 // comparison returns what is compared. The cgroup driver and the OCI runtime come from the
@@ -59,7 +60,7 @@ func (o options) comparison() comparison {
 	case o.base != "":
 		return againstBase(environment, o.base)
 	default:
-		return againstStock(environment)
+		return againstStock(environment, o.peers)
 	}
 }
 

@@ -18,12 +18,13 @@ import (
 
 // stage is a measurement on a node with a given number of pods.
 type stage struct {
-	what    string
-	pods    int
-	measure func(ctx context.Context, n *node) error
-	on      []string // variants that it is measured on as well, or instead with only
-	only    bool
-	once    bool // only in the first round: it takes long, and no goal depends on it
+	what       string
+	pods       int
+	measure    func(ctx context.Context, n *node) error
+	on         []string // variants that it is measured on as well, or instead with only
+	only       bool
+	containerd bool // not measured on peers
+	once       bool // only in the first round: it takes long, and no goal depends on it
 }
 
 // stages returns the stages in the order in which the node fills up.
@@ -34,7 +35,7 @@ func stages() []stage {
 		{what: "memory", pods: 40, measure: memory, on: node},
 		{what: "lists", pods: 50, measure: lists},
 		{what: "lists", pods: 100, measure: lists},
-		{what: "orphan", pods: 100, measure: orphan},
+		{what: "orphan", pods: 100, measure: orphan, containerd: true},
 		{what: "idle", pods: 100, measure: idle},
 		{what: "memory", pods: 100, measure: memory},
 		{what: "memory", pods: 100, measure: memory, on: node, only: true, once: true},
@@ -68,10 +69,14 @@ func (s stage) takes(of *session) bool {
 	if s.once && of.round > 0 {
 		return false
 	}
-	if of.role == variant {
+	switch of.role {
+	case variant:
 		return slices.Contains(s.on, of.contestant)
+	case peer:
+		return !s.only && !s.containerd
+	default:
+		return !s.only
 	}
-	return !s.only
 }
 
 func fillNode(ctx context.Context, s *session, chosen []stage) error {

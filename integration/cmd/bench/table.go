@@ -22,6 +22,7 @@ type line struct {
 	name, unit         string
 	reference, subject rounds
 	of                 statistic
+	peers              []rounds
 }
 
 // lines returns the lines of a row: the subject, its variants, the 99th percentile if it has a
@@ -33,11 +34,16 @@ func (t table) lines(r *row) []line {
 	var lines []line
 	add := func(name string, reference, subject rounds, of statistic) {
 		if len(subject) > 0 {
-			lines = append(lines, line{name, r.unit, reference, subject, of})
+			lines = append(lines, line{name: name, unit: r.unit, reference: reference, subject: subject, of: of})
 		}
 	}
 	base, main := r.samples[t.name(reference)], r.samples[t.name(subject)]
 	add(r.name, base, main, median)
+	if len(lines) > 0 {
+		for _, name := range t.names(peer) {
+			lines[0].peers = append(lines[0].peers, r.samples[name])
+		}
+	}
 	for _, c := range t.contestants {
 		if c.role == variant {
 			add(r.name+", "+c.name, base, r.samples[c.name], median)
@@ -57,14 +63,21 @@ func (r rounds) all() samples { return slices.Concat(r...) }
 
 func (l line) ratio() estimate { return ratio(l.of, l.subject, l.reference) }
 
-// cells returns the cells of the line. judged adds the goal.
-func (l line) cells(judged bool) []string {
+// cells returns the cells of a line.
+func (t table) cells(l line) []string {
 	ratio := l.ratio()
 	cells := []string{
 		l.name, l.unit, number(l.of(l.reference.all())), number(l.of(l.subject.all())), number(ratio.value), ratio.interval(),
 		number(p99(l.reference.all())), number(p99(l.subject.all())),
 	}
-	if g, ok := goalOf(l.name); ok && judged {
+	for i := range t.names(peer) {
+		var median string
+		if i < len(l.peers) {
+			median = number(l.of(l.peers[i].all()))
+		}
+		cells = append(cells, median)
+	}
+	if g, ok := goalOf(l.name); ok && t.judged {
 		return append(cells, g.String(), g.mark(l))
 	}
 	return append(cells, "", "")
@@ -88,13 +101,15 @@ func (t table) print(w io.Writer, rows []*row) error {
 		return t.printLimits(w, rows)
 	}
 	of, to := t.name(subject), t.name(reference)
-	cells := [][]string{
-		{"medians", "unit", to, of, "ratio", "95 % interval", "p99 " + to, "p99 " + of, "goal", ""},
-		{"---", "---", "---:", "---:", "---:", "---:", "---:", "---:", "---", "---"},
+	header := []string{"medians", "unit", to, of, "ratio", "95 % interval", "p99 " + to, "p99 " + of}
+	align := []string{"---", "---", "---:", "---:", "---:", "---:", "---:", "---:"}
+	for _, name := range t.names(peer) {
+		header, align = append(header, name), append(align, "---:")
 	}
+	cells := [][]string{append(header, "goal", ""), append(align, "---", "---")}
 	for _, row := range rows {
 		for _, line := range t.lines(row) {
-			cells = append(cells, line.cells(t.judged))
+			cells = append(cells, t.cells(line))
 		}
 	}
 	return write(w, cells)

@@ -29,7 +29,7 @@ func TestTable(t *testing.T) {
 		"containerd": {40, 40}, "containerd-lite": {30, 30}, "A/A": {30, 33},
 	})
 	var text strings.Builder
-	if err := (table{againstStock(harness.Options{})}).print(&text, into.rows); err != nil {
+	if err := (table{againstStock(harness.Options{}, false)}).print(&text, into.rows); err != nil {
 		t.Fatal(err)
 	}
 	const want = `| medians            | unit | containerd | containerd-lite | ratio |    95 % interval | p99 containerd | p99 containerd-lite | goal  |     |
@@ -38,6 +38,26 @@ func TestTable(t *testing.T) {
 | A/A: ExecSync true | ms   |       30.0 |            31.5 |  1.05 | 1.00–1.10 (±5 %) |                |                     |       |     |
 `
 	if diff := cmp.Diff(want, text.String()); diff != "" {
+		t.Errorf("table (-want +got):\n%s", diff)
+	}
+}
+
+// A peer has a column, also for lines that it has no samples of.
+func TestTableWithPeers(t *testing.T) {
+	into := measured("CreateContainer", 4, map[string]samples{"containerd": {40}, "containerd-lite": {30}, "CRI-O": {50}})
+	for _, row := range measured("StartContainer", 4, map[string]samples{"containerd": {40}, "containerd-lite": {30}}).rows {
+		into.rows = append(into.rows, row)
+	}
+	var text strings.Builder
+	if err := (table{againstStock(harness.Options{}, true)}).print(&text, into.rows); err != nil {
+		t.Fatal(err)
+	}
+	const want = `| medians         | unit | containerd | containerd-lite | ratio | 95 % interval | p99 containerd | p99 containerd-lite | CRI-O | goal |  |
+| ---             | ---  |       ---: |            ---: |  ---: |          ---: |           ---: |                ---: |  ---: | ---  | --- |
+| CreateContainer | ms   |       40.0 |            30.0 | 0.750 |   0.750–0.750 |                |                     |  50.0 |      |  |
+| StartContainer  | ms   |       40.0 |            30.0 | 0.750 |   0.750–0.750 |                |                     |       |      |  |
+`
+	if diff := cmp.Diff(want, strings.ReplaceAll(text.String(), " |     |\n", " |  |\n")); diff != "" {
 		t.Errorf("table (-want +got):\n%s", diff)
 	}
 }
@@ -72,7 +92,7 @@ func TestGoalWithInterval(t *testing.T) {
 }
 
 func TestSettled(t *testing.T) {
-	against := table{againstStock(harness.Options{})}
+	against := table{againstStock(harness.Options{}, false)}
 	steady := map[string]samples{"containerd": {40}, "containerd-lite": {30}, "A/A": {30}}
 	if !measured("ExecSync true", 4, steady).settled("load", against) {
 		t.Error("the same value in each round: not settled")
@@ -93,7 +113,7 @@ func TestSettled(t *testing.T) {
 
 // In each pair of rounds every contestant is once before and once behind each other.
 func TestOrderOfContestants(t *testing.T) {
-	c := againstStock(harness.Options{})
+	c := againstStock(harness.Options{}, false)
 	var orders []string
 	for round := range 4 {
 		var names []string
