@@ -11,6 +11,7 @@ import (
 
 	"github.com/containerd/containerd/api/types/runc/options"
 	"github.com/google/go-cmp/cmp"
+	"github.com/opencontainers/runtime-spec/specs-go"
 	"google.golang.org/protobuf/testing/protocmp"
 )
 
@@ -120,6 +121,29 @@ func TestSpec(t *testing.T) {
 				t.Errorf("poststart hooks = %v, want %v", got, tt.poststart)
 			}
 		})
+	}
+}
+
+// The process is found wherever it is in the file, and what follows it is not read.
+func TestReadProcess(t *testing.T) {
+	for config, want := range map[string]*specs.Process{
+		`{"process":{"args":["top"],"env":["A=1"],"cwd":"/"},"linux":"not read"`:            {Args: []string{"top"}, Env: []string{"A=1"}, Cwd: "/"},
+		`{"ociVersion":"1.3.0","mounts":[{"process":{"cwd":"/no"}}],"process":{"cwd":"/"}}`: {Cwd: "/"},
+		`{"ociVersion":"1.3.0"}`:   nil,
+		`{"process":{"args":"x"}}`: nil,
+		`{"linux":`:                nil,
+		``:                         nil,
+		`[]`:                       nil,
+	} {
+		d := Dir(t.TempDir())
+		write(t, d.path("config.json"), config)
+		got, err := ReadProcess(d)
+		if diff := cmp.Diff(want, got); diff != "" || (err == nil) != (want != nil) {
+			t.Errorf("%s: %v, process (-want +got):\n%s", config, err, diff)
+		}
+	}
+	if _, err := ReadProcess(Dir(t.TempDir())); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("process without config.json: %v, want not exist", err)
 	}
 }
 

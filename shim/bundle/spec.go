@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/containerd/errdefs"
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -110,3 +111,40 @@ func root(mappings []specs.LinuxIDMapping) uint32 {
 // Poststart reports whether the spec has poststart hooks (OCI runtime specification, config.md,
 // POSIX-platform Hooks).
 func (s *Spec) Poststart() bool { return len(s.Hooks.Poststart) > 0 }
+
+// ReadProcess returns the process of config.json. It does not read what follows the process:
+// containerd writes the process near the beginning of the file, and each probe reads it.
+func ReadProcess(d Dir) (*specs.Process, error) {
+	file, err := os.Open(d.path("config.json"))
+	if err != nil {
+		return nil, fmt.Errorf("read config.json: %w", err)
+	}
+	defer file.Close()
+	process, err := findProcess(json.NewDecoder(file))
+	if err != nil {
+		return nil, fmt.Errorf("read config.json: process: %w", err)
+	}
+	return process, nil
+}
+
+// findProcess decodes the member process of an object.
+func findProcess(spec *json.Decoder) (*specs.Process, error) {
+	if _, err := spec.Token(); err != nil { // the opening brace
+		return nil, err
+	}
+	for spec.More() {
+		key, err := spec.Token()
+		if err != nil {
+			return nil, err
+		}
+		if key == "process" {
+			process := &specs.Process{}
+			return process, spec.Decode(process)
+		}
+		var other json.RawMessage
+		if err := spec.Decode(&other); err != nil {
+			return nil, err
+		}
+	}
+	return nil, errdefs.ErrNotFound
+}

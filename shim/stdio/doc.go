@@ -2,7 +2,7 @@
 
 // Package stdio copies the standard streams of one process between the container and the
 // destinations that containerd names in the request: FIFOs, files, a binary logger, the
-// shim-written log (see shimlog.go), a terminal, or none.
+// shim-written log (see shimlog.go), a terminal, or none; or writers of the caller (see Into).
 //
 // A Streams is opened before the runtime is called, passed to the runtime's command with Set and
 // started with Run. Exited is called when the process has exited, and Finish ends the copying. Each

@@ -48,6 +48,7 @@ type Owner struct {
 // Streams are the open streams of one process.
 type Streams struct {
 	cfg     Config
+	sinks   [2]io.WriteCloser // set by Into: receive the output instead of what cfg names
 	outputs sync.WaitGroup
 	inputs  sync.WaitGroup
 	ctx     context.Context // carries the log fields; set by Open, like broken
@@ -67,6 +68,14 @@ type Streams struct {
 // New returns the streams of a process without opening them.
 func New(cfg Config) *Streams { return &Streams{cfg: cfg, ctx: context.Background()} }
 
+// Into returns the streams of a process whose output goes to two writers. Its stdin is /dev/null.
+// The writers are closed when the output has ended, or by Close; they may be closed twice.
+func Into(stdout, stderr io.WriteCloser) *Streams {
+	s := New(Config{})
+	s.sinks = [2]io.WriteCloser{stdout, stderr}
+	return s
+}
+
 // Config returns the names of the streams.
 func (s *Streams) Config() Config { return s.cfg }
 
@@ -82,7 +91,10 @@ func (s *Streams) Open(ctx context.Context, owner Owner, children *reap.Reaper) 
 	if err != nil {
 		return err
 	}
-	sinks, err := openSinks(ctx, s.cfg, log)
+	sinks := s.sinks
+	if sinks[0] == nil {
+		sinks, err = openSinks(ctx, s.cfg, log)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.logger, s.log = logger, log

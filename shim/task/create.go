@@ -31,9 +31,9 @@ func newContainer(host *Host, r *taskapi.CreateTaskRequest) (*container, error) 
 	if err != nil {
 		return nil, err
 	}
-	init := newProcess(set, "", stdio.Config{
+	init := newProcess(set, "", stdio.New(stdio.Config{
 		Stdin: r.Stdin, Stdout: r.Stdout, Stderr: r.Stderr, Terminal: r.Terminal,
-	})
+	}))
 	return &container{
 		setup:     set,
 		init:      init,

@@ -22,7 +22,7 @@ import (
 )
 
 // exec is an additional process of a container. Its life is in this file: addExec, start, awaitExit
-// and deleteExec.
+// and deleteExec. That of an ExecSync, which is one call, is in execsync.go.
 type exec struct {
 	*process
 	spec      *specs.Process
@@ -30,35 +30,36 @@ type exec struct {
 	resources *resources
 }
 
-// newExec decodes a request. The process is created by start.
-func (c *container) newExec(r *taskapi.ExecProcessRequest) (*exec, error) {
-	if r.ExecID == "" || filepath.Base(r.ExecID) != r.ExecID {
-		return nil, fmt.Errorf("container %s: exec id %q: %w", c.id, r.ExecID, errdefs.ErrInvalidArgument)
+// newExec returns an exec without a spec. The process is created by start.
+func (c *container) newExec(id string, streams *stdio.Streams) (*exec, error) {
+	if id == "" || filepath.Base(id) != id {
+		return nil, fmt.Errorf("container %s: exec id %q: %w", c.id, id, errdefs.ErrInvalidArgument)
 	}
+	e := &exec{process: newProcess(c.setup, id, streams), admission: c.admission, resources: c.resources}
 	if err := c.requireProcess(execute); err != nil {
-		return nil, fmt.Errorf("container %s: exec %s: %w", c.id, r.ExecID, err)
+		return nil, e.wrap(err)
 	}
-	spec := &specs.Process{}
-	if err := json.Unmarshal(r.Spec.GetValue(), spec); err != nil {
-		return nil, fmt.Errorf("container %s: exec %s: process: %w: %w", c.id, r.ExecID, errdefs.ErrInvalidArgument, err)
+	return e, nil
+}
+
+// decodeExec returns the exec of a request of the Task API.
+func (c *container) decodeExec(r *taskapi.ExecProcessRequest) (*exec, error) {
+	e, err := c.newExec(r.ExecID, stdio.New(stdio.Config{
+		Stdin: r.Stdin, Stdout: r.Stdout, Stderr: r.Stderr, Terminal: r.Terminal,
+	}))
+	if err != nil {
+		return nil, err
 	}
-	spec.Terminal = r.Terminal
-	return &exec{
-		process: newProcess(c.setup, r.ExecID, stdio.Config{
-			Stdin: r.Stdin, Stdout: r.Stdout, Stderr: r.Stderr, Terminal: r.Terminal,
-		}),
-		spec:      spec,
-		admission: c.admission,
-		resources: c.resources,
-	}, nil
+	e.spec = &specs.Process{}
+	if err := json.Unmarshal(r.Spec.GetValue(), e.spec); err != nil {
+		return nil, e.wrap(fmt.Errorf("process: %w: %w", errdefs.ErrInvalidArgument, err))
+	}
+	e.spec.Terminal = r.Terminal
+	return e, nil
 }
 
 // addExec records an exec.
-func (c *container) addExec(r *taskapi.ExecProcessRequest) error {
-	e, err := c.newExec(r)
-	if err != nil {
-		return err
-	}
+func (c *container) addExec(e *exec) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.init.mu.Lock() // the init has not exited when TaskExecAdded is queued
@@ -70,7 +71,7 @@ func (c *container) addExec(r *taskapi.ExecProcessRequest) error {
 		return e.wrap(errdefs.ErrAlreadyExists)
 	}
 	c.execs[e.execID] = e
-	c.host.Events.Put(&events.TaskExecAdded{ContainerID: c.id, ExecID: e.execID})
+	e.publish(&events.TaskExecAdded{ContainerID: c.id, ExecID: e.execID})
 	return nil
 }
 
@@ -99,7 +100,7 @@ func (e *exec) start(ctx context.Context) (int, error) {
 		_ = child.KillGroup()
 		return 0, e.wrap(err)
 	}
-	e.setup.host.Events.Put(&events.TaskExecStarted{ContainerID: e.setup.id, ExecID: e.execID, Pid: uint32(child.Pid())})
+	e.publish(&events.TaskExecStarted{ContainerID: e.setup.id, ExecID: e.execID, Pid: uint32(child.Pid())})
 	return child.Pid(), nil
 }
 
@@ -150,11 +151,13 @@ func (e *exec) removePidFile() {
 
 // deleteExec deletes an exec that has exited or never ran, see process.delete.
 func (c *container) deleteExec(ctx context.Context, e *exec, gone func(*taskapi.DeleteResponse)) (*taskapi.DeleteResponse, error) {
-	return e.delete(ctx, func(context.Context) error {
-		e.removePidFile()
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		delete(c.execs, e.execID)
-		return nil
-	}, gone)
+	return e.delete(ctx, func(context.Context) error { c.forgetExec(e); return nil }, gone)
+}
+
+// forgetExec removes what is left of an exec.
+func (c *container) forgetExec(e *exec) {
+	e.removePidFile()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.execs, e.execID)
 }

@@ -190,7 +190,7 @@ func (unkillable) Signal(unix.Signal) error { return nil }
 // A killed container rejects execs although its init still runs: with cgroup v1 it may be frozen.
 func TestExecAfterKill(t *testing.T) {
 	set := &setup{id: "web", ownPids: true}
-	init := newProcess(set, "", stdio.Config{})
+	init := newProcess(set, "", stdio.New(stdio.Config{}))
 	init.state, init.child = running, unkillable{}
 	c := &container{setup: set, init: init, resources: &resources{}, admission: &admission{init: init}}
 	for sig, is := range map[unix.Signal]func(error) bool{
@@ -201,7 +201,7 @@ func TestExecAfterKill(t *testing.T) {
 		if err := c.signal(sig, false); err != nil {
 			t.Fatal(err)
 		}
-		if err := c.admission.admit(newProcess(set, "late", stdio.Config{})); !is(err) {
+		if err := c.admission.admit(newProcess(set, "late", stdio.New(stdio.Config{}))); !is(err) {
 			t.Errorf("exec after %s = %v", sig, err)
 		}
 	}
@@ -309,7 +309,7 @@ func TestTerminal(t *testing.T) {
 // TestProcessEndsOnce deletes a process while its start is in progress, which then fails: the first
 // end counts.
 func TestProcessEndsOnce(t *testing.T) {
-	p := newProcess(&setup{id: "web"}, "probe", stdio.Config{})
+	p := newProcess(&setup{id: "web"}, "probe", stdio.New(stdio.Config{}))
 	if _, err := p.unstartedChild(); err != nil {
 		t.Fatal(err)
 	}

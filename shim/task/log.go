@@ -8,11 +8,11 @@ import (
 
 	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
 	"github.com/containerd/ttrpc"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/containerd-lite/containerd-lite/internal/containerlog"
-	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
 // logs returns the service for shim-written logs, see package containerlog.
@@ -37,24 +37,13 @@ func (s *Service) reopenLog(_ context.Context, r *taskapi.ConnectRequest) (*empt
 	return &emptypb.Empty{}, nil
 }
 
-// follow streams one output of a task to a client. The client sends nothing after the request.
+// follow returns the method that streams one output of a task to a client.
 func (s *Service) follow(name string) ttrpc.Stream {
-	return ttrpc.Stream{
-		StreamingServer: true,
-		Handler: func(ctx context.Context, stream ttrpc.StreamServer) (any, error) {
-			r := new(taskapi.ConnectRequest)
-			if err := guard.Call(ctx, "decode a request", func() error { return stream.RecvMsg(r) }); err != nil {
-				return nil, toGRPC(err)
-			}
-			return nil, toGRPC(guard.Call(withContainerField(ctx, r), "follow "+name, func() error {
-				c, err := s.tasks.get(r.ID)
-				if err != nil {
-					return err
-				}
-				return c.init.streams.Follow(ctx, name, func(chunk []byte) error {
-					return stream.SendMsg(wrapperspb.Bytes(chunk))
-				})
-			}))
-		},
-	}
+	return stream("follow "+name, func(ctx context.Context, r *taskapi.ConnectRequest, send sender) (proto.Message, error) {
+		c, err := s.tasks.get(r.ID)
+		if err != nil {
+			return nil, err
+		}
+		return nil, c.init.streams.Follow(ctx, name, func(chunk []byte) error { return send(wrapperspb.Bytes(chunk)) })
+	})
 }

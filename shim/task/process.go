@@ -11,6 +11,7 @@ import (
 	"github.com/containerd/containerd/api/events"
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/containerd-lite/containerd-lite/shim/reap"
@@ -21,6 +22,7 @@ import (
 type process struct {
 	setup   *setup
 	execID  string // "" for the init
+	silent  bool   // its events are not published
 	streams *stdio.Streams
 
 	// operation serializes the runtime operations on the process.
@@ -47,11 +49,11 @@ type child interface {
 	KillGroup() error
 }
 
-func newProcess(s *setup, execID string, cfg stdio.Config) *process {
+func newProcess(s *setup, execID string, streams *stdio.Streams) *process {
 	return &process{
 		setup:     s,
 		execID:    execID,
-		streams:   stdio.New(cfg),
+		streams:   streams,
 		operation: make(ctxMutex, 1),
 		done:      make(chan struct{}),
 	}
@@ -132,13 +134,20 @@ func (p *process) publishExit() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	defer p.endLocked(exit)
-	p.setup.host.Events.Put(&events.TaskExit{
+	p.publish(&events.TaskExit{
 		ContainerID: p.setup.id,
 		ID:          p.id(),
 		Pid:         uint32(p.child.Pid()),
 		ExitStatus:  uint32(exit.Status),
 		ExitedAt:    timestamppb.New(exit.At),
 	})
+}
+
+// publish queues an event of the process, unless it is silent.
+func (p *process) publish(event proto.Message) {
+	if !p.silent {
+		p.setup.host.Events.Put(event)
+	}
 }
 
 // endLocked records the exit of a process that has not ended yet.

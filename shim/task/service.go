@@ -12,9 +12,11 @@ import (
 	"github.com/containerd/errdefs/pkg/errgrpc"
 	"github.com/containerd/log"
 	"github.com/containerd/ttrpc"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/containerd-lite/containerd-lite/internal/containerlog"
+	"github.com/containerd-lite/containerd-lite/internal/execsync"
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/internal/shimoption"
 	"github.com/containerd-lite/containerd-lite/shim/group"
@@ -41,7 +43,7 @@ func (s *Service) Expect(id string) error { return s.tasks.expect(id) }
 
 // NewServer returns a server that accepts connections of the user of this process only. It serves
 // the Task API under the names of v3 and v2, which have the same methods, the service by which
-// tasks join the shim, and the service for the logs.
+// tasks join the shim, and those for the logs and for ExecSync.
 func (s *Service) NewServer() (*ttrpc.Server, error) {
 	server, err := ttrpc.NewServer(ttrpc.WithServerHandshaker(s.tasks), ttrpc.WithUnaryServerInterceptor(intercept))
 	if err != nil {
@@ -76,6 +78,9 @@ func (s *Service) NewServer() (*ttrpc.Server, error) {
 		},
 	})
 	server.RegisterService(containerlog.Service, s.logs())
+	server.RegisterService(execsync.Service, &ttrpc.ServiceDesc{
+		Streams: map[string]ttrpc.Stream{execsync.MethodRun: stream("run a command", s.execSync)},
+	})
 	return server, nil
 }
 
@@ -121,6 +126,32 @@ func method[Request, Response any](call func(context.Context, *Request) (*Respon
 			return err
 		})
 		return response, err
+	}
+}
+
+// sender sends a message of a stream to the client. It may be called concurrently.
+type sender func(proto.Message) error
+
+// stream adapts a typed call that answers with a stream of messages to ttrpc. The client sends
+// nothing after the request. The result of the call, if not nil, is the last message. A panic is an
+// error of the call.
+func stream[Request any](what string, call func(context.Context, *Request, sender) (proto.Message, error)) ttrpc.Stream {
+	return ttrpc.Stream{
+		StreamingServer: true,
+		Handler: func(ctx context.Context, server ttrpc.StreamServer) (any, error) {
+			r := new(Request)
+			if err := guard.Call(ctx, "decode a request", func() error { return server.RecvMsg(r) }); err != nil {
+				return nil, toGRPC(err)
+			}
+			ctx = withContainerField(ctx, r)
+			last, err := guard.Value(ctx, what, func() (proto.Message, error) {
+				return call(ctx, r, func(m proto.Message) error { return server.SendMsg(m) })
+			})
+			if err != nil || last == nil {
+				return nil, toGRPC(err)
+			}
+			return last, nil
+		},
 	}
 }
 
@@ -233,7 +264,11 @@ func (s *Service) Exec(_ context.Context, r *taskapi.ExecProcessRequest) (*empty
 	if err != nil {
 		return nil, err
 	}
-	if err := c.addExec(r); err != nil {
+	e, err := c.decodeExec(r)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.addExec(e); err != nil {
 		return nil, err
 	}
 	return &emptypb.Empty{}, nil
