@@ -32,9 +32,15 @@ const (
 	Exited = "exited"
 )
 
-// MaxOutput is the number of bytes that are sent of each stream. The rest of the output is read and
-// dropped, so that the command continues.
-const MaxOutput = 16_000_000
+const (
+	// MaxOutput is the number of bytes that are sent of each stream. The rest of the output is
+	// read and dropped, so that the command continues.
+	MaxOutput = 16_000_000
+	// MaxChunk is the number of bytes in a message. ttrpc keeps up to 64 messages of a stream in
+	// the daemon, which are not counted as output: probes with endless output must not exhaust
+	// its memory (CVE-2022-31030).
+	MaxChunk = 8 << 10
+)
 
 // Command is what a request runs. Everything else is as for the init of the container.
 type Command struct {

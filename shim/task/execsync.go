@@ -5,6 +5,7 @@ package task
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -142,9 +143,9 @@ func newOutput(name string, send sender) *output {
 
 // Write implements io.Writer. It drops what exceeds the limit.
 func (o *output) Write(p []byte) (int, error) {
-	if n := min(len(p), o.left); n > 0 {
-		o.left -= n
-		if err := o.send(&anypb.Any{TypeUrl: o.name, Value: p[:n]}); err != nil {
+	for chunk := range slices.Chunk(p[:min(len(p), o.left)], execsync.MaxChunk) {
+		o.left -= len(chunk)
+		if err := o.send(&anypb.Any{TypeUrl: o.name, Value: chunk}); err != nil {
 			return 0, err
 		}
 	}

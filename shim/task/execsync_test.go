@@ -28,9 +28,10 @@ import (
 // syncCall is an ExecSync in progress, as the daemon sees it.
 type syncCall struct {
 	ttrpc.ClientStream
-	client *ttrpc.Client
-	output map[string]string // by name of the stream
-	code   uint32
+	client  *ttrpc.Client
+	output  map[string][]byte // by name of the stream
+	longest int               // bytes of the longest message
+	code    uint32
 }
 
 func (s *shim) callSync(id, execID string, c execsync.Command) *syncCall {
@@ -45,7 +46,7 @@ func (s *shim) callSync(id, execID string, c execsync.Command) *syncCall {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return &syncCall{ClientStream: stream, client: client, output: map[string]string{}}
+	return &syncCall{ClientStream: stream, client: client, output: map[string][]byte{}}
 }
 
 // next reads a message. The error is io.EOF after the last one.
@@ -55,7 +56,8 @@ func (c *syncCall) next() error {
 		return err
 	}
 	if m.TypeUrl != execsync.Exited {
-		c.output[m.TypeUrl] += string(m.Value)
+		c.longest = max(c.longest, len(m.Value))
+		c.output[m.TypeUrl] = append(c.output[m.TypeUrl], m.Value...)
 		return nil
 	}
 	var err error
@@ -108,7 +110,7 @@ func TestExecSync(t *testing.T) {
 	if err != nil || call.code != 3 {
 		t.Errorf("exit code %d, %v; want 3", call.code, err)
 	}
-	want := map[string]string{execsync.Stdout: "inherited\n", execsync.Stderr: "bad\n"}
+	want := map[string][]byte{execsync.Stdout: []byte("inherited\n"), execsync.Stderr: []byte("bad\n")}
 	if diff := cmp.Diff(want, call.output); diff != "" {
 		t.Errorf("output (-want +got):\n%s", diff)
 	}
@@ -178,7 +180,7 @@ func TestExecSyncWithoutClient(t *testing.T) {
 	if err := call.client.Close(); err != nil {
 		t.Fatal(err)
 	}
-	awaitAllGone(t, call.output[execsync.Stdout])
+	awaitAllGone(t, string(call.output[execsync.Stdout]))
 }
 
 // The shim kills a command when its time is over, even if the client keeps the connection.
@@ -187,7 +189,7 @@ func TestExecSyncTimeout(t *testing.T) {
 	s.run(s.request("web", true, "sleep", "1000"))
 	call := s.callSync("web", "probe", execsync.Command{Args: withChild, Timeout: time.Second})
 	wantClass(t, call.all(), errdefs.IsDeadlineExceeded, "deadline exceeded")
-	awaitAllGone(t, call.output[execsync.Stdout])
+	awaitAllGone(t, string(call.output[execsync.Stdout]))
 	s.wantNoExec("web")
 }
 
@@ -285,7 +287,8 @@ func TestExecSyncLeavesProcess(t *testing.T) {
 	s.wantNoExec("web")
 }
 
-// The shim drops output beyond the limit of a stream, and the command continues.
+// The shim drops output beyond the limit of a stream, and the command continues. No message is
+// longer than a chunk.
 func TestExecSyncOutputLimit(t *testing.T) {
 	s := newShim(t)
 	s.run(s.request("web", true, "sleep", "1000"))
@@ -293,8 +296,11 @@ func TestExecSyncOutputLimit(t *testing.T) {
 	if err != nil || call.code != 5 {
 		t.Errorf("exit code %d, %v; want 5", call.code, err)
 	}
-	if n := len(call.output[execsync.Stdout]); n != execsync.MaxOutput || call.output[execsync.Stderr] != "done\n" {
+	if n := len(call.output[execsync.Stdout]); n != execsync.MaxOutput || string(call.output[execsync.Stderr]) != "done\n" {
 		t.Errorf("%d bytes, stderr %q; want %d bytes", n, call.output[execsync.Stderr], execsync.MaxOutput)
+	}
+	if call.longest != execsync.MaxChunk {
+		t.Errorf("a message has %d bytes, want %d", call.longest, execsync.MaxChunk)
 	}
 }
 
