@@ -160,6 +160,7 @@ func (s *Service) containerDeps(c config.Config, l leaves) container.Deps {
 			ShimWritten: runtime.ShimLogs{Bundles: bundles},
 			MaxLine:     c.Runtime.MaxContainerLogLineSize,
 		},
+		ShimExecs:   runtime.ShimExecs{Bundles: bundles},
 		ExecDrain:   c.Runtime.DrainExecSyncIOTimeout.Or(0),
 		NewID:       newID,
 		Now:         time.Now,

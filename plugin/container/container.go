@@ -208,6 +208,7 @@ type Deps struct {
 	Events     Events
 	Dirs       Dirs
 	Logs       Logs
+	ShimExecs  ShimExecs
 	ExecDrain  time.Duration // drain_exec_sync_io_timeout; 0 means execIdleTimeout
 
 	NewID       func() string

@@ -26,10 +26,6 @@ import (
 // streams open indefinitely.
 const execIdleTimeout = 2 * time.Second
 
-// execDrainTimeout bounds how long the streams of an ExecSync are read after its process has
-// exited, even if a child process keeps writing to them (CVE-2026-53495).
-const execDrainTimeout = 10 * time.Second
-
 const execStartTimeout = time.Minute
 
 // execKillTimeout bounds the wait for a killed process to exit, and the call that deletes it.
@@ -47,26 +43,12 @@ type ExecOptions struct {
 	Resize         <-chan Size
 }
 
-// Result is the output of a command, up to 16 MB, and its exit code. If the command printed more,
-// each stream keeps up to half of that, plus the part that the other stream does not use. The
-// result has less output if other ExecSync calls use the memory (see execPoolSize).
-type Result struct {
-	Stdout, Stderr []byte
-	Code           uint32
-}
-
-// ExecSync runs a command and returns its result. A timeout of 0 means no timeout. A command that
-// takes longer is killed, and the error is DeadlineExceeded. For a command that exits in time, the
-// result contains the output that was read before the timeout. Child processes that the command
-// leaves behind keep running.
-func (m *Manager) ExecSync(ctx context.Context, id string, args []string, timeout time.Duration) (Result, error) {
-	return m.execs.runSync(ctx, id, args, timeout)
-}
-
 // Exec runs a command in a running container, connected to the streams of opts, and returns its
 // exit code. If ctx ends first, the command is killed.
 func (m *Manager) Exec(ctx context.Context, id string, opts ExecOptions) (uint32, error) {
-	return m.execs.run(ctx, id, command{ExecOptions: opts})
+	return m.execs.run(ctx, id, opts.Command, func(r *Record, task runtime.Task) (uint32, error) {
+		return m.execs.exec(ctx, m.execs.command(r, opts), task)
+	})
 }
 
 // execs runs commands in containers. It kills a process that the shim starts after the caller gave
@@ -74,6 +56,7 @@ func (m *Manager) Exec(ctx context.Context, id string, opts ExecOptions) (uint32
 type execs struct {
 	containers *containerStore
 	containerd Containerd
+	shims      ShimExecs
 	dirs       Dirs
 	idle       time.Duration // see command
 	newID      func() string
@@ -86,6 +69,7 @@ func newExecs(d Deps, w *watcher) *execs {
 	return &execs{
 		containers: w.containers,
 		containerd: d.Containerd,
+		shims:      d.ShimExecs,
 		dirs:       d.Dirs,
 		idle:       cmp.Or(d.ExecDrain, execIdleTimeout),
 		newID:      d.NewID,
@@ -95,39 +79,21 @@ func newExecs(d Deps, w *watcher) *execs {
 	}
 }
 
-func (e *execs) runSync(ctx context.Context, id string, args []string, timeout time.Duration) (Result, error) {
-	if timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, timeout, fmt.Errorf("command %q took longer than %s: %w", args[:min(1, len(args))], timeout, context.DeadlineExceeded))
-		defer cancel()
-	}
-	output := newExecOutput(e.outputs)
-	defer output.release()
-	code, err := e.run(ctx, id, command{
-		ExecOptions: ExecOptions{Command: args, Stdout: output.stdout, Stderr: output.stderr},
-		maxDrain:    execDrainTimeout,
-	})
-	if err != nil {
-		return Result{}, err
-	}
-	stdout, stderr := output.result()
-	return Result{Stdout: stdout, Stderr: stderr, Code: code}, nil
-}
-
-func (e *execs) run(ctx context.Context, id string, c command) (uint32, error) {
+// run calls do for a running container, and adds the container to the error. args is the command
+// that do runs.
+func (e *execs) run(ctx context.Context, id string, args []string, do func(*Record, runtime.Task) (uint32, error)) (uint32, error) {
 	r, err := e.containers.Get(id)
 	if err != nil {
 		return 0, err
 	}
-	if err := spec.CheckCommand(c.Command); err != nil {
+	if err := spec.CheckCommand(args); err != nil {
 		return 0, fmt.Errorf("%s: exec: %w", r, err)
 	}
 	task, err := r.runningTask()
 	if err != nil {
 		return 0, fmt.Errorf("exec: %w", err)
 	}
-	c.containerd, c.record, c.pipes, c.idle = e.containerd, r, e.dirs.Container(r.ID).IO(), e.idle
-	code, err := e.exec(ctx, c, task)
+	code, err := do(r, task)
 	if err != nil && ctx.Err() == nil && e.watcher.hasEnded(ctx, r, task) {
 		err = fmt.Errorf("the container has exited: %w (%w)", errdefs.ErrFailedPrecondition, err)
 	}
@@ -135,6 +101,11 @@ func (e *execs) run(ctx context.Context, id string, c command) (uint32, error) {
 		return 0, fmt.Errorf("%s: exec: %w", r, err)
 	}
 	return code, nil
+}
+
+// command returns a command of a container.
+func (e *execs) command(r *Record, opts ExecOptions) command {
+	return command{ExecOptions: opts, containerd: e.containerd, record: r, pipes: e.dirs.Container(r.ID).IO(), idle: e.idle}
 }
 
 // exec runs a command. Calls to the shim do not use the caller's context: an interrupted start

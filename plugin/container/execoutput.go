@@ -5,13 +5,15 @@ package container
 import (
 	"io"
 	"sync"
+
+	"github.com/containerd-lite/containerd-lite/internal/execsync"
 )
 
 const (
 	// maxExecOutput bounds the output that ExecSync returns, in bytes of both streams together. The
 	// CRI allows 16 MB for each, but the kubelet accepts no message above 16 MiB and would get an
 	// error instead of the exit code.
-	maxExecOutput = 16_000_000
+	maxExecOutput = execsync.MaxOutput
 	// execPoolSize bounds the output that all ExecSync calls together keep, in bytes. The first
 	// chunk of each stream is not counted. Probes with endless output must not exhaust the memory
 	// of the node, however many there are (CVE-2022-31030).

@@ -20,6 +20,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/image"
 	"github.com/containerd-lite/containerd-lite/plugin/paths"
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
+	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime/runtimetest"
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
 	"github.com/containerd-lite/containerd-lite/plugin/specgen"
@@ -40,6 +41,8 @@ type fakeNode struct {
 	made   specgen.Request // the last request to Specs.Make
 	shim   string          // runtime_path of the handlers
 	events []string        // published events, each with the state of the container
+	// inShim runs the command of an ExecSync in the shim; nil if the shim is of an earlier release.
+	inShim func(ctx context.Context, c runtime.ShimCommand) (uint32, error)
 }
 
 func newFakeNode() *fakeNode {
@@ -126,6 +129,15 @@ func (f fakeSpecs) Update(current *specs.Spec, want *runtimeapi.LinuxContainerRe
 	return &updated, f.Call("merge resources")
 }
 
+type fakeShimExecs struct{ *fakeNode }
+
+func (f fakeShimExecs) Run(ctx context.Context, c runtime.ShimCommand) (uint32, error) {
+	if f.inShim == nil {
+		return 0, errdefs.ErrNotImplemented
+	}
+	return f.inShim(ctx, c)
+}
+
 // fakeLabels gives a container the label of its pod and counts the labels in use.
 type fakeLabels struct{ *fakeNode }
 
@@ -162,6 +174,7 @@ func newManager(t *testing.T, f *fakeNode, dir string) *Manager {
 		Handlers:   fakeHandlers{f},
 		Labels:     fakeLabels{f},
 		Specs:      fakeSpecs{f},
+		ShimExecs:  fakeShimExecs{f},
 		Events:     f,
 		Dirs:       Dirs{paths.Paths{Root: filepath.Join(dir, "root"), State: filepath.Join(dir, "state")}},
 		NewID: func() string {

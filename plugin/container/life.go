@@ -24,6 +24,8 @@ type life struct {
 	reaped  chan struct{} // closed by reap: the exit path no longer needs the task
 	// exitEvent holds the first exit that an event of containerd reported.
 	exitEvent chan taskExit
+	// noShimExec is set when the shim has no service for ExecSync.
+	noShimExec atomic.Bool
 	// oomKilled is set when an event of containerd reports an out-of-memory kill.
 	oomKilled atomic.Bool
 

@@ -4,18 +4,10 @@ package runtime
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
-	"net"
-	"os"
-	"path/filepath"
-	"strings"
 
-	"github.com/containerd/containerd/api/runtime/bootstrap/v1"
 	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
-	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
 	"github.com/containerd/ttrpc"
 	"google.golang.org/protobuf/types/known/emptypb"
@@ -25,7 +17,7 @@ import (
 )
 
 // ShimLogs calls the service of lite shims for the logs that they write. containerd has no API for
-// it; the shim's address is in the task's bundle.
+// it.
 type ShimLogs struct {
 	// Bundles is the directory with the bundles of our containerd namespace.
 	Bundles string
@@ -33,7 +25,7 @@ type ShimLogs struct {
 
 // Reopen makes the shim of a task close its log file and open it again by name.
 func (l ShimLogs) Reopen(ctx context.Context, id string) error {
-	shim, err := l.dial(ctx, id)
+	shim, err := dialShim(l.Bundles, id)
 	if err != nil {
 		return err
 	}
@@ -45,7 +37,7 @@ func (l ShimLogs) Reopen(ctx context.Context, id string) error {
 // The stream ends with the output or with ctx, and must be closed. Each stream has a connection of
 // its own, so that a slow reader does not block others.
 func (l ShimLogs) Follow(ctx context.Context, id, output string) (io.ReadCloser, error) {
-	shim, err := l.dial(ctx, id)
+	shim, err := dialShim(l.Bundles, id)
 	if err != nil {
 		return nil, err
 	}
@@ -61,27 +53,6 @@ func (l ShimLogs) Follow(ctx context.Context, id, output string) (io.ReadCloser,
 		return nil, err
 	}
 	return f, nil
-}
-
-// dial connects to the shim of a task.
-func (l ShimLogs) dial(ctx context.Context, id string) (*ttrpc.Client, error) {
-	data, err := os.ReadFile(filepath.Join(l.Bundles, id, "bootstrap.json"))
-	if os.IsNotExist(err) {
-		return nil, fmt.Errorf("shim of task %s: %w", id, errdefs.ErrNotFound)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("shim of task %s: %w", id, err)
-	}
-	var shim bootstrap.BootstrapResult
-	if err := json.Unmarshal(data, &shim); err != nil {
-		return nil, fmt.Errorf("shim of task %s: %w", id, err)
-	}
-	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, "unix", strings.TrimPrefix(shim.Address, "unix://"))
-	if err != nil {
-		return nil, fmt.Errorf("shim of task %s: %w: %w", id, errdefs.ErrUnavailable, err)
-	}
-	return ttrpc.NewClient(conn), nil
 }
 
 // outputStream reads a stream of output.
