@@ -3,19 +3,12 @@
 package shim
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"io"
-	"os"
-	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
-	"strconv"
-	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/containerd-lite/containerd-lite/internal/memory"
 )
 
 const (
@@ -39,40 +32,13 @@ const (
 func boundMemory(ctx context.Context) {
 	debug.SetGCPercent(-1)
 	debug.SetMemoryLimit(initialLimit)
-	watchMemory(ctx, idleTime, limitMemory, release)
+	memory.Watch(ctx, idleTime, limitMemory, release)
 }
 
 // limitMemory sets the memory limit to headroom above the memory in use. Free memory that the heap
 // still holds does not count: the limit of a shim that is never idle would grow with each
 // collection.
 func limitMemory() { debug.SetMemoryLimit(inUse() + headroom) }
-
-// watchMemory calls limit after each collection, and release when there was none for idleTime.
-// collected reports whether there ever was a collection. An idle shim is not woken up.
-func watchMemory(ctx context.Context, idleTime time.Duration, limit func(), release func(collected bool)) {
-	quiet := time.NewTimer(idleTime)
-	defer quiet.Stop()
-	collected := false
-	for {
-		select {
-		case <-collection():
-			collected = true
-			limit()
-			quiet.Reset(idleTime)
-		case <-quiet.C:
-			release(collected)
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// collection returns a channel that is closed after the next collection.
-func collection() <-chan struct{} {
-	collected := make(chan struct{})
-	runtime.AddCleanup(new([64]byte), func(c chan struct{}) { close(c) }, collected)
-	return collected
-}
 
 // inUse returns how much memory in use counts for the memory limit, in bytes
 // (debug.SetMemoryLimit). Garbage that is not swept yet does not count.
@@ -94,60 +60,13 @@ func inUse() int64 {
 	return total - released - free - objects + live
 }
 
-// release returns the pages of the binary to the system. Most of them are needed only at startup;
-// the kernel keeps them in the page cache and maps the ones that are used again. After the first
-// collection, release also returns unused heap memory and lowers the memory limit. Before it,
-// debug.FreeOSMemory would not pay: the collector would take more memory for itself than it frees.
+// release returns the pages of the binary to the system. After the first collection, it also
+// returns unused heap memory and lowers the memory limit. Before it, debug.FreeOSMemory would not
+// pay: the collector would take more memory for itself than it frees.
 func release(collected bool) {
 	if collected {
 		debug.FreeOSMemory()
 		limitMemory()
 	}
-	binary, err := os.Readlink("/proc/self/exe")
-	if err != nil {
-		return
-	}
-	smaps, err := os.Open("/proc/self/smaps")
-	if err != nil {
-		return
-	}
-	defer smaps.Close()
-	for _, m := range unmodified(smaps, binary) {
-		_, _, _ = unix.Syscall(unix.SYS_MADVISE, m.start, m.end-m.start, unix.MADV_DONTNEED)
-	}
-}
-
-// mapping is a range of addresses.
-type mapping struct{ start, end uintptr }
-
-// unmodified returns the read-only mappings of a file that have no modified page; relocations
-// modify pages, see proc_pid_smaps(5). It allocates little, because it runs to reduce memory.
-func unmodified(smaps io.Reader, file string) []mapping {
-	var found []mapping
-	var m mapping
-	readOnly := false
-	lines := bufio.NewScanner(smaps)
-	for lines.Scan() {
-		switch line := lines.Bytes(); {
-		case bytes.HasPrefix(line, []byte("Anonymous:")):
-			if readOnly && bytes.HasSuffix(line, []byte(" 0 kB")) {
-				found = append(found, m)
-			}
-		case bytes.HasSuffix(line, []byte(" "+file)):
-			m, readOnly = parseMapping(lines.Text())
-		case len(line) > 0 && (line[0] < 'A' || line[0] > 'Z'):
-			readOnly = false // a mapping of another file
-		}
-	}
-	return found
-}
-
-// parseMapping reads the first line of a mapping and reports whether the mapping is read-only.
-func parseMapping(line string) (m mapping, readOnly bool) {
-	addresses, rest, _ := strings.Cut(line, " ")
-	first, last, _ := strings.Cut(addresses, "-")
-	start, errStart := strconv.ParseUint(first, 16, 64)
-	end, errEnd := strconv.ParseUint(last, 16, 64)
-	valid := errStart == nil && errEnd == nil && len(rest) > 1
-	return mapping{uintptr(start), uintptr(end)}, valid && rest[1] == '-'
+	memory.ReleaseBinary()
 }
