@@ -73,6 +73,7 @@ func serve(run cli.ActionFunc) cli.ActionFunc {
 		}
 		defer reloadOnHangup(ctx, cmd)()
 		defer feedWatchdog(ctx, address(cmd, merged.Config))()
+		defer releaseWhenIdle(ctx)()
 		return run(ctx, cmd)
 	}
 }
