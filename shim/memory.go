@@ -22,17 +22,19 @@ const (
 	// MiB of it at startup; measuring that would cost 33 KiB.
 	initialLimit = 9 << 20
 
-	// idleTime is the time since the start or the last collection after which memory is released.
-	idleTime = 10 * time.Second
+	// idleTime is the time since the last collection or the last new task after which memory is
+	// released. It is longer than the outbox keeps its connection: to close it takes a quarter of
+	// the pages of the binary.
+	idleTime = 15 * time.Second
 )
 
-// boundMemory bounds the memory that the shim takes from the system, until ctx ends. Only the
-// memory limit triggers the collector: with a percentage it would also run every two minutes in an
-// idle shim.
-func boundMemory(ctx context.Context) {
+// boundMemory bounds the memory that the shim takes from the system, until ctx ends. created gets a
+// value for each new task. Only the memory limit triggers the collector: with a percentage it would
+// also run every two minutes in an idle shim.
+func boundMemory(ctx context.Context, created <-chan struct{}) {
 	debug.SetGCPercent(-1)
 	debug.SetMemoryLimit(initialLimit)
-	memory.Watch(ctx, idleTime, limitMemory, release)
+	memory.Watch(ctx, idleTime, created, limitMemory, release)
 }
 
 // limitMemory sets the memory limit to headroom above the memory in use. Free memory that the heap

@@ -20,7 +20,7 @@ func TestMemoryOfBusyShim(t *testing.T) {
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(-1))
 	ctx, stop := context.WithCancel(t.Context())
 	var running sync.WaitGroup
-	running.Go(func() { memory.Watch(ctx, time.Hour, limitMemory, release) })
+	running.Go(func() { memory.Watch(ctx, time.Hour, nil, limitMemory, release) })
 	debug.FreeOSMemory()
 	limitMemory()
 	before := inUse()

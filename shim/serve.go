@@ -69,10 +69,17 @@ func (r *request) serve(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	var running sync.WaitGroup
-	host := &task.Host{Namespace: r.namespace, Children: reap.New(), Events: outbox.New(r.namespace, address), Deleted: logs.update}
+	created := make(chan struct{}, 1)
+	host := &task.Host{
+		Namespace: r.namespace,
+		Children:  reap.New(),
+		Events:    outbox.New(r.namespace, address),
+		Created:   created,
+		Deleted:   logs.update,
+	}
 	running.Go(guard.Catch(ctx, "reap", func() { host.Children.Run(ctx) }, nil))
 	running.Go(guard.Catch(ctx, "events", func() { host.Events.Run(ctx) }, nil))
-	running.Go(guard.Catch(ctx, "memory limit", func() { boundMemory(ctx) }, nil))
+	running.Go(guard.Catch(ctx, "memory limit", func() { boundMemory(ctx, created) }, nil))
 	running.Go(guard.Catch(ctx, "log stacks", func() { logStacks(ctx, stacks) }, nil))
 
 	end := make(chan struct{})

@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// Watch calls collected after each garbage collection, and idle when there was none for idleTime.
-// The argument of idle reports whether there ever was a collection. A collection that one of the
-// two functions causes does not count. Watch returns when ctx ends. It does not wake up a process
-// that collects no garbage.
-func Watch(ctx context.Context, idleTime time.Duration, collected func(), idle func(collected bool)) {
+// Watch calls collected after each garbage collection, and idle when there was neither a collection
+// nor a value in busy, which may be nil, for idleTime. The argument of idle reports whether there
+// ever was a collection. A collection that one of the two functions causes does not count. Watch
+// returns when ctx ends. It does not wake up an idle process.
+func Watch(ctx context.Context, idleTime time.Duration, busy <-chan struct{}, collected func(), idle func(collected bool)) {
 	quiet := time.NewTimer(idleTime)
 	defer quiet.Stop()
 	ever := false
@@ -21,6 +21,8 @@ func Watch(ctx context.Context, idleTime time.Duration, collected func(), idle f
 		case <-collection():
 			ever = true
 			collected()
+			quiet.Reset(idleTime)
+		case <-busy:
 			quiet.Reset(idleTime)
 		case <-quiet.C:
 			idle(ever)

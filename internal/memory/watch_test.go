@@ -14,7 +14,7 @@ func TestWatch(t *testing.T) {
 	limited, freed := make(chan struct{}), make(chan bool)
 	var running sync.WaitGroup
 	running.Go(func() {
-		Watch(ctx, 0, func() { limited <- struct{}{} }, func(collected bool) { freed <- collected })
+		Watch(ctx, 0, nil, func() { limited <- struct{}{} }, func(collected bool) { freed <- collected })
 	})
 	if collected := <-freed; collected {
 		t.Error("the heap is released before the first collection")
@@ -24,6 +24,21 @@ func TestWatch(t *testing.T) {
 		if collected := <-freed; !collected {
 			t.Error("the heap is not released after a collection")
 		}
+	}
+	stop()
+	running.Wait()
+}
+
+// A value in busy is followed by another call of idle, without a collection.
+func TestWatchBusy(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	busy, freed := make(chan struct{}), make(chan struct{})
+	var running sync.WaitGroup
+	running.Go(func() { Watch(ctx, 0, busy, func() {}, func(bool) { freed <- struct{}{} }) })
+	<-freed
+	for range 3 {
+		busy <- struct{}{}
+		<-freed
 	}
 	stop()
 	running.Wait()

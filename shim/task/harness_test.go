@@ -52,6 +52,7 @@ type shim struct {
 	client  taskapi.TTRPCTaskService
 	socket  string
 	events  *recorder
+	created chan struct{} // see Host
 	retired chan struct{}
 }
 
@@ -59,13 +60,13 @@ func newShim(t *testing.T) *shim {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	s := &shim{t: t, root: ocitest.New(t), events: newRecorder(), retired: make(chan struct{})}
+	s := &shim{t: t, root: ocitest.New(t), events: newRecorder(), created: make(chan struct{}, 1), retired: make(chan struct{})}
 	sockets := shortDir(t)
 	address := filepath.Join(sockets, "c")
 	containerd := s.events.server(t)
 	serve(ctx, t, &running, address, containerd)
 
-	host := &Host{Namespace: testNamespace, Children: reap.New(), Events: outbox.New(testNamespace, address)}
+	host := &Host{Namespace: testNamespace, Children: reap.New(), Events: outbox.New(testNamespace, address), Created: s.created}
 	running.Go(func() { host.Children.Run(ctx) })
 	running.Go(func() { host.Events.Run(ctx) })
 	s.service = NewService(host, shimoption.Pod, func() { close(s.retired) })

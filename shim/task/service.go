@@ -237,6 +237,10 @@ func (s *Service) Create(ctx context.Context, r *taskapi.CreateTaskRequest) (*ta
 	admitted = true
 	s.tasks.add(c)
 	c.publishCreated(r)
+	select {
+	case s.host.Created <- struct{}{}:
+	default:
+	}
 	return &taskapi.CreateTaskResponse{Pid: uint32(c.init.pid())}, nil
 }
 

@@ -85,6 +85,19 @@ func readExit(t *testing.T, bundle string) (exit struct{ Status, Pid int }) {
 	return exit
 }
 
+// Each task that is created is reported to the host, which then knows that the shim is not idle.
+func TestCreatedIsReported(t *testing.T) {
+	s := newShim(t)
+	for _, id := range []string{"web", "db"} {
+		s.create(s.request(id, true, "sleep", "1000"))
+		select {
+		case <-s.created:
+		default:
+			t.Errorf("task %s was created and not reported", id)
+		}
+	}
+}
+
 func TestVersion2Name(t *testing.T) {
 	s := newShim(t)
 	client := s.dial()

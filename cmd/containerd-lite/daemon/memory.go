@@ -24,7 +24,7 @@ func releaseWhenIdle(ctx context.Context) (stop func()) {
 	var running sync.WaitGroup
 	guard.Go(ctx, &running, "memory", func() {
 		_ = guard.Keep(ctx, "release memory", func() error {
-			memory.Watch(ctx, idleTime, func() {}, func(bool) { release() })
+			memory.Watch(ctx, idleTime, nil, func() {}, func(bool) { release() })
 			return nil
 		})
 	})
