@@ -51,8 +51,10 @@ func TestUnguardedStart(t *testing.T) {
 		"group.Go(func() error { return guard.Keep(ctx, what, work) })":                                   false,
 		"m.removes.DoChan(id, func() (any, error) { return nil, guard.Call(ctx, what, work) })":           false,
 		"m.ends.DoChan(id, func() (any, error) { defer cancel(); return nil, guard.Call(ctx, what, f) })": false,
-		"context.AfterFunc(ctx, cancel)":                                                                  false,
-		"context.AfterFunc(ctx, func() { conn.Close() })":                                                 false,
+		`child.AfterExit(work)`:                                true,
+		`child.AfterExit(guard.Catch(ctx, "work", work, nil))`: false,
+		"context.AfterFunc(ctx, cancel)":                       false,
+		"context.AfterFunc(ctx, func() { conn.Close() })":      false,
 	} {
 		file, err := parser.ParseFile(token.NewFileSet(), "", "package p\nfunc f() {\n"+code+"\n}", 0)
 		if err != nil {
@@ -83,7 +85,7 @@ func unguardedStart(n ast.Node) bool {
 	switch {
 	case pkg == "guard":
 		return false
-	case name == "Go", name == "TryGo", name == "DoChan":
+	case name == "Go", name == "TryGo", name == "DoChan", name == "AfterExit":
 		return !isGuarded(fn)
 	case name == "AfterFunc":
 		return !isGuarded(fn) && !onlyEnds(fn)

@@ -34,8 +34,8 @@ type Child struct {
 	pid    int
 	reaper *Reaper
 	pidfd  *os.File
-	done   chan struct{}
-	exit   Exit // written before done is closed
+	end    End
+	exit   Exit // written before end
 }
 
 // Watch waits for the process in the background. The process must not have been reaped: the caller
@@ -54,7 +54,7 @@ func (r *Reaper) watch(ctx context.Context, pid int, pidfd *os.File) *Child {
 		pid:    pid,
 		reaper: r,
 		pidfd:  pidfd,
-		done:   make(chan struct{}),
+		end:    NewEnd(),
 	}
 	r.mu.Lock()
 	r.watched[pid] = struct{}{}
@@ -103,7 +103,10 @@ func awaitReadable(pidfd *os.File) error {
 func (c *Child) Pid() int { return c.pid }
 
 // Done returns a channel that is closed when the process has ended and is reaped.
-func (c *Child) Done() <-chan struct{} { return c.done }
+func (c *Child) Done() <-chan struct{} { return c.end.Done() }
+
+// AfterExit calls f in a goroutine of its own when Done is closed.
+func (c *Child) AfterExit(f func()) { c.end.After(f) }
 
 // Exit returns how the process ended. It must not be called before Done is closed.
 func (c *Child) Exit() Exit { return c.exit }
@@ -158,7 +161,7 @@ func (c *Child) killUnwaited(error) {
 
 func (c *Child) finish(exit Exit) {
 	c.exit = exit
-	close(c.done)
+	c.end.Reached()
 	_ = c.pidfd.Close()
 	c.reaper.forget(c.pid)
 }

@@ -64,6 +64,25 @@ func TestExitStatus(t *testing.T) {
 	}
 }
 
+// A function that follows the exit is called if the process has ended already, too.
+func TestAfterExit(t *testing.T) {
+	r := newReaper(t)
+	child, err := r.Start(t.Context(), exec.Command("sh", "-c", "exit 7"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	status := make(chan int)
+	follow := func() { status <- child.Exit().Status }
+	child.AfterExit(follow)
+	if got := <-status; got != 7 {
+		t.Errorf("status = %d, want 7", got)
+	}
+	child.AfterExit(follow)
+	if got := <-status; got != 7 {
+		t.Errorf("status = %d after the exit, want 7", got)
+	}
+}
+
 // TestKillGroup checks that the children of a group leader are killed with it, and that a process
 // in another process's group is killed alone.
 func TestKillGroup(t *testing.T) {
@@ -178,7 +197,7 @@ func TestPanicWhileWaiting(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &Child{pid: cmd.Process.Pid, pidfd: pidfd, reaper: New(), done: make(chan struct{})}
+	c := &Child{pid: cmd.Process.Pid, pidfd: pidfd, reaper: New(), end: NewEnd()}
 	c.waitAsync(t.Context(), func() { panic("boom") })
 	<-c.Done()
 	if got := c.Exit().Status; got != StatusUnknown {

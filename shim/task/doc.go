@@ -26,8 +26,7 @@
 // progress. Fields above a "Guarded by" comment do not change after the object is created. A method
 // whose name ends in Locked is called with the mu of its type held.
 //
-// Every exit takes one path: one goroutine per process waits for it, publishes it and wakes the
-// callers of Wait. For the init that is container.awaitInit, which also writes the exit to the
-// bundle; for an exec it is exec.awaitExit. The exits of execs are published before that of the
-// init.
+// Every exit takes one path: one goroutine per process publishes it and wakes the callers of Wait.
+// For the init that is container.initExited, which also writes the exit to the bundle; for an exec
+// it is exec.awaitExit. The exits of execs are published before that of the init.
 package task

@@ -24,14 +24,13 @@ func runSteps(ctx context.Context, what string, steps ...func()) {
 // first, because one can occur before the start has returned.
 func (c *container) watchInit() {
 	guard.Catch(c.context(), "watch for out-of-memory kills", c.resources.watchOOM, nil)()
-	go guard.Catch(c.context(), "exit of the init", c.awaitInit, nil)()
+	c.init.child.AfterExit(guard.Catch(c.context(), "exit of the init", c.initExited, nil))
 }
 
-// awaitInit waits for the exit of the init, then kills the remaining processes and publishes the
+// initExited kills the remaining processes of a container whose init has exited, and publishes the
 // exit, after the exits of the execs.
-func (c *container) awaitInit() {
+func (c *container) initExited() {
 	p := c.init
-	<-p.child.Done()
 	const what = "exit of the init"
 	runSteps(c.context(), what,
 		func() { c.resources.checkOOM(p.child.Exit().Status == reap.StatusKilled) },

@@ -29,8 +29,8 @@ type holder struct {
 
 	tid   int              // 0 until the thread is parked
 	fatal chan unix.Signal // the first signal that ends the holder
-	done  chan struct{}
-	exit  reap.Exit // written before done is closed
+	end   reap.End
+	exit  reap.Exit // written before end
 }
 
 var _ child = (*holder)(nil)
@@ -43,7 +43,7 @@ func newHolder(spec *bundle.Spec) (*holder, error) {
 	h := &holder{
 		netns: spec.NetworkNamespace(),
 		fatal: make(chan unix.Signal, 1),
-		done:  make(chan struct{}),
+		end:   reap.NewEnd(),
 	}
 	if spec.Linux.CgroupsPath == "" {
 		return h, nil
@@ -135,14 +135,14 @@ func (h *holder) runThread(ns *os.File, parked chan<- error) {
 
 func (h *holder) finish(status int) {
 	h.exit = reap.Exit{Status: status, At: time.Now()}
-	close(h.done)
+	h.end.Reached()
 }
 
 // remove ends the thread, if there is one, and removes the cgroup.
 func (h *holder) remove() {
 	if h.tid != 0 {
 		_ = h.Signal(unix.SIGKILL) // an error means that it has ended already
-		<-h.done
+		<-h.Done()
 	}
 	if h.cgroup != nil {
 		h.cgroup.Remove()
@@ -153,7 +153,10 @@ func (h *holder) remove() {
 func (h *holder) Pid() int { return h.tid }
 
 // Done implements child.
-func (h *holder) Done() <-chan struct{} { return h.done }
+func (h *holder) Done() <-chan struct{} { return h.end.Done() }
+
+// AfterExit implements child.
+func (h *holder) AfterExit(f func()) { h.end.After(f) }
 
 // Exit implements child.
 func (h *holder) Exit() reap.Exit { return h.exit }
@@ -163,7 +166,7 @@ func (h *holder) Exit() reap.Exit { return h.exit }
 // are ignored.
 func (h *holder) Signal(sig unix.Signal) error {
 	select {
-	case <-h.done:
+	case <-h.Done():
 		return fmt.Errorf("process already finished: %w", errdefs.ErrNotFound)
 	default:
 	}

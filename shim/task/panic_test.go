@@ -21,6 +21,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/shimoption"
 	"github.com/containerd-lite/containerd-lite/shim/bundle"
 	"github.com/containerd-lite/containerd-lite/shim/cgroup"
+	"github.com/containerd-lite/containerd-lite/shim/reap"
 )
 
 // logBuffer is a log buffer that is safe for concurrent use.
@@ -252,7 +253,7 @@ func TestPanicInDelete(t *testing.T) {
 
 // TestPanicInHolderThread checks that park gets the error.
 func TestPanicInHolderThread(t *testing.T) {
-	h := &holder{fatal: make(chan unix.Signal, 1), done: make(chan struct{})}
+	h := &holder{fatal: make(chan unix.Signal, 1), end: reap.NewEnd()}
 	parked := make(chan error, 1)
 	h.startThread(&os.File{}, parked)
 	if err := <-parked; !errdefs.IsInternal(err) {

@@ -44,6 +44,7 @@ type process struct {
 type child interface {
 	Pid() int
 	Done() <-chan struct{}
+	AfterExit(f func())
 	Exit() reap.Exit
 	Signal(sig unix.Signal) error
 	KillGroup() error
