@@ -161,6 +161,9 @@ func (c *container) removeFromRuntime(ctx context.Context) error {
 		c.holder.remove()
 		return nil
 	}
+	if c.runtime.DeleteDirectly(c.id) {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, deleteTimeout)
 	defer cancel()
 	if c.runtime.Delete(ctx, c.id, false) == nil {

@@ -4,6 +4,8 @@ package task
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -119,6 +121,36 @@ func TestDeleteWithoutState(t *testing.T) {
 	}
 	if _, err := s.client.Delete(t.Context(), &taskapi.DeleteRequest{ID: "web"}); err != nil {
 		t.Error(err)
+	}
+}
+
+// A container of runc whose cgroups are all that is left is deleted without the runtime.
+func TestDeleteWithoutRuntime(t *testing.T) {
+	s := newShim(t)
+	opts, cgroup := s.root.Options(), filepath.Join(t.TempDir(), "web")
+	program := filepath.Join(t.TempDir(), "runc")
+	if err := errors.Join(os.Symlink(opts.BinaryName, program), os.Mkdir(cgroup, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	opts.BinaryName = program
+	request := s.request("web", true, "true")
+	if err := request.Options.MarshalFrom(opts); err != nil {
+		t.Fatal(err)
+	}
+	s.run(request)
+	state := fmt.Sprintf(`{"cgroup_paths":{"pids":%q},"config":{"namespaces":[{"type":"NEWPID"}]}}`, cgroup)
+	if err := os.WriteFile(filepath.Join(opts.Root, testNamespace, "web", "state.json"), []byte(state), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.events.until(t, "/tasks/exit web 0")
+	if _, err := s.client.Delete(t.Context(), &taskapi.DeleteRequest{ID: "web"}); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"create web", "start web"}, s.root.Trace()); diff != "" {
+		t.Errorf("runtime commands (-want +got):\n%s", diff)
+	}
+	if _, err := os.Stat(cgroup); !os.IsNotExist(err) || s.root.Knows(testNamespace, "web") {
+		t.Errorf("cgroup: %v, state left: %v", err, s.root.Knows(testNamespace, "web"))
 	}
 }
 
