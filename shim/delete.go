@@ -36,8 +36,9 @@ const (
 )
 
 // delete cleans up after a task whose shim is gone, and answers with the exit status of the task.
-// containerd runs the command after every task; usually nothing is left to clean up. Errors are
-// only logged as warnings, because no later step could retry the cleanup.
+// containerd runs the command after every task; usually the task was deleted, and package deleted
+// has answered. If a shim of an older release deleted it, delete answers. Errors are only logged as
+// warnings, because no later step could retry the cleanup.
 func (r *request) delete(ctx context.Context, stdout, stderr io.Writer) error {
 	dir := bundle.Dir(r.bundle)
 	warn := func(err error) {

@@ -13,13 +13,14 @@ import (
 	"strings"
 
 	"github.com/containerd/containerd/api/types/runc/options"
+
+	"github.com/containerd-lite/containerd-lite/shim/deleted"
 )
 
 const (
 	optionsFile = "options.json"
 	runtimeFile = "runtime"
 	initPidFile = "init.pid"
-	deletedFile = "deleted"
 	cgroupFile  = "cgroup.json"
 	addressFile = "address"
 	socketLink  = "socket"
@@ -101,9 +102,9 @@ func ReadPid(path string) (int, error) {
 }
 
 // MarkDeleted records that the container is deleted, so that the delete command has nothing to
-// clean up.
-func (d Dir) MarkDeleted() error {
-	if err := os.WriteFile(d.path(deletedFile), nil, 0o600); err != nil {
+// clean up, and the answer of that command.
+func (d Dir) MarkDeleted(answer []byte) error {
+	if err := os.WriteFile(d.path(deleted.File), answer, 0o600); err != nil {
 		return fmt.Errorf("mark deleted: %w", err)
 	}
 	return nil
@@ -111,7 +112,7 @@ func (d Dir) MarkDeleted() error {
 
 // Deleted reports whether MarkDeleted was called.
 func (d Dir) Deleted() bool {
-	_, err := os.Lstat(d.path(deletedFile))
+	_, err := os.Lstat(d.path(deleted.File))
 	return err == nil
 }
 

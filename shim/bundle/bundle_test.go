@@ -171,7 +171,7 @@ func TestRecordedFiles(t *testing.T) {
 	if d.Deleted() {
 		t.Error("deleted before MarkDeleted")
 	}
-	if err := d.MarkDeleted(); err != nil || !d.Deleted() {
+	if err := d.MarkDeleted([]byte("answer")); err != nil || !d.Deleted() {
 		t.Errorf("deleted = %v, %v", d.Deleted(), err)
 	}
 	var got map[string]string

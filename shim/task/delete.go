@@ -11,6 +11,7 @@ import (
 	"github.com/containerd/containerd/api/events"
 	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
 	"golang.org/x/sys/unix"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/shim/reap"
@@ -85,11 +86,16 @@ func (p *process) remove(ctx context.Context, cleanup func(context.Context) erro
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.state = deleted
+	return p.responseLocked(), nil
+}
+
+// responseLocked returns the result of the deletion of a process that has exited.
+func (p *process) responseLocked() *taskapi.DeleteResponse {
 	return &taskapi.DeleteResponse{
 		Pid:        uint32(p.pidLocked()),
 		ExitStatus: uint32(p.exit.Status),
 		ExitedAt:   p.exitedAtLocked(),
-	}, nil
+	}
 }
 
 // finish kills a process that was created and never started, so that the following steps find an
@@ -139,19 +145,29 @@ func (c *container) remove(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := c.bundle.MarkDeleted(); err != nil {
+	c.init.mu.Lock()
+	result := c.init.responseLocked()
+	c.init.mu.Unlock()
+	if err := c.markDeleted(result); err != nil {
 		// containerd's delete command then cleans up again.
 		c.log().WithError(err).Debug("deletion not recorded in the bundle; the delete command will clean up again")
 	}
-	c.init.mu.Lock()
-	defer c.init.mu.Unlock()
 	c.host.Events.Put(&events.TaskDelete{
 		ContainerID: c.id,
-		Pid:         uint32(c.init.pidLocked()),
-		ExitStatus:  uint32(c.init.exit.Status),
-		ExitedAt:    c.init.exitedAtLocked(),
+		Pid:         result.Pid,
+		ExitStatus:  result.ExitStatus,
+		ExitedAt:    result.ExitedAt,
 	})
 	return nil
+}
+
+// markDeleted records the deletion in the bundle, with its result for the delete command.
+func (c *container) markDeleted(result *taskapi.DeleteResponse) error {
+	answer, err := proto.Marshal(result)
+	if err != nil {
+		return err
+	}
+	return c.bundle.MarkDeleted(answer)
 }
 
 // removeFromRuntime removes the container from the runtime, or removes its holder. The container's
