@@ -13,11 +13,11 @@ import (
 	"os/signal"
 	"runtime"
 	"strconv"
-	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/containerd-lite/containerd-lite/internal/process"
 	"github.com/containerd-lite/containerd-lite/internal/shimoption"
 	"github.com/containerd-lite/containerd-lite/shim/bootstrap"
 	"github.com/containerd-lite/containerd-lite/shim/bundle"
@@ -193,27 +193,5 @@ func placeShim(pid int, shimCgroup string) error {
 			return err
 		}
 	}
-	return adjustOOMScore(pid, os.Getppid())
-}
-
-// maxOOMScore is OOM_SCORE_ADJ_MAX, see proc_pid_oom_score_adj(5).
-const maxOOMScore = 1000
-
-// adjustOOMScore makes the kernel kill the shim rather than containerd when memory runs out.
-// Without CAP_SYS_RESOURCE the kernel may refuse; the shim then keeps the score that it inherits.
-func adjustOOMScore(pid, containerd int) error {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/oom_score_adj", containerd))
-	if err != nil {
-		return fmt.Errorf("OOM score of containerd: %w", err)
-	}
-	score, err := strconv.Atoi(strings.TrimSpace(string(data)))
-	if err != nil {
-		return fmt.Errorf("OOM score of containerd: %w", err)
-	}
-	score = min(score+1, maxOOMScore)
-	err = os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), []byte(strconv.Itoa(score)), 0)
-	if err != nil && !errors.Is(err, fs.ErrPermission) {
-		return fmt.Errorf("OOM score of the shim: %w", err)
-	}
-	return nil
+	return process.SacrificeBefore(pid, os.Getppid())
 }

@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -211,34 +210,6 @@ func TestStartLegacy(t *testing.T) {
 	gone()
 	if _, err := os.Lstat(strings.TrimPrefix(string(output), "unix://")); !os.IsNotExist(err) {
 		t.Errorf("socket after the shim has exited: %v", err)
-	}
-}
-
-func TestOOMScore(t *testing.T) {
-	cmd := exec.Command("sleep", "1000")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	}()
-	if err := adjustOOMScore(cmd.Process.Pid, os.Getpid()); err != nil {
-		t.Fatal(err)
-	}
-	read := func(pid string) string {
-		data, err := os.ReadFile(filepath.Join("/proc", pid, "oom_score_adj"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return strings.TrimSpace(string(data))
-	}
-	own := read("self")
-	if own != "0" {
-		t.Skipf("score of the test is %s, not 0", own)
-	}
-	if got := read(strconv.Itoa(cmd.Process.Pid)); got != "1" {
-		t.Errorf("score = %s, want 1", got)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	runc "github.com/containerd/go-runc"
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
+	"github.com/containerd-lite/containerd-lite/internal/process"
 	"github.com/containerd-lite/containerd-lite/shim/reap"
 )
 
@@ -77,7 +78,7 @@ func (monitor) Wait(_ *exec.Cmd, ended chan runc.Exit) (int, error) {
 
 func await(cmd *exec.Cmd) runc.Exit {
 	// Without a pidfd AwaitEnd returns at once and cmd.Wait blocks, with the same result.
-	_ = reap.AwaitEnd(cmd.Process.Pid)
+	_ = process.AwaitEnd(cmd.Process.Pid)
 	status := 0
 	if err := cmd.Wait(); err != nil {
 		status = reap.StatusUnknown

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
+	"github.com/containerd-lite/containerd-lite/internal/process"
 )
 
 const (
@@ -42,7 +43,7 @@ type Child struct {
 // has a Hold that began before the process was created. ctx carries the logger; the wait does not
 // end with it.
 func (r *Reaper) Watch(ctx context.Context, pid int) (*Child, error) {
-	pidfd, err := openPidfd(pid)
+	pidfd, err := process.Open(pid)
 	if err != nil {
 		return nil, err
 	}
@@ -65,38 +66,6 @@ func (r *Reaper) watch(ctx context.Context, pid int, pidfd *os.File) *Child {
 
 func (c *Child) waitAsync(ctx context.Context, wait func()) {
 	go guard.Catch(ctx, fmt.Sprintf("wait for process %d", c.pid), wait, c.killUnwaited)()
-}
-
-func openPidfd(pid int) (*os.File, error) {
-	fd, err := unix.PidfdOpen(pid, 0)
-	if err != nil {
-		return nil, fmt.Errorf("process %d: open pidfd: %w", pid, err)
-	}
-	// os.NewFile registers a descriptor with Go's poller only if it is non-blocking.
-	if err := unix.SetNonblock(fd, true); err != nil {
-		_ = unix.Close(fd)
-		return nil, fmt.Errorf("process %d: set pidfd non-blocking: %w", pid, err)
-	}
-	return os.NewFile(uintptr(fd), "pidfd"), nil
-}
-
-// AwaitEnd returns when a child of this process has ended. It does not reap the child.
-func AwaitEnd(pid int) error {
-	pidfd, err := openPidfd(pid)
-	if err != nil {
-		return err
-	}
-	defer pidfd.Close()
-	return awaitReadable(pidfd)
-}
-
-// awaitReadable waits in Go's poller, without a thread of its own.
-func awaitReadable(pidfd *os.File) error {
-	conn, err := pidfd.SyscallConn()
-	if err != nil {
-		return err
-	}
-	return conn.Read(readable)
 }
 
 // Pid returns the PID.
@@ -168,7 +137,7 @@ func (c *Child) finish(exit Exit) {
 
 // waitAndReap waits for the exit of the process and reaps it.
 func (c *Child) waitAndReap() Exit {
-	polled := awaitReadable(c.pidfd)
+	polled := process.Await(c.pidfd)
 	at := time.Now()
 	var (
 		status unix.WaitStatus
@@ -194,10 +163,4 @@ func (c *Child) waitAndReap() Exit {
 	default:
 		return Exit{Status: status.ExitStatus(), At: at}
 	}
-}
-
-func readable(fd uintptr) bool {
-	polled := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-	n, err := unix.Poll(polled, 0)
-	return n > 0 && err == nil
 }

@@ -15,6 +15,8 @@ import (
 	"github.com/containerd/errdefs"
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
+
+	"github.com/containerd-lite/containerd-lite/internal/process"
 )
 
 func TestMain(m *testing.M) {
@@ -193,7 +195,7 @@ func TestPanicWhileWaiting(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	pidfd, err := openPidfd(cmd.Process.Pid)
+	pidfd, err := process.Open(cmd.Process.Pid)
 	if err != nil {
 		t.Fatal(err)
 	}
