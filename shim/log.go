@@ -55,9 +55,20 @@ func (l *logBundle) update(bundles func() []bundle.Dir) {
 	if len(live) == 0 || slices.Contains(live, l.dir) {
 		return
 	}
-	l.dir = live[0]
+	l.enterLocked(live[0])
+}
+
+// enter moves to the bundle of the first task, which did not exist yet when the shim was started.
+func (l *logBundle) enter(dir bundle.Dir) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.enterLocked(dir)
+}
+
+func (l *logBundle) enterLocked(dir bundle.Dir) {
+	l.dir = dir
 	l.openCrash()
-	if fifo, err := openLog(l.dir); err == nil {
+	if fifo, err := openLog(dir); err == nil {
 		_ = unix.Dup3(int(fifo.Fd()), unix.Stderr, 0)
 		_ = fifo.Close()
 	}

@@ -12,6 +12,9 @@ import (
 
 	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
 	"golang.org/x/sys/unix"
+
+	"github.com/containerd-lite/containerd-lite/internal/shimoption"
+	"github.com/containerd-lite/containerd-lite/internal/shimprocess"
 )
 
 // TestLogMovesToAnotherBundle checks that the log of a shim moves to another bundle when the bundle
@@ -92,5 +95,51 @@ func TestSIGUSR1LogsStacks(t *testing.T) {
 	}
 	if _, err := client.Connect(t.Context(), &taskapi.ConnectRequest{ID: "a"}); err != nil {
 		t.Errorf("after the signal: %v", err)
+	}
+}
+
+// TestStartedBeforeItsBundle checks that a shim that was started without a start command serves,
+// logs to the bundle and leaves nothing when it is lost.
+func TestStartedBeforeItsBundle(t *testing.T) {
+	h := newHost(t)
+	path := filepath.Join(h.sockets, "pod-1.0")
+	socket, err := shimprocess.Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := shimprocess.Shim{
+		Namespace: "ns", ID: "a", Address: "/c.sock", Events: filepath.Join(h.sockets, "c"),
+		Bundle: filepath.Join(h.sockets, "absent"), Socket: path, Pods: int(shimoption.Pod),
+	}.Command(self, socket)
+	cmd.Env = append(cmd.Env, beShim+"=1")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	socket.Close()
+	client, _ := h.client("unix://" + path)
+
+	dir := h.bundleOf("a", "sleep", "1000")
+	if err := unix.Mkfifo(filepath.Join(dir, "log"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h.create(client, dir, "a")
+	if to, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/2", cmd.Process.Pid)); err != nil || to != filepath.Join(dir, "log") {
+		t.Errorf("the log is %s, %v", to, err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "shim-crash.log")); err != nil {
+		t.Errorf("crash file: %v", err)
+	}
+
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	if got, warnings := h.delete(dir, "a"); got.ExitStatus != 137 || warnings != "" {
+		t.Errorf("delete = %v, %q", got, warnings)
+	}
+	if left, err := os.ReadDir(h.sockets); err != nil || len(left) != 0 {
+		t.Errorf("left in the socket directory: %v, %v", left, err)
 	}
 }

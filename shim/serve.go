@@ -19,6 +19,7 @@ import (
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/internal/shimoption"
+	"github.com/containerd-lite/containerd-lite/internal/shimprocess"
 	"github.com/containerd-lite/containerd-lite/shim/bundle"
 	"github.com/containerd-lite/containerd-lite/shim/group"
 	"github.com/containerd-lite/containerd-lite/shim/oci"
@@ -28,8 +29,8 @@ import (
 )
 
 const (
-	ttrpcAddress = "TTRPC_ADDRESS"
-	schedCore    = "SCHED_CORE"
+	ttrpcAddress = shimprocess.EventsEnv
+	schedCore    = shimprocess.SchedCoreEnv
 
 	// socketFile is the file descriptor of the listening socket.
 	socketFile = 3
@@ -45,7 +46,7 @@ const (
 var foreignEnv = [...]string{
 	ttrpcAddress, "GRPC_ADDRESS", "NAMESPACE", "MAX_SHIM_VERSION", schedCore,
 	"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES",
-	"GOMAXPROCS", // set by launch, see oneProcessor
+	"GOMAXPROCS", // set by shimprocess
 }
 
 // serve runs the shim until its last task is deleted.
@@ -55,7 +56,7 @@ func (r *request) serve(ctx context.Context) error {
 		return err
 	}
 	logs := &logBundle{dir: bundle.Dir(r.bundle)}
-	logs.openCrash()
+	logs.openCrash() // fails if the bundle does not exist yet, see enterBundle
 	slot := group.At(r.socket)
 	own, err := os.Lstat(slot.Path())
 	if err != nil {
@@ -74,6 +75,7 @@ func (r *request) serve(ctx context.Context) error {
 		Namespace: r.namespace,
 		Children:  reap.New(),
 		Events:    outbox.New(r.namespace, address),
+		Creating:  enterBundle(logs, slot),
 		Created:   created,
 		Deleted:   logs.update,
 	}
@@ -99,6 +101,24 @@ func (r *request) serve(ctx context.Context) error {
 	stop()
 	running.Wait()
 	return err
+}
+
+// enterBundle returns a function that does for the first task what its start command has done
+// otherwise: it opens the log FIFO and records the socket for the delete command. The daemon starts
+// a shim before there is a bundle (docs/decisions/0023).
+func enterBundle(logs *logBundle, slot group.Slot) func(bundle.Dir) {
+	var first sync.Once
+	return func(dir bundle.Dir) {
+		first.Do(func() {
+			if _, err := dir.Socket(); err == nil {
+				return
+			}
+			logs.enter(dir)
+			if err := dir.WriteSocket(slot.Path()); err != nil {
+				log.L.WithError(err).Warn("shim socket not recorded in the bundle; the delete command cannot remove it")
+			}
+		})
+	}
 }
 
 // inheritListener returns the listening socket that start created. Children of the shim do not

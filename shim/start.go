@@ -12,13 +12,12 @@ import (
 	"os/exec"
 	"os/signal"
 	"runtime"
-	"strconv"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/containerd-lite/containerd-lite/internal/process"
 	"github.com/containerd-lite/containerd-lite/internal/shimoption"
+	"github.com/containerd-lite/containerd-lite/internal/shimprocess"
 	"github.com/containerd-lite/containerd-lite/shim/bootstrap"
 	"github.com/containerd-lite/containerd-lite/shim/bundle"
 	"github.com/containerd-lite/containerd-lite/shim/cgroup"
@@ -114,11 +113,6 @@ func (r *request) group(params *bootstrap.Params, pod string) (group.Group, erro
 	return group.New(params.SocketDir, r.address, r.namespace, name, pods)
 }
 
-// oneProcessor limits the shim to one processor, which is enough for it. The Go runtime allocates
-// memory for each processor at startup, and lowering the number later would take more memory. The
-// OCI runtime does not inherit the limit (foreignEnv): runc is faster with all processors.
-const oneProcessor = "GOMAXPROCS=1"
-
 // launch starts the shim. Its socket is already listening, so launch does not wait for the shim to
 // be ready.
 func (r *request) launch(slot group.Slot, socket *os.File, params *bootstrap.Params) error {
@@ -127,16 +121,12 @@ func (r *request) launch(slot group.Slot, socket *os.File, params *bootstrap.Par
 	if err != nil {
 		return fmt.Errorf("start shim: %w", err)
 	}
-	cmd := exec.Command(self, "-namespace", r.namespace, "-id", r.id, "-address", r.address,
-		"-bundle", r.bundle, "-socket", slot.Path(), "-pods", strconv.Itoa(int(opts.Sharing)),
-		"-debug="+strconv.FormatBool(r.debug))
-	cmd.Args[0] = os.Args[0]
-	cmd.Env = append(os.Environ(), oneProcessor)
-	if params.Events != "" {
-		cmd.Env = append(cmd.Env, ttrpcAddress+"="+params.Events)
+	shim := shimprocess.Shim{
+		Namespace: r.namespace, ID: r.id, Address: r.address, Events: params.Events,
+		Bundle: r.bundle, Socket: slot.Path(), Pods: int(opts.Sharing), Debug: r.debug,
 	}
-	cmd.ExtraFiles = []*os.File{socket}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	cmd := shim.Command(self, socket)
+	cmd.Args[0] = os.Args[0]
 	if log, err := openLog(bundle.Dir(r.bundle)); err == nil {
 		defer log.Close()
 		cmd.Stderr = log

@@ -18,6 +18,7 @@ import (
 	"github.com/containerd/errdefs"
 
 	"github.com/containerd-lite/containerd-lite/internal/shimoption"
+	"github.com/containerd-lite/containerd-lite/internal/shimprocess"
 )
 
 // Service is the ttrpc service by which a task joins a running shim (Join, JoinPod for the first
@@ -32,10 +33,6 @@ const (
 )
 
 const (
-	// maxPath bounds a socket path, so that sockaddr_un holds it with its terminating null byte,
-	// see unix(7).
-	maxPath = 106
-
 	// hashSize is the length of the hash in a path, in bytes. maxNumber is the maximum number of
 	// digits of a slot.
 	hashSize  = 24
@@ -55,9 +52,9 @@ func New(dir, containerd, namespace, name string, pods shimoption.Pods) (Group, 
 	id := fmt.Sprintf("lite\x00%s\x00%s\x00%d\x00%s", containerd, namespace, pods, name)
 	hash := sha256.Sum256([]byte(id))
 	path := filepath.Join(dir, hex.EncodeToString(hash[:hashSize]))
-	if len(path)+1+maxNumber > maxPath {
+	if len(path)+1+maxNumber > shimprocess.MaxSocketPath {
 		return Group{}, fmt.Errorf("shim socket: directory %s is longer than %d bytes (set a shorter socket_dir): %w",
-			dir, maxPath-hashSize*2-2-maxNumber, errdefs.ErrInvalidArgument)
+			dir, shimprocess.MaxSocketPath-hashSize*2-2-maxNumber, errdefs.ErrInvalidArgument)
 	}
 	return Group{path: path, pods: pods}, nil
 }

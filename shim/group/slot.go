@@ -18,6 +18,8 @@ import (
 	"github.com/containerd/errdefs/pkg/errgrpc"
 	"github.com/containerd/ttrpc"
 	"golang.org/x/sys/unix"
+
+	"github.com/containerd-lite/containerd-lite/internal/shimprocess"
 )
 
 const (
@@ -120,20 +122,7 @@ func (s Slot) Listen() (*os.File, error) {
 	if err := os.Remove(s.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("shim socket: remove stale socket: %w", err)
 	}
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: s.path, Net: "unix"})
-	if err != nil {
-		return nil, fmt.Errorf("shim socket: %w", err)
-	}
-	defer l.Close()
-	l.SetUnlinkOnClose(false)
-	if err := os.Chmod(s.path, 0o600); err != nil {
-		return nil, fmt.Errorf("shim socket: %w", err)
-	}
-	f, err := l.File()
-	if err != nil {
-		return nil, fmt.Errorf("shim socket: %w", err)
-	}
-	return f, nil
+	return shimprocess.Listen(s.path)
 }
 
 // Remove removes the files of the slot, with the lock file. It must be the last step of a caller

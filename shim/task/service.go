@@ -231,6 +231,9 @@ func (s *Service) Create(ctx context.Context, r *taskapi.CreateTaskRequest) (*ta
 			s.tasks.unreserve(r.ID)
 		}
 	}()
+	if s.host.Creating != nil {
+		s.host.Creating(c.bundle)
+	}
 	if err := c.create(ctx, r.Rootfs); err != nil {
 		return nil, err
 	}

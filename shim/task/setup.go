@@ -26,6 +26,8 @@ type Host struct {
 	Events    *outbox.Outbox
 	// Kills reports out-of-memory kills. Its zero value is ready to use.
 	Kills cgroup.Notifier
+	// Creating, if not nil, is called with the bundle of a task before its creation.
+	Creating func(bundle.Dir)
 	// Created, if not nil, gets a value for each new task, unless one is pending.
 	Created chan<- struct{}
 	// Deleted, if not nil, is called after the deletion of a task. bundles returns the bundles of
