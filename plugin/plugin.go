@@ -45,6 +45,10 @@ type Deps struct {
 	RootDir, StateDir string
 	// Endpoint is the socket that containerd listens on.
 	Endpoint string
+	// EventsEndpoint is the socket on which containerd takes the events of shims, and ShimEnv are
+	// the variables that its config sets for shims.
+	EventsEndpoint string
+	ShimEnv        []string
 	// SnapshotterRoots are the directories of the snapshotters that loaded, by name.
 	SnapshotterRoots map[string]string
 	// RemoteSnapshotters are those whose plugin requests the labels by which it finds a layer in
@@ -79,6 +83,7 @@ func init() {
 			plugins.MountManagerPlugin,
 			plugins.SandboxStorePlugin,
 			plugins.ServicePlugin,
+			plugins.ShimPlugin,
 			plugins.SnapshotPlugin,
 			plugins.TransferPlugin,
 		},
@@ -181,6 +186,7 @@ func collect(ic *plugin.InitContext) (Deps, error) {
 		RootDir:            root,
 		StateDir:           ic.Properties[plugins.PropertyStateDir],
 		Endpoint:           ic.Properties[plugins.PropertyGRPCAddress],
+		EventsEndpoint:     ic.Properties[plugins.PropertyTTRPCAddress],
 		SnapshotterRoots:   snapshotterRoots(ic.Plugins(), root),
 		RemoteSnapshotters: remoteSnapshotters(ic.Plugins()),
 	}
@@ -200,6 +206,9 @@ func collect(ic *plugin.InitContext) (Deps, error) {
 		}
 	}
 	var err error
+	if deps.ShimEnv, err = shimEnv(ic); err != nil {
+		return Deps{}, err
+	}
 	deps.Client, err = client.New("",
 		client.WithDefaultNamespace(namespace),
 		client.WithDefaultPlatform(platforms.Default()),
@@ -208,6 +217,15 @@ func collect(ic *plugin.InitContext) (Deps, error) {
 		return Deps{}, fmt.Errorf("containerd client: %w", err)
 	}
 	return deps, nil
+}
+
+// shimEnv returns the variables that containerd's config sets for shims.
+func shimEnv(ic *plugin.InitContext) ([]string, error) {
+	manager, err := ic.GetSingle(plugins.ShimPlugin)
+	if err != nil {
+		return nil, fmt.Errorf("shim manager: %w", err)
+	}
+	return manager.(interface{ Env() []string }).Env(), nil
 }
 
 // readConfig reads the three tables. It returns the errors of all of them.

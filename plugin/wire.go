@@ -96,6 +96,7 @@ type leaves struct {
 	labels     *host.SELinux
 	cgroups    *stats.Reader
 	specs      *specgen.Generator
+	shims      runtime.Launcher
 }
 
 func newLeaves(ctx context.Context, deps Deps) (l leaves, err error) {
@@ -115,6 +116,7 @@ func newLeaves(ctx context.Context, deps Deps) (l leaves, err error) {
 	}
 	l.containerd = runtime.New(deps.Client)
 	l.paths = deps.paths()
+	l.shims = deps.launcher(l.paths)
 	l.specs = &specgen.Generator{
 		Config:    settings,
 		BaseSpecs: deps.BaseSpecs,
@@ -131,7 +133,7 @@ func (s *Service) podDeps(settings config.Runtime, l leaves) pod.Deps {
 		Namespaces:        network.NewPinner(l.paths, netnsDir(settings, l.paths)),
 		Network:           s.network,
 		Files:             l.specs.Files,
-		Tasks:             pod.Runner{Containerd: l.containerd, Handlers: settings, Spec: l.specs.PodTask, Paths: l.paths},
+		Tasks:             pod.Runner{Containerd: l.containerd, Handlers: settings, Spec: l.specs.PodTask, Paths: l.paths, Shims: l.shims},
 		Handlers:          settings,
 		Labels:            l.labels,
 		Events:            s.events,
@@ -178,6 +180,14 @@ func newID() string {
 }
 
 func (d Deps) paths() paths.Paths { return paths.Paths{Root: d.RootDir, State: d.StateDir} }
+
+// launcher returns what starts the shims of pods.
+func (d Deps) launcher(dirs paths.Paths) runtime.Launcher {
+	bundles, _ := dirs.Bundles(namespace)
+	return runtime.Launcher{
+		Sockets: dirs.Shims(), Bundles: bundles, Address: d.Endpoint, Events: d.EventsEndpoint, Env: d.ShimEnv,
+	}
+}
 
 func netnsDir(r config.Runtime, dirs paths.Paths) string {
 	if r.NetNSMountsUnderStateDir {

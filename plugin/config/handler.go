@@ -232,6 +232,16 @@ func (h Handler) SharesShim() bool {
 	return err == nil && opts.Sharing.Shared()
 }
 
+// PlainShim reports whether the shim of a pod is the lite shim, found by its runtime type, with
+// nothing to set when it is started: it serves one pod and stays in the daemon's cgroup.
+func (h Handler) PlainShim() bool {
+	if h.Type != LiteRuntimeType || h.Path != "" {
+		return false
+	}
+	opts, err := h.decodeOptions()
+	return err == nil && !opts.Sharing.Shared() && opts.GetShimCgroup() == ""
+}
+
 // unknownOptions are the names of options that a shim of runc does not have and whose values are
 // not empty.
 type unknownOptions []string

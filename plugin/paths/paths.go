@@ -42,6 +42,9 @@ func (p Paths) ContainerIDs() ([]string, error) {
 // netns_mounts_under_state_dir.
 func (p Paths) NetNS() string { return filepath.Join(p.State, "netns") }
 
+// Shims returns the directory of the sockets of the shims that the plugin starts.
+func (p Paths) Shims() string { return filepath.Join(p.State, "shims") }
+
 // Containerd returns containerd's own root directory.
 func (p Paths) Containerd() string { return filepath.Dir(p.Root) }
 

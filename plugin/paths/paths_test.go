@@ -19,6 +19,7 @@ func TestPaths(t *testing.T) {
 		"/r/cri/sandboxes/p/hostname":             pod.Hostname(),
 		"/r/cri/sandboxes/p/hosts":                pod.Hosts(),
 		"/r/cri/sandboxes/p/resolv.conf":          pod.ResolvConf(),
+		"/s/cri/shims":                            p.Shims(),
 		"/s/cri/sandboxes/p":                      pod.State,
 		"/s/cri/sandboxes/p/shm":                  pod.Shm(),
 		"/s/cri/sandboxes/p/ns":                   pod.Namespaces(),

@@ -41,6 +41,7 @@ type Runner struct {
 	Handlers   Handlers
 	Spec       func(req specgen.PodRequest) (*specs.Spec, error)
 	Paths      paths.Paths
+	Shims      runtime.Launcher
 }
 
 var _ Tasks = Runner{}
@@ -57,37 +58,68 @@ func (t Runner) Start(ctx context.Context, r *Record) (uint32, error) {
 	if err != nil {
 		return 0, err
 	}
+	task, err := t.create(ctx, r, handler)
+	if err != nil {
+		return 0, err
+	}
+	if err := task.Start(ctx); err != nil {
+		return 0, fmt.Errorf("start task: %w", err)
+	}
+	return task.Pid(), nil
+}
+
+// create launches the shim first, if it can be launched: it gets ready while the container is
+// saved.
+func (t Runner) create(ctx context.Context, r *Record, handler config.Handler) (runtime.Task, error) {
+	if !t.Shims.CanLaunch(handler) {
+		return t.createIn(ctx, nil, r, handler)
+	}
+	shim, err := t.Shims.Launch(ctx, r.ID)
+	if err != nil {
+		return nil, err
+	}
+	task, err := t.createIn(ctx, shim, r, handler)
+	if err != nil {
+		shim.Abandon()
+		return nil, err
+	}
+	return task, nil
+}
+
+// createIn saves the container and creates the task in a launched shim, or in one that containerd
+// starts if shim is nil.
+func (t Runner) createIn(ctx context.Context, shim *runtime.LaunchedShim, r *Record, handler config.Handler) (runtime.Task, error) {
 	options, err := handler.RuntimeOptions()
 	if err != nil {
-		return 0, fmt.Errorf("runtime handler %s: %w", r.Handler, err)
+		return nil, fmt.Errorf("runtime handler %s: %w", r.Handler, err)
 	}
 	rootfs, err := t.rootfs(r)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	spec, err := t.spec(r, handler)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	err = t.Containerd.CreateContainer(ctx, runtime.Container{
+	container := runtime.Container{
 		ID:      r.ID,
 		Kind:    runtime.KindPod,
 		Labels:  r.Config.GetLabels(),
 		Runtime: handler.Type,
 		Options: options,
 		Spec:    spec,
-	})
+	}
+	if shim != nil {
+		container.Sandbox = r.ID // containerd asks for the sandbox of a task that has an address
+	}
+	if err := t.Containerd.CreateContainer(ctx, container); err != nil {
+		return nil, fmt.Errorf("save container: %w", err)
+	}
+	task, err := t.Containerd.NewTask(ctx, r.ID, cio.NullIO, runtime.TaskOptions{ShimPath: handler.Path, Rootfs: rootfs, Shim: shim})
 	if err != nil {
-		return 0, fmt.Errorf("save container: %w", err)
+		return nil, fmt.Errorf("create task: %w", err)
 	}
-	task, err := t.Containerd.NewTask(ctx, r.ID, cio.NullIO, runtime.TaskOptions{ShimPath: handler.Path, Rootfs: rootfs})
-	if err != nil {
-		return 0, fmt.Errorf("create task: %w", err)
-	}
-	if err := task.Start(ctx); err != nil {
-		return 0, fmt.Errorf("start task: %w", err)
-	}
-	return task.Pid(), nil
+	return task, nil
 }
 
 func (t Runner) spec(r *Record, h config.Handler) (*specs.Spec, error) {
@@ -142,6 +174,9 @@ func (t Runner) Stop(ctx context.Context, id string) error {
 	}
 	if err := t.Containerd.DeleteContainer(ctx, id); err != nil {
 		return fmt.Errorf("delete container: %w", err)
+	}
+	if err := t.Shims.RemoveSockets(id); err != nil {
+		return err
 	}
 	return os.RemoveAll(t.Paths.Pod(id).Init())
 }

@@ -23,7 +23,12 @@ type TaskOptions struct {
 	ShimPath string
 	// Rootfs is mounted as the root file system of a container without a snapshot.
 	Rootfs []mount.Mount
+	// Shim is the shim that was launched for the task; nil lets containerd start or join one.
+	Shim *LaunchedShim
 }
+
+// apiVersion is the version of the Task API that launched shims serve.
+const apiVersion = 3
 
 // NewTask creates the task of a container: containerd starts or joins the shim, and the init
 // process waits for Start.
@@ -35,6 +40,9 @@ func (c *Client) NewTask(ctx context.Context, id string, io cio.Creator, opts Ta
 	with := []containerd.NewTaskOpts{containerd.WithRootFS(opts.Rootfs)}
 	if opts.ShimPath != "" {
 		with = append(with, containerd.WithRuntimePath(opts.ShimPath))
+	}
+	if opts.Shim != nil {
+		with = append(with, containerd.WithTaskAPIEndpoint(opts.Shim.Endpoint(), apiVersion))
 	}
 	return container.NewTask(ctx, io, with...)
 }
