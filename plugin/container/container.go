@@ -95,6 +95,9 @@ const (
 // Key returns the container's ID and its unique name, the keys of the record.
 func (r *Record) Key() (id, name string) { return r.ID, r.Name }
 
+// Owner returns the ID of the container's pod.
+func (r *Record) Owner() string { return r.PodID }
+
 // String returns the name and the ID of the container, for errors and logs.
 func (r *Record) String() string {
 	return "container " + r.Config.GetMetadata().GetName() + " (" + r.ID + ")"
@@ -292,9 +295,7 @@ func (m *Manager) Get(id string) (*Record, error) { return m.containers.Get(id) 
 func (m *Manager) List() []*Record { return m.containers.List() }
 
 // OfPod returns the containers of a pod.
-func (m *Manager) OfPod(podID string) []*Record {
-	return m.containers.Select(func(r *Record) bool { return r.PodID == podID })
-}
+func (m *Manager) OfPod(podID string) []*Record { return m.containers.OwnedBy(podID) }
 
 // uniqueName returns a name that is unique among all containers. The kubelet increases the attempt
 // number when it creates a container of a pod again.

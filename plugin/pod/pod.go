@@ -61,6 +61,9 @@ type Record struct {
 // Key returns the keys of the record in the store: the ID of the pod and its unique name.
 func (r *Record) Key() (id, name string) { return r.ID, r.Name }
 
+// Owner returns "": a pod belongs to nothing.
+func (r *Record) Owner() string { return "" }
+
 // String returns the name of the pod in errors and logs.
 func (r *Record) String() string { return podName(r.Config) }
 

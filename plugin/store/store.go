@@ -21,6 +21,8 @@ type Record interface {
 	// Key returns the ID, which is never used again, and the name, which is unique among the
 	// existing records.
 	Key() (id, name string)
+	// Owner returns the ID of the object that the record belongs to, or "". It never changes.
+	Owner() string
 }
 
 // Saver saves a record to durable storage.
@@ -36,9 +38,10 @@ type Store[T Record] struct {
 	saver   Saver[T]
 	watcher Watcher[T]
 
-	mu     sync.RWMutex
-	byID   map[string]*entry[T]
-	byName map[string]string // name → ID, including reserved names
+	mu      sync.RWMutex
+	byID    map[string]*entry[T]
+	byName  map[string]string               // name → ID, including reserved names
+	byOwner map[string]map[string]*entry[T] // owner → ID → entry
 
 	unsaved unsavedIDs
 }
@@ -63,6 +66,7 @@ func New[T Record](kind string, saver Saver[T], watcher Watcher[T]) *Store[T] {
 		watcher: watcher,
 		byID:    make(map[string]*entry[T]),
 		byName:  make(map[string]string),
+		byOwner: make(map[string]map[string]*entry[T]),
 		unsaved: newUnsavedIDs(),
 	}
 }
@@ -97,9 +101,23 @@ func (s *Store[T]) Put(record T) error {
 	e.write.Lock()
 	defer e.write.Unlock()
 	before := e.current()
+	s.index(id, record.Owner(), e)
 	e.record.Store(&record)
 	s.notify(before, record)
 	return nil
+}
+
+// index makes [Store.OwnedBy] find an entry, unless the entry is removed meanwhile.
+func (s *Store[T]) index(id, owner string, e *entry[T]) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if owner == "" || s.byID[id] != e {
+		return
+	}
+	if s.byOwner[owner] == nil {
+		s.byOwner[owner] = map[string]*entry[T]{}
+	}
+	s.byOwner[owner][id] = e
 }
 
 // Get returns the record with this ID, or the only record whose ID starts with it, as crictl users
@@ -142,15 +160,32 @@ func (s *Store[T]) List() []T {
 
 // Select returns the records that match, ordered by ID.
 func (s *Store[T]) Select(match func(T) bool) []T {
-	list := []T{}
 	s.mu.RLock()
-	for _, e := range s.byID {
+	list := records(s.byID)
+	s.mu.RUnlock()
+	return sorted(slices.DeleteFunc(list, func(r T) bool { return !match(r) }))
+}
+
+// OwnedBy returns the records of an owner, ordered by ID. It does not look at other records.
+func (s *Store[T]) OwnedBy(owner string) []T {
+	s.mu.RLock()
+	list := records(s.byOwner[owner])
+	s.mu.RUnlock()
+	return sorted(list)
+}
+
+// records returns the records of entries, without reservations.
+func records[T Record](of map[string]*entry[T]) []T {
+	list := make([]T, 0, len(of))
+	for _, e := range of {
 		if r := e.record.Load(); r != nil {
 			list = append(list, *r)
 		}
 	}
-	s.mu.RUnlock()
-	list = slices.DeleteFunc(list, func(r T) bool { return !match(r) })
+	return list
+}
+
+func sorted[T Record](list []T) []T {
 	slices.SortFunc(list, func(a, b T) int {
 		idA, _ := a.Key()
 		idB, _ := b.Key()
@@ -233,13 +268,28 @@ func (s *Store[T]) Forget(id string) {
 	}
 	e.deleted = true
 	s.markSaved(id, e)
-	s.mu.Lock()
-	delete(s.byID, id)
-	delete(s.byName, e.name)
-	s.mu.Unlock()
+	last := e.current()
+	s.remove(id, e.name, last)
 	var none T
-	if last := e.current(); last != none {
+	if last != none {
 		s.notify(last, none)
+	}
+}
+
+// remove removes an entry from the indexes. last is its record, if there is one.
+func (s *Store[T]) remove(id, name string, last T) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.byID, id)
+	delete(s.byName, name)
+	var none T
+	if last == none {
+		return
+	}
+	owner := last.Owner()
+	delete(s.byOwner[owner], id)
+	if len(s.byOwner[owner]) == 0 {
+		delete(s.byOwner, owner)
 	}
 }
 

@@ -16,10 +16,12 @@ import (
 
 type note struct {
 	id, name string
+	owner    string
 	count    int
 }
 
 func (n note) Key() (string, string) { return n.id, n.name }
+func (n note) Owner() string         { return n.owner }
 
 // disk keeps the saved records and can be made to fail.
 type disk struct {
@@ -105,6 +107,42 @@ func TestGetByPrefix(t *testing.T) {
 		if err != nil || got.id != tc.want {
 			t.Errorf("Get(%q) = %v, %v; want %s", tc.id, got, err, tc.want)
 		}
+	}
+}
+
+func TestOwnedBy(t *testing.T) {
+	s, _ := newStore()
+	owned := func(owner, want string) {
+		t.Helper()
+		got := ""
+		for _, n := range s.OwnedBy(owner) {
+			got += n.id
+		}
+		if got != want {
+			t.Errorf("records of %q: %q, want %q", owner, got, want)
+		}
+	}
+	for _, n := range []note{{id: "c", name: "c", owner: "p"}, {id: "a", name: "a", owner: "p"}, {id: "b", name: "b", owner: "q"}, {id: "d", name: "d"}} {
+		if err := s.Put(n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	owned("p", "ac")
+	owned("q", "b")
+	owned("", "")
+	if _, err := s.Update(t.Context(), "a", func(n note) (note, error) { n.count = 1; return n, nil }); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.OwnedBy("p")[0].count; got != 1 {
+		t.Errorf("after Update: count %d, want that of the new record", got)
+	}
+	for _, id := range []string{"a", "b", "d"} {
+		s.Forget(id)
+	}
+	owned("p", "c")
+	owned("q", "")
+	if len(s.byOwner) != 1 {
+		t.Errorf("the index has %d owners, want only the one that still has a record", len(s.byOwner))
 	}
 }
 
@@ -195,7 +233,7 @@ func TestListIsOrdered(t *testing.T) {
 
 func TestHoldBlocksWriters(t *testing.T) {
 	s, _ := newStore()
-	if err := s.Put(note{"a1", "web", 0}); err != nil {
+	if err := s.Put(note{id: "a1", name: "web"}); err != nil {
 		t.Fatal(err)
 	}
 	var changing sync.WaitGroup
@@ -307,7 +345,7 @@ func TestSelect(t *testing.T) {
 		}
 	}
 	got := s.Select(func(n note) bool { return n.count < 2 })
-	if diff := cmp.Diff([]note{{"a", "a", 1}, {"c", "c", 0}}, got, cmp.AllowUnexported(note{})); diff != "" {
+	if diff := cmp.Diff([]note{{id: "a", name: "a", count: 1}, {id: "c", name: "c"}}, got, cmp.AllowUnexported(note{})); diff != "" {
 		t.Errorf("selected (-want +got):\n%s", diff)
 	}
 }
