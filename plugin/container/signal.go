@@ -35,12 +35,15 @@ func fromCRI(s runtimeapi.Signal) string {
 	return realtime.Replace(strings.TrimPrefix(s.String(), "SIGNAL_"))
 }
 
-// CRIStopSignal returns the record's stop signal as a value of the CRI.
-func (r *Record) CRIStopSignal() runtimeapi.Signal {
+// criSignals are the signals of the CRI by their usual names.
+var criSignals = func() map[string]runtimeapi.Signal {
+	signals := make(map[string]runtimeapi.Signal, len(runtimeapi.Signal_name))
 	for value := range runtimeapi.Signal_name {
-		if s := runtimeapi.Signal(value); fromCRI(s) == r.StopSignal {
-			return s
-		}
+		signals[fromCRI(runtimeapi.Signal(value))] = runtimeapi.Signal(value)
 	}
-	return runtimeapi.Signal_SIGNAL_RUNTIME_DEFAULT
-}
+	return signals
+}()
+
+// CRIStopSignal returns the record's stop signal as a value of the CRI, or
+// SIGNAL_RUNTIME_DEFAULT, which is zero, for a signal that the CRI does not have.
+func (r *Record) CRIStopSignal() runtimeapi.Signal { return criSignals[r.StopSignal] }
