@@ -294,6 +294,9 @@ func (m *Manager) Get(id string) (*Record, error) { return m.containers.Get(id) 
 // List returns all containers.
 func (m *Manager) List() []*Record { return m.containers.List() }
 
+// Select returns the containers that match. match must not block.
+func (m *Manager) Select(match func(*Record) bool) []*Record { return m.containers.Select(match) }
+
 // OfPod returns the containers of a pod.
 func (m *Manager) OfPod(podID string) []*Record { return m.containers.OwnedBy(podID) }
 

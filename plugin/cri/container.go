@@ -91,10 +91,8 @@ func (s *Server) ListContainers(_ context.Context, req *runtimeapi.ListContainer
 
 func (s *Server) containerItems(f *runtimeapi.ContainerFilter) []*runtimeapi.Container {
 	var items []*runtimeapi.Container
-	for _, r := range s.Containers.List() {
-		if containerMatches(r, f) {
-			items = append(items, containerItem(r))
-		}
+	for _, r := range s.Containers.Select(func(r *container.Record) bool { return containerMatches(r, f) }) {
+		items = append(items, containerItem(r))
 	}
 	return items
 }

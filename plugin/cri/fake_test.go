@@ -24,18 +24,30 @@ import (
 
 // recovered returns a ready server whose managers have recovered these records. No container has a
 // task: one that was running has exited.
-func recovered(t *testing.T, pods []*pod.Record, containers []*container.Record) *Server {
-	t.Helper()
+func recovered(tb testing.TB, pods []*pod.Record, containers []*container.Record) *Server {
+	tb.Helper()
+	return serverOf(tb, saved(tb, pods, containers), container.Logs{})
+}
+
+// saved returns a containerd that has these records.
+func saved(tb testing.TB, pods []*pod.Record, containers []*container.Record) *runtimetest.Containerd {
+	tb.Helper()
 	containerd := runtimetest.New(nil) // no record is saved
 	for _, r := range pods {
-		containerd.SandboxRecords[r.ID] = encoded(t, r)
+		containerd.SandboxRecords[r.ID] = encoded(tb, r)
 	}
 	for _, r := range containers {
-		containerd.ContainerRecords[r.ID] = encoded(t, r)
+		containerd.ContainerRecords[r.ID] = encoded(tb, r)
 	}
 	containerd.Fail("read spec", errdefs.ErrFailedPrecondition) // no container can be updated
+	return containerd
+}
+
+// serverOf returns a ready server whose managers have recovered the records of a containerd.
+func serverOf(tb testing.TB, containerd *runtimetest.Containerd, logs container.Logs) *Server {
+	tb.Helper()
 	hub := event.NewHub(time.Now)
-	podManager := pod.New(t.Context(), pod.Deps{
+	podManager := pod.New(tb.Context(), pod.Deps{
 		Records:    containerd,
 		Namespaces: allPinned{},
 		Network:    noNetworks{},
@@ -45,32 +57,33 @@ func recovered(t *testing.T, pods []*pod.Record, containers []*container.Record)
 		Events:     hub,
 		Hostname:   func() (string, error) { return "node", nil },
 	})
-	t.Cleanup(podManager.Close)
-	if err := podManager.Recover(t.Context()); err != nil {
-		t.Fatal(err)
+	tb.Cleanup(podManager.Close)
+	if err := podManager.Recover(tb.Context()); err != nil {
+		tb.Fatal(err)
 	}
-	dir := t.TempDir()
-	containerManager := container.New(t.Context(), container.Deps{
+	dir := tb.TempDir()
+	containerManager := container.New(tb.Context(), container.Deps{
 		Containerd: containerd,
 		Pods:       podManager,
 		Labels:     noSELinux{},
 		Events:     hub,
 		Dirs:       container.Dirs{Paths: paths.Paths{Root: dir, State: dir}},
+		Logs:       logs,
 	})
-	t.Cleanup(containerManager.Close)
-	if err := containerManager.Recover(t.Context()); err != nil {
-		t.Fatal(err)
+	tb.Cleanup(containerManager.Close)
+	if err := containerManager.Recover(tb.Context()); err != nil {
+		tb.Fatal(err)
 	}
 	s := New(Deps{Pods: podManager, Containers: containerManager, Images: fakeImages{}, Events: hub, Stats: zeroStats{}})
 	s.SetReady()
 	return s
 }
 
-func encoded(t *testing.T, record any) []byte {
-	t.Helper()
+func encoded(tb testing.TB, record any) []byte {
+	tb.Helper()
 	text, err := json.Marshal(record)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return text
 }

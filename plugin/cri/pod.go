@@ -83,10 +83,8 @@ func (s *Server) ListPodSandbox(_ context.Context, req *runtimeapi.ListPodSandbo
 
 func (s *Server) podItems(f *runtimeapi.PodSandboxFilter) []*runtimeapi.PodSandbox {
 	var items []*runtimeapi.PodSandbox
-	for _, r := range s.Pods.List() {
-		if podMatches(r, f) {
-			items = append(items, podItem(r))
-		}
+	for _, r := range s.Pods.Select(func(r *pod.Record) bool { return podMatches(r, f) }) {
+		items = append(items, podItem(r))
 	}
 	return items
 }

@@ -47,12 +47,9 @@ func (s *Server) ListContainerStats(ctx context.Context, req *runtimeapi.ListCon
 }
 
 func (s *Server) containerStats(ctx context.Context, f *runtimeapi.ContainerStatsFilter) ([]*runtimeapi.ContainerStats, error) {
-	var wanted []*container.Record
-	for _, r := range s.Containers.List() {
-		if hasIDPrefix(r.ID, f.GetId()) && hasIDPrefix(r.PodID, f.GetPodSandboxId()) && hasLabels(r.Config.GetLabels(), f.GetLabelSelector()) {
-			wanted = append(wanted, r)
-		}
-	}
+	wanted := s.Containers.Select(func(r *container.Record) bool {
+		return hasIDPrefix(r.ID, f.GetId()) && hasIDPrefix(r.PodID, f.GetPodSandboxId()) && hasLabels(r.Config.GetLabels(), f.GetLabelSelector())
+	})
 	return measureEach(ctx, wanted, s.Stats.ContainerStats)
 }
 
@@ -73,15 +70,11 @@ func (s *Server) ListPodSandboxStats(ctx context.Context, req *runtimeapi.ListPo
 }
 
 func (s *Server) podStats(ctx context.Context, f *runtimeapi.PodSandboxStatsFilter) ([]*runtimeapi.PodSandboxStats, error) {
-	var wanted []*pod.Record
-	for _, r := range s.Pods.List() {
-		if measured(r) && hasIDPrefix(r.ID, f.GetId()) && hasLabels(r.Config.GetLabels(), f.GetLabelSelector()) {
-			wanted = append(wanted, r)
-		}
-	}
-	members := s.members()
+	wanted := s.Pods.Select(func(r *pod.Record) bool {
+		return measured(r) && hasIDPrefix(r.ID, f.GetId()) && hasLabels(r.Config.GetLabels(), f.GetLabelSelector())
+	})
 	return measureEach(ctx, wanted, func(r *pod.Record) *runtimeapi.PodSandboxStats {
-		return s.Stats.PodStats(r, members[r.ID])
+		return s.Stats.PodStats(r, s.Containers.OfPod(r.ID))
 	})
 }
 
@@ -98,15 +91,8 @@ func (s *Server) ListPodSandboxMetrics(ctx context.Context, _ *runtimeapi.ListPo
 }
 
 func (s *Server) podMetrics(ctx context.Context) ([]*runtimeapi.PodSandboxMetrics, error) {
-	var wanted []*pod.Record
-	for _, r := range s.Pods.List() {
-		if measured(r) {
-			wanted = append(wanted, r)
-		}
-	}
-	members := s.members()
-	return measureEach(ctx, wanted, func(r *pod.Record) *runtimeapi.PodSandboxMetrics {
-		return s.Stats.PodMetrics(r, members[r.ID])
+	return measureEach(ctx, s.Pods.Select(measured), func(r *pod.Record) *runtimeapi.PodSandboxMetrics {
+		return s.Stats.PodMetrics(r, s.Containers.OfPod(r.ID))
 	})
 }
 
@@ -131,12 +117,3 @@ func measureEach[R, M any](ctx context.Context, records []R, measure func(R) M) 
 // measured reports whether lists of statistics and metrics include a pod. A stopped pod has nothing
 // left to measure.
 func measured(r *pod.Record) bool { return r.State != pod.Stopped }
-
-// members returns the containers of all pods, by pod id.
-func (s *Server) members() map[string][]*container.Record {
-	members := map[string][]*container.Record{}
-	for _, r := range s.Containers.List() {
-		members[r.PodID] = append(members[r.PodID], r)
-	}
-	return members
-}

@@ -311,14 +311,11 @@ func (m *Manager) Get(id string) (*Record, error) {
 func (m *Manager) Hold(id string, do func(*Record) error) error { return m.pods.Hold(id, do) }
 
 // List returns all pods that callers can see.
-func (m *Manager) List() []*Record {
-	var list []*Record
-	for _, r := range m.pods.List() {
-		if r.State != Creating {
-			list = append(list, r)
-		}
-	}
-	return list
+func (m *Manager) List() []*Record { return m.Select(func(*Record) bool { return true }) }
+
+// Select returns the pods that callers can see and that match. match must not block.
+func (m *Manager) Select(match func(*Record) bool) []*Record {
+	return m.pods.Select(func(r *Record) bool { return r.State != Creating && match(r) })
 }
 
 // name returns the unique name of a pod: a pod can run again only as another attempt.

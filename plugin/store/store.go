@@ -158,27 +158,25 @@ func (s *Store[T]) List() []T {
 	return s.Select(func(T) bool { return true })
 }
 
-// Select returns the records that match, ordered by ID.
+// Select returns the records that match, ordered by ID. match must not block, and must not use the
+// store.
 func (s *Store[T]) Select(match func(T) bool) []T {
-	s.mu.RLock()
-	list := records(s.byID)
-	s.mu.RUnlock()
-	return sorted(slices.DeleteFunc(list, func(r T) bool { return !match(r) }))
+	return sorted(s.collect(func() map[string]*entry[T] { return s.byID }, match))
 }
 
 // OwnedBy returns the records of an owner, ordered by ID. It does not look at other records.
 func (s *Store[T]) OwnedBy(owner string) []T {
-	s.mu.RLock()
-	list := records(s.byOwner[owner])
-	s.mu.RUnlock()
-	return sorted(list)
+	return sorted(s.collect(func() map[string]*entry[T] { return s.byOwner[owner] }, func(T) bool { return true }))
 }
 
-// records returns the records of entries, without reservations.
-func records[T Record](of map[string]*entry[T]) []T {
-	list := make([]T, 0, len(of))
-	for _, e := range of {
-		if r := e.record.Load(); r != nil {
+// collect returns the records that match among the entries of an index, without reservations. It
+// calls index with mu held.
+func (s *Store[T]) collect(index func() map[string]*entry[T], match func(T) bool) []T {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	list := []T{}
+	for _, e := range index() {
+		if r := e.record.Load(); r != nil && match(*r) {
 			list = append(list, *r)
 		}
 	}
