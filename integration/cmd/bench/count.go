@@ -26,7 +26,7 @@ func countAll(ctx context.Context, s *session) error {
 	if err := life.start(ctx); err != nil {
 		return err
 	}
-	request := &runtimeapi.ExecSyncRequest{ContainerId: life.container, Cmd: []string{"true"}}
+	request := &runtimeapi.ExecSyncRequest{ContainerId: life.containers[0], Cmd: []string{"true"}}
 	exec := func() error {
 		_, err := s.client.ExecSync(ctx, request)
 		return err

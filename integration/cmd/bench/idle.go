@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"time"
 )
 
@@ -12,11 +11,11 @@ import (
 const idleFor = 20 * time.Second
 
 func idle(ctx context.Context, n *node) error {
-	return watchIdle(ctx, n, byCAdvisor, fmt.Sprintf("idle CPU, %d pods", len(n.pods)))
+	return watchIdle(ctx, n, byCAdvisor, "idle CPU")
 }
 
 func idleByCRI(ctx context.Context, n *node) error {
-	return watchIdle(ctx, n, byCRI, fmt.Sprintf("idle CPU, %d pods, PodAndContainerStatsFromCRI", len(n.pods)))
+	return watchIdle(ctx, n, byCRI, "idle CPU, PodAndContainerStatsFromCRI")
 }
 
 // watchIdle measures the CPU time of the daemon and its helpers on a node without any activity

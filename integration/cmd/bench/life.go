@@ -14,14 +14,17 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/lib/image"
 )
 
-// podLife is a pod with one container, from a kubelet's first call to its last. The container is
-// stopped with SIGKILL: SIGTERM might reach it before its process handles the signal.
+// podLife is a pod with one container or more, from a kubelet's first call to its last. The
+// containers are stopped with SIGKILL: SIGTERM might reach one before its process handles the
+// signal.
 type podLife struct {
 	client *harness.CRI
 	config *runtimeapi.PodSandboxConfig
+	count  int // of containers; 0 means one
 
-	pod, container string // IDs
-	up, down       []call
+	pod        string   // ID
+	containers []string // IDs
+	up, down   []call
 }
 
 // call is one RPC and its duration.
@@ -50,38 +53,51 @@ func timed[Q, A any](ctx context.Context, calls *[]call, do func(context.Context
 	return answer, err
 }
 
-// start runs the pod and its container.
+// start runs the pod and its containers.
 func (l *podLife) start(ctx context.Context) error {
 	pod, err := timed(ctx, &l.up, l.client.RunPodSandbox, "RunPodSandbox", &runtimeapi.RunPodSandboxRequest{Config: l.config})
 	if err != nil {
 		return err
 	}
 	l.pod = pod.PodSandboxId
+	for i := range max(l.count, 1) {
+		if err := l.startContainer(ctx, fmt.Sprint("main-", i)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *podLife) startContainer(ctx context.Context, name string) error {
 	created, err := timed(ctx, &l.up, l.client.CreateContainer, "CreateContainer", &runtimeapi.CreateContainerRequest{
 		PodSandboxId: l.pod, SandboxConfig: l.config,
-		Config: harness.ContainerConfig(l.config, "main", image.Busybox, workload, "100000"),
+		Config: harness.ContainerConfig(l.config, name, image.Busybox, workload, "100000"),
 	})
 	if err != nil {
 		return err
 	}
-	l.container = created.ContainerId
-	_, err = timed(ctx, &l.up, l.client.StartContainer, "StartContainer", &runtimeapi.StartContainerRequest{ContainerId: l.container})
+	l.containers = append(l.containers, created.ContainerId)
+	_, err = timed(ctx, &l.up, l.client.StartContainer, "StartContainer", &runtimeapi.StartContainerRequest{ContainerId: created.ContainerId})
 	return err
 }
 
-// end stops and removes both.
+// end stops and removes them.
 func (l *podLife) end(ctx context.Context) error {
-	_, err := timed(ctx, &l.down, l.client.StopContainer, "StopContainer", &runtimeapi.StopContainerRequest{ContainerId: l.container})
+	for _, id := range l.containers {
+		_, err := timed(ctx, &l.down, l.client.StopContainer, "StopContainer", &runtimeapi.StopContainerRequest{ContainerId: id})
+		if err != nil {
+			return err
+		}
+	}
+	_, err := timed(ctx, &l.down, l.client.StopPodSandbox, "StopPodSandbox", &runtimeapi.StopPodSandboxRequest{PodSandboxId: l.pod})
 	if err != nil {
 		return err
 	}
-	_, err = timed(ctx, &l.down, l.client.StopPodSandbox, "StopPodSandbox", &runtimeapi.StopPodSandboxRequest{PodSandboxId: l.pod})
-	if err != nil {
-		return err
-	}
-	_, err = timed(ctx, &l.down, l.client.RemoveContainer, "RemoveContainer", &runtimeapi.RemoveContainerRequest{ContainerId: l.container})
-	if err != nil {
-		return err
+	for _, id := range l.containers {
+		_, err := timed(ctx, &l.down, l.client.RemoveContainer, "RemoveContainer", &runtimeapi.RemoveContainerRequest{ContainerId: id})
+		if err != nil {
+			return err
+		}
 	}
 	_, err = timed(ctx, &l.down, l.client.RemovePodSandbox, "RemovePodSandbox", &runtimeapi.RemovePodSandboxRequest{PodSandboxId: l.pod})
 	return err

@@ -4,7 +4,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"google.golang.org/grpc"
@@ -16,7 +18,7 @@ const reads = 15
 
 // lists makes the read-only calls.
 func lists(ctx context.Context, n *node) error {
-	c := n.client
+	c, containers := n.client, n.containers()
 	for _, read := range []func() error{
 		func() error {
 			return repeat(ctx, n, c.ListPodSandbox, "ListPodSandbox", same(&runtimeapi.ListPodSandboxRequest{}))
@@ -32,12 +34,12 @@ func lists(ctx context.Context, n *node) error {
 		},
 		func() error {
 			return repeat(ctx, n, c.ContainerStatus, "ContainerStatus", func(i int) *runtimeapi.ContainerStatusRequest {
-				return &runtimeapi.ContainerStatusRequest{ContainerId: n.containers[i%len(n.containers)]}
+				return &runtimeapi.ContainerStatusRequest{ContainerId: containers[i%len(containers)]}
 			})
 		},
 		func() error {
 			return repeat(ctx, n, c.PodSandboxStatus, "PodSandboxStatus", func(i int) *runtimeapi.PodSandboxStatusRequest {
-				return &runtimeapi.PodSandboxStatusRequest{PodSandboxId: n.pods[i%len(n.pods)]}
+				return &runtimeapi.PodSandboxStatusRequest{PodSandboxId: n.pods[i%len(n.pods)].pod}
 			})
 		},
 	} {
@@ -50,19 +52,51 @@ func lists(ctx context.Context, n *node) error {
 
 func same[Q any](request Q) func(int) Q { return func(int) Q { return request } }
 
-// repeat makes one call several times; the first one is not recorded.
+// readFor bounds the calls of one kind: with 500 pods, some of stock containerd's take seconds.
+const readFor = 10 * time.Second
+
+// repeat makes one call several times, at least twice; the first one is not recorded.
 func repeat[Q, A any](ctx context.Context, n *node, do func(context.Context, Q, ...grpc.CallOption) (A, error), rpc string, request func(int) Q) error {
-	for i := range reads + 1 {
-		q := request(i)
+	if _, err := do(ctx, request(0)); err != nil {
+		return fmt.Errorf("%s: %w", rpc, err)
+	}
+	before, err := cpuTime(n.bench.Daemon.PID())
+	if err != nil {
+		return err
+	}
+	begin, count := time.Now(), 0
+	for ; count < reads && (count == 0 || time.Since(begin) < readFor); count++ {
+		q := request(count)
 		start := time.Now()
 		if _, err := do(ctx, q); err != nil {
 			return fmt.Errorf("%s: %w", rpc, err)
 		}
-		if i > 0 {
-			n.record(fmt.Sprintf("%s, %d pods", rpc, len(n.pods)), "ms", milliseconds(time.Since(start)))
-		}
+		n.record(rpc, "ms", milliseconds(time.Since(start)))
 	}
-	return nil
+	after, err := cpuTime(n.bench.Daemon.PID())
+	if n.callCPU && err == nil {
+		n.record("CPU of "+rpc, "ms", milliseconds(after-before)/float64(count))
+	}
+	return err
+}
+
+// metrics reads the metrics of all pods. In one message those of a few hundred pods would exceed
+// the limit of a kubelet's client.
+func (n *node) metrics(ctx context.Context, request *runtimeapi.StreamPodSandboxMetricsRequest, _ ...grpc.CallOption) (pods int, err error) {
+	stream, err := n.client.StreamPodSandboxMetrics(ctx, request)
+	if err != nil {
+		return 0, err
+	}
+	for {
+		part, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return pods, nil
+		}
+		if err != nil {
+			return pods, err
+		}
+		pods += len(part.PodSandboxMetrics)
+	}
 }
 
 // orphan counts the errors of statistics on a node that has a pod without a cgroup parent, as
@@ -74,10 +108,10 @@ func orphan(ctx context.Context, n *node) error {
 	if err != nil {
 		return err
 	}
-	errors := 0.0
+	failures := 0.0
 	if _, err := n.client.ListPodSandboxStats(ctx, &runtimeapi.ListPodSandboxStatsRequest{}); err != nil {
-		errors++
+		failures++
 	}
-	n.record("ListPodSandboxStats, a pod without cgroup parent", "errors", errors)
+	n.session.record("ListPodSandboxStats, a pod without cgroup parent", "errors", failures)
 	return n.client.RemovePod(ctx, pod)
 }

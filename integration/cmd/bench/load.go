@@ -85,7 +85,9 @@ type session struct {
 }
 
 // record adds a sample for a row of the table.
-func (s *session) record(row, unit string, value float64) { s.into.add(s, row, unit, value) }
+func (s *session) record(row, unit string, value float64) {
+	s.into.add(s, row, 0, unit, value)
+}
 
 // measure starts the daemon, runs one load and ends with the leak check. Leaks are recorded in the
 // results, so that the other loads still run.
@@ -123,23 +125,28 @@ func (s *session) run(ctx context.Context, l load) error {
 	return l.run(ctx, s)
 }
 
-// recordCPU runs work and records the CPU time that the daemon and everything that it starts use
-// for it, divided by units. It waits until they have come to rest, before and after: work that a
-// daemon defers belongs to the call that caused it.
+// recordCPU runs work and records the CPU time that it uses, divided by units.
 func (s *session) recordCPU(ctx context.Context, row string, units int, work func() error) error {
+	used, err := s.cpuOf(ctx, work)
+	if err == nil {
+		s.record(row, "ms", milliseconds(used)/float64(units))
+	}
+	return err
+}
+
+// cpuOf runs work and returns the CPU time that the daemon and everything that it starts use for
+// it. It waits until they have come to rest, before and after: work that a daemon defers belongs to
+// the call that caused it.
+func (s *session) cpuOf(ctx context.Context, work func() error) (time.Duration, error) {
 	before, err := s.restingCPU(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if err := work(); err != nil {
-		return err
+		return 0, err
 	}
 	after, err := s.restingCPU(ctx)
-	if err != nil {
-		return err
-	}
-	s.record(row, "ms", milliseconds(after-before)/float64(units))
-	return nil
+	return after - before, err
 }
 
 const (

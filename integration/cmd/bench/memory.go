@@ -53,7 +53,7 @@ func memory(ctx context.Context, n *node) error {
 		{"daemon's memory per pod, PSS", daemon.pss / pods},
 		{"daemon's memory per pod, RSS", daemon.rss / pods},
 	} {
-		n.record(fmt.Sprintf("%s, %d pods", m.name, len(n.pods)), "KiB", m.value)
+		n.record(m.name, "KiB", m.value)
 	}
 	return nil
 }

@@ -10,10 +10,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
-
-	"github.com/containerd-lite/containerd-lite/integration/lib/harness"
-	"github.com/containerd-lite/containerd-lite/integration/lib/image"
 )
 
 // stage is a measurement on a node with a given number of pods.
@@ -93,15 +89,32 @@ func fillNode(ctx context.Context, s *session, chosen []stage) error {
 			return fmt.Errorf("%s: %w", stage.name(), err)
 		}
 	}
-	return n.clear(ctx)
+	return n.shrink(ctx, 0)
 }
 
-// node is a daemon with long-running pods on the CNI network, each with one container.
+// node is a daemon with long-running pods on the CNI network.
 type node struct {
 	*session
-	pods       []string // IDs
-	containers []string
-	filled     time.Time // time of the last new pod
+	perPod  int  // containers in each pod; 0 means one
+	callCPU bool // the CPU time of calls is recorded, too
+
+	pods   []*podLife
+	extra  int       // pods that have come beside them and are gone
+	filled time.Time // time of the last new pod
+}
+
+// record adds a sample for a row of the table that has the number of pods in its name.
+func (n *node) record(row, unit string, value float64) {
+	n.into.add(n.session, row, len(n.pods), unit, value)
+}
+
+// containers returns the IDs of the containers of all pods.
+func (n *node) containers() []string {
+	var all []string
+	for _, pod := range n.pods {
+		all = append(all, pod.containers...)
+	}
+	return all
 }
 
 // workload is the process name of every container on a node: all other processes of the bench
@@ -114,38 +127,28 @@ func (n *node) fill(ctx context.Context, count int) error {
 	if from >= count {
 		return nil
 	}
-	n.pods = append(n.pods, make([]string, count-from)...)
-	n.containers = append(n.containers, make([]string, count-from)...)
+	for i := from; i < count; i++ {
+		n.pods = append(n.pods, &podLife{client: n.client, config: n.bench.PodConfig(fmt.Sprint("pod-", i)), count: n.perPod})
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(inFlight)
-	for i := from; i < count; i++ {
-		group.Go(func() (err error) {
-			config := n.bench.PodConfig(fmt.Sprint("pod-", i))
-			if n.pods[i], err = n.client.RunPod(ctx, config); err != nil {
-				return err
-			}
-			n.containers[i], err = n.client.Run(ctx, n.pods[i], config,
-				harness.ContainerConfig(config, "main", image.Busybox, workload, "100000"))
-			return err
-		})
+	for _, pod := range n.pods[from:] {
+		group.Go(func() error { return pod.start(ctx) })
 	}
 	err := group.Wait()
 	n.filled = time.Now()
 	return err
 }
 
-// clear removes all pods.
-func (n *node) clear(ctx context.Context) error {
+// shrink removes pods until there are count.
+func (n *node) shrink(ctx context.Context, count int) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(inFlight)
-	for i, pod := range n.pods {
-		group.Go(func() error {
-			_, err := n.client.StopContainer(ctx, &runtimeapi.StopContainerRequest{ContainerId: n.containers[i]})
-			if err != nil {
-				return err
-			}
-			return n.client.RemovePod(ctx, pod)
-		})
+	for _, pod := range n.pods[count:] {
+		pod.client = n.client // a restart of the daemon replaces it
+		group.Go(func() error { return pod.end(ctx) })
 	}
-	return group.Wait()
+	err := group.Wait()
+	n.pods = n.pods[:count]
+	return err
 }

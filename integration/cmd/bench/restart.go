@@ -28,7 +28,7 @@ func restart(ctx context.Context, n *node) error {
 		if err := n.awaitList(ctx); err != nil {
 			return err
 		}
-		n.record(fmt.Sprintf("daemon's start to a complete list, %d pods", len(n.pods)), "ms", milliseconds(time.Since(start)))
+		n.record("daemon's start to a complete list", "ms", milliseconds(time.Since(start)))
 	}
 	return nil
 }
@@ -56,8 +56,8 @@ func (n *node) awaitList(ctx context.Context) error {
 				running++
 			}
 		}
-		if running != len(n.containers) {
-			return 0, fmt.Errorf("%d running containers, want %d", running, len(n.containers))
+		if want := len(n.containers()); running != want {
+			return 0, fmt.Errorf("%d running containers, want %d", running, want)
 		}
 		return running, nil
 	})

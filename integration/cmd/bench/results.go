@@ -3,6 +3,7 @@
 package main
 
 import (
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -18,22 +19,29 @@ type results struct {
 
 // row holds the samples of one measurement for each contestant.
 type row struct {
-	name, unit string
-	load       string
-	samples    map[string]rounds // by contestant
+	name    string // with the number of pods
+	what    string // without
+	pods    int    // on the node; 0 if the row is about no node
+	unit    string
+	load    string
+	samples map[string]rounds // by contestant
 }
 
 // rounds are the samples of each round, in order. A session adds one round.
 type rounds []samples
 
-// add adds a sample of a session.
-func (r *results) add(s *session, name, unit string, value float64) {
+// add adds a sample of a session, on a node with a number of pods or 0.
+func (r *results) add(s *session, what string, pods int, unit string, value float64) {
+	name := what
+	if pods > 0 {
+		name = fmt.Sprintf("%s, %d pods", what, pods)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	i := slices.IndexFunc(r.rows, func(r *row) bool { return r.name == name })
 	if i < 0 {
 		i = len(r.rows)
-		r.rows = append(r.rows, &row{name, unit, s.load, map[string]rounds{}})
+		r.rows = append(r.rows, &row{name, what, pods, unit, s.load, map[string]rounds{}})
 	}
 	of := r.rows[i].samples[s.contestant]
 	for len(of) <= s.round {

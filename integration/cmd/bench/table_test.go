@@ -17,7 +17,7 @@ func measured(name string, count int, byContestant map[string]samples) *results 
 	for contestant, of := range byContestant {
 		for round := range count {
 			for _, value := range of {
-				into.add(&session{contestant: contestant, load: "load", round: round}, name, "ms", value)
+				into.add(&session{contestant: contestant, load: "load", round: round}, name, 0, "ms", value)
 			}
 		}
 	}
@@ -101,8 +101,8 @@ func TestSettled(t *testing.T) {
 		t.Error("settled after two rounds")
 	}
 	wide := measured("ExecSync true", 4, steady)
-	wide.add(&session{contestant: "containerd-lite", load: "load", round: 1}, "ExecSync true", "ms", 50)
-	wide.add(&session{contestant: "containerd-lite", load: "load", round: 1}, "ExecSync true", "ms", 60)
+	wide.add(&session{contestant: "containerd-lite", load: "load", round: 1}, "ExecSync true", 0, "ms", 50)
+	wide.add(&session{contestant: "containerd-lite", load: "load", round: 1}, "ExecSync true", 0, "ms", 60)
 	if wide.settled("load", against) {
 		t.Error("settled with values between 30 and 60")
 	}
