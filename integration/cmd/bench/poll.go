@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/containerd-lite/containerd-lite/integration/lib/harness"
@@ -21,22 +22,33 @@ const (
 )
 
 // poll sends the requests of a kubelet v1.37 on a node without any activity, at the same intervals.
+// Like those of a kubelet, its loops do not wait for each other.
 func poll(ctx context.Context, client *harness.CRI, source pollSource, duration time.Duration) error {
-	ticker := time.NewTicker(time.Second)
+	// Without a deadline, which the daemon would get and report before limited ends.
+	limited, cancel := context.WithCancel(ctx)
+	defer time.AfterFunc(duration, cancel).Stop()
+	group, limited := errgroup.WithContext(limited)
+	for _, p := range requests(client, source) {
+		group.Go(func() error { return p.loop(limited) })
+	}
+	if err := group.Wait(); err != nil {
+		return fmt.Errorf("poll: %w", err)
+	}
+	return ctx.Err()
+}
+
+// loop sends the request at once and then periodically, until ctx ends.
+func (r request) loop(ctx context.Context) error {
+	ticker := time.NewTicker(time.Duration(r.every) * time.Second)
 	defer ticker.Stop()
-	for second := range int(duration / time.Second) {
-		for _, p := range requests(client, source) {
-			if second%p.every != 0 {
-				continue
-			}
-			if err := p.send(ctx); err != nil {
-				return fmt.Errorf("poll: %w", err)
-			}
+	for ctx.Err() == nil {
+		// The end of ctx may interrupt the last request.
+		if err := r.send(ctx); err != nil && ctx.Err() == nil {
+			return err
 		}
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
-			return ctx.Err()
 		}
 	}
 	return nil
