@@ -38,6 +38,11 @@ BASE   ?= HEAD
 # PEERS=1 adds CRI-O to the table.
 PEERS  ?=
 
+# The numbers of pods of `make bench-scale`: `make bench-scale SIZES='10 100' ROWS=scale`. Each of its two rounds
+# measures each size twice.
+SIZES ?= 10 100 250 500
+bench-scale: ROUNDS = 2
+
 # `make vm` runs SUITE, a suite of integration/suite, or PACKAGE, a package of the daemon or the shim, in the virtual
 # machine. TEST is a regular expression that selects tests.
 SUITE   ?= crictl
@@ -47,7 +52,7 @@ TEST    ?=
 FUZZFOR ?= 10s
 
 .DEFAULT_GOAL := help
-.PHONY: help build race man install uninstall deb tools test unit integration critest security kubelet-test stress faults soak vm vm-test power vm-shell vm-image count lint fuzz demo dev bench bench-diff bench-raw clean
+.PHONY: help build race man install uninstall deb tools test unit integration critest security kubelet-test stress faults soak vm vm-test power vm-shell vm-image count lint fuzz demo dev bench bench-diff bench-scale bench-raw clean
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -158,6 +163,10 @@ bench-diff: build tools ## the same for containerd-lite of another commit and of
 	git -C .tools/base checkout -q --detach $$(git rev-parse $(BASE))
 	$(MAKE) -C .tools/base build
 	go -C integration run ./cmd/bench -rounds $(ROUNDS) -rows '$(ROWS)' -base $(CURDIR)/.tools/base/bin
+
+bench-scale: build tools ## nodes with SIZES='10 100 250 500' pods, their slopes, and 110 pods at once; simulated nodes with 1 000
+	go test -tags no_cri -run '^$$' -bench FullNode ./plugin/cri
+	go -C integration run ./cmd/bench -scale '$(SIZES)' -rounds $(ROUNDS) -rows '$(ROWS)'
 
 bench-raw: build tools ## the lower bound: runc and the CNI plugins alone
 	go -C integration run ./cmd/bench -rounds $(ROUNDS) -raw

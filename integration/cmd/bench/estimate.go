@@ -52,32 +52,57 @@ func (e estimate) spread() float64 { return (e.high - e.low) / 2 / e.value }
 // narrow reports whether the interval is as narrow as the bench aims for.
 func (e estimate) narrow() bool { return e.value == 0 || e.spread() <= precision }
 
-// ratio estimates of(a)/of(b) by a hierarchical bootstrap: the rounds are drawn with replacement,
-// the same ones for a and b because they ran beside each other, then the samples in each. To draw
-// only samples would take those of one round for independent, and the interval would be far too
-// narrow on a machine whose speed drifts. With less than three rounds the interval is infinite.
+// ratio estimates of(a)/of(b).
 func ratio(of statistic, a, b rounds) estimate {
-	e := estimate{of(slices.Concat(a...)) / of(slices.Concat(b...)), math.Inf(-1), math.Inf(1)}
-	both := min(len(a), len(b))
-	if math.IsInf(e.value, 0) {
-		e.value = math.NaN()
+	return resample(func(groups []samples) float64 {
+		value := of(groups[0]) / of(groups[1])
+		if math.IsInf(value, 0) {
+			return math.NaN()
+		}
+		return value
+	}, a, b)
+}
+
+// resample estimates a value of several groups of samples by a hierarchical bootstrap: the rounds
+// are drawn with replacement, the same ones for all groups because they ran beside each other, then
+// the samples in each. To draw only samples would take those of one round for independent, and the
+// interval would be far too narrow on a machine whose speed drifts. With less than three rounds
+// that have samples of all groups the interval is infinite.
+func resample(of func(groups []samples) float64, groups ...rounds) estimate {
+	all := make([]samples, len(groups))
+	for i, group := range groups {
+		all[i] = group.all()
 	}
-	if both < 3 || math.IsNaN(e.value) {
+	e := estimate{of(all), math.Inf(-1), math.Inf(1)}
+	common := commonRounds(groups)
+	if len(common) < 3 || math.IsNaN(e.value) {
 		return e
 	}
 	random := rand.New(rand.NewPCG(1, 2)) // the same table from the same samples
 	values := make([]float64, resamples)
 	for i := range values {
-		var ofA, ofB samples
-		for range both {
-			round := random.IntN(both)
-			ofA, ofB = draw(random, ofA, a[round]), draw(random, ofB, b[round])
+		drawn := make([]samples, len(groups))
+		for range common {
+			round := common[random.IntN(len(common))]
+			for j, group := range groups {
+				drawn[j] = draw(random, drawn[j], group[round])
+			}
 		}
-		values[i] = of(ofA) / of(ofB)
+		values[i] = of(drawn)
 	}
 	slices.Sort(values)
 	e.low, e.high = values[resamples*25/1000], values[resamples*975/1000]
 	return e
+}
+
+// commonRounds returns the rounds in which all groups have samples.
+func commonRounds(groups []rounds) (common []int) {
+	for round := range groups[0] {
+		if !slices.ContainsFunc(groups, func(g rounds) bool { return round >= len(g) || len(g[round]) == 0 }) {
+			common = append(common, round)
+		}
+	}
+	return common
 }
 
 // draw appends a resample of from.

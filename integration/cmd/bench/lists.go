@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,8 +14,8 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// reads is how often each call is made, per round, daemon and number of pods.
-const reads = 15
+// defaultReads is how often each call is made, per round, daemon and number of pods.
+const defaultReads = 15
 
 // lists makes the read-only calls.
 func lists(ctx context.Context, n *node) error {
@@ -53,7 +54,7 @@ func lists(ctx context.Context, n *node) error {
 func same[Q any](request Q) func(int) Q { return func(int) Q { return request } }
 
 // readFor bounds the calls of one kind: with 500 pods, some of stock containerd's take seconds.
-const readFor = 10 * time.Second
+const readFor = 5 * time.Second
 
 // repeat makes one call several times, at least twice; the first one is not recorded.
 func repeat[Q, A any](ctx context.Context, n *node, do func(context.Context, Q, ...grpc.CallOption) (A, error), rpc string, request func(int) Q) error {
@@ -65,7 +66,7 @@ func repeat[Q, A any](ctx context.Context, n *node, do func(context.Context, Q, 
 		return err
 	}
 	begin, count := time.Now(), 0
-	for ; count < reads && (count == 0 || time.Since(begin) < readFor); count++ {
+	for ; count < cmp.Or(n.reads, defaultReads) && (count == 0 || time.Since(begin) < readFor); count++ {
 		q := request(count)
 		start := time.Now()
 		if _, err := do(ctx, q); err != nil {

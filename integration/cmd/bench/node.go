@@ -96,6 +96,7 @@ func fillNode(ctx context.Context, s *session, chosen []stage) error {
 type node struct {
 	*session
 	perPod  int  // containers in each pod; 0 means one
+	reads   int  // how often each call is made; 0 means defaultReads
 	callCPU bool // the CPU time of calls is recorded, too
 
 	pods   []*podLife

@@ -85,14 +85,19 @@ func (t table) cells(l line) []string {
 
 // interval returns the confidence interval, with its half width if that is not narrow.
 func (e estimate) interval() string {
-	switch {
-	case math.IsNaN(e.value) || math.IsInf(e.high, 0):
-		return ""
-	case e.narrow():
-		return number(e.low) + "–" + number(e.high)
-	default:
-		return fmt.Sprintf("%s–%s (±%.0f %%)", number(e.low), number(e.high), 100*e.spread())
+	bounds := e.bounds()
+	if bounds == "" || e.narrow() {
+		return bounds
 	}
+	return fmt.Sprintf("%s (±%.0f %%)", bounds, 100*e.spread())
+}
+
+// bounds returns the confidence interval, or "" if it is not known.
+func (e estimate) bounds() string {
+	if math.IsNaN(e.value) || math.IsInf(e.high, 0) {
+		return ""
+	}
+	return number(e.low) + "–" + number(e.high)
 }
 
 // print writes the table in Markdown.
@@ -149,6 +154,8 @@ func number(value float64) string {
 	switch {
 	case math.IsNaN(value):
 		return ""
+	case value < 0:
+		return "-" + number(-value)
 	case value >= 100:
 		return strconv.FormatFloat(value, 'f', 0, 64)
 	case value >= 10:
