@@ -4,17 +4,12 @@ package task
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"time"
 
 	"github.com/containerd/containerd/api/events"
 	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
 	"github.com/containerd/containerd/api/types"
-	"github.com/containerd/containerd/v2/core/mount"
-	"golang.org/x/sys/unix"
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/internal/undo"
@@ -71,7 +66,7 @@ func (c *container) createProcess(ctx context.Context, mounts []*types.Mount, ro
 		return err
 	}
 	if len(mounts) > 0 {
-		rollback.Push("unmount rootfs", func(context.Context) error { return c.unmount() })
+		rollback.Push("unmount rootfs", func(context.Context) error { return c.removeRootfs() })
 		if err := c.mount(mounts); err != nil {
 			return err
 		}
@@ -93,36 +88,6 @@ func (c *container) createProcess(ctx context.Context, mounts []*types.Mount, ro
 	}
 	c.init.setChild(child)
 	c.resources.findCgroup(child)
-	return nil
-}
-
-func (s *setup) mount(mounts []*types.Mount) error {
-	rootfs := s.bundle.Rootfs()
-	if err := os.Mkdir(rootfs, 0o711); err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("create rootfs directory: %w", err)
-	}
-	all := make([]mount.Mount, len(mounts))
-	for i, m := range mounts {
-		all[i] = mount.Mount{Type: m.Type, Source: m.Source, Target: m.Target, Options: m.Options}
-	}
-	// mount.All may run a helper program and waits for it. The reaper must not reap it.
-	defer s.host.Children.Hold()()
-	if err := mount.All(all, rootfs); err != nil {
-		return fmt.Errorf("mount rootfs: %w", err)
-	}
-	return nil
-}
-
-// unmount unmounts the root filesystem. If the filesystem is busy, unmount detaches it, and the
-// kernel unmounts it after its last use.
-func (s *setup) unmount() error {
-	rootfs := s.bundle.Rootfs()
-	if mount.UnmountRecursive(rootfs, 0) == nil {
-		return nil
-	}
-	if err := mount.UnmountRecursive(rootfs, unix.MNT_DETACH); err != nil {
-		return fmt.Errorf("unmount rootfs: %w", err)
-	}
 	return nil
 }
 

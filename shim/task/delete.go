@@ -140,10 +140,8 @@ func (c *container) remove(ctx context.Context) error {
 	if err := c.removeFromRuntime(ctx); err != nil {
 		return err
 	}
-	if c.mounted {
-		if err := c.unmount(); err != nil {
-			return err
-		}
+	if err := c.removeRootfs(); err != nil {
+		return err
 	}
 	c.init.mu.Lock()
 	result := c.init.responseLocked()
