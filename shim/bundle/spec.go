@@ -40,7 +40,12 @@ type Spec struct {
 	Hooks struct {
 		Poststart []specs.Hook `json:"poststart"`
 	} `json:"hooks"`
+
+	config []byte
 }
+
+// Config returns the content of config.json.
+func (s *Spec) Config() []byte { return s.config }
 
 // Spec reads config.json. The error is fs.ErrNotExist for a bundle without one, such as that of a
 // sandbox without processes.
@@ -49,7 +54,7 @@ func (d Dir) Spec() (*Spec, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read config.json: %w", err)
 	}
-	s := &Spec{}
+	s := &Spec{config: data}
 	if err := json.Unmarshal(data, s); err != nil {
 		return nil, fmt.Errorf("read config.json: %w", err)
 	}

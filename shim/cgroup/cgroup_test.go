@@ -203,6 +203,27 @@ func TestKill(t *testing.T) {
 	}
 }
 
+func TestThawed(t *testing.T) {
+	for _, test := range []struct {
+		files map[string]string
+		group func(string) *Group
+		want  bool
+	}{
+		{map[string]string{"pod/web/cgroup.freeze": "0\n", "pod/web/cgroup.events": "populated 1\nfrozen 0\n"}, unifiedGroup, true},
+		{map[string]string{"pod/web/cgroup.freeze": "1\n", "pod/web/cgroup.events": "populated 1\nfrozen 0\n"}, unifiedGroup, false},
+		{map[string]string{"pod/web/cgroup.freeze": "0\n", "pod/web/cgroup.events": "populated 1\nfrozen 1\n"}, unifiedGroup, false},
+		{nil, unifiedGroup, false},
+		{map[string]string{"freezer/pod/web/freezer.state": "THAWED\n"}, legacyGroup, true},
+		{map[string]string{"freezer/pod/web/freezer.state": "FREEZING\n"}, legacyGroup, false},
+		{map[string]string{"freezer/pod/web/freezer.state": "FROZEN\n"}, legacyGroup, false},
+		{nil, legacyGroup, false},
+	} {
+		if got := test.group(tree(t, test.files)).Thawed(); got != test.want {
+			t.Errorf("%v: thawed %t, want %t", test.files, got, test.want)
+		}
+	}
+}
+
 // TestKillEach kills processes one by one, as before Linux 5.14 and on v1.
 func TestKillEach(t *testing.T) {
 	for name, files := range map[string]map[string]string{

@@ -54,6 +54,20 @@ func (g *Group) Paused() (bool, error) {
 	return strings.TrimSpace(string(state)) == "1", nil
 }
 
+// Thawed reports whether neither the cgroup nor an ancestor is frozen or about to be.
+func (g *Group) Thawed() bool {
+	if dir, ok := g.unified(); ok {
+		asked, err := os.ReadFile(filepath.Join(dir, "cgroup.freeze"))
+		return err == nil && strings.TrimSpace(string(asked)) == "0" && !g.frozen()
+	}
+	dir, err := g.dir("freezer")
+	if err != nil {
+		return false
+	}
+	state, err := os.ReadFile(filepath.Join(dir, "freezer.state"))
+	return err == nil && strings.TrimSpace(string(state)) == "THAWED"
+}
+
 // Thaw resumes the processes of a frozen cgroup. It does nothing if there is no freezer or the
 // cgroup is gone.
 func (g *Group) Thaw() {

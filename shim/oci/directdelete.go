@@ -3,7 +3,6 @@
 package oci
 
 import (
-	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
@@ -25,11 +24,7 @@ const (
 // do than DeleteDirectly knows, or a step was not successful. The command repeats the steps that
 // were (docs/decisions/0022).
 func (r *Runtime) DeleteDirectly(id string) bool {
-	if !r.isRunc() {
-		return false
-	}
-	dir := filepath.Join(r.cli.Root, id)
-	s, err := readState(dir)
+	s, err := r.readState(id)
 	if err != nil || !s.simple() {
 		return false
 	}
@@ -39,36 +34,7 @@ func (r *Runtime) DeleteDirectly(id string) bool {
 		}
 	}
 	// Last: runc knows a container by this directory.
-	return os.RemoveAll(dir) == nil
-}
-
-// state is the part of runc's state file (libcontainer, State) that says what a container has
-// beside its processes.
-type state struct {
-	CgroupPaths map[string]string `json:"cgroup_paths"` // by controller
-	Rootless    bool              `json:"rootless"`
-	Config      struct {
-		Namespaces []struct {
-			Type string `json:"type"`
-			Path string `json:"path"`
-		} `json:"namespaces"`
-		Cgroups struct {
-			Systemd bool `json:"Systemd"`
-		} `json:"cgroups"`
-		Hooks           map[string]json.RawMessage `json:"Hooks"`
-		IntelRdt        json.RawMessage            `json:"intel_rdt"`
-		RootlessEUID    bool                       `json:"rootless_euid"`
-		RootlessCgroups bool                       `json:"rootless_cgroups"`
-	} `json:"config"`
-}
-
-func readState(dir string) (*state, error) {
-	data, err := os.ReadFile(filepath.Join(dir, stateFile))
-	if err != nil {
-		return nil, err
-	}
-	s := &state{}
-	return s, json.Unmarshal(data, s)
+	return os.RemoveAll(filepath.Join(r.cli.Root, id)) == nil
 }
 
 // simple reports whether only cgroups and the state directory are left of the container: it has no

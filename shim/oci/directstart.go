@@ -69,22 +69,25 @@ func (r *Runtime) StartDirectly(ctx context.Context, id string, ended <-chan str
 	return true, nil
 }
 
-// isRunc reports whether the program of the runtime is called runc.
-func (r *Runtime) isRunc() bool {
-	return r.cli.Command == "" || filepath.Base(r.cli.Command) == runc.DefaultCommand
-}
-
 // openFifo opens the FIFO of a container that runc has created. crun has a FIFO of the same name,
 // but there the init reads and start writes.
 func (r *Runtime) openFifo(id string) (*os.File, error) {
-	if !r.isRunc() {
-		return nil, fmt.Errorf("OCI runtime %s: %w", r.cli.Command, errors.ErrUnsupported)
+	if err := r.requireRunc(); err != nil {
+		return nil, err
 	}
 	dir := filepath.Join(r.cli.Root, id)
 	if _, err := os.Lstat(filepath.Join(dir, stateFile)); err != nil {
 		return nil, err
 	}
 	return os.OpenFile(filepath.Join(dir, execFifo), os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
+}
+
+// requireRunc returns errors.ErrUnsupported for another runtime than runc.
+func (r *Runtime) requireRunc() error {
+	if name := filepath.Base(r.cli.Command); r.cli.Command != "" && name != runc.DefaultCommand {
+		return fmt.Errorf("OCI runtime %s: %w", name, errors.ErrUnsupported)
+	}
+	return nil
 }
 
 // read waits until the init has opened the FIFO, because an earlier read would return EOF, and then

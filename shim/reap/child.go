@@ -71,6 +71,20 @@ func (c *Child) waitAsync(ctx context.Context, wait func()) {
 // Pid returns the PID.
 func (c *Child) Pid() int { return c.pid }
 
+// Pidfd returns a copy of the pidfd. After the process was reaped, the error is
+// errdefs.ErrNotFound, or the copy refers to no process.
+func (c *Child) Pidfd() (*os.File, error) {
+	var pidfd *os.File
+	err := c.send(0, func(fd int) error {
+		dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+		if err == nil {
+			pidfd = os.NewFile(uintptr(dup), "pidfd")
+		}
+		return err
+	})
+	return pidfd, err
+}
+
 // Done returns a channel that is closed when the process has ended and is reaped.
 func (c *Child) Done() <-chan struct{} { return c.end.Done() }
 

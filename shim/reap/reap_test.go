@@ -4,6 +4,7 @@ package reap
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -142,6 +143,35 @@ func TestSignal(t *testing.T) {
 }
 
 // A process that a command left behind can be watched even if it has ended before its PID is known.
+// TestPidfd checks that the copy refers to the process, and that a reaped process has none.
+func TestPidfd(t *testing.T) {
+	r := New()
+	child, err := r.Start(t.Context(), exec.Command("sleep", "1000"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pidfd, err := child.Pidfd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pidfd.Close()
+	if err := unix.PidfdSendSignal(int(pidfd.Fd()), unix.SIGTERM, nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	<-child.Done()
+	if status := child.Exit().Status; status != 128+int(unix.SIGTERM) {
+		t.Errorf("status %d, want that of SIGTERM", status)
+	}
+	if late, err := child.Pidfd(); err == nil {
+		defer late.Close()
+		if err := unix.PidfdSendSignal(int(late.Fd()), 0, nil, 0); !errors.Is(err, unix.ESRCH) {
+			t.Errorf("signal to a reaped process: %v, want no such process", err)
+		}
+	} else if !errdefs.IsNotFound(err) {
+		t.Errorf("pidfd of a reaped process: %v, want not found", err)
+	}
+}
+
 func TestWatchExitedProcess(t *testing.T) {
 	r := newReaper(t)
 	release := r.Hold()
