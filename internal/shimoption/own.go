@@ -18,13 +18,15 @@ import (
 type Own struct {
 	// Sharing is how many pods a shim may have.
 	Sharing Pods
+	// FastExec makes the shim start execs without the OCI runtime where it can.
+	FastExec bool
 }
 
 // Default returns the options with their defaults.
 func Default() Own { return Own{Sharing: Pod} }
 
 // Defaults returns the defaults as they are written in config.toml.
-func Defaults() map[string]any { return map[string]any{"Sharing": "pod"} }
+func Defaults() map[string]any { return map[string]any{"Sharing": "pod", "FastExec": false} }
 
 // Error is a bad value of an option; its class is that of What.
 type Error struct {

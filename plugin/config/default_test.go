@@ -36,6 +36,7 @@ func TestDefaults(t *testing.T) {
 	lite["runtime_type"] = "io.containerd.lite.v2"
 	lite["options"] = maps.Clone(runc["options"].(map[string]any))
 	lite["options"].(map[string]any)["Sharing"] = "pod"
+	lite["options"].(map[string]any)["FastExec"] = false
 	containerd["runtimes"].(map[string]any)["lite"] = lite
 
 	runtime := lookup(stock.Plugins, []string{RuntimeTable}).(map[string]any)

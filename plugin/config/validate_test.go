@@ -88,7 +88,7 @@ func TestValidate(t *testing.T) {
 			`plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.other.options.Sharing: 0: want "pod", "node" or a number of pods ` +
 				`from 1: invalid argument` + sharingHint,
 			`plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options.Sharing: io.containerd.runc.v2 has no such option ` +
-				strings.Replace(known, "Sharing, ", "", 1),
+				strings.NewReplacer("FastExec, ", "", "Sharing, ", "").Replace(known),
 		}},
 		{"images", ImagesTable, `
 			snapshotter = ""
@@ -141,7 +141,7 @@ func TestValidate(t *testing.T) {
 
 const sharingHint = ` (write "pod" for a shim per pod, "node" for one shim, or a number of pods per shim)`
 
-const known = "(remove it; known: BinaryName, CriuImagePath, CriuWorkPath, IoGid, IoUid, NoNewKeyring, Root, Sharing, ShimCgroup, SystemdCgroup)"
+const known = "(remove it; known: BinaryName, CriuImagePath, CriuWorkPath, FastExec, IoGid, IoUid, NoNewKeyring, Root, Sharing, ShimCgroup, SystemdCgroup)"
 
 // validate validates the default tables with the lines of file in one of them.
 func validate(t *testing.T, table, file string) error {
@@ -161,6 +161,7 @@ func TestValidateAccepts(t *testing.T) {
 		{RuntimeTable, `containerd.runtimes.kata = {runtime_type = "io.containerd.kata.v2", options = {Anything = 1}}`},
 		{RuntimeTable, `containerd.runtimes.lite.options.Sharing = "node"`},
 		{RuntimeTable, `containerd.runtimes.lite.options.Sharing = 16`},
+		{RuntimeTable, `containerd.runtimes.lite.options.FastExec = true`},
 		{ServerTable, "enable_tls_streaming = true\nx509_key_pair_streaming = {tls_cert_file = '/c', tls_key_file = '/k'}"},
 		{ImagesTable, `image_pull_progress_timeout = "0s"`},
 	} {

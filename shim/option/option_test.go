@@ -120,6 +120,15 @@ func TestChooseDriver(t *testing.T) {
 	}
 }
 
+func TestFastExec(t *testing.T) {
+	for body, want := range map[string]bool{"": false, "FastExec = false": false, "fastexec = true": true} {
+		got, err := Parse(pack(t, &runtimeoptions.Options{ConfigBody: []byte(body)}))
+		if err != nil || got.FastExec != want {
+			t.Errorf("%q: %t, %v, want %t", body, got.FastExec, err, want)
+		}
+	}
+}
+
 func TestSharing(t *testing.T) {
 	keys := map[string]string{}
 	for body, want := range map[string]shimoption.Pods{
@@ -155,6 +164,7 @@ func TestParseRefuses(t *testing.T) {
 		{"no TOML", pack(t, &runtimeoptions.Options{ConfigBody: []byte("{")}), "invalid argument"},
 		{"wrong type", pack(t, &runtimeoptions.Options{ConfigBody: []byte("IoUid = 'root'")}), "invalid argument"},
 		{"sharing", pack(t, &runtimeoptions.Options{ConfigBody: []byte("Sharing = 'foo'")}), `Sharing: "foo"`},
+		{"fast exec", pack(t, &runtimeoptions.Options{ConfigBody: []byte("FastExec = 1")}), "FastExec"},
 		{"sharing 0", pack(t, &runtimeoptions.Options{ConfigBody: []byte("Sharing = 0")}), "Sharing: 0"},
 		{"sharing 1.5", pack(t, &runtimeoptions.Options{ConfigBody: []byte("Sharing = 1.5")}), "Sharing: 1.5"},
 		{"no file", pack(t, &runtimeoptions.Options{ConfigPath: "/no/such/file"}), "/no/such/file"},

@@ -87,6 +87,9 @@ func (e *exec) start(ctx context.Context) (int, error) {
 	ctx, cancel := e.admission.cancelOnInitExit(ctx)
 	defer cancel()
 	child, err := e.openAndLaunch(ctx, e.owner(), e.pidFile(), func(target *oci.Process) error {
+		if e.startFast(ctx, target) {
+			return nil
+		}
 		return e.setup.runtime.Exec(ctx, e.setup.id, e.spec, target)
 	})
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/containerd-lite/containerd-lite/shim/bundle"
 	"github.com/containerd-lite/containerd-lite/shim/cgroup"
+	"github.com/containerd-lite/containerd-lite/shim/fastexec"
 	"github.com/containerd-lite/containerd-lite/shim/oci"
 	"github.com/containerd-lite/containerd-lite/shim/option"
 	"github.com/containerd-lite/containerd-lite/shim/outbox"
@@ -53,6 +54,8 @@ type setup struct {
 	// noPoststart is true if the spec has no poststart hooks, which some versions of runc run in
 	// `runc start`. The shim can then start the init without the runtime.
 	noPoststart bool
+	fastExec    *fastexec.Container               // nil if only the runtime can start execs
+	cgroups     func() (map[string]string, error) // oci.Runtime.Cgroups, if fastExec is set
 }
 
 // newSetup decodes a request.
@@ -81,6 +84,9 @@ func newSetup(host *Host, r *taskapi.CreateTaskRequest) (*setup, error) {
 		opts.ChooseDriver(spec.Linux.CgroupsPath, cgroup.SystemdRuns())
 		s.ownPids, s.pod = spec.PrivatePids(), spec.Group(s.id)
 		s.noPoststart = !spec.Poststart()
+		if opts.FastExec {
+			s.allowFastExec(spec.Config())
+		}
 		if opts.GetIoUid() == 0 && opts.GetIoGid() == 0 {
 			// Docker sets IoUid and IoGid only for containerd-shim-runc-v2. The container's root
 			// must own the pipes to be able to open /dev/stdout by name.
