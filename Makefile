@@ -2,12 +2,14 @@
 
 # Variables of the integration targets: DAEMON is lite or stock (containerd v2.4.2, the control), and for `make dev`
 # also crio (CRI-O v1.36.3, after `integration/tools.sh peers`); HANDLER is the default runtime handler, lite or runc;
-# SHARING is the option Sharing of lite: pod, node or a number; CGROUP is the cgroup driver, cgroupfs or systemd;
-# RUNTIME is the OCI runtime, runc or crun. FOCUS, SEED, RUNS and WEBSOCKET are critest's.
+# SHARING is the option Sharing of lite: pod, node or a number; FASTEXEC, if not empty, sets its option FastExec;
+# CGROUP is the cgroup driver, cgroupfs or systemd; RUNTIME is the OCI runtime, runc or crun. FOCUS, SEED, RUNS and
+# WEBSOCKET are critest's.
 # `make critest DAEMON=stock HANDLER=lite`, `make critest HANDLER=lite RUNS=10`, `make critest HANDLER=lite WEBSOCKET=1`
 export LITE_DAEMON  ?= $(DAEMON)
 export LITE_HANDLER ?= $(HANDLER)
 export LITE_SHARING ?= $(SHARING)
+export LITE_FASTEXEC ?= $(FASTEXEC)
 export LITE_CGROUP  ?= $(CGROUP)
 export LITE_RUNTIME ?= $(RUNTIME)
 export LITE_FOCUS   ?= $(FOCUS)

@@ -108,6 +108,9 @@ func (o Options) HandlerOptions(handler string) string {
 	if o.Sharing != "" && handler == HandlerLite {
 		options += "  Sharing = " + o.Sharing + "\n"
 	}
+	if o.FastExec && handler == HandlerLite {
+		options += "  FastExec = true\n"
+	}
 	if handler == HandlerNoRuntime {
 		options += "  BinaryName = " + strconv.Quote("/absent/runc") + "\n"
 	} else if o.Runtime != "runc" {

@@ -35,7 +35,7 @@ func TestConfig(t *testing.T) {
 			t.Errorf("%s: options %v, want none", name, h.Options)
 		}
 	}
-	all := handlers(Options{CgroupDriver: Systemd, Runtime: "crun", Sharing: "16"})
+	all := handlers(Options{CgroupDriver: Systemd, Runtime: "crun", Sharing: "16", FastExec: true})
 	for name, h := range all {
 		if h.Options["SystemdCgroup"] != true {
 			t.Errorf("%s: systemd driver not set: %v", name, h.Options)
@@ -46,6 +46,9 @@ func TestConfig(t *testing.T) {
 		if (h.Options["Sharing"] == int64(16)) != (name == HandlerLite) {
 			t.Errorf("%s: Sharing %v", name, h.Options["Sharing"])
 		}
+	}
+	if all[HandlerLite].Options["FastExec"] != true {
+		t.Errorf("FastExec not set: %v", all[HandlerLite].Options)
 	}
 	if len(all) != 5 {
 		t.Errorf("%d handlers, want 5", len(all))

@@ -45,6 +45,8 @@ type Options struct {
 	Handler string // HandlerLite or HandlerRunc; default: the daemon's own shim
 	// Sharing is the option Sharing of HandlerLite in TOML syntax; "" omits the option.
 	Sharing string
+	// FastExec is the option FastExec of HandlerLite.
+	FastExec bool
 	// CgroupDriver is Cgroupfs or Systemd; default Cgroupfs.
 	CgroupDriver string
 	// Runtime is the OCI runtime of all handlers, looked up in PATH; default runc.
@@ -97,12 +99,12 @@ func (m Measure) meter(cgroup, tracing string) (of meter.Meter, err error) {
 }
 
 // FromEnv returns the options that these variables set: LITE_DAEMON (lite, stock, crio),
-// LITE_HANDLER (lite, runc), LITE_SHARING (pod, node, or a number), LITE_CGROUP (cgroupfs, systemd)
-// and LITE_RUNTIME (runc, crun).
+// LITE_HANDLER (lite, runc), LITE_SHARING (pod, node, or a number), LITE_FASTEXEC (not empty),
+// LITE_CGROUP (cgroupfs, systemd) and LITE_RUNTIME (runc, crun).
 func FromEnv() Options {
 	o := Options{
 		Daemon: os.Getenv("LITE_DAEMON"), Handler: os.Getenv("LITE_HANDLER"), Sharing: os.Getenv("LITE_SHARING"),
-		CgroupDriver: os.Getenv("LITE_CGROUP"), Runtime: os.Getenv("LITE_RUNTIME"),
+		FastExec: os.Getenv("LITE_FASTEXEC") != "", CgroupDriver: os.Getenv("LITE_CGROUP"), Runtime: os.Getenv("LITE_RUNTIME"),
 	}
 	if _, err := strconv.Atoi(o.Sharing); err != nil && o.Sharing != "" {
 		o.Sharing = strconv.Quote(o.Sharing)

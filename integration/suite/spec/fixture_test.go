@@ -132,9 +132,9 @@ const cdiSpec = `{
 }`
 
 // newBench starts a bench whose registry has the images of the cases, and pulls them.
-func newBench(t *testing.T, daemon string, f fixture) bench {
+func newBench(t *testing.T, o harness.Options, f fixture) bench {
 	t.Helper()
-	h := harness.StartWith(t, harness.Options{Daemon: daemon})
+	h := harness.StartWith(t, o)
 	client, err := h.CRI()
 	if err != nil {
 		t.Fatal(err)

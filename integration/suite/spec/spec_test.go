@@ -67,7 +67,7 @@ func TestSpecs(t *testing.T) {
 // collect runs every case on one daemon and returns the results by the name of the case.
 func collect(t *testing.T, daemon string, f fixture, cases []podCase) map[string]leaves {
 	t.Helper()
-	b := newBench(t, daemon, f)
+	b := newBench(t, harness.Options{Daemon: daemon}, f)
 	found := map[string]leaves{}
 	for _, c := range cases {
 		maps.Copy(found, b.pod(t, c))
