@@ -105,7 +105,7 @@ func (r *request) serve(ctx context.Context) error {
 
 // enterBundle returns a function that does for the first task what its start command has done
 // otherwise: it opens the log FIFO and records the socket for the delete command. The daemon starts
-// a shim before there is a bundle (docs/decisions/0023).
+// a shim before there is a bundle (docs/decisions/0022).
 func enterBundle(logs *logBundle, slot group.Slot) func(bundle.Dir) {
 	var first sync.Once
 	return func(dir bundle.Dir) {

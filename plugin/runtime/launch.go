@@ -27,7 +27,7 @@ import (
 )
 
 // Launcher starts the shims of pods as their start command does, and saves the process of that
-// command (docs/decisions/0023). The zero value launches none.
+// command (docs/decisions/0022). The zero value launches none.
 type Launcher struct {
 	Sockets string   // directory of the shims' sockets
 	Bundles string   // containerd's directory of bundles

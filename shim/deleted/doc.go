@@ -7,5 +7,5 @@
 // passes it on and ends the process before the larger packages of the executable are initialized,
 // which would take as long as the rest of the command: Go initializes packages in the order of
 // their import paths as soon as their imports are initialized. For this reason the package imports
-// no other than os (docs/decisions/0022).
+// no other than os (docs/decisions/0021).
 package deleted

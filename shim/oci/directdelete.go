@@ -22,7 +22,7 @@ const (
 // DeleteDirectly deletes a container whose init has exited as `runc delete` does, but without
 // running runc, and reports whether it did. On false the command must be called: there is more to
 // do than DeleteDirectly knows, or a step was not successful. The command repeats the steps that
-// were (docs/decisions/0022).
+// were (docs/decisions/0021).
 func (r *Runtime) DeleteDirectly(id string) bool {
 	s, err := r.readState(id)
 	if err != nil || !s.simple() {

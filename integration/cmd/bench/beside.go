@@ -33,10 +33,10 @@ func (s *session) besideKubelet(ctx context.Context, work func() error) (delays 
 
 // unlessEnded returns the error of work that goes on until ctx ends, unless ctx has ended.
 func unlessEnded(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil
+	if ctx.Err() == nil {
+		return err
 	}
-	return err
+	return nil
 }
 
 // eventDelays reads events until ctx ends, and returns the time from each to its arrival. Stock

@@ -33,6 +33,7 @@ const limit = "limit"
 // Variants of containerd-lite.
 const (
 	sharingNode = "Sharing node"
+	fastExec    = "FastExec"
 )
 
 // comparison is the set of contestants of a run of the bench.
@@ -47,9 +48,12 @@ func againstStock(environment harness.Options, peers bool) comparison {
 	stock.Daemon, lite.Daemon, crio.Daemon = harness.Stock, harness.Lite, harness.Crio
 	node := lite
 	node.Sharing = `"node"`
+	fast := lite
+	fast.FastExec = true
 	c := comparison{
 		contestants: []contestant{
 			{"containerd", reference, stock}, {"containerd-lite", subject, lite}, {"A/A", again, lite}, {sharingNode, variant, node},
+			{fastExec, variant, fast},
 		},
 		judged: true,
 	}

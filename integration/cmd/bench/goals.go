@@ -45,6 +45,8 @@ func goals() []goal {
 		{"pods per second, ten in flight, CNI", 1.9, atLeast},
 		{"ExecSync true", 0.80, atMost},
 		{"CPU of ExecSync true", 0.80, atMost},
+		{"ExecSync true, FastExec", 0.30, atMost},
+		{"CPU of ExecSync true, FastExec", 0.25, atMost},
 		{"ListContainerStats, 100 pods", 0.10, atMost},
 		{"ListPodSandboxStats, 100 pods", 0.10, atMost},
 		{"ListPodSandboxStats, a pod without cgroup parent", 0, atMostOf},

@@ -33,7 +33,7 @@ func loads() []load {
 		{name: "fill-host", run: fillHost},
 		{name: "fill-cni", run: fillCNI},
 		{name: "flight", run: podsInFlight},
-		{name: "exec", run: execs},
+		{name: "exec", run: execs, variants: []string{fastExec}},
 		{name: "count", run: countAll, counting: true},
 		{name: "node"}, // see stages
 		{name: "log", run: logs},

@@ -45,9 +45,7 @@ func TestTable(t *testing.T) {
 // A peer has a column, also for lines that it has no samples of.
 func TestTableWithPeers(t *testing.T) {
 	into := measured("CreateContainer", 4, map[string]samples{"containerd": {40}, "containerd-lite": {30}, "CRI-O": {50}})
-	for _, row := range measured("StartContainer", 4, map[string]samples{"containerd": {40}, "containerd-lite": {30}}).rows {
-		into.rows = append(into.rows, row)
-	}
+	into.rows = append(into.rows, measured("StartContainer", 4, map[string]samples{"containerd": {40}, "containerd-lite": {30}}).rows...)
 	var text strings.Builder
 	if err := (table{againstStock(harness.Options{}, true)}).print(&text, into.rows); err != nil {
 		t.Fatal(err)
