@@ -181,4 +181,14 @@ func (m ctxMutex) lock(ctx context.Context) error {
 	}
 }
 
+// tryLock takes the lock if it is free, and reports whether it did.
+func (m ctxMutex) tryLock() bool {
+	select {
+	case m <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
 func (m ctxMutex) unlock() { <-m }

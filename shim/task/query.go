@@ -132,19 +132,29 @@ func bareAny(m proto.Message) (*anypb.Any, error) {
 	return &anypb.Any{TypeUrl: string(m.ProtoReflect().Descriptor().FullName()), Value: value}, nil
 }
 
-// Stats implements the task service. After the exit of the init it returns the last statistics
-// until the task is deleted: the CRI plugin then reads the count of out-of-memory kills.
+// Stats implements the task service. It also answers after the exit of the init, until the task is
+// deleted: the CRI plugin then reads the count of out-of-memory kills.
 func (s *Service) Stats(_ context.Context, r *taskapi.StatsRequest) (*taskapi.StatsResponse, error) {
 	c, err := s.tasks.get(r.ID)
 	if err != nil {
 		return nil, err
 	}
-	if c.init.current() != stopped {
-		c.resources.readStats()
-	}
+	c.readStats()
 	stats := c.resources.lastStats()
 	if stats == nil {
 		return nil, fmt.Errorf("container %s: statistics: %w", c.id, errdefs.ErrNotFound)
 	}
 	return &taskapi.StatsResponse{Stats: stats}, nil
+}
+
+// readStats reads the statistics, unless the cgroup is gone or a deletion in progress may have
+// removed a part of it. The previous statistics are then the last ones.
+func (c *container) readStats() {
+	switch {
+	case c.init.current() != stopped:
+		c.resources.readStats()
+	case c.keepsCgroup() && c.init.operation.tryLock():
+		defer c.init.operation.unlock()
+		c.resources.readStats()
+	}
 }

@@ -118,9 +118,13 @@ func (r *resources) readStats() {
 	r.stats = stats
 }
 
-// readFinal reads the statistics and the out-of-memory kills before the cgroup is removed.
+// readFinal reads the out-of-memory kills, and the statistics if the cgroup may be removed before
+// the task is deleted: they are in some thirty files on v1, and few clients ask for those of a task
+// that has exited.
 func (r *resources) readFinal() {
-	r.readStats()
+	if !r.setup.keepsCgroup() {
+		r.readStats()
+	}
 	r.mu.Lock()
 	watch := r.oom
 	r.oom = nil

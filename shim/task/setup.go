@@ -100,6 +100,10 @@ func newSetup(host *Host, r *taskapi.CreateTaskRequest) (*setup, error) {
 	return s, nil
 }
 
+// keepsCgroup reports whether the cgroup exists until the task is deleted. systemd removes a scope
+// when its last process has exited; the cgroup of a holder is never a scope.
+func (s *setup) keepsCgroup() bool { return s.holder != nil || !s.opts.GetSystemdCgroup() }
+
 func (s *setup) log() *log.Entry { return log.L.WithField("container", s.id) }
 
 // context returns a context for work that no call waits for. Its logger has the container's id.
