@@ -21,7 +21,7 @@ func withHome(env []string, uid uint64) ([]string, error) {
 		return env, nil
 	}
 	passwd, err := readFile("/etc/passwd")
-	if err != nil && err != unix.ENOENT {
+	if err != nil && !errors.Is(err, unix.ENOENT) {
 		return nil, err
 	}
 	home, err := homeOf(passwd, uid)

@@ -16,7 +16,7 @@ var Inherited = read()
 //
 //go:linkname rawSyscall6 syscall.RawSyscall6
 //go:noescape
-func rawSyscall6(trap, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2, errno uintptr)
+func rawSyscall6(trap, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2, errno uintptr) //nolint:revive // the kernel has six arguments
 
 const rlimitNofile = 7
 
