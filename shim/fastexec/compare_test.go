@@ -92,6 +92,9 @@ func TestSameAsRuntime(t *testing.T) {
 					t.Errorf("%s: %v", question, err)
 					continue
 				}
+				if question == "status" && !strings.Contains(got, "\nSigIgn:\t0000000000000000\n") {
+					t.Errorf("a signal is ignored:\n%s", got)
+				}
 				if want == "" || !strings.Contains(want, "\n") {
 					t.Errorf("%s: no output", question)
 				}

@@ -239,6 +239,8 @@ func masked(output string) string {
 		switch name {
 		case "Name", "Pid", "Tgid", "NStgid", "NSpid", "NSpgid", "NSsid", "FDSize", "SigQ":
 			continue
+		case "SigIgn": // runc leaves signals of the C library alone, which a caller may ignore
+			continue
 		}
 		if strings.HasPrefix(line, "Vm") || strings.HasPrefix(line, "Rss") || strings.Contains(line, "ctxt_switches") ||
 			strings.HasPrefix(line, "Hugetlb") {
