@@ -72,8 +72,11 @@ func (m machine) args() []string {
 	return append(args, "-serial", "file:"+in(consoleFile))
 }
 
-// accelerator returns kvm if it works and is faster than emulation, otherwise tcg.
+// accelerator returns kvm if it works and is about as fast as emulation at least, otherwise tcg. In
+// a virtual machine, /dev/kvm may open and need twenty times as long as emulation for a program of
+// four instructions; Linux then hangs.
 func accelerator(ctx context.Context) (string, error) {
+	const kvm, tcg = "kvm", "tcg,thread=multi"
 	dir, err := os.MkdirTemp("", "lite-vm-")
 	if err != nil {
 		return "", err
@@ -83,17 +86,28 @@ func accelerator(ctx context.Context) (string, error) {
 	if err := os.WriteFile(disk, bootSector(), 0o600); err != nil {
 		return "", err
 	}
-	// In a virtual machine, /dev/kvm may open and then need seconds for what emulation does in a
-	// tenth of one.
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	start := time.Now()
+	if !probe(ctx, tcg, disk) {
+		return tcg, nil // the guest will report why
+	}
+	ctx, cancel := context.WithTimeout(ctx, slowestKVM*time.Since(start))
 	defer cancel()
-	probe := exec.CommandContext(ctx, qemu, "-nodefaults", "-no-user-config", "-display", "none", "-accel", "kvm", "-m", "64",
+	if probe(ctx, kvm, disk) {
+		return kvm, nil
+	}
+	return tcg, nil
+}
+
+// slowestKVM is how many times longer than emulation KVM may take for the probe. It includes the
+// start of qemu, which takes as long for both.
+const slowestKVM = 5
+
+// probe reports whether the boot sector on the disk runs to its end with an accelerator.
+func probe(ctx context.Context, accelerator, disk string) bool {
+	cmd := exec.CommandContext(ctx, qemu, "-nodefaults", "-no-user-config", "-display", "none", "-accel", accelerator, "-m", "64",
 		"-drive", "format=raw,file="+disk, "-device", "isa-debug-exit,iobase=0xf4,iosize=1")
 	var ended *exec.ExitError
-	if err := probe.Run(); errors.As(err, &ended) && ended.ExitCode() == probeExit {
-		return "kvm", nil
-	}
-	return "tcg,thread=multi", nil
+	return errors.As(cmd.Run(), &ended) && ended.ExitCode() == probeExit
 }
 
 // probeExit is the exit code of qemu when the guest writes probeValue to the port of
