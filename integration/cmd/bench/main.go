@@ -104,6 +104,11 @@ func run(o options) error {
 	// Up to here a signal may end the process: there is nothing to clean up yet.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	remove, err := ownBlockGroups()
+	if err != nil {
+		return err
+	}
+	defer remove()
 	results := &results{}
 	t := table{o.comparison()}
 	err = t.measure(ctx, o.rounds, chosen, results)
