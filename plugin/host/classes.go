@@ -31,12 +31,11 @@ func (c Classes) Apply(s *specs.Spec, container *runtimeapi.ContainerConfig, pod
 	if err != nil {
 		return fmt.Errorf("blockio class: %w: %w", err, errdefs.ErrInvalidArgument)
 	}
-	if class != "" && (blockio.IsEnabled() || !c.IgnoreBlockIO) {
-		limits, err := blockio.ClassNameToLinuxOCI(class)
-		if err != nil {
-			return fmt.Errorf("blockio class %q: %w (see blockio_config_file and ignore_blockio_not_enabled_errors): %w",
-				class, err, errdefs.ErrFailedPrecondition)
-		}
+	limits, err := c.BlockIO(class)
+	if err != nil {
+		return err
+	}
+	if limits != nil {
 		s.Linux.Resources.BlockIO = limits
 	}
 	class, err = rdt.ContainerClassFromAnnotations(name, container.GetAnnotations(), pod.GetAnnotations())
@@ -47,4 +46,27 @@ func (c Classes) Apply(s *specs.Spec, container *runtimeapi.ContainerConfig, pod
 		s.Linux.IntelRdt = &specs.LinuxIntelRdt{ClosID: class}
 	}
 	return nil
+}
+
+// BlockIO returns the limits of a blockio class. They are nil for the class "", and if there are no
+// classes and IgnoreBlockIO is set.
+func (c Classes) BlockIO(class string) (*specs.LinuxBlockIO, error) {
+	if class == "" || c.IgnoreBlockIO && !blockio.IsEnabled() {
+		return nil, nil
+	}
+	limits, err := blockio.ClassNameToLinuxOCI(class)
+	if err != nil {
+		return nil, fmt.Errorf("blockio class %q: %w (see blockio_config_file and ignore_blockio_not_enabled_errors): %w",
+			class, err, errdefs.ErrFailedPrecondition)
+	}
+	return limits, nil
+}
+
+// RDT returns the settings of an RDT class that an NRI plugin requests. They are nil for the class
+// "".
+func (Classes) RDT(class string) (*specs.LinuxIntelRdt, error) {
+	if class == "" {
+		return nil, nil
+	}
+	return &specs.LinuxIntelRdt{ClosID: class}, nil
 }

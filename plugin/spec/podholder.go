@@ -22,3 +22,11 @@ func PodHolder(pod Pod, handler Handler, facts Facts) (*specs.Spec, error) {
 	joinPod(s, pod)
 	return s, nil
 }
+
+// PodCgroup returns the cgroup of a pod's task, in the notation of the handler's cgroup driver.
+func PodCgroup(pod Pod, handler Handler) (string, error) {
+	return handler.cgroupsPath(pod.Config, pod.ID)
+}
+
+// PodAnnotations returns the annotations by which shims and tools identify a pod.
+func PodAnnotations(pod Pod) map[string]string { return sandboxAnnotations(pod) }

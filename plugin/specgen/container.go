@@ -131,11 +131,16 @@ func (g *Generator) Update(current *specs.Spec, want *runtimeapi.LinuxContainerR
 	if err != nil {
 		return nil, err
 	}
+	return withResources(current, merged), nil
+}
+
+// withResources returns a copy of a spec with other resources.
+func withResources(current *specs.Spec, resources *specs.LinuxResources) *specs.Spec {
 	linux := *current.Linux
-	linux.Resources = merged
+	linux.Resources = resources
 	updated := *current
 	updated.Linux = &linux
-	return &updated, nil
+	return &updated
 }
 
 // readHost reads what the spec needs from the request, the configuration and the host.
