@@ -20,11 +20,13 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/cri"
 	"github.com/containerd-lite/containerd-lite/plugin/host"
 	"github.com/containerd-lite/containerd-lite/plugin/network"
+	"github.com/containerd-lite/containerd-lite/plugin/nri"
 )
 
 // node implements [cri.Node]: the requests that are not about a pod, container or image.
 type node struct {
 	network  *network.Network
+	plugins  *nri.Plugins
 	config   config.Config
 	facts    host.Facts
 	features map[string]*features.Features // of the handlers; nil if unknown
@@ -127,7 +129,7 @@ func (n node) Info(context.Context) (map[string]string, error) {
 		cni.Networks = slices.Insert(cni.Networks, 0, loopback())
 	}
 	shown := shownConfig{Runtime: n.config.Runtime, dirs: n.dirs, Images: n.config.Images, Server: n.config.Server}
-	parts := map[string]any{"config": shown, "cniconfig": cni, "golang": goruntime.Version(), "panics": guard.Count()}
+	parts := map[string]any{"config": shown, "cniconfig": cni, "golang": goruntime.Version(), "panics": guard.Count(), "nri": n.plugins.Status()}
 	for key, value := range parts {
 		text, err := json.Marshal(value)
 		if err != nil {

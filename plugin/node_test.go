@@ -13,12 +13,16 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/plugin/config"
 	"github.com/containerd-lite/containerd-lite/plugin/network"
+	"github.com/containerd-lite/containerd-lite/plugin/nri"
 )
 
 // infoOf returns the output of `crictl info` for a configuration.
 func infoOf(t *testing.T, c config.Config) map[string]string {
 	t.Helper()
-	n := node{network: network.New(networkOptions(c.Runtime)), config: c, dirs: newDirs(Deps{RootDir: "/r/cri", StateDir: "/s/cri", Endpoint: "/s/sock"})}
+	n := node{
+		network: network.New(networkOptions(c.Runtime)), plugins: nri.Disabled(), config: c,
+		dirs: newDirs(Deps{RootDir: "/r/cri", StateDir: "/s/cri", Endpoint: "/s/sock"}),
+	}
 	info, err := n.Info(t.Context())
 	if err != nil {
 		t.Fatal(err)

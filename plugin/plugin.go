@@ -26,6 +26,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/cgroup"
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/plugin/config"
+	"github.com/containerd-lite/containerd-lite/plugin/nri"
 )
 
 // namespace is the containerd namespace of pods and containers of Kubernetes.
@@ -38,6 +39,8 @@ type Deps struct {
 	// BaseSpecs are the base specs of the handlers that have one. They must be copied before a
 	// change.
 	BaseSpecs map[string]*specs.Spec
+	// NRI are the options of the NRI plugins.
+	NRI nri.Options
 	// Client makes calls in the daemon's process, without a socket, in the namespace k8s.io.
 	Client *client.Client
 	// RootDir is for data that survives a reboot, StateDir for data that does not. Both exist and
@@ -81,6 +84,7 @@ func init() {
 			plugins.EventPlugin,
 			plugins.LeasePlugin,
 			plugins.MountManagerPlugin,
+			plugins.NRIApiPlugin,
 			plugins.SandboxStorePlugin,
 			plugins.ServicePlugin,
 			plugins.ShimPlugin,
@@ -207,6 +211,9 @@ func collect(ic *plugin.InitContext) (Deps, error) {
 	}
 	var err error
 	if deps.ShimEnv, err = shimEnv(ic); err != nil {
+		return Deps{}, err
+	}
+	if deps.NRI, err = nriOptions(ic); err != nil {
 		return Deps{}, err
 	}
 	deps.Client, err = client.New("",

@@ -20,6 +20,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/event"
 	"github.com/containerd-lite/containerd-lite/plugin/image"
 	"github.com/containerd-lite/containerd-lite/plugin/network"
+	"github.com/containerd-lite/containerd-lite/plugin/nri"
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 	"github.com/containerd-lite/containerd-lite/plugin/stream"
@@ -33,6 +34,7 @@ type Service struct {
 	pods       *pod.Manager
 	containers *container.Manager
 	events     *event.Hub
+	plugins    *nri.Plugins
 	observe    func(ctx context.Context, o runtime.Observer) error
 	streams    *stream.Server
 	server     *cri.Server
@@ -59,6 +61,9 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 	group.Go(guard.Func(ctx, "recovery", func() error {
 		strays, err := s.recover(ctx)
 		if err != nil {
+			return err
+		}
+		if err := s.plugins.Start(ctx, nriNode{s.pods, s.containers.PluginView()}); err != nil {
 			return err
 		}
 		s.server.SetReady()
@@ -108,6 +113,7 @@ func (s *Service) Close() error {
 	s.events.Close()
 	s.containers.Close()
 	s.pods.Close()
+	s.plugins.Close() // last: a container must not start without its plugins
 	s.images.Close()
 	return nil
 }

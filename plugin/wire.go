@@ -24,6 +24,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/host"
 	"github.com/containerd-lite/containerd-lite/plugin/image"
 	"github.com/containerd-lite/containerd-lite/plugin/network"
+	"github.com/containerd-lite/containerd-lite/plugin/nri"
 	"github.com/containerd-lite/containerd-lite/plugin/paths"
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
@@ -58,6 +59,7 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 	s.bundles = []string{bundles, work}
 	s.observe = l.containerd.Observe
 	s.events = event.NewHub(time.Now)
+	s.plugins = nri.New(deps.NRI)
 	s.network = network.New(networkOptions(settings))
 	if s.images, err = image.New(ctx, imageOptions(deps), image.FromClient(deps.Client)); err != nil {
 		return err
@@ -76,6 +78,7 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 		Stats:      stats.NewCollector(l.cgroups, s.images, rates(settings)),
 		Node: node{
 			network:  s.network,
+			plugins:  s.plugins,
 			config:   deps.Config,
 			facts:    l.specs.Facts,
 			features: l.specs.Features,
@@ -129,21 +132,23 @@ func newLeaves(ctx context.Context, deps Deps) (l leaves, err error) {
 
 func (s *Service) podDeps(settings config.Runtime, l leaves) pod.Deps {
 	return pod.Deps{
-		Records:           l.containerd,
-		Namespaces:        network.NewPinner(l.paths, netnsDir(settings, l.paths)),
-		Network:           s.network,
-		Files:             l.specs.Files,
-		Tasks:             pod.Runner{Containerd: l.containerd, Handlers: settings, Spec: l.specs.PodTask, Paths: l.paths, Shims: l.shims},
-		Handlers:          settings,
-		Labels:            l.labels,
-		Events:            s.events,
-		BootID:            l.specs.Facts.BootID,
-		CheckShim:         runtime.CheckShim,
-		NewID:             newID,
-		Hostname:          os.Hostname,
-		Now:               time.Now,
-		UnprivilegedPorts: settings.EnableUnprivilegedPorts,
-		UnprivilegedICMP:  settings.EnableUnprivilegedICMP,
+		Records:    l.containerd,
+		Namespaces: network.NewPinner(l.paths, netnsDir(settings, l.paths)),
+		Network:    s.network,
+		Files:      l.specs.Files,
+		Tasks: pod.Runner{
+			Containerd: l.containerd, Handlers: settings, Spec: l.specs.PodTask, CgroupOf: l.specs.PodCgroup, Paths: l.paths, Shims: l.shims,
+		},
+		Handlers:     settings,
+		Labels:       l.labels,
+		Events:       s.events,
+		Plugins:      s.plugins,
+		BootID:       l.specs.Facts.BootID,
+		CheckShim:    runtime.CheckShim,
+		NewID:        newID,
+		Hostname:     os.Hostname,
+		Now:          time.Now,
+		Unprivileged: pod.Unprivileged{Ports: settings.EnableUnprivilegedPorts, ICMP: settings.EnableUnprivilegedICMP},
 	}
 }
 
@@ -157,13 +162,16 @@ func (s *Service) containerDeps(c config.Config, l leaves) container.Deps {
 		Specs:      l.specs,
 		Labels:     l.labels,
 		Events:     s.events,
+		Plugins:    s.plugins,
 		Dirs:       container.Dirs{Paths: l.paths},
 		Logs: container.Logs{
 			ShimWritten: runtime.ShimLogs{Bundles: bundles},
 			MaxLine:     c.Runtime.MaxContainerLogLineSize,
 		},
-		ShimExecs:   runtime.ShimExecs{Bundles: bundles},
-		ExecDrain:   c.Runtime.DrainExecSyncIOTimeout.Or(0),
+		Execs: container.ExecSyncOptions{
+			Shims: runtime.ShimExecs{Bundles: bundles},
+			Drain: c.Runtime.DrainExecSyncIOTimeout.Or(0),
+		},
 		NewID:       newID,
 		Now:         time.Now,
 		OOMKilled:   l.cgroups.OOMKilled,

@@ -12,6 +12,7 @@ import (
 
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/pkg/cio"
+	"github.com/containerd/nri/pkg/api"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
@@ -59,6 +60,10 @@ type Applied struct {
 type Image struct {
 	ID   string `json:"id"`   // sha256:… of the image's config
 	Name string `json:"name"` // reference as the user wrote it
+	// Ref is the normalized reference, and Digest that of the manifest or index. Records of earlier
+	// releases have neither.
+	Ref    string `json:"ref,omitempty"`
+	Digest string `json:"digest,omitempty"`
 }
 
 // Runtime names the runtime handler, the shim and the snapshotter of a container.
@@ -137,7 +142,7 @@ func (r *Record) with(change func(*Record)) *Record {
 type Containerd interface {
 	CreateContainer(ctx context.Context, c runtime.Container) error
 	SaveContainer(ctx context.Context, id string, record any) error
-	Spec(ctx context.Context, id string) (*specs.Spec, error)
+	Spec(ctx context.Context, id string) (spec *specs.Spec, labels map[string]string, err error)
 	SaveSpec(ctx context.Context, id string, spec *specs.Spec) error
 	DeleteContainer(ctx context.Context, id string) error
 	Containers(ctx context.Context) ([]runtime.Record, error)
@@ -162,6 +167,8 @@ type Pods interface {
 	AwaitTask(ctx context.Context, id string) error
 	// Hold calls do with the pod's record, which does not change until do returns.
 	Hold(id string, do func(*pod.Record) error) error
+	// Sandbox converts a record to the pod that NRI plugins see.
+	Sandbox(ctx context.Context, r *pod.Record) *api.PodSandbox
 }
 
 // Images resolves image references and unpacks images for a snapshotter.
@@ -192,12 +199,22 @@ type Specs interface {
 	Make(ctx context.Context, in spec.Input, req specgen.Request) (specgen.Result, error)
 	// Update returns the current spec with the new limits merged in.
 	Update(current *specs.Spec, want *runtimeapi.LinuxContainerResources) (*specs.Spec, error)
+	// Adjust and UpdateNRI return a spec with what NRI plugins request for a new and for an
+	// existing container.
+	Adjust(ctx context.Context, s *specs.Spec, a *api.ContainerAdjustment, handler string) (*specs.Spec, error)
+	UpdateNRI(current *specs.Spec, want *api.LinuxResources) (*specs.Spec, error)
 }
 
 // Logs configures the logs of containers.
 type Logs struct {
 	ShimWritten containerio.ShimLogs
 	MaxLine     int // bytes; see max_container_log_line_size
+}
+
+// ExecSyncOptions configures ExecSync.
+type ExecSyncOptions struct {
+	Shims ShimExecs
+	Drain time.Duration // drain_exec_sync_io_timeout; 0 means execIdleTimeout
 }
 
 // Deps holds the dependencies and the settings of a Manager.
@@ -209,10 +226,10 @@ type Deps struct {
 	Specs      Specs
 	Labels     Labels
 	Events     Events
+	Plugins    Plugins
 	Dirs       Dirs
 	Logs       Logs
-	ShimExecs  ShimExecs
-	ExecDrain  time.Duration // drain_exec_sync_io_timeout; 0 means execIdleTimeout
+	Execs      ExecSyncOptions
 
 	NewID       func() string
 	Now         func() time.Time
@@ -243,7 +260,9 @@ type Manager struct {
 	creates    *join.Calls[string]   // by pod ID and config
 	removes    *join.Calls[struct{}] // by ID
 	background *background
+	plugins    pluginCalls
 	watcher    *watcher
+	limits     limits
 	execs      *execs
 	volumes    imageVolumes
 	saving     sync.WaitGroup // the goroutine that retries saving records
@@ -254,7 +273,8 @@ type Manager struct {
 func New(ctx context.Context, deps Deps) *Manager {
 	containers := newContainerStore(deps.Containerd, deps.Events)
 	background := newBackground(ctx)
-	watcher := newWatcher(deps, containers, background)
+	plugins := pluginCalls{plugins: deps.Plugins, pods: deps.Pods, containerd: deps.Containerd}
+	watcher := newWatcher(deps, containers, background, plugins)
 	m := &Manager{
 		Deps:       deps,
 		containers: containers,
@@ -266,7 +286,9 @@ func New(ctx context.Context, deps Deps) *Manager {
 			Name: "remove", Timeout: removeTimeout, Left: "removal continues in the background",
 		}),
 		background: background,
+		plugins:    plugins,
 		watcher:    watcher,
+		limits:     limits{containerd: deps.Containerd, containers: containers, watcher: watcher},
 		execs:      newExecs(deps, watcher),
 		volumes:    imageVolumes{images: deps.Images, containerd: deps.Containerd, dirs: deps.Dirs},
 	}

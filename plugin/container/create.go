@@ -96,7 +96,7 @@ func (m *Manager) lookUp(ctx context.Context, p *pod.Record, c *runtimeapi.Conta
 		ID:     m.NewID(),
 		PodID:  p.ID,
 		Config: c,
-		Image:  Image{ID: img.ID, Name: name},
+		Image:  Image{ID: img.ID, Name: name, Ref: img.Name(), Digest: img.Target.Digest.String()},
 		Runtime: Runtime{
 			Handler:       p.Handler,
 			ShimPath:      handler.Path,
@@ -148,6 +148,7 @@ func (m *Manager) create(ctx context.Context, p *pod.Record, c *runtimeapi.Conta
 		return "", err
 	}
 	u.Keep()
+	m.Plugins.Seen(r.ID)
 	return r.ID, nil
 }
 
@@ -178,6 +179,9 @@ func (m *Manager) build(ctx context.Context, req *request, u *undo.Stack) (err e
 	if err != nil {
 		return err
 	}
+	if made.Spec, err = m.adjust(ctx, req, made.Spec, u); err != nil {
+		return err
+	}
 	r.setApplied(made)
 	streams, err := containerio.Open(m.streamOptions(r))
 	if err != nil {
@@ -186,7 +190,11 @@ func (m *Manager) build(ctx context.Context, req *request, u *undo.Stack) (err e
 	u.Push("streams", func(context.Context) error { return streams.Close() })
 	r.life = newLife(streams)
 	u.Push("container", func(ctx context.Context) error { return m.Containerd.DeleteContainer(ctx, r.ID) })
-	return m.save(ctx, req, made.Spec)
+	if err := m.save(ctx, req, made.Spec); err != nil {
+		return err
+	}
+	m.Plugins.PostCreateContainer(ctx, m.plugins.newSubject(ctx, req, made.Spec))
+	return nil
 }
 
 func (m *Manager) specRequest(req *request) specgen.Request {
@@ -267,7 +275,7 @@ func (req *request) sandbox() string {
 func (r *Record) setApplied(made specgen.Result) {
 	r.Cgroup = made.Spec.Linux.CgroupsPath
 	r.Resources = spec.Effective(made.Spec).GetLinux()
-	r.User = made.User
+	r.User = spec.EffectiveUser(made.Spec).GetLinux()
 }
 
 // pidInPod returns the PID of a running container of the same pod, for namespace mode TARGET.

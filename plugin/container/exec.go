@@ -69,9 +69,9 @@ func newExecs(d Deps, w *watcher) *execs {
 	return &execs{
 		containers: w.containers,
 		containerd: d.Containerd,
-		shims:      d.ShimExecs,
+		shims:      d.Execs.Shims,
 		dirs:       d.Dirs,
-		idle:       cmp.Or(d.ExecDrain, execIdleTimeout),
+		idle:       cmp.Or(d.Execs.Drain, execIdleTimeout),
 		newID:      d.NewID,
 		watcher:    w,
 		background: w.background,
@@ -225,7 +225,7 @@ func (c command) drain(ctx context.Context, p process) {
 
 // spec returns the process of the container's spec, with the arguments of this command.
 func (c command) spec(ctx context.Context) (*specs.Process, error) {
-	spec, err := c.containerd.Spec(ctx, c.record.ID)
+	spec, _, err := c.containerd.Spec(ctx, c.record.ID)
 	if err != nil {
 		return nil, fmt.Errorf("spec of container: %w", err)
 	}

@@ -39,15 +39,16 @@ type watcher struct {
 	containers *containerStore
 	containerd Containerd
 	background *background // a goroutine for each running container
+	plugins    pluginCalls
 	oomKilled  func(cgroup string) (killed, known bool)
 	now        func() time.Time
 
 	exitEventTimeout time.Duration // the constant; tests shorten it
 }
 
-func newWatcher(d Deps, containers *containerStore, b *background) *watcher {
+func newWatcher(d Deps, containers *containerStore, b *background, plugins pluginCalls) *watcher {
 	return &watcher{
-		containers: containers, containerd: d.Containerd, background: b, oomKilled: d.OOMKilled, now: d.Now,
+		containers: containers, containerd: d.Containerd, background: b, plugins: plugins, oomKilled: d.OOMKilled, now: d.Now,
 		exitEventTimeout: exitEventTimeout,
 	}
 }
@@ -173,6 +174,9 @@ func (w *watcher) handleExit(ctx context.Context, id string, task runtime.Task, 
 		log.G(ctx).WithError(err).WithField("container", id).Warn("output still open after the container's exit; the end of the log may be missing")
 	}
 	saved := w.recordExit(ctx, r, end, oom)
+	if ended, err := w.containers.Get(id); err == nil {
+		w.plugins.stop(ctx, ended) // before Stop returns
+	}
 	r.life.end()
 	select {
 	case <-saved:

@@ -12,12 +12,14 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
+	"github.com/containerd/nri/pkg/api"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"go.uber.org/goleak"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/containerd-lite/containerd-lite/plugin/config"
 	"github.com/containerd-lite/containerd-lite/plugin/image"
+	"github.com/containerd-lite/containerd-lite/plugin/nri"
 	"github.com/containerd-lite/containerd-lite/plugin/paths"
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
@@ -42,11 +44,13 @@ type fakeNode struct {
 	shim   string          // runtime_path of the handlers
 	events []string        // published events, each with the state of the container
 	// inShim runs the command of an ExecSync in the shim; nil if the shim is of an earlier release.
-	inShim func(ctx context.Context, c runtime.ShimCommand) (uint32, error)
+	inShim  func(ctx context.Context, c runtime.ShimCommand) (uint32, error)
+	plugins Plugins
 }
 
 func newFakeNode() *fakeNode {
 	return &fakeNode{
+		plugins:    nri.Disabled(),
 		Containerd: runtimetest.New(func(record any) string { return stateName(record.(*Record)) }),
 		pod: pod.Record{
 			ID: "pod1", State: pod.Ready, Handler: "lite",
@@ -75,6 +79,10 @@ func (f fakePods) Get(id string) (*pod.Record, error) {
 	}
 	p := f.pod
 	return &p, nil
+}
+
+func (fakePods) Sandbox(_ context.Context, r *pod.Record) *api.PodSandbox {
+	return &api.PodSandbox{Id: r.ID, Name: r.Config.GetMetadata().GetName()}
 }
 
 func (f fakePods) Hold(id string, do func(*pod.Record) error) error {
@@ -129,6 +137,22 @@ func (f fakeSpecs) Update(current *specs.Spec, want *runtimeapi.LinuxContainerRe
 	return &updated, f.Call("merge resources")
 }
 
+func (f fakeSpecs) Adjust(_ context.Context, s *specs.Spec, a *api.ContainerAdjustment, _ string) (*specs.Spec, error) {
+	adjusted, process, linux := *s, *s.Process, *s.Linux
+	process.Args = a.GetArgs()
+	linux.CgroupsPath = a.GetLinux().GetCgroupsPath()
+	adjusted.Process, adjusted.Linux = &process, &linux
+	return &adjusted, f.Call("adjust spec")
+}
+
+func (f fakeSpecs) UpdateNRI(current *specs.Spec, want *api.LinuxResources) (*specs.Spec, error) {
+	updated := *current
+	updated.Linux = &specs.Linux{Resources: &specs.LinuxResources{CPU: &specs.LinuxCPU{
+		Cpus: want.GetCpu().GetCpus(), Shares: current.Linux.Resources.CPU.Shares,
+	}}}
+	return &updated, f.Call("merge resources of plugins")
+}
+
 type fakeShimExecs struct{ *fakeNode }
 
 func (f fakeShimExecs) Run(ctx context.Context, c runtime.ShimCommand) (uint32, error) {
@@ -174,8 +198,9 @@ func newManager(t *testing.T, f *fakeNode, dir string) *Manager {
 		Handlers:   fakeHandlers{f},
 		Labels:     fakeLabels{f},
 		Specs:      fakeSpecs{f},
-		ShimExecs:  fakeShimExecs{f},
+		Execs:      ExecSyncOptions{Shims: fakeShimExecs{f}},
 		Events:     f,
+		Plugins:    f.plugins,
 		Dirs:       Dirs{paths.Paths{Root: filepath.Join(dir, "root"), State: filepath.Join(dir, "state")}},
 		NewID: func() string {
 			mu.Lock()

@@ -28,7 +28,9 @@ type life struct {
 	noShimExec atomic.Bool
 	// oomKilled is set when an event of containerd reports an out-of-memory kill.
 	oomKilled atomic.Bool
+	sent      sentEvents
 
+	requests sync.Mutex // held during UpdateContainerResources, calls of plugins included
 	updating sync.Mutex // held while resources are updated, shim calls included
 
 	mu       sync.Mutex
@@ -37,6 +39,13 @@ type life struct {
 	busy     string          // "start" or "remove" while one is in progress
 	starting chan struct{}   // closed when the start in progress has ended
 	signals  map[string]bool // stop signals that were sent
+}
+
+// sentEvents makes NRI's StopContainer and RemoveContainer single events. A second caller waits
+// until the first has sent it.
+type sentEvents struct {
+	stop, remove sync.Once
+	leaving      atomic.Bool // StopContainer is sent, or the container ended before this daemon
 }
 
 func newLife(streams containerio.Streams) *life {

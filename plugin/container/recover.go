@@ -82,6 +82,8 @@ func (m *Manager) recover(ctx context.Context, saved runtime.Record) error {
 	m.Labels.Reserve(r.SELinux.Process)
 	if r.State() == runtimeapi.ContainerState_CONTAINER_EXITED {
 		r.life.claimExit()
+		r.life.sent.leaving.Store(true)
+		r.life.sent.stop.Do(func() {}) // plugins that connect now do not get this container
 		r.life.end()
 		r.life.reap()
 		return m.Containerd.DeleteTask(ctx, r.ID)

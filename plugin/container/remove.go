@@ -53,6 +53,7 @@ func (m *Manager) remove(ctx context.Context, r *Record) error {
 	if err := m.volumes.remove(ctx, r); err != nil {
 		return err
 	}
+	m.plugins.remove(ctx, r)
 	if err := m.Containerd.DeleteContainer(ctx, r.ID); err != nil {
 		return fmt.Errorf("delete container: %w", err)
 	}

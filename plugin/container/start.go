@@ -25,6 +25,16 @@ func (m *Manager) Start(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
+	err = m.startClaimed(ctx, r)
+	if ended, gone := m.containers.Get(r.ID); err != nil && gone == nil && ended.Times.Finished != 0 {
+		// After the claim is released: a plugin may update this container in its answer.
+		m.plugins.stop(context.WithoutCancel(ctx), ended)
+	}
+	return err
+}
+
+// startClaimed claims a container and starts it.
+func (m *Manager) startClaimed(ctx context.Context, r *Record) error {
 	done, err := r.life.begin(verbStart)
 	if err != nil {
 		return fmt.Errorf("%s: %w", r, err)
@@ -80,6 +90,9 @@ func (m *Manager) start(ctx context.Context, r *Record) error {
 	if err != nil {
 		return fmt.Errorf("wait for task: %w", err)
 	}
+	if err := m.plugins.start(ctx, r, task.Pid()); err != nil {
+		return err
+	}
 	started := m.Now().UnixNano() // before the start, so that it is not after the exit
 	if err := task.Start(ctx); err != nil {
 		return fmt.Errorf("start task: %w", err)
@@ -87,6 +100,7 @@ func (m *Manager) start(ctx context.Context, r *Record) error {
 	r.life.setTask(task)
 	// If the daemon crashes before this is saved, Recover finds the task and records the start.
 	m.containers.settle(ctx, r.ID, func(r *Record) { r.PID, r.Times.Started = task.Pid(), started })
+	m.plugins.postStart(ctx, r.with(func(r *Record) { r.PID, r.Times.Started = task.Pid(), started }))
 	m.watcher.watch(r, task, exited)
 	return nil
 }

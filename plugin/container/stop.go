@@ -13,6 +13,7 @@ import (
 	"github.com/containerd/log"
 	"github.com/moby/sys/signal"
 	"golang.org/x/sync/errgroup"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
@@ -37,7 +38,7 @@ func (m *Manager) Stop(ctx context.Context, id string, grace time.Duration) erro
 	}
 	task := r.task()
 	if task == nil {
-		return m.checkNotRunning(r.ID)
+		return m.awaitEnded(ctx, r.ID)
 	}
 	killAfter(m.background, r, task, grace) // first: a stuck shim may block the signal
 	if grace > 0 {
@@ -51,14 +52,28 @@ func (m *Manager) Stop(ctx context.Context, id string, grace time.Duration) erro
 	}
 }
 
-// checkNotRunning returns nil for a container that is not running. If the container is running but
-// its task is not known (see recoverTaskLater), it returns Unavailable.
-func (m *Manager) checkNotRunning(id string) error {
+// awaitEnded returns nil for a container that is not running, and for one that has exited when its
+// exit is handled. If the container is running but its task is not known (see recoverTaskLater), it
+// returns Unavailable.
+func (m *Manager) awaitEnded(ctx context.Context, id string) error {
 	r, err := m.containers.Get(id)
-	if err == nil && r.running() && r.task() == nil {
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	switch {
+	case err != nil:
+		return err
+	case r.Times.Finished == 0 && r.task() != nil, r.State() == runtimeapi.ContainerState_CONTAINER_CREATED:
+		return nil // not started, or started since
+	case r.running():
 		return fmt.Errorf("%s: its shim has not answered since the daemon started (kill the shim if it stays stuck): %w", r, errdefs.ErrUnavailable)
 	}
-	return nil
+	select {
+	case <-r.life.ended:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%s: wait for its exit: %w", r, ctx.Err())
+	}
 }
 
 // killAfter sends SIGKILL if the container has not exited after grace.
@@ -101,9 +116,16 @@ func sendSignal(ctx context.Context, r *Record, task runtime.Task, name string) 
 	return nil
 }
 
-// StopAll kills all containers of a pod at the same time and waits until the last has exited.
+// StopAll kills all containers of a pod, which is no longer ready, at the same time and waits until
+// the last has exited.
 func (m *Manager) StopAll(ctx context.Context, podID string) error {
-	return each(ctx, m.OfPod(podID), func(r *Record) error { return m.Stop(ctx, r.ID, 0) })
+	return each(ctx, m.OfPod(podID), func(r *Record) error {
+		err := m.Stop(ctx, r.ID, 0)
+		if r, gone := m.containers.Get(r.ID); err == nil && gone == nil {
+			m.plugins.stop(ctx, r) // a container that was never started: it cannot start any more
+		}
+		return err
+	})
 }
 
 // RemoveAll removes all containers of a pod.

@@ -29,46 +29,94 @@ func (m *Manager) UpdateResources(ctx context.Context, id string, want *runtimea
 	if want == nil {
 		return fmt.Errorf("%s: update: linux resources are missing: %w", r, errdefs.ErrInvalidArgument)
 	}
-	r.life.updating.Lock()
-	defer r.life.updating.Unlock()
-	if r, err = m.containers.Get(r.ID); err != nil {
+	// Plugins get the requests in the order in which they are applied. An update that a plugin
+	// requests for this container does not wait for this lock.
+	r.life.requests.Lock()
+	defer r.life.requests.Unlock()
+	if err := m.checkUpdate(ctx, r, want); err != nil {
+		return fmt.Errorf("%s: update: %w", r, err)
+	}
+	adjusted, err := m.plugins.update(ctx, r, want)
+	if err != nil {
+		return fmt.Errorf("%s: update: %w", r, err)
+	}
+	err = m.limits.change(ctx, r, func(current *specs.Spec) (*specs.Spec, error) {
+		updated, err := m.Specs.Update(current, want)
+		if err != nil || adjusted == nil {
+			return updated, err
+		}
+		return m.Specs.UpdateNRI(updated, adjusted)
+	})
+	if err != nil {
 		return err
 	}
-	if err := m.updateResources(ctx, r, want); err != nil {
+	m.plugins.postUpdate(ctx, r)
+	return nil
+}
+
+// checkUpdate refuses limits that no container can have, before plugins are asked about them. It
+// costs a read of the spec.
+func (m *Manager) checkUpdate(ctx context.Context, r *Record, want *runtimeapi.LinuxContainerResources) error {
+	if !m.Plugins.Connected() {
+		return nil
+	}
+	current, _, err := m.Containerd.Spec(ctx, r.ID)
+	if err == nil {
+		_, err = m.Specs.Update(current, want)
+	}
+	return err
+}
+
+// limits changes the limits of containers: those in their specs and those of their cgroups.
+type limits struct {
+	containerd Containerd
+	containers *containerStore
+	watcher    *watcher
+}
+
+// change replaces the spec of a container and applies its limits.
+func (l limits) change(ctx context.Context, r *Record, to func(current *specs.Spec) (*specs.Spec, error)) error {
+	r.life.updating.Lock()
+	defer r.life.updating.Unlock()
+	r, err := l.containers.Get(r.ID)
+	if err != nil {
+		return err
+	}
+	if err := l.changeLocked(ctx, r, to); err != nil {
 		return fmt.Errorf("%s: update: %w", r, err)
 	}
 	return nil
 }
 
-func (m *Manager) updateResources(ctx context.Context, r *Record, want *runtimeapi.LinuxContainerResources) error {
-	current, err := m.Containerd.Spec(ctx, r.ID)
+func (l limits) changeLocked(ctx context.Context, r *Record, to func(current *specs.Spec) (*specs.Spec, error)) error {
+	current, _, err := l.containerd.Spec(ctx, r.ID)
 	if err != nil {
 		return fmt.Errorf("spec: %w", err)
 	}
-	updated, err := m.Specs.Update(current, want)
+	updated, err := to(current)
 	if err != nil {
 		return err
 	}
-	if err := m.Containerd.SaveSpec(ctx, r.ID, updated); err != nil {
+	if err := l.containerd.SaveSpec(ctx, r.ID, updated); err != nil {
 		return fmt.Errorf("save spec: %w", err)
 	}
-	if err := m.applyResources(ctx, r, current.Linux.Resources, updated.Linux.Resources); err != nil {
-		if restore := m.Containerd.SaveSpec(context.WithoutCancel(ctx), r.ID, current); restore != nil {
+	if err := l.apply(ctx, r, current.Linux.Resources, updated.Linux.Resources); err != nil {
+		if restore := l.containerd.SaveSpec(context.WithoutCancel(ctx), r.ID, current); restore != nil {
 			log.G(ctx).WithError(restore).WithField("container", r.ID).Error("spec not restored after a refused update; it contains the refused limits; update the container again")
 		}
 		return err
 	}
-	m.containers.settle(ctx, r.ID, func(r *Record) { r.Resources = spec.Effective(updated).GetLinux() })
+	l.containers.settle(ctx, r.ID, func(r *Record) { r.Resources = spec.Effective(updated).GetLinux() })
 	return nil
 }
 
-// applyResources changes the limits of the cgroup, if the container is running.
-func (m *Manager) applyResources(ctx context.Context, r *Record, current, updated *specs.LinuxResources) error {
+// apply changes the limits of the cgroup, if the container is running.
+func (l limits) apply(ctx context.Context, r *Record, current, updated *specs.LinuxResources) error {
 	// A start in progress may have read the spec before it changed.
 	if err := r.life.waitStarted(ctx); err != nil {
 		return err
 	}
-	r, err := m.containers.Get(r.ID)
+	r, err := l.containers.Get(r.ID)
 	if err != nil {
 		return err
 	}
@@ -77,7 +125,7 @@ func (m *Manager) applyResources(ctx context.Context, r *Record, current, update
 		return nil
 	}
 	err = runtime.SetResources(ctx, task, withUsageCheck(current, updated))
-	if err != nil && m.watcher.hasEnded(ctx, r, task) {
+	if err != nil && l.watcher.hasEnded(ctx, r, task) {
 		return nil
 	}
 	if err != nil {

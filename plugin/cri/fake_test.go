@@ -15,6 +15,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/event"
 	"github.com/containerd-lite/containerd-lite/plugin/image"
 	"github.com/containerd-lite/containerd-lite/plugin/network"
+	"github.com/containerd-lite/containerd-lite/plugin/nri"
 	"github.com/containerd-lite/containerd-lite/plugin/paths"
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
@@ -55,6 +56,7 @@ func serverOf(tb testing.TB, containerd *runtimetest.Containerd, logs container.
 		Tasks:      runningTasks{},
 		Labels:     noSELinux{},
 		Events:     hub,
+		Plugins:    nri.Disabled(),
 		Hostname:   func() (string, error) { return "node", nil },
 	})
 	tb.Cleanup(podManager.Close)
@@ -67,6 +69,7 @@ func serverOf(tb testing.TB, containerd *runtimetest.Containerd, logs container.
 		Pods:       podManager,
 		Labels:     noSELinux{},
 		Events:     hub,
+		Plugins:    nri.Disabled(),
 		Dirs:       container.Dirs{Paths: paths.Paths{Root: dir, State: dir}},
 		Logs:       logs,
 	})

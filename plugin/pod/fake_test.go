@@ -17,6 +17,7 @@ import (
 
 	"github.com/containerd-lite/containerd-lite/plugin/config"
 	"github.com/containerd-lite/containerd-lite/plugin/network"
+	"github.com/containerd-lite/containerd-lite/plugin/nri"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime/runtimetest"
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
@@ -40,10 +41,12 @@ type fakeNode struct {
 	hostnames  map[string]string // in the files of pods, by ID
 	events     []string          // published events, each with the state of the pod
 	published  func(*Record)
+	plugins    Plugins
 }
 
 func newFakeNode() *fakeNode {
 	return &fakeNode{
+		plugins:    nri.Disabled(),
 		Containerd: runtimetest.New(func(record any) string { return string(record.(*Record).State) }),
 		exit:       make(chan runtime.ExitStatus, 1),
 		hostnames:  map[string]string{},
@@ -122,6 +125,8 @@ func (f fakeFiles) Remove(string) error { return f.Undoes("remove files", "files
 func (f fakeFiles) IDs() ([]string, error) { return f.strayFiles, nil }
 
 type fakeTasks struct{ *fakeNode }
+
+func (fakeTasks) Cgroup(r *Record) (string, error) { return "/kubepods/" + r.ID, nil }
 
 func (f fakeTasks) Start(context.Context, *Record) (uint32, error) {
 	return 42, f.Makes("start task", "task")
@@ -224,6 +229,7 @@ func newManager(t *testing.T, f *fakeNode) *Manager {
 		Handlers:   fakeHandlers{},
 		Labels:     fakeLabels{f},
 		Events:     f,
+		Plugins:    f.plugins,
 		CheckShim:  func(config.Handler) error { return f.shim },
 		BootID:     "first",
 		Hostname:   func() (string, error) { return f.hostname, nil },

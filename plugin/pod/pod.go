@@ -54,7 +54,7 @@ type Record struct {
 	HasInit    bool                         `json:"has_init,omitempty"` // see needsInit
 	PID        uint32                       `json:"init_pid,omitempty"` // of the task
 	SELinux    spec.Labels                  `json:"selinux,omitzero"`
-	// Unfinished has the names of the teardown steps that failed in the rollback of a failed Run.
+	// Unfinished has the names of the steps that failed in the rollback of a failed Run.
 	Unfinished []string `json:"unfinished,omitempty"`
 }
 
@@ -155,6 +155,8 @@ type Files interface {
 // Tasks runs the tasks of pods: an init, or a holder, which has no process.
 type Tasks interface {
 	Start(ctx context.Context, r *Record) (pid uint32, err error)
+	// Cgroup returns the cgroup of a pod's task, in the notation of its cgroup driver.
+	Cgroup(r *Record) (string, error)
 	// Wait returns a channel that gets one value when the task has ended. The wait continues after
 	// ctx has ended. Without a task the error is NotFound.
 	Wait(ctx context.Context, id string) (<-chan runtime.ExitStatus, error)
@@ -217,18 +219,24 @@ type Deps struct {
 	Handlers   Handlers
 	Labels     Labels
 	Events     Events
+	Plugins    Plugins
 
 	// CheckShim returns an error if the shim of a handler is not installed, or if the handler names
 	// none.
 	CheckShim func(h config.Handler) error
 
 	// BootID identifies the boot of the host.
-	BootID            string
-	NewID             func() string
-	Hostname          func() (string, error) // of the host; may change while the daemon runs
-	Now               func() time.Time
-	UnprivilegedPorts bool // enable_unprivileged_ports
-	UnprivilegedICMP  bool // enable_unprivileged_icmp
+	BootID       string
+	NewID        func() string
+	Hostname     func() (string, error) // of the host; may change while the daemon runs
+	Now          func() time.Time
+	Unprivileged Unprivileged
+}
+
+// Unprivileged has the sysctls that pods with a network of their own get by default.
+type Unprivileged struct {
+	Ports bool // enable_unprivileged_ports
+	ICMP  bool // enable_unprivileged_icmp
 }
 
 // Time limits of work that continues when its caller has given up.
@@ -248,6 +256,7 @@ type Manager struct {
 	watches   *watches
 	releaser  *releaser
 	rollbacks rollbacks
+	stopSent  once // by ID: NRI's StopPodSandbox
 
 	cancel context.CancelFunc // ends the watches and the goroutine of saving
 	saving sync.WaitGroup     // the goroutine that saves settled facts

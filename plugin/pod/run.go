@@ -67,7 +67,7 @@ func (m *Manager) run(ctx context.Context, c *runtimeapi.PodSandboxConfig, reque
 	}
 	made, err := guard.Value(ctx, "set up", func() (setUpResult, error) { return m.setUp(ctx, r) })
 	if err == nil {
-		err = guard.Call(ctx, "make ready", func() error { return m.makeReady(ctx, r, made) })
+		err = m.admit(ctx, r, made)
 	}
 	if err != nil {
 		m.rollBack(ctx, r)
@@ -169,6 +169,21 @@ func (m *Manager) startTask(ctx context.Context, r *Record) (uint32, error) {
 	return pid, nil
 }
 
+// admit asks the NRI plugins whether the pod may run, and makes it ready.
+func (m *Manager) admit(ctx context.Context, r *Record, made setUpResult) error {
+	subject := m.Subject(ctx, r.with(func(r *Record) { r.State, r.Network, r.PID = Ready, made.network, made.pid }))
+	if err := m.Plugins.RunPodSandbox(ctx, r.ID, subject); err != nil {
+		return err
+	}
+	if err := guard.Call(ctx, "make ready", func() error { return m.makeReady(ctx, r, made) }); err != nil {
+		m.Plugins.StopPodSandbox(ctx, subject)
+		m.Plugins.RemovePodSandbox(ctx, r.ID, subject)
+		return err
+	}
+	m.Plugins.Seen(r.ID)
+	return nil
+}
+
 // makeReady makes a pod ready. The watch of its task starts before callers can see and stop the
 // pod.
 func (m *Manager) makeReady(ctx context.Context, r *Record, made setUpResult) error {
@@ -209,13 +224,14 @@ func (m *Manager) create(ctx context.Context, r *Record, runtimeType string) err
 func (m *Manager) rollBack(ctx context.Context, r *Record) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
 	defer cancel()
-	failed, err := m.releaser.tearDown(ctx, r, nil)
+	failed, err := m.releaser.tearDown(ctx, r, nil, func() {})
 	if err == nil {
 		err = guard.Call(ctx, "delete record", func() error { return m.Records.DeleteSandbox(ctx, r.ID) })
 		if err == nil {
 			m.forget(r)
 			return
 		}
+		failed = []string{"record"}
 	}
 	log.G(ctx).WithError(err).WithField("pod", r.ID).Error("rollback of a failed RunPodSandbox is incomplete; stop and remove the pod")
 	_, _, _ = m.pods.Settle(ctx, r.ID, func(r *Record) *Record { // the record exists
@@ -251,9 +267,9 @@ func (m *Manager) pinOptions(r *Record) network.PinOptions {
 			opts.Sysctls[key] = value
 		}
 	}
-	byDefault(m.UnprivilegedPorts, "net.ipv4.ip_unprivileged_port_start", "0")
+	byDefault(m.Unprivileged.Ports, "net.ipv4.ip_unprivileged_port_start", "0")
 	// The kernel refuses this range in a user namespace, where these group IDs are not mapped.
-	byDefault(m.UnprivilegedICMP && opts.User == nil, "net.ipv4.ping_group_range", "0 2147483647")
+	byDefault(m.Unprivileged.ICMP && opts.User == nil, "net.ipv4.ping_group_range", "0 2147483647")
 	return opts
 }
 

@@ -76,11 +76,11 @@ func (m *Manager) stopSteps(ctx context.Context, id string, members Members) err
 		return nil
 	}
 	membersStopped := guard.Start(ctx, "stop containers", func() error { return members.StopAll(ctx, id) })
-	if _, err := m.releaser.tearDown(ctx, r, membersStopped); err != nil {
+	if _, err := m.releaser.tearDown(ctx, r, membersStopped, func() { m.notifyStop(ctx, r) }); err != nil {
 		return err
 	}
 	_, _, err = m.pods.Settle(ctx, id, func(r *Record) *Record {
-		return r.with(func(r *Record) { r.State, r.PID, r.Unfinished = Stopped, 0, nil })
+		return r.with(func(r *Record) { r.State, r.PID = Stopped, 0 })
 	})
 	if errdefs.IsNotFound(err) {
 		return nil
@@ -105,8 +105,13 @@ func (m *Manager) removeSteps(ctx context.Context, id string, members Members) e
 	if err := m.Records.DeleteSandbox(ctx, id); err != nil {
 		return fmt.Errorf("delete record: %w", err)
 	}
-	// Last, so that the name is reserved as long as the pod has resources.
+	if stopped, err := m.pods.Get(id); err == nil {
+		r = stopped
+	}
+	// After the last step, so that the name is reserved as long as the pod has resources, and
+	// before plugins get the removal: Synchronize must not have the pod afterwards.
 	m.forget(r)
 	m.runs.Forget(id)
+	m.notifyRemove(ctx, r)
 	return nil
 }

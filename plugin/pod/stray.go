@@ -91,7 +91,7 @@ func (m *Manager) tearDownStray(ctx context.Context, r *Record) {
 	ctx, cancel := context.WithTimeout(ctx, rollbackTimeout)
 	defer cancel()
 	logger := log.G(ctx).WithField("pod", r.ID)
-	if _, err := m.releaser.tearDown(ctx, r, nil); err != nil {
+	if _, err := m.releaser.tearDown(ctx, r, nil, func() {}); err != nil {
 		logger.WithError(err).Error("leftover network or files of a stopped or removed pod not cleaned up; will retry at next start")
 		return
 	}

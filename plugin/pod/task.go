@@ -40,6 +40,7 @@ type Runner struct {
 	Containerd Containerd
 	Handlers   Handlers
 	Spec       func(req specgen.PodRequest) (*specs.Spec, error)
+	CgroupOf   func(req specgen.PodRequest) (string, error)
 	Paths      paths.Paths
 	Shims      runtime.Launcher
 }
@@ -131,6 +132,15 @@ func (t Runner) spec(r *Record, h config.Handler) (*specs.Spec, error) {
 		}
 	}
 	return t.Spec(specgen.PodRequest{Pod: r.SpecPod(), HandlerName: r.Handler, Handler: h, SELinux: r.SELinux, Init: init})
+}
+
+// Cgroup implements [Tasks].
+func (t Runner) Cgroup(r *Record) (string, error) {
+	_, handler, err := t.Handlers.Handler(r.Handler)
+	if err != nil {
+		return "", err
+	}
+	return t.CgroupOf(specgen.PodRequest{Pod: r.SpecPod(), HandlerName: r.Handler, Handler: handler})
 }
 
 // withoutCancel returns ctx with its deadline, but without its cancellation.

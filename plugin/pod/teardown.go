@@ -38,9 +38,10 @@ const (
 // Each step can be repeated, and does nothing if the resource does not exist.
 type teardown struct {
 	*releaser
-	r      *Record
-	failed []string // names of the steps
-	errs   []error
+	r       *Record
+	stopped func()   // called when the containers have ended
+	failed  []string // names of the steps
+	errs    []error
 }
 
 // releaser releases the resources of pods. It does not change records.
@@ -60,9 +61,10 @@ func newReleaser(d Deps, w *watches) *releaser {
 }
 
 // tearDown runs the steps and returns the names of those that failed. members receives the result
-// of stopping the pod's containers; it is nil if the pod has none.
-func (l *releaser) tearDown(ctx context.Context, r *Record, members <-chan error) (failed []string, err error) {
-	t := &teardown{releaser: l, r: r}
+// of stopping the pod's containers; it is nil if the pod has none. stopped is called when they have
+// ended.
+func (l *releaser) tearDown(ctx context.Context, r *Record, members <-chan error, stopped func()) (failed []string, err error) {
+	t := &teardown{releaser: l, r: r, stopped: stopped}
 	t.run(ctx, members)
 	return t.failed, errors.Join(t.errs...)
 }
@@ -76,7 +78,7 @@ func (t *teardown) run(ctx context.Context, members <-chan error) {
 	defer cancel()
 	ended, err := await(grace, members)
 	if ended {
-		t.step("containers", err)
+		t.membersEnded(ctx, err)
 	} else {
 		_ = guard.Call(ctx, "kill stuck shim", func() error { t.killStuckShim(ctx, t.r); return nil })
 	}
@@ -89,11 +91,18 @@ func (t *teardown) run(ctx context.Context, members <-chan error) {
 	}
 	if !ended {
 		_, err := await(ctx, members)
-		t.step("containers", err)
+		t.membersEnded(ctx, err)
 		t.do(ctx, "task", func() error { return t.stopTask(ctx, t.r) })
 	}
 	if len(t.failed) == 0 {
 		t.do(ctx, "files", func() error { return t.files.Remove(t.r.ID) })
+	}
+}
+
+// membersEnded records the result of stopping the containers.
+func (t *teardown) membersEnded(ctx context.Context, err error) {
+	if t.step("containers", err) {
+		_ = guard.Call(ctx, "after the containers", func() error { t.stopped(); return nil })
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/containerd-lite/containerd-lite/plugin/nri"
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
 
@@ -24,12 +25,17 @@ func (m *Manager) UpdateResources(ctx context.Context, id string, overhead, reso
 	if err := spec.CheckPodResources(overhead, resources); err != nil {
 		return fmt.Errorf("%s: update: %w", r, err)
 	}
-	_, err = m.pods.Update(ctx, r.ID, func(r *Record) (*Record, error) {
+	err = m.Plugins.UpdatePodSandbox(ctx, m.Subject(ctx, r), nri.Resources(overhead), nri.Resources(resources))
+	if err != nil {
+		return fmt.Errorf("%s: update: %w", r, err)
+	}
+	next, err := m.pods.Update(ctx, r.ID, func(r *Record) (*Record, error) {
 		return r.with(func(r *Record) { r.Config = resized(r.Config, overhead, resources) }), nil
 	})
 	if err != nil {
 		return fmt.Errorf("%s: update: %w", r, err)
 	}
+	m.Plugins.PostUpdatePodSandbox(ctx, m.Subject(ctx, next))
 	return nil
 }
 

@@ -64,7 +64,7 @@ func (c *Client) CreateContainer(ctx context.Context, ctr Container) error {
 // gcLabels returns the labels of a container, and those by which containerd's garbage collector
 // finds the snapshots in Keeps.
 func gcLabels(ctr Container) map[string]string {
-	labels := ctr.Kind.labels(ctr.Labels)
+	labels := ctr.Kind.Labels(ctr.Labels)
 	for i, key := range ctr.Keeps {
 		labels[fmt.Sprintf("containerd.io/gc.ref.snapshot.%s/%d", ctr.Snapshotter, i)] = key
 	}
@@ -93,13 +93,14 @@ func (c *Client) SaveContainer(ctx context.Context, id string, record any) error
 	return err
 }
 
-// Spec returns the OCI spec of a container.
-func (c *Client) Spec(ctx context.Context, id string) (*specs.Spec, error) {
+// Spec returns the OCI spec and the labels of a container.
+func (c *Client) Spec(ctx context.Context, id string) (*specs.Spec, map[string]string, error) {
 	info, err := c.containerd.ContainerService().Get(ctx, id)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return decodeSpec(info)
+	spec, err := decodeSpec(info)
+	return spec, info.Labels, err
 }
 
 func decodeSpec(info containers.Container) (*specs.Spec, error) {

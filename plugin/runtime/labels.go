@@ -32,9 +32,9 @@ const (
 // filter returns a filter for the containers of this kind.
 func (k Kind) filter() string { return fmt.Sprintf("labels.%q==%s", kindLabel, k) }
 
-// labels returns the labels of a container or sandbox in containerd: those of untrusted without
+// Labels returns the labels of a container or sandbox in containerd: those of untrusted without
 // reserved names (which containerd and other programs act on), and the kind.
-func (k Kind) labels(untrusted map[string]string) map[string]string {
+func (k Kind) Labels(untrusted map[string]string) map[string]string {
 	all := reserved.Drop(untrusted)
 	all[kindLabel] = string(k)
 	return all

@@ -122,7 +122,7 @@ func TestContainerRecordsAndSpecs(t *testing.T) {
 	if err := c.SaveSpec(ctx, "c1", spec); err != nil {
 		t.Fatal(err)
 	}
-	got, err := c.Spec(ctx, "c1")
+	got, _, err := c.Spec(ctx, "c1")
 	if err != nil {
 		t.Fatal(err)
 	}

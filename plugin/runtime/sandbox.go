@@ -30,7 +30,7 @@ func (c *Client) CreateSandbox(ctx context.Context, s Sandbox) error {
 	}
 	_, err = c.containerd.SandboxStore().Create(ctx, sandbox.Sandbox{
 		ID:         s.ID,
-		Labels:     KindPod.labels(s.Labels),
+		Labels:     KindPod.Labels(s.Labels),
 		Runtime:    sandbox.RuntimeOpts{Name: s.Runtime},
 		Sandboxer:  sandboxer,
 		Extensions: extensions,

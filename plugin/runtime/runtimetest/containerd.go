@@ -137,15 +137,16 @@ func (c *Containerd) Knows(_ context.Context, id string) (bool, error) {
 	return c.SandboxRecords[id] != nil || c.ContainerRecords[id] != nil || c.Foreign == id, nil
 }
 
-// Spec is the step "read spec". It returns the spec with which the container was created.
-func (c *Containerd) Spec(_ context.Context, id string) (*specs.Spec, error) {
+// Spec is the step "read spec". It returns the spec with which the container was created, and no
+// labels.
+func (c *Containerd) Spec(_ context.Context, id string) (*specs.Spec, map[string]string, error) {
 	if err := c.Call("read spec"); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	c.Lock()
 	defer c.Unlock()
 	spec := new(specs.Spec)
-	return spec, json.Unmarshal(c.specs[id], spec)
+	return spec, nil, json.Unmarshal(c.specs[id], spec)
 }
 
 // SaveSpec is the step "save spec" with the CPU shares of the spec. It does not change the spec.
