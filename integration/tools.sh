@@ -116,6 +116,7 @@ replaced_packages() {
 runtime_tools() {
 	local c=github.com/containerd/containerd/v2 k=sigs.k8s.io/cri-tools
 	tool bin/runc github.com/opencontainers/runc $runc . -tags seccomp -ldflags "-s -w -X main.version=${runc#v}"
+	CGO_ENABLED=0 tool bin/containerd-integration $c $containerd integration test -tags urfave_cli_no_docs
 	tool bin/containerd $c $containerd cmd/containerd -tags urfave_cli_no_docs -ldflags "-s -w -X $c/version.Version=$containerd"
 	containerd_tools
 	CGO_ENABLED=0 tool bin/crictl $k $critools cmd/crictl -ldflags "-X $k/pkg/version.Version=$critools"

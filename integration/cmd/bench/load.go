@@ -36,7 +36,7 @@ func loads() []load {
 		{name: "exec", run: execs, variants: []string{fastExec}},
 		{name: "count", run: countAll, counting: true},
 		{name: "node"}, // see stages
-		{name: "log", run: logs, containerd: true},
+		{name: "log", run: logs},
 		{name: "pull", run: pulls(), containerd: true},
 		{name: "life", run: countLife, tracing: true, once: true, containerd: true},
 	}

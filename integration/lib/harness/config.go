@@ -44,7 +44,10 @@ imports = []
   bin_dir = "{{.VerifierDir}}"
 
 [plugins."io.containerd.nri.v1.nri"]
-  disable = true
+  disable = {{not .Options.NRI}}
+  socket_path = "{{.Root}}/nri.sock"
+  plugin_path = "{{.Root}}/nri"
+  plugin_config_path = "{{.Root}}/nri/conf.d"
 
 [plugins."io.containerd.cri.v1.images".pinned_images]
   sandbox = "{{.Pause}}"

@@ -58,6 +58,8 @@ type Options struct {
 	DiskMiB int
 	// InspectEnvValues sets inspect_env_values, which only containerd-lite has.
 	InspectEnvValues bool
+	// NRI makes the daemon call NRI plugins, which connect to nri.sock in the bench's root.
+	NRI bool
 	// Measure is for benchmarks.
 	Measure Measure
 	// Bin is the directory of containerd-lite and its shim; default bin of the checkout.
