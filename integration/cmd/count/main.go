@@ -16,8 +16,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 )
 
@@ -94,7 +96,22 @@ func (c *counter) see(e event) {
 	case "pass", "fail", "skip":
 		if e.Test != "" {
 			c.end(e, key)
+			return
 		}
+		c.endPackage(e.Package)
+	}
+}
+
+// endPackage prints the output of the tests of a package that have no result: the package was
+// killed, or ran out of time. They count as failed.
+func (c *counter) endPackage(name string) {
+	for _, key := range slices.Sorted(maps.Keys(c.output)) {
+		if !strings.HasPrefix(key, name+" ") {
+			continue
+		}
+		c.failed++
+		fmt.Print(c.output[key])
+		delete(c.output, key)
 	}
 }
 
