@@ -4,7 +4,6 @@ package config
 
 import (
 	"fmt"
-	"time"
 
 	validator "github.com/containerd/nri/plugins/default-validator"
 	"github.com/pelletier/go-toml/v2"
@@ -24,6 +23,7 @@ type NRI struct {
 	PluginPath         string `toml:"plugin_path"`
 	PluginConfigPath   string `toml:"plugin_config_path"`
 
+	// The default of NRI applies if they are not set.
 	PluginRegistrationTimeout Duration `toml:"plugin_registration_timeout"`
 	PluginRequestTimeout      Duration `toml:"plugin_request_timeout"`
 
@@ -42,11 +42,3 @@ func NRIFrom(decoded any) (table NRI, err error) {
 	}
 	return table, nil
 }
-
-// RegistrationTimeout returns the time that a plugin may take to register, or 0 for the default of
-// NRI.
-func (n NRI) RegistrationTimeout() time.Duration { return n.PluginRegistrationTimeout.Or(0) }
-
-// RequestTimeout returns the time that a plugin may take for a request, or 0 for the default of
-// NRI.
-func (n NRI) RequestTimeout() time.Duration { return n.PluginRequestTimeout.Or(0) }

@@ -15,7 +15,7 @@ import (
 func (p *Plugins) CreateContainer(ctx context.Context, id string, container Subject) (*api.ContainerAdjustment, error) {
 	var answer *api.CreateContainerResponse
 	var node Node
-	err := p.call(ctx, "CreateContainer", func() { p.unseen.add(id, container) }, func(ctx context.Context, a *active) (err error) {
+	err := p.callAfter(ctx, "CreateContainer", func() { p.unseen.add(id, container) }, func(ctx context.Context, a *active) (err error) {
 		pod, c := container()
 		node = a.node
 		answer, err = a.CreateContainer(ctx, &api.CreateContainerRequest{Pod: pod, Container: c})
@@ -45,7 +45,7 @@ func (p *Plugins) PostCreateContainer(ctx context.Context, container Subject) {
 
 // StartContainer returns an error if a plugin refuses the start of a container.
 func (p *Plugins) StartContainer(ctx context.Context, container Subject) error {
-	return p.call(ctx, "StartContainer", func() {}, func(ctx context.Context, a *active) error {
+	return p.call(ctx, "StartContainer", func(ctx context.Context, a *active) error {
 		pod, c := container()
 		return a.StartContainer(ctx, &api.StartContainerRequest{Pod: pod, Container: c})
 	})
@@ -64,7 +64,7 @@ func (p *Plugins) PostStartContainer(ctx context.Context, container Subject) {
 func (p *Plugins) UpdateContainer(ctx context.Context, id string, container Subject, resources *api.LinuxResources) (*api.LinuxResources, error) {
 	var answer *api.UpdateContainerResponse
 	var node Node
-	err := p.call(ctx, "UpdateContainer", func() {}, func(ctx context.Context, a *active) (err error) {
+	err := p.call(ctx, "UpdateContainer", func(ctx context.Context, a *active) (err error) {
 		pod, c := container()
 		node = a.node
 		answer, err = a.UpdateContainer(ctx, &api.UpdateContainerRequest{Pod: pod, Container: c, LinuxResources: resources})

@@ -76,10 +76,10 @@ func (p *Plugins) Start(ctx context.Context, node Node) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if t := c.RegistrationTimeout(); t > 0 {
+	if t := c.PluginRegistrationTimeout.Or(0); t > 0 {
 		adaptation.SetPluginRegistrationTimeout(t)
 	}
-	if t := c.RequestTimeout(); t > 0 {
+	if t := c.PluginRequestTimeout.Or(0); t > 0 {
 		adaptation.SetPluginRequestTimeout(t)
 	}
 	if err := p.metrics.register(); err != nil {
@@ -145,12 +145,17 @@ func (p *Plugins) Close() {
 	}
 }
 
-// call calls do, and with it the plugins, unless none is connected. prepare runs first; no plugin
-// is synchronized between the two. A panic in do is an error.
+// call calls do, and with it the plugins, unless none is connected. A panic in do is an error.
 //
 // The end of ctx does not end the call: a plugin whose caller gave up would count as one that
 // hangs, and be disconnected. NRI bounds the time of each plugin.
-func (p *Plugins) call(ctx context.Context, event string, prepare func(), do func(ctx context.Context, a *active) error) error {
+func (p *Plugins) call(ctx context.Context, event string, do func(ctx context.Context, a *active) error) error {
+	return p.callAfter(ctx, event, func() {}, do)
+}
+
+// callAfter is call with a function that runs first, also if no plugin is connected: no plugin is
+// synchronized between the two.
+func (p *Plugins) callAfter(ctx context.Context, event string, prepare func(), do func(ctx context.Context, a *active) error) error {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	a := p.active
@@ -177,7 +182,7 @@ func (p *Plugins) call(ctx context.Context, event string, prepare func(), do fun
 
 // notify is a call about something that has happened. Its errors are logged.
 func (p *Plugins) notify(ctx context.Context, event string, do func(ctx context.Context, a *active) error) {
-	err := p.call(ctx, event, func() {}, do)
+	err := p.call(ctx, event, do)
 	if err != nil && !errdefs.IsUnavailable(err) {
 		log.G(ctx).WithError(err).Warn("NRI plugin failed; the call goes on")
 	}

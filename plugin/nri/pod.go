@@ -13,7 +13,7 @@ import (
 //
 // Until [Plugins.Seen] or [Plugins.RemovePodSandbox], Synchronize has the pod.
 func (p *Plugins) RunPodSandbox(ctx context.Context, id string, pod Subject) error {
-	err := p.call(ctx, "RunPodSandbox", func() { p.unseen.add(id, pod) }, func(ctx context.Context, a *active) error {
+	err := p.callAfter(ctx, "RunPodSandbox", func() { p.unseen.add(id, pod) }, func(ctx context.Context, a *active) error {
 		sandbox, _ := pod()
 		return a.RunPodSandbox(ctx, &api.RunPodSandboxRequest{Pod: sandbox})
 	})
@@ -33,7 +33,7 @@ func (p *Plugins) Seen(id string) { p.unseen.remove(id) }
 
 // UpdatePodSandbox returns an error if a plugin refuses new resources of a pod.
 func (p *Plugins) UpdatePodSandbox(ctx context.Context, pod Subject, overhead, resources *api.LinuxResources) error {
-	return p.call(ctx, "UpdatePodSandbox", func() {}, func(ctx context.Context, a *active) error {
+	return p.call(ctx, "UpdatePodSandbox", func(ctx context.Context, a *active) error {
 		sandbox, _ := pod()
 		_, err := a.UpdatePodSandbox(ctx, &api.UpdatePodSandboxRequest{
 			Pod: sandbox, OverheadLinuxResources: overhead, LinuxResources: resources,
