@@ -196,7 +196,7 @@ type Specs interface {
 	// anything.
 	Check(ctx context.Context, req specgen.Request) (spec.Input, error)
 	// Make builds the spec of a request that Check has accepted.
-	Make(ctx context.Context, in spec.Input, req specgen.Request) (specgen.Result, error)
+	Make(ctx context.Context, in spec.Input, req specgen.Request) (*specs.Spec, error)
 	// Update returns the current spec with the new limits merged in.
 	Update(current *specs.Spec, want *runtimeapi.LinuxContainerResources) (*specs.Spec, error)
 	// Adjust and UpdateNRI return a spec with what NRI plugins request for a new and for an

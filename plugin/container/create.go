@@ -179,7 +179,7 @@ func (m *Manager) build(ctx context.Context, req *request, u *undo.Stack) (err e
 	if err != nil {
 		return err
 	}
-	if made.Spec, err = m.adjust(ctx, req, made.Spec, u); err != nil {
+	if made, err = m.adjust(ctx, req, made, u); err != nil {
 		return err
 	}
 	r.setApplied(made)
@@ -190,10 +190,10 @@ func (m *Manager) build(ctx context.Context, req *request, u *undo.Stack) (err e
 	u.Push("streams", func(context.Context) error { return streams.Close() })
 	r.life = newLife(streams)
 	u.Push("container", func(ctx context.Context) error { return m.Containerd.DeleteContainer(ctx, r.ID) })
-	if err := m.save(ctx, req, made.Spec); err != nil {
+	if err := m.save(ctx, req, made); err != nil {
 		return err
 	}
-	m.Plugins.PostCreateContainer(ctx, m.plugins.newSubject(ctx, req, made.Spec))
+	m.Plugins.PostCreateContainer(ctx, m.plugins.newSubject(ctx, req, made))
 	return nil
 }
 
@@ -272,10 +272,10 @@ func (req *request) sandbox() string {
 }
 
 // setApplied copies the settings in effect from the spec to the record.
-func (r *Record) setApplied(made specgen.Result) {
-	r.Cgroup = made.Spec.Linux.CgroupsPath
-	r.Resources = spec.Effective(made.Spec).GetLinux()
-	r.User = spec.EffectiveUser(made.Spec).GetLinux()
+func (r *Record) setApplied(made *specs.Spec) {
+	r.Cgroup = made.Linux.CgroupsPath
+	r.Resources = spec.Effective(made).GetLinux()
+	r.User = spec.EffectiveUser(made).GetLinux()
 }
 
 // pidInPod returns the PID of a running container of the same pod, for namespace mode TARGET.

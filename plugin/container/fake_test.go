@@ -121,9 +121,9 @@ func (f fakeHandlers) Handler(name string) (string, config.Handler, error) {
 
 type fakeSpecs struct{ *fakeNode }
 
-func (f fakeSpecs) Make(_ context.Context, _ spec.Input, req specgen.Request) (specgen.Result, error) {
+func (f fakeSpecs) Make(_ context.Context, _ spec.Input, req specgen.Request) (*specs.Spec, error) {
 	f.made = req
-	return specgen.Result{Spec: testSpec()}, f.Call("make spec")
+	return testSpec(), f.Call("make spec")
 }
 
 func (f fakeSpecs) Check(context.Context, specgen.Request) (spec.Input, error) {

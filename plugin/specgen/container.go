@@ -33,15 +33,9 @@ type Request struct {
 	PIDOf func(podID, id string) (uint32, error)
 }
 
-// Result is an OCI spec and the user of its process.
-type Result struct {
-	Spec *specs.Spec
-	User *runtimeapi.LinuxContainerUser
-}
-
 // Make makes the spec of a container from the result of Check. On the host, it copies the image's
 // volumes, creates missing mount sources and sets SELinux labels; it changes nothing else.
-func (g *Generator) Make(ctx context.Context, in spec.Input, req Request) (Result, error) {
+func (g *Generator) Make(ctx context.Context, in spec.Input, req Request) (*specs.Spec, error) {
 	in.Mounts = slices.Clone(in.Mounts)
 	for i, source := range req.Images {
 		in.Mounts[i].Path = source
@@ -49,22 +43,19 @@ func (g *Generator) Make(ctx context.Context, in spec.Input, req Request) (Resul
 	var err error
 	in.SELinux = req.SELinux
 	if in.SELinux.Process, err = host.VMLabel(in.SELinux.Process, req.Handler.Type); err != nil {
-		return Result{}, err
+		return nil, err
 	}
 	if err := g.readRootfs(ctx, &in, req); err != nil {
-		return Result{}, err
+		return nil, err
 	}
 	s, err := g.build(ctx, in)
 	if err != nil {
-		return Result{}, err
+		return nil, err
 	}
 	if err := host.MakeMissing(in.Mounts); err != nil {
-		return Result{}, err
+		return nil, err
 	}
-	if err := relabel(&in); err != nil {
-		return Result{}, err
-	}
-	return Result{Spec: s, User: spec.EffectiveUser(s).GetLinux()}, nil
+	return s, relabel(&in)
 }
 
 // Check rejects requests that Make would reject later. It does not know the user, the SELinux
