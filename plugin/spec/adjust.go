@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 
-	"github.com/containerd/errdefs"
 	"github.com/containerd/nri/pkg/api"
 	nrigen "github.com/containerd/nri/pkg/runtime-tools/generate"
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -85,12 +84,9 @@ func MergeNRI(current *specs.LinuxResources, wanted *api.LinuxResources, facts F
 	if wanted == nil {
 		return current, nil
 	}
-	if current == nil {
-		current = &specs.LinuxResources{}
-	}
-	r, err := clone(current)
+	r, err := copyOf(current)
 	if err != nil {
-		return nil, fmt.Errorf("current resources: %w", err)
+		return nil, err
 	}
 	asked := wanted.ToOCI()
 	mergeNRICPU(r, asked.CPU)
@@ -112,17 +108,16 @@ func MergeNRI(current *specs.LinuxResources, wanted *api.LinuxResources, facts F
 	return r, checkMerged(r)
 }
 
-// checkMerged refuses values that no kernel accepts, and a swap limit below the memory limit, which
-// it includes.
+// checkMerged refuses values that no kernel accepts.
 func checkMerged(r *specs.LinuxResources) error {
 	l := &runtimeapi.LinuxContainerResources{}
 	effectiveLimits(l, r)
-	if err := checkRanges(l); err != nil {
-		return fmt.Errorf("resources of NRI plugins: %w", err)
+	err := checkRanges(l)
+	if err == nil {
+		err = checkSwap(l.GetMemoryLimitInBytes(), l.GetMemorySwapLimitInBytes())
 	}
-	if swap := l.GetMemorySwapLimitInBytes(); swap > 0 && l.GetMemoryLimitInBytes() > swap {
-		return fmt.Errorf("resources of NRI plugins: swap limit %d is below the memory limit %d, which it includes: %w",
-			swap, l.GetMemoryLimitInBytes(), errdefs.ErrInvalidArgument)
+	if err != nil {
+		return fmt.Errorf("resources of NRI plugins: %w", err)
 	}
 	return nil
 }

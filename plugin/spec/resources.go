@@ -65,12 +65,9 @@ func Resources(
 	if err := checkResources(wanted, facts); err != nil {
 		return nil, err
 	}
-	if current == nil {
-		current = &specs.LinuxResources{}
-	}
-	r, err := clone(current)
+	r, err := copyOf(current)
 	if err != nil {
-		return nil, fmt.Errorf("current resources: %w", err)
+		return nil, err
 	}
 	mergeCPU(r, wanted)
 	if err := mergeMemory(r, wanted, facts.SwapController); err != nil {
@@ -89,6 +86,18 @@ func Resources(
 			r.Unified = make(map[string]string)
 		}
 		maps.Copy(r.Unified, wanted.GetUnified())
+	}
+	return r, nil
+}
+
+// copyOf returns a copy of resources that may be nil.
+func copyOf(current *specs.LinuxResources) (*specs.LinuxResources, error) {
+	if current == nil {
+		return &specs.LinuxResources{}, nil
+	}
+	r, err := clone(current)
+	if err != nil {
+		return nil, fmt.Errorf("current resources: %w", err)
 	}
 	return r, nil
 }
@@ -133,7 +142,12 @@ func mergeMemory(r *specs.LinuxResources, wanted *runtimeapi.LinuxContainerResou
 	if swap == notSpecified {
 		swap = value(r.Memory.Swap)
 	}
-	if limit := value(r.Memory.Limit); swap > 0 && limit > swap {
+	return checkSwap(value(r.Memory.Limit), swap)
+}
+
+// checkSwap refuses a swap limit below the memory limit.
+func checkSwap(limit, swap int64) error {
+	if swap > 0 && limit > swap {
 		return invalid(resourceField+"memory_swap_limit_in_bytes", "%d is below the memory limit %d, which it includes", swap, limit)
 	}
 	return nil
