@@ -12,7 +12,8 @@ import (
 
 func full() *Request {
 	return &Request{
-		InitPID: 1, Namespaces: 2, CgroupProcs: []string{"/a", "/b"}, Keyring: "k", OOMScoreAdj: "-3", Umask: 0o22, HasUmask: true,
+		InitPID: 1, Namespaces: 2, CgroupProcs: []string{"/a", "/b"}, Keyring: "k", OOMScoreAdj: "-3", AppArmorProfile: "p",
+		Umask: 0o22, HasUmask: true,
 		User: User{4, 5, []uint64{6, 1 << 31}}, Capabilities: Capabilities{9, 10, 11, 12, 1 << 63},
 		Limits: []Limit{{7, 8, 1<<64 - 1}}, NoNewPrivs: true,
 		Cwd: "/w", Args: []string{"a", ""}, Env: []string{"A=1"},
@@ -59,6 +60,31 @@ func FuzzDecode(f *testing.F) {
 			t.Error(diff)
 		}
 	})
+}
+
+func TestSameAfterExec(t *testing.T) {
+	for _, test := range []struct {
+		ours, theirs, profile string
+		want                  bool
+	}{
+		{"", "", "", true},
+		{"unconfined\n", "unconfined\n", "", true},
+		{"unconfined\n", "p (enforce)\n", "", false},
+		{"p (enforce)\n", "p (enforce)\n", "", true},
+		{"unconfined\n", "p (enforce)\n", "p", true},
+		{"unconfined\n", "p (complain)\n", "p", true},
+		{"unconfined\n", "a (b) (enforce)\n", "a (b)", true},
+		{"unconfined\n", "unconfined\n", "unconfined", true},
+		{"unconfined\n", "unconfined\n", "p", false},
+		{"unconfined\n", "p//hat (enforce)\n", "p", false},
+		{"p (enforce)\n", "p (enforce)\n", "p", false},
+		{"", "", "p", false},
+		{"system_u:system_r:spc_t:s0\x00", "p", "p", false},
+	} {
+		if got := sameAfterExec(test.ours, test.theirs, test.profile); got != test.want {
+			t.Errorf("%q, %q, profile %q: %v", test.ours, test.theirs, test.profile, got)
+		}
+	}
 }
 
 func TestEnvironment(t *testing.T) {

@@ -23,6 +23,8 @@ type Request struct {
 	Keyring string
 	// OOMScoreAdj is the content of the file oom_score_adj, or "" to keep the present value.
 	OOMScoreAdj string
+	// AppArmorProfile is the profile of the process and of the container's init, or "".
+	AppArmorProfile string
 	// Umask, if HasUmask.
 	Umask    uint64
 	HasUmask bool
@@ -65,7 +67,7 @@ func (r *Request) fields(c codec) {
 	} {
 		c.number(n)
 	}
-	for _, s := range []*string{&r.Keyring, &r.OOMScoreAdj, &r.Cwd} {
+	for _, s := range []*string{&r.Keyring, &r.OOMScoreAdj, &r.AppArmorProfile, &r.Cwd} {
 		c.text(s)
 	}
 	boolean(c, &r.HasUmask)

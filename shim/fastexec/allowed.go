@@ -31,13 +31,13 @@ var allowed = []string{
 	"linux.cgroupsPath", "linux.namespaces", "linux.resources",
 
 	// New reads them.
-	"process.oomScoreAdj", "process.user.umask",
+	"process.apparmorProfile", "process.oomScoreAdj", "process.user.umask",
 }
 
 // allowedInExec are the fields that the process of an exec may have. `runc exec` ignores the last
 // line: the values of the container's init apply to an exec, too.
 var allowedInExec = []string{
-	"args", "capabilities", "cwd", "env", "noNewPrivileges", "rlimits",
+	"apparmorProfile", "args", "capabilities", "cwd", "env", "noNewPrivileges", "rlimits",
 	"user.additionalGids", "user.gid", "user.uid",
 	"oomScoreAdj", "user.umask",
 }

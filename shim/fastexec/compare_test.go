@@ -78,34 +78,41 @@ func TestSameAsRuntime(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			spec := n.spec(name)
 			change(spec)
-			b := n.run(t, name, spec)
-			must(t, b.unfit)
-			for question, args := range questions {
-				p := process(spec, args...)
-				want, wantStatus, err := b.exec(t, slow, p)
-				if err != nil {
-					t.Errorf("%s: with the runtime: %v", question, err)
-					continue
-				}
-				got, gotStatus, err := b.exec(t, fast, p)
-				if err != nil {
-					t.Errorf("%s: %v", question, err)
-					continue
-				}
-				if question == "status" && !strings.Contains(got, "\nSigIgn:\t0000000000000000\n") {
-					t.Errorf("a signal is ignored:\n%s", got)
-				}
-				if want == "" || !strings.Contains(want, "\n") {
-					t.Errorf("%s: no output", question)
-				}
-				// Without a PID namespace the parent is visible: the shim, or first the runtime.
-				if !strings.Contains(want, "\nPPid:\t0\n") {
-					want, got = parent.ReplaceAllString(want, ""), parent.ReplaceAllString(got, "")
-				}
-				if diff := cmp.Diff(masked(want), masked(got)); diff != "" || wantStatus != gotStatus {
-					t.Errorf("%s: status %d, want %d (-with the runtime +without):\n%s", question, gotStatus, wantStatus, diff)
-				}
-			}
+			n.compare(t, name, spec)
 		})
+	}
+}
+
+// compare runs a container and compares the attributes of processes that are started in it with and
+// without the runtime.
+func (n *node) compare(t *testing.T, id string, spec *specs.Spec) {
+	t.Helper()
+	b := n.run(t, id, spec)
+	must(t, b.unfit)
+	for question, args := range questions {
+		p := process(spec, args...)
+		want, wantStatus, err := b.exec(t, slow, p)
+		if err != nil {
+			t.Errorf("%s: with the runtime: %v", question, err)
+			continue
+		}
+		got, gotStatus, err := b.exec(t, fast, p)
+		if err != nil {
+			t.Errorf("%s: %v", question, err)
+			continue
+		}
+		if question == "status" && !strings.Contains(got, "\nSigIgn:\t0000000000000000\n") {
+			t.Errorf("a signal is ignored:\n%s", got)
+		}
+		if want == "" || !strings.Contains(want, "\n") {
+			t.Errorf("%s: no output", question)
+		}
+		// Without a PID namespace the parent is visible: the shim, or first the runtime.
+		if !strings.Contains(want, "\nPPid:\t0\n") {
+			want, got = parent.ReplaceAllString(want, ""), parent.ReplaceAllString(got, "")
+		}
+		if diff := cmp.Diff(masked(want), masked(got)); diff != "" || wantStatus != gotStatus {
+			t.Errorf("%s: status %d, want %d (-with the runtime +without):\n%s", question, gotStatus, wantStatus, diff)
+		}
 	}
 }

@@ -3,6 +3,7 @@
 package fastexec
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -17,10 +18,11 @@ import (
 
 // Container is a container that the program of package enter can start a process in.
 type Container struct {
-	keyring     string
-	namespaces  uint64
-	oomScoreAdj string
-	umask       *uint32
+	keyring         string
+	namespaces      uint64
+	oomScoreAdj     string
+	appArmorProfile string
+	umask           *uint32
 }
 
 // New returns the container of a config.json. An error gives the reason why only the runtime can
@@ -36,7 +38,7 @@ func New(id string, config []byte, newKeyring bool) (*Container, error) {
 	if spec.Process == nil || spec.Linux == nil {
 		return nil, errors.New("no process")
 	}
-	c := &Container{umask: spec.Process.User.Umask}
+	c := &Container{appArmorProfile: spec.Process.ApparmorProfile, umask: spec.Process.User.Umask}
 	if newKeyring {
 		c.keyring = "_ses." + id // the name that runc uses (libcontainer, setns_init_linux.go)
 	}
@@ -83,14 +85,15 @@ func (c *Container) request(p *specs.Process) (*enter.Request, error) {
 		return nil, errors.New("incomplete process")
 	}
 	r := &enter.Request{
-		Namespaces:  c.namespaces,
-		Keyring:     c.keyring,
-		OOMScoreAdj: c.oomScoreAdj,
-		User:        enter.User{UID: uint64(p.User.UID), GID: uint64(p.User.GID)},
-		NoNewPrivs:  p.NoNewPrivileges,
-		Cwd:         p.Cwd,
-		Args:        p.Args,
-		Env:         p.Env,
+		Namespaces:      c.namespaces,
+		Keyring:         c.keyring,
+		OOMScoreAdj:     c.oomScoreAdj,
+		AppArmorProfile: cmp.Or(p.ApparmorProfile, c.appArmorProfile),
+		User:            enter.User{UID: uint64(p.User.UID), GID: uint64(p.User.GID)},
+		NoNewPrivs:      p.NoNewPrivileges,
+		Cwd:             p.Cwd,
+		Args:            p.Args,
+		Env:             p.Env,
 	}
 	if c.umask != nil {
 		r.Umask, r.HasUmask = uint64(*c.umask), true
@@ -140,7 +143,7 @@ func addLimits(r *enter.Request, limits []specs.POSIXRlimit) error {
 // clean reports whether no string of a request has a zero byte, which the kernel would take for its
 // end.
 func clean(r *enter.Request) bool {
-	for _, list := range [][]string{r.Args, r.Env, {r.Cwd, r.Keyring}} {
+	for _, list := range [][]string{r.Args, r.Env, {r.Cwd, r.Keyring, r.AppArmorProfile}} {
 		for _, s := range list {
 			if strings.IndexByte(s, 0) >= 0 {
 				return false

@@ -101,7 +101,6 @@ var unfit = map[string]func(*specs.Spec){
 	},
 	"no mounts":       func(s *specs.Spec) { s.Linux.Namespaces = s.Linux.Namespaces[:1] },
 	"mappings":        func(s *specs.Spec) { s.Linux.UIDMappings = []specs.LinuxIDMapping{{Size: 1}} },
-	"AppArmor":        func(s *specs.Spec) { s.Process.ApparmorProfile = "default" },
 	"SELinux":         func(s *specs.Spec) { s.Process.SelinuxLabel = "l" },
 	"mount label":     func(s *specs.Spec) { s.Linux.MountLabel = "l" },
 	"scheduler":       func(s *specs.Spec) { s.Process.Scheduler = &specs.Scheduler{} },
@@ -140,7 +139,6 @@ func TestOnlyTheRuntimeCanStart(t *testing.T) {
 	must(t, err)
 	for name, change := range map[string]func(*specs.Process){
 		"terminal":                      func(p *specs.Process) { p.Terminal = true },
-		"AppArmor":                      func(p *specs.Process) { p.ApparmorProfile = "default" },
 		"SELinux":                       func(p *specs.Process) { p.SelinuxLabel = "l" },
 		"scheduler":                     func(p *specs.Process) { p.Scheduler = &specs.Scheduler{} },
 		"affinity":                      func(p *specs.Process) { p.ExecCPUAffinity = &specs.CPUAffinity{} },
@@ -155,6 +153,21 @@ func TestOnlyTheRuntimeCanStart(t *testing.T) {
 		change(&p)
 		if r, err := c.request(&p); err == nil {
 			t.Errorf("%s: %+v", name, r)
+		}
+	}
+}
+
+// TestAppArmorProfile checks that the profile of the process comes before that of the container.
+func TestAppArmorProfile(t *testing.T) {
+	c, err := New("web", encode(t, plain(func(s *specs.Spec) { s.Process.ApparmorProfile = "container" })), true)
+	must(t, err)
+	for profile, want := range map[string]string{"": "container", "process": "process"} {
+		p := *plain(func(*specs.Spec) {}).Process
+		p.ApparmorProfile = profile
+		r, err := c.request(&p)
+		must(t, err)
+		if r.AppArmorProfile != want {
+			t.Errorf("profile %q: %q, want %q", profile, r.AppArmorProfile, want)
 		}
 	}
 }
