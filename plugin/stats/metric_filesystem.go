@@ -14,12 +14,8 @@ var filesystemMetrics = []metric{
 	ofFilesystem("container_fs_limit_bytes", "Number of bytes that can be consumed by the container on this filesystem.",
 		func(s *subject) num { return value(s.filesystem.Bytes) }),
 	ofFilesystem("container_fs_usage_bytes", "Number of bytes that are consumed by the container on this filesystem.",
-		func(s *subject) num {
-			if s.layer.At.IsZero() { // created after the last sample
-				return nil
-			}
-			return value(s.layer.Bytes)
-		}),
+		// 0 for a container that was created after the last sample, as in ContainerStats.
+		func(s *subject) num { return value(s.layer.Bytes) }),
 }
 
 func ofFilesystem(name, help string, get func(s *subject) num) metric {

@@ -212,7 +212,8 @@ func TestNetworkMetrics(t *testing.T) {
 func TestMissingFileOmitsItsMetrics(t *testing.T) {
 	always := map[string]uint64{"container_creation_time_seconds": 1000, "container_start_time_seconds": 1002}
 	layer := map[string]uint64{
-		"container_fs_limit_bytes /dev/sdb1": 1 << 40, "container_fs_inodes_total /dev/sdb1": 1000, "container_fs_inodes_free /dev/sdb1": 400,
+		"container_fs_usage_bytes /dev/sdb1": 0, "container_fs_limit_bytes /dev/sdb1": 1 << 40,
+		"container_fs_inodes_total /dev/sdb1": 1000, "container_fs_inodes_free /dev/sdb1": 400,
 	}
 	tests := []struct {
 		name  string
