@@ -95,7 +95,7 @@ integration: deb tools race count ## every suite of integration/ against a runni
 count: # builds the program that runs `go test` and counts its tests
 	go -C integration build -o ../bin/count ./cmd/count
 
-critest: build tools count ## critest v1.36.0 alone, with results per group
+critest: build tools count ## critest v1.37.0 alone, with results per group
 	bin/count critest integration -count 1 -timeout 60m ./suite/critest
 
 security: build tools count ## attack a daemon with the published vulnerabilities of container runtimes; DAEMON=stock is the control

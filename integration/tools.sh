@@ -19,7 +19,7 @@ tools=$top/.tools
 
 runc=v1.5.2
 containerd=v2.4.2
-critools=v1.36.0
+critools=v1.37.0
 kubernetes=v1.37.0
 cniplugins=v1.9.1
 golangci=v2.15.0

@@ -48,6 +48,8 @@ imports = []
   socket_path = "{{.Root}}/nri.sock"
   plugin_path = "{{.Root}}/nri"
   plugin_config_path = "{{.Root}}/nri/conf.d"
+  # critest holds a plugin for as long as the default, 2 s.
+  plugin_request_timeout = "10s"
 
 [plugins."io.containerd.cri.v1.images".pinned_images]
   sandbox = "{{.Pause}}"

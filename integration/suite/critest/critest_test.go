@@ -39,6 +39,7 @@ func TestCritest(t *testing.T) {
 	}
 	for _, options := range pairs {
 		options = options.WithDefaults()
+		options.NRI = true
 		for range runs(t) {
 			t.Run(options.Daemon+" with handler "+options.Handler, func(t *testing.T) { suite(t, options) })
 		}
@@ -62,7 +63,10 @@ func runs(t *testing.T) int {
 func suite(t *testing.T, options harness.Options) {
 	bench := harness.StartWith(t, options)
 	specs := run(t, bench, bench.Path("critest.json"))
-	expected := readSkips(t)
+	expected := readSkips(t, "testdata/skips.txt")
+	if options.Daemon == harness.Stock {
+		maps.Copy(expected, readSkips(t, "testdata/skips_stock.txt"))
+	}
 	if options.Runtime != "runc" && exec.Command(options.Runtime, "features").Run() != nil {
 		// The runtime does not report its features (crun 1.8.1): containerd does not offer them,
 		// and critest skips their specs.
@@ -117,9 +121,9 @@ func skipReason(spec Spec, expected map[string]string) (reason string, listed bo
 }
 
 // readSkips reads lines of the form `beginning of a spec's name: reason`.
-func readSkips(t *testing.T) map[string]string {
+func readSkips(t *testing.T, name string) map[string]string {
 	t.Helper()
-	text, err := os.ReadFile("testdata/skips.txt")
+	text, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +151,7 @@ func run(t *testing.T, bench *harness.Bench, report string) []Spec {
 	args := []string{
 		"-runtime-endpoint", endpoint, "-image-endpoint", endpoint, "-config", bench.CrictlConfig(),
 		"-ginkgo.json-report", report, "-ginkgo.timeout", "100m", "-ginkgo.no-color",
-		"-ginkgo.randomize-all",
+		"-ginkgo.randomize-all", "-nri-socket", bench.Path("nri.sock"),
 	}
 	if focus := os.Getenv("LITE_FOCUS"); focus != "" {
 		args = append(args, "-ginkgo.focus", focus)
