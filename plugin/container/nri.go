@@ -47,7 +47,7 @@ type pluginCalls struct {
 // request.
 func (m *Manager) adjust(ctx context.Context, req *request, s *specs.Spec, u *undo.Stack) (*specs.Spec, error) {
 	r := req.record
-	subject := m.plugins.newSubject(ctx, req, s)
+	subject := uncreated(m.plugins.newSubject(ctx, req, s))
 	u.Push("NRI plugins", func(ctx context.Context) error {
 		m.Plugins.UndoCreateContainer(ctx, r.ID, subject)
 		return nil
@@ -162,6 +162,15 @@ func (c pluginCalls) newSubject(ctx context.Context, req *request, s *specs.Spec
 		r := req.record
 		labels := containerLabels(r.Config.GetLabels(), req.image.Spec.Config.Labels)
 		return c.sandbox(ctx, r), pluginView(r, s, runtime.KindContainer.Labels(labels))
+	}
+}
+
+// uncreated returns a container without the state and time of its creation, as in the built-in CRI.
+func uncreated(subject nri.Subject) nri.Subject {
+	return func() (*api.PodSandbox, *api.Container) {
+		p, c := subject()
+		c.State, c.CreatedAt = api.ContainerState_CONTAINER_UNKNOWN, 0
+		return p, c
 	}
 }
 

@@ -53,7 +53,7 @@ func TestPluginsFollowAContainer(t *testing.T) {
 		}
 	}
 	checkCalls(t, plugins,
-		"CreateContainer app CONTAINER_CREATED", "PostCreateContainer app CONTAINER_CREATED",
+		"CreateContainer app CONTAINER_UNKNOWN", "PostCreateContainer app CONTAINER_CREATED",
 		"StartContainer app CONTAINER_CREATED", "PostStartContainer app CONTAINER_RUNNING",
 		"UpdateContainer app CONTAINER_RUNNING", "PostUpdateContainer app CONTAINER_RUNNING",
 		"StopContainer app CONTAINER_STOPPED", "RemoveContainer app CONTAINER_STOPPED")
@@ -78,10 +78,10 @@ func TestPluginsHearOfAnExit(t *testing.T) {
 func TestPluginsRefuse(t *testing.T) {
 	for event, events := range map[string][]string{
 		"CreateContainer": {
-			"CreateContainer app CONTAINER_CREATED", "StopContainer app CONTAINER_CREATED", "RemoveContainer app CONTAINER_CREATED",
+			"CreateContainer app CONTAINER_UNKNOWN", "StopContainer app CONTAINER_UNKNOWN", "RemoveContainer app CONTAINER_UNKNOWN",
 		},
 		"StartContainer": {
-			"CreateContainer app CONTAINER_CREATED", "PostCreateContainer app CONTAINER_CREATED",
+			"CreateContainer app CONTAINER_UNKNOWN", "PostCreateContainer app CONTAINER_CREATED",
 			"StartContainer app CONTAINER_CREATED", "StopContainer app CONTAINER_STOPPED", "RemoveContainer app CONTAINER_STOPPED",
 		},
 	} {
@@ -118,7 +118,7 @@ func TestPluginsHearOfAFailedCreate(t *testing.T) {
 		t.Fatalf("Create = %v", err)
 	}
 	checkCalls(t, plugins,
-		"CreateContainer app CONTAINER_CREATED", "StopContainer app CONTAINER_CREATED", "RemoveContainer app CONTAINER_CREATED")
+		"CreateContainer app CONTAINER_UNKNOWN", "StopContainer app CONTAINER_UNKNOWN", "RemoveContainer app CONTAINER_UNKNOWN")
 }
 
 // A removal that fails and is repeated is one event.

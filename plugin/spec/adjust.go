@@ -89,8 +89,12 @@ func MergeNRI(current *specs.LinuxResources, wanted *api.LinuxResources, facts F
 		return nil, err
 	}
 	asked := wanted.ToOCI()
-	mergeNRICPU(r, asked.CPU)
-	mergeNRIMemory(r, asked.Memory, facts.SwapController)
+	if wanted.GetCpu() != nil {
+		mergeNRICPU(r, asked.CPU)
+	}
+	if wanted.GetMemory() != nil {
+		mergeNRIMemory(r, asked.Memory, facts.SwapController)
+	}
 	var pages []*runtimeapi.HugepageLimit
 	for _, l := range wanted.GetHugepageLimits() {
 		pages = append(pages, &runtimeapi.HugepageLimit{PageSize: l.GetPageSize(), Limit: l.GetLimit()})
