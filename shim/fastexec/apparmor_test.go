@@ -4,6 +4,7 @@ package fastexec
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -19,9 +20,19 @@ func loadProfile(t *testing.T, name string) {
 	if !apparmor.HostSupports() {
 		t.Skip("needs AppArmor")
 	}
-	profile := "profile " + name + " flags=(attach_disconnected,mediate_deleted) {\n" +
-		"  capability,\n  file,\n  mount,\n  signal,\n  ptrace,\n  unix,\n  network,\n" +
-		"  deny /work/** w,\n  change_profile -> " + name + "//hat,\n  profile hat { file, }\n}\n"
+	profile := fmt.Sprintf(`profile "%s" flags=(attach_disconnected,mediate_deleted) {
+  capability,
+  file,
+  mount,
+  signal,
+  ptrace,
+  unix,
+  network,
+  deny /work/** w,
+  change_profile -> "%s//hat",
+  profile hat { file, signal, }
+}
+`, name, name)
 	parser := func(option string) error {
 		cmd := exec.Command("apparmor_parser", option, "--skip-cache")
 		cmd.Stdin, cmd.Stderr = strings.NewReader(profile), os.Stderr
@@ -36,7 +47,7 @@ func loadProfile(t *testing.T, name string) {
 func TestAppArmor(t *testing.T) {
 	n := newNode(t)
 	const profile = "fastexec (test)"
-	loadProfile(t, `"`+profile+`"`)
+	loadProfile(t, profile)
 	for name, change := range map[string]func(*specs.Process){
 		"usual":        func(*specs.Process) {},
 		"no_new_privs": func(p *specs.Process) { p.NoNewPrivileges = true },

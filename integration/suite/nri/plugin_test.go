@@ -178,9 +178,9 @@ type node struct {
 	client *harness.CRI
 }
 
-func newNode(t *testing.T) node {
+func newNode(t *testing.T, handler string) node {
 	t.Helper()
-	b := harness.StartWith(t, harness.Options{Daemon: harness.Lite, NRI: true})
+	b := harness.StartWith(t, harness.Options{Daemon: harness.Lite, Handler: handler, NRI: true})
 	return node{b, b.Client(t, image.Busybox)}
 }
 
@@ -274,21 +274,30 @@ func (n node) life(t *testing.T, name string) (pod, container string) {
 	return pod, container
 }
 
+// TestOtherShim checks the events of a pod with containerd's own shim.
+func TestOtherShim(t *testing.T) {
+	n := newNode(t, harness.HandlerRunc)
+	n.NoLeaks(t, "each event once", func(t *testing.T) { eachOnce(t, n) })
+}
+
+// eachOnce checks that a plugin gets each event of a pod and its container once and in order.
+func eachOnce(t *testing.T, n node) {
+	p := &plugin{}
+	n.connect(t, "10", p)
+	pod, container := n.life(t, "once")
+	if got := strings.Join(p.of(pod), " "); got != "run stop remove" {
+		t.Errorf("events of the pod: %s", got)
+	}
+	want := "create postcreate start poststart update postupdate stop remove"
+	if got := strings.Join(p.of(container), " "); got != want {
+		t.Errorf("events of the container: %s, want %s", got, want)
+	}
+}
+
 // TestFaults runs plugins that fail. Each subtest ends with the leak check.
 func TestFaults(t *testing.T) {
-	n := newNode(t)
-	n.NoLeaks(t, "each event once", func(t *testing.T) {
-		p := &plugin{}
-		n.connect(t, "10", p)
-		pod, container := n.life(t, "once")
-		if got := strings.Join(p.of(pod), " "); got != "run stop remove" {
-			t.Errorf("events of the pod: %s", got)
-		}
-		want := "create postcreate start poststart update postupdate stop remove"
-		if got := strings.Join(p.of(container), " "); got != want {
-			t.Errorf("events of the container: %s, want %s", got, want)
-		}
-	})
+	n := newNode(t, harness.HandlerLite)
+	n.NoLeaks(t, "each event once", func(t *testing.T) { eachOnce(t, n) })
 	n.NoLeaks(t, "killed", func(t *testing.T) {
 		p := n.pluginProcess(t, 1)
 		if err := p.Process.Kill(); err != nil {
@@ -304,6 +313,7 @@ func TestFaults(t *testing.T) {
 		n.life(t, "hang")
 		n.life(t, "after-hang")
 	})
+	n.NoLeaks(t, "slow", func(t *testing.T) { slow(t, n) })
 	n.NoLeaks(t, "10 000 adjustments", func(t *testing.T) {
 		n.pluginProcess(t, 10000)
 		n.life(t, "many")
@@ -320,6 +330,67 @@ func TestFaults(t *testing.T) {
 	n.NoLeaks(t, "two plugins set one variable", func(t *testing.T) { conflict(t, n) })
 	n.NoLeaks(t, "refusal", func(t *testing.T) { refusal(t, n) })
 	n.NoLeaks(t, "restart of the daemon", func(t *testing.T) { restart(t, n) })
+}
+
+// slow checks that the node serves calls that need no plugin while one is slow, and that the
+// container then gets what the plugin requests.
+func slow(t *testing.T, n node) {
+	ctx := t.Context()
+	_, running := n.run(t, "runs")
+	called, answered := make(chan struct{}), make(chan struct{})
+	n.connect(t, "60", &plugin{create: func(*api.Container) (*api.ContainerAdjustment, error) {
+		close(called)
+		<-answered
+		a := &api.ContainerAdjustment{}
+		a.AddEnv("SLOW", "1")
+		return a, nil
+	}})
+	var id string
+	created := make(chan struct{})
+	go func() {
+		defer close(created)
+		_, id = n.run(t, "waits")
+	}()
+	<-called
+	if answer, err := n.client.ListContainers(ctx, &runtimeapi.ListContainersRequest{}); err != nil || len(answer.Containers) != 1 {
+		t.Errorf("list: %d containers, %v; want the one that runs", len(answer.GetContainers()), err)
+	}
+	if _, err := n.client.ContainerStatus(ctx, &runtimeapi.ContainerStatusRequest{ContainerId: running}); err != nil {
+		t.Errorf("status: %v", err)
+	}
+	if _, err := n.client.ExecSync(ctx, &runtimeapi.ExecSyncRequest{ContainerId: running, Cmd: []string{"true"}}); err != nil {
+		t.Errorf("exec: %v", err)
+	}
+	if _, err := n.client.ListPodSandboxStats(ctx, &runtimeapi.ListPodSandboxStatsRequest{}); err != nil {
+		t.Errorf("stats: %v", err)
+	}
+	close(answered)
+	<-created
+	result, err := n.client.ExecSync(ctx, &runtimeapi.ExecSyncRequest{ContainerId: id, Cmd: []string{"sh", "-c", "echo $SLOW"}})
+	if err != nil || string(result.Stdout) != "1\n" {
+		t.Errorf("the variable of the plugin: %q, %v", result.GetStdout(), err)
+	}
+}
+
+// run runs a pod with a container until the end of the test.
+func (n node) run(t *testing.T, name string) (pod, container string) {
+	t.Helper()
+	config := n.PodConfig(name)
+	pod, err := n.client.RunPod(t.Context(), config)
+	if err != nil {
+		t.Errorf("pod %s: %v", name, err)
+		return "", ""
+	}
+	t.Cleanup(func() {
+		if err := n.client.RemovePod(harness.After(t), pod); err != nil {
+			t.Errorf("pod %s: remove: %v", name, err)
+		}
+	})
+	container, err = n.client.Run(t.Context(), pod, config, harness.ContainerConfig(config, "main", image.Busybox, "sleep", "1000"))
+	if err != nil {
+		t.Errorf("pod %s: container: %v", name, err)
+	}
+	return pod, container
 }
 
 // conflict checks that a container that two plugins change in contradiction is not created, and
@@ -377,42 +448,53 @@ func refusal(t *testing.T, n node) {
 	}
 }
 
-// restart checks that a plugin that connects after a restart of the daemon gets all pods and
-// containers.
+// restart checks that a plugin that connects again, and one that connects after a restart of the
+// daemon, get all pods and containers.
 func restart(t *testing.T, n node) {
-	const count = 20
-	before := &plugin{}
-	n.connect(t, "50", before)
+	const count = 100
 	var ids, pods []string
-	for i := range count {
-		config := n.PodConfig(fmt.Sprint("kept-", i))
-		pod, err := n.client.RunPod(t.Context(), config)
-		if err != nil {
-			t.Fatal(err)
+	t.Run("first plugin", func(t *testing.T) {
+		n.connect(t, "50", &plugin{})
+		for i := range count {
+			config := n.PodConfig(fmt.Sprint("kept-", i))
+			harness.OnHostNetwork(config)
+			pod, err := n.client.RunPod(t.Context(), config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			container, err := n.client.Run(t.Context(), pod, config, harness.ContainerConfig(config, "main", image.Busybox, "sleep", "1000"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			pods = append(pods, pod)
+			ids = append(ids, pod, container)
 		}
-		container, err := n.client.Run(t.Context(), pod, config, harness.ContainerConfig(config, "main", image.Busybox, "sleep", "1000"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		pods = append(pods, pod)
-		ids = append(ids, pod, container)
-	}
+	})
+	again := &plugin{}
+	n.connect(t, "51", again)
+	again.mustKnow(t, ids)
 	if err := n.Daemon.Restart(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	after := &plugin{}
-	n.connect(t, "51", after)
-	for _, id := range ids {
-		if !after.known[id] {
-			t.Errorf("Synchronize does not have %s", id)
-		}
-	}
+	n.connect(t, "52", after)
+	after.mustKnow(t, ids)
 	for _, pod := range pods {
 		if err := n.client.RemovePod(t.Context(), pod); err != nil {
 			t.Error(err)
 		}
 		if got := after.of(pod); !slices.Equal(got, []string{"stop", "remove"}) {
 			t.Errorf("events of a pod from before the restart: %q", got)
+		}
+	}
+}
+
+// mustKnow checks that Synchronize had all pods and containers.
+func (p *plugin) mustKnow(t *testing.T, ids []string) {
+	t.Helper()
+	for _, id := range ids {
+		if !p.known[id] {
+			t.Errorf("Synchronize does not have %s", id)
 		}
 	}
 }
