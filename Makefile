@@ -37,8 +37,9 @@ SHELL := /bin/bash
 ROWS   ?=
 ROUNDS ?= 12
 BASE   ?= HEAD
-# PEERS=1 adds CRI-O to the table.
+# PEERS=1 adds CRI-O to the table. PLUGIN is the path of an NRI plugin that each daemon runs.
 PEERS  ?=
+PLUGIN ?=
 
 # The numbers of pods of `make bench-scale`: `make bench-scale SIZES='10 100' ROWS=scale`. Each of its two rounds
 # measures each size twice.
@@ -157,7 +158,7 @@ dev: build tools ## start a throw-away daemon and print how to connect to it
 
 bench: build tools ## resource usage of pods, containerd-lite and stock containerd in turn; ROWS=regexp selects loads, ROUNDS=12, PEERS=1 adds CRI-O
 	$(if $(PEERS),integration/tools.sh peers)
-	go -C integration run ./cmd/bench -rounds $(ROUNDS) -rows '$(ROWS)' $(if $(PEERS),-peers)
+	go -C integration run ./cmd/bench -rounds $(ROUNDS) -rows '$(ROWS)' $(if $(PEERS),-peers) -plugin '$(PLUGIN)'
 
 bench-diff: build tools ## the same for containerd-lite of another commit and of the working tree: BASE=commit
 	rm -rf .tools/base

@@ -36,6 +36,7 @@ func main() {
 	flag.BoolVar(&o.raw, "raw", false, "measure only the lower limits: runc and the CNI plugins without a daemon")
 	flag.StringVar(&o.base, "base", "", "compare with the containerd-lite in this `directory` instead of stock containerd")
 	flag.BoolVar(&o.peers, "peers", false, "measure CRI-O, too (integration/tools.sh peers)")
+	flag.StringVar(&o.plugin, "plugin", "", "install this `program` as an NRI plugin of each daemon")
 	flag.StringVar(&o.scale, "scale", "", "measure nodes with these `numbers` of pods, and a start storm, instead of the loads above.\n"+
 		"A round of 10,100,250,500 takes seven minutes for each containerd-lite, and longer for stock containerd")
 	flag.Parse()
@@ -50,6 +51,7 @@ type options struct {
 	rounds     int
 	rows, base string
 	raw, peers bool
+	plugin     string
 	scale      string
 }
 
@@ -57,7 +59,10 @@ type options struct {
 // environment.
 func (o options) comparison() comparison {
 	environment := harness.FromEnv()
-	environment = harness.Options{CgroupDriver: environment.CgroupDriver, Runtime: environment.Runtime}
+	environment = harness.Options{
+		CgroupDriver: environment.CgroupDriver, Runtime: environment.Runtime,
+		NRI: harness.NRI{Enabled: o.plugin != "", Plugin: o.plugin},
+	}
 	switch {
 	case o.raw:
 		return limits(environment)

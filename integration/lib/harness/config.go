@@ -44,7 +44,7 @@ imports = []
   bin_dir = "{{.VerifierDir}}"
 
 [plugins."io.containerd.nri.v1.nri"]
-  disable = {{not .Options.NRI}}
+  disable = {{not .Options.NRI.Enabled}}
   socket_path = "{{.Root}}/nri.sock"
   plugin_path = "{{.Root}}/nri"
   plugin_config_path = "{{.Root}}/nri/conf.d"

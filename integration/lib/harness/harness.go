@@ -58,8 +58,7 @@ type Options struct {
 	DiskMiB int
 	// InspectEnvValues sets inspect_env_values, which only containerd-lite has.
 	InspectEnvValues bool
-	// NRI makes the daemon call NRI plugins, which connect to nri.sock in the bench's root.
-	NRI bool
+	NRI              NRI
 	// Measure is for benchmarks.
 	Measure Measure
 	// Bin is the directory of containerd-lite and its shim; default bin of the checkout.
@@ -98,6 +97,14 @@ func (m Measure) meter(cgroup, tracing string) (of meter.Meter, err error) {
 		err = errors.Join(err, of.Count(tracing))
 	}
 	return of, err
+}
+
+// NRI are options about NRI plugins.
+type NRI struct {
+	// Enabled makes the daemon call plugins, which connect to nri.sock in the bench's root.
+	Enabled bool
+	// Plugin is the path of a program that is installed as a plugin.
+	Plugin string
 }
 
 // FromEnv returns the options that these variables set: LITE_DAEMON (lite, stock, crio),
@@ -220,11 +227,24 @@ func (b *Bench) start(ctx context.Context) error {
 	if err := b.writeCrictlConfig(); err != nil {
 		return err
 	}
+	if err := b.installPlugin(); err != nil {
+		return fmt.Errorf("NRI plugin: %w", err)
+	}
 	if err := b.Daemon.Start(ctx); err != nil {
 		return err
 	}
 	b.baseline, err = b.State(ctx)
 	return err
+}
+
+func (b *Bench) installPlugin() error {
+	if b.NRI.Plugin == "" {
+		return nil
+	}
+	if err := os.Mkdir(b.Path("nri"), 0o700); err != nil {
+		return err
+	}
+	return os.Symlink(b.NRI.Plugin, b.Path("nri", "10-"+filepath.Base(b.NRI.Plugin)))
 }
 
 // Close stops the daemon and removes everything that the bench created. The error lists all

@@ -39,7 +39,7 @@ func TestCritest(t *testing.T) {
 	}
 	for _, options := range pairs {
 		options = options.WithDefaults()
-		options.NRI = true
+		options.NRI.Enabled = true
 		for range runs(t) {
 			t.Run(options.Daemon+" with handler "+options.Handler, func(t *testing.T) { suite(t, options) })
 		}

@@ -37,7 +37,7 @@ func TestOfContainerd(t *testing.T) {
 var outcome = regexp.MustCompile(`(?m)^--- (PASS|FAIL|SKIP): (\S+)`)
 
 func runTheirs(t *testing.T, daemon string) {
-	bench := harness.StartWith(t, harness.Options{Daemon: daemon, NRI: true})
+	bench := harness.StartWith(t, harness.Options{Daemon: daemon, NRI: harness.NRI{Enabled: true}})
 	bench.Client(t, image.Busybox)
 	if err := os.Symlink(bench.Path("nri.sock"), testSocket); err != nil {
 		t.Fatal(err)

@@ -180,7 +180,7 @@ type node struct {
 
 func newNode(t *testing.T, handler string) node {
 	t.Helper()
-	b := harness.StartWith(t, harness.Options{Daemon: harness.Lite, Handler: handler, NRI: true})
+	b := harness.StartWith(t, harness.Options{Daemon: harness.Lite, Handler: handler, NRI: harness.NRI{Enabled: true}})
 	return node{b, b.Client(t, image.Busybox)}
 }
 

@@ -89,22 +89,9 @@ func TestReferencePlugins(t *testing.T) {
 }
 
 func runReferences(t *testing.T, daemon, dir string) (s seen) {
-	b := harness.StartWith(t, harness.Options{Daemon: daemon, NRI: true})
+	b := harness.StartWith(t, harness.Options{Daemon: daemon, NRI: harness.NRI{Enabled: true, Plugin: filepath.Join(dir, "wasm.wasm")}})
 	n := node{b, b.Client(t, image.Busybox)}
 	makeLink(t)
-	program, err := os.ReadFile(filepath.Join(dir, "wasm.wasm"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Mkdir(n.Path("nri"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(n.Path("nri", "90-wasm.wasm"), program, 0o700); err != nil { //nolint:gosec // a program
-		t.Fatal(err)
-	}
-	if err := n.Daemon.Restart(t.Context()); err != nil {
-		t.Fatal(err)
-	}
 	config := n.PodConfig("references")
 	pod, err := n.client.RunPod(t.Context(), config)
 	if err != nil {
@@ -116,7 +103,7 @@ func runReferences(t *testing.T, daemon, dir string) (s seen) {
 		t.Fatal(err)
 	}
 	for i, r := range references {
-		n.startReference(t, filepath.Join(dir, r.program), fmt.Sprint(10+i), r.socketOption)
+		n.startReference(t, filepath.Join(dir, r.program), fmt.Sprint(20+i), r.socketOption)
 	}
 	config.Annotations = requests
 	if pod, err = n.client.RunPod(t.Context(), config); err != nil {

@@ -181,7 +181,7 @@ func changes(t *testing.T, daemon string) map[string][]string {
 	t.Helper()
 	all := map[string][]string{}
 	t.Run(daemon, func(t *testing.T) {
-		b := harness.StartWith(t, harness.Options{Daemon: daemon, NRI: true})
+		b := harness.StartWith(t, harness.Options{Daemon: daemon, NRI: harness.NRI{Enabled: true}})
 		n := node{b, b.Client(t, image.Busybox)}
 		var current func(a *api.ContainerAdjustment)
 		p := &plugin{create: func(*api.Container) (*api.ContainerAdjustment, error) {
