@@ -48,7 +48,7 @@ func openDaemonWritten(opts Options, create bool) (_ *daemonWritten, err error) 
 		outputs = outputs[:1]
 	}
 	for _, name := range outputs {
-		o, err := openOutputPipe(opts.Dir, name, s.log.Output(name), create)
+		o, err := openOutputPipe(opts.pipe(name), name, s.log.Output(name), create)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}

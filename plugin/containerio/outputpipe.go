@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"path/filepath"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -29,8 +28,8 @@ type outputPipe struct {
 	started    sync.Once
 }
 
-func openOutputPipe(dir, name string, to *containerlog.Output, create bool) (*outputPipe, error) {
-	o := &outputPipe{Output: to, name: name, path: filepath.Join(dir, name), done: make(chan struct{})}
+func openOutputPipe(path, name string, to *containerlog.Output, create bool) (*outputPipe, error) {
+	o := &outputPipe{Output: to, name: name, path: path, done: make(chan struct{})}
 	var err error
 	if o.reader, err = openPipe(o.path, os.O_RDONLY, create); err != nil {
 		return nil, err

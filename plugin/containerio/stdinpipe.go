@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
@@ -25,7 +24,7 @@ func openStdinPipe(opts Options, create bool) (p stdinPipe, err error) {
 	if !opts.Stdin {
 		return p, nil
 	}
-	p.path = filepath.Join(opts.Dir, "stdin")
+	p.path = opts.pipe("stdin")
 	p.once = opts.StdinOnce && !opts.Terminal
 	// Read-write, so that opening it does not wait for the shim, and the pipe stays open for a shim
 	// that opens it later.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/errdefs"
@@ -19,12 +20,16 @@ import (
 type Options struct {
 	ID        string // of the container
 	Dir       string // of the pipes
+	Prefix    string // of the names of the pipes
 	Log       containerlog.Destination
 	Terminal  bool // stdout and stderr are one stream
 	Stdin     bool
 	StdinOnce bool     // the container's stdin ends with that of the first client
 	ShimLogs  ShimLogs // nil for a daemon-written log
 }
+
+// pipe returns the path of the pipe of a stream.
+func (o Options) pipe(stream string) string { return filepath.Join(o.Dir, o.Prefix+stream) }
 
 // Streams are the standard streams of one container.
 type Streams interface {
