@@ -232,7 +232,12 @@ func (p *Pinner) Unpin(ctx context.Context, id string, known Namespaces) error {
 	}
 	names := map[string]string{} // by path; usually both have the same paths
 	for _, paths := range []Namespaces{known, p.Paths(id)} {
-		_ = paths.each(func(name, path string) error { names[path] = name; return nil })
+		_ = paths.each(func(name, path string) error {
+			if !strings.HasPrefix(path, "/proc/") { // of a process, whose end removes it
+				names[path] = name
+			}
+			return nil
+		})
 	}
 	var errs []error
 	for path, name := range names {
