@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/containerd/containerd/v2/core/containers"
-	"github.com/containerd/containerd/v2/core/sandbox"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/log"
 	"golang.org/x/sync/errgroup"
@@ -40,7 +39,6 @@ type Service struct {
 	server     *cri.Server
 	bundles    []string         // directories of bundles and their work directories
 	saved      containers.Store // of containerd
-	sandboxes  sandbox.Store    // of containerd
 	cancel     context.CancelFunc
 }
 
@@ -94,7 +92,6 @@ func (s *Service) recover(ctx context.Context) ([]*pod.Record, error) {
 	if err := s.containers.Recover(ctx); err != nil {
 		return nil, fmt.Errorf("recover containers: %w", err)
 	}
-	warnOfForeign(ctx, s.sandboxes, s.saved)
 	strays, err := s.pods.Strays(ctx)
 	if err != nil {
 		log.G(ctx).WithError(err).Error("search for leftover resources of removed pods failed; will retry at next start")

@@ -17,6 +17,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 	"tags.cncf.io/container-device-interface/pkg/cdi"
 
+	"github.com/containerd-lite/containerd-lite/plugin/adopt"
 	"github.com/containerd-lite/containerd-lite/plugin/config"
 	"github.com/containerd-lite/containerd-lite/plugin/container"
 	"github.com/containerd-lite/containerd-lite/plugin/cri"
@@ -38,9 +39,8 @@ import (
 func New(ctx context.Context, deps Deps) (*Service, error) {
 	ctx, cancel := context.WithCancel(namespaces.WithNamespace(context.WithoutCancel(ctx), namespace))
 	s := &Service{
-		cancel:    cancel,
-		saved:     deps.Client.ContainerService(),
-		sandboxes: deps.Client.SandboxStore(),
+		cancel: cancel,
+		saved:  deps.Client.ContainerService(),
 	}
 	if err := s.build(ctx, deps); err != nil {
 		cancel()
@@ -86,7 +86,7 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 			warnings: l.containerd.Deprecations,
 		},
 
-		Containerd:    runtime.Inspector{Containers: s.saved, Sandboxes: s.sandboxes},
+		Containerd:    runtime.Inspector{Containers: s.saved, Sandboxes: deps.Client.SandboxStore()},
 		ShowEnvValues: settings.Lite.InspectEnvValues,
 	})
 	return nil
@@ -95,6 +95,7 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 // leaves are the components that several managers use and that use no manager.
 type leaves struct {
 	containerd *runtime.Client
+	records    *adopt.Store
 	paths      paths.Paths
 	labels     *host.SELinux
 	cgroups    *stats.Reader
@@ -119,6 +120,10 @@ func newLeaves(ctx context.Context, deps Deps) (l leaves, err error) {
 	}
 	l.containerd = runtime.New(deps.Client)
 	l.paths = deps.paths()
+	bundles, _ := l.paths.Bundles(namespace)
+	l.records = &adopt.Store{
+		Containerd: l.containerd, StockCRI: runtime.NewStockCRI(deps.Client), Handlers: settings, Paths: l.paths, Bundles: bundles,
+	}
 	l.shims = deps.launcher(l.paths)
 	l.specs = &specgen.Generator{
 		Config:    settings,
@@ -132,7 +137,7 @@ func newLeaves(ctx context.Context, deps Deps) (l leaves, err error) {
 
 func (s *Service) podDeps(settings config.Runtime, l leaves) pod.Deps {
 	return pod.Deps{
-		Records:    l.containerd,
+		Records:    l.records,
 		Namespaces: network.NewPinner(l.paths, netnsDir(settings, l.paths)),
 		Network:    s.network,
 		Files:      l.specs.Files,
@@ -155,7 +160,7 @@ func (s *Service) podDeps(settings config.Runtime, l leaves) pod.Deps {
 func (s *Service) containerDeps(c config.Config, l leaves) container.Deps {
 	bundles, _ := l.paths.Bundles(namespace)
 	return container.Deps{
-		Containerd: l.containerd,
+		Containerd: l.records,
 		Pods:       s.pods,
 		Images:     s.images,
 		Handlers:   c.Runtime,

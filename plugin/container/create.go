@@ -306,6 +306,9 @@ func (m *Manager) streamOptions(r *Record) containerio.Options {
 		Stdin:     r.Config.GetStdin(),
 		StdinOnce: r.Config.GetStdinOnce(),
 	}
+	if r.Runtime.Pipes != "" {
+		opts.Dir, opts.Prefix = r.Runtime.Pipes, r.ID+"-"
+	}
 	if r.Runtime.ShimWritesLog {
 		opts.ShimLogs = m.Logs.ShimWritten
 	}

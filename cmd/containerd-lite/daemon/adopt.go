@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"time"
+
+	containerd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/defaults"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"github.com/urfave/cli/v3"
+
+	"github.com/containerd-lite/containerd-lite/plugin/adopt"
+	"github.com/containerd-lite/containerd-lite/plugin/paths"
+	"github.com/containerd-lite/containerd-lite/plugin/runtime"
+)
+
+// adoptCommand returns the command that shows what becomes of the pods of a running containerd.
+func adoptCommand() *cli.Command {
+	const dryRun = "dry-run"
+	return &cli.Command{
+		Name:  "adopt",
+		Usage: "With --dry-run, list the pods of the running containerd, and what becomes of each when containerd-lite takes its place",
+		Flags: []cli.Flag{&cli.BoolFlag{Name: dryRun, Usage: "List the pods, and change nothing"}},
+		Action: func(ctx context.Context, cmd *cli.Command) error {
+			if !cmd.Bool(dryRun) {
+				return errors.New("the daemon adopts the pods when it starts (use adopt --dry-run to list them)")
+			}
+			found := noFile()
+			if path, ok := configPath(cmd); ok {
+				var err error
+				if found, err = checkQuietly(ctx, path); err != nil {
+					return err
+				}
+			}
+			return listAdoption(ctx, cmd.Root().Writer, address(cmd, found.Config), found)
+		},
+	}
+}
+
+const (
+	// criDirectory is the directory of the CRI in the root and in the state of containerd.
+	criDirectory = "io.containerd.grpc.v1.cri"
+	// kubernetes is the namespace of containerd that the CRI uses.
+	kubernetes = "k8s.io"
+	// dialTimeout bounds the wait for containerd.
+	dialTimeout = 5 * time.Second
+)
+
+func listAdoption(ctx context.Context, out io.Writer, address string, c *checked) error {
+	client, err := containerd.New(address, containerd.WithTimeout(dialTimeout))
+	if err != nil {
+		return fmt.Errorf("containerd must run: %w", err)
+	}
+	defer client.Close()
+	c.cri.runtime.Complete()
+	root, state := c.Root, c.State
+	if root == "" {
+		root = defaults.DefaultRootDir
+	}
+	if state == "" {
+		state = defaults.DefaultStateDir
+	}
+	dirs := paths.Paths{Root: filepath.Join(root, criDirectory), State: filepath.Join(state, criDirectory)}
+	bundles, _ := dirs.Bundles(kubernetes)
+	store := &adopt.Store{
+		Containerd: runtime.New(client), StockCRI: runtime.NewStockCRI(client), Handlers: c.cri.runtime, Paths: dirs, Bundles: bundles,
+	}
+	outcomes, err := store.Plan(namespaces.WithNamespace(ctx, kubernetes))
+	if err != nil {
+		return err
+	}
+	for _, o := range outcomes {
+		fmt.Fprintln(out, describe(o))
+	}
+	fmt.Fprintf(out, "%d pods; nothing was changed\n", len(outcomes))
+	return nil
+}
+
+// describe returns a line about a pod.
+func describe(o adopt.Outcome) string {
+	switch {
+	case o.Reason != "":
+		return fmt.Sprintf("%s: not adopted: %s; it will be NotReady and can be stopped and removed", o.Pod, o.Reason)
+	case !o.Ready:
+		return fmt.Sprintf("%s: adopted, NotReady as it is; %d containers", o.Pod, o.Containers)
+	}
+	return fmt.Sprintf("%s: adopted, runs on in handler %s; %d containers", o.Pod, o.Handler, o.Containers)
+}

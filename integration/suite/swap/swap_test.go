@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package swap
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/containerd/containerd/v2/core/leases"
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/testing/protocmp"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/integration/lib/harness"
+	"github.com/containerd-lite/containerd-lite/integration/lib/image"
+)
+
+// node is a node whose daemon changes.
+type node struct {
+	*harness.Bench
+	*harness.CRI
+	pods map[string]*running
+}
+
+// running is a pod that was started with one daemon and runs on with others.
+type running struct {
+	id         string
+	config     *runtimeapi.PodSandboxConfig
+	containers map[string]string // IDs by name
+}
+
+// TestSwap replaces stock containerd under pods of all kinds and compares what both daemons report
+// of each pod. Then it uses each pod, goes back to stock containerd, and removes all pods.
+func TestSwap(t *testing.T) {
+	b := harness.StartWith(t, harness.Options{Daemon: harness.Stock, Handler: harness.HandlerRunc})
+	n := &node{Bench: b, CRI: b.Client(t, image.Busybox), pods: map[string]*running{}}
+	for _, kind := range kinds() {
+		n.start(t, kind)
+	}
+	n.awaitEnded(t)
+	before := n.report(t)
+	n.swap(t, harness.Lite)
+	n.compare(t, before, n.report(t))
+	for _, name := range slices.Sorted(maps.Keys(n.pods)) {
+		t.Run("use "+name, func(t *testing.T) { n.use(t, n.pods[name]) })
+	}
+	t.Run("log", n.checkLog)
+	t.Run("an exit is seen", func(t *testing.T) { n.checkExit(t, before) })
+	t.Run("restarted daemon", func(t *testing.T) {
+		n.swap(t, harness.Lite)
+		n.compare(t, before, n.report(t))
+	})
+	t.Run("a new container joins", func(t *testing.T) { n.join(t, n.pods["network"]) })
+	for _, name := range slices.Sorted(maps.Keys(n.pods)) {
+		if err := n.RemovePod(t.Context(), n.pods[name].id); err != nil {
+			t.Errorf("remove pod %s: %v", name, err)
+		}
+	}
+	n.forgetLite(t)
+	if list, err := n.ListContainers(t.Context(), &runtimeapi.ListContainersRequest{}); err != nil || len(list.Containers) > 0 {
+		t.Errorf("containers left: %v, %v", list.GetContainers(), err)
+	}
+}
+
+// TestBackToStock goes to containerd-lite and back. Stock containerd must find all pods that it has
+// started, and remove them.
+func TestBackToStock(t *testing.T) {
+	b := harness.StartWith(t, harness.Options{Daemon: harness.Stock, Handler: harness.HandlerRunc})
+	n := &node{Bench: b, CRI: b.Client(t, image.Busybox), pods: map[string]*running{}}
+	for _, kind := range kinds() {
+		n.start(t, kind)
+	}
+	n.awaitEnded(t)
+	before := n.report(t)
+	for range 2 {
+		n.swap(t, harness.Lite)
+		n.swap(t, harness.Stock)
+		n.compare(t, before, n.report(t))
+		n.checkLog(t)
+	}
+	for _, name := range slices.Sorted(maps.Keys(n.pods)) {
+		if err := n.RemovePod(t.Context(), n.pods[name].id); err != nil {
+			t.Errorf("remove pod %s: %v", name, err)
+		}
+	}
+	n.forgetLite(t)
+}
+
+// forgetLite deletes the lease of containerd-lite, which is no leak: each start renews it. The leak
+// check compares with the start of the stock containerd.
+func (n *node) forgetLite(t *testing.T) {
+	t.Helper()
+	client, err := n.Containerd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if err := client.LeasesService().Delete(t.Context(), leases.Lease{ID: "containerd-lite.snapshots"}); err != nil {
+		t.Error(err)
+	}
+}
+
+// swap replaces the daemon.
+func (n *node) swap(t *testing.T, daemon string) {
+	t.Helper()
+	if err := n.Daemon.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	n.Options.Daemon = daemon
+	if err := n.Daemon.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// reports are the statuses of all pods and containers, by name.
+type reports struct {
+	pods       map[string]*runtimeapi.PodSandboxStatus
+	containers map[string]*runtimeapi.ContainerStatus
+	pids       map[string]string
+}
+
+func (n *node) report(t *testing.T) reports {
+	t.Helper()
+	r := reports{map[string]*runtimeapi.PodSandboxStatus{}, map[string]*runtimeapi.ContainerStatus{}, map[string]string{}}
+	for name, p := range n.pods {
+		answer, err := n.PodSandboxStatus(t.Context(), &runtimeapi.PodSandboxStatusRequest{PodSandboxId: p.id})
+		if err != nil {
+			t.Errorf("pod %s: %v", name, err)
+			continue
+		}
+		r.pods[name] = answer.Status
+		for container, id := range p.containers {
+			answer, err := n.ContainerStatus(t.Context(), &runtimeapi.ContainerStatusRequest{ContainerId: id, Verbose: true})
+			if err != nil {
+				t.Errorf("pod %s: container %s: %v", name, container, err)
+				continue
+			}
+			r.containers[name+"/"+container] = answer.Status
+			r.pids[name+"/"+container] = pidIn(answer.Info["info"])
+		}
+	}
+	return r
+}
+
+var pidField = regexp.MustCompile(`"pid":\s*(\d+)`)
+
+func pidIn(info string) string {
+	if m := pidField.FindStringSubmatch(info); m != nil {
+		return m[1]
+	}
+	return ""
+}
+
+// compare checks that a daemon reports of each pod and container what the one before has reported.
+func (n *node) compare(t *testing.T, before, after reports) {
+	t.Helper()
+	same := []cmp.Option{protocmp.Transform(), protocmp.SortRepeatedFields(&runtimeapi.PodSandboxNetworkStatus{}, "additional_ips")}
+	for name, want := range before.pods {
+		if diff := cmp.Diff(want, after.pods[name], same...); diff != "" {
+			t.Errorf("pod %s (-before +after):\n%s", name, diff)
+		}
+	}
+	for name, want := range before.containers {
+		if diff := cmp.Diff(want, after.containers[name], same...); diff != "" {
+			t.Errorf("container %s (-before +after):\n%s", name, diff)
+		}
+		if before.pids[name] != after.pids[name] {
+			t.Errorf("container %s: PID %s, was %s", name, after.pids[name], before.pids[name])
+		}
+	}
+}
+
+// use checks that a running container of a pod can be used.
+func (n *node) use(t *testing.T, p *running) {
+	ctx := t.Context()
+	for name, id := range p.containers {
+		answer, err := n.ContainerStatus(ctx, &runtimeapi.ContainerStatusRequest{ContainerId: id})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if answer.Status.State != runtimeapi.ContainerState_CONTAINER_RUNNING {
+			continue
+		}
+		result, err := n.ExecSync(ctx, &runtimeapi.ExecSyncRequest{ContainerId: id, Cmd: []string{"sh", "-c", "echo out; exit 3"}})
+		if err != nil || string(result.Stdout) != "out\n" || result.ExitCode != 3 {
+			t.Errorf("%s: exec: %v, %v", name, result, err)
+		}
+		stats, err := n.ContainerStats(ctx, &runtimeapi.ContainerStatsRequest{ContainerId: id})
+		if err != nil || stats.GetStats().GetMemory().GetUsageBytes().GetValue() == 0 {
+			t.Errorf("%s: statistics: %v, %v", name, stats, err)
+		}
+		_, err = n.UpdateContainerResources(ctx, &runtimeapi.UpdateContainerResourcesRequest{
+			ContainerId: id, Linux: &runtimeapi.LinuxContainerResources{},
+		})
+		if err != nil {
+			t.Errorf("%s: update: %v", name, err)
+		}
+	}
+	if _, err := n.PodSandboxStats(ctx, &runtimeapi.PodSandboxStatsRequest{PodSandboxId: p.id}); err != nil {
+		t.Errorf("statistics: %v", err)
+	}
+}
+
+// join starts another container in a pod: it has the namespaces of those that run.
+func (n *node) join(t *testing.T, p *running) {
+	id, err := n.Run(t.Context(), p.id, p.config, harness.ContainerConfig(p.config, "second", image.Busybox, "sleep", "1000"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(container string) string {
+		result, err := n.ExecSync(t.Context(), &runtimeapi.ExecSyncRequest{
+			ContainerId: container, Cmd: []string{"sh", "-c", "readlink /proc/self/ns/net /proc/self/ns/ipc /proc/self/ns/uts; hostname; cat /etc/hosts"},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(result.Stdout)
+	}
+	if diff := cmp.Diff(ask(p.containers["main"]), ask(id)); diff != "" {
+		t.Errorf("namespaces (-first +second):\n%s", diff)
+	}
+}
+
+// checkLog checks that the numbered lines of a container go on, without one that is lost or there
+// twice.
+func (n *node) checkLog(t *testing.T) {
+	p := n.pods["log"]
+	path := n.Path("logs", p.config.Metadata.Name, "main.log")
+	numbers := func() []int {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all []int
+		for _, line := range strings.SplitAfter(string(text), "\n") {
+			fields := strings.Fields(line)
+			if len(fields) == 0 {
+				continue
+			}
+			number, err := strconv.Atoi(fields[len(fields)-1])
+			if err != nil {
+				t.Errorf("line %q", line)
+			}
+			all = append(all, number)
+		}
+		return all
+	}
+	last := 0
+	if all := numbers(); len(all) > 0 {
+		last = all[len(all)-1]
+	}
+	err := harness.Await(t.Context(), func() error {
+		if all := numbers(); len(all) == 0 || all[len(all)-1] <= last {
+			return fmt.Errorf("no line after %d", last)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	for i, number := range numbers() {
+		if number != i+1 {
+			t.Fatalf("line %d has the number %d", i+1, number)
+		}
+	}
+}
+
+// checkExit checks that the daemon sees the end of a container that another has started.
+func (n *node) checkExit(t *testing.T, before reports) {
+	id := n.pods["stdin"].containers["main"]
+	if _, err := n.StopContainer(t.Context(), &runtimeapi.StopContainerRequest{ContainerId: id, Timeout: 10}); err != nil {
+		t.Fatal(err)
+	}
+	ended, err := n.AwaitState(t.Context(), id, runtimeapi.ContainerState_CONTAINER_EXITED)
+	if err != nil || ended.ExitCode != 9 {
+		t.Errorf("exit code %d, %v, want 9", ended.GetExitCode(), err)
+	}
+	delete(n.pods["stdin"].containers, "main")
+	delete(before.containers, "stdin/main")
+}
+
+// awaitEnded waits for the containers that end by themselves.
+func (n *node) awaitEnded(t *testing.T) {
+	t.Helper()
+	for _, id := range n.pods["ended"].containers {
+		if _, err := n.AwaitState(t.Context(), id, runtimeapi.ContainerState_CONTAINER_EXITED); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// start starts a pod of a kind.
+func (n *node) start(t *testing.T, k kind) {
+	t.Helper()
+	config := n.PodConfig(k.name)
+	if k.pod != nil {
+		k.pod(config)
+	}
+	answer, err := n.RunPodSandbox(t.Context(), &runtimeapi.RunPodSandboxRequest{Config: config, RuntimeHandler: k.handler})
+	if err != nil {
+		t.Fatalf("pod %s: %v", k.name, err)
+	}
+	p := &running{answer.PodSandboxId, config, map[string]string{}}
+	n.pods[k.name] = p
+	for name, command := range k.commands {
+		c := harness.ContainerConfig(config, name, image.Busybox, "sh", "-c", command)
+		if k.container != nil {
+			k.container(c)
+		}
+		if p.containers[name], err = n.Run(t.Context(), p.id, config, c); err != nil {
+			t.Fatalf("pod %s: container %s: %v", k.name, name, err)
+		}
+	}
+}

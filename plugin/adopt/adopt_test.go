@@ -1,0 +1,358 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package adopt
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"google.golang.org/protobuf/testing/protocmp"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/plugin/config"
+	"github.com/containerd-lite/containerd-lite/plugin/container"
+	"github.com/containerd-lite/containerd-lite/plugin/network"
+	"github.com/containerd-lite/containerd-lite/plugin/paths"
+	"github.com/containerd-lite/containerd-lite/plugin/pod"
+	"github.com/containerd-lite/containerd-lite/plugin/runtime"
+	"github.com/containerd-lite/containerd-lite/plugin/runtime/runtimetest"
+	"github.com/containerd-lite/containerd-lite/plugin/spec"
+)
+
+// node fakes containerd with pods and containers of the built-in CRI.
+type node struct {
+	*runtimetest.Containerd
+	stock  map[runtime.Kind][]runtime.Stock
+	leases []string // deleted
+}
+
+func (n *node) DeleteLease(_ context.Context, id string) error {
+	n.leases = append(n.leases, id)
+	return nil
+}
+
+func (n *node) List(_ context.Context, kind runtime.Kind) ([]runtime.Stock, error) {
+	return n.stock[kind], nil
+}
+
+const (
+	podMetadataJSON = `{"Version":"v1","Metadata":{"ID":"p1","Name":"web_ns_uid_0","Config":{"metadata":{"name":"web","uid":"uid","namespace":"ns"},
+"hostname":"web","log_directory":"/var/log/pods/web","labels":{"a":"b"},"linux":{"security_context":{"namespace_options":{"pid":1}}}},
+"NetNSPath":"/run/netns/cni-1","IP":"10.0.0.2","AdditionalIPs":["fd00::2"],"RuntimeHandler":"","CNIResult":{"Interfaces":{"eth0":{"IPConfigs":[{"IP":"10.0.0.2"}]}}},"ProcessLabel":"l"}}`
+	containerMetadataJSON = `{"Version":"v1","Metadata":{"ID":"c1","Name":"main_web_ns_uid_0","SandboxID":"p1","Config":{"metadata":{"name":"main"},
+"image":{"image":"sha256:1","user_specified_image":"busybox"},"log_path":"main/0.log"},"ImageRef":"sha256:1","LogPath":"/var/log/pods/web/main/0.log","StopSignal":"SIGTERM"}}`
+	statusJSON = `{"Version":"v1","Pid":12,"CreatedAt":1,"StartedAt":2,"FinishedAt":0,"ExitCode":0,"Reason":"","Message":"","Resources":null}`
+)
+
+func stockSpec() *specs.Spec {
+	return &specs.Spec{
+		Process: &specs.Process{User: specs.User{UID: 5, GID: 6}},
+		Linux:   &specs.Linux{CgroupsPath: "/pod/c1", MountLabel: "m"},
+	}
+}
+
+// newStore returns a Store on a node with a pod and a container of the built-in CRI.
+func newStore(t *testing.T) (*Store, *node) {
+	t.Helper()
+	n := &node{Containerd: runtimetest.New(func(any) string { return "" }), stock: map[runtime.Kind][]runtime.Stock{
+		runtime.KindPod: {{
+			ID: "p1", Metadata: []byte(podMetadataJSON), Runtime: config.RuncRuntimeType, Created: time.Unix(0, 7), Spec: stockSpec(),
+		}},
+		runtime.KindContainer: {{
+			ID: "c1", Metadata: []byte(containerMetadataJSON), Snapshotter: "overlayfs", Created: time.Unix(0, 8), Spec: stockSpec(),
+		}},
+	}}
+	handlers := config.Runtime{}
+	handlers.Containerd.DefaultRuntimeName = config.LiteHandler
+	handlers.Containerd.Runtimes = map[string]config.Handler{
+		config.LiteHandler: {Type: config.LiteRuntimeType}, config.RuncHandler: {Type: config.RuncRuntimeType},
+	}
+	dir := t.TempDir()
+	s := &Store{
+		Containerd: n, StockCRI: n, Handlers: handlers, Bundles: filepath.Join(dir, "bundles"),
+		Paths: paths.Paths{Root: filepath.Join(dir, "root"), State: filepath.Join(dir, "state")},
+	}
+	writeFile(t, filepath.Join(s.Paths.Container("c1").Root, "status"), statusJSON)
+	return s, n
+}
+
+func writeFile(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// adopted returns the records of the node.
+func adopted(t *testing.T, s *Store) (pods []*pod.Record, containers []*container.Record) {
+	t.Helper()
+	saved, err := s.Sandboxes(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range saved {
+		p := &pod.Record{}
+		if err := json.Unmarshal(r.JSON, p); err != nil {
+			t.Fatal(err)
+		}
+		pods = append(pods, p)
+	}
+	if saved, err = s.Containers(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range saved {
+		c := &container.Record{}
+		if err := json.Unmarshal(r.JSON, c); err != nil {
+			t.Fatal(err)
+		}
+		containers = append(containers, c)
+	}
+	return pods, containers
+}
+
+var same = []cmp.Option{protocmp.Transform(), cmpopts.IgnoreUnexported(container.Record{}), cmpopts.IgnoreFields(network.Result{}, "CNI")}
+
+// TestRecords checks the records of a pod whose pause process has ended and of its container. The
+// pod has the handler with the shim that it was started with, not the default one.
+func TestRecords(t *testing.T) {
+	s, _ := newStore(t)
+	pods, containers := adopted(t, s)
+	wantPod := &pod.Record{
+		ID: "p1", Name: "web_ns_uid_0", Handler: config.RuncHandler, CreatedAt: 7, State: pod.Stopping,
+		Task:       pod.Task{HasInit: true, Stock: true},
+		Namespaces: network.Namespaces{Net: "/run/netns/cni-1"}, SELinux: spec.Labels{Process: "l", Mount: "m"},
+		Network: network.Result{IP: "10.0.0.2", AdditionalIPs: []string{"fd00::2"}},
+		Config: &runtimeapi.PodSandboxConfig{
+			Metadata: &runtimeapi.PodSandboxMetadata{Name: "web", Uid: "uid", Namespace: "ns"}, Hostname: "web",
+			LogDirectory: "/var/log/pods/web", Labels: map[string]string{"a": "b"},
+			Linux: &runtimeapi.LinuxPodSandboxConfig{SecurityContext: &runtimeapi.LinuxSandboxSecurityContext{
+				NamespaceOptions: &runtimeapi.NamespaceOption{Pid: runtimeapi.NamespaceMode_CONTAINER},
+			}},
+		},
+	}
+	if diff := cmp.Diff([]*pod.Record{wantPod}, pods, same...); diff != "" {
+		t.Errorf("pods (-want +got):\n%s", diff)
+	}
+	if got := pods[0].Network.CNI.Interfaces["eth0"].IPConfigs[0].IP.String(); got != "10.0.0.2" {
+		t.Errorf("address of eth0: %s", got)
+	}
+	wantContainer := &container.Record{
+		ID: "c1", Name: "main_web_ns_uid_0", PodID: "p1", LogDir: "/var/log/pods/web", StopSignal: "SIGTERM", PID: 12,
+		Config: &runtimeapi.ContainerConfig{
+			Metadata: &runtimeapi.ContainerMetadata{Name: "main"}, LogPath: "main/0.log",
+			Image: &runtimeapi.ImageSpec{Image: "sha256:1", UserSpecifiedImage: "busybox"},
+		},
+		Image:   container.Image{ID: "sha256:1", Name: "busybox"},
+		Runtime: container.Runtime{Handler: config.RuncHandler, Snapshotter: "overlayfs", Stock: true},
+		Times:   container.Times{Created: 1, Started: 2},
+		Applied: container.Applied{
+			Cgroup: "/pod/c1", User: &runtimeapi.LinuxContainerUser{Uid: 5, Gid: 6}, Resources: containers[0].Resources,
+			SELinux: spec.Labels{Mount: "m"},
+		},
+	}
+	if diff := cmp.Diff([]*container.Record{wantContainer}, containers, same...); diff != "" {
+		t.Errorf("containers (-want +got):\n%s", diff)
+	}
+}
+
+// TestPauseProcess checks that a pod is ready while its pause process runs, and where its
+// namespaces are: the process has those that are not pinned. If the shim does not answer, the PID
+// is that in the bundle, unless another process has it now.
+func TestPauseProcess(t *testing.T) {
+	m := podMetadata{NetNSPath: "/run/netns/cni-1", Config: &runtimeapi.PodSandboxConfig{}}
+	got := namespacesOf(m, 5)
+	want := network.Namespaces{Net: "/run/netns/cni-1", IPC: "/proc/5/ns/ipc", UTS: "/proc/5/ns/uts"}
+	if got != want {
+		t.Errorf("namespaces %+v, want %+v", got, want)
+	}
+	m.Config.Linux = &runtimeapi.LinuxPodSandboxConfig{SecurityContext: &runtimeapi.LinuxSandboxSecurityContext{
+		NamespaceOptions: &runtimeapi.NamespaceOption{
+			Network: runtimeapi.NamespaceMode_NODE, Ipc: runtimeapi.NamespaceMode_NODE,
+			UsernsOptions: &runtimeapi.UserNamespace{Mode: runtimeapi.NamespaceMode_POD},
+		},
+	}}
+	if got, want := namespacesOf(m, 5), (network.Namespaces{User: "/proc/5/ns/user"}); got != want {
+		t.Errorf("namespaces of the node %+v, want %+v", got, want)
+	}
+	s, _ := newStore(t)
+	pid := filepath.Join(s.Bundles, "p1", "init.pid")
+	for text, why := range map[string]string{"": "empty", "x": "no number", "1": "in another cgroup", "4194304": "gone"} {
+		writeFile(t, pid, text)
+		if got := s.pidInBundle("p1"); got != 0 {
+			t.Errorf("%s: %d", why, got)
+		}
+	}
+}
+
+// TestNotAdopted checks that a pod that cannot be adopted is not ready, names the reason, and can
+// be removed with its containers.
+func TestNotAdopted(t *testing.T) {
+	for reason, change := range map[string]func(*runtime.Stock){
+		"decode metadata":                     func(s *runtime.Stock) { s.Metadata = []byte("{") },
+		`version "v9" of the built-in CRI`:    func(s *runtime.Stock) { s.Metadata = []byte(`{"Version":"v9"}`) },
+		`metadata of pod "p1"`:                func(s *runtime.Stock) { s.ID = "p2" },
+		"no runtime handler has the type":     func(s *runtime.Stock) { s.Runtime = "io.containerd.kata.v2" },
+		`sandbox controller "shim"`:           func(s *runtime.Stock) { s.Sandboxer = "shim" },
+		"decode metadata: unexpected end of ": func(s *runtime.Stock) { s.Metadata = nil },
+	} {
+		s, n := newStore(t)
+		stock := &n.stock[runtime.KindPod][0]
+		stock.Labels = map[string]string{"io.kubernetes.pod.name": "web", "io.kubernetes.pod.namespace": "ns", "io.kubernetes.pod.uid": "uid"}
+		change(stock)
+		pods, _ := adopted(t, s)
+		if len(pods) != 1 || pods[0].State != pod.Stopping || len(pods[0].Unfinished) != 1 || !strings.Contains(pods[0].Unfinished[0], reason) {
+			t.Errorf("%s: %+v", reason, pods)
+			continue
+		}
+		if m := pods[0].Config.GetMetadata(); m.GetName() != "web" || m.GetNamespace() != "ns" || m.GetUid() != "uid" {
+			t.Errorf("%s: metadata %v", reason, m)
+		}
+	}
+}
+
+// TestContainerWithoutItsRecord checks containers of which not everything can be read.
+func TestContainerWithoutItsRecord(t *testing.T) {
+	s, _ := newStore(t)
+	writeFile(t, filepath.Join(s.Paths.Container("c1").Root, "status"), "{")
+	_, containers := adopted(t, s)
+	if want := (container.Times{Created: 8, Started: 8}); len(containers) != 1 || containers[0].Times != want {
+		t.Errorf("without a status: %+v, want %+v", containers[0].Times, want)
+	}
+	for why, change := range map[string]func(*node){
+		"no metadata": func(n *node) { n.stock[runtime.KindContainer][0].Metadata = nil },
+		"other ID":    func(n *node) { n.stock[runtime.KindContainer][0].ID = "c2" },
+		"no pod":      func(n *node) { n.stock[runtime.KindPod] = nil },
+	} {
+		s, n := newStore(t)
+		change(n)
+		if _, containers := adopted(t, s); len(containers) != 0 {
+			t.Errorf("%s: %+v", why, containers[0])
+		}
+	}
+}
+
+// TestPipes checks that the pipes of a running container are found, and that it is the newest of
+// several directories.
+func TestPipes(t *testing.T) {
+	s, _ := newStore(t)
+	io := s.Paths.Container("c1").IO()
+	if got := pipesIn(io, "c1"); got != "" {
+		t.Errorf("without pipes: %s", got)
+	}
+	for i, dir := range []string{"1", "2", "0"} {
+		path := filepath.Join(io, dir, "c1-stdout")
+		writeFile(t, path, "")
+		if err := os.Chtimes(path, time.Unix(int64(i), 0), time.Unix(int64(i), 0)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, containers := adopted(t, s)
+	if got, want := containers[0].Runtime.Pipes, filepath.Join(io, "0"); got != want {
+		t.Errorf("pipes in %s, want %s", got, want)
+	}
+}
+
+func TestLogDir(t *testing.T) {
+	for _, test := range []struct{ path, name, want string }{
+		{"/logs/web/main/0.log", "main/0.log", "/logs/web"},
+		{"/logs/web/main.log", "main.log", "/logs/web"},
+		{"/logs/web/main.log", "./main.log", "/logs/web"},
+		{"", "", ""},
+		{"/logs/web", "", ""},
+	} {
+		m := containerMetadata{LogPath: test.path, Config: &runtimeapi.ContainerConfig{LogPath: test.name}}
+		if got := logDir(m); got != test.want {
+			t.Errorf("%s, %s: %q, want %q", test.path, test.name, got, test.want)
+		}
+	}
+}
+
+// TestSavedRecordIsUsed checks that a record that has changed since the adoption is not converted
+// again.
+func TestSavedRecordIsUsed(t *testing.T) {
+	s, n := newStore(t)
+	pods, _ := adopted(t, s)
+	pods[0].State = pod.Stopped
+	if err := s.SaveSandbox(t.Context(), "p1", pods[0]); err != nil { // creates it
+		t.Fatal(err)
+	}
+	if err := s.SaveSandbox(t.Context(), "p1", pods[0]); err != nil {
+		t.Fatal(err)
+	}
+	if n.SandboxRecords["p1"] == nil {
+		t.Fatal("not saved")
+	}
+	again, containers := adopted(t, s)
+	if len(again) != 1 || again[0].State != pod.Stopped || len(containers) != 1 || containers[0].Runtime.Handler != config.RuncHandler {
+		t.Errorf("pods %+v, containers %+v", again, containers)
+	}
+}
+
+// TestStatusFile checks that the built-in CRI would find the state of its containers after a change
+// back, and that containers of ours have no such file.
+func TestStatusFile(t *testing.T) {
+	s, _ := newStore(t)
+	_, containers := adopted(t, s)
+	r := containers[0]
+	r.Times.Finished, r.Exit = 3, container.Exit{Code: 7, Reason: "Error", Message: "m"}
+	if err := s.SaveContainer(t.Context(), r.ID, r); err != nil {
+		t.Fatal(err)
+	}
+	status, err := readStatus(s.statusFile(r.ID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := containerStatus{
+		Pid: 12, CreatedAt: 1, StartedAt: 2, FinishedAt: 3, ExitCode: 7, Reason: "Error", Message: "m",
+		Resources: &runtimeapi.ContainerResources{Linux: r.Resources},
+	}
+	if diff := cmp.Diff(want, status, protocmp.Transform()); diff != "" {
+		t.Errorf("status (-want +got):\n%s", diff)
+	}
+	if err := s.SaveContainer(t.Context(), "ours", &container.Record{ID: "ours"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(s.statusFile("ours")); !os.IsNotExist(err) {
+		t.Errorf("status file of a container of ours: %v", err)
+	}
+}
+
+// TestDeleteSandbox checks that a pod of the built-in CRI leaves neither its lease nor image
+// volumes, also if its record was saved.
+func TestDeleteSandbox(t *testing.T) {
+	for _, saved := range []bool{false, true} {
+		s, n := newStore(t)
+		pods, _ := adopted(t, s)
+		if saved {
+			if err := s.SaveSandbox(t.Context(), "p1", pods[0]); err != nil {
+				t.Fatal(err)
+			}
+			s = &Store{Containerd: n, StockCRI: n, Handlers: s.Handlers, Paths: s.Paths, Bundles: s.Bundles}
+			adopted(t, s)
+		}
+		if err := s.DeleteSandbox(t.Context(), "ours"); err != nil || len(n.leases) != 0 {
+			t.Errorf("a pod of ours: %v, leases %q", err, n.leases)
+		}
+		dir := filepath.Join(s.Paths.State, "image-volumes", "p1")
+		if err := os.MkdirAll(filepath.Join(dir, "sha256:1"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.DeleteSandbox(t.Context(), "p1"); err != nil || len(n.leases) != 1 || n.leases[0] != "p1" {
+			t.Errorf("%v, leases %q", err, n.leases)
+		}
+		if _, err := os.Stat(dir); !os.IsNotExist(err) {
+			t.Errorf("%s is left: %v", dir, err)
+		}
+	}
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package adopt
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/containerd-lite/containerd-lite/plugin/container"
+	"github.com/containerd-lite/containerd-lite/plugin/runtime"
+	"github.com/containerd-lite/containerd-lite/plugin/spec"
+)
+
+// container converts a container. Its task decides on its state afterwards, as for a record of ours
+// (container.Manager.Recover).
+func (s *Store) container(stock runtime.Stock) (*container.Record, error) {
+	var m containerMetadata
+	if err := decodeMetadata(stock.Metadata, &m); err != nil {
+		return nil, err
+	}
+	if m.ID != stock.ID || m.Config.GetMetadata() == nil {
+		return nil, fmt.Errorf("metadata of container %q: %w", m.ID, errdefs.ErrDataLoss)
+	}
+	pod, listed := s.pods.get(m.SandboxID)
+	if !listed {
+		return nil, fmt.Errorf("its pod %s: %w", m.SandboxID, errdefs.ErrNotFound)
+	}
+	dir := s.Paths.Container(m.ID)
+	status, err := readStatus(s.statusFile(m.ID))
+	if err != nil {
+		log.L.WithError(err).WithField("container", m.ID).
+			Warn("status of the built-in CRI not read; the container counts as started when it was created")
+		created := stock.Created.UnixNano()
+		status = containerStatus{CreatedAt: created, StartedAt: created}
+	}
+	r := &container.Record{
+		ID:     m.ID,
+		Name:   m.Name,
+		PodID:  m.SandboxID,
+		Config: m.Config,
+		Image: container.Image{
+			ID: m.ImageRef, Name: m.Config.GetImage().GetUserSpecifiedImage(), Ref: m.ImageName, Digest: m.ImageDigest,
+		},
+		Runtime:    container.Runtime{Handler: pod.Handler, Snapshotter: stock.Snapshotter, Stock: true},
+		LogDir:     logDir(m),
+		StopSignal: cmp.Or(m.StopSignal, "SIGTERM"),
+		PID:        status.Pid,
+		Times:      container.Times{Created: status.CreatedAt, Started: status.StartedAt, Finished: status.FinishedAt},
+		Exit:       container.Exit{Code: status.ExitCode, Reason: status.Reason, Message: status.Message},
+	}
+	if r.State() == runtimeapi.ContainerState_CONTAINER_EXITED && r.Exit.Reason == "" {
+		r.Exit.Reason = reasonOf(r.Exit.Code)
+	}
+	if r.Image.Name == "" {
+		r.Image.Name = m.Config.GetImage().GetImage()
+	}
+	if r.State() == runtimeapi.ContainerState_CONTAINER_RUNNING {
+		r.Runtime.Pipes = pipesIn(dir.IO(), m.ID)
+	}
+	if stock.Spec != nil && stock.Spec.Linux != nil {
+		r.Cgroup = stock.Spec.Linux.CgroupsPath
+		r.Resources = spec.Effective(stock.Spec).GetLinux()
+		r.User = spec.EffectiveUser(stock.Spec).GetLinux()
+		r.SELinux = spec.Labels{Process: m.ProcessLabel, Mount: stock.Spec.Linux.MountLabel}
+	}
+	return r, nil
+}
+
+// reasonOf returns the reason of an exit that the built-in CRI shows if it has saved none.
+func reasonOf(code int32) string {
+	if code == 0 {
+		return container.ReasonCompleted
+	}
+	return container.ReasonError
+}
+
+func (s *Store) statusFile(id string) string {
+	return filepath.Join(s.Paths.Container(id).Root, "status")
+}
+
+// logDir returns the log directory of a container's pod, which the log path begins with.
+func logDir(m containerMetadata) string {
+	name := m.Config.GetLogPath()
+	if name == "" {
+		return ""
+	}
+	dir, _ := strings.CutSuffix(m.LogPath, filepath.Join("/", name))
+	return dir
+}
+
+// pipesIn returns the directory of a container's pipes: the built-in CRI makes one with a random
+// name at each start, in io. The newest is in use.
+func pipesIn(io, id string) string {
+	found, err := filepath.Glob(filepath.Join(io, "*", id+"-stdout"))
+	if err != nil {
+		return ""
+	}
+	newest, at := "", int64(0)
+	for _, path := range found {
+		info, err := os.Lstat(path)
+		if err == nil && info.ModTime().UnixNano() >= at {
+			newest, at = filepath.Dir(path), info.ModTime().UnixNano()
+		}
+	}
+	return newest
+}
