@@ -142,7 +142,7 @@ func (s *Service) podDeps(settings config.Runtime, l leaves) pod.Deps {
 		Network:    s.network,
 		Files:      l.specs.Files,
 		Tasks: pod.Runner{
-			Containerd: l.containerd, Handlers: settings, Spec: l.specs.PodTask, CgroupOf: l.specs.PodCgroup, Paths: l.paths, Shims: l.shims,
+			Containerd: l.records, Handlers: settings, Spec: l.specs.PodTask, CgroupOf: l.specs.PodCgroup, Paths: l.paths, Shims: l.shims,
 		},
 		Handlers:     settings,
 		Labels:       l.labels,

@@ -5,12 +5,14 @@ package adopt
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	runcoptions "github.com/containerd/containerd/api/types/runc/options"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -27,16 +29,38 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
 
-// node fakes containerd with pods and containers of the built-in CRI.
+// node fakes containerd with pods and containers of the built-in CRI. It records the changes of
+// what the built-in CRI has saved.
 type node struct {
 	*runtimetest.Containerd
-	stock  map[runtime.Kind][]runtime.Stock
-	leases []string // deleted
+	stock   map[runtime.Kind][]runtime.Stock
+	changes []string
 }
 
-func (n *node) DeleteLease(_ context.Context, id string) error {
-	n.leases = append(n.leases, id)
+func (n *node) note(format string, args ...any) error {
+	n.changes = append(n.changes, fmt.Sprintf(format, args...))
 	return nil
+}
+
+func (n *node) KeepPod(_ context.Context, id string) error { return n.note("keep %s", id) }
+
+func (n *node) SaveResources(_ context.Context, id string, resources []byte) error {
+	return n.note("resources %s %s", id, resources)
+}
+
+func (n *node) StopSandbox(_ context.Context, sandboxer, id string) error {
+	return n.note("stop %s %s", sandboxer, id)
+}
+
+func (n *node) DeleteLease(_ context.Context, id string) error { return n.note("lease %s", id) }
+
+// changed compares the changes since the last call.
+func (n *node) changed(t *testing.T, want ...string) {
+	t.Helper()
+	if diff := cmp.Diff(want, n.changes); diff != "" {
+		t.Errorf("changes (-want +got):\n%s", diff)
+	}
+	n.changes = nil
 }
 
 func (n *node) List(_ context.Context, kind runtime.Kind) ([]runtime.Stock, error) {
@@ -205,6 +229,13 @@ func TestNotAdopted(t *testing.T) {
 		"no runtime handler has the type":     func(s *runtime.Stock) { s.Runtime = "io.containerd.kata.v2" },
 		`sandbox controller "shim"`:           func(s *runtime.Stock) { s.Sandboxer = "shim" },
 		"decode metadata: unexpected end of ": func(s *runtime.Stock) { s.Metadata = nil },
+		"network namespace /etc/passwd": func(s *runtime.Stock) {
+			s.Metadata = []byte(strings.Replace(podMetadataJSON, "/run/netns/cni-1", "/etc/passwd", 1))
+		},
+		"network namespace /run/netns/../x": func(s *runtime.Stock) {
+			s.Metadata = []byte(strings.Replace(podMetadataJSON, "/run/netns/cni-1", "/run/netns/../x", 1))
+		},
+		"decode updated resources": func(s *runtime.Stock) { s.Resources = []byte("{") },
 	} {
 		s, n := newStore(t)
 		stock := &n.stock[runtime.KindPod][0]
@@ -215,6 +246,9 @@ func TestNotAdopted(t *testing.T) {
 			t.Errorf("%s: %+v", reason, pods)
 			continue
 		}
+		if pods[0].Namespaces != (network.Namespaces{}) && (stock.ID != "p1" || strings.HasPrefix(reason, "network")) {
+			t.Errorf("%s: would remove %+v", reason, pods[0].Namespaces)
+		}
 		if m := pods[0].Config.GetMetadata(); m.GetName() != "web" || m.GetNamespace() != "ns" || m.GetUid() != "uid" {
 			t.Errorf("%s: metadata %v", reason, m)
 		}
@@ -223,16 +257,16 @@ func TestNotAdopted(t *testing.T) {
 
 // TestContainerWithoutItsRecord checks containers of which not everything can be read.
 func TestContainerWithoutItsRecord(t *testing.T) {
-	s, _ := newStore(t)
-	writeFile(t, filepath.Join(s.Paths.Container("c1").Root, "status"), "{")
+	s, n := newStore(t)
+	n.stock[runtime.KindPod] = nil
+	writeFile(t, s.statusFile("c1"), "{")
 	_, containers := adopted(t, s)
-	if want := (container.Times{Created: 8, Started: 8}); len(containers) != 1 || containers[0].Times != want {
-		t.Errorf("without a status: %+v, want %+v", containers[0].Times, want)
+	if want := (container.Times{Created: 8, Started: 8}); len(containers) != 1 || containers[0].Times != want || containers[0].PodID != "p1" {
+		t.Errorf("without a status and a pod: %+v, want %+v", containers, want)
 	}
 	for why, change := range map[string]func(*node){
 		"no metadata": func(n *node) { n.stock[runtime.KindContainer][0].Metadata = nil },
 		"other ID":    func(n *node) { n.stock[runtime.KindContainer][0].ID = "c2" },
-		"no pod":      func(n *node) { n.stock[runtime.KindPod] = nil },
 	} {
 		s, n := newStore(t)
 		change(n)
@@ -278,31 +312,89 @@ func TestLogDir(t *testing.T) {
 	}
 }
 
-// TestSavedRecordIsUsed checks that a record that has changed since the adoption is not converted
-// again.
-func TestSavedRecordIsUsed(t *testing.T) {
+// TestPodIsSavedInItsOwnFormat checks that of a pod of the built-in CRI only its resources are
+// saved, when they change, and that its metadata survives its container.
+func TestPodIsSavedInItsOwnFormat(t *testing.T) {
 	s, n := newStore(t)
 	pods, _ := adopted(t, s)
 	pods[0].State = pod.Stopped
-	if err := s.SaveSandbox(t.Context(), "p1", pods[0]); err != nil { // creates it
-		t.Fatal(err)
-	}
 	if err := s.SaveSandbox(t.Context(), "p1", pods[0]); err != nil {
 		t.Fatal(err)
 	}
-	if n.SandboxRecords["p1"] == nil {
-		t.Fatal("not saved")
+	n.changed(t)
+	pods[0].Config.Linux.Resources = &runtimeapi.LinuxContainerResources{CpuShares: 5}
+	for range 2 {
+		if err := s.SaveSandbox(t.Context(), "p1", pods[0]); err != nil {
+			t.Fatal(err)
+		}
 	}
-	again, containers := adopted(t, s)
-	if len(again) != 1 || again[0].State != pod.Stopped || len(containers) != 1 || containers[0].Runtime.Handler != config.RuncHandler {
-		t.Errorf("pods %+v, containers %+v", again, containers)
+	n.changed(t, `resources p1 {"Overhead":null,"Resources":{"cpu_shares":5}}`)
+	n.stock[runtime.KindPod][0].Resources = []byte(`{"Resources":{"cpu_shares":6}}`)
+	if pods, _ = adopted(t, s); pods[0].Config.Linux.Resources.GetCpuShares() != 6 {
+		t.Errorf("updated resources: %v", pods[0].Config.Linux)
+	}
+	if err := s.DeleteContainer(t.Context(), "p1"); err != nil {
+		t.Fatal(err)
+	}
+	n.changed(t, "keep p1")
+	if err := s.DeleteContainer(t.Context(), "c1"); err != nil {
+		t.Fatal(err)
+	}
+	n.changed(t)
+	if n.SandboxRecords["p1"] != nil {
+		t.Error("a record of ours was saved")
+	}
+}
+
+// TestOtherSandboxController checks that a pod without a task is ended by its controller.
+func TestOtherSandboxController(t *testing.T) {
+	s, n := newStore(t)
+	n.stock[runtime.KindPod][0].Sandboxer = "shim"
+	adopted(t, s)
+	for _, id := range []string{"p1", "c1"} {
+		if err := s.DeleteTask(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n.changed(t, "stop shim p1")
+}
+
+// TestHandler checks that a pod keeps the handler with its shim and options: another could run its
+// containers in another OCI runtime.
+func TestHandler(t *testing.T) {
+	runc := func(binary string) config.Handler {
+		return config.Handler{Type: config.RuncRuntimeType, Options: map[string]any{"BinaryName": binary}}
+	}
+	for _, test := range []struct {
+		name, requested, binary string
+		annotations             map[string]string
+		want                    string
+	}{
+		{"default of containerd", "", "", nil, "runc"},
+		{"requested", "crun", "crun", nil, "crun"},
+		{"default is another now", "", "crun", nil, "crun"},
+		{"options have changed", "crun", "other", nil, "crun"},
+		{"untrusted", "", "gvisor", map[string]string{untrustedWorkload: "true"}, "untrusted"},
+	} {
+		s, _ := newStore(t)
+		handlers := config.Runtime{}
+		handlers.Containerd.DefaultRuntimeName = config.LiteHandler
+		handlers.Containerd.Runtimes = map[string]config.Handler{
+			"lite": {Type: config.LiteRuntimeType}, "runc": runc(""), "crun": runc("crun"), "a": runc("a"), "untrusted": runc("gvisor"),
+		}
+		s.Handlers = handlers
+		m := podMetadata{RuntimeHandler: test.requested, Config: &runtimeapi.PodSandboxConfig{Annotations: test.annotations}}
+		got, err := s.handlerOf(m, runtime.Stock{Runtime: config.RuncRuntimeType, Options: &runcoptions.Options{BinaryName: test.binary}})
+		if err != nil || got != test.want {
+			t.Errorf("%s: %q, %v, want %q", test.name, got, err, test.want)
+		}
 	}
 }
 
 // TestStatusFile checks that the built-in CRI would find the state of its containers after a change
 // back, and that containers of ours have no such file.
 func TestStatusFile(t *testing.T) {
-	s, _ := newStore(t)
+	s, n := newStore(t)
 	_, containers := adopted(t, s)
 	r := containers[0]
 	r.Times.Finished, r.Exit = 3, container.Exit{Code: 7, Reason: "Error", Message: "m"}
@@ -320,6 +412,9 @@ func TestStatusFile(t *testing.T) {
 	if diff := cmp.Diff(want, status, protocmp.Transform()); diff != "" {
 		t.Errorf("status (-want +got):\n%s", diff)
 	}
+	if n.ContainerRecords[r.ID] != nil {
+		t.Error("a record of ours was saved")
+	}
 	if err := s.SaveContainer(t.Context(), "ours", &container.Record{ID: "ours"}); err != nil {
 		t.Fatal(err)
 	}
@@ -329,30 +424,23 @@ func TestStatusFile(t *testing.T) {
 }
 
 // TestDeleteSandbox checks that a pod of the built-in CRI leaves neither its lease nor image
-// volumes, also if its record was saved.
+// volumes.
 func TestDeleteSandbox(t *testing.T) {
-	for _, saved := range []bool{false, true} {
-		s, n := newStore(t)
-		pods, _ := adopted(t, s)
-		if saved {
-			if err := s.SaveSandbox(t.Context(), "p1", pods[0]); err != nil {
-				t.Fatal(err)
-			}
-			s = &Store{Containerd: n, StockCRI: n, Handlers: s.Handlers, Paths: s.Paths, Bundles: s.Bundles}
-			adopted(t, s)
-		}
-		if err := s.DeleteSandbox(t.Context(), "ours"); err != nil || len(n.leases) != 0 {
-			t.Errorf("a pod of ours: %v, leases %q", err, n.leases)
-		}
-		dir := filepath.Join(s.Paths.State, "image-volumes", "p1")
-		if err := os.MkdirAll(filepath.Join(dir, "sha256:1"), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := s.DeleteSandbox(t.Context(), "p1"); err != nil || len(n.leases) != 1 || n.leases[0] != "p1" {
-			t.Errorf("%v, leases %q", err, n.leases)
-		}
-		if _, err := os.Stat(dir); !os.IsNotExist(err) {
-			t.Errorf("%s is left: %v", dir, err)
-		}
+	s, n := newStore(t)
+	adopted(t, s)
+	if err := s.DeleteSandbox(t.Context(), "ours"); err != nil {
+		t.Fatal(err)
+	}
+	n.changed(t)
+	dir := filepath.Join(s.Paths.State, "image-volumes", "p1")
+	if err := os.MkdirAll(filepath.Join(dir, "sha256:1"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.DeleteSandbox(t.Context(), "p1"); err != nil {
+		t.Fatal(err)
+	}
+	n.changed(t, "lease p1")
+	if _, err := os.Stat(dir); !os.IsNotExist(err) {
+		t.Errorf("%s is left: %v", dir, err)
 	}
 }

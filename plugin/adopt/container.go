@@ -28,10 +28,7 @@ func (s *Store) container(stock runtime.Stock) (*container.Record, error) {
 	if m.ID != stock.ID || m.Config.GetMetadata() == nil {
 		return nil, fmt.Errorf("metadata of container %q: %w", m.ID, errdefs.ErrDataLoss)
 	}
-	pod, listed := s.pods.get(m.SandboxID)
-	if !listed {
-		return nil, fmt.Errorf("its pod %s: %w", m.SandboxID, errdefs.ErrNotFound)
-	}
+	pod, _ := s.pods.get(m.SandboxID) // without its pod, a container can only be removed
 	dir := s.Paths.Container(m.ID)
 	status, err := readStatus(s.statusFile(m.ID))
 	if err != nil {
@@ -48,7 +45,7 @@ func (s *Store) container(stock runtime.Stock) (*container.Record, error) {
 		Image: container.Image{
 			ID: m.ImageRef, Name: m.Config.GetImage().GetUserSpecifiedImage(), Ref: m.ImageName, Digest: m.ImageDigest,
 		},
-		Runtime:    container.Runtime{Handler: pod.Handler, Snapshotter: stock.Snapshotter, Stock: true},
+		Runtime:    container.Runtime{Handler: pod.handler, Snapshotter: stock.Snapshotter, Stock: true},
 		LogDir:     logDir(m),
 		StopSignal: cmp.Or(m.StopSignal, "SIGTERM"),
 		PID:        status.Pid,
@@ -61,7 +58,11 @@ func (s *Store) container(stock runtime.Stock) (*container.Record, error) {
 	if r.Image.Name == "" {
 		r.Image.Name = m.Config.GetImage().GetImage()
 	}
-	if r.State() == runtimeapi.ContainerState_CONTAINER_RUNNING {
+	if _, h, err := s.Handlers.Handler(pod.handler); err == nil && pod.handler != "" {
+		r.Runtime.ShimPath = h.Path
+	}
+	// The process of a container that counts as created may run: its start was not recorded.
+	if r.State() != runtimeapi.ContainerState_CONTAINER_EXITED {
 		r.Runtime.Pipes = pipesIn(dir.IO(), m.ID)
 	}
 	if stock.Spec != nil && stock.Spec.Linux != nil {

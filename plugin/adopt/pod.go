@@ -4,11 +4,15 @@ package adopt
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
@@ -20,25 +24,13 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
 
-// podSandboxer is the sandbox controller of pods with a pause process.
-const podSandboxer = "podsandbox"
-
-// pod converts a pod. One whose metadata or handler is unknown is not ready and names the reason:
-// it can only be stopped and removed.
+// pod converts a pod. One that cannot be adopted is not ready and names the reason: it can only be
+// stopped and removed.
 func (s *Store) pod(ctx context.Context, stock runtime.Stock) *pod.Record {
-	var m podMetadata
-	err := decodeMetadata(stock.Metadata, &m)
-	if err == nil && (m.ID != stock.ID || m.Config.GetMetadata() == nil) {
-		err = fmt.Errorf("metadata of pod %q: %w", m.ID, errdefs.ErrDataLoss)
-	}
-	if err == nil && stock.Sandboxer != "" && stock.Sandboxer != podSandboxer {
-		err = fmt.Errorf("sandbox controller %q: %w", stock.Sandboxer, errdefs.ErrNotImplemented)
-	}
-	handler := ""
-	if err == nil {
-		handler, err = s.handlerOf(m.RuntimeHandler, stock.Runtime)
-	}
-	s.pods.set(stock.ID, known{Handler: handler, Stock: true})
+	m, handler, err := s.metadata(stock)
+	remembered := known{handler: handler, sandboxer: cmp.Or(stock.Sandboxer, runtime.PodSandboxer)}
+	remembered.resources, _ = json.Marshal(resourcesOf(m.Config)) // never fails
+	s.pods.set(stock.ID, remembered)
 	if err != nil {
 		log.G(ctx).WithError(err).WithField("pod", stock.ID).
 			Error("pod of containerd's built-in CRI not adopted; it is not ready, and can be stopped and removed")
@@ -62,9 +54,47 @@ func (s *Store) pod(ctx context.Context, stock runtime.Stock) *pod.Record {
 		r.SELinux.Mount = stock.Spec.Linux.MountLabel
 	}
 	if pid == 0 {
-		r.State = pod.Stopping // the pause process has ended; what is left is released by Stop
+		r.State = pod.Stopping // Stop releases what is left
 	}
 	return r
+}
+
+// metadata returns the metadata of a pod, with its resources after the last update, and its
+// handler. With an error the metadata may be empty.
+func (s *Store) metadata(stock runtime.Stock) (m podMetadata, handler string, err error) {
+	if err := decodeMetadata(stock.Metadata, &m); err != nil {
+		return podMetadata{}, "", err
+	}
+	if m.ID != stock.ID || m.Config.GetMetadata() == nil { // its network may be that of another pod
+		return podMetadata{}, "", fmt.Errorf("metadata of pod %q: %w", m.ID, errdefs.ErrDataLoss)
+	}
+	if !s.isNetNS(m.NetNSPath) {
+		path := m.NetNSPath
+		m.NetNSPath = ""
+		return m, "", fmt.Errorf("network namespace %s is not in a directory of network namespaces: %w", path, errdefs.ErrDataLoss)
+	}
+	if len(stock.Resources) > 0 {
+		var updated updatedResources
+		if err := json.Unmarshal(stock.Resources, &updated); err != nil {
+			return m, "", fmt.Errorf("decode updated resources: %w", err)
+		}
+		if m.Config.Linux == nil {
+			m.Config.Linux = &runtimeapi.LinuxPodSandboxConfig{}
+		}
+		m.Config.Linux.Overhead, m.Config.Linux.Resources = updated.Overhead, updated.Resources
+	}
+	if stock.Sandboxer != "" && stock.Sandboxer != runtime.PodSandboxer {
+		return m, "", fmt.Errorf("sandbox controller %q: %w", stock.Sandboxer, errdefs.ErrNotImplemented)
+	}
+	handler, err = s.handlerOf(m, stock)
+	return m, handler, err
+}
+
+// isNetNS reports whether a path may be that of a pinned network namespace, which is unmounted and
+// removed with the pod.
+func (s *Store) isNetNS(path string) bool {
+	dirs := []string{"/var/run/netns", "/run/netns", s.Paths.NetNS()}
+	return path == "" || path == filepath.Clean(path) && slices.Contains(dirs, filepath.Dir(path))
 }
 
 // refused returns the record of a pod that cannot be adopted.
@@ -114,20 +144,28 @@ func namespacesOf(m podMetadata, pid uint32) network.Namespaces {
 	return ns
 }
 
+// taskTimeout bounds the question for the state of a pod's task: its shim may be stuck.
+const taskTimeout = 2 * time.Second
+
 // pidOf returns the PID of a pod's pause process, or 0 if it has ended. If the shim does not answer
-// in time, the PID is that in the task's bundle, as long as the process is in the pod's cgroup.
+// in time, or does not know the state, the PID is that in the task's bundle, as long as the process
+// is in the pod's cgroup.
 func (s *Store) pidOf(ctx context.Context, id string) uint32 {
 	ctx, cancel := context.WithTimeout(ctx, taskTimeout)
 	defer cancel()
 	task, err := s.LoadTask(ctx, id, nil)
-	if err == nil {
-		var status runtime.Status
-		if status, err = task.Status(ctx); err == nil && status.Status == runtime.Running {
-			return task.Pid()
-		}
-	}
-	if err == nil || errdefs.IsNotFound(err) {
+	if errdefs.IsNotFound(err) {
 		return 0
+	}
+	if err != nil {
+		return s.pidInBundle(id)
+	}
+	status, err := task.Status(ctx)
+	switch {
+	case errdefs.IsNotFound(err), status.Status == runtime.Stopped, status.Status == runtime.Created:
+		return 0
+	case err == nil && (status.Status == runtime.Running || status.Status == runtime.Paused):
+		return task.Pid()
 	}
 	return s.pidInBundle(id)
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/containerd/continuity"
 	gocni "github.com/containerd/go-cni"
@@ -55,6 +56,13 @@ type containerStatus struct {
 	Reason     string
 	Message    string
 	Resources  *runtimeapi.ContainerResources
+}
+
+// updatedResources are the resources of a pod after an update
+// (internal/cri/server/podsandbox, UpdatedResources).
+type updatedResources struct {
+	Overhead  *runtimeapi.LinuxContainerResources
+	Resources *runtimeapi.LinuxContainerResources
 }
 
 // decodeMetadata decodes the metadata of a pod or a container.
@@ -124,6 +132,9 @@ func writeStatus(path string, r *container.Record) error {
 	}})
 	if err != nil {
 		return fmt.Errorf("encode status for the built-in CRI: %w", err)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return fmt.Errorf("write status for the built-in CRI: %w", err)
 	}
 	if err := continuity.AtomicWriteFile(path, data, 0o600); err != nil {
 		return fmt.Errorf("write status for the built-in CRI: %w", err)

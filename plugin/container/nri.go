@@ -128,6 +128,10 @@ func (m *Manager) PluginView() PluginView {
 func (v PluginView) Subjects(ctx context.Context) []nri.Subject {
 	var all []nri.Subject
 	for _, r := range v.containers.List() {
+		p, err := v.calls.pods.Get(r.PodID)
+		if err == nil && len(p.Unfinished) > 0 { // plugins do not see the pod
+			continue
+		}
 		if r.State() != runtimeapi.ContainerState_CONTAINER_EXITED && !r.life.sent.leaving.Load() {
 			all = append(all, v.calls.subject(ctx, r))
 		}

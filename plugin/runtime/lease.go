@@ -24,20 +24,11 @@ func leased(ctx context.Context) context.Context { return leases.WithLease(ctx, 
 // only this lease kept are garbage-collected, and creates a new one. It must be called before the
 // first snapshot is created.
 func (c *Client) RenewLease(ctx context.Context) error {
-	if err := deleteLease(ctx, c.containerd.LeasesService(), snapshotLease); err != nil {
-		return err
+	old := leases.Lease{ID: snapshotLease}
+	if err := c.containerd.LeasesService().Delete(ctx, old, leases.SynchronousDelete); err != nil && !errdefs.IsNotFound(err) {
+		return fmt.Errorf("delete lease %s: %w", snapshotLease, err)
 	}
 	return c.makeLease(ctx)
-}
-
-// deleteLease deletes a lease and waits until what only this lease kept is garbage-collected. It is
-// no error if there is none.
-func deleteLease(ctx context.Context, manager leases.Manager, id string) error {
-	err := manager.Delete(ctx, leases.Lease{ID: id}, leases.SynchronousDelete)
-	if err != nil && !errdefs.IsNotFound(err) {
-		return fmt.Errorf("delete lease %s: %w", id, err)
-	}
-	return nil
 }
 
 // makeLease creates the lease. The error is errdefs.ErrAlreadyExists if it exists.

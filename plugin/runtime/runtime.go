@@ -26,6 +26,7 @@ type (
 const (
 	Created = containerd.Created // not started yet
 	Running = containerd.Running
+	Paused  = containerd.Paused
 	Stopped = containerd.Stopped // its init process has exited
 )
 

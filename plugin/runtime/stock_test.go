@@ -91,3 +91,36 @@ func TestDeleteLease(t *testing.T) {
 		t.Errorf("leases %v, %v", list, err)
 	}
 }
+
+// TestKeepPod checks that a pod of containerd 1.6, which has no sandbox, and its updated resources
+// are found without the container of the pause process.
+func TestKeepPod(t *testing.T) {
+	c, ctx := newClient(t)
+	stock := NewStockCRI(c.containerd)
+	metadata := &anypb.Any{TypeUrl: "test", Value: []byte("{}")}
+	_, err := stock.Containers.Create(ctx, containers.Container{
+		ID: "p1", Labels: map[string]string{kindLabel: string(KindPod)}, Spec: metadata, Runtime: containers.RuntimeInfo{Name: "r"},
+		Extensions: map[string]typeurl.Any{"io.cri-containerd.sandbox.metadata": metadata},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := stock.SaveResources(ctx, "p1", []byte("r")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := stock.Containers.Delete(ctx, "p1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := stock.KeepPod(ctx, "absent"); err != nil {
+		t.Error(err)
+	}
+	list, err := stock.List(ctx, KindPod)
+	if err != nil || len(list) != 1 {
+		t.Fatalf("%+v, %v", list, err)
+	}
+	if s := list[0]; s.ID != "p1" || string(s.Metadata) != "{}" || string(s.Resources) != "r" || s.Sandboxer != PodSandboxer || s.Runtime != "r" {
+		t.Errorf("%+v", s)
+	}
+}

@@ -106,6 +106,54 @@ func (n *node) forgetLite(t *testing.T) {
 	}
 }
 
+// TestChangesUnderBoth changes containers under both daemons in turn. Each must see what the other
+// has done.
+func TestChangesUnderBoth(t *testing.T) {
+	b := harness.StartWith(t, harness.Options{Daemon: harness.Stock, Handler: harness.HandlerRunc})
+	n := &node{Bench: b, CRI: b.Client(t, image.Busybox), pods: map[string]*running{}}
+	n.start(t, kind{name: "web", commands: map[string]string{"first": obey, "second": obey, "third": obey}})
+	p := n.pods["web"]
+	for i, container := range []string{"first", "second", "third"} {
+		daemon := harness.Lite
+		if i%2 == 1 {
+			daemon = harness.Stock
+		}
+		n.swap(t, daemon)
+		for _, id := range p.containers {
+			if _, err := n.UpdateContainerResources(t.Context(), &runtimeapi.UpdateContainerResourcesRequest{
+				ContainerId: id, Linux: &runtimeapi.LinuxContainerResources{CpuShares: int64(100 + i)},
+			}); err != nil && daemon == harness.Lite {
+				t.Errorf("update under %s: %v", daemon, err)
+			}
+		}
+		n.stop(t, p.containers[container])
+		before := n.report(t)
+		if got := before.containers["web/third"].GetResources().GetLinux().GetCpuShares(); got != int64(100+i) {
+			t.Errorf("CPU shares under %s: %d", daemon, got)
+		}
+		for _, next := range []string{harness.Stock, harness.Lite} {
+			n.swap(t, next)
+			n.compare(t, before, n.report(t))
+		}
+	}
+	if err := n.RemovePod(t.Context(), p.id); err != nil {
+		t.Error(err)
+	}
+	n.forgetLite(t)
+}
+
+// stop stops a container that ends with code 9.
+func (n *node) stop(t *testing.T, id string) {
+	t.Helper()
+	if _, err := n.StopContainer(t.Context(), &runtimeapi.StopContainerRequest{ContainerId: id, Timeout: 10}); err != nil {
+		t.Fatal(err)
+	}
+	ended, err := n.AwaitState(t.Context(), id, runtimeapi.ContainerState_CONTAINER_EXITED)
+	if err != nil || ended.ExitCode != 9 {
+		t.Errorf("exit code %d, %v, want 9", ended.GetExitCode(), err)
+	}
+}
+
 // swap replaces the daemon.
 func (n *node) swap(t *testing.T, daemon string) {
 	t.Helper()
@@ -273,14 +321,7 @@ func (n *node) checkLog(t *testing.T) {
 
 // checkExit checks that the daemon sees the end of a container that another has started.
 func (n *node) checkExit(t *testing.T, before reports) {
-	id := n.pods["stdin"].containers["main"]
-	if _, err := n.StopContainer(t.Context(), &runtimeapi.StopContainerRequest{ContainerId: id, Timeout: 10}); err != nil {
-		t.Fatal(err)
-	}
-	ended, err := n.AwaitState(t.Context(), id, runtimeapi.ContainerState_CONTAINER_EXITED)
-	if err != nil || ended.ExitCode != 9 {
-		t.Errorf("exit code %d, %v, want 9", ended.GetExitCode(), err)
-	}
+	n.stop(t, n.pods["stdin"].containers["main"])
 	delete(n.pods["stdin"].containers, "main")
 	delete(before.containers, "stdin/main")
 }
