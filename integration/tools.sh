@@ -9,6 +9,7 @@
 #   integration/tools.sh lint         the linter
 #   integration/tools.sh package      the tools of `make deb`, and the Debian packages for the tests of ours
 #   integration/tools.sh vm           the tools of the virtual machine: only Debian packages
+#   integration/tools.sh old          earlier containerds, whose pods the suite swap adopts; takes some minutes
 #   integration/tools.sh peers        CRI-O, for a bench that also compares with it; takes some minutes
 set -euo pipefail
 
@@ -25,6 +26,7 @@ cniplugins=v1.9.1
 golangci=v2.15.0
 nfpm=v2.45.2
 crio=v1.36.3
+old="v2.0.14 v2.1.9 v2.2.9 v2.3.7"
 
 # gcc, libc6-dev and libseccomp-dev: to build runc, pause and the tests with the race detector.
 # iptables, iproute2, mount, util-linux: called on the host by CNI plugins, critest and the leak check.
@@ -130,6 +132,16 @@ containerd_tools() {
 	CGO_ENABLED=0 tool bin/containerd-shim-runc-v2 $c $containerd cmd/containerd-shim-runc-v2 -tags "urfave_cli_no_docs no_grpc" -ldflags "-s -w -X $c/version.Version=$containerd"
 }
 
+# old_containerds builds earlier containerds with their shims.
+old_containerds() {
+	local c=github.com/containerd/containerd/v2 v
+	for v in $old; do
+		mkdir -p "$tools/old/$v"
+		tool "old/$v/containerd" $c "$v" cmd/containerd -tags urfave_cli_no_docs -ldflags "-s -w -X $c/version.Version=$v"
+		CGO_ENABLED=0 tool "old/$v/containerd-shim-runc-v2" $c "$v" cmd/containerd-shim-runc-v2 -tags "urfave_cli_no_docs no_grpc" -ldflags "-s -w"
+	done
+}
+
 # kubelet builds the kubelet from the module k8s.io/kubernetes. The go.mod of that module replaces the staging modules by
 # directories that are not in the module. They are published as modules of their own, v0.X.Y for v1.X.Y.
 kubelet() {
@@ -181,7 +193,8 @@ case ${1:-all} in
 	lint) linter ;;
 	package) packager; containerd_tools; replaced_packages ;;
 	vm) debian_packages "$vm" ;;
+	old) debian_packages "gcc libc6-dev pkg-config libseccomp-dev"; old_containerds ;;
 	peers) debian_packages "$peers"; crio_tools ;;
-	*) echo "usage: $0 [all|lint|package|vm|peers]" >&2; exit 2 ;;
+	*) echo "usage: $0 [all|lint|package|vm|old|peers]" >&2; exit 2 ;;
 esac
 say "the tools are in $tools"

@@ -194,8 +194,9 @@ func TestRecords(t *testing.T) {
 // namespaces are: the process has those that are not pinned. If the shim does not answer, the PID
 // is that in the bundle, unless another process has it now.
 func TestPauseProcess(t *testing.T) {
-	m := podMetadata{NetNSPath: "/run/netns/cni-1", Config: &runtimeapi.PodSandboxConfig{}}
-	got := namespacesOf(m, 5)
+	s, _ := newStore(t)
+	m := podMetadata{ID: "p1", NetNSPath: "/run/netns/cni-1", Config: &runtimeapi.PodSandboxConfig{}}
+	got := s.namespacesOf(m, 5)
 	want := network.Namespaces{Net: "/run/netns/cni-1", IPC: "/proc/5/ns/ipc", UTS: "/proc/5/ns/uts"}
 	if got != want {
 		t.Errorf("namespaces %+v, want %+v", got, want)
@@ -206,10 +207,13 @@ func TestPauseProcess(t *testing.T) {
 			UsernsOptions: &runtimeapi.UserNamespace{Mode: runtimeapi.NamespaceMode_POD},
 		},
 	}}
-	if got, want := namespacesOf(m, 5), (network.Namespaces{User: "/proc/5/ns/user"}); got != want {
+	if got, want := s.namespacesOf(m, 5), (network.Namespaces{User: "/proc/5/ns/user"}); got != want {
 		t.Errorf("namespaces of the node %+v, want %+v", got, want)
 	}
-	s, _ := newStore(t)
+	writeFile(t, s.userNamespace("p1"), "")
+	if got, want := s.namespacesOf(m, 5), (network.Namespaces{User: s.userNamespace("p1")}); got != want {
+		t.Errorf("pinned user namespace %+v, want %+v", got, want)
+	}
 	pid := filepath.Join(s.Bundles, "p1", "init.pid")
 	for text, why := range map[string]string{"": "empty", "x": "no number", "1": "in another cgroup", "4194304": "gone"} {
 		writeFile(t, pid, text)
@@ -433,14 +437,19 @@ func TestDeleteSandbox(t *testing.T) {
 	}
 	n.changed(t)
 	dir := filepath.Join(s.Paths.State, "image-volumes", "p1")
-	if err := os.MkdirAll(filepath.Join(dir, "sha256:1"), 0o700); err != nil {
-		t.Fatal(err)
+	pinned := filepath.Dir(s.userNamespace("p1"))
+	for _, dir := range []string{filepath.Join(dir, "sha256:1"), pinned} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := s.DeleteSandbox(t.Context(), "p1"); err != nil {
 		t.Fatal(err)
 	}
 	n.changed(t, "lease p1")
-	if _, err := os.Stat(dir); !os.IsNotExist(err) {
-		t.Errorf("%s is left: %v", dir, err)
+	for _, dir := range []string{dir, pinned, s.Paths.Pod("p1").State} {
+		if _, err := os.Stat(dir); !os.IsNotExist(err) {
+			t.Errorf("%s is left: %v", dir, err)
+		}
 	}
 }

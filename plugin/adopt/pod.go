@@ -45,7 +45,7 @@ func (s *Store) pod(ctx context.Context, stock runtime.Stock) *pod.Record {
 		Handler:    handler,
 		CreatedAt:  stock.Created.UnixNano(),
 		State:      pod.Ready,
-		Namespaces: namespacesOf(m, pid),
+		Namespaces: s.namespacesOf(m, pid),
 		Network:    network.Result{IP: m.IP, AdditionalIPs: m.AdditionalIPs, CNI: m.CNIResult},
 		Task:       pod.Task{HasInit: true, Stock: true, PID: pid},
 		SELinux:    spec.Labels{Process: m.ProcessLabel},
@@ -122,24 +122,27 @@ func refused(stock runtime.Stock, m podMetadata, reason error) *pod.Record {
 	}
 }
 
-// namespacesOf returns the namespaces of a pod. The built-in CRI pins the network namespace; the
-// others live as long as the pause process.
-func namespacesOf(m podMetadata, pid uint32) network.Namespaces {
+// namespacesOf returns the namespaces of a pod. The built-in CRI pins the network namespace and,
+// since containerd 2.1, the user namespace; the others live as long as the pause process.
+func (s *Store) namespacesOf(m podMetadata, pid uint32) (ns network.Namespaces) {
 	options := m.Config.GetLinux().GetSecurityContext().GetNamespaceOptions()
-	of := func(own bool, name string) string {
-		if !own || pid == 0 {
+	ofPause := func(name string) string {
+		if pid == 0 {
 			return ""
 		}
 		return fmt.Sprintf("/proc/%d/ns/%s", pid, name)
 	}
-	ownNet := options.GetNetwork() != runtimeapi.NamespaceMode_NODE
-	ns := network.Namespaces{
-		IPC:  of(options.GetIpc() != runtimeapi.NamespaceMode_NODE, "ipc"),
-		UTS:  of(ownNet, "uts"),
-		User: of(options.GetUsernsOptions() != nil && options.GetUsernsOptions().GetMode() == runtimeapi.NamespaceMode_POD, "user"),
+	if options.GetIpc() != runtimeapi.NamespaceMode_NODE {
+		ns.IPC = ofPause("ipc")
 	}
-	if ownNet {
-		ns.Net = m.NetNSPath
+	if options.GetNetwork() != runtimeapi.NamespaceMode_NODE {
+		ns.UTS, ns.Net = ofPause("uts"), m.NetNSPath
+	}
+	if users := options.GetUsernsOptions(); users != nil && users.GetMode() == runtimeapi.NamespaceMode_POD {
+		ns.User = ofPause("user")
+		if _, err := os.Stat(s.userNamespace(m.ID)); err == nil {
+			ns.User = s.userNamespace(m.ID)
+		}
 	}
 	return ns
 }

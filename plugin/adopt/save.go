@@ -78,11 +78,11 @@ func resourcesOf(c *runtimeapi.PodSandboxConfig) updatedResources {
 	return updatedResources{Overhead: c.GetLinux().GetOverhead(), Resources: c.GetLinux().GetResources()}
 }
 
-// DeleteSandbox removes the record of a pod. Of a pod of the built-in CRI it removes the image
-// volumes and the lease, too.
+// DeleteSandbox removes the record of a pod. Of a pod of the built-in CRI it removes the lease and
+// other leftovers, too.
 func (s *Store) DeleteSandbox(ctx context.Context, id string) error {
 	if _, stock := s.pods.get(id); stock {
-		if err := s.removeImageVolumes(id); err != nil {
+		if err := s.removeLeftovers(id); err != nil {
 			return err
 		}
 		if err := s.StockCRI.DeleteLease(ctx, id); err != nil {

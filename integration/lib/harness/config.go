@@ -3,6 +3,7 @@
 package harness
 
 import (
+	"path/filepath"
 	"strconv"
 	"strings"
 	"text/template"
@@ -70,7 +71,7 @@ imports = []
   inspect_env_values = {{.Options.InspectEnvValues}}
 
 [plugins."io.containerd.cri.v1.runtime".cni]
-  bin_dirs = ["{{.Network.BinDir}}"]
+  {{.CNIBinDirs}}
   conf_dir = "{{.Network.ConfDir}}"
 
 [plugins."io.containerd.cri.v1.runtime".containerd]
@@ -125,6 +126,15 @@ func (o Options) HandlerOptions(handler string) string {
 		return ""
 	}
 	return "\n[plugins.\"io.containerd.cri.v1.runtime\".containerd.runtimes." + handler + ".options]\n" + options
+}
+
+// CNIBinDirs returns the key with the directory of the CNI plugins. It has another name since
+// containerd 2.1.
+func (b *Bench) CNIBinDirs() string {
+	if b.Options.Daemon == Stock && strings.HasPrefix(filepath.Base(b.Options.Bin), "v2.0.") {
+		return "bin_dir = " + strconv.Quote(b.Network.BinDir)
+	}
+	return "bin_dirs = [" + strconv.Quote(b.Network.BinDir) + "]"
 }
 
 // VerifierDir returns the directory where containerd looks for image verifiers. It does not exist

@@ -108,6 +108,15 @@ func (d *Daemon) Restart(ctx context.Context) error {
 	return d.Start(ctx)
 }
 
+// Swap stops the daemon and starts another one in its place: [Lite] or [Stock], without Bin.
+func (b *Bench) Swap(ctx context.Context, daemon string) error {
+	if err := b.Daemon.Stop(); err != nil {
+		return err
+	}
+	b.Options.Daemon, b.Options.Bin = daemon, ""
+	return b.Daemon.Start(ctx)
+}
+
 // races returns the reports of the race detector that are in the log.
 func (d *Daemon) races() error {
 	text, err := os.ReadFile(d.log())

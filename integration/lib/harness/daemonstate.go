@@ -70,9 +70,16 @@ func snapshotsState(ctx context.Context, client *containerd.Client, state State)
 	})
 }
 
+// liteLease is the lease of containerd-lite, which each start renews: it stays when stock
+// containerd takes over.
+const liteLease = "containerd-lite.snapshots"
+
 func leasesState(ctx context.Context, client *containerd.Client, state State) error {
 	leases, err := client.LeasesService().List(ctx)
 	for _, l := range leases {
+		if l.ID == liteLease {
+			continue
+		}
 		state["lease"] = append(state["lease"], l.ID)
 	}
 	return err

@@ -61,7 +61,8 @@ type Options struct {
 	NRI              NRI
 	// Measure is for benchmarks.
 	Measure Measure
-	// Bin is the directory of containerd-lite and its shim; default bin of the checkout.
+	// Bin is the directory of the daemon and its shim; default bin of the checkout for
+	// containerd-lite, and .tools/bin for stock containerd.
 	Bin string
 	// Inject makes a system call of the daemon and its descendants fail. It has the syntax of
 	// strace's option inject: "inotify_init1:error=EMFILE". It excludes Trace.

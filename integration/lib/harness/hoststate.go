@@ -191,7 +191,8 @@ func filesState(state State, kind string, folders ...string) error {
 // keptByDesign reports whether a path is created once, on first use, and never removed.
 func keptByDesign(path string, entry fs.DirEntry) bool {
 	switch entry.Name() {
-	case "lock", "last_reserved_ip.0": // of host-local
+	case "lock", "last_reserved_ip.0", // of host-local
+		"mounts.db": // of containerd since 2.2
 		return true
 	}
 	// A directory that belongs to no pod or container is structure: containerd's and CNI's own

@@ -150,6 +150,18 @@ func (p *Process) Exit() error {
 
 func (p *Process) log() string { return p.bench.Path(p.name + ".log") }
 
+// Lines returns the number of lines of the log that contain a text.
+func (p *Process) Lines(text string) int {
+	log, _ := os.ReadFile(p.log())
+	count := 0
+	for line := range strings.Lines(string(log)) {
+		if strings.Contains(line, text) {
+			count++
+		}
+	}
+	return count
+}
+
 // LogTail returns the last lines of the program's log.
 func (p *Process) LogTail(lines int) string {
 	text, err := os.ReadFile(p.log())

@@ -32,7 +32,7 @@ type containerdProgram struct{ bench *Bench }
 func (p containerdProgram) command() []string {
 	name := filepath.Join(p.bench.repo.bin(p.bench.Options), p.bench.lite())
 	if p.bench.Options.Daemon == Stock {
-		name = p.bench.repo.Tool("bin", "containerd")
+		name = filepath.Join(p.bench.repo.stock(p.bench.Options), "containerd")
 	}
 	return []string{name, "--config", p.bench.Daemon.Config}
 }

@@ -44,15 +44,23 @@ func (r Repo) Tool(elem ...string) string {
 
 // bin returns the directory of containerd-lite and its shim.
 func (r Repo) bin(o Options) string {
-	if o.Bin != "" {
+	if o.Bin != "" && o.Daemon != Stock {
 		return o.Bin
 	}
 	return r.Bin("")
 }
 
+// stock returns the directory of stock containerd and its shim.
+func (r Repo) stock(o Options) string {
+	if o.Bin != "" && o.Daemon == Stock {
+		return o.Bin
+	}
+	return r.Tool("bin")
+}
+
 // path returns the PATH of a bench's programs: the daemon finds runc and both shims there.
 func (r Repo) path(o Options) string {
-	return r.Tool("bin") + ":" + r.bin(o) + ":" + os.Getenv("PATH") + ":/usr/sbin:/sbin"
+	return r.stock(o) + ":" + r.Tool("bin") + ":" + r.bin(o) + ":" + os.Getenv("PATH") + ":/usr/sbin:/sbin"
 }
 
 // Missing returns the requirements of a bench with these options that this host does not meet, in

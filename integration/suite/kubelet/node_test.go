@@ -94,7 +94,13 @@ featureGates:
 // start starts a bench and a kubelet with these feature gates and additional arguments.
 func start(t *testing.T, gates map[string]bool, args ...string) *node {
 	t.Helper()
-	b := harness.Start(t)
+	return startOn(t, harness.FromEnv(), gates, args...)
+}
+
+// startOn is start with the options of the bench.
+func startOn(t *testing.T, options harness.Options, gates map[string]bool, args ...string) *node {
+	t.Helper()
+	b := harness.StartWith(t, options)
 	if _, err := os.Stat(b.Tool("kubelet")); err != nil {
 		t.Skip("this host lacks .tools/bin/kubelet (make tools)")
 	}

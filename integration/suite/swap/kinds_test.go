@@ -26,6 +26,11 @@ const (
 	obey = "trap 'exit 9' TERM; while true; do sleep 0.1; done"
 )
 
+func userns() *runtimeapi.UserNamespace {
+	ids := []*runtimeapi.IDMapping{{HostId: 1 << 20, Length: 1 << 16}}
+	return &runtimeapi.UserNamespace{Mode: runtimeapi.NamespaceMode_POD, Uids: ids, Gids: ids}
+}
+
 // kinds are pods that differ in what an adopting daemon must know of them.
 func kinds() []kind {
 	options := func(change func(*runtimeapi.NamespaceOption)) func(*runtimeapi.PodSandboxConfig) {
@@ -52,10 +57,23 @@ func kinds() []kind {
 				c.Linux.SecurityContext.NamespaceOptions.Ipc = runtimeapi.NamespaceMode_NODE
 			},
 		},
+		{
+			name: "userns", commands: map[string]string{"main": sleep},
+			pod: options(func(o *runtimeapi.NamespaceOption) { o.UsernsOptions = userns() }),
+			container: func(c *runtimeapi.ContainerConfig) {
+				c.Linux.SecurityContext.NamespaceOptions.UsernsOptions = userns()
+			},
+		},
 		{name: "terminal", commands: map[string]string{"main": sleep}, container: func(c *runtimeapi.ContainerConfig) { c.Tty, c.Stdin = true, true }},
 		{name: "stdin", commands: map[string]string{"main": obey}, container: func(c *runtimeapi.ContainerConfig) { c.Stdin = true }},
 		{name: "othershim", handler: harness.HandlerLite, commands: map[string]string{"main": sleep}},
 		{name: "ended", commands: map[string]string{"init": "true", "crashed": "exit 7"}},
+		{
+			name: "killed", commands: map[string]string{"main": "tail /dev/zero"},
+			container: func(c *runtimeapi.ContainerConfig) {
+				c.Linux.Resources = &runtimeapi.LinuxContainerResources{MemoryLimitInBytes: 16 << 20}
+			},
+		},
 		{name: "log", commands: map[string]string{"main": count}},
 		{name: "limits", commands: map[string]string{"main": sleep}, container: func(c *runtimeapi.ContainerConfig) {
 			c.Linux.Resources = &runtimeapi.LinuxContainerResources{

@@ -6,13 +6,14 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
-	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/testing/protocmp"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -45,6 +46,7 @@ func TestSwap(t *testing.T) {
 	}
 	n.awaitEnded(t)
 	before := n.report(t)
+	n.checkPlan(t)
 	n.swap(t, harness.Lite)
 	n.compare(t, before, n.report(t))
 	for _, name := range slices.Sorted(maps.Keys(n.pods)) {
@@ -56,13 +58,16 @@ func TestSwap(t *testing.T) {
 		n.swap(t, harness.Lite)
 		n.compare(t, before, n.report(t))
 	})
-	t.Run("a new container joins", func(t *testing.T) { n.join(t, n.pods["network"]) })
+	for _, k := range kinds() {
+		if k.commands["main"] == sleep {
+			t.Run("a new container joins "+k.name, func(t *testing.T) { n.join(t, k) })
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(n.pods)) {
 		if err := n.RemovePod(t.Context(), n.pods[name].id); err != nil {
 			t.Errorf("remove pod %s: %v", name, err)
 		}
 	}
-	n.forgetLite(t)
 	if list, err := n.ListContainers(t.Context(), &runtimeapi.ListContainersRequest{}); err != nil || len(list.Containers) > 0 {
 		t.Errorf("containers left: %v, %v", list.GetContainers(), err)
 	}
@@ -88,21 +93,6 @@ func TestBackToStock(t *testing.T) {
 		if err := n.RemovePod(t.Context(), n.pods[name].id); err != nil {
 			t.Errorf("remove pod %s: %v", name, err)
 		}
-	}
-	n.forgetLite(t)
-}
-
-// forgetLite deletes the lease of containerd-lite, which is no leak: each start renews it. The leak
-// check compares with the start of the stock containerd.
-func (n *node) forgetLite(t *testing.T) {
-	t.Helper()
-	client, err := n.Containerd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
-	if err := client.LeasesService().Delete(t.Context(), leases.Lease{ID: "containerd-lite.snapshots"}); err != nil {
-		t.Error(err)
 	}
 }
 
@@ -139,7 +129,102 @@ func TestChangesUnderBoth(t *testing.T) {
 	if err := n.RemovePod(t.Context(), p.id); err != nil {
 		t.Error(err)
 	}
-	n.forgetLite(t)
+}
+
+// TestKilled kills containerd-lite at several points of the adoption. Stock containerd must find
+// all pods as they were.
+func TestKilled(t *testing.T) {
+	b := harness.StartWith(t, harness.Options{Daemon: harness.Stock, Handler: harness.HandlerRunc})
+	n := &node{Bench: b, CRI: b.Client(t, image.Busybox), pods: map[string]*running{}}
+	for _, kind := range kinds() {
+		n.start(t, kind)
+	}
+	n.awaitEnded(t)
+	before := n.report(t)
+	for _, line := range []string{"starting containerd", "loading plugin", "of the kind sandbox", "of the kind container", "CRI is ready"} {
+		if err := n.Daemon.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		n.Options.Daemon = harness.Lite
+		seen := n.Daemon.Lines(line)
+		if err := n.Daemon.Launch(); err != nil {
+			t.Fatal(err)
+		}
+		err := harness.AwaitEvery(t.Context(), time.Millisecond, func() error {
+			if n.Daemon.Lines(line) == seen {
+				return fmt.Errorf("no line %q in the log", line)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := n.Daemon.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		n.Options.Daemon = harness.Stock
+		if err := n.Daemon.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		n.compare(t, before, n.report(t))
+	}
+	for name, p := range n.pods {
+		if err := n.RemovePod(t.Context(), p.id); err != nil {
+			t.Errorf("remove pod %s: %v", name, err)
+		}
+	}
+}
+
+// TestOldVersions adopts pods of earlier containerds. Their statuses have fewer fields.
+func TestOldVersions(t *testing.T) {
+	found, err := filepath.Glob("../../../.tools/old/*")
+	if err != nil || len(found) == 0 {
+		t.Skip("needs earlier containerds (integration/tools.sh old)")
+	}
+	for _, dir := range found {
+		t.Run(filepath.Base(dir), func(t *testing.T) {
+			bin, err := filepath.Abs(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b := harness.StartWith(t, harness.Options{Daemon: harness.Stock, Handler: harness.HandlerRunc, Bin: bin})
+			n := &node{Bench: b, CRI: b.Client(t, image.Busybox), pods: map[string]*running{}}
+			for _, kind := range kinds() {
+				if kind.name != "volume" { // image volumes are of containerd 2.1
+					n.start(t, kind)
+				}
+			}
+			n.awaitEnded(t)
+			before := n.report(t).basics()
+			n.swap(t, harness.Lite)
+			if diff := cmp.Diff(before, n.report(t).basics()); diff != "" {
+				t.Errorf("pods and containers (-before +after):\n%s", diff)
+			}
+			for _, p := range n.pods {
+				n.use(t, p)
+			}
+			n.checkLog(t)
+			n.join(t, kinds()[0])
+			for name, p := range n.pods {
+				if err := n.RemovePod(t.Context(), p.id); err != nil {
+					t.Errorf("remove pod %s: %v", name, err)
+				}
+			}
+		})
+	}
+}
+
+// basics returns what every version of containerd reports of pods and containers.
+func (r reports) basics() map[string]string {
+	all := map[string]string{}
+	for name, s := range r.pods {
+		all["pod "+name] = fmt.Sprintln(s.Id, s.State, s.CreatedAt, s.Network, s.Labels, s.Annotations, s.Linux)
+	}
+	for name, s := range r.containers {
+		all["container "+name] = fmt.Sprintln(s.Id, s.State, s.CreatedAt, s.StartedAt, s.FinishedAt, s.ExitCode, s.Reason, s.ImageRef,
+			s.LogPath, s.Labels, s.Annotations, s.Mounts, r.pids[name])
+	}
+	return all
 }
 
 // stop stops a container that ends with code 9.
@@ -157,11 +242,7 @@ func (n *node) stop(t *testing.T, id string) {
 // swap replaces the daemon.
 func (n *node) swap(t *testing.T, daemon string) {
 	t.Helper()
-	if err := n.Daemon.Stop(); err != nil {
-		t.Fatal(err)
-	}
-	n.Options.Daemon = daemon
-	if err := n.Daemon.Start(t.Context()); err != nil {
+	if err := n.Swap(t.Context(), daemon); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -255,23 +336,47 @@ func (n *node) use(t *testing.T, p *running) {
 	}
 }
 
-// join starts another container in a pod: it has the namespaces of those that run.
-func (n *node) join(t *testing.T, p *running) {
-	id, err := n.Run(t.Context(), p.id, p.config, harness.ContainerConfig(p.config, "second", image.Busybox, "sleep", "1000"))
+// checkPlan checks that `containerd-lite adopt --dry-run` has a line for each pod.
+func (n *node) checkPlan(t *testing.T) {
+	t.Helper()
+	output, err := harness.Output(n.Lite(t.Context(), "--config", n.Daemon.Config, "adopt", "--dry-run"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range kinds() {
+		handler := harness.HandlerRunc
+		if k.handler != "" {
+			handler = k.handler
+		}
+		want := fmt.Sprintf("bench/%s: adopted, runs on in handler %s; %d containers\n", k.name, handler, len(k.commands))
+		if !strings.Contains(output, want) {
+			t.Errorf("no line %q in:\n%s", want, output)
+		}
+	}
+}
+
+// join starts another container in a pod of a kind: it has the namespaces and files of the first.
+func (n *node) join(t *testing.T, k kind) {
+	p := n.pods[k.name]
+	c := harness.ContainerConfig(p.config, "second", image.Busybox, "sh", "-c", sleep)
+	if k.container != nil {
+		k.container(c)
+	}
+	id, err := n.Run(t.Context(), p.id, p.config, c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ask := func(container string) string {
-		result, err := n.ExecSync(t.Context(), &runtimeapi.ExecSyncRequest{
-			ContainerId: container, Cmd: []string{"sh", "-c", "readlink /proc/self/ns/net /proc/self/ns/ipc /proc/self/ns/uts; hostname; cat /etc/hosts"},
-		})
+		result, err := n.ExecSync(t.Context(), &runtimeapi.ExecSyncRequest{ContainerId: container, Cmd: []string{
+			"sh", "-c", "cd /proc/self/ns; for n in net ipc uts user; do readlink $n; done; hostname; cat /etc/hosts; cut -d' ' -f5 /proc/self/mountinfo | grep -vE '^/(proc/|sys/firmware)' | sort; ulimit -n",
+		}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return string(result.Stdout)
 	}
 	if diff := cmp.Diff(ask(p.containers["main"]), ask(id)); diff != "" {
-		t.Errorf("namespaces (-first +second):\n%s", diff)
+		t.Errorf("namespaces and files (-first +second):\n%s", diff)
 	}
 }
 
@@ -329,9 +434,11 @@ func (n *node) checkExit(t *testing.T, before reports) {
 // awaitEnded waits for the containers that end by themselves.
 func (n *node) awaitEnded(t *testing.T) {
 	t.Helper()
-	for _, id := range n.pods["ended"].containers {
-		if _, err := n.AwaitState(t.Context(), id, runtimeapi.ContainerState_CONTAINER_EXITED); err != nil {
-			t.Fatal(err)
+	for _, pod := range []string{"ended", "killed"} {
+		for _, id := range n.pods[pod].containers {
+			if _, err := n.AwaitState(t.Context(), id, runtimeapi.ContainerState_CONTAINER_EXITED); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 }
