@@ -62,11 +62,6 @@ func (b *Bench) Ctr(ctx context.Context, args ...string) *exec.Cmd {
 	return b.command(ctx, b.Tool("ctr"), append([]string{"--address", b.Daemon.Socket}, args...)...)
 }
 
-// Lite returns a command of containerd-lite.
-func (b *Bench) Lite(ctx context.Context, args ...string) *exec.Cmd {
-	return b.command(ctx, b.repo.Bin("containerd-lite"), args...)
-}
-
 // Tool returns the path of a program that `make tools` built.
 func (b *Bench) Tool(name string) string { return b.repo.Tool("bin", name) }
 

@@ -128,13 +128,13 @@ func (o Options) HandlerOptions(handler string) string {
 	return "\n[plugins.\"io.containerd.cri.v1.runtime\".containerd.runtimes." + handler + ".options]\n" + options
 }
 
-// CNIBinDirs returns the key with the directory of the CNI plugins. It has another name since
+// cniBinDirs returns the key with the directory of the CNI plugins. It has another name since
 // containerd 2.1.
-func (b *Bench) CNIBinDirs() string {
-	if b.Options.Daemon == Stock && strings.HasPrefix(filepath.Base(b.Options.Bin), "v2.0.") {
-		return "bin_dir = " + strconv.Quote(b.Network.BinDir)
+func cniBinDirs(o Options, dir string) string {
+	if o.Daemon == Stock && strings.HasPrefix(filepath.Base(o.Bin), "v2.0.") {
+		return "bin_dir = " + strconv.Quote(dir)
 	}
-	return "bin_dirs = [" + strconv.Quote(b.Network.BinDir) + "]"
+	return "bin_dirs = [" + strconv.Quote(dir) + "]"
 }
 
 // VerifierDir returns the directory where containerd looks for image verifiers. It does not exist
@@ -145,10 +145,11 @@ func (b *Bench) configTOML() string {
 	var text strings.Builder
 	data := struct {
 		*Bench
-		Pause    string
-		ShimType string
-		CgroupV2 bool
-	}{b, image.Pause, "io.containerd." + b.Handler + ".v2", unified()}
+		Pause      string
+		ShimType   string
+		CgroupV2   bool
+		CNIBinDirs string
+	}{b, image.Pause, "io.containerd." + b.Handler + ".v2", unified(), cniBinDirs(b.Options, b.Network.BinDir)}
 	if err := configTemplate.Execute(&text, data); err != nil {
 		panic(err) // the template and its fields are both in this package
 	}

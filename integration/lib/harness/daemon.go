@@ -109,12 +109,12 @@ func (d *Daemon) Restart(ctx context.Context) error {
 }
 
 // Swap stops the daemon and starts another one in its place: [Lite] or [Stock], without Bin.
-func (b *Bench) Swap(ctx context.Context, daemon string) error {
-	if err := b.Daemon.Stop(); err != nil {
+func (d *Daemon) Swap(ctx context.Context, daemon string) error {
+	if err := d.Stop(); err != nil {
 		return err
 	}
-	b.Options.Daemon, b.Options.Bin = daemon, ""
-	return b.Daemon.Start(ctx)
+	d.bench.Options.Daemon, d.bench.Bin = daemon, ""
+	return d.Start(ctx)
 }
 
 // races returns the reports of the race detector that are in the log.

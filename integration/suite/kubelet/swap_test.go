@@ -15,7 +15,7 @@ func TestSwap(t *testing.T) {
 	n := startOn(t, harness.Options{Daemon: harness.Stock, Handler: harness.HandlerRunc}, nil)
 	swap := func(daemon string) func() {
 		return func() {
-			if err := n.Swap(t.Context(), daemon); err != nil {
+			if err := n.Daemon.Swap(t.Context(), daemon); err != nil {
 				t.Fatal(err)
 			}
 		}

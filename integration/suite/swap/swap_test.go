@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -242,7 +243,7 @@ func (n *node) stop(t *testing.T, id string) {
 // swap replaces the daemon.
 func (n *node) swap(t *testing.T, daemon string) {
 	t.Helper()
-	if err := n.Swap(t.Context(), daemon); err != nil {
+	if err := n.Daemon.Swap(t.Context(), daemon); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -339,7 +340,7 @@ func (n *node) use(t *testing.T, p *running) {
 // checkPlan checks that `containerd-lite adopt --dry-run` has a line for each pod.
 func (n *node) checkPlan(t *testing.T) {
 	t.Helper()
-	output, err := harness.Output(n.Lite(t.Context(), "--config", n.Daemon.Config, "adopt", "--dry-run"))
+	output, err := harness.Output(exec.CommandContext(t.Context(), "../../../bin/containerd-lite", "--config", n.Daemon.Config, "adopt", "--dry-run"))
 	if err != nil {
 		t.Fatal(err)
 	}
