@@ -26,7 +26,7 @@ cniplugins=v1.9.1
 golangci=v2.15.0
 nfpm=v2.45.2
 crio=v1.36.3
-old="v2.0.14 v2.1.9 v2.2.9 v2.3.7"
+old="v1.7.35 v2.0.14 v2.1.9 v2.2.9 v2.3.7"
 
 # gcc, libc6-dev and libseccomp-dev: to build runc, pause and the tests with the race detector.
 # iptables, iproute2, mount, util-linux: called on the host by CNI plugins, critest and the leak check.
@@ -134,8 +134,10 @@ containerd_tools() {
 
 # old_containerds builds earlier containerds with their shims.
 old_containerds() {
-	local c=github.com/containerd/containerd/v2 v
+	local c v
 	for v in $old; do
+		c=github.com/containerd/containerd
+		if [[ $v != v1.* ]]; then c=$c/v2; fi
 		mkdir -p "$tools/old/$v"
 		tool "old/$v/containerd" $c "$v" cmd/containerd -tags urfave_cli_no_docs -ldflags "-s -w -X $c/version.Version=$v"
 		CGO_ENABLED=0 tool "old/$v/containerd-shim-runc-v2" $c "$v" cmd/containerd-shim-runc-v2 -tags "urfave_cli_no_docs no_grpc" -ldflags "-s -w"

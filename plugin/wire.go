@@ -120,10 +120,7 @@ func newLeaves(ctx context.Context, deps Deps) (l leaves, err error) {
 	}
 	l.containerd = runtime.New(deps.Client)
 	l.paths = deps.paths()
-	bundles, _ := l.paths.Bundles(namespace)
-	l.records = &adopt.Store{
-		Containerd: l.containerd, StockCRI: runtime.NewStockCRI(deps.Client), Handlers: settings, Paths: l.paths, Bundles: bundles,
-	}
+	l.records = adopt.New(deps.Client, settings, l.paths, namespace)
 	l.shims = deps.launcher(l.paths)
 	l.specs = &specgen.Generator{
 		Config:    settings,

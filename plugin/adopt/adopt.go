@@ -5,7 +5,10 @@ package adopt
 import (
 	"context"
 	"encoding/json"
+	"sync"
+	"sync/atomic"
 
+	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/log"
 	"golang.org/x/sync/errgroup"
 
@@ -32,25 +35,33 @@ type Containerd interface {
 	container.Containerd
 }
 
-// StockCRI is what the built-in CRI has saved. [runtime.StockCRI] implements it.
-type StockCRI interface {
-	List(ctx context.Context, kind runtime.Kind) ([]runtime.Stock, error)
-	KeepPod(ctx context.Context, id string) error
+// BuiltInCRI is what the built-in CRI has saved. [runtime.BuiltInCRI] implements it.
+type BuiltInCRI interface {
+	List(ctx context.Context, kind runtime.Kind) ([]runtime.BuiltIn, error)
+	KeepMetadata(ctx context.Context, id string) error
 	SaveResources(ctx context.Context, id string, resources []byte) error
 	StopSandbox(ctx context.Context, sandboxer, id string) error
 	DeleteLease(ctx context.Context, podID string) error
 }
 
-// Store is the Containerd that it contains, and has the pods and containers of the built-in CRI,
-// too.
+// New returns a Store. dirs are the directories of the CRI.
+func New(client *containerd.Client, handlers Handlers, dirs paths.Paths, namespace string) *Store {
+	bundles, _ := dirs.Bundles(namespace)
+	return &Store{
+		Containerd: runtime.New(client), BuiltInCRI: runtime.NewBuiltInCRI(client), Handlers: handlers, Paths: dirs, Bundles: bundles,
+	}
+}
+
+// Store has the methods of its Containerd, and adds the pods and containers of the built-in CRI to
+// the lists. Changes to them are saved in the format of the built-in CRI.
 type Store struct {
 	Containerd
-	StockCRI StockCRI
-	Handlers Handlers
-	Paths    paths.Paths
-	Bundles  string // containerd's directory for the bundles of tasks
+	BuiltInCRI BuiltInCRI
+	Handlers   Handlers
+	Paths      paths.Paths
+	Bundles    string // containerd's directory for the bundles of tasks
 
-	pods podsByID
+	pods sync.Map // adoptedPod by ID
 }
 
 // Sandboxes returns the records of all pods.
@@ -59,9 +70,19 @@ func (s *Store) Sandboxes(ctx context.Context) ([]runtime.Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.convert(ctx, runtime.KindPod, records, func(ctx context.Context, stock runtime.Stock) (any, error) {
-		return s.pod(ctx, stock), nil
+	var refused atomic.Int32
+	ours := len(records)
+	records, err = s.convert(ctx, runtime.KindPod, records, func(ctx context.Context, found runtime.BuiltIn) (any, error) {
+		r := s.pod(ctx, found)
+		if len(r.Unfinished) > 0 {
+			refused.Add(1)
+		}
+		return r, nil
 	})
+	if n := len(records) - ours - int(refused.Load()); n > 0 {
+		log.G(ctx).WithFields(log.Fields{"count": n, "refused": refused.Load()}).Info("adopted pods of containerd's built-in CRI; they keep their shims")
+	}
+	return records, err
 }
 
 // Containers returns the records of all containers. It must be called after Sandboxes.
@@ -70,44 +91,46 @@ func (s *Store) Containers(ctx context.Context) ([]runtime.Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.convert(ctx, runtime.KindContainer, records, func(_ context.Context, stock runtime.Stock) (any, error) {
-		return s.container(stock)
+	ours := len(records)
+	records, err = s.convert(ctx, runtime.KindContainer, records, func(_ context.Context, found runtime.BuiltIn) (any, error) {
+		return s.container(found)
 	})
+	if n := len(records) - ours; n > 0 {
+		log.G(ctx).WithField("count", n).Info("adopted containers of containerd's built-in CRI; they keep their shims")
+	}
+	return records, err
 }
 
 // convert appends the records of the built-in CRI of one kind to records.
 func (s *Store) convert(ctx context.Context, kind runtime.Kind, records []runtime.Record,
-	one func(ctx context.Context, stock runtime.Stock) (any, error),
+	one func(ctx context.Context, found runtime.BuiltIn) (any, error),
 ) ([]runtime.Record, error) {
-	all, err := s.StockCRI.List(ctx, kind)
+	all, err := s.BuiltInCRI.List(ctx, kind)
 	if err != nil {
 		return nil, err
 	}
 	converted := make([][]byte, len(all))
 	var group errgroup.Group
 	group.SetLimit(parallel)
-	for i, stock := range all {
-		group.Go(guard.Func(ctx, "adopt "+stock.ID, func() error {
-			record, err := one(ctx, stock)
+	for i, found := range all {
+		group.Go(guard.Func(ctx, "adopt "+found.ID, func() error {
+			record, err := one(ctx, found)
 			if err == nil {
 				converted[i], err = json.Marshal(record)
 			}
 			if err != nil {
-				log.G(ctx).WithError(err).WithField(string(kind), stock.ID).
-					Error("record of containerd's built-in CRI not adopted; remove it with stock containerd, or `ctr -n k8s.io containers rm`")
+				log.G(ctx).WithError(err).WithField("container", found.ID).
+					Error("container of containerd's built-in CRI not adopted: it is not listed, its process runs on, and the kubelet starts another; " +
+						"remove it (ctr -n k8s.io tasks kill -s KILL ID, then containers rm ID)")
 			}
 			return nil
 		}))
 	}
 	_ = group.Wait() // only a panic, which is logged
-	before := len(records)
-	for i, stock := range all {
+	for i, found := range all {
 		if converted[i] != nil {
-			records = append(records, runtime.Record{ID: stock.ID, JSON: converted[i]})
+			records = append(records, runtime.Record{ID: found.ID, JSON: converted[i]})
 		}
-	}
-	if n := len(records) - before; n > 0 {
-		log.G(ctx).WithField("count", n).Infof("adopted records of containerd's built-in CRI of the kind %s", kind)
 	}
 	return records, nil
 }

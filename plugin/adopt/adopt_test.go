@@ -33,7 +33,7 @@ import (
 // what the built-in CRI has saved.
 type node struct {
 	*runtimetest.Containerd
-	stock   map[runtime.Kind][]runtime.Stock
+	stock   map[runtime.Kind][]runtime.BuiltIn
 	changes []string
 }
 
@@ -42,7 +42,7 @@ func (n *node) note(format string, args ...any) error {
 	return nil
 }
 
-func (n *node) KeepPod(_ context.Context, id string) error { return n.note("keep %s", id) }
+func (n *node) KeepMetadata(_ context.Context, id string) error { return n.note("keep %s", id) }
 
 func (n *node) SaveResources(_ context.Context, id string, resources []byte) error {
 	return n.note("resources %s %s", id, resources)
@@ -63,7 +63,7 @@ func (n *node) changed(t *testing.T, want ...string) {
 	n.changes = nil
 }
 
-func (n *node) List(_ context.Context, kind runtime.Kind) ([]runtime.Stock, error) {
+func (n *node) List(_ context.Context, kind runtime.Kind) ([]runtime.BuiltIn, error) {
 	return n.stock[kind], nil
 }
 
@@ -86,7 +86,7 @@ func stockSpec() *specs.Spec {
 // newStore returns a Store on a node with a pod and a container of the built-in CRI.
 func newStore(t *testing.T) (*Store, *node) {
 	t.Helper()
-	n := &node{Containerd: runtimetest.New(func(any) string { return "" }), stock: map[runtime.Kind][]runtime.Stock{
+	n := &node{Containerd: runtimetest.New(func(any) string { return "" }), stock: map[runtime.Kind][]runtime.BuiltIn{
 		runtime.KindPod: {{
 			ID: "p1", Metadata: []byte(podMetadataJSON), Runtime: config.RuncRuntimeType, Created: time.Unix(0, 7), Spec: stockSpec(),
 		}},
@@ -101,7 +101,7 @@ func newStore(t *testing.T) (*Store, *node) {
 	}
 	dir := t.TempDir()
 	s := &Store{
-		Containerd: n, StockCRI: n, Handlers: handlers, Bundles: filepath.Join(dir, "bundles"),
+		Containerd: n, BuiltInCRI: n, Handlers: handlers, Bundles: filepath.Join(dir, "bundles"),
 		Paths: paths.Paths{Root: filepath.Join(dir, "root"), State: filepath.Join(dir, "state")},
 	}
 	writeFile(t, filepath.Join(s.Paths.Container("c1").Root, "status"), statusJSON)
@@ -154,7 +154,7 @@ func TestRecords(t *testing.T) {
 	pods, containers := adopted(t, s)
 	wantPod := &pod.Record{
 		ID: "p1", Name: "web_ns_uid_0", Handler: config.RuncHandler, CreatedAt: 7, State: pod.Stopping,
-		Task:       pod.Task{HasInit: true, Stock: true},
+		HasInit:    true,
 		Namespaces: network.Namespaces{Net: "/run/netns/cni-1"}, SELinux: spec.Labels{Process: "l", Mount: "m"},
 		Network: network.Result{IP: "10.0.0.2", AdditionalIPs: []string{"fd00::2"}},
 		Config: &runtimeapi.PodSandboxConfig{
@@ -178,7 +178,7 @@ func TestRecords(t *testing.T) {
 			Image: &runtimeapi.ImageSpec{Image: "sha256:1", UserSpecifiedImage: "busybox"},
 		},
 		Image:   container.Image{ID: "sha256:1", Name: "busybox"},
-		Runtime: container.Runtime{Handler: config.RuncHandler, Snapshotter: "overlayfs", Stock: true},
+		Runtime: container.Runtime{Handler: config.RuncHandler, Snapshotter: "overlayfs", BuiltIn: true},
 		Times:   container.Times{Created: 1, Started: 2},
 		Applied: container.Applied{
 			Cgroup: "/pod/c1", User: &runtimeapi.LinuxContainerUser{Uid: 5, Gid: 6}, Resources: containers[0].Resources,
@@ -210,8 +210,8 @@ func TestPauseProcess(t *testing.T) {
 	if got, want := s.namespacesOf(m, 5), (network.Namespaces{User: "/proc/5/ns/user"}); got != want {
 		t.Errorf("namespaces of the node %+v, want %+v", got, want)
 	}
-	writeFile(t, s.userNamespace("p1"), "")
-	if got, want := s.namespacesOf(m, 5), (network.Namespaces{User: s.userNamespace("p1")}); got != want {
+	writeFile(t, s.Paths.Pod("p1").PinnedUser(), "")
+	if got, want := s.namespacesOf(m, 5), (network.Namespaces{User: s.Paths.Pod("p1").PinnedUser()}); got != want {
 		t.Errorf("pinned user namespace %+v, want %+v", got, want)
 	}
 	pid := filepath.Join(s.Bundles, "p1", "init.pid")
@@ -226,20 +226,20 @@ func TestPauseProcess(t *testing.T) {
 // TestNotAdopted checks that a pod that cannot be adopted is not ready, names the reason, and can
 // be removed with its containers.
 func TestNotAdopted(t *testing.T) {
-	for reason, change := range map[string]func(*runtime.Stock){
-		"decode metadata":                     func(s *runtime.Stock) { s.Metadata = []byte("{") },
-		`version "v9" of the built-in CRI`:    func(s *runtime.Stock) { s.Metadata = []byte(`{"Version":"v9"}`) },
-		`metadata of pod "p1"`:                func(s *runtime.Stock) { s.ID = "p2" },
-		"no runtime handler has the type":     func(s *runtime.Stock) { s.Runtime = "io.containerd.kata.v2" },
-		`sandbox controller "shim"`:           func(s *runtime.Stock) { s.Sandboxer = "shim" },
-		"decode metadata: unexpected end of ": func(s *runtime.Stock) { s.Metadata = nil },
-		"network namespace /etc/passwd": func(s *runtime.Stock) {
+	for reason, change := range map[string]func(*runtime.BuiltIn){
+		"decode metadata":                     func(s *runtime.BuiltIn) { s.Metadata = []byte("{") },
+		`version "v9" of the metadata`:        func(s *runtime.BuiltIn) { s.Metadata = []byte(`{"Version":"v9"}`) },
+		`record belongs to pod "p1"`:          func(s *runtime.BuiltIn) { s.ID = "p2" },
+		"no runtime handler has the type":     func(s *runtime.BuiltIn) { s.Runtime = "io.containerd.kata.v2" },
+		`pods of sandbox controller "shim"`:   func(s *runtime.BuiltIn) { s.Sandboxer = "shim" },
+		"decode metadata: unexpected end of ": func(s *runtime.BuiltIn) { s.Metadata = nil },
+		"network namespace /etc/passwd": func(s *runtime.BuiltIn) {
 			s.Metadata = []byte(strings.Replace(podMetadataJSON, "/run/netns/cni-1", "/etc/passwd", 1))
 		},
-		"network namespace /run/netns/../x": func(s *runtime.Stock) {
+		"network namespace /run/netns/../x": func(s *runtime.BuiltIn) {
 			s.Metadata = []byte(strings.Replace(podMetadataJSON, "/run/netns/cni-1", "/run/netns/../x", 1))
 		},
-		"decode updated resources": func(s *runtime.Stock) { s.Resources = []byte("{") },
+		"decode updated resources": func(s *runtime.BuiltIn) { s.Resources = []byte("{") },
 	} {
 		s, n := newStore(t)
 		stock := &n.stock[runtime.KindPod][0]
@@ -263,7 +263,7 @@ func TestNotAdopted(t *testing.T) {
 func TestContainerWithoutItsRecord(t *testing.T) {
 	s, n := newStore(t)
 	n.stock[runtime.KindPod] = nil
-	writeFile(t, s.statusFile("c1"), "{")
+	writeFile(t, s.Paths.Container("c1").Status(), "{")
 	_, containers := adopted(t, s)
 	if want := (container.Times{Created: 8, Started: 8}); len(containers) != 1 || containers[0].Times != want || containers[0].PodID != "p1" {
 		t.Errorf("without a status and a pod: %+v, want %+v", containers, want)
@@ -378,7 +378,7 @@ func TestHandler(t *testing.T) {
 		{"requested", "crun", "crun", nil, "crun"},
 		{"default is another now", "", "crun", nil, "crun"},
 		{"options have changed", "crun", "other", nil, "crun"},
-		{"untrusted", "", "gvisor", map[string]string{untrustedWorkload: "true"}, "untrusted"},
+		{"untrusted", "", "gvisor", map[string]string{pod.UntrustedAnnotation: "true"}, "untrusted"},
 	} {
 		s, _ := newStore(t)
 		handlers := config.Runtime{}
@@ -388,7 +388,7 @@ func TestHandler(t *testing.T) {
 		}
 		s.Handlers = handlers
 		m := podMetadata{RuntimeHandler: test.requested, Config: &runtimeapi.PodSandboxConfig{Annotations: test.annotations}}
-		got, err := s.handlerOf(m, runtime.Stock{Runtime: config.RuncRuntimeType, Options: &runcoptions.Options{BinaryName: test.binary}})
+		got, err := s.handlerOf(m, runtime.BuiltIn{Runtime: config.RuncRuntimeType, Options: &runcoptions.Options{BinaryName: test.binary}})
 		if err != nil || got != test.want {
 			t.Errorf("%s: %q, %v, want %q", test.name, got, err, test.want)
 		}
@@ -405,7 +405,7 @@ func TestStatusFile(t *testing.T) {
 	if err := s.SaveContainer(t.Context(), r.ID, r); err != nil {
 		t.Fatal(err)
 	}
-	status, err := readStatus(s.statusFile(r.ID))
+	status, err := readStatus(s.Paths.Container(r.ID).Status())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -422,7 +422,7 @@ func TestStatusFile(t *testing.T) {
 	if err := s.SaveContainer(t.Context(), "ours", &container.Record{ID: "ours"}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(s.statusFile("ours")); !os.IsNotExist(err) {
+	if _, err := os.Stat(s.Paths.Container("ours").Status()); !os.IsNotExist(err) {
 		t.Errorf("status file of a container of ours: %v", err)
 	}
 }
@@ -437,7 +437,7 @@ func TestDeleteSandbox(t *testing.T) {
 	}
 	n.changed(t)
 	dir := filepath.Join(s.Paths.State, "image-volumes", "p1")
-	pinned := filepath.Dir(s.userNamespace("p1"))
+	pinned := filepath.Dir(s.Paths.Pod("p1").PinnedUser())
 	for _, dir := range []string{filepath.Join(dir, "sha256:1"), pinned} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			t.Fatal(err)

@@ -20,21 +20,24 @@ import (
 
 // container converts a container. Its task decides on its state afterwards, as for a record of ours
 // (container.Manager.Recover).
-func (s *Store) container(stock runtime.Stock) (*container.Record, error) {
+func (s *Store) container(found runtime.BuiltIn) (*container.Record, error) {
 	var m containerMetadata
-	if err := decodeMetadata(stock.Metadata, &m); err != nil {
+	if err := decodeMetadata(found.Metadata, &m); err != nil {
 		return nil, err
 	}
-	if m.ID != stock.ID || m.Config.GetMetadata() == nil {
-		return nil, fmt.Errorf("metadata of container %q: %w", m.ID, errdefs.ErrDataLoss)
+	if m.ID != found.ID {
+		return nil, fmt.Errorf("record belongs to container %q: %w", m.ID, errdefs.ErrDataLoss)
 	}
-	pod, _ := s.pods.get(m.SandboxID) // without its pod, a container can only be removed
+	if m.Config.GetMetadata() == nil {
+		return nil, fmt.Errorf("metadata has no config: %w", errdefs.ErrDataLoss)
+	}
+	pod, _ := s.adopted(m.SandboxID) // without its pod, a container can only be removed
 	dir := s.Paths.Container(m.ID)
-	status, err := readStatus(s.statusFile(m.ID))
+	status, err := readStatus(dir.Status())
 	if err != nil {
 		log.L.WithError(err).WithField("container", m.ID).
-			Warn("status of the built-in CRI not read; the container counts as started when it was created")
-		created := stock.Created.UnixNano()
+			Warn("status file of the built-in CRI not read; start time and exit details of the container are lost, its task decides on its state")
+		created := found.Created.UnixNano()
 		status = containerStatus{CreatedAt: created, StartedAt: created}
 	}
 	r := &container.Record{
@@ -45,7 +48,7 @@ func (s *Store) container(stock runtime.Stock) (*container.Record, error) {
 		Image: container.Image{
 			ID: m.ImageRef, Name: m.Config.GetImage().GetUserSpecifiedImage(), Ref: m.ImageName, Digest: m.ImageDigest,
 		},
-		Runtime:    container.Runtime{Handler: pod.handler, Snapshotter: stock.Snapshotter, Stock: true},
+		Runtime:    container.Runtime{Handler: pod.handler, Snapshotter: found.Snapshotter, BuiltIn: true},
 		LogDir:     logDir(m),
 		StopSignal: cmp.Or(m.StopSignal, "SIGTERM"),
 		PID:        status.Pid,
@@ -65,11 +68,11 @@ func (s *Store) container(stock runtime.Stock) (*container.Record, error) {
 	if r.State() != runtimeapi.ContainerState_CONTAINER_EXITED {
 		r.Runtime.Pipes = pipesIn(dir.IO(), m.ID)
 	}
-	if stock.Spec != nil && stock.Spec.Linux != nil {
-		r.Cgroup = stock.Spec.Linux.CgroupsPath
-		r.Resources = spec.Effective(stock.Spec).GetLinux()
-		r.User = spec.EffectiveUser(stock.Spec).GetLinux()
-		r.SELinux = spec.Labels{Process: m.ProcessLabel, Mount: stock.Spec.Linux.MountLabel}
+	if found.Spec != nil && found.Spec.Linux != nil {
+		r.Cgroup = found.Spec.Linux.CgroupsPath
+		r.Resources = spec.Effective(found.Spec).GetLinux()
+		r.User = spec.EffectiveUser(found.Spec).GetLinux()
+		r.SELinux = spec.Labels{Process: m.ProcessLabel, Mount: found.Spec.Linux.MountLabel}
 	}
 	return r, nil
 }
@@ -80,10 +83,6 @@ func reasonOf(code int32) string {
 		return container.ReasonCompleted
 	}
 	return container.ReasonError
-}
-
-func (s *Store) statusFile(id string) string {
-	return filepath.Join(s.Paths.Container(id).Root, "status")
 }
 
 // logDir returns the log directory of a container's pod, which the log path begins with.

@@ -10,24 +10,17 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/containerd-lite/containerd-lite/plugin/config"
+	"github.com/containerd-lite/containerd-lite/plugin/pod"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 )
 
-// untrusted is the handler of pods with the annotation untrustedWorkload, which the metadata of
-// the built-in CRI does not have.
-const (
-	untrusted         = "untrusted"
-	untrustedWorkload = "io.kubernetes.cri.untrusted-workload"
-)
-
-// handlerOf returns the runtime handler of a pod, in which new containers of the pod run. It has
-// the shim and the options of the pause container, even if the requested handler has others now. Of
-// several, it is the requested one or the one that containerd has by default. If the options have
-// changed, the shim decides.
-func (s *Store) handlerOf(m podMetadata, stock runtime.Stock) (string, error) {
+// handlerOf returns the handler for new containers of a pod: the first candidate with the runtime
+// type and options of the pause container or, if no handler has these options any more, the first
+// with its runtime type.
+func (s *Store) handlerOf(m podMetadata, found runtime.BuiltIn) (string, error) {
 	for _, fits := range []func(config.Handler) bool{
-		func(h config.Handler) bool { return h.Type == stock.Runtime && sameOptions(h, stock.Options) },
-		func(h config.Handler) bool { return h.Type == stock.Runtime },
+		func(h config.Handler) bool { return h.Type == found.Runtime && sameOptions(h, found.Options) },
+		func(h config.Handler) bool { return h.Type == found.Runtime },
 	} {
 		for _, name := range s.candidates(m) {
 			if resolved, h, err := s.Handlers.Handler(name); err == nil && fits(h) {
@@ -35,14 +28,14 @@ func (s *Store) handlerOf(m podMetadata, stock runtime.Stock) (string, error) {
 			}
 		}
 	}
-	return "", fmt.Errorf("no runtime handler has the type %s (add one to config.toml): %w", stock.Runtime, errdefs.ErrFailedPrecondition)
+	return "", fmt.Errorf("no runtime handler has the type %s (add one to config.toml and restart): %w", found.Runtime, errdefs.ErrFailedPrecondition)
 }
 
-// candidates returns all handlers, the most likely first. A pod of an untrusted workload runs in no
-// other than the one for it.
+// candidates returns the handlers that a pod may use: the requested one, runc, then all others. An
+// untrusted pod may use only the handler for such pods. Its metadata has the requested handler, "".
 func (s *Store) candidates(m podMetadata) []string {
-	if m.RuntimeHandler == "" && m.Config.GetAnnotations()[untrustedWorkload] == "true" {
-		return []string{untrusted}
+	if m.RuntimeHandler == "" && m.Config.GetAnnotations()[pod.UntrustedAnnotation] == "true" {
+		return []string{pod.UntrustedHandler}
 	}
 	return slices.Concat([]string{m.RuntimeHandler, config.RuncHandler}, s.Handlers.HandlerNames())
 }

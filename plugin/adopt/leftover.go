@@ -11,18 +11,14 @@ import (
 	"github.com/containerd/containerd/v2/core/mount"
 )
 
-// userNamespace returns the path at which the built-in CRI pins the user namespace of a pod.
-func (s *Store) userNamespace(podID string) string {
-	return filepath.Join(s.Paths.Pod(podID).State, "pinned-namespaces", "user")
-}
-
-// removeLeftovers removes what the built-in CRI has beside the files of a pod, which is stopped.
+// removeLeftovers removes the image volumes and directories of a stopped pod that only the built-in
+// CRI creates.
 func (s *Store) removeLeftovers(podID string) error {
 	if err := s.removeImageVolumes(podID); err != nil {
 		return err
 	}
-	state := s.Paths.Pod(podID).State
-	for _, dir := range []string{filepath.Dir(s.userNamespace(podID)), state} {
+	dirs := s.Paths.Pod(podID)
+	for _, dir := range []string{filepath.Dir(dirs.PinnedUser()), dirs.State} {
 		if err := os.Remove(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("directory of the built-in CRI: %w", err)
 		}
@@ -33,7 +29,7 @@ func (s *Store) removeLeftovers(podID string) error {
 // removeImageVolumes unmounts the images that the built-in CRI has mounted for a pod. The lease
 // with the ID of the pod keeps their snapshots.
 func (s *Store) removeImageVolumes(podID string) error {
-	dir := filepath.Join(s.Paths.State, "image-volumes", podID)
+	dir := s.Paths.ImageVolumes(podID)
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil

@@ -23,24 +23,24 @@ type Outcome struct {
 
 // Plan returns what would become of the pods of the built-in CRI, sorted by name.
 func (s *Store) Plan(ctx context.Context) ([]Outcome, error) {
-	pods, err := s.StockCRI.List(ctx, runtime.KindPod)
+	pods, err := s.BuiltInCRI.List(ctx, runtime.KindPod)
 	if err != nil {
 		return nil, err
 	}
-	containers, err := s.StockCRI.List(ctx, runtime.KindContainer)
+	containers, err := s.BuiltInCRI.List(ctx, runtime.KindContainer)
 	if err != nil {
 		return nil, err
 	}
 	members := map[string]int{}
-	for _, stock := range containers {
+	for _, found := range containers {
 		var m containerMetadata
-		if decodeMetadata(stock.Metadata, &m) == nil {
+		if decodeMetadata(found.Metadata, &m) == nil {
 			members[m.SandboxID]++
 		}
 	}
 	var all []Outcome
-	for _, stock := range pods {
-		r := s.pod(ctx, stock)
+	for _, found := range pods {
+		r := s.pod(ctx, found)
 		m := r.Config.GetMetadata()
 		all = append(all, Outcome{
 			Pod: m.GetNamespace() + "/" + m.GetName(), Ready: r.State == pod.Ready, Handler: r.Handler,

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -26,32 +27,32 @@ import (
 
 // pod converts a pod. One that cannot be adopted is not ready and names the reason: it can only be
 // stopped and removed.
-func (s *Store) pod(ctx context.Context, stock runtime.Stock) *pod.Record {
-	m, handler, err := s.metadata(stock)
-	remembered := known{handler: handler, sandboxer: cmp.Or(stock.Sandboxer, runtime.PodSandboxer)}
-	remembered.resources, _ = json.Marshal(resourcesOf(m.Config)) // never fails
-	s.pods.set(stock.ID, remembered)
+func (s *Store) pod(ctx context.Context, found runtime.BuiltIn) *pod.Record {
+	m, handler, err := s.metadata(found)
+	s.pods.Store(found.ID, adoptedPod{handler, cmp.Or(found.Sandboxer, runtime.PodSandboxer), encodeResources(m.Config)})
 	if err != nil {
-		log.G(ctx).WithError(err).WithField("pod", stock.ID).
-			Error("pod of containerd's built-in CRI not adopted; it is not ready, and can be stopped and removed")
-		return refused(stock, m, err)
+		log.G(ctx).WithError(err).WithField("pod", found.ID).
+			Error("pod of containerd's built-in CRI not adopted; it is NotReady, and the kubelet replaces it; " +
+				"see the error, and run `containerd-lite adopt --dry-run` on other nodes before the change")
+		return refused(found, m, err)
 	}
-	pid := s.pidOf(ctx, stock.ID)
+	pid := s.pidOf(ctx, found.ID)
 	r := &pod.Record{
 		ID:         m.ID,
 		Name:       m.Name,
 		Config:     m.Config,
 		Requested:  m.RuntimeHandler,
 		Handler:    handler,
-		CreatedAt:  stock.Created.UnixNano(),
+		CreatedAt:  found.Created.UnixNano(),
 		State:      pod.Ready,
 		Namespaces: s.namespacesOf(m, pid),
 		Network:    network.Result{IP: m.IP, AdditionalIPs: m.AdditionalIPs, CNI: m.CNIResult},
-		Task:       pod.Task{HasInit: true, Stock: true, PID: pid},
+		HasInit:    true, // the pause process
+		PID:        pid,
 		SELinux:    spec.Labels{Process: m.ProcessLabel},
 	}
-	if stock.Spec != nil && stock.Spec.Linux != nil {
-		r.SELinux.Mount = stock.Spec.Linux.MountLabel
+	if found.Spec != nil && found.Spec.Linux != nil {
+		r.SELinux.Mount = found.Spec.Linux.MountLabel
 	}
 	if pid == 0 {
 		r.State = pod.Stopping // Stop releases what is left
@@ -61,21 +62,24 @@ func (s *Store) pod(ctx context.Context, stock runtime.Stock) *pod.Record {
 
 // metadata returns the metadata of a pod, with its resources after the last update, and its
 // handler. With an error the metadata may be empty.
-func (s *Store) metadata(stock runtime.Stock) (m podMetadata, handler string, err error) {
-	if err := decodeMetadata(stock.Metadata, &m); err != nil {
+func (s *Store) metadata(found runtime.BuiltIn) (m podMetadata, handler string, err error) {
+	if err := decodeMetadata(found.Metadata, &m); err != nil {
 		return podMetadata{}, "", err
 	}
-	if m.ID != stock.ID || m.Config.GetMetadata() == nil { // its network may be that of another pod
-		return podMetadata{}, "", fmt.Errorf("metadata of pod %q: %w", m.ID, errdefs.ErrDataLoss)
+	if m.ID != found.ID { // its network may be that of another pod
+		return podMetadata{}, "", fmt.Errorf("record belongs to pod %q: %w", m.ID, errdefs.ErrDataLoss)
+	}
+	if m.Config.GetMetadata() == nil {
+		return podMetadata{}, "", fmt.Errorf("metadata has no config: %w", errdefs.ErrDataLoss)
 	}
 	if !s.isNetNS(m.NetNSPath) {
 		path := m.NetNSPath
 		m.NetNSPath = ""
-		return m, "", fmt.Errorf("network namespace %s is not in a directory of network namespaces: %w", path, errdefs.ErrDataLoss)
+		return m, "", fmt.Errorf("network namespace %s is not directly below one of %s: %w", path, strings.Join(s.netnsDirs(), ", "), errdefs.ErrDataLoss)
 	}
-	if len(stock.Resources) > 0 {
+	if len(found.Resources) > 0 {
 		var updated updatedResources
-		if err := json.Unmarshal(stock.Resources, &updated); err != nil {
+		if err := json.Unmarshal(found.Resources, &updated); err != nil {
 			return m, "", fmt.Errorf("decode updated resources: %w", err)
 		}
 		if m.Config.Linux == nil {
@@ -83,47 +87,50 @@ func (s *Store) metadata(stock runtime.Stock) (m podMetadata, handler string, er
 		}
 		m.Config.Linux.Overhead, m.Config.Linux.Resources = updated.Overhead, updated.Resources
 	}
-	if stock.Sandboxer != "" && stock.Sandboxer != runtime.PodSandboxer {
-		return m, "", fmt.Errorf("sandbox controller %q: %w", stock.Sandboxer, errdefs.ErrNotImplemented)
+	if found.Sandboxer != "" && found.Sandboxer != runtime.PodSandboxer {
+		return m, "", fmt.Errorf("pods of sandbox controller %q cannot be adopted: %w", found.Sandboxer, errdefs.ErrNotImplemented)
 	}
-	handler, err = s.handlerOf(m, stock)
+	handler, err = s.handlerOf(m, found)
 	return m, handler, err
 }
 
 // isNetNS reports whether a path may be that of a pinned network namespace, which is unmounted and
 // removed with the pod.
 func (s *Store) isNetNS(path string) bool {
-	dirs := []string{"/var/run/netns", "/run/netns", s.Paths.NetNS()}
-	return path == "" || path == filepath.Clean(path) && slices.Contains(dirs, filepath.Dir(path))
+	return path == "" || path == filepath.Clean(path) && slices.Contains(s.netnsDirs(), filepath.Dir(path))
+}
+
+func (s *Store) netnsDirs() []string {
+	return []string{"/var/run/netns", "/run/netns", s.Paths.NetNS()}
 }
 
 // refused returns the record of a pod that cannot be adopted.
-func refused(stock runtime.Stock, m podMetadata, reason error) *pod.Record {
+func refused(found runtime.BuiltIn, m podMetadata, reason error) *pod.Record {
 	if m.Config.GetMetadata() == nil {
 		m.Config = &runtimeapi.PodSandboxConfig{
-			Labels: stock.Labels,
+			Labels: found.Labels,
 			Metadata: &runtimeapi.PodSandboxMetadata{
-				Name:      stock.Labels["io.kubernetes.pod.name"],
-				Namespace: stock.Labels["io.kubernetes.pod.namespace"],
-				Uid:       stock.Labels["io.kubernetes.pod.uid"],
+				Name:      found.Labels["io.kubernetes.pod.name"],
+				Namespace: found.Labels["io.kubernetes.pod.namespace"],
+				Uid:       found.Labels["io.kubernetes.pod.uid"],
 			},
 		}
 	}
 	return &pod.Record{
-		ID:         stock.ID,
-		Name:       stock.ID,
+		ID:         found.ID,
+		Name:       found.ID,
 		Config:     m.Config,
 		Requested:  m.RuntimeHandler,
-		CreatedAt:  stock.Created.UnixNano(),
+		CreatedAt:  found.Created.UnixNano(),
 		State:      pod.Stopping,
 		Namespaces: network.Namespaces{Net: m.NetNSPath},
-		Task:       pod.Task{HasInit: true, Stock: true},
-		Unfinished: []string{"adopt: " + reason.Error()},
+		HasInit:    true,
+		Unfinished: []string{reason.Error()},
 	}
 }
 
-// namespacesOf returns the namespaces of a pod. The built-in CRI pins the network namespace and,
-// since containerd 2.1, the user namespace; the others live as long as the pause process.
+// namespacesOf returns the namespaces of a pod. The built-in CRI pins the network and the user
+// namespace; the others exist as long as the pause process.
 func (s *Store) namespacesOf(m podMetadata, pid uint32) (ns network.Namespaces) {
 	options := m.Config.GetLinux().GetSecurityContext().GetNamespaceOptions()
 	ofPause := func(name string) string {
@@ -140,19 +147,23 @@ func (s *Store) namespacesOf(m podMetadata, pid uint32) (ns network.Namespaces) 
 	}
 	if users := options.GetUsernsOptions(); users != nil && users.GetMode() == runtimeapi.NamespaceMode_POD {
 		ns.User = ofPause("user")
-		if _, err := os.Stat(s.userNamespace(m.ID)); err == nil {
-			ns.User = s.userNamespace(m.ID)
+		if pinned := s.Paths.Pod(m.ID).PinnedUser(); exists(pinned) { // since containerd 2.0
+			ns.User = pinned
 		}
 	}
 	return ns
 }
 
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
 // taskTimeout bounds the question for the state of a pod's task: its shim may be stuck.
 const taskTimeout = 2 * time.Second
 
-// pidOf returns the PID of a pod's pause process, or 0 if it has ended. If the shim does not answer
-// in time, or does not know the state, the PID is that in the task's bundle, as long as the process
-// is in the pod's cgroup.
+// pidOf returns the PID of a pod's pause process, or 0 if it does not run. If the shim does not
+// answer within taskTimeout, or reports another state, the PID is read from the task's bundle.
 func (s *Store) pidOf(ctx context.Context, id string) uint32 {
 	ctx, cancel := context.WithTimeout(ctx, taskTimeout)
 	defer cancel()

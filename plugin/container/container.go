@@ -72,10 +72,10 @@ type Runtime struct {
 	ShimPath      string `json:"shim_path,omitempty"`
 	ShimWritesLog bool   `json:"own_log,omitempty"` // the key is that of earlier releases
 	Snapshotter   string `json:"snapshotter"`
-	// Stock is true for a container of the built-in CRI (package adopt). Pipes is the directory of
-	// its pipes, whose names begin with the container's ID.
-	Stock bool   `json:"stock,omitempty"`
-	Pipes string `json:"pipes,omitempty"`
+	// BuiltIn is true for a container of the built-in CRI (package adopt). Pipes is the directory
+	// of its pipes, whose names begin with the container's ID.
+	BuiltIn bool   `json:"built_in,omitempty"`
+	Pipes   string `json:"pipes,omitempty"`
 }
 
 // Times are Unix nanoseconds; zero means "not yet".

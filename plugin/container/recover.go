@@ -118,8 +118,8 @@ func (m *Manager) openStreams(ctx context.Context, r *Record) containerio.Stream
 }
 
 // removeStray removes directories whose container does not exist in containerd: a crash interrupted
-// a create or a remove. The built-in CRI uses the same parent directories. Its containers are not
-// in known, and their directories are kept.
+// a create or a remove. Containers of the built-in CRI that could not be adopted are not in known,
+// but containerd has them: their directories are kept.
 func (m *Manager) removeStray(ctx context.Context, known map[string]bool) error {
 	ids, err := m.Dirs.ContainerIDs()
 	errs := []error{err}

@@ -42,6 +42,11 @@ func (p Paths) ContainerIDs() ([]string, error) {
 // netns_mounts_under_state_dir.
 func (p Paths) NetNS() string { return filepath.Join(p.State, "netns") }
 
+// ImageVolumes returns the directory in which the built-in CRI mounts images for a pod.
+func (p Paths) ImageVolumes(podID string) string {
+	return filepath.Join(p.State, "image-volumes", podID)
+}
+
 // Shims returns the directory of the sockets of the shims that the plugin starts.
 func (p Paths) Shims() string { return filepath.Join(p.State, "shims") }
 
@@ -79,6 +84,9 @@ func (p Pod) Shm() string { return filepath.Join(p.State, "shm") }
 // namespace.
 func (p Pod) Namespaces() string { return filepath.Join(p.State, "ns") }
 
+// PinnedUser returns the path at which the built-in CRI pins the pod's user namespace.
+func (p Pod) PinnedUser() string { return filepath.Join(p.State, "pinned-namespaces", "user") }
+
 // Init returns the directory that is the root file system of the pod's init.
 func (p Pod) Init() string { return filepath.Join(p.State, "init") }
 
@@ -90,6 +98,9 @@ func (c Container) Volumes() string { return filepath.Join(c.Root, "volumes") }
 
 // Images returns the directory of the mounted images.
 func (c Container) Images() string { return filepath.Join(c.State, "images") }
+
+// Status returns the file in which the built-in CRI saves the state of the container.
+func (c Container) Status() string { return filepath.Join(c.Root, "status") }
 
 // IO returns the directory of the pipes.
 func (c Container) IO() string { return filepath.Join(c.State, "io") }

@@ -93,8 +93,8 @@ func (m *Manager) notifyRemove(ctx context.Context, r *Record) {
 	}
 }
 
-// failed reports whether the Run of a pod has failed: NRI plugins do not know it, or got its
-// removal.
+// failed reports whether the Run of a pod has failed, or the pod could not be adopted. NRI plugins
+// do not see such a pod: they did not get it, or got its removal.
 func (r *Record) failed() bool { return len(r.Unfinished) > 0 }
 
 // Subjects returns the pods for NRI's Synchronize.

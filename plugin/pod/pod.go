@@ -51,18 +51,12 @@ type Record struct {
 	State      State                        `json:"state"`
 	Namespaces network.Namespaces           `json:"namespaces"`
 	Network    network.Result               `json:"network"`
-	Task
-	SELinux spec.Labels `json:"selinux,omitzero"`
-	// Unfinished has the names of the steps that failed in the rollback of a failed Run.
+	HasInit    bool                         `json:"has_init,omitempty"` // see needsInit
+	PID        uint32                       `json:"init_pid,omitempty"` // of the task
+	SELinux    spec.Labels                  `json:"selinux,omitzero"`
+	// Unfinished has the names of the steps that failed in the rollback of a failed Run, or the
+	// reason why a pod of the built-in CRI was not adopted.
 	Unfinished []string `json:"unfinished,omitempty"`
-}
-
-// Task describes the task of a pod.
-type Task struct {
-	HasInit bool   `json:"has_init,omitempty"` // see needsInit
-	PID     uint32 `json:"init_pid,omitempty"`
-	// Stock is true for a pod of the built-in CRI (package adopt), whose init is a pause process.
-	Stock bool `json:"stock,omitempty"`
 }
 
 // Key returns the keys of the record in the store: the ID of the pod and its unique name.

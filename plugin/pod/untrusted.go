@@ -12,28 +12,28 @@ import (
 )
 
 const (
-	// untrustedAnnotation with the value "true" marks a pod that must be isolated from the host.
+	// UntrustedAnnotation with the value "true" marks a pod that must be isolated from the host.
 	// The built-in CRI defines it.
-	untrustedAnnotation = "io.kubernetes.cri.untrusted-workload"
-	// untrustedHandler is the runtime handler of such pods.
-	untrustedHandler = "untrusted"
+	UntrustedAnnotation = "io.kubernetes.cri.untrusted-workload"
+	// UntrustedHandler is the runtime handler of such pods.
+	UntrustedHandler = "untrusted"
 )
 
 // handler returns the runtime handler of a pod. An untrusted pod runs in the handler "untrusted" or
 // not at all: it can neither request another handler nor share a namespace with the host.
 func (m *Manager) handler(c *runtimeapi.PodSandboxConfig, requested string) (string, config.Handler, error) {
-	if c.GetAnnotations()[untrustedAnnotation] != "true" {
+	if c.GetAnnotations()[UntrustedAnnotation] != "true" {
 		return m.Handlers.Handler(requested)
 	}
-	if requested != "" && requested != untrustedHandler {
+	if requested != "" && requested != UntrustedHandler {
 		return "", config.Handler{}, untrusted("an untrusted pod cannot use the runtime handler %q", requested)
 	}
 	if sharesHost(c.GetLinux().GetSecurityContext().GetNamespaceOptions()) {
 		return "", config.Handler{}, untrusted("an untrusted pod cannot share a namespace with the host")
 	}
-	name, h, err := m.Handlers.Handler(untrustedHandler)
+	name, h, err := m.Handlers.Handler(UntrustedHandler)
 	if err != nil {
-		return "", config.Handler{}, fmt.Errorf("annotation %s: %w", untrustedAnnotation, err)
+		return "", config.Handler{}, fmt.Errorf("annotation %s: %w", UntrustedAnnotation, err)
 	}
 	return name, h, nil
 }
@@ -44,5 +44,5 @@ func sharesHost(modes *runtimeapi.NamespaceOption) bool {
 }
 
 func untrusted(format string, args ...any) error {
-	return fmt.Errorf("annotation %s: %s: %w", untrustedAnnotation, fmt.Sprintf(format, args...), errdefs.ErrInvalidArgument)
+	return fmt.Errorf("annotation %s: %s: %w", UntrustedAnnotation, fmt.Sprintf(format, args...), errdefs.ErrInvalidArgument)
 }

@@ -17,7 +17,7 @@ func TestUntrustedWorkload(t *testing.T) {
 	const node = runtimeapi.NamespaceMode_NODE
 	with := config.DefaultRuntime()
 	with.Containerd.Runtimes = maps.Clone(with.Containerd.Runtimes)
-	with.Containerd.Runtimes[untrustedHandler] = config.Handler{Type: config.LiteRuntimeType}
+	with.Containerd.Runtimes[UntrustedHandler] = config.Handler{Type: config.LiteRuntimeType}
 	for name, test := range map[string]struct {
 		handlers config.Runtime
 		value    string
@@ -41,13 +41,13 @@ func TestUntrustedWorkload(t *testing.T) {
 			m := newManager(t, f)
 			m.Handlers = test.handlers
 			c := ownPID("web")
-			c.Annotations = map[string]string{untrustedAnnotation: test.value}
+			c.Annotations = map[string]string{UntrustedAnnotation: test.value}
 			if test.modes != nil {
 				c.Linux.SecurityContext.NamespaceOptions = test.modes
 			}
 			id, err := m.Run(t.Context(), c, test.request)
 			if test.want == "" {
-				if !errdefs.IsInvalidArgument(err) || !strings.Contains(err.Error(), untrustedHandler) || f.Trace() != "" {
+				if !errdefs.IsInvalidArgument(err) || !strings.Contains(err.Error(), UntrustedHandler) || f.Trace() != "" {
 					t.Errorf("Run: %v, want InvalidArgument before anything is created:\n%s", err, f.Trace())
 				}
 				return

@@ -8,23 +8,24 @@ import (
 	"strings"
 )
 
-// compareLabels requires that the process will be confined as the container's init is.
+// compareLabels returns an error unless the new process will have the label of the container's
+// init.
 func (r *Request) compareLabels() error {
 	const label = "/attr/current"
 	ours, oursErr := readFile("/proc/self" + label)
 	theirs, theirsErr := readFile("/proc/" + strconv.FormatUint(r.InitPID, 10) + label)
 	if !errors.Is(oursErr, theirsErr) || !sameAfterExec(string(ours), string(theirs), r.AppArmorProfile) {
-		return errors.New("the container has one of its own")
+		return errors.New("a process of this shim would not get the label of the container's init")
 	}
 	return nil
 }
 
-// sameAfterExec reports whether a process with the label ours has the label theirs when it has
-// executed a program under an AppArmor profile, or without one if the profile is "".
+// sameAfterExec reports whether a process that has the label ours, and executes a program, then has
+// the label theirs. profile is the AppArmor profile that is set for the execution, or "" for none:
+// then the label is inherited, with any Linux Security Module.
 //
-// Without a profile it inherits the label, of whatever Linux Security Module. Only an unconfined
-// process can change to any profile, and only AppArmor calls a process unconfined: with another
-// module the runtime must decide.
+// A profile requires that ours is unconfined: only then may the process change to any profile. No
+// other module has this label, so a node with SELinux uses the runtime.
 func sameAfterExec(ours, theirs, profile string) bool {
 	if profile == "" {
 		return ours == theirs

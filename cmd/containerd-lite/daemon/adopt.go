@@ -16,8 +16,8 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"github.com/containerd-lite/containerd-lite/plugin/adopt"
+	"github.com/containerd-lite/containerd-lite/plugin/config"
 	"github.com/containerd-lite/containerd-lite/plugin/paths"
-	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 )
 
 // adoptCommand returns the command that shows what becomes of the pods of a running containerd.
@@ -44,8 +44,6 @@ func adoptCommand() *cli.Command {
 }
 
 const (
-	// criDirectory is the directory of the CRI in the root and in the state of containerd.
-	criDirectory = "io.containerd.grpc.v1.cri"
 	// kubernetes is the namespace of containerd that the CRI uses.
 	kubernetes = "k8s.io"
 	// dialTimeout bounds the wait for containerd.
@@ -55,7 +53,7 @@ const (
 func listAdoption(ctx context.Context, out io.Writer, address string, c *checked) error {
 	client, err := containerd.New(address, containerd.WithTimeout(dialTimeout))
 	if err != nil {
-		return fmt.Errorf("containerd must run: %w", err)
+		return fmt.Errorf("containerd at %s: connect: %w (start containerd, or set --address)", address, err)
 	}
 	defer client.Close()
 	c.cri.runtime.Complete()
@@ -66,11 +64,9 @@ func listAdoption(ctx context.Context, out io.Writer, address string, c *checked
 	if state == "" {
 		state = defaults.DefaultStateDir
 	}
-	dirs := paths.Paths{Root: filepath.Join(root, criDirectory), State: filepath.Join(state, criDirectory)}
-	bundles, _ := dirs.Bundles(kubernetes)
-	store := &adopt.Store{
-		Containerd: runtime.New(client), StockCRI: runtime.NewStockCRI(client), Handlers: c.cri.runtime, Paths: dirs, Bundles: bundles,
-	}
+	dirs := paths.Paths{Root: filepath.Join(root, config.ServerTable), State: filepath.Join(state, config.ServerTable)}
+	defer silenceLog()() // the daemon logs what it cannot adopt
+	store := adopt.New(client, c.cri.runtime, dirs, kubernetes)
 	outcomes, err := store.Plan(namespaces.WithNamespace(ctx, kubernetes))
 	if err != nil {
 		return err
@@ -86,9 +82,9 @@ func listAdoption(ctx context.Context, out io.Writer, address string, c *checked
 func describe(o adopt.Outcome) string {
 	switch {
 	case o.Reason != "":
-		return fmt.Sprintf("%s: not adopted: %s; it will be NotReady and can be stopped and removed", o.Pod, o.Reason)
+		return fmt.Sprintf("%s: not adopted: %s; the kubelet will stop it and create it again", o.Pod, o.Reason)
 	case !o.Ready:
-		return fmt.Sprintf("%s: adopted, NotReady as it is; %d containers", o.Pod, o.Containers)
+		return fmt.Sprintf("%s: adopted; it is NotReady already; containers: %d", o.Pod, o.Containers)
 	}
-	return fmt.Sprintf("%s: adopted, runs on in handler %s; %d containers", o.Pod, o.Handler, o.Containers)
+	return fmt.Sprintf("%s: adopted by handler %s, keeps running; containers: %d", o.Pod, o.Handler, o.Containers)
 }

@@ -11,9 +11,9 @@ import (
 
 func TestDescribe(t *testing.T) {
 	for want, o := range map[string]adopt.Outcome{
-		"a/b: adopted, runs on in handler runc; 2 containers":                              {Pod: "a/b", Ready: true, Handler: "runc", Containers: 2},
-		"a/b: adopted, NotReady as it is; 1 containers":                                    {Pod: "a/b", Handler: "runc", Containers: 1},
-		"a/b: not adopted: adopt: why; it will be NotReady and can be stopped and removed": {Pod: "a/b", Reason: "adopt: why"},
+		"a/b: adopted by handler runc, keeps running; containers: 2":          {Pod: "a/b", Ready: true, Handler: "runc", Containers: 2},
+		"a/b: adopted; it is NotReady already; containers: 1":                 {Pod: "a/b", Handler: "runc", Containers: 1},
+		"a/b: not adopted: why; the kubelet will stop it and create it again": {Pod: "a/b", Reason: "why"},
 	} {
 		if got := describe(o); got != want {
 			t.Errorf("%q, want %q", got, want)

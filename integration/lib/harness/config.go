@@ -100,6 +100,42 @@ imports = []
   runtime_type = "{{.ShimType}}"
 {{.HandlerOptions "no-runtime"}}`))
 
+// template17 is the file of a node with containerd 1.7, which knows version 2 of the format.
+var template17 = template.Must(template.New("config.toml").Parse(`version = 2
+root = "{{.Root}}/root"
+state = "{{.Root}}/state"
+
+[grpc]
+  address = "{{.Root}}/containerd.sock"
+
+[plugins."io.containerd.internal.v1.opt"]
+  path = "{{.Root}}/opt"
+
+[plugins."io.containerd.nri.v1.nri"]
+  disable = true
+
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "{{.Pause}}"
+  restrict_oom_score_adj = true
+  netns_mounts_under_state_dir = true
+
+[plugins."io.containerd.grpc.v1.cri".registry]
+  config_path = "{{.Root}}/certs.d"
+
+[plugins."io.containerd.grpc.v1.cri".cni]
+  bin_dir = "{{.Network.BinDir}}"
+  conf_dir = "{{.Network.ConfDir}}"
+
+[plugins."io.containerd.grpc.v1.cri".containerd]
+  default_runtime_name = "{{.Handler}}"
+
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.lite]
+  runtime_type = "io.containerd.lite.v2"
+
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+  runtime_type = "io.containerd.runc.v2"
+`))
+
 // HandlerOptions returns the TOML table of a handler's options, or "" if all are the defaults:
 // containerd's own CRI refuses user namespaces for a shim that it does not know if the shim has any
 // options.
@@ -128,10 +164,16 @@ func (o Options) HandlerOptions(handler string) string {
 	return "\n[plugins.\"io.containerd.cri.v1.runtime\".containerd.runtimes." + handler + ".options]\n" + options
 }
 
+// isOld reports whether the daemon is a stock containerd of an earlier version, in a directory with
+// the name of the version.
+func (o Options) isOld(prefix string) bool {
+	return o.Daemon == Stock && strings.HasPrefix(filepath.Base(o.Bin), prefix)
+}
+
 // cniBinDirs returns the key with the directory of the CNI plugins. It has another name since
 // containerd 2.1.
 func cniBinDirs(o Options, dir string) string {
-	if o.Daemon == Stock && strings.HasPrefix(filepath.Base(o.Bin), "v2.0.") {
+	if o.isOld("v2.0.") {
 		return "bin_dir = " + strconv.Quote(dir)
 	}
 	return "bin_dirs = [" + strconv.Quote(dir) + "]"
@@ -150,7 +192,11 @@ func (b *Bench) configTOML() string {
 		CgroupV2   bool
 		CNIBinDirs string
 	}{b, image.Pause, "io.containerd." + b.Handler + ".v2", unified(), cniBinDirs(b.Options, b.Network.BinDir)}
-	if err := configTemplate.Execute(&text, data); err != nil {
+	file := configTemplate
+	if b.isOld("v1.7.") {
+		file = template17
+	}
+	if err := file.Execute(&text, data); err != nil {
 		panic(err) // the template and its fields are both in this package
 	}
 	return text.String() + "\n" + b.Config

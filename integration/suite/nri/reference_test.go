@@ -25,7 +25,7 @@ import (
 const envPlugins = "LITE_NRI_PLUGINS"
 
 // references are the plugins that connect to the daemon, in the order of their calls, with the name
-// of the option for its socket. wasm.wasm is installed.
+// of the option for its socket. wasm.wasm is in plugin_path.
 var references = []struct{ program, socketOption string }{
 	{"device-injector", "-socket-path"},
 	{"ulimit-adjuster", "-socket"},

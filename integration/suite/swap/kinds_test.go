@@ -9,11 +9,12 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/lib/image"
 )
 
-// kind is a pod with containers of Busybox.
-type kind struct {
+// podCase is a pod with containers of Busybox.
+type podCase struct {
 	name      string
 	handler   string
 	commands  map[string]string // of containers, by name
+	ends      bool              // the containers end by themselves
 	pod       func(*runtimeapi.PodSandboxConfig)
 	container func(*runtimeapi.ContainerConfig)
 }
@@ -21,9 +22,8 @@ type kind struct {
 const (
 	sleep = "sleep 1000"
 	// count prints numbered lines, a hundred in a second.
-	count = "i=0; while true; do i=$((i+1)); echo $i; usleep 10000; done"
-	// obey ends with code 9 on SIGTERM.
-	obey = "trap 'exit 9' TERM; while true; do sleep 0.1; done"
+	count       = "i=0; while true; do i=$((i+1)); echo $i; usleep 10000; done"
+	exit9OnTERM = "trap 'exit 9' TERM; while true; do sleep 0.1; done"
 )
 
 func userns() *runtimeapi.UserNamespace {
@@ -32,11 +32,11 @@ func userns() *runtimeapi.UserNamespace {
 }
 
 // kinds are pods that differ in what an adopting daemon must know of them.
-func kinds() []kind {
+func kinds() []podCase {
 	options := func(change func(*runtimeapi.NamespaceOption)) func(*runtimeapi.PodSandboxConfig) {
 		return func(c *runtimeapi.PodSandboxConfig) { change(c.Linux.SecurityContext.NamespaceOptions) }
 	}
-	return []kind{
+	return []podCase{
 		{name: "network", commands: map[string]string{"main": sleep}},
 		{name: "two", commands: map[string]string{"one": sleep, "two": sleep}},
 		{name: "host", commands: map[string]string{"main": sleep}, pod: harness.OnHostNetwork},
@@ -65,11 +65,11 @@ func kinds() []kind {
 			},
 		},
 		{name: "terminal", commands: map[string]string{"main": sleep}, container: func(c *runtimeapi.ContainerConfig) { c.Tty, c.Stdin = true, true }},
-		{name: "stdin", commands: map[string]string{"main": obey}, container: func(c *runtimeapi.ContainerConfig) { c.Stdin = true }},
+		{name: "stdin", commands: map[string]string{"main": exit9OnTERM}, container: func(c *runtimeapi.ContainerConfig) { c.Stdin = true }},
 		{name: "othershim", handler: harness.HandlerLite, commands: map[string]string{"main": sleep}},
-		{name: "ended", commands: map[string]string{"init": "true", "crashed": "exit 7"}},
+		{name: "ended", commands: map[string]string{"init": "true", "crashed": "exit 7"}, ends: true},
 		{
-			name: "killed", commands: map[string]string{"main": "tail /dev/zero"},
+			name: "killed", commands: map[string]string{"main": "tail /dev/zero"}, ends: true,
 			container: func(c *runtimeapi.ContainerConfig) {
 				c.Linux.Resources = &runtimeapi.LinuxContainerResources{MemoryLimitInBytes: 16 << 20}
 			},

@@ -37,17 +37,42 @@ type running struct {
 	containers map[string]string // IDs by name
 }
 
+// newNode starts stock containerd, or the one in bin, with pods of these kinds, and waits for the
+// containers that end by themselves.
+func newNode(t *testing.T, bin string, all []podCase) *node {
+	t.Helper()
+	b := harness.StartWith(t, harness.Options{Daemon: harness.Stock, Handler: harness.HandlerRunc, Bin: bin})
+	n := &node{Bench: b, CRI: b.Client(t, image.Busybox), pods: map[string]*running{}}
+	for _, k := range all {
+		n.start(t, k)
+		if !k.ends {
+			continue
+		}
+		for _, id := range n.pods[k.name].containers {
+			if _, err := n.AwaitState(t.Context(), id, runtimeapi.ContainerState_CONTAINER_EXITED); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return n
+}
+
+// removeAll removes all pods.
+func (n *node) removeAll(t *testing.T) {
+	t.Helper()
+	for name, p := range n.pods {
+		if err := n.RemovePod(t.Context(), p.id); err != nil {
+			t.Errorf("remove pod %s: %v", name, err)
+		}
+	}
+}
+
 // TestSwap replaces stock containerd under pods of all kinds and compares what both daemons report
 // of each pod. Then it uses each pod, goes back to stock containerd, and removes all pods.
 func TestSwap(t *testing.T) {
-	b := harness.StartWith(t, harness.Options{Daemon: harness.Stock, Handler: harness.HandlerRunc})
-	n := &node{Bench: b, CRI: b.Client(t, image.Busybox), pods: map[string]*running{}}
-	for _, kind := range kinds() {
-		n.start(t, kind)
-	}
-	n.awaitEnded(t)
+	n := newNode(t, "", kinds())
 	before := n.report(t)
-	n.checkPlan(t)
+	n.checkDryRun(t)
 	n.swap(t, harness.Lite)
 	n.compare(t, before, n.report(t))
 	for _, name := range slices.Sorted(maps.Keys(n.pods)) {
@@ -64,11 +89,7 @@ func TestSwap(t *testing.T) {
 			t.Run("a new container joins "+k.name, func(t *testing.T) { n.join(t, k) })
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(n.pods)) {
-		if err := n.RemovePod(t.Context(), n.pods[name].id); err != nil {
-			t.Errorf("remove pod %s: %v", name, err)
-		}
-	}
+	n.removeAll(t)
 	if list, err := n.ListContainers(t.Context(), &runtimeapi.ListContainersRequest{}); err != nil || len(list.Containers) > 0 {
 		t.Errorf("containers left: %v, %v", list.GetContainers(), err)
 	}
@@ -77,12 +98,7 @@ func TestSwap(t *testing.T) {
 // TestBackToStock goes to containerd-lite and back. Stock containerd must find all pods that it has
 // started, and remove them.
 func TestBackToStock(t *testing.T) {
-	b := harness.StartWith(t, harness.Options{Daemon: harness.Stock, Handler: harness.HandlerRunc})
-	n := &node{Bench: b, CRI: b.Client(t, image.Busybox), pods: map[string]*running{}}
-	for _, kind := range kinds() {
-		n.start(t, kind)
-	}
-	n.awaitEnded(t)
+	n := newNode(t, "", kinds())
 	before := n.report(t)
 	for range 2 {
 		n.swap(t, harness.Lite)
@@ -90,19 +106,13 @@ func TestBackToStock(t *testing.T) {
 		n.compare(t, before, n.report(t))
 		n.checkLog(t)
 	}
-	for _, name := range slices.Sorted(maps.Keys(n.pods)) {
-		if err := n.RemovePod(t.Context(), n.pods[name].id); err != nil {
-			t.Errorf("remove pod %s: %v", name, err)
-		}
-	}
+	n.removeAll(t)
 }
 
 // TestChangesUnderBoth changes containers under both daemons in turn. Each must see what the other
 // has done.
 func TestChangesUnderBoth(t *testing.T) {
-	b := harness.StartWith(t, harness.Options{Daemon: harness.Stock, Handler: harness.HandlerRunc})
-	n := &node{Bench: b, CRI: b.Client(t, image.Busybox), pods: map[string]*running{}}
-	n.start(t, kind{name: "web", commands: map[string]string{"first": obey, "second": obey, "third": obey}})
+	n := newNode(t, "", []podCase{{name: "web", commands: map[string]string{"first": exit9OnTERM, "second": exit9OnTERM, "third": exit9OnTERM}}})
 	p := n.pods["web"]
 	for i, container := range []string{"first", "second", "third"} {
 		daemon := harness.Lite
@@ -127,22 +137,15 @@ func TestChangesUnderBoth(t *testing.T) {
 			n.compare(t, before, n.report(t))
 		}
 	}
-	if err := n.RemovePod(t.Context(), p.id); err != nil {
-		t.Error(err)
-	}
+	n.removeAll(t)
 }
 
 // TestKilled kills containerd-lite at several points of the adoption. Stock containerd must find
 // all pods as they were.
 func TestKilled(t *testing.T) {
-	b := harness.StartWith(t, harness.Options{Daemon: harness.Stock, Handler: harness.HandlerRunc})
-	n := &node{Bench: b, CRI: b.Client(t, image.Busybox), pods: map[string]*running{}}
-	for _, kind := range kinds() {
-		n.start(t, kind)
-	}
-	n.awaitEnded(t)
+	n := newNode(t, "", kinds())
 	before := n.report(t)
-	for _, line := range []string{"starting containerd", "loading plugin", "of the kind sandbox", "of the kind container", "CRI is ready"} {
+	for _, line := range []string{"starting containerd", "loading plugin", "adopted pods of", "adopted containers of", "CRI is ready"} {
 		if err := n.Daemon.Stop(); err != nil {
 			t.Fatal(err)
 		}
@@ -169,11 +172,7 @@ func TestKilled(t *testing.T) {
 		}
 		n.compare(t, before, n.report(t))
 	}
-	for name, p := range n.pods {
-		if err := n.RemovePod(t.Context(), p.id); err != nil {
-			t.Errorf("remove pod %s: %v", name, err)
-		}
-	}
+	n.removeAll(t)
 }
 
 // TestOldVersions adopts pods of earlier containerds. Their statuses have fewer fields.
@@ -188,14 +187,11 @@ func TestOldVersions(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			b := harness.StartWith(t, harness.Options{Daemon: harness.Stock, Handler: harness.HandlerRunc, Bin: bin})
-			n := &node{Bench: b, CRI: b.Client(t, image.Busybox), pods: map[string]*running{}}
-			for _, kind := range kinds() {
-				if kind.name != "volume" { // image volumes are of containerd 2.1
-					n.start(t, kind)
-				}
-			}
-			n.awaitEnded(t)
+			// Image volumes are of containerd 2.1, user namespaces of 2.0.
+			old := slices.DeleteFunc(kinds(), func(k podCase) bool {
+				return k.name == "volume" || k.name == "userns" && strings.HasPrefix(filepath.Base(dir), "v1.")
+			})
+			n := newNode(t, bin, old)
 			before := n.report(t).basics()
 			n.swap(t, harness.Lite)
 			if diff := cmp.Diff(before, n.report(t).basics()); diff != "" {
@@ -206,11 +202,7 @@ func TestOldVersions(t *testing.T) {
 			}
 			n.checkLog(t)
 			n.join(t, kinds()[0])
-			for name, p := range n.pods {
-				if err := n.RemovePod(t.Context(), p.id); err != nil {
-					t.Errorf("remove pod %s: %v", name, err)
-				}
-			}
+			n.removeAll(t)
 		})
 	}
 }
@@ -337,8 +329,8 @@ func (n *node) use(t *testing.T, p *running) {
 	}
 }
 
-// checkPlan checks that `containerd-lite adopt --dry-run` has a line for each pod.
-func (n *node) checkPlan(t *testing.T) {
+// checkDryRun checks that `containerd-lite adopt --dry-run` has a line for each pod.
+func (n *node) checkDryRun(t *testing.T) {
 	t.Helper()
 	output, err := harness.Output(exec.CommandContext(t.Context(), "../../../bin/containerd-lite", "--config", n.Daemon.Config, "adopt", "--dry-run"))
 	if err != nil {
@@ -349,7 +341,7 @@ func (n *node) checkPlan(t *testing.T) {
 		if k.handler != "" {
 			handler = k.handler
 		}
-		want := fmt.Sprintf("bench/%s: adopted, runs on in handler %s; %d containers\n", k.name, handler, len(k.commands))
+		want := fmt.Sprintf("bench/%s: adopted by handler %s, keeps running; containers: %d\n", k.name, handler, len(k.commands))
 		if !strings.Contains(output, want) {
 			t.Errorf("no line %q in:\n%s", want, output)
 		}
@@ -357,7 +349,7 @@ func (n *node) checkPlan(t *testing.T) {
 }
 
 // join starts another container in a pod of a kind: it has the namespaces and files of the first.
-func (n *node) join(t *testing.T, k kind) {
+func (n *node) join(t *testing.T, k podCase) {
 	p := n.pods[k.name]
 	c := harness.ContainerConfig(p.config, "second", image.Busybox, "sh", "-c", sleep)
 	if k.container != nil {
@@ -367,7 +359,7 @@ func (n *node) join(t *testing.T, k kind) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ask := func(container string) string {
+	environment := func(container string) string {
 		result, err := n.ExecSync(t.Context(), &runtimeapi.ExecSyncRequest{ContainerId: container, Cmd: []string{
 			"sh", "-c", "cd /proc/self/ns; for n in net ipc uts user; do readlink $n; done; hostname; cat /etc/hosts; cut -d' ' -f5 /proc/self/mountinfo | grep -vE '^/(proc/|sys/firmware)' | sort; ulimit -n",
 		}})
@@ -376,13 +368,12 @@ func (n *node) join(t *testing.T, k kind) {
 		}
 		return string(result.Stdout)
 	}
-	if diff := cmp.Diff(ask(p.containers["main"]), ask(id)); diff != "" {
+	if diff := cmp.Diff(environment(p.containers["main"]), environment(id)); diff != "" {
 		t.Errorf("namespaces and files (-first +second):\n%s", diff)
 	}
 }
 
-// checkLog checks that the numbered lines of a container go on, without one that is lost or there
-// twice.
+// checkLog checks that the container's log continues, and that no line is lost or repeated.
 func (n *node) checkLog(t *testing.T) {
 	p := n.pods["log"]
 	path := n.Path("logs", p.config.Metadata.Name, "main.log")
@@ -432,20 +423,8 @@ func (n *node) checkExit(t *testing.T, before reports) {
 	delete(before.containers, "stdin/main")
 }
 
-// awaitEnded waits for the containers that end by themselves.
-func (n *node) awaitEnded(t *testing.T) {
-	t.Helper()
-	for _, pod := range []string{"ended", "killed"} {
-		for _, id := range n.pods[pod].containers {
-			if _, err := n.AwaitState(t.Context(), id, runtimeapi.ContainerState_CONTAINER_EXITED); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-}
-
 // start starts a pod of a kind.
-func (n *node) start(t *testing.T, k kind) {
+func (n *node) start(t *testing.T, k podCase) {
 	t.Helper()
 	config := n.PodConfig(k.name)
 	if k.pod != nil {

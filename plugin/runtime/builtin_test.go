@@ -15,11 +15,11 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
-// TestStockCRI checks that pods of containerd 2 and 1.7 are found, and containers, but not ours,
+// TestBuiltInCRI checks that pods of containerd 2 and 1.7 are found, and containers, but not ours,
 // and none that is saved as ours, too.
-func TestStockCRI(t *testing.T) {
+func TestBuiltInCRI(t *testing.T) {
 	c, ctx := newClient(t)
-	stock := NewStockCRI(c.containerd)
+	stock := NewBuiltInCRI(c.containerd)
 	record := typeurl.Any(&anypb.Any{TypeUrl: "test", Value: []byte("{}")})
 	extensions := func(names ...string) map[string]typeurl.Any {
 		all := map[string]typeurl.Any{}
@@ -78,7 +78,7 @@ func TestStockCRI(t *testing.T) {
 
 func TestDeleteLease(t *testing.T) {
 	c, ctx := newClient(t)
-	stock := NewStockCRI(c.containerd)
+	stock := NewBuiltInCRI(c.containerd)
 	if _, err := stock.Leases.Create(ctx, leases.WithID("p1")); err != nil {
 		t.Fatal(err)
 	}
@@ -92,11 +92,11 @@ func TestDeleteLease(t *testing.T) {
 	}
 }
 
-// TestKeepPod checks that a pod of containerd 1.6, which has no sandbox, and its updated resources
-// are found without the container of the pause process.
-func TestKeepPod(t *testing.T) {
+// TestKeepMetadata checks that a pod of containerd 1.6, which has no sandbox, and its updated
+// resources are found without the container of the pause process.
+func TestKeepMetadata(t *testing.T) {
 	c, ctx := newClient(t)
-	stock := NewStockCRI(c.containerd)
+	stock := NewBuiltInCRI(c.containerd)
 	metadata := &anypb.Any{TypeUrl: "test", Value: []byte("{}")}
 	_, err := stock.Containers.Create(ctx, containers.Container{
 		ID: "p1", Labels: map[string]string{kindLabel: string(KindPod)}, Spec: metadata, Runtime: containers.RuntimeInfo{Name: "r"},
@@ -113,7 +113,7 @@ func TestKeepPod(t *testing.T) {
 	if err := stock.Containers.Delete(ctx, "p1"); err != nil {
 		t.Fatal(err)
 	}
-	if err := stock.KeepPod(ctx, "absent"); err != nil {
+	if err := stock.KeepMetadata(ctx, "absent"); err != nil {
 		t.Error(err)
 	}
 	list, err := stock.List(ctx, KindPod)

@@ -17,9 +17,9 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
-// stockExtensions are the names of the extensions in which containerd's built-in CRI saves the
+// builtInExtensions are the names of the extensions in which containerd's built-in CRI saves the
 // metadata of a pod and of a container.
-var stockExtensions = map[Kind]string{
+var builtInExtensions = map[Kind]string{
 	KindPod:       "io.cri-containerd.sandbox.metadata",
 	KindContainer: "io.cri-containerd.container.metadata",
 }
@@ -27,17 +27,17 @@ var stockExtensions = map[Kind]string{
 // Extensions of a sandbox of the built-in CRI: the metadata of the pod, and its resources after an
 // update, with the type of their value.
 const (
-	stockSandbox       = "metadata"
-	stockResources     = "updated-resources"
-	stockResourcesType = "io.containerd.cri.v1/UpdatedResources"
+	builtInSandbox       = "metadata"
+	builtInResources     = "updated-resources"
+	builtInResourcesType = "io.containerd.cri.v1/UpdatedResources"
 )
 
 // PodSandboxer is the sandbox controller of pods with a pause process.
 const PodSandboxer = "podsandbox"
 
-// Stock is a pod or a container of containerd's built-in CRI. A pod is the container with its pause
-// process, or a sandbox without one.
-type Stock struct {
+// BuiltIn is a pod or a container of the built-in CRI. A pod is its pause container or, if that
+// does not exist, its sandbox.
+type BuiltIn struct {
 	ID        string
 	Labels    map[string]string
 	Metadata  []byte // JSON of the built-in CRI
@@ -51,8 +51,9 @@ type Stock struct {
 	Spec        *specs.Spec // nil if it cannot be decoded
 }
 
-// StockCRI reads and changes what containerd's built-in CRI has saved in containerd, in its format.
-type StockCRI struct {
+// BuiltInCRI reads and changes what containerd's built-in CRI has saved in containerd, in its
+// format.
+type BuiltInCRI struct {
 	Containers containers.Store
 	Sandboxes  sandbox.Store
 	Leases     leases.Manager
@@ -60,22 +61,22 @@ type StockCRI struct {
 	Controller func(name string) sandbox.Controller
 }
 
-// NewStockCRI returns a StockCRI that uses c.
-func NewStockCRI(c *containerd.Client) StockCRI {
-	return StockCRI{
+// NewBuiltInCRI returns a BuiltInCRI that uses c.
+func NewBuiltInCRI(c *containerd.Client) BuiltInCRI {
+	return BuiltInCRI{
 		Containers: c.ContainerService(), Sandboxes: c.SandboxStore(), Leases: c.LeasesService(), Controller: c.SandboxController,
 	}
 }
 
 // List returns the pods or the containers that have no record of ours.
-func (c StockCRI) List(ctx context.Context, kind Kind) ([]Stock, error) {
+func (c BuiltInCRI) List(ctx context.Context, kind Kind) ([]BuiltIn, error) {
 	list, err := c.Containers.List(ctx, kind.filter())
 	if err != nil {
 		return nil, fmt.Errorf("list containers: %w", err)
 	}
-	var found []Stock
+	var found []BuiltIn
 	for _, info := range list {
-		if s, ok := newStock(kind, info); ok {
+		if s, ok := newBuiltIn(kind, info); ok {
 			found = append(found, s)
 		}
 	}
@@ -85,12 +86,12 @@ func (c StockCRI) List(ctx context.Context, kind Kind) ([]Stock, error) {
 	return found, nil
 }
 
-func newStock(kind Kind, info containers.Container) (Stock, bool) {
-	metadata, stock := info.Extensions[stockExtensions[kind]]
-	if _, ours := info.Extensions[recordExtension]; ours || !stock {
-		return Stock{}, false
+func newBuiltIn(kind Kind, info containers.Container) (BuiltIn, bool) {
+	metadata, builtIn := info.Extensions[builtInExtensions[kind]]
+	if _, ours := info.Extensions[recordExtension]; ours || !builtIn {
+		return BuiltIn{}, false
 	}
-	s := Stock{
+	s := BuiltIn{
 		ID:          info.ID,
 		Labels:      info.Labels,
 		Metadata:    metadata.GetValue(),
@@ -109,7 +110,7 @@ func newStock(kind Kind, info containers.Container) (Stock, bool) {
 
 // addSandboxes adds what the sandboxes of the built-in CRI have: pods without a container, and the
 // resources of the others. containerd before 1.7 has no sandboxes.
-func (c StockCRI) addSandboxes(ctx context.Context, found []Stock) ([]Stock, error) {
+func (c BuiltInCRI) addSandboxes(ctx context.Context, found []BuiltIn) ([]BuiltIn, error) {
 	list, err := c.Sandboxes.List(ctx)
 	if errdefs.IsNotImplemented(err) {
 		return found, nil
@@ -122,67 +123,71 @@ func (c StockCRI) addSandboxes(ctx context.Context, found []Stock) ([]Stock, err
 		at[s.ID] = i
 	}
 	for _, s := range list {
-		metadata, stock := s.Extensions[stockSandbox]
-		if _, ours := s.Extensions[recordExtension]; ours || !stock {
+		metadata, builtIn := s.Extensions[builtInSandbox]
+		if _, ours := s.Extensions[recordExtension]; ours || !builtIn {
 			continue
 		}
 		i, has := at[s.ID]
 		if !has {
 			i = len(found)
-			found = append(found, Stock{
+			found = append(found, BuiltIn{
 				ID: s.ID, Labels: s.Labels, Metadata: metadata.GetValue(), Runtime: s.Runtime.Name, Sandboxer: s.Sandboxer, Created: s.CreatedAt,
 			})
 		}
-		if resources := s.Extensions[stockResources]; resources != nil {
+		if resources := s.Extensions[builtInResources]; resources != nil {
 			found[i].Resources = resources.GetValue()
 		}
 	}
 	return found, nil
 }
 
-// KeepPod makes the metadata of a pod survive its container: since containerd 2.0 a sandbox has it,
-// too. It does nothing if there is a sandbox, or no container.
-func (c StockCRI) KeepPod(ctx context.Context, id string) error {
-	if _, err := c.Sandboxes.Get(ctx, id); !errdefs.IsNotFound(err) {
-		return err
+// KeepMetadata copies the metadata of a pod from its pause container to a sandbox, before the
+// container is deleted. It does nothing if the sandbox exists (containerd 2.0 and later) or the
+// container does not.
+func (c BuiltInCRI) KeepMetadata(ctx context.Context, id string) error {
+	switch _, err := c.Sandboxes.Get(ctx, id); {
+	case err == nil:
+		return nil
+	case !errdefs.IsNotFound(err):
+		return fmt.Errorf("pod %s: get sandbox: %w", id, err)
 	}
 	info, err := c.Containers.Get(ctx, id)
 	if errdefs.IsNotFound(err) {
 		return nil
 	}
 	if err != nil {
-		return err
+		return fmt.Errorf("pod %s: get pause container: %w", id, err)
 	}
 	_, err = c.Sandboxes.Create(ctx, sandbox.Sandbox{
 		ID:         id,
 		Labels:     info.Labels,
 		Runtime:    sandbox.RuntimeOpts{Name: info.Runtime.Name},
 		Sandboxer:  PodSandboxer,
-		Extensions: map[string]typeurl.Any{stockSandbox: info.Extensions[stockExtensions[KindPod]]},
+		Extensions: map[string]typeurl.Any{builtInSandbox: info.Extensions[builtInExtensions[KindPod]]},
 	})
 	if err != nil {
-		return fmt.Errorf("keep the metadata of pod %s: %w", id, err)
+		return fmt.Errorf("pod %s: create sandbox: %w", id, err)
 	}
 	return nil
 }
 
 // SaveResources saves the resources of a pod after an update, as JSON of the built-in CRI.
-func (c StockCRI) SaveResources(ctx context.Context, id string, resources []byte) error {
-	if err := c.KeepPod(ctx, id); err != nil {
+func (c BuiltInCRI) SaveResources(ctx context.Context, id string, resources []byte) error {
+	if err := c.KeepMetadata(ctx, id); err != nil {
 		return err
 	}
-	extension := &anypb.Any{TypeUrl: stockResourcesType, Value: resources}
+	extension := &anypb.Any{TypeUrl: builtInResourcesType, Value: resources}
 	_, err := c.Sandboxes.Update(ctx,
-		sandbox.Sandbox{ID: id, Extensions: map[string]typeurl.Any{stockResources: extension}}, "extensions."+stockResources)
+		sandbox.Sandbox{ID: id, Extensions: map[string]typeurl.Any{builtInResources: extension}}, "extensions."+builtInResources)
 	if err != nil {
-		return fmt.Errorf("save the resources of pod %s: %w", id, err)
+		return fmt.Errorf("pod %s: save resources: %w", id, err)
 	}
 	return nil
 }
 
 // StopSandbox ends a pod of another sandbox controller than [PodSandboxer]. It is no error if it
 // has ended.
-func (c StockCRI) StopSandbox(ctx context.Context, sandboxer, id string) error {
+func (c BuiltInCRI) StopSandbox(ctx context.Context, sandboxer, id string) error {
 	controller := c.Controller(sandboxer)
 	if controller == nil {
 		return fmt.Errorf("pod %s: sandbox controller %q: %w", id, sandboxer, errdefs.ErrNotImplemented)
@@ -198,9 +203,9 @@ func (c StockCRI) StopSandbox(ctx context.Context, sandboxer, id string) error {
 
 // DeleteLease deletes the lease of a pod. Snapshots that only this lease kept are garbage-collected
 // later. It is no error if there is none.
-func (c StockCRI) DeleteLease(ctx context.Context, podID string) error {
+func (c BuiltInCRI) DeleteLease(ctx context.Context, podID string) error {
 	if err := c.Leases.Delete(ctx, leases.Lease{ID: podID}); err != nil && !errdefs.IsNotFound(err) {
-		return fmt.Errorf("delete the lease of pod %s: %w", podID, err)
+		return fmt.Errorf("pod %s: delete lease: %w", podID, err)
 	}
 	return nil
 }

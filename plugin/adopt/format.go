@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/containerd/continuity"
+	"github.com/containerd/errdefs"
 	gocni "github.com/containerd/go-cni"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
@@ -74,7 +75,7 @@ func decodeMetadata(data []byte, metadata any) error {
 	if err := json.Unmarshal(data, &versioned); err != nil {
 		return fmt.Errorf("decode metadata: %w", err)
 	}
-	if err := checkVersion(versioned.Version); err != nil {
+	if err := checkVersion("metadata", versioned.Version); err != nil {
 		return err
 	}
 	if err := json.Unmarshal(versioned.Metadata, metadata); err != nil {
@@ -83,15 +84,12 @@ func decodeMetadata(data []byte, metadata any) error {
 	return nil
 }
 
-func checkVersion(v string) error {
+func checkVersion(object, v string) error {
 	if v != version {
-		return fmt.Errorf("version %q of the built-in CRI is unknown", v)
+		return fmt.Errorf("version %q of the %s is not supported, only %s: %w", v, object, version, errdefs.ErrNotImplemented)
 	}
 	return nil
 }
-
-// maxStatus bounds a status file, in bytes.
-const maxStatus = 1 << 20
 
 // versionedStatus is the content of a status file.
 type versionedStatus struct {
@@ -100,13 +98,6 @@ type versionedStatus struct {
 }
 
 func readStatus(path string) (containerStatus, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return containerStatus{}, err
-	}
-	if info.Size() > maxStatus {
-		return containerStatus{}, fmt.Errorf("%s has %d bytes, more than %d", path, info.Size(), maxStatus)
-	}
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return containerStatus{}, err
@@ -115,7 +106,7 @@ func readStatus(path string) (containerStatus, error) {
 	if err := json.Unmarshal(data, &s); err != nil {
 		return containerStatus{}, fmt.Errorf("decode %s: %w", path, err)
 	}
-	return s.containerStatus, checkVersion(s.Version)
+	return s.containerStatus, checkVersion("status", s.Version)
 }
 
 // writeStatus writes the state of a container into its status file.
@@ -133,6 +124,7 @@ func writeStatus(path string, r *container.Record) error {
 	if err != nil {
 		return fmt.Errorf("encode status for the built-in CRI: %w", err)
 	}
+	// Without the directory, no exit could be recorded, and the container not be removed.
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("write status for the built-in CRI: %w", err)
 	}
