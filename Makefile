@@ -126,7 +126,7 @@ endif
 
 vm-test: vm-image ## the virtual machine suites that CI runs, with the systemd cgroup driver
 	$(MAKE) vm SUITE=cgroup2 LITE_CGROUP=systemd
-	$(MAKE) vm SUITE=critest LITE_CGROUP=systemd LITE_FOCUS='AppArmor|OOM'
+	$(MAKE) vm SUITE=critest LITE_CGROUP=systemd LITE_FOCUS='AppArmor|OOM|metrics'
 
 power: build deb tools vm-image count ## a reboot of a virtual machine with pods and a kubelet, and 20 power cuts in the middle of pods
 	LITE_BOOT=1 bin/count power integration -tags no_cri -count 1 -p 1 -timeout 110m -run 'TestGuest|TestNode|TestReboot|TestPowerCut' ./lib/vm ./suite/service

@@ -69,16 +69,20 @@ func seconds(n num) num {
 	return value(n.Value / uint64(time.Second))
 }
 
-// MetricDescriptors returns the metrics that PodMetrics can return (KEP-2371). They do not change.
+// MetricDescriptors returns the metrics that PodMetrics returns on this node (KEP-2371). They do
+// not change.
 func (c *Collector) MetricDescriptors() []*runtimeapi.MetricDescriptor {
+	return metricDescriptors(c.reader.measures)
+}
+
+// metricDescriptors returns the descriptors of the metrics whose names match.
+func metricDescriptors(match func(name string) bool) []*runtimeapi.MetricDescriptor {
 	var all []*runtimeapi.MetricDescriptor
 	for _, group := range append(metricGroups[:len(metricGroups):len(metricGroups)], filesystemMetrics) {
 		for _, m := range group {
-			all = append(all, &runtimeapi.MetricDescriptor{
-				Name:      m.name,
-				Help:      m.help,
-				LabelKeys: slices.Concat(baseLabels, m.labels),
-			})
+			if match(m.name) {
+				all = append(all, &runtimeapi.MetricDescriptor{Name: m.name, Help: m.help, LabelKeys: slices.Concat(baseLabels, m.labels)})
+			}
 		}
 	}
 	return all

@@ -29,7 +29,7 @@ func TestDescriptors(t *testing.T) {
 		}
 	}
 	described := map[string]*runtimeapi.MetricDescriptor{}
-	for _, d := range new(Collector).MetricDescriptors() {
+	for _, d := range metricDescriptors(func(string) bool { return true }) {
 		if described[d.Name] != nil {
 			t.Errorf("%s has two descriptors", d.Name)
 		}
@@ -81,7 +81,7 @@ func merge(parts ...map[string]uint64) map[string]uint64 {
 func flatten(t *testing.T, base []string, metrics []*runtimeapi.Metric) map[string]uint64 {
 	t.Helper()
 	keys := map[string]int{}
-	for _, d := range new(Collector).MetricDescriptors() {
+	for _, d := range metricDescriptors(func(string) bool { return true }) {
 		keys[d.Name] = len(d.LabelKeys)
 	}
 	flat := map[string]uint64{}
@@ -153,7 +153,7 @@ func TestMetrics(t *testing.T) {
 		})
 	}
 	produced["container_last_seen"] = true
-	for _, d := range new(Collector).MetricDescriptors() {
+	for _, d := range metricDescriptors(func(string) bool { return true }) {
 		if !produced[d.Name] && !strings.HasPrefix(d.Name, "container_network_") {
 			t.Errorf("no value of %s was tested", d.Name)
 		}
@@ -315,6 +315,40 @@ func TestShares(t *testing.T) {
 	for weight, want := range map[uint64]uint64{1: 2, 100: 1024, 10000: 262144} {
 		if got := sharesOf(weight); got != want {
 			t.Errorf("weight %d is %d shares, want %d", weight, got, want)
+		}
+	}
+}
+
+// TestDescriptorsOfTheNode checks that metrics that a node cannot measure have no descriptor: the
+// kubelet expects a value of each.
+func TestDescriptorsOfTheNode(t *testing.T) {
+	const pages, controllers = "sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", "sys/fs/cgroup/cgroup.controllers"
+	onlySome := []string{
+		"container_hugetlb_failcnt", "container_fs_io_cost_usage_seconds_total", "container_pressure_cpu_waiting_seconds_total",
+		"container_memory_events_high_total", "container_memory_pgscan_total", "container_memory_workingset_refault_file_total",
+	}
+	for name, test := range map[string]struct {
+		machine tree
+		want    []string
+	}{
+		"v1":    {machineV1, nil},
+		"plain": {machineV2, onlySome[3:]},
+		"all": {machineV2.with(tree{
+			pages: "0\n", controllers: "cpu hugetlb memory\n", "sys/fs/cgroup/io.cost.qos": "8:0 enable=1 ctrl=auto\n", "proc/pressure/cpu": "some\n",
+		}), onlySome},
+		"off": {machineV2.with(tree{pages: "0\n", controllers: "cpu memory\n", "sys/fs/cgroup/io.cost.qos": "8:0 enable=0\n"}), onlySome[3:]},
+	} {
+		c := &Collector{reader: test.machine.reader(t)}
+		var got []string
+		for _, d := range c.MetricDescriptors() {
+			if slices.Contains(onlySome, d.Name) {
+				got = append(got, d.Name)
+			}
+		}
+		slices.Sort(got)
+		want := slices.Sorted(slices.Values(test.want))
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
 }

@@ -3,6 +3,7 @@
 package stats
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"os"
@@ -69,6 +70,41 @@ func (r *Reader) deviceName(major, minor uint64) string {
 	}
 	// The kernel writes "!" for a slash in a device's name (cciss!c0d0).
 	return "/dev/" + strings.ReplaceAll(filepath.Base(target), "!", "/")
+}
+
+// measures reports whether this node has the values of a metric: those of some kernel features, and
+// of cgroup v2, are missing on others.
+func (r *Reader) measures(metric string) bool {
+	for _, part := range []struct {
+		prefix string
+		there  bool
+	}{
+		{"container_hugetlb_", len(r.pageSizes) > 0 && r.hasController("hugetlb")},
+		{"container_fs_io_cost_", r.isV2() && bytes.Contains(r.file("sys/fs/cgroup/io.cost.qos"), []byte("enable=1"))},
+		{"container_pressure_", r.isV2() && r.file("proc/pressure/cpu") != nil},
+		{"container_memory_events_", r.isV2()},
+		{"container_memory_pg", r.isV2()},
+		{"container_memory_workingset_refault_", r.isV2()},
+	} {
+		if strings.HasPrefix(metric, part.prefix) {
+			return part.there
+		}
+	}
+	return true
+}
+
+// hasController reports whether the node has a cgroup controller.
+func (r *Reader) hasController(name string) bool {
+	if r.isV2() {
+		return slices.Contains(strings.Fields(string(r.file("sys/fs/cgroup/cgroup.controllers"))), name)
+	}
+	return r.cgroups.Dir(name, "/") != ""
+}
+
+// file returns the content of a file of the node, or nil.
+func (r *Reader) file(path string) []byte {
+	data, _ := os.ReadFile(filepath.Join(r.root, path))
+	return data
 }
 
 func (r *Reader) isV2() bool { return r.cgroups.Mode == cgroup.V2 }
