@@ -120,7 +120,7 @@ func newLeaves(ctx context.Context, deps Deps) (l leaves, err error) {
 	}
 	l.containerd = runtime.New(deps.Client)
 	l.paths = deps.paths()
-	l.records = adopt.New(deps.Client, settings, l.paths, namespace)
+	l.records = adopt.New(l.containerd, runtime.NewBuiltInCRI(deps.Client), settings, l.paths, namespace)
 	l.shims = deps.launcher(l.paths)
 	l.specs = &specgen.Generator{
 		Config:    settings,

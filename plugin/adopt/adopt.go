@@ -8,7 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/log"
 	"golang.org/x/sync/errgroup"
 
@@ -45,11 +44,9 @@ type BuiltInCRI interface {
 }
 
 // New returns a Store. dirs are the directories of the CRI.
-func New(client *containerd.Client, handlers Handlers, dirs paths.Paths, namespace string) *Store {
+func New(c Containerd, builtIn BuiltInCRI, handlers Handlers, dirs paths.Paths, namespace string) *Store {
 	bundles, _ := dirs.Bundles(namespace)
-	return &Store{
-		Containerd: runtime.New(client), BuiltInCRI: runtime.NewBuiltInCRI(client), Handlers: handlers, Paths: dirs, Bundles: bundles,
-	}
+	return &Store{Containerd: c, BuiltInCRI: builtIn, Handlers: handlers, Paths: dirs, Bundles: bundles}
 }
 
 // Store has the methods of its Containerd, and adds the pods and containers of the built-in CRI to

@@ -18,6 +18,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/adopt"
 	"github.com/containerd-lite/containerd-lite/plugin/config"
 	"github.com/containerd-lite/containerd-lite/plugin/paths"
+	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 )
 
 // adoptCommand returns the command that shows what becomes of the pods of a running containerd.
@@ -66,7 +67,7 @@ func listAdoption(ctx context.Context, out io.Writer, address string, c *checked
 	}
 	dirs := paths.Paths{Root: filepath.Join(root, config.ServerTable), State: filepath.Join(state, config.ServerTable)}
 	defer silenceLog()() // the daemon logs what it cannot adopt
-	store := adopt.New(client, c.cri.runtime, dirs, kubernetes)
+	store := adopt.New(runtime.New(client), runtime.NewBuiltInCRI(client), c.cri.runtime, dirs, kubernetes)
 	outcomes, err := store.Plan(namespaces.WithNamespace(ctx, kubernetes))
 	if err != nil {
 		return err
