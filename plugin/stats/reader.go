@@ -21,6 +21,7 @@ type Reader struct {
 	root      string // "/" except in tests
 	cgroups   cgroup.Hierarchies
 	pageSizes []string // of huge pages, such as "2MB"
+	missing   []string // prefixes of the metrics that this node cannot measure
 	buffers   *buffers
 }
 
@@ -34,14 +35,16 @@ const (
 	full               // for the metrics, too
 )
 
-// NewReader finds the mounts of cgroups below root, which is "/" except in tests. It assumes that
-// they do not change later.
+// NewReader finds the mounts of cgroups below root, which is "/" except in tests, and the features
+// of the kernel. It assumes that they do not change later.
 func NewReader(root string) (*Reader, error) {
 	cgroups, err := cgroup.Find(os.DirFS(root))
 	if err != nil {
 		return nil, err
 	}
-	return &Reader{root: root, cgroups: cgroups, pageSizes: hugePageSizes(root), buffers: newBuffers()}, nil
+	r := &Reader{root: root, cgroups: cgroups, pageSizes: hugePageSizes(root), buffers: newBuffers()}
+	r.missing = r.missingMetrics()
+	return r, nil
 }
 
 // read reads a cgroup, given as the cgroupsPath of an OCI spec or as the cgroup_parent of a pod.
@@ -72,9 +75,14 @@ func (r *Reader) deviceName(major, minor uint64) string {
 	return "/dev/" + strings.ReplaceAll(filepath.Base(target), "!", "/")
 }
 
-// measures reports whether this node has the values of a metric: those of some kernel features, and
-// of cgroup v2, are missing on others.
+// measures reports whether this node has the values of a metric.
 func (r *Reader) measures(metric string) bool {
+	return !slices.ContainsFunc(r.missing, func(prefix string) bool { return strings.HasPrefix(metric, prefix) })
+}
+
+// missingMetrics returns the prefixes of metrics of kernel features, and of cgroup v2, that this
+// node does not have.
+func (r *Reader) missingMetrics() (missing []string) {
 	for _, part := range []struct {
 		prefix string
 		there  bool
@@ -86,11 +94,11 @@ func (r *Reader) measures(metric string) bool {
 		{"container_memory_pg", r.isV2()},
 		{"container_memory_workingset_refault_", r.isV2()},
 	} {
-		if strings.HasPrefix(metric, part.prefix) {
-			return part.there
+		if !part.there {
+			missing = append(missing, part.prefix)
 		}
 	}
-	return true
+	return missing
 }
 
 // hasController reports whether the node has a cgroup controller.
