@@ -201,6 +201,10 @@ func TestPauseProcess(t *testing.T) {
 	if got != want {
 		t.Errorf("namespaces %+v, want %+v", got, want)
 	}
+	m.NetNSPath = ""
+	if got := s.namespacesOf(m, 5).Net; got != "/proc/5/ns/net" {
+		t.Errorf("network namespace that is not pinned: %q", got)
+	}
 	m.Config.Linux = &runtimeapi.LinuxPodSandboxConfig{SecurityContext: &runtimeapi.LinuxSandboxSecurityContext{
 		NamespaceOptions: &runtimeapi.NamespaceOption{
 			Network: runtimeapi.NamespaceMode_NODE, Ipc: runtimeapi.NamespaceMode_NODE,

@@ -143,7 +143,8 @@ func (s *Store) namespacesOf(m podMetadata, pid uint32) (ns network.Namespaces) 
 		ns.IPC = ofPause("ipc")
 	}
 	if options.GetNetwork() != runtimeapi.NamespaceMode_NODE {
-		ns.UTS, ns.Net = ofPause("uts"), m.NetNSPath
+		ns.UTS = ofPause("uts")
+		ns.Net = cmp.Or(m.NetNSPath, ofPause("net")) // never the node's
 	}
 	if users := options.GetUsernsOptions(); users != nil && users.GetMode() == runtimeapi.NamespaceMode_POD {
 		ns.User = ofPause("user")
