@@ -3,6 +3,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -58,14 +59,10 @@ func listAdoption(ctx context.Context, out io.Writer, address string, c *checked
 	}
 	defer client.Close()
 	c.cri.runtime.Complete()
-	root, state := c.Root, c.State
-	if root == "" {
-		root = defaults.DefaultRootDir
+	dirs := paths.Paths{
+		Root:  filepath.Join(cmp.Or(c.Root, defaults.DefaultRootDir), config.ServerTable),
+		State: filepath.Join(cmp.Or(c.State, defaults.DefaultStateDir), config.ServerTable),
 	}
-	if state == "" {
-		state = defaults.DefaultStateDir
-	}
-	dirs := paths.Paths{Root: filepath.Join(root, config.ServerTable), State: filepath.Join(state, config.ServerTable)}
 	defer silenceLog()() // the daemon logs what it cannot adopt
 	store := adopt.New(runtime.New(client), runtime.NewBuiltInCRI(client), c.cri.runtime, dirs, kubernetes)
 	outcomes, err := store.Plan(namespaces.WithNamespace(ctx, kubernetes))
