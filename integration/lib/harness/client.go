@@ -45,7 +45,7 @@ func (b *Bench) Containerd() (*containerd.Client, error) {
 
 // Crictl returns a crictl command for the daemon.
 func (b *Bench) Crictl(ctx context.Context, args ...string) *exec.Cmd {
-	return b.command(ctx, b.Tool("crictl"), append([]string{"--config", b.CrictlConfig()}, args...)...)
+	return b.command(ctx, "crictl", append([]string{"--config", b.CrictlConfig()}, args...)...)
 }
 
 // CrictlConfig returns the path of the crictl.yaml that names the daemon's socket.
@@ -59,14 +59,14 @@ func (b *Bench) writeCrictlConfig() error {
 
 // Ctr returns a ctr command for the daemon. args may set the namespace; the default is ctr's.
 func (b *Bench) Ctr(ctx context.Context, args ...string) *exec.Cmd {
-	return b.command(ctx, b.Tool("ctr"), append([]string{"--address", b.Daemon.Socket}, args...)...)
+	return b.command(ctx, "ctr", append([]string{"--address", b.Daemon.Socket}, args...)...)
 }
 
 // Tool returns the path of a program that `make tools` built.
 func (b *Bench) Tool(name string) string { return b.repo.Tool("bin", name) }
 
-func (b *Bench) command(ctx context.Context, path string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, path, args...)
+func (b *Bench) command(ctx context.Context, name string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, b.Tool(name), args...)
 	cmd.Env = append(os.Environ(), "PATH="+b.repo.path(b.Options))
 	cmd.Dir = b.Root
 	return cmd
