@@ -77,14 +77,15 @@ func (s *Spec) Holder() bool {
 	return len(s.Process.Args) == 0 && s.Annotations[containerType] == sandbox
 }
 
-// NetworkNamespace returns the path of the network namespace to join, "" for that of the host.
-func (s *Spec) NetworkNamespace() string {
+// Joined returns the namespaces that exist before the container, with their paths.
+func (s *Spec) Joined() []specs.LinuxNamespace {
+	var joined []specs.LinuxNamespace
 	for _, ns := range s.Linux.Namespaces {
-		if ns.Type == specs.NetworkNamespace {
-			return ns.Path
+		if ns.Path != "" {
+			joined = append(joined, ns)
 		}
 	}
-	return ""
+	return joined
 }
 
 // PrivatePids reports whether the container has a PID namespace of its own, in which the kernel

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
+	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
@@ -20,12 +21,13 @@ import (
 )
 
 // holder stands in for the process of a pod that has none: a cgroup, and a thread of the shim that
-// is parked in the pod's network namespace. cAdvisor finds both where it finds those of a pause
-// container, and reads the pod's network counters from /proc/<pid>/net of the thread
-// (docs/decisions/0005).
+// is parked in the pod's network, IPC and UTS namespaces. cAdvisor finds both where it finds those
+// of a pause container, and reads the pod's network counters from /proc/<pid>/net of the thread
+// (docs/decisions/0005). After a change to containerd's built-in CRI, new containers of the pod
+// join the namespaces in /proc/<pid>/ns of the thread (docs/decisions/0025).
 type holder struct {
-	netns  string        // path of the network namespace, "" for the host's
-	cgroup *cgroup.Group // nil if the spec has no cgroupsPath
+	namespaces []specs.LinuxNamespace // that the thread enters
+	cgroup     *cgroup.Group          // nil if the spec has no cgroupsPath
 
 	tid   int              // 0 until the thread is parked
 	fatal chan unix.Signal // the first signal that ends the holder
@@ -35,15 +37,27 @@ type holder struct {
 
 var _ child = (*holder)(nil)
 
+// holderNamespaces are the types of namespaces that a thread can enter, as flags of setns(2). A
+// user namespace has to be that of the whole process: such a pod has an init.
+var holderNamespaces = map[specs.LinuxNamespaceType]int{
+	specs.NetworkNamespace: unix.CLONE_NEWNET,
+	specs.IPCNamespace:     unix.CLONE_NEWIPC,
+	specs.UTSNamespace:     unix.CLONE_NEWUTS,
+}
+
 // newHolder returns the holder for a spec, or nil if the spec has a process. It creates nothing.
 func newHolder(spec *bundle.Spec) (*holder, error) {
 	if !spec.Holder() {
 		return nil, nil
 	}
 	h := &holder{
-		netns: spec.NetworkNamespace(),
 		fatal: make(chan unix.Signal, 1),
 		end:   reap.NewEnd(),
+	}
+	for _, ns := range spec.Joined() {
+		if holderNamespaces[ns.Type] != 0 {
+			h.namespaces = append(h.namespaces, ns)
+		}
 	}
 	if spec.Linux.CgroupsPath == "" {
 		return h, nil
@@ -81,25 +95,30 @@ func (s *setup) requireProcess(v verb) error {
 	return fmt.Errorf("cannot %s a pod that has no process: %w", v, errdefs.ErrFailedPrecondition)
 }
 
-// park starts a thread that stays in the pod's network namespace until a signal ends it.
+// park starts a thread that stays in the pod's namespaces until a signal ends it.
 func (h *holder) park() error {
-	var ns *os.File
-	if h.netns != "" {
-		var err error
-		if ns, err = os.Open(h.netns); err != nil {
-			return fmt.Errorf("network namespace: %w", err)
+	var open []*os.File
+	defer func() {
+		for _, file := range open {
+			file.Close()
 		}
-		defer ns.Close()
+	}()
+	for _, ns := range h.namespaces {
+		file, err := os.Open(ns.Path)
+		if err != nil {
+			return fmt.Errorf("%s namespace: %w", ns.Type, err)
+		}
+		open = append(open, file)
 	}
 	parked := make(chan error, 1)
-	h.startThread(ns, parked)
+	h.startThread(open, parked)
 	return <-parked
 }
 
 // startThread starts the thread. It sends nil to parked when the thread is in place, and an error
 // otherwise.
-func (h *holder) startThread(ns *os.File, parked chan error) {
-	go guard.Catch(context.Background(), "holder thread", func() { h.runThread(ns, parked) }, func(err error) {
+func (h *holder) startThread(namespaces []*os.File, parked chan error) {
+	go guard.Catch(context.Background(), "holder thread", func() { h.runThread(namespaces, parked) }, func(err error) {
 		if h.tid == 0 {
 			parked <- err
 			return
@@ -108,22 +127,23 @@ func (h *holder) startThread(ns *os.File, parked chan error) {
 	})()
 }
 
-// runThread enters the network namespace, reports that to parked and waits for a signal.
-func (h *holder) runThread(ns *os.File, parked chan<- error) {
+// runThread enters the namespaces, reports that to parked and waits for a signal.
+func (h *holder) runThread(namespaces []*os.File, parked chan<- error) {
 	runtime.LockOSThread() // not unlocked on success: the thread exits with the goroutine
 	if unix.Gettid() == unix.Getpid() {
 		// The main thread cannot exit. This goroutine occupies the main thread until another
 		// goroutine has parked a thread, so that the scheduler does not choose the main thread
 		// again.
 		again := make(chan error, 1)
-		h.startThread(ns, again)
+		h.startThread(namespaces, again)
 		parked <- <-again
 		runtime.UnlockOSThread()
 		return
 	}
-	if ns != nil {
-		if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
-			parked <- fmt.Errorf("enter network namespace %s: %w", h.netns, err)
+	for i, file := range namespaces {
+		ns := h.namespaces[i]
+		if err := unix.Setns(int(file.Fd()), holderNamespaces[ns.Type]); err != nil {
+			parked <- fmt.Errorf("enter %s namespace %s: %w", ns.Type, ns.Path, err)
 			return
 		}
 	}

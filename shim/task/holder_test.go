@@ -23,24 +23,25 @@ import (
 	"github.com/containerd-lite/containerd-lite/shim/cgroup"
 )
 
-// networkNamespace returns the path of a network namespace other than the test's.
-func networkNamespace(t *testing.T) string {
+// podNamespaces returns a directory with a network, an IPC and a UTS namespace other than the
+// test's, named as in /proc/<pid>/ns.
+func podNamespaces(t *testing.T) string {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("only root makes network namespaces")
+		t.Skip("only root makes namespaces")
 	}
 	cmd := osexec.Command("sleep", "1000")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET, Pdeathsig: unix.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS, Pdeathsig: unix.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	return fmt.Sprintf("/proc/%d/ns/net", cmd.Process.Pid)
+	return fmt.Sprintf("/proc/%d/ns", cmd.Process.Pid)
 }
 
-// holderRequest returns a request for the container of a pod without a process, in a network
-// namespace ("" for the test's) and with a cgroup of its own.
-func (s *shim) holderRequest(id, netns string) (r *taskapi.CreateTaskRequest, cgroupsPath string) {
+// holderRequest returns a request for the container of a pod without a process, in the namespaces
+// of a directory ("" for the test's) and with a cgroup of its own.
+func (s *shim) holderRequest(id, namespaces string) (r *taskapi.CreateTaskRequest, cgroupsPath string) {
 	s.t.Helper()
 	cgroupsPath = fmt.Sprintf("/lite-shim-test-%d/%s", os.Getpid(), id)
 	spec := &specs.Spec{
@@ -49,8 +50,12 @@ func (s *shim) holderRequest(id, netns string) (r *taskapi.CreateTaskRequest, cg
 		Annotations: map[string]string{"io.kubernetes.cri.container-type": "sandbox"},
 		Linux:       &specs.Linux{CgroupsPath: cgroupsPath},
 	}
-	if netns != "" {
-		spec.Linux.Namespaces = []specs.LinuxNamespace{{Type: specs.NetworkNamespace, Path: netns}}
+	if namespaces != "" {
+		spec.Linux.Namespaces = []specs.LinuxNamespace{
+			{Type: specs.NetworkNamespace, Path: namespaces + "/net"},
+			{Type: specs.IPCNamespace, Path: namespaces + "/ipc"},
+			{Type: specs.UTSNamespace, Path: namespaces + "/uts"},
+		}
 	}
 	config, err := json.Marshal(spec)
 	if err != nil {
@@ -95,16 +100,19 @@ func threadEnded(t *testing.T, tid uint32) bool {
 
 func TestHolder(t *testing.T) {
 	s := newShim(t)
-	netns := networkNamespace(t)
-	r, path := s.holderRequest("pod", netns)
+	namespaces := podNamespaces(t)
+	r, path := s.holderRequest("pod", namespaces)
 	pid := s.run(r)
 
-	want, err := os.Readlink(netns)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", pid)); err != nil || got != want {
-		t.Errorf("the task is in the network namespace %s, %v, want %s", got, err, want)
+	// containerd's built-in CRI takes them from here for new containers.
+	for _, name := range []string{"net", "ipc", "uts"} {
+		want, err := os.Readlink(filepath.Join(namespaces, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", pid, name)); err != nil || got != want {
+			t.Errorf("the task is in the namespace %s, %v, want %s", got, err, want)
+		}
 	}
 	// cAdvisor reads these counters. The namespace has no device but lo.
 	counters, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/dev", pid))
@@ -238,8 +246,14 @@ func TestHolderNotStarted(t *testing.T) {
 
 func TestHolderWithInvalidNamespace(t *testing.T) {
 	s := newShim(t)
-	for name, netns := range map[string]string{"gone": "/nonexistent/net", "no namespace": "/dev/null"} {
-		r, path := s.holderRequest("pod", netns)
+	files := t.TempDir()
+	for _, name := range []string{"net", "ipc", "uts"} {
+		if err := os.WriteFile(filepath.Join(files, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, dir := range map[string]string{"gone": "/nonexistent", "no namespace": files} {
+		r, path := s.holderRequest("pod", dir)
 		if _, err := s.client.Create(t.Context(), r); err == nil || !strings.Contains(err.Error(), "network namespace") {
 			t.Errorf("%s: %v, want an error about the network namespace", name, err)
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
 	"github.com/containerd/log"
+	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
@@ -253,9 +254,9 @@ func TestPanicInDelete(t *testing.T) {
 
 // TestPanicInHolderThread checks that park gets the error.
 func TestPanicInHolderThread(t *testing.T) {
-	h := &holder{fatal: make(chan unix.Signal, 1), end: reap.NewEnd()}
+	h := &holder{namespaces: make([]specs.LinuxNamespace, 1), fatal: make(chan unix.Signal, 1), end: reap.NewEnd()}
 	parked := make(chan error, 1)
-	h.startThread(&os.File{}, parked)
+	h.startThread([]*os.File{{}}, parked)
 	if err := <-parked; !errdefs.IsInternal(err) {
 		t.Errorf("thread: %v, want internal", err)
 	}
