@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -45,6 +46,8 @@ type Writer struct {
 	torn    bool       // the file ends within a record
 	failing bool       // the last write to the file failed
 	lost    int        // records dropped since the last successful write
+	follows bool       // see Follow
+	looked  time.Time  // when followLocked last looked at the path of the log
 }
 
 // Open opens the log file. It creates the file (mode 0640) and missing directories. If to.Dir is
@@ -101,6 +104,37 @@ func (w *Writer) Reopen() error {
 	return nil
 }
 
+// followPeriod is the time between two looks at the path of a log that follows a rotation.
+const followPeriod = time.Second
+
+// Follow makes the Writer continue in the file at the path of the log when another program has
+// replaced it: stock containerd does so when it is asked to reopen a log that it does not write.
+// The Writer looks for such a file at a write, once in followPeriod. Follow must be called before
+// the first write.
+func (w *Writer) Follow() { w.follows = true }
+
+// followLocked opens the file at the path of the log if it is not the one in use. Without a file at
+// the path, or with one that cannot be opened, it does nothing.
+func (w *Writer) followLocked(now time.Time) {
+	if !w.follows || w.file == nil || now.Sub(w.looked) < followPeriod {
+		return
+	}
+	w.looked = now
+	there, err := os.Lstat(filepath.Join(w.to.Dir, w.to.Name))
+	if err != nil || !there.Mode().IsRegular() {
+		return
+	}
+	if here, err := w.file.Stat(); err != nil || os.SameFile(here, there) {
+		return
+	}
+	f, err := openFile(w.to.Dir, w.to.Name)
+	if err != nil {
+		return
+	}
+	_ = w.file.Close()
+	w.setFileLocked(f)
+}
+
 // Close closes the file. Close the outputs first: they may hold an incomplete line. Later writes
 // are dropped.
 func (w *Writer) Close() error {
@@ -136,6 +170,7 @@ func (w *Writer) flushLocked() {
 	if w.buf == nil {
 		return
 	}
+	w.followLocked(time.Now())
 	if w.lost > 0 && w.writeLocked(w.markerLocked()) == 0 {
 		w.lost = 0
 	}

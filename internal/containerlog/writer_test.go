@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/google/go-cmp/cmp"
@@ -220,6 +222,50 @@ func TestReopenErrorKeepsTheFile(t *testing.T) {
 	if got := streamOf(readRecords(t, path+".1"), "stdout"); got != "before\nafter\n" {
 		t.Errorf("old log has %q", got)
 	}
+}
+
+// A log that follows continues in a file that another program has put in its place, and nowhere
+// else.
+func TestFollow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "0.log")
+		w := open(t, Destination{Name: path}, nil)
+		w.Follow()
+		s := w.Output(Stdout)
+		write(t, s, "one\n")
+		replace := func(create func() error) {
+			t.Helper()
+			_ = os.Remove(path + ".1")
+			if err := os.Rename(path, path+".1"); err != nil {
+				t.Fatal(err)
+			}
+			if err := create(); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(followPeriod)
+		}
+		replace(func() error { return nil })
+		write(t, s, "no file\n")
+		if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("a file was made: %v", err)
+		}
+		if err := os.Symlink("target", path); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(followPeriod)
+		write(t, s, "link\n")
+		if err := os.Rename(path+".1", path); err != nil {
+			t.Fatal(err)
+		}
+		replace(func() error { return os.WriteFile(path, nil, 0o600) })
+		write(t, s, "new\n")
+		if got := streamOf(readRecords(t, path+".1"), "stdout"); got != "one\nno file\nlink\n" {
+			t.Errorf("old log has %q", got)
+		}
+		if got := streamOf(readRecords(t, path), "stdout"); got != "new\n" {
+			t.Errorf("new log has %q", got)
+		}
+	})
 }
 
 func TestReopenWithoutRotationAppends(t *testing.T) {

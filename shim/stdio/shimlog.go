@@ -42,6 +42,7 @@ func openShimLog(cfg Config, owner Owner) (*shimLog, error) {
 		if err != nil {
 			return nil, fmt.Errorf("stdio: %w", err)
 		}
+		w.Follow()
 	}
 	outputs := [2]*containerlog.Output{w.Output(containerlog.Stdout), w.Output(containerlog.Stderr)}
 	return &shimLog{writer: w, outputs: outputs}, nil

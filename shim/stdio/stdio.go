@@ -13,6 +13,7 @@ import (
 
 	"github.com/containerd/errdefs"
 
+	"github.com/containerd-lite/containerd-lite/internal/containerlog"
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/shim/reap"
 )
@@ -32,6 +33,17 @@ type Config struct {
 	Stdout   string
 	Stderr   string
 	Terminal bool
+}
+
+// Pipes returns the streams without those that a client must not open. containerd opens the streams
+// of a task that it finds at its start as pipes, and the shim writes its log itself.
+func (c Config) Pipes() Config {
+	for _, stream := range []*string{&c.Stdout, &c.Stderr} {
+		if containerlog.IsURI(*stream) {
+			*stream = ""
+		}
+	}
+	return c
 }
 
 // Owner identifies the process to binary loggers and in logs, and sets the owner of its pipes.

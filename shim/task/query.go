@@ -31,7 +31,7 @@ func (s *Service) State(_ context.Context, r *taskapi.StateRequest) (*taskapi.St
 
 // response returns the state of the process in the Task API.
 func (p *process) response() *taskapi.StateResponse {
-	cfg := p.streams.Config()
+	cfg := p.streams.Config().Pipes()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return &taskapi.StateResponse{
