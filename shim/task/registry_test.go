@@ -89,6 +89,33 @@ func TestShutdownWaitsForResponses(t *testing.T) {
 	})
 }
 
+// containerd 1.7 and 2.0 call no Shutdown for a pod with a sandbox, and stay connected.
+func TestDeletionOfThePodWithoutShutdown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		retired := false
+		g := newRegistry(shimoption.Pod, func() { retired = true })
+		g.addConns(1)
+		for _, id := range []string{"pod", "web"} {
+			if err := g.reserve(id, "pod"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		g.forget("web", "", &taskapi.DeleteResponse{})
+		time.Sleep(responseTimeout)
+		synctest.Wait()
+		if retired {
+			t.Fatal("the shim retired before its pod")
+		}
+		g.forget("pod", "", &taskapi.DeleteResponse{})
+		time.Sleep(responseTimeout)
+		synctest.Wait()
+		if !retired {
+			t.Error("the shim does not retire without a Shutdown")
+		}
+		g.stopTimers()
+	})
+}
+
 // Some versions of containerd call Shutdown only for the last task of a pod.
 func TestShutdownOfTheLastTaskOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
