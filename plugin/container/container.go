@@ -145,7 +145,7 @@ func (r *Record) with(change func(*Record)) *Record {
 // Containerd is the part of package runtime that the manager uses.
 type Containerd interface {
 	CreateContainer(ctx context.Context, c runtime.Container) error
-	SaveContainer(ctx context.Context, id string, record any) error
+	SaveContainer(ctx context.Context, c runtime.Container) error
 	Spec(ctx context.Context, id string) (spec *specs.Spec, labels map[string]string, err error)
 	SaveSpec(ctx context.Context, id string, spec *specs.Spec) error
 	DeleteContainer(ctx context.Context, id string) error
@@ -249,6 +249,7 @@ const (
 	startTimeout    = 5 * time.Minute
 	removeTimeout   = 5 * time.Minute
 	reapTimeout     = 30 * time.Second
+	reapGrace       = 5 * time.Second
 	oomQueryTimeout = 2 * time.Second
 	drainTimeout    = 10 * time.Second
 	rollbackTimeout = time.Minute
@@ -341,7 +342,9 @@ type containerStore struct {
 
 func newContainerStore(c Containerd, events Events) *containerStore {
 	publish := func(before, after *Record) { publish(events, before, after) }
-	save := func(ctx context.Context, r *Record) error { return c.SaveContainer(ctx, r.ID, r) }
+	save := func(ctx context.Context, r *Record) error {
+		return c.SaveContainer(ctx, runtime.Container{ID: r.ID, Kind: runtime.KindContainer, Record: r})
+	}
 	return &containerStore{store.New("container", save, publish)}
 }
 

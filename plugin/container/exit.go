@@ -213,10 +213,23 @@ func (w *watcher) recordExit(ctx context.Context, r *Record, end taskExit, oom b
 }
 
 // reap deletes the task of an exited container. If that fails, removing the container deletes the
-// task.
-func reap(ctx context.Context, r *Record, task runtime.Task) {
-	ctx, cancel := context.WithTimeout(ctx, reapTimeout)
+// task. A deletion that has begun goes on for reapGrace when the daemon ends: containerd and the
+// next daemon would find half of a task.
+func reap(daemon context.Context, r *Record, task runtime.Task) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(daemon), reapTimeout)
 	defer cancel()
+	guard.Go(ctx, nil, "bound a deletion", func() {
+		select {
+		case <-daemon.Done():
+		case <-ctx.Done():
+			return
+		}
+		select {
+		case <-time.After(reapGrace):
+			cancel()
+		case <-ctx.Done():
+		}
+	})
 	if task == nil {
 		r.life.streams.Close()
 		return

@@ -5,6 +5,7 @@ package container
 import (
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -75,6 +76,29 @@ func TestUnsavedExitOutlivesTheDaemon(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkLeft(t, f, after)
+}
+
+// A deletion of a task that is in progress when the daemon ends is completed: the next daemon would
+// find a task that is neither there nor gone.
+func TestCloseAwaitsTheDeletionOfATask(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeNode()
+		m := newManager(t, f, t.TempDir())
+		id := mustCreate(t, m, "app")
+		if err := m.Start(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+		r := record(t, m, id)
+		finish := f.Block("delete task")
+		f.Task(id).Exit(7)
+		<-r.life.ended
+		synctest.Wait()
+		time.AfterFunc(reapGrace/2, finish)
+		m.Close()
+		if f.Task(id) != nil {
+			t.Error("the deletion was cancelled")
+		}
+	})
 }
 
 // A start that fails while no record can be saved ends the container once; a second start is

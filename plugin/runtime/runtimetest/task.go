@@ -137,9 +137,17 @@ func (t *Task) Kill(_ context.Context, s syscall.Signal, _ ...containerd.KillOpt
 	return err
 }
 
-// Delete is the step "delete task", which removes the resource "task".
-func (t *Task) Delete(context.Context, ...containerd.ProcessDeleteOpts) (*runtime.ExitStatus, error) {
-	return nil, t.containerd.deleteTask("delete task", t.id)
+// Delete is the step "delete task", which removes the resource "task". A call whose context has
+// ended when the step is over removes nothing.
+func (t *Task) Delete(ctx context.Context, _ ...containerd.ProcessDeleteOpts) (*runtime.ExitStatus, error) {
+	if err := t.containerd.Call("delete task"); err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	t.containerd.forgetTask(t.id)
+	return nil, nil
 }
 
 // Update is the step "update task".
