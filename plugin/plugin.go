@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/metadata"
 	"github.com/containerd/containerd/v2/pkg/deprecation"
 	"github.com/containerd/containerd/v2/plugins"
 	"github.com/containerd/containerd/v2/plugins/services/warning"
@@ -43,6 +44,8 @@ type Deps struct {
 	NRI nri.Options
 	// Client makes calls in the daemon's process, without a socket, in the namespace k8s.io.
 	Client *client.Client
+	// Metadata is the database of the same containerd.
+	Metadata *metadata.DB
 	// RootDir is for data that survives a reboot, StateDir for data that does not. Both exist and
 	// are only accessible to root.
 	RootDir, StateDir string
@@ -83,6 +86,7 @@ func init() {
 			plugins.ContentPlugin,
 			plugins.EventPlugin,
 			plugins.LeasePlugin,
+			plugins.MetadataPlugin,
 			plugins.MountManagerPlugin,
 			plugins.NRIApiPlugin,
 			plugins.SandboxStorePlugin,
@@ -223,7 +227,16 @@ func collect(ic *plugin.InitContext) (Deps, error) {
 	if err != nil {
 		return Deps{}, fmt.Errorf("containerd client: %w", err)
 	}
-	return deps, nil
+	deps.Metadata, err = metadataOf(ic)
+	return deps, err
+}
+
+func metadataOf(ic *plugin.InitContext) (*metadata.DB, error) {
+	db, err := ic.GetSingle(plugins.MetadataPlugin)
+	if err != nil {
+		return nil, fmt.Errorf("containerd's metadata: %w", err)
+	}
+	return db.(*metadata.DB), nil
 }
 
 // shimEnv returns the variables that containerd's config sets for shims.

@@ -118,7 +118,7 @@ func newLeaves(ctx context.Context, deps Deps) (l leaves, err error) {
 	if l.cgroups, err = stats.NewReader("/"); err != nil {
 		return l, err
 	}
-	l.containerd = runtime.New(deps.Client)
+	l.containerd = runtime.New(deps.Client, deps.Metadata)
 	l.paths = deps.paths()
 	l.records = adopt.New(l.containerd, runtime.NewBuiltInCRI(deps.Client), settings, l.paths, namespace)
 	l.shims = deps.launcher(l.paths)
@@ -139,7 +139,8 @@ func (s *Service) podDeps(settings config.Runtime, l leaves) pod.Deps {
 		Network:    s.network,
 		Files:      l.specs.Files,
 		Tasks: pod.Runner{
-			Containerd: l.records, Handlers: settings, Spec: l.specs.PodTask, CgroupOf: l.specs.PodCgroup, Paths: l.paths, Shims: l.shims,
+			Containerd: l.records, Handlers: settings, Spec: l.specs.PodTask, CgroupOf: l.specs.PodCgroup,
+			BuiltIn: adopt.EncodePod, Paths: l.paths, Shims: l.shims,
 		},
 		Handlers:     settings,
 		Labels:       l.labels,

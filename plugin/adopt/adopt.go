@@ -67,6 +67,7 @@ func (s *Store) Sandboxes(ctx context.Context) ([]runtime.Record, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.eachOfOurs(ctx, "pod", records, s.resumePod)
 	var refused atomic.Int32
 	ours := len(records)
 	records, err = s.convert(ctx, runtime.KindPod, records, func(ctx context.Context, found runtime.BuiltIn) (any, error) {
@@ -88,9 +89,10 @@ func (s *Store) Containers(ctx context.Context) ([]runtime.Record, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.eachOfOurs(ctx, "container", records, s.resumeContainer)
 	ours := len(records)
-	records, err = s.convert(ctx, runtime.KindContainer, records, func(_ context.Context, found runtime.BuiltIn) (any, error) {
-		return s.container(found)
+	records, err = s.convert(ctx, runtime.KindContainer, records, func(ctx context.Context, found runtime.BuiltIn) (any, error) {
+		return s.container(ctx, found)
 	})
 	if n := len(records) - ours; n > 0 {
 		log.G(ctx).WithField("count", n).Info("adopted containers of containerd's built-in CRI; they keep their shims")

@@ -4,6 +4,8 @@ package adopt
 
 import (
 	"cmp"
+	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -14,13 +16,14 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/containerd-lite/containerd-lite/plugin/container"
+	"github.com/containerd-lite/containerd-lite/plugin/pod"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
 
 // container converts a container. Its task decides on its state afterwards, as for a record of ours
 // (container.Manager.Recover).
-func (s *Store) container(found runtime.BuiltIn) (*container.Record, error) {
+func (s *Store) container(ctx context.Context, found runtime.BuiltIn) (*container.Record, error) {
 	var m containerMetadata
 	if err := decodeMetadata(found.Metadata, &m); err != nil {
 		return nil, err
@@ -31,14 +34,14 @@ func (s *Store) container(found runtime.BuiltIn) (*container.Record, error) {
 	if m.Config.GetMetadata() == nil {
 		return nil, fmt.Errorf("metadata has no config: %w", errdefs.ErrDataLoss)
 	}
-	pod, _ := s.adopted(m.SandboxID) // without its pod, a container can only be removed
+	handler := s.handlerOfPod(ctx, m.SandboxID) // without its pod, a container can only be removed
 	dir := s.Paths.Container(m.ID)
 	status, err := readStatus(dir.Status())
 	if err != nil {
 		log.L.WithError(err).WithField("container", m.ID).
 			Warn("status file of the built-in CRI not read; start time and exit details of the container are lost, its task decides on its state")
 		created := found.Created.UnixNano()
-		status = containerStatus{CreatedAt: created, StartedAt: created}
+		status.containerStatus = containerStatus{CreatedAt: created, StartedAt: created}
 	}
 	r := &container.Record{
 		ID:     m.ID,
@@ -48,20 +51,17 @@ func (s *Store) container(found runtime.BuiltIn) (*container.Record, error) {
 		Image: container.Image{
 			ID: m.ImageRef, Name: m.Config.GetImage().GetUserSpecifiedImage(), Ref: m.ImageName, Digest: m.ImageDigest,
 		},
-		Runtime:    container.Runtime{Handler: pod.handler, Snapshotter: found.Snapshotter, BuiltIn: true},
+		Runtime:    container.Runtime{Handler: handler, Snapshotter: found.Snapshotter, BuiltIn: true},
 		LogDir:     logDir(m),
 		StopSignal: cmp.Or(m.StopSignal, "SIGTERM"),
 		PID:        status.Pid,
 		Times:      container.Times{Created: status.CreatedAt, Started: status.StartedAt, Finished: status.FinishedAt},
-		Exit:       container.Exit{Code: status.ExitCode, Reason: status.Reason, Message: status.Message},
-	}
-	if r.State() == runtimeapi.ContainerState_CONTAINER_EXITED && r.Exit.Reason == "" {
-		r.Exit.Reason = reasonOf(r.Exit.Code)
+		Exit:       exitOf(status.containerStatus),
 	}
 	if r.Image.Name == "" {
 		r.Image.Name = m.Config.GetImage().GetImage()
 	}
-	if _, h, err := s.Handlers.Handler(pod.handler); err == nil && pod.handler != "" {
+	if _, h, err := s.Handlers.Handler(handler); err == nil && handler != "" {
 		r.Runtime.ShimPath = h.Path
 	}
 	// The process of a container that counts as created may run: its start was not recorded.
@@ -77,12 +77,37 @@ func (s *Store) container(found runtime.BuiltIn) (*container.Record, error) {
 	return r, nil
 }
 
-// reasonOf returns the reason of an exit that the built-in CRI shows if it has saved none.
-func reasonOf(code int32) string {
-	if code == 0 {
-		return container.ReasonCompleted
+// handlerOfPod returns the runtime handler of a pod of the built-in CRI, or of a pod of ours in
+// which the built-in CRI has created a container. It returns "" for other pods.
+func (s *Store) handlerOfPod(ctx context.Context, id string) string {
+	if adopted, ok := s.adopted(id); ok {
+		return adopted.handler
 	}
-	return container.ReasonError
+	records, err := s.Containerd.Sandboxes(ctx)
+	if err != nil {
+		return ""
+	}
+	for _, saved := range records {
+		var r pod.Record
+		if saved.ID == id && json.Unmarshal(saved.JSON, &r) == nil {
+			return r.Handler
+		}
+	}
+	return ""
+}
+
+// exitOf returns how a container ended. If the built-in CRI has saved no reason, it is the one that
+// it shows.
+func exitOf(s containerStatus) container.Exit {
+	exit := container.Exit{Code: s.ExitCode, Reason: s.Reason, Message: s.Message}
+	switch {
+	case s.FinishedAt == 0 || exit.Reason != "":
+	case exit.Code == 0:
+		exit.Reason = container.ReasonCompleted
+	default:
+		exit.Reason = container.ReasonError
+	}
+	return exit
 }
 
 // logDir returns the log directory of a container's pod, which the log path begins with.

@@ -5,15 +5,14 @@ package adopt
 import (
 	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
 
-	"github.com/containerd/continuity"
 	"github.com/containerd/errdefs"
 	gocni "github.com/containerd/go-cni"
+	"google.golang.org/protobuf/proto"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/containerd-lite/containerd-lite/plugin/container"
+	"github.com/containerd-lite/containerd-lite/plugin/pod"
 )
 
 // version is the version of everything that the built-in CRI saves, from containerd 1.1 to 2.4.
@@ -64,6 +63,8 @@ type containerStatus struct {
 type updatedResources struct {
 	Overhead  *runtimeapi.LinuxContainerResources
 	Resources *runtimeapi.LinuxContainerResources
+	// Lite is true for a pod of ours whose record has the same resources; see statusFile.
+	Lite bool `json:",omitempty"`
 }
 
 // decodeMetadata decodes the metadata of a pod or a container.
@@ -91,45 +92,49 @@ func checkVersion(object, v string) error {
 	return nil
 }
 
-// versionedStatus is the content of a status file.
-type versionedStatus struct {
-	Version string
-	containerStatus
+// EncodePod returns the metadata by which the built-in CRI finds a pod of ours.
+func EncodePod(r *pod.Record) ([]byte, error) {
+	return encodeMetadata(podMetadata{
+		ID:             r.ID,
+		Name:           r.Name,
+		Config:         r.Config,
+		NetNSPath:      r.Namespaces.Net,
+		IP:             r.Network.IP,
+		AdditionalIPs:  r.Network.AdditionalIPs,
+		RuntimeHandler: r.Requested,
+		CNIResult:      r.Network.CNI,
+		ProcessLabel:   r.SELinux.Process,
+	})
 }
 
-func readStatus(path string) (containerStatus, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return containerStatus{}, err
+// encodeContainer returns the metadata by which the built-in CRI finds a container of ours.
+func encodeContainer(r *container.Record) ([]byte, error) {
+	config := r.Config
+	if len(r.VolumeImages) > 0 {
+		config = proto.CloneOf(config)
+		config.Mounts = r.Mounts() // with the IDs of images
 	}
-	var s versionedStatus
-	if err := json.Unmarshal(data, &s); err != nil {
-		return containerStatus{}, fmt.Errorf("decode %s: %w", path, err)
-	}
-	return s.containerStatus, checkVersion("status", s.Version)
+	return encodeMetadata(containerMetadata{
+		ID:           r.ID,
+		Name:         r.Name,
+		SandboxID:    r.PodID,
+		Config:       config,
+		ImageRef:     r.Image.ID,
+		ImageDigest:  r.Image.Digest,
+		ImageName:    r.Image.Ref,
+		LogPath:      r.LogPath(),
+		StopSignal:   r.StopSignal,
+		ProcessLabel: r.SELinux.Process,
+	})
 }
 
-// writeStatus writes the state of a container into its status file.
-func writeStatus(path string, r *container.Record) error {
-	data, err := json.Marshal(versionedStatus{version, containerStatus{
-		Pid:        r.PID,
-		CreatedAt:  r.Times.Created,
-		StartedAt:  r.Times.Started,
-		FinishedAt: r.Times.Finished,
-		ExitCode:   r.Exit.Code,
-		Reason:     r.Exit.Reason,
-		Message:    r.Exit.Message,
-		Resources:  &runtimeapi.ContainerResources{Linux: r.Resources},
-	}})
+func encodeMetadata(metadata any) ([]byte, error) {
+	data, err := json.Marshal(struct {
+		Version  string
+		Metadata any
+	}{version, metadata})
 	if err != nil {
-		return fmt.Errorf("encode status for the built-in CRI: %w", err)
+		return nil, fmt.Errorf("encode metadata for the built-in CRI: %w", err)
 	}
-	// Without the directory, no exit could be recorded, and the container not be removed.
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return fmt.Errorf("write status for the built-in CRI: %w", err)
-	}
-	if err := continuity.AtomicWriteFile(path, data, 0o600); err != nil {
-		return fmt.Errorf("write status for the built-in CRI: %w", err)
-	}
-	return nil
+	return data, nil
 }

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -29,7 +28,7 @@ import (
 // stopped and removed.
 func (s *Store) pod(ctx context.Context, found runtime.BuiltIn) *pod.Record {
 	m, handler, err := s.metadata(found)
-	s.pods.Store(found.ID, adoptedPod{handler, cmp.Or(found.Sandboxer, runtime.PodSandboxer), encodeResources(m.Config)})
+	s.pods.Store(found.ID, adoptedPod{handler, cmp.Or(found.Sandboxer, runtime.PodSandboxer), encodeResources(m.Config, false)})
 	if err != nil {
 		log.G(ctx).WithError(err).WithField("pod", found.ID).
 			Error("pod of containerd's built-in CRI not adopted; it is NotReady, and the kubelet replaces it; " +
@@ -78,14 +77,11 @@ func (s *Store) metadata(found runtime.BuiltIn) (m podMetadata, handler string, 
 		return m, "", fmt.Errorf("network namespace %s is not directly below one of %s: %w", path, strings.Join(s.netnsDirs(), ", "), errdefs.ErrDataLoss)
 	}
 	if len(found.Resources) > 0 {
-		var updated updatedResources
-		if err := json.Unmarshal(found.Resources, &updated); err != nil {
-			return m, "", fmt.Errorf("decode updated resources: %w", err)
+		updated, err := decodeResources(found.Resources)
+		if err != nil {
+			return m, "", err
 		}
-		if m.Config.Linux == nil {
-			m.Config.Linux = &runtimeapi.LinuxPodSandboxConfig{}
-		}
-		m.Config.Linux.Overhead, m.Config.Linux.Resources = updated.Overhead, updated.Resources
+		updated.apply(m.Config)
 	}
 	if found.Sandboxer != "" && found.Sandboxer != runtime.PodSandboxer {
 		return m, "", fmt.Errorf("pods of sandbox controller %q cannot be adopted: %w", found.Sandboxer, errdefs.ErrNotImplemented)

@@ -7,6 +7,8 @@ import (
 	"context"
 	"encoding/json"
 
+	"github.com/containerd/containerd/v2/pkg/cio"
+	"github.com/containerd/log"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/containerd-lite/containerd-lite/plugin/container"
@@ -30,30 +32,55 @@ func (s *Store) adopted(id string) (adoptedPod, bool) {
 	return found.(adoptedPod), true //nolint:forcetypeassert // has no other values
 }
 
-// SaveSandbox saves the record of a pod. Of a pod of the built-in CRI only the resources can change
-// that its metadata has; its state is that of its task.
-func (s *Store) SaveSandbox(ctx context.Context, id string, record any) error {
-	found, builtIn := s.adopted(id)
-	r, ok := record.(*pod.Record)
-	if !builtIn || !ok {
-		return s.Containerd.SaveSandbox(ctx, id, record)
+// CreateSandbox saves a new pod, also for the built-in CRI.
+func (s *Store) CreateSandbox(ctx context.Context, sandbox runtime.Sandbox) error {
+	if err := addPod(&sandbox); err != nil {
+		return err
 	}
-	resources := encodeResources(r.Config)
+	return s.Containerd.CreateSandbox(ctx, sandbox)
+}
+
+// SaveSandbox saves the record of a pod, also for the built-in CRI. Of a pod of the built-in CRI
+// only the resources can change that its metadata has; its state is that of its task.
+func (s *Store) SaveSandbox(ctx context.Context, sandbox runtime.Sandbox) error {
+	found, builtIn := s.adopted(sandbox.ID)
+	r, ok := sandbox.Record.(*pod.Record)
+	if !builtIn || !ok {
+		if err := addPod(&sandbox); err != nil {
+			return err
+		}
+		return s.Containerd.SaveSandbox(ctx, sandbox)
+	}
+	resources := encodeResources(r.Config, false)
 	if bytes.Equal(resources, found.resources) {
 		return nil
 	}
-	if err := s.BuiltInCRI.SaveResources(ctx, id, resources); err != nil {
+	if err := s.BuiltInCRI.SaveResources(ctx, sandbox.ID, resources); err != nil {
 		return err
 	}
 	found.resources = resources
-	s.pods.Store(id, found)
+	s.pods.Store(sandbox.ID, found)
 	return nil
 }
 
-// encodeResources returns the resources of a pod as JSON of [updatedResources].
-func encodeResources(c *runtimeapi.PodSandboxConfig) []byte {
+// addPod adds what the built-in CRI needs to find a pod of ours.
+func addPod(sandbox *runtime.Sandbox) (err error) {
+	r, ok := sandbox.Record.(*pod.Record)
+	if !ok {
+		return nil
+	}
+	if linux := r.Config.GetLinux(); linux.GetOverhead() != nil || linux.GetResources() != nil {
+		sandbox.Resources = encodeResources(r.Config, true)
+	}
+	sandbox.BuiltIn, err = EncodePod(r)
+	return err
+}
+
+// encodeResources returns the resources of a pod, of ours or of the built-in CRI, as JSON of
+// [updatedResources].
+func encodeResources(c *runtimeapi.PodSandboxConfig, ours bool) []byte {
 	linux := c.GetLinux()
-	resources := updatedResources{Overhead: linux.GetOverhead(), Resources: linux.GetResources()}
+	resources := updatedResources{Overhead: linux.GetOverhead(), Resources: linux.GetResources(), Lite: ours}
 	data, _ := json.Marshal(resources) // never fails
 	return data
 }
@@ -61,13 +88,11 @@ func encodeResources(c *runtimeapi.PodSandboxConfig) []byte {
 // DeleteSandbox removes the record of a pod. Of a pod of the built-in CRI it removes the lease and
 // other leftovers, too.
 func (s *Store) DeleteSandbox(ctx context.Context, id string) error {
-	if _, builtIn := s.adopted(id); builtIn {
-		if err := s.removeLeftovers(id); err != nil {
-			return err
-		}
-		if err := s.BuiltInCRI.DeleteLease(ctx, id); err != nil {
-			return err
-		}
+	if err := s.removeLeftovers(id); err != nil {
+		return err
+	}
+	if err := s.BuiltInCRI.DeleteLease(ctx, id); err != nil {
+		return err
 	}
 	if err := s.Containerd.DeleteSandbox(ctx, id); err != nil {
 		return err
@@ -76,13 +101,46 @@ func (s *Store) DeleteSandbox(ctx context.Context, id string) error {
 	return nil
 }
 
-// SaveContainer saves the record of a container. For one of the built-in CRI it writes the status
-// file: everything else that can change is in the container's spec.
-func (s *Store) SaveContainer(ctx context.Context, id string, record any) error {
-	if r, ok := record.(*container.Record); ok && r.Runtime.BuiltIn {
-		return writeStatus(s.Paths.Container(id).Status(), r)
+// CreateContainer saves a new container, also for the built-in CRI.
+func (s *Store) CreateContainer(ctx context.Context, c runtime.Container) (err error) {
+	if r, ok := c.Record.(*container.Record); ok {
+		if c.BuiltIn, err = encodeContainer(r); err != nil {
+			return err
+		}
+		if err := writeStatus(s.Paths.Container(c.ID).Status(), r); err != nil {
+			return err
+		}
 	}
-	return s.Containerd.SaveContainer(ctx, id, record)
+	return s.Containerd.CreateContainer(ctx, c)
+}
+
+// SaveContainer saves the record of a container, and its state for the built-in CRI. That of a
+// container of the built-in CRI is all that is saved: everything else that can change is in the
+// container's spec.
+func (s *Store) SaveContainer(ctx context.Context, c runtime.Container) error {
+	r, ok := c.Record.(*container.Record)
+	if !ok {
+		return s.Containerd.SaveContainer(ctx, c)
+	}
+	// First the status: if the record is not saved, it is the same as the container's state, or
+	// SaveLate repeats both.
+	if err := writeStatus(s.Paths.Container(c.ID).Status(), r); err != nil || r.Runtime.BuiltIn {
+		return err
+	}
+	return s.Containerd.SaveContainer(ctx, c)
+}
+
+// NewTask creates the task of a container, and records the address of its shim for containerd
+// before 2.0.
+func (s *Store) NewTask(ctx context.Context, id string, io cio.Creator, opts runtime.TaskOptions) (runtime.Task, error) {
+	task, err := s.Containerd.NewTask(ctx, id, io, opts)
+	if err != nil {
+		return nil, err
+	}
+	if err := runtime.WriteAddress(s.Bundles, id); err != nil {
+		log.G(ctx).WithError(err).WithField("container", id).Warn("containerd before 2.0 would not find the shim after a change back, and kill the container")
+	}
+	return task, nil
 }
 
 // DeleteTask deletes the task of a container or a pod. A pod of another sandbox controller has

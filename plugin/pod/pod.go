@@ -82,6 +82,17 @@ func (r *Record) HostNetwork() bool {
 	return r.namespaceOptions().GetNetwork() == runtimeapi.NamespaceMode_NODE
 }
 
+// HostIPC reports whether the pod uses the IPC namespace and the /dev/shm of the host.
+func (r *Record) HostIPC() bool {
+	return r.namespaceOptions().GetIpc() == runtimeapi.NamespaceMode_NODE
+}
+
+// HasUserNamespace reports whether the pod has a user namespace of its own.
+func (r *Record) HasUserNamespace() bool {
+	uids, _ := spec.IDMappings(r.Config)
+	return uids != nil
+}
+
 func (r *Record) namespaceOptions() *runtimeapi.NamespaceOption {
 	return r.Config.GetLinux().GetSecurityContext().GetNamespaceOptions()
 }
@@ -117,7 +128,7 @@ func (r *Record) with(change func(*Record)) *Record {
 // Records saves pod records in containerd's metadata.
 type Records interface {
 	CreateSandbox(ctx context.Context, s runtime.Sandbox) error
-	SaveSandbox(ctx context.Context, id string, record any) error
+	SaveSandbox(ctx context.Context, s runtime.Sandbox) error
 	DeleteSandbox(ctx context.Context, id string) error
 	Sandboxes(ctx context.Context) ([]runtime.Record, error)
 	// Knows reports whether containerd has a sandbox or container with this ID, of any CRI plugin.
@@ -196,7 +207,9 @@ type podStore struct {
 
 func newPodStore(saved Records, events Events) *podStore {
 	publish := func(before, after *Record) { publishChange(events, before, after) }
-	save := func(ctx context.Context, r *Record) error { return saved.SaveSandbox(ctx, r.ID, r) }
+	save := func(ctx context.Context, r *Record) error {
+		return saved.SaveSandbox(ctx, runtime.Sandbox{ID: r.ID, Record: r})
+	}
 	return &podStore{store.New("pod", save, publish)}
 }
 

@@ -137,7 +137,7 @@ func (m *Manager) setUp(ctx context.Context, r *Record) (made setUpResult, err e
 		if made.network, err = m.attach(ctx, r); err != nil {
 			return made, err
 		}
-		made.pid, err = m.startTask(ctx, r)
+		made.pid, err = m.startTask(ctx, r.with(func(r *Record) { r.Network = made.network }))
 		return made, err
 	}
 	group, ctx := errgroup.WithContext(ctx)
@@ -203,11 +203,13 @@ func (m *Manager) makeReady(ctx context.Context, r *Record, made setUpResult) er
 }
 
 // needsInit reports whether the task of a pod has a process. Pods with a shared PID namespace need
-// one, because the namespace ends with its first process. With other shims than ours every pod
-// needs one: these shims expect the pod's container first, a virtual machine boots with it, and
-// containerd-shim-runc-v2 removes its socket with it.
+// one, because the namespace ends with its first process. Pods with a user namespace need one,
+// because after a change to containerd's built-in CRI new containers join the namespaces of the
+// task, and a holder is a thread, which cannot be in a user namespace of its own. With other shims
+// than ours every pod needs one: these shims expect the pod's container first, a virtual machine
+// boots with it, and containerd-shim-runc-v2 removes its socket with it.
 func needsInit(r *Record, h config.Handler) bool {
-	return r.SharesPID() || h.Type != config.LiteRuntimeType
+	return r.SharesPID() || r.HasUserNamespace() || h.Type != config.LiteRuntimeType
 }
 
 // create saves a new record and adds it to the store.
@@ -247,11 +249,10 @@ func (m *Manager) forget(r *Record) {
 }
 
 func (m *Manager) pinOptions(r *Record) network.PinOptions {
-	ns := r.namespaceOptions()
 	opts := network.PinOptions{
 		ID:       r.ID,
 		Net:      !r.HostNetwork(),
-		IPC:      ns.GetIpc() != runtimeapi.NamespaceMode_NODE,
+		IPC:      !r.HostIPC(),
 		UTS:      !r.HostNetwork(), // with the host network the pod has the hostname of the host
 		Hostname: r.Hostname,
 		Sysctls:  maps.Clone(r.Config.GetLinux().GetSysctls()),

@@ -40,9 +40,11 @@ type Runner struct {
 	Containerd Containerd
 	Handlers   Handlers
 	Spec       func(req specgen.PodRequest) (*specs.Spec, error)
-	CgroupOf   func(req specgen.PodRequest) (string, error)
-	Paths      paths.Paths
-	Shims      runtime.Launcher
+	// BuiltIn returns the metadata of a pod for the built-in CRI.
+	BuiltIn  func(r *Record) ([]byte, error)
+	CgroupOf func(req specgen.PodRequest) (string, error)
+	Paths    paths.Paths
+	Shims    runtime.Launcher
 }
 
 var _ Tasks = Runner{}
@@ -102,6 +104,10 @@ func (t Runner) createIn(ctx context.Context, shim *runtime.LaunchedShim, r *Rec
 	if err != nil {
 		return nil, err
 	}
+	builtIn, err := t.BuiltIn(r)
+	if err != nil {
+		return nil, err
+	}
 	container := runtime.Container{
 		ID:      r.ID,
 		Kind:    runtime.KindPod,
@@ -109,6 +115,7 @@ func (t Runner) createIn(ctx context.Context, shim *runtime.LaunchedShim, r *Rec
 		Runtime: handler.Type,
 		Options: options,
 		Spec:    spec,
+		BuiltIn: builtIn,
 	}
 	if shim != nil {
 		container.Sandbox = r.ID // containerd asks for the sandbox of a task that has an address

@@ -44,6 +44,7 @@ func TestTaskStartIsNotCancelled(t *testing.T) {
 		Containerd: h,
 		Handlers:   fakeHandlers{},
 		Spec:       func(specgen.PodRequest) (*specs.Spec, error) { return &specs.Spec{}, nil },
+		BuiltIn:    func(*Record) ([]byte, error) { return nil, nil },
 	}
 	_, err := runner.Start(ctx, &Record{ID: "pod1"})
 	if !errors.Is(err, errBroken) || errors.Is(err, context.Canceled) {
@@ -89,6 +90,7 @@ func TestTaskInLaunchedShim(t *testing.T) {
 			Containerd: c,
 			Handlers:   fakeHandlers{},
 			Spec:       func(specgen.PodRequest) (*specs.Spec, error) { return &specs.Spec{}, nil },
+			BuiltIn:    func(*Record) ([]byte, error) { return nil, nil },
 			Shims:      runtime.Launcher{Sockets: filepath.Join(dir, "s"), Events: "/events"},
 		}
 		ctx := namespaces.WithNamespace(t.Context(), "k8s.io")

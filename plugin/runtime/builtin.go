@@ -5,6 +5,7 @@ package runtime
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	containerd "github.com/containerd/containerd/v2/client"
@@ -22,6 +23,12 @@ import (
 var builtInExtensions = map[Kind]string{
 	KindPod:       "io.cri-containerd.sandbox.metadata",
 	KindContainer: "io.cri-containerd.container.metadata",
+}
+
+// builtInTypes are the type URLs of the values of builtInExtensions.
+var builtInTypes = map[Kind]string{
+	KindPod:       "github.com/containerd/cri/pkg/store/sandbox/Metadata",
+	KindContainer: "github.com/containerd/cri/pkg/store/container/Metadata",
 }
 
 // Extensions of a sandbox of the built-in CRI: the metadata of the pod, and its resources after an
@@ -109,7 +116,8 @@ func newBuiltIn(kind Kind, info containers.Container) (BuiltIn, bool) {
 }
 
 // addSandboxes adds what the sandboxes of the built-in CRI have: pods without a container, and the
-// resources of the others. containerd before 1.7 has no sandboxes.
+// resources of the others. It removes pods of ours: their record is in the sandbox. containerd
+// before 1.7 has no sandboxes.
 func (c BuiltInCRI) addSandboxes(ctx context.Context, found []BuiltIn) ([]BuiltIn, error) {
 	list, err := c.Sandboxes.List(ctx)
 	if errdefs.IsNotImplemented(err) {
@@ -118,13 +126,18 @@ func (c BuiltInCRI) addSandboxes(ctx context.Context, found []BuiltIn) ([]BuiltI
 	if err != nil {
 		return nil, fmt.Errorf("list sandboxes: %w", err)
 	}
+	ours := map[string]bool{}
+	for _, s := range list {
+		_, ours[s.ID] = s.Extensions[recordExtension]
+	}
+	found = slices.DeleteFunc(found, func(b BuiltIn) bool { return ours[b.ID] })
 	at := map[string]int{}
 	for i, s := range found {
 		at[s.ID] = i
 	}
 	for _, s := range list {
 		metadata, builtIn := s.Extensions[builtInSandbox]
-		if _, ours := s.Extensions[recordExtension]; ours || !builtIn {
+		if ours[s.ID] || !builtIn {
 			continue
 		}
 		i, has := at[s.ID]

@@ -11,6 +11,7 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/containerd/typeurl/v2"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"google.golang.org/protobuf/types/known/anypb"
 )
 
 // Container is a container in containerd's metadata.
@@ -24,7 +25,8 @@ type Container struct {
 	Snapshotter string            // of the snapshot; "" if the spec names the root
 	Keeps       []string          // keys of other snapshots to keep until it is deleted
 	Spec        *specs.Spec
-	Record      any // saved as JSON; nil for none
+	Record      any    // saved as JSON; nil for none
+	BuiltIn     []byte // metadata for the built-in CRI, in its JSON; nil for none
 	// Sandbox is the ID of a pod. The task joins the shim of the pod's running task without a call
 	// of the shim's start command. With "" containerd calls the start command.
 	Sandbox string
@@ -52,13 +54,29 @@ func (c *Client) CreateContainer(ctx context.Context, ctr Container) error {
 	if ctr.Snapshotter != "" {
 		info.Snapshotter, info.SnapshotKey = ctr.Snapshotter, ctr.ID
 	}
+	if info.Extensions, err = ctr.extensions(); err != nil {
+		return err
+	}
+	if _, err = c.containerd.ContainerService().Create(ctx, info); err != nil {
+		return err
+	}
+	return c.unlease(ctx, ctr.Snapshotter, ctr.Keeps)
+}
+
+// extensions returns what is saved of a container, by name.
+func (ctr Container) extensions() (all map[string]typeurl.Any, err error) {
 	if ctr.Record != nil {
-		if info.Extensions, err = encode(ctr.Record); err != nil {
-			return err
+		if all, err = encode(ctr.Record); err != nil {
+			return nil, err
 		}
 	}
-	_, err = c.containerd.ContainerService().Create(ctx, info)
-	return err
+	if ctr.BuiltIn != nil {
+		if all == nil {
+			all = map[string]typeurl.Any{}
+		}
+		all[builtInExtensions[ctr.Kind]] = &anypb.Any{TypeUrl: builtInTypes[ctr.Kind], Value: ctr.BuiltIn}
+	}
+	return all, nil
 }
 
 // gcLabels returns the labels of a container, and those by which containerd's garbage collector
@@ -82,14 +100,15 @@ func encodeOptions(options any) (typeurl.Any, error) {
 	return encoded, nil
 }
 
-// SaveContainer replaces the record of a container. The container must exist.
-func (c *Client) SaveContainer(ctx context.Context, id string, record any) error {
-	extensions, err := encode(record)
+// SaveContainer replaces the record of a container and, unless it is nil, the metadata for the
+// built-in CRI. The container must exist.
+func (c *Client) SaveContainer(ctx context.Context, ctr Container) error {
+	extensions, err := ctr.extensions()
 	if err != nil {
 		return err
 	}
 	_, err = c.containerd.ContainerService().Update(ctx,
-		containers.Container{ID: id, Extensions: extensions}, "extensions."+recordExtension)
+		containers.Container{ID: ctr.ID, Extensions: extensions}, extensionPaths(extensions)...)
 	return err
 }
 
@@ -153,7 +172,8 @@ func (c *Client) Containers(ctx context.Context) ([]Record, error) {
 	var records []Record
 	for _, info := range list {
 		if ext, ok := info.Extensions[recordExtension]; ok {
-			records = append(records, Record{ID: info.ID, JSON: ext.GetValue()})
+			builtIn := info.Extensions[builtInExtensions[KindContainer]] != nil
+			records = append(records, Record{ID: info.ID, JSON: ext.GetValue(), BuiltIn: builtIn})
 		}
 	}
 	return records, nil

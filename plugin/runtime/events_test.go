@@ -38,7 +38,7 @@ func TestObserveGoesOnAfterABadEvent(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(namespaces.WithNamespace(t.Context(), "k8s.io"))
 	observed := make(recorder, 10)
-	ended := guard.Start(ctx, "observe", func() error { return New(client).Observe(ctx, observed) })
+	ended := guard.Start(ctx, "observe", func() error { return New(client, nil).Observe(ctx, observed) })
 	exit := func(id string) {
 		if err := bus.Publish(ctx, "/tasks/exit", &eventtypes.TaskExit{ContainerID: id, ID: id}); err != nil {
 			t.Fatal(err)

@@ -20,6 +20,19 @@ const snapshotLease = "containerd-lite.snapshots"
 // removed from it.
 func leased(ctx context.Context) context.Context { return leases.WithLease(ctx, snapshotLease) }
 
+// unlease removes snapshots from the lease that a container refers to by its labels. Another CRI
+// plugin that removes the container does not know the lease.
+func (c *Client) unlease(ctx context.Context, snapshotter string, keys []string) error {
+	for _, key := range keys {
+		held := leases.Resource{ID: key, Type: "snapshots/" + snapshotter}
+		err := c.containerd.LeasesService().DeleteResource(ctx, leases.Lease{ID: snapshotLease}, held)
+		if err != nil && !errdefs.IsNotFound(err) {
+			return fmt.Errorf("lease %s: remove snapshot %s: %w", snapshotLease, key, err)
+		}
+	}
+	return nil
+}
+
 // RenewLease deletes the lease of the previous run of the daemon, waits until the snapshots that
 // only this lease kept are garbage-collected, and creates a new one. It must be called before the
 // first snapshot is created.

@@ -71,6 +71,27 @@ func TestContainerKeepsSnapshots(t *testing.T) {
 	}
 }
 
+// A container that the built-in CRI removes, which does not know the lease, keeps no snapshot.
+func TestRemovalByTheBuiltInCRI(t *testing.T) {
+	c, db, ctx := newMetadata(t)
+	prepare(ctx, t, c, "c1", "c1-image-0")
+	err := c.CreateContainer(ctx, Container{
+		ID: "c1", Runtime: "io.containerd.lite.v2", Snapshotter: "native", Keeps: []string{"c1-image-0"}, Spec: &specs.Spec{},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.containerd.SnapshotService("native").Remove(ctx, "c1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.containerd.ContainerService().Delete(ctx, "c1"); err != nil {
+		t.Fatal(err)
+	}
+	if left := collect(ctx, t, c, db); len(left) != 0 {
+		t.Errorf("snapshots without a container: %v", left)
+	}
+}
+
 // A removed snapshot is removed from the lease, too, which exists as long as the daemon runs.
 func TestLeaseDoesNotGrow(t *testing.T) {
 	c, _, ctx := newMetadata(t)

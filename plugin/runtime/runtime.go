@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	containerd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/metadata"
 	"github.com/containerd/typeurl/v2"
 )
 
@@ -33,17 +34,23 @@ const (
 // Client makes the calls to containerd. It is safe for concurrent use.
 type Client struct {
 	containerd *containerd.Client
+	metadata   metadataDB
 }
 
-// New returns a Client that uses c.
-func New(c *containerd.Client) *Client {
-	return &Client{containerd: c}
+// New returns a Client that uses c, and db for changes that belong together. db is that of c's
+// containerd; without it, nothing can be saved.
+func New(c *containerd.Client, db *metadata.DB) *Client {
+	return &Client{containerd: c, metadata: newMetadataDB(db)}
 }
 
 // Record is a saved record: the JSON of the value that was saved.
 type Record struct {
 	ID   string
 	JSON []byte
+	// BuiltIn is true if the metadata for the built-in CRI is saved, too. Resources is its JSON of
+	// the resources of a pod, if they were updated.
+	BuiltIn   bool
+	Resources []byte
 }
 
 // recordExtension is the name of the extension with our record of a sandbox or container, and the
@@ -64,4 +71,14 @@ func encode(record any) (map[string]typeurl.Any, error) {
 		return nil, fmt.Errorf("encode record: %w", err)
 	}
 	return map[string]typeurl.Any{recordExtension: saved(data)}, nil
+}
+
+// extensionPaths returns the paths by which containerd's metadata updates these extensions and
+// keeps the others.
+func extensionPaths(extensions map[string]typeurl.Any) []string {
+	paths := make([]string, 0, len(extensions))
+	for name := range extensions {
+		paths = append(paths, "extensions."+name)
+	}
+	return paths
 }

@@ -62,7 +62,7 @@ func newMetadata(t *testing.T) (*Client, *metadata.DB, context.Context) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return New(c), db, namespaces.WithNamespace(t.Context(), "k8s.io")
+	return New(c, db), db, namespaces.WithNamespace(t.Context(), "k8s.io")
 }
 
 func decoded(t *testing.T, records []Record) map[string]string {
@@ -83,7 +83,7 @@ func TestSandboxRecords(t *testing.T) {
 	if err := c.CreateSandbox(ctx, Sandbox{ID: "p1", Runtime: "io.containerd.lite.v2", Record: note{"made"}}); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.SaveSandbox(ctx, "p1", note{"ready"}); err != nil {
+	if err := c.SaveSandbox(ctx, Sandbox{ID: "p1", Record: note{"ready"}}); err != nil {
 		t.Fatal(err)
 	}
 	records, err := c.Sandboxes(ctx)
@@ -98,8 +98,59 @@ func TestSandboxRecords(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if err := c.SaveSandbox(ctx, "p1", note{"late"}); !errdefs.IsNotFound(err) {
+	if err := c.SaveSandbox(ctx, Sandbox{ID: "p1", Record: note{"late"}}); !errdefs.IsNotFound(err) {
 		t.Errorf("SaveSandbox after DeleteSandbox: %v, want NotFound", err)
+	}
+}
+
+// TestMetadataForTheBuiltInCRI checks that the metadata of a pod reaches the container of its task
+// with the record, and that a pod of ours is not taken for one of the built-in CRI.
+func TestMetadataForTheBuiltInCRI(t *testing.T) {
+	c, db, ctx := newMetadata(t)
+	builtIn := BuiltInCRI{Containers: metadata.NewContainerStore(db), Sandboxes: metadata.NewSandboxStore(db)}
+	if err := c.CreateSandbox(ctx, Sandbox{ID: "p1", Runtime: "r", Record: note{"made"}, BuiltIn: []byte("early")}); err != nil {
+		t.Fatal(err)
+	}
+	err := c.CreateContainer(ctx, Container{ID: "p1", Kind: KindPod, Runtime: "r", Spec: &specs.Spec{}, BuiltIn: []byte("early")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.SaveSandbox(ctx, Sandbox{ID: "p1", Record: note{"ready"}, BuiltIn: []byte("late"), Resources: []byte("resized")}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.SaveSandbox(ctx, Sandbox{ID: "p1", Record: note{"stopped"}}); err != nil {
+		t.Fatal(err)
+	}
+	info, err := builtIn.Containers.Get(ctx, "p1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if has := info.Extensions["io.cri-containerd.sandbox.metadata"]; string(has.GetValue()) != "late" ||
+		has.GetTypeUrl() != "github.com/containerd/cri/pkg/store/sandbox/Metadata" {
+		t.Errorf("metadata of the container: %v", has)
+	}
+	stored, err := builtIn.Sandboxes.Get(ctx, "p1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(stored.Extensions["metadata"].GetValue()) != "late" || string(stored.Extensions["updated-resources"].GetValue()) != "resized" || stored.Sandboxer != "podsandbox" {
+		t.Errorf("sandbox: %+v", stored)
+	}
+	records, err := c.Sandboxes(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(records) != 1 || !records[0].BuiltIn || string(records[0].Resources) != "resized" || decoded(t, records)["p1"] != "stopped" {
+		t.Errorf("records: %+v", records)
+	}
+	if found, err := builtIn.List(ctx, KindPod); err != nil || len(found) > 0 {
+		t.Errorf("pods of the built-in CRI: %v, %v", found, err)
+	}
+	if err := c.DeleteContainer(ctx, "p1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.SaveSandbox(ctx, Sandbox{ID: "p1", Record: note{"stopped"}, BuiltIn: []byte("last")}); err != nil {
+		t.Errorf("SaveSandbox without a container: %v", err)
 	}
 }
 
@@ -115,7 +166,7 @@ func TestContainerRecordsAndSpecs(t *testing.T) {
 	if err := c.CreateContainer(ctx, Container{ID: "init", Kind: KindPod, Runtime: "io.containerd.lite.v2", Spec: spec}); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.SaveContainer(ctx, "c1", note{"running"}); err != nil {
+	if err := c.SaveContainer(ctx, Container{ID: "c1", Record: note{"running"}}); err != nil {
 		t.Fatal(err)
 	}
 	spec.Process.Args = []string{"sleep"}

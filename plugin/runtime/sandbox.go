@@ -8,11 +8,9 @@ import (
 
 	"github.com/containerd/containerd/v2/core/sandbox"
 	"github.com/containerd/errdefs"
+	"github.com/containerd/typeurl/v2"
+	"google.golang.org/protobuf/types/known/anypb"
 )
-
-// sandboxer marks our sandbox records. containerd has no sandbox controller with this name: the
-// plugin runs its pods itself.
-const sandboxer = "lite"
 
 // Sandbox is a pod in containerd's sandbox store.
 type Sandbox struct {
@@ -20,11 +18,29 @@ type Sandbox struct {
 	Labels  map[string]string // of a request; reserved ones are dropped
 	Runtime string            // runtime type of the pod's handler
 	Record  any               // saved as JSON
+	// BuiltIn is the metadata for the built-in CRI, and Resources are those after an update, both
+	// in its JSON. With nil they do not change.
+	BuiltIn, Resources []byte
+}
+
+// extensions returns what is saved of a sandbox, by name.
+func (s Sandbox) extensions() (map[string]typeurl.Any, error) {
+	all, err := encode(s.Record)
+	if err != nil {
+		return nil, err
+	}
+	if s.BuiltIn != nil {
+		all[builtInSandbox] = &anypb.Any{TypeUrl: builtInTypes[KindPod], Value: s.BuiltIn}
+	}
+	if s.Resources != nil {
+		all[builtInResources] = &anypb.Any{TypeUrl: builtInResourcesType, Value: s.Resources}
+	}
+	return all, nil
 }
 
 // CreateSandbox saves a new sandbox.
 func (c *Client) CreateSandbox(ctx context.Context, s Sandbox) error {
-	extensions, err := encode(s.Record)
+	extensions, err := s.extensions()
 	if err != nil {
 		return err
 	}
@@ -32,21 +48,29 @@ func (c *Client) CreateSandbox(ctx context.Context, s Sandbox) error {
 		ID:         s.ID,
 		Labels:     KindPod.Labels(s.Labels),
 		Runtime:    sandbox.RuntimeOpts{Name: s.Runtime},
-		Sandboxer:  sandboxer,
+		Sandboxer:  PodSandboxer,
 		Extensions: extensions,
 	})
 	return err
 }
 
-// SaveSandbox replaces the record of a sandbox. The sandbox must exist.
-func (c *Client) SaveSandbox(ctx context.Context, id string, record any) error {
-	extensions, err := encode(record)
+// SaveSandbox replaces the record of a sandbox and, unless they are nil, the metadata and the
+// resources for the built-in CRI. The sandbox must exist. The container of the pod's task gets the
+// same metadata, in the same transaction.
+func (c *Client) SaveSandbox(ctx context.Context, s Sandbox) error {
+	extensions, err := s.extensions()
 	if err != nil {
 		return err
 	}
-	_, err = c.containerd.SandboxStore().Update(ctx,
-		sandbox.Sandbox{ID: id, Extensions: extensions}, "extensions."+recordExtension)
-	return err
+	return c.metadata.update(ctx, func(ctx context.Context) error {
+		if _, err := c.metadata.sandboxes.Update(ctx, sandbox.Sandbox{ID: s.ID, Extensions: extensions}, extensionPaths(extensions)...); err != nil {
+			return err
+		}
+		if s.BuiltIn == nil {
+			return nil
+		}
+		return c.metadata.saveBuiltIn(ctx, s.ID, s.BuiltIn)
+	})
 }
 
 // DeleteSandbox removes a sandbox. It is no error if it does not exist.
@@ -81,9 +105,15 @@ func (c *Client) Sandboxes(ctx context.Context) ([]Record, error) {
 	}
 	var records []Record
 	for _, s := range list {
-		if ext, ok := s.Extensions[recordExtension]; ok {
-			records = append(records, Record{ID: s.ID, JSON: ext.GetValue()})
+		ext, ok := s.Extensions[recordExtension]
+		if !ok {
+			continue
 		}
+		r := Record{ID: s.ID, JSON: ext.GetValue(), BuiltIn: s.Extensions[builtInSandbox] != nil}
+		if resources := s.Extensions[builtInResources]; resources != nil {
+			r.Resources = resources.GetValue()
+		}
+		records = append(records, r)
 	}
 	return records, nil
 }

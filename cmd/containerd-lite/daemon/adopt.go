@@ -33,16 +33,22 @@ func adoptCommand() *cli.Command {
 			if !cmd.Bool(dryRun) {
 				return errors.New("the daemon adopts the pods when it starts (use adopt --dry-run to list them)")
 			}
-			found := noFile()
-			if path, ok := configPath(cmd); ok {
-				var err error
-				if found, err = checkQuietly(ctx, path); err != nil {
-					return err
-				}
+			found, err := configOf(ctx, cmd)
+			if err != nil {
+				return err
 			}
 			return listAdoption(ctx, cmd.Root().Writer, address(cmd, found.Config), found)
 		},
 	}
+}
+
+// configOf reads the config.toml of a command; without one it returns the defaults.
+func configOf(ctx context.Context, cmd *cli.Command) (*checked, error) {
+	path, ok := configPath(cmd)
+	if !ok {
+		return noFile(), nil
+	}
+	return checkQuietly(ctx, path)
 }
 
 const (
@@ -53,19 +59,13 @@ const (
 )
 
 func listAdoption(ctx context.Context, out io.Writer, address string, c *checked) error {
-	client, err := containerd.New(address, containerd.WithTimeout(dialTimeout))
+	client, err := dial(address)
 	if err != nil {
-		return fmt.Errorf("containerd at %s: connect: %w (start containerd, or set --address)", address, err)
+		return err
 	}
 	defer client.Close()
-	c.cri.runtime.Complete()
-	dirs := paths.Paths{
-		Root:  filepath.Join(cmp.Or(c.Root, defaults.DefaultRootDir), config.ServerTable),
-		State: filepath.Join(cmp.Or(c.State, defaults.DefaultStateDir), config.ServerTable),
-	}
 	defer silenceLog()() // the daemon logs what it cannot adopt
-	store := adopt.New(runtime.New(client), runtime.NewBuiltInCRI(client), c.cri.runtime, dirs, kubernetes)
-	outcomes, err := store.Plan(namespaces.WithNamespace(ctx, kubernetes))
+	outcomes, err := records(client, c).Plan(namespaces.WithNamespace(ctx, kubernetes))
 	if err != nil {
 		return err
 	}
@@ -75,6 +75,26 @@ func listAdoption(ctx context.Context, out io.Writer, address string, c *checked
 	fmt.Fprintf(out, "%d pods; nothing was changed\n", len(outcomes))
 	return nil
 }
+
+func dial(address string) (*containerd.Client, error) {
+	client, err := containerd.New(address, containerd.WithTimeout(dialTimeout))
+	if err != nil {
+		return nil, fmt.Errorf("containerd at %s: connect: %w (start containerd, or set --address)", address, err)
+	}
+	return client, nil
+}
+
+// records returns what a containerd has saved of pods and containers.
+func records(client *containerd.Client, c *checked) *adopt.Store {
+	c.cri.runtime.Complete()
+	dirs := paths.Paths{
+		Root:  filepath.Join(rootOf(c), config.ServerTable),
+		State: filepath.Join(cmp.Or(c.State, defaults.DefaultStateDir), config.ServerTable),
+	}
+	return adopt.New(runtime.New(client, nil), runtime.NewBuiltInCRI(client), c.cri.runtime, dirs, kubernetes)
+}
+
+func rootOf(c *checked) string { return cmp.Or(c.Root, defaults.DefaultRootDir) }
 
 // describe returns a line about a pod.
 func describe(o adopt.Outcome) string {

@@ -64,14 +64,14 @@ func (c *Containerd) CreateSandbox(_ context.Context, s runtime.Sandbox) error {
 
 // SaveSandbox is the step "save" with the state of the record. The error is NotFound without the
 // resource "record".
-func (c *Containerd) SaveSandbox(_ context.Context, id string, record any) error {
-	if err := c.Call("save " + c.state(record)); err != nil {
+func (c *Containerd) SaveSandbox(_ context.Context, s runtime.Sandbox) error {
+	if err := c.Call("save " + c.state(s.Record)); err != nil {
 		return err
 	}
 	if !c.Has("record") {
 		return errdefs.ErrNotFound
 	}
-	return c.save(c.SandboxRecords, id, record)
+	return c.save(c.SandboxRecords, s.ID, s.Record)
 }
 
 // DeleteSandbox is the step "delete record", which removes the resource "record".
@@ -105,11 +105,11 @@ func (c *Containerd) CreateContainer(_ context.Context, ctr runtime.Container) e
 }
 
 // SaveContainer is the step "save" with the state of the record.
-func (c *Containerd) SaveContainer(_ context.Context, id string, record any) error {
-	if err := c.Call("save " + c.state(record)); err != nil {
+func (c *Containerd) SaveContainer(_ context.Context, ctr runtime.Container) error {
+	if err := c.Call("save " + c.state(ctr.Record)); err != nil {
 		return err
 	}
-	return c.save(c.ContainerRecords, id, record)
+	return c.save(c.ContainerRecords, ctr.ID, ctr.Record)
 }
 
 // DeleteContainer is the step "delete container", which removes the resources "container" and
@@ -210,17 +210,18 @@ func (c *Containerd) DeleteTask(ctx context.Context, id string) error {
 	if c.Task(id) == nil || ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return c.deleteTask("delete task by force", id)
-}
-
-func (c *Containerd) deleteTask(step, id string) error {
-	if err := c.Undoes(step, "task"); err != nil {
+	if err := c.Call("delete task by force"); err != nil {
 		return err
 	}
+	c.forgetTask(id)
+	return nil
+}
+
+func (c *Containerd) forgetTask(id string) {
+	c.Lose("task")
 	c.Lock()
 	defer c.Unlock()
 	delete(c.tasks, id)
-	return nil
 }
 
 func (c *Containerd) save(to map[string][]byte, id string, value any) error {
