@@ -9,7 +9,7 @@
 #   integration/tools.sh lint         the linter
 #   integration/tools.sh package      the tools of `make deb`, and the Debian packages for the tests of ours
 #   integration/tools.sh vm           the tools of the virtual machine: only Debian packages
-#   integration/tools.sh old          earlier containerds, whose pods the suite swap adopts; takes some minutes
+#   integration/tools.sh old          earlier containerds, for the suite swap; takes some minutes
 #   integration/tools.sh peers        CRI-O, for a bench that also compares with it; takes some minutes
 set -euo pipefail
 
@@ -132,9 +132,22 @@ containerd_tools() {
 	CGO_ENABLED=0 tool bin/containerd-shim-runc-v2 $c $containerd cmd/containerd-shim-runc-v2 -tags "urfave_cli_no_docs no_grpc" -ldflags "-s -w -X $c/version.Version=$containerd"
 }
 
+# debian_containerd unpacks the containerd of Debian 12, which is of version 1.6.
+debian_containerd() {
+	local out=$tools/old/v1.6.20
+	if [ -x "$out/containerd" ]; then return; fi
+	say "unpacking Debian's containerd"
+	download "$tools/debs" containerd
+	dpkg-deb -x "$tools"/debs/containerd_*.deb "$tools/debs"
+	mkdir -p "$out"
+	cp "$tools"/debs/usr/bin/{containerd,containerd-shim-runc-v2} "$out"
+	rm -rf "$tools/debs"
+}
+
 # old_containerds builds earlier containerds with their shims.
 old_containerds() {
 	local c v
+	debian_containerd
 	for v in $old; do
 		c=github.com/containerd/containerd
 		if [[ $v != v1.* ]]; then c=$c/v2; fi

@@ -193,7 +193,7 @@ func (b *Bench) configTOML() string {
 		CNIBinDirs string
 	}{b, image.Pause, "io.containerd." + b.Handler + ".v2", unified(), cniBinDirs(b.Options, b.Network.BinDir)}
 	file := configTemplate
-	if b.isOld("v1.7.") {
+	if b.isOld("v1.") {
 		file = template17
 	}
 	if err := file.Execute(&text, data); err != nil {

@@ -108,12 +108,13 @@ func (d *Daemon) Restart(ctx context.Context) error {
 	return d.Start(ctx)
 }
 
-// Swap stops the daemon and starts another one in its place: [Lite] or [Stock], without Bin.
-func (d *Daemon) Swap(ctx context.Context, daemon string) error {
+// Swap stops the daemon and starts another one in its place: [Lite] or [Stock]. bin is
+// Options.Bin.
+func (d *Daemon) Swap(ctx context.Context, daemon, bin string) error {
 	if err := d.Stop(); err != nil {
 		return err
 	}
-	d.bench.Options.Daemon, d.bench.Bin = daemon, ""
+	d.bench.Options.Daemon, d.bench.Bin = daemon, bin
 	return d.Start(ctx)
 }
 

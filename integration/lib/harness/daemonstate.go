@@ -10,6 +10,7 @@ import (
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"github.com/containerd/errdefs"
 )
 
 // daemonState returns the contents of containerd's own stores, in every namespace. Images and their
@@ -55,6 +56,9 @@ func tasksState(ctx context.Context, client *containerd.Client, state State) err
 
 func sandboxesState(ctx context.Context, client *containerd.Client, state State) error {
 	sandboxes, err := client.SandboxStore().List(ctx)
+	if errdefs.IsNotImplemented(err) { // before containerd 1.7
+		return nil
+	}
 	for _, s := range sandboxes {
 		state["sandbox"] = append(state["sandbox"], s.ID)
 	}

@@ -8,21 +8,31 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/lib/harness"
 )
 
-// TestSwap replaces stock containerd by containerd-lite under a kubelet with pods, and goes back.
-// The kubelet must restart nothing. A pod that was started with one daemon is removed with the
-// other.
+// TestSwap replaces the daemon under a kubelet with pods, in both directions and back. The kubelet
+// must restart nothing. A pod that was started with one daemon is removed with the other.
 func TestSwap(t *testing.T) {
-	n := startOn(t, harness.Options{Daemon: harness.Stock, Handler: harness.HandlerRunc}, nil)
-	swap := func(daemon string) func() {
-		return func() {
-			if err := n.Daemon.Swap(t.Context(), daemon); err != nil {
-				t.Fatal(err)
+	for _, o := range []harness.Options{
+		{Daemon: harness.Stock, Handler: harness.HandlerRunc},
+		{Daemon: harness.Lite},
+	} {
+		t.Run("from "+o.Daemon, func(t *testing.T) {
+			n := startOn(t, o, nil)
+			other := harness.Lite
+			if o.Daemon == harness.Lite {
+				other = harness.Stock
 			}
-		}
+			swap := func(daemon string) func() {
+				return func() {
+					if err := n.Daemon.Swap(t.Context(), daemon, ""); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			t.Run("to "+other, func(t *testing.T) { undisturbed(t, n, swap(other)) })
+			swap(o.Daemon)()
+			t.Run("and back", func(t *testing.T) {
+				undisturbed(t, n, func() { swap(other)(); swap(o.Daemon)() })
+			})
+		})
 	}
-	t.Run("to containerd-lite", func(t *testing.T) { undisturbed(t, n, swap(harness.Lite)) })
-	swap(harness.Stock)()
-	t.Run("and back", func(t *testing.T) {
-		undisturbed(t, n, func() { swap(harness.Lite)(); swap(harness.Stock)() })
-	})
 }

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/testing/protocmp"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -41,7 +42,12 @@ type running struct {
 // containers that end by themselves.
 func newNode(t *testing.T, bin string, all []podCase) *node {
 	t.Helper()
-	b := harness.StartWith(t, harness.Options{Daemon: harness.Stock, Handler: harness.HandlerRunc, Bin: bin})
+	return newNodeWith(t, harness.Options{Daemon: harness.Stock, Handler: harness.HandlerRunc, Bin: bin}, all)
+}
+
+func newNodeWith(t *testing.T, o harness.Options, all []podCase) *node {
+	t.Helper()
+	b := harness.StartWith(t, o)
 	n := &node{Bench: b, CRI: b.Client(t, image.Busybox), pods: map[string]*running{}}
 	for _, k := range all {
 		n.start(t, k)
@@ -64,6 +70,27 @@ func (n *node) removeAll(t *testing.T) {
 		if err := n.RemovePod(t.Context(), p.id); err != nil {
 			t.Errorf("remove pod %s: %v", name, err)
 		}
+	}
+	if n.Options.Daemon == harness.Stock {
+		n.collectGarbage(t)
+	}
+}
+
+// collectGarbage makes containerd remove the snapshots to which nothing refers any more.
+func (n *node) collectGarbage(t *testing.T) {
+	t.Helper()
+	client, err := n.Containerd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	service := client.LeasesService()
+	lease, err := service.Create(t.Context(), leases.WithRandomID())
+	if err == nil {
+		err = service.Delete(t.Context(), lease, leases.SynchronousDelete)
+	}
+	if err != nil {
+		t.Errorf("collect garbage: %v", err)
 	}
 }
 
@@ -177,21 +204,9 @@ func TestKilled(t *testing.T) {
 
 // TestOldVersions adopts pods of earlier containerds. Their statuses have fewer fields.
 func TestOldVersions(t *testing.T) {
-	found, err := filepath.Glob("../../../.tools/old/*")
-	if err != nil || len(found) == 0 {
-		t.Skip("needs earlier containerds (integration/tools.sh old)")
-	}
-	for _, dir := range found {
+	for _, dir := range oldVersions(t) {
 		t.Run(filepath.Base(dir), func(t *testing.T) {
-			bin, err := filepath.Abs(dir)
-			if err != nil {
-				t.Fatal(err)
-			}
-			// Image volumes are of containerd 2.1, user namespaces of 2.0.
-			old := slices.DeleteFunc(kinds(), func(k podCase) bool {
-				return k.name == "volume" || k.name == "userns" && strings.HasPrefix(filepath.Base(dir), "v1.")
-			})
-			n := newNode(t, bin, old)
+			n := newNode(t, dir, oldKinds(dir))
 			before := n.report(t).basics()
 			n.swap(t, harness.Lite)
 			if diff := cmp.Diff(before, n.report(t).basics()); diff != "" {
@@ -205,6 +220,28 @@ func TestOldVersions(t *testing.T) {
 			n.removeAll(t)
 		})
 	}
+}
+
+// oldVersions returns the directories of earlier containerds.
+func oldVersions(t *testing.T) []string {
+	t.Helper()
+	dir, err := filepath.Abs("../../../.tools/old")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(found) == 0 {
+		t.Skip("needs earlier containerds (integration/tools.sh old)")
+	}
+	return found
+}
+
+// oldKinds returns the kinds of pods that an earlier containerd can run. Image volumes are of
+// containerd 2.1, user namespaces of 2.0.
+func oldKinds(dir string) []podCase {
+	return slices.DeleteFunc(kinds(), func(k podCase) bool {
+		return k.name == "volume" || k.name == "userns" && strings.HasPrefix(filepath.Base(dir), "v1.")
+	})
 }
 
 // basics returns what every version of containerd reports of pods and containers.
@@ -235,7 +272,7 @@ func (n *node) stop(t *testing.T, id string) {
 // swap replaces the daemon.
 func (n *node) swap(t *testing.T, daemon string) {
 	t.Helper()
-	if err := n.Daemon.Swap(t.Context(), daemon); err != nil {
+	if err := n.Daemon.Swap(t.Context(), daemon, ""); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -371,6 +408,7 @@ func (n *node) join(t *testing.T, k podCase) {
 	if diff := cmp.Diff(environment(p.containers["main"]), environment(id)); diff != "" {
 		t.Errorf("namespaces and files (-first +second):\n%s", diff)
 	}
+	p.containers["second"] = id
 }
 
 // checkLog checks that the container's log continues, and that no line is lost or repeated.
