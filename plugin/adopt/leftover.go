@@ -11,10 +11,10 @@ import (
 	"github.com/containerd/containerd/v2/core/mount"
 )
 
-// removeLeftovers removes the image volumes and directories of a stopped pod that only the built-in
-// CRI creates.
-func (s *Store) removeLeftovers(podID string) error {
-	if err := s.removeImageVolumes(podID); err != nil {
+// removeLeftovers removes the image volumes of a stopped pod, and the directories of a pod of the
+// built-in CRI, which only that CRI creates.
+func (s *Store) removeLeftovers(podID string, builtIn bool) error {
+	if err := s.removeImageVolumes(podID); err != nil || !builtIn {
 		return err
 	}
 	dirs := s.Paths.Pod(podID)

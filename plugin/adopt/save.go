@@ -85,10 +85,12 @@ func encodeResources(c *runtimeapi.PodSandboxConfig, ours bool) []byte {
 	return data
 }
 
-// DeleteSandbox removes the record of a pod. Of a pod of the built-in CRI it removes the lease and
-// other leftovers, too.
+// DeleteSandbox removes the record of a pod, and what the built-in CRI has created for it: the
+// lease and other leftovers. A pod of ours has them, too, if the built-in CRI has created
+// containers in it.
 func (s *Store) DeleteSandbox(ctx context.Context, id string) error {
-	if err := s.removeLeftovers(id); err != nil {
+	_, builtIn := s.adopted(id)
+	if err := s.removeLeftovers(id, builtIn); err != nil {
 		return err
 	}
 	if err := s.BuiltInCRI.DeleteLease(ctx, id); err != nil {
