@@ -38,7 +38,7 @@ func TestHandBack(t *testing.T) {
 			for _, name := range slices.Sorted(maps.Keys(n.pods)) {
 				t.Run("use "+name, func(t *testing.T) { n.use(t, n.pods[name]) })
 			}
-			t.Run("log", n.checkLog)
+			t.Run("log", n.checkLogs)
 			for _, k := range kinds() {
 				if k.commands["main"] == sleep {
 					t.Run("a new container joins "+k.name, func(t *testing.T) { n.join(t, k) })
@@ -49,7 +49,7 @@ func TestHandBack(t *testing.T) {
 				before = n.report(t)
 				n.swap(t, harness.Lite)
 				n.compareOurs(t, before, n.report(t))
-				t.Run("log", n.checkLog)
+				t.Run("log", n.checkLogs)
 				n.swap(t, harness.Stock)
 				n.compareOurs(t, before, n.report(t))
 			}
@@ -233,7 +233,7 @@ func TestHandBackToOldVersions(t *testing.T) {
 			for _, p := range n.pods {
 				n.use(t, p)
 			}
-			n.checkLog(t)
+			n.checkLogs(t)
 			n.join(t, kinds()[0])
 			n.removeAll(t)
 		})

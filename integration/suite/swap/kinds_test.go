@@ -22,7 +22,9 @@ type podCase struct {
 const (
 	sleep = "sleep 1000"
 	// count prints numbered lines, a hundred in a second.
-	count       = "i=0; while true; do i=$((i+1)); echo $i; usleep 10000; done"
+	count = "i=0; while true; do i=$((i+1)); echo $i; usleep 10000; done"
+	// countFast prints a thousand numbered lines of a kilobyte in a second.
+	countFast   = "pad=$(printf %01000d 0); i=0; while true; do i=$((i+1)); echo $pad $i; [ $((i%100)) = 0 ] && usleep 100000; done"
 	exit9OnTERM = "trap 'exit 9' TERM; while true; do sleep 0.1; done"
 )
 
@@ -30,6 +32,11 @@ func userns() *runtimeapi.UserNamespace {
 	ids := []*runtimeapi.IDMapping{{HostId: 1 << 20, Length: 1 << 16}}
 	return &runtimeapi.UserNamespace{Mode: runtimeapi.NamespaceMode_POD, Uids: ids, Gids: ids}
 }
+
+// cdiSpec describes the device of the pod "cdi".
+const cdiSpec = `{"cdiVersion": "0.6.0", "kind": "swap.test/device", "devices": [{"name": "zero", "containerEdits": {
+  "env": ["CDI=yes"], "deviceNodes": [{"path": "/dev/cdi-zero", "hostPath": "/dev/zero"}]
+}}]}`
 
 // kinds are pods that differ in what an adopting daemon must know of them.
 func kinds() []podCase {
@@ -75,9 +82,14 @@ func kinds() []podCase {
 			},
 		},
 		{name: "log", commands: map[string]string{"main": count}},
+		{name: "fastlog", commands: map[string]string{"main": countFast}},
+		{name: "cdi", commands: map[string]string{"main": sleep}, container: func(c *runtimeapi.ContainerConfig) {
+			c.CDIDevices = []*runtimeapi.CDIDevice{{Name: "swap.test/device=zero"}}
+		}},
 		{name: "limits", commands: map[string]string{"main": sleep}, container: func(c *runtimeapi.ContainerConfig) {
 			c.Linux.Resources = &runtimeapi.LinuxContainerResources{
 				CpuShares: 512, CpuQuota: 50000, CpuPeriod: 100000, MemoryLimitInBytes: 64 << 20, OomScoreAdj: 500,
+				HugepageLimits: []*runtimeapi.HugepageLimit{{PageSize: "2MB", Limit: 4 << 20}},
 			}
 			c.Annotations = map[string]string{"example.com/a": "b"}
 			c.Envs = []*runtimeapi.KeyValue{{Key: "A", Value: []byte("1")}}

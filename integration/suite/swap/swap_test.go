@@ -48,6 +48,12 @@ func newNode(t *testing.T, bin string, all []podCase) *node {
 func newNodeWith(t *testing.T, o harness.Options, all []podCase) *node {
 	t.Helper()
 	b := harness.StartWith(t, o)
+	if err := os.MkdirAll(b.Path("cdi"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(b.Path("cdi", "swap.json"), []byte(cdiSpec), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	n := &node{Bench: b, CRI: b.Client(t, image.Busybox), pods: map[string]*running{}}
 	for _, k := range all {
 		n.start(t, k)
@@ -105,7 +111,7 @@ func TestSwap(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(n.pods)) {
 		t.Run("use "+name, func(t *testing.T) { n.use(t, n.pods[name]) })
 	}
-	t.Run("log", n.checkLog)
+	t.Run("log", n.checkLogs)
 	t.Run("an exit is seen", func(t *testing.T) { n.checkExit(t, before) })
 	t.Run("restarted daemon", func(t *testing.T) {
 		n.swap(t, harness.Lite)
@@ -131,7 +137,7 @@ func TestBackToStock(t *testing.T) {
 		n.swap(t, harness.Lite)
 		n.swap(t, harness.Stock)
 		n.compare(t, before, n.report(t))
-		n.checkLog(t)
+		n.checkLogs(t)
 	}
 	n.removeAll(t)
 }
@@ -215,7 +221,7 @@ func TestOldVersions(t *testing.T) {
 			for _, p := range n.pods {
 				n.use(t, p)
 			}
-			n.checkLog(t)
+			n.checkLogs(t)
 			n.join(t, kinds()[0])
 			n.removeAll(t)
 		})
@@ -237,10 +243,11 @@ func oldVersions(t *testing.T) []string {
 }
 
 // oldKinds returns the kinds of pods that an earlier containerd can run. Image volumes are of
-// containerd 2.1, user namespaces of 2.0.
+// containerd 2.1, user namespaces and CDI devices of 2.0.
 func oldKinds(dir string) []podCase {
 	return slices.DeleteFunc(kinds(), func(k podCase) bool {
-		return k.name == "volume" || k.name == "userns" && strings.HasPrefix(filepath.Base(dir), "v1.")
+		ofV2 := k.name == "userns" || k.name == "cdi"
+		return k.name == "volume" || ofV2 && strings.HasPrefix(filepath.Base(dir), "v1.")
 	})
 }
 
@@ -411,9 +418,14 @@ func (n *node) join(t *testing.T, k podCase) {
 	p.containers["second"] = id
 }
 
-// checkLog checks that the container's log continues, and that no line is lost or repeated.
-func (n *node) checkLog(t *testing.T) {
-	p := n.pods["log"]
+// checkLogs checks that the logs of both speeds continue, and that no line is lost or repeated.
+func (n *node) checkLogs(t *testing.T) {
+	for _, name := range []string{"log", "fastlog"} {
+		n.checkLog(t, n.pods[name])
+	}
+}
+
+func (n *node) checkLog(t *testing.T, p *running) {
 	path := n.Path("logs", p.config.Metadata.Name, "main.log")
 	numbers := func() []int {
 		text, err := os.ReadFile(path)
