@@ -55,7 +55,7 @@ TEST    ?=
 FUZZFOR ?= 10s
 
 .DEFAULT_GOAL := help
-.PHONY: help build race man install uninstall deb tools test unit integration critest security kubelet-test stress faults soak vm vm-test power vm-shell vm-image count lint fuzz demo dev bench bench-diff bench-scale bench-raw clean
+.PHONY: help build race man install uninstall deb tools test unit integration critest security kubelet-test swap-test stress faults soak vm vm-test power vm-shell vm-image count lint fuzz demo dev bench bench-diff bench-scale bench-raw clean
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -127,6 +127,12 @@ endif
 vm-test: vm-image ## the virtual machine suites that CI runs, with the systemd cgroup driver
 	$(MAKE) vm SUITE=cgroup2 LITE_CGROUP=systemd
 	$(MAKE) vm SUITE=critest LITE_CGROUP=systemd LITE_FOCUS='AppArmor|OOM|metrics'
+
+swap-test: build tools count ## containerd 1.6 to 2.4 under pods replaced by containerd-lite, and back; with Debian's packages in a virtual machine
+	integration/tools.sh old
+	bin/count swap integration -count 1 -p 1 -timeout 60m ./suite/swap
+	bin/count swap-kubelet integration -count 1 -timeout 60m -run TestSwap ./suite/kubelet
+	LITE_VM=1 $(MAKE) deb vm SUITE=service TEST=TestSwap
 
 power: build deb tools vm-image count ## a reboot of a virtual machine with pods and a kubelet, and 20 power cuts in the middle of pods
 	LITE_BOOT=1 bin/count power integration -tags no_cri -count 1 -p 1 -timeout 110m -run 'TestGuest|TestNode|TestReboot|TestPowerCut' ./lib/vm ./suite/service

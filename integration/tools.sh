@@ -204,7 +204,7 @@ crio_tools() {
 mkdir -p "$tools/bin" "$tools/cni" "$tools/versions"
 command -v go >/dev/null || { echo "go is not in PATH: install Go, https://go.dev/dl" >&2; exit 1; }
 case ${1:-all} in
-	all) debian_packages "$debian"; guest_packages; image_programs; runtime_tools; cni_plugins; kubelet ;;
+	all) debian_packages "$debian"; guest_packages; image_programs; runtime_tools; cni_plugins; kubelet; debian_containerd ;;
 	lint) linter ;;
 	package) packager; containerd_tools; replaced_packages ;;
 	vm) debian_packages "$vm" ;;
