@@ -27,6 +27,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/cgroup"
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/plugin/config"
+	"github.com/containerd-lite/containerd-lite/plugin/metrics"
 	"github.com/containerd-lite/containerd-lite/plugin/nri"
 )
 
@@ -155,6 +156,7 @@ func warnPending(ctx context.Context, keys []string) {
 // after ready has been called.
 func initServer(ic *plugin.InitContext) (any, error) {
 	ready := ic.RegisterReadiness()
+	metrics.Register()
 	deps, err := collect(ic)
 	if err != nil {
 		return nil, startError(err)

@@ -87,6 +87,7 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 		},
 
 		Containerd:    runtime.Inspector{Containers: s.saved, Sandboxes: deps.Client.SandboxStore()},
+		RuntimeType:   settings.RuntimeType,
 		ShowEnvValues: settings.Lite.InspectEnvValues,
 	})
 	return nil

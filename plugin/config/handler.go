@@ -121,6 +121,9 @@ func (r Runtime) Handler(name string) (string, Handler, error) {
 	return name, h, nil
 }
 
+// RuntimeType returns the runtime type of the handler of that name, or "" for an unknown one.
+func (r Runtime) RuntimeType(name string) string { return r.Containerd.Runtimes[name].Type }
+
 // HandlerNames returns the names of all handlers, sorted.
 func (r Runtime) HandlerNames() []string {
 	return slices.Sorted(maps.Keys(r.Containerd.Runtimes))

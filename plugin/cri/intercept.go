@@ -19,6 +19,7 @@ import (
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/plugin/image"
+	"github.com/containerd-lite/containerd-lite/plugin/metrics"
 )
 
 // namespace is containerd's namespace for all objects of Kubernetes.
@@ -57,7 +58,10 @@ func chain(outer, inner grpc.UnaryServerInterceptor) grpc.UnaryServerInterceptor
 // call is [Server.around] for a unary RPC.
 func (s *Server) call(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (answer any, err error) {
 	err = s.around(ctx, path.Base(info.FullMethod), fields(req), func(ctx context.Context) (err error) {
-		answer, err = handler(ctx, req)
+		timer, start := s.timer(req), time.Now()
+		if answer, err = handler(ctx, req); err == nil && timer != nil {
+			metrics.Since(timer, start)
+		}
 		return err
 	})
 	if err != nil {
@@ -69,7 +73,12 @@ func (s *Server) call(ctx context.Context, req any, info *grpc.UnaryServerInfo, 
 // stream is [Server.around] for a streaming RPC. The request has no ids to log: it is a filter.
 func (s *Server) stream(srv any, stream grpc.ServerStream, desc grpc.StreamDesc) error {
 	return s.around(stream.Context(), desc.StreamName, nil, func(ctx context.Context) error {
-		return desc.Handler(srv, contextStream{stream, ctx})
+		start := time.Now()
+		err := desc.Handler(srv, contextStream{stream, ctx})
+		if timer := streamTimers[desc.StreamName]; err == nil && timer != nil {
+			metrics.Since(timer, start)
+		}
+		return err
 	})
 }
 

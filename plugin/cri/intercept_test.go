@@ -108,7 +108,7 @@ func TestUnknownRPCIsUnimplemented(t *testing.T) {
 func TestErrorClassesBecomeCodes(t *testing.T) {
 	s := New(Deps{})
 	s.SetReady()
-	info := &grpc.UnaryServerInfo{FullMethod: "/runtime.v1.RuntimeService/StartContainer"}
+	info := &grpc.UnaryServerInfo{FullMethod: "/runtime.v1.RuntimeService/UpdateContainerResources"}
 	for _, tc := range []struct {
 		err  error
 		want codes.Code
@@ -123,7 +123,7 @@ func TestErrorClassesBecomeCodes(t *testing.T) {
 		{errors.New("runc: exit status 1"), codes.Unknown},
 	} {
 		cause := fmt.Errorf("container web: start task: %w", tc.err)
-		_, err := s.call(t.Context(), &runtimeapi.StartContainerRequest{}, info, func(ctx context.Context, _ any) (any, error) {
+		_, err := s.call(t.Context(), &runtimeapi.UpdateContainerResourcesRequest{}, info, func(ctx context.Context, _ any) (any, error) {
 			if ns, _ := namespaces.Namespace(ctx); ns != "k8s.io" {
 				t.Errorf("containerd's namespace is %q", ns)
 			}

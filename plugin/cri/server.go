@@ -26,6 +26,8 @@ type Deps struct {
 	Stats      Stats
 	Node       Node
 	Containerd Containerd
+	// RuntimeType returns the runtime type of a handler.
+	RuntimeType func(handler string) string
 	// ShowEnvValues shows the values of environment variables in verbose statuses.
 	ShowEnvValues bool
 }

@@ -4,6 +4,7 @@ package event
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/plugin/container"
+	"github.com/containerd-lite/containerd-lite/plugin/metrics"
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
 )
 
@@ -181,6 +183,9 @@ func (s *Subscription) add(e Event) {
 // end drops the queue and makes Next return why. The caller holds Hub.mu.
 func (s *Subscription) end(why error) {
 	delete(s.hub.subscribers, s)
+	if errors.Is(why, errBehind) {
+		metrics.EventsDropped.Add(float64(len(s.queue)))
+	}
 	s.queue = nil
 	if s.err == nil {
 		s.err = why

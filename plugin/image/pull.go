@@ -19,6 +19,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
+	"github.com/containerd-lite/containerd-lite/plugin/metrics"
 )
 
 // annotationHandler names the runtime handler of a pod, for kubelets that do not set it in the
@@ -94,21 +95,21 @@ func (p *pull) key() string {
 
 // run does the pull under a lease, which protects the content from garbage collection until there
 // is an image record for it.
-func (p *pull) run(ctx context.Context) (string, error) {
-	start := time.Now()
+func (p *pull) run(ctx context.Context) (id string, err error) {
+	start, traffic := time.Now(), newMeter()
+	end := metrics.StartPull()
+	defer func() { end(traffic.bytes.Load(), err) }()
 	ctx = namespaces.WithNamespace(ctx, namespace)
 	ctx, release, err := p.m.lease(ctx, p.name)
 	if err != nil {
 		return "", err
 	}
 	defer release()
-	traffic := newMeter()
 	target, err := p.transfer(ctx, traffic)
 	if err != nil {
 		return "", err
 	}
-	id, err := p.finish(ctx, target)
-	if err != nil {
+	if id, err = p.finish(ctx, target); err != nil {
 		return "", err
 	}
 	p.m.releaseStale(ctx, p.name)

@@ -17,6 +17,7 @@ import (
 	"github.com/fsnotify/fsnotify"
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
+	"github.com/containerd-lite/containerd-lite/plugin/metrics"
 )
 
 // Options of a Network: the keys of the table cni in the configuration.
@@ -116,7 +117,10 @@ func (n *Network) Attach(ctx context.Context, pod Pod) (Result, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, addTimeout)
 	defer cancel()
-	return guard.Value(ctx, "CNI ADD", func() (Result, error) { return n.add(ctx, networks, rt) })
+	start := time.Now()
+	result, err := guard.Value(ctx, "CNI ADD", func() (Result, error) { return n.add(ctx, networks, rt) })
+	metrics.CountNetwork(metrics.NetworkSetUp, start, err)
+	return result, err
 }
 
 // ready returns the networks of the handler, or an error if pods cannot be attached to them.
@@ -190,7 +194,10 @@ func (n *Network) Detach(ctx context.Context, pod Pod) error {
 	if err != nil {
 		return fmt.Errorf("CNI cache: %w", err)
 	}
-	return n.del(ctx, networksToDetach(cached, n.conf(pod.Handler).current.Load().networks), rt)
+	start := time.Now()
+	err = n.del(ctx, networksToDetach(cached, n.conf(pod.Handler).current.Load().networks), rt)
+	metrics.CountNetwork(metrics.NetworkTearDown, start, err)
+	return err
 }
 
 // Attached returns the path of the network namespace of each attachment in the CNI cache, by

@@ -14,10 +14,13 @@ import (
 	"slices"
 	"strings"
 	"text/template"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
 	"github.com/containernetworking/cni/libcni"
+
+	"github.com/containerd-lite/containerd-lite/plugin/metrics"
 )
 
 // templateConf is the file name of a configuration made from the template. The built-in CRI and
@@ -50,7 +53,9 @@ func (n *Network) UsePodCIDRs(ctx context.Context, cidrs string) error {
 		return nil
 	}
 	// Look at the directory: the loaded configuration lacks files that cannot be used.
+	start := time.Now()
 	present, err := libcni.ConfFiles(n.opts.ConfDir, confExtensions)
+	metrics.CountNetwork(metrics.NetworkStatus, start, err)
 	if err != nil {
 		return fmt.Errorf("CNI config directory %s: %w", n.opts.ConfDir, err)
 	}

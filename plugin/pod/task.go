@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/pkg/cio"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/containerd-lite/containerd-lite/plugin/config"
 	"github.com/containerd-lite/containerd-lite/plugin/host"
+	"github.com/containerd-lite/containerd-lite/plugin/metrics"
 	"github.com/containerd-lite/containerd-lite/plugin/paths"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 	"github.com/containerd-lite/containerd-lite/plugin/specgen"
@@ -57,6 +59,7 @@ var _ Tasks = Runner{}
 func (t Runner) Start(ctx context.Context, r *Record) (uint32, error) {
 	ctx, cancel := withoutCancel(ctx)
 	defer cancel()
+	start := time.Now()
 	_, handler, err := t.Handlers.Handler(r.Handler)
 	if err != nil {
 		return 0, err
@@ -68,6 +71,7 @@ func (t Runner) Start(ctx context.Context, r *Record) (uint32, error) {
 	if err := task.Start(ctx); err != nil {
 		return 0, fmt.Errorf("start task: %w", err)
 	}
+	metrics.Since(metrics.SandboxCreate.WithLabelValues(handler.Type), start)
 	return task.Pid(), nil
 }
 

@@ -80,7 +80,7 @@ func (c *checked) print(out io.Writer) {
 		return
 	}
 	c.cri.runtime.Complete()
-	for _, line := range slices.Concat(c.cri.images.Pending(), c.cri.runtime.Pending(), warnings(c.Config)) {
+	for _, line := range slices.Concat(c.cri.images.Pending(), c.cri.runtime.Pending()) {
 		fmt.Fprintln(out, "warning:", line)
 	}
 	for _, line := range c.cri.runtime.Notes() {

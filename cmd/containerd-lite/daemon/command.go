@@ -69,9 +69,6 @@ func serve(run cli.ActionFunc) cli.ActionFunc {
 				log.G(ctx).Warnf("the CRI is disabled; Kubernetes cannot use this node until disabled_plugins of %s no longer has %s", path, config.ServerTable)
 			}
 		}
-		for _, line := range warnings(merged.Config) {
-			log.G(ctx).Warn(line)
-		}
 		defer reloadOnHangup(ctx, cmd)()
 		defer feedWatchdog(ctx, address(cmd, merged.Config))()
 		defer releaseWhenIdle(ctx)()

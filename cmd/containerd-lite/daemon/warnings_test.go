@@ -13,29 +13,6 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/config"
 )
 
-// TestWarnings expects one warning for a node that uses a missing feature of the CRI, and none
-// otherwise.
-func TestWarnings(t *testing.T) {
-	for _, test := range []struct{ name, file, want string }{
-		{"NRI", "plugins.'io.containerd.nri.v1.nri'.plugin_path = '/elsewhere'\n", ""},
-		{"without a CRI", "disabled_plugins = ['io.containerd.grpc.v1.cri']\nmetrics.address = '127.0.0.1:1338'\n", ""},
-		{"metrics of an old file", "version = 2\nmetrics.address = '127.0.0.1:1338'\n", "containerd_cri_* are not exported at 127.0.0.1:1338 yet"},
-		{"metrics", "plugins.'io.containerd.server.v1.metrics'.address = '127.0.0.1:1338'\n", "containerd_cri_* are not exported at 127.0.0.1:1338 yet"},
-		{"metrics are off", "plugins.'io.containerd.server.v1.metrics'.address = ''\n", ""},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			file := test.file
-			if !strings.Contains(file, "version") {
-				file = "version = 4\n" + file
-			}
-			lines := warnings(readConfig(t, file).Config)
-			if len(lines) > 1 || (len(lines) > 0) != (test.want != "") || len(lines) > 0 && !strings.Contains(lines[0], test.want) {
-				t.Errorf("%q, want one line with %q", lines, test.want)
-			}
-		})
-	}
-}
-
 // TestDefaultsWarnOfNothing expects no warning without a file, or with the output of `config
 // default`.
 func TestDefaultsWarnOfNothing(t *testing.T) {
@@ -66,8 +43,6 @@ func TestCheckPrints(t *testing.T) {
 use_local_image_pull = true
 [plugins.'io.containerd.cri.v1.runtime'.containerd]
 default_runtime_name = 'runc'
-[plugins.'io.containerd.server.v1.metrics']
-address = '127.0.0.1:1338'
 `)
 	app := Command()
 	var out bytes.Buffer
@@ -77,7 +52,6 @@ address = '127.0.0.1:1338'
 	}
 	for _, want := range []string{
 		"warning: plugins.'io.containerd.cri.v1.images'.use_local_image_pull: ",
-		"warning: the metrics containerd_cri_* ",
 		"runc (default)",
 		`set plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.runtime_type = "io.containerd.lite.v2"`,
 	} {
