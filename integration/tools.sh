@@ -6,6 +6,7 @@
 # A tool that exists in its pinned version is not built again.
 #
 #   integration/tools.sh              all tools of the suites
+#   integration/tools.sh demo         those of `make demo`, which starts neither a kubelet nor stock containerd
 #   integration/tools.sh lint         the linter
 #   integration/tools.sh package      the tools of `make deb`, and the Debian packages for the tests of ours
 #   integration/tools.sh vm           the tools of the virtual machine: only Debian packages
@@ -32,6 +33,10 @@ old="v1.7.35 v2.0.14 v2.1.9 v2.2.9 v2.3.7"
 # iptables, iproute2, mount, util-linux: called on the host by CNI plugins, critest and the leak check.
 # strace: counts for the bench. e2fsprogs: makes the disk that a test fills.
 debian="ca-certificates gcc libc6-dev pkg-config libseccomp-dev iptables iproute2 mount util-linux procps kmod strace e2fsprogs"
+
+demo="ca-certificates gcc libc6-dev pkg-config libseccomp-dev iptables iproute2 mount util-linux procps"
+
+cni="main/bridge main/loopback main/ptp main/host-device ipam/host-local meta/portmap meta/bandwidth meta/tuning meta/firewall"
 
 vm="debootstrap e2fsprogs qemu-system-x86 qemu-utils"
 
@@ -115,13 +120,33 @@ replaced_packages() {
 	printf '%s' "$replaced" >"$mark"
 }
 
+runc_tool() {
+	tool bin/runc github.com/opencontainers/runc $runc . -tags seccomp -ldflags "-s -w -X main.version=${runc#v}"
+}
+
+crictl_tool() {
+	local k=sigs.k8s.io/cri-tools
+	CGO_ENABLED=0 tool bin/crictl $k $critools cmd/crictl -ldflags "-X $k/pkg/version.Version=$critools"
+}
+
+# demo_tools downloads while it builds.
+demo_tools() {
+	local jobs=() job
+	for job in guest_packages runc_tool image_programs crictl_tool; do
+		$job &
+		jobs+=($!)
+	done
+	cni_plugins main/bridge main/loopback ipam/host-local meta/portmap meta/bandwidth meta/tuning
+	for job in "${jobs[@]}"; do wait "$job"; done
+}
+
 runtime_tools() {
 	local c=github.com/containerd/containerd/v2 k=sigs.k8s.io/cri-tools
-	tool bin/runc github.com/opencontainers/runc $runc . -tags seccomp -ldflags "-s -w -X main.version=${runc#v}"
+	runc_tool
+	crictl_tool
 	CGO_ENABLED=0 tool bin/containerd-integration $c $containerd integration test -tags urfave_cli_no_docs
 	tool bin/containerd $c $containerd cmd/containerd -tags urfave_cli_no_docs -ldflags "-s -w -X $c/version.Version=$containerd"
 	containerd_tools
-	CGO_ENABLED=0 tool bin/crictl $k $critools cmd/crictl -ldflags "-X $k/pkg/version.Version=$critools"
 	CGO_ENABLED=0 tool bin/critest $k $critools cmd/critest test -ldflags "-X $k/pkg/version.Version=$critools"
 }
 
@@ -176,10 +201,10 @@ kubelet() {
 	printf '%s' "$kubernetes" >"$mark"
 }
 
+# cni_plugins DIRECTORY/NAME... builds CNI plugins.
 cni_plugins() {
 	local plugin
-	for plugin in main/bridge main/loopback main/ptp main/host-device ipam/host-local \
-		meta/portmap meta/bandwidth meta/tuning meta/firewall; do
+	for plugin in "$@"; do
 		CGO_ENABLED=0 tool "cni/${plugin#*/}" github.com/containernetworking/plugins $cniplugins "plugins/$plugin"
 	done
 }
@@ -204,12 +229,13 @@ crio_tools() {
 mkdir -p "$tools/bin" "$tools/cni" "$tools/versions"
 command -v go >/dev/null || { echo "go is not in PATH: install Go, https://go.dev/dl" >&2; exit 1; }
 case ${1:-all} in
-	all) debian_packages "$debian"; guest_packages; image_programs; runtime_tools; cni_plugins; kubelet; debian_containerd ;;
+	all) debian_packages "$debian"; guest_packages; image_programs; runtime_tools; cni_plugins $cni; kubelet; debian_containerd ;;
+	demo) debian_packages "$demo"; demo_tools ;;
 	lint) linter ;;
 	package) packager; containerd_tools; replaced_packages ;;
 	vm) debian_packages "$vm" ;;
 	old) debian_packages "gcc libc6-dev pkg-config libseccomp-dev"; old_containerds ;;
 	peers) debian_packages "$peers"; crio_tools ;;
-	*) echo "usage: $0 [all|lint|package|vm|old|peers]" >&2; exit 2 ;;
+	*) echo "usage: $0 [all|demo|lint|package|vm|old|peers]" >&2; exit 2 ;;
 esac
 say "the tools are in $tools"

@@ -71,7 +71,11 @@ func (r Repo) Missing(o Options) []string {
 	if os.Geteuid() != 0 {
 		missing = append(missing, "root")
 	}
-	for _, name := range []string{"bin/runc", "bin/containerd", "bin/ctr", "bin/crictl", "bin/critest", "cni/bridge", "debian", "images/pause"} {
+	tools := []string{"bin/runc", "bin/crictl", "cni/bridge", "debian", "images/pause"}
+	if o.Daemon == Stock {
+		tools = append(tools, "bin/containerd")
+	}
+	for _, name := range tools {
 		if _, err := os.Stat(r.Tool(name)); err != nil {
 			missing = append(missing, ".tools/"+name+" (make tools)")
 		}
