@@ -171,9 +171,9 @@ func (m machine) prepare(t *testing.T) (busybox string) {
 	t.Cleanup(server.Close)
 	write(t, "/etc/cni/net.d/10-service.conflist", conflist)
 	address := strings.TrimPrefix(server.URL, "http://")
-	for _, known := range []string{image.Busybox, image.Nginx} {
+	for _, known := range []string{image.Busybox, image.Nginx, image.Pause} {
 		host, repository, _ := strings.Cut(known, "/")
-		write(t, filepath.Join("/etc/containerd/certs.d", host, "hosts.toml"), fmt.Sprintf("server = %q\n", server.URL))
+		write(t, filepath.Join("/etc/containerd/certs.d", host, "hosts.toml"), fmt.Sprintf("[host.%q]\n", server.URL))
 		ref, err := name.ParseReference(address+"/"+repository, name.Insecure)
 		if err != nil {
 			t.Fatal(err)
