@@ -95,10 +95,7 @@ func TestSavedForBoth(t *testing.T) {
 	}
 	n.changed(t)
 
-	c := containerOfOurs()
-	if err := os.MkdirAll(s.Paths.Container(c.ID).Root, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	c := containerOfOurs() // its directory is missing
 	if err := s.CreateContainer(t.Context(), runtime.Container{ID: c.ID, Kind: runtime.KindContainer, Record: c}); err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,9 @@ package adopt
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -54,13 +56,16 @@ func writeStatus(path string, r *container.Record) error {
 	}
 	write := replaceFile
 	if r.Runtime.BuiltIn {
-		// Without the directory, no exit could be recorded, and the container not be removed.
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			return fmt.Errorf("write status for the built-in CRI: %w", err)
-		}
 		write = continuity.AtomicWriteFile
 	}
-	if err := write(path, data, 0o600); err != nil {
+	err = write(path, data, 0o600)
+	if errors.Is(err, fs.ErrNotExist) {
+		// Without the directory, no exit could be recorded, and the container not be removed.
+		if err = os.MkdirAll(filepath.Dir(path), 0o700); err == nil {
+			err = write(path, data, 0o600)
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("write status for the built-in CRI: %w", err)
 	}
 	return nil
