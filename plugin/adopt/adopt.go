@@ -5,6 +5,7 @@ package adopt
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -37,6 +38,7 @@ type Containerd interface {
 // BuiltInCRI is what the built-in CRI has saved. [runtime.BuiltInCRI] implements it.
 type BuiltInCRI interface {
 	List(ctx context.Context, kind runtime.Kind) ([]runtime.BuiltIn, error)
+	HasContainer(ctx context.Context, id string) (bool, error)
 	KeepMetadata(ctx context.Context, id string) error
 	SaveResources(ctx context.Context, id string, resources []byte) error
 	StopSandbox(ctx context.Context, sandboxer, id string) error
@@ -59,6 +61,9 @@ type Store struct {
 	Bundles    string // containerd's directory for the bundles of tasks
 
 	pods sync.Map // adoptedPod by ID
+
+	ours     sync.Once
+	handlers map[string]string // of pods of ours, by ID; see handlerOfPod
 }
 
 // Sandboxes returns the records of all pods.
@@ -68,6 +73,7 @@ func (s *Store) Sandboxes(ctx context.Context) ([]runtime.Record, error) {
 		return nil, err
 	}
 	s.eachOfOurs(ctx, "pod", records, s.resumePod)
+	records = slices.DeleteFunc(records, func(r runtime.Record) bool { return r.JSON == nil })
 	var refused atomic.Int32
 	ours := len(records)
 	records, err = s.convert(ctx, runtime.KindPod, records, func(ctx context.Context, found runtime.BuiltIn) (any, error) {

@@ -40,6 +40,7 @@ type node struct {
 	sandbox    runtime.Sandbox
 	container  runtime.Container
 	handedBack bool
+	removed    string // ID of a pod without a container
 	resources  []byte
 }
 
@@ -83,6 +84,8 @@ func (n *node) note(format string, args ...any) error {
 	n.changes = append(n.changes, fmt.Sprintf(format, args...))
 	return nil
 }
+
+func (n *node) HasContainer(_ context.Context, id string) (bool, error) { return id != n.removed, nil }
 
 func (n *node) KeepMetadata(_ context.Context, id string) error { return n.note("keep %s", id) }
 

@@ -83,21 +83,24 @@ func (s *Store) handlerOfPod(ctx context.Context, id string) string {
 	if adopted, ok := s.adopted(id); ok {
 		return adopted.handler
 	}
-	records, err := s.Containerd.Sandboxes(ctx)
-	if err != nil {
-		return ""
-	}
-	for _, saved := range records {
-		var r pod.Record
-		if saved.ID == id && json.Unmarshal(saved.JSON, &r) == nil {
-			return r.Handler
+	s.ours.Do(func() {
+		s.handlers = map[string]string{}
+		records, err := s.Containerd.Sandboxes(ctx)
+		if err != nil {
+			log.G(ctx).WithError(err).Error("runtime handlers of pods not read; containers that containerd's built-in CRI created in them have none")
 		}
-	}
-	return ""
+		for _, saved := range records {
+			var r pod.Record
+			if json.Unmarshal(saved.JSON, &r) == nil {
+				s.handlers[r.ID] = r.Handler
+			}
+		}
+	})
+	return s.handlers[id]
 }
 
-// exitOf returns how a container ended. If the built-in CRI has saved no reason, it is the one that
-// it shows.
+// exitOf returns how a container ended. Without a saved reason, the reason is that which the
+// built-in CRI shows.
 func exitOf(s containerStatus) container.Exit {
 	exit := container.Exit{Code: s.ExitCode, Reason: s.Reason, Message: s.Message}
 	switch {

@@ -19,9 +19,10 @@ type HandedBack struct {
 	Pod        string // namespace/name
 	Ready      bool
 	Containers int
-	// Lost is true if containerd does not find the pod: its record is of an earlier release, or
-	// cannot be read.
+	// Lost is true if containerd does not find the pod: its record is of an earlier release.
 	Lost bool
+	// Unreadable is true if our record cannot be decoded; containerd does not use it.
+	Unreadable bool
 	// Limits are what earlier versions of containerd cannot do with the pod.
 	Limits []Limit
 }
@@ -66,7 +67,7 @@ func handedBack(saved runtime.Record, containers int, volumes bool) HandedBack {
 	h := HandedBack{Pod: saved.ID, Containers: containers, Lost: !saved.BuiltIn}
 	r := new(pod.Record)
 	if json.Unmarshal(saved.JSON, r) != nil {
-		h.Lost = true
+		h.Unreadable = true
 		return h
 	}
 	m := r.Config.GetMetadata()

@@ -154,6 +154,10 @@ func save(t *testing.T, records map[string][]byte, id string, record any) {
 func TestContainerChangedByTheBuiltInCRI(t *testing.T) {
 	created := containerOfOurs()
 	created.Times.Started, created.PID = 0, 0
+	ended := containerOfOurs()
+	ended.PID, ended.Times.Finished, ended.Exit.Reason = 0, 9, container.ReasonCompleted
+	limited := containerOfOurs()
+	limited.Resources = &runtimeapi.LinuxContainerResources{CpuShares: 7}
 	for _, test := range []struct {
 		name, status string
 		was          *container.Record
@@ -167,6 +171,10 @@ func TestContainerChangedByTheBuiltInCRI(t *testing.T) {
 				r.PID, r.Times.Finished, r.Exit = 0, 9, container.Exit{Code: 7, Reason: container.ReasonError}
 			},
 		},
+		{"older", `{"Version":"v1","Pid":5,"CreatedAt":1,"StartedAt":2}`, ended, func(*container.Record) {}},
+		{"older than the start", `{"Version":"v1","CreatedAt":1}`, containerOfOurs(), func(*container.Record) {}},
+		{"zeros", `{"Version":"v1","ExitCode":255}`, containerOfOurs(), func(*container.Record) {}},
+		{"without resources", `{"Version":"v1","Pid":5,"CreatedAt":1,"StartedAt":2}`, limited, func(*container.Record) {}},
 		{
 			"resized", `{"Version":"v1","Pid":5,"CreatedAt":1,"StartedAt":2,"Resources":{"linux":{"cpu_shares":3}}}`, containerOfOurs(), func(r *container.Record) {
 				r.Resources = &runtimeapi.LinuxContainerResources{CpuShares: 3}
@@ -198,11 +206,19 @@ func TestPodChangedByTheBuiltInCRI(t *testing.T) {
 	for _, r := range []*pod.Record{podOfOurs(), onHost} {
 		save(t, n.SandboxRecords, r.ID, r)
 	}
+	creating, gone := podOfOurs(), podOfOurs()
+	creating.ID, creating.State, gone.ID, n.removed = "creating", pod.Creating, "gone", "gone"
+	save(t, n.SandboxRecords, "creating", creating)
+	save(t, n.SandboxRecords, "gone", gone)
+	n.stock = map[runtime.Kind][]runtime.BuiltIn{runtime.KindContainer: {
+		{ID: "c1", Metadata: []byte(`{"Version":"v1","Metadata":{"SandboxID":"creating"}}`)},
+	}}
 	records, err := s.Sandboxes(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]pod.State{"ours": pod.Stopping, "host": pod.Ready} // neither has a /dev/shm
+	// Neither has a /dev/shm. The last was removed by a containerd without sandboxes.
+	want := map[string]pod.State{"ours": pod.Stopping, "host": pod.Ready, "creating": pod.Stopping}
 	for _, saved := range records {
 		r := new(pod.Record)
 		if err := json.Unmarshal(saved.JSON, r); err != nil {
@@ -215,6 +231,20 @@ func TestPodChangedByTheBuiltInCRI(t *testing.T) {
 	}
 	if len(want) > 0 {
 		t.Errorf("not listed: %v", want)
+	}
+	if n.SandboxRecords["gone"] != nil {
+		t.Error("the record of a removed pod stays")
+	}
+}
+
+// TestStateDoesNotPreventTheRecord checks that a record is saved when the status file cannot be
+// written.
+func TestStateDoesNotPreventTheRecord(t *testing.T) {
+	s, n := newStore(t)
+	c := containerOfOurs()
+	writeFile(t, s.Paths.Container(c.ID).Root, "a file in place of the directory")
+	if err := s.SaveContainer(t.Context(), runtime.Container{ID: c.ID, Record: c}); err != nil || n.ContainerRecords[c.ID] == nil {
+		t.Errorf("%v, record %s", err, n.ContainerRecords[c.ID])
 	}
 }
 
@@ -262,7 +292,7 @@ func TestHandBack(t *testing.T) {
 	want := []HandedBack{
 		{Pod: "/db", Ready: true, Containers: 1, Limits: []Limit{noVolumes}},
 		{Pod: "/old", Limits: []Limit{notListed, noUserns}},
-		{Pod: "broken", Lost: true},
+		{Pod: "broken", Unreadable: true},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

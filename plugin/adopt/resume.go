@@ -3,6 +3,7 @@
 package adopt
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -38,33 +39,89 @@ func (s *Store) eachOfOurs(ctx context.Context, kind string, records []runtime.R
 }
 
 // resumePod adds to the record of a pod of ours what the built-in CRI has changed since: it updated
-// the resources, or stopped the pod. It has no record of a stop, but unmounts the pod's /dev/shm.
+// the resources, or stopped or removed the pod. A pod that it has removed gets no JSON.
 func (s *Store) resumePod(ctx context.Context, saved *runtime.Record) error {
 	updated, err := decodeResources(saved.Resources)
 	if err != nil {
-		return err
+		log.G(ctx).WithError(err).WithField("pod", saved.ID).Warn("updated resources of the pod not read; continuing with those of its record")
+		updated.Lite = true
 	}
-	stopped := s.lostShm(saved.ID)
-	if saved.BuiltIn && updated.Lite && !stopped {
-		return nil
+	lost := s.lostShm(saved.ID)
+	if saved.BuiltIn && updated.Lite && !lost && !bytes.Contains(saved.JSON, []byte(pod.Creating)) {
+		return nil // unchanged, as most are
 	}
 	r := new(pod.Record)
 	if err := json.Unmarshal(saved.JSON, r); err != nil {
 		return fmt.Errorf("decode record: %w", err)
 	}
-	if !saved.BuiltIn { // of a release before
-		return s.SaveSandbox(ctx, runtime.Sandbox{ID: saved.ID, Record: r})
-	}
+	changed := !saved.BuiltIn // of an earlier release
 	if !updated.Lite {
 		updated.apply(r.Config)
+		changed = true
 	}
-	if stopped && r.State == pod.Ready && !r.HostIPC() {
-		r.State = pod.Stopping
+	state, err := s.stateAfterBuiltIn(ctx, r, lost)
+	if err != nil {
+		return err
 	}
-	return setRecord(saved, r)
+	if state == pod.Stopped && r.State != pod.Stopped {
+		saved.JSON = nil
+		return s.DeleteSandbox(ctx, r.ID)
+	}
+	changed = changed || state != r.State
+	if !changed {
+		return nil
+	}
+	r.State = state
+	if err := setRecord(saved, r); err != nil {
+		return err
+	}
+	return s.SaveSandbox(ctx, runtime.Sandbox{ID: saved.ID, Record: r})
 }
 
-// lostShm reports whether a pod that has files has no /dev/shm of its own.
+// stateAfterBuiltIn returns the state of a pod of ours after a visit of the built-in CRI. The
+// built-in CRI has no record of a stop, but unmounts the pod's /dev/shm. Before containerd 2.0 its
+// removal of a pod leaves our record, but neither the container of the pod's task nor a namespace:
+// the result is Stopped. A pod whose Run was interrupted, and in which the built-in CRI has created
+// containers, is Stopping, so that they end in order.
+func (s *Store) stateAfterBuiltIn(ctx context.Context, r *pod.Record, lostShm bool) (pod.State, error) {
+	switch {
+	case r.State == pod.Creating:
+		used, err := s.usedByBuiltIn(ctx, r.ID)
+		if err != nil || !used {
+			return r.State, err
+		}
+		return pod.Stopping, nil
+	case r.State != pod.Ready || !lostShm:
+		return r.State, nil
+	}
+	hasTask, err := s.BuiltInCRI.HasContainer(ctx, r.ID)
+	switch {
+	case err != nil:
+		return r.State, err
+	case hasTask && r.HostIPC(): // it has no /dev/shm of its own
+		return r.State, nil
+	case hasTask, r.HostIPC() && (r.HostNetwork() || exists(r.Namespaces.Net)):
+		return pod.Stopping, nil
+	}
+	return pod.Stopped, nil
+}
+
+// usedByBuiltIn reports whether the built-in CRI has created a container in a pod.
+func (s *Store) usedByBuiltIn(ctx context.Context, podID string) (bool, error) {
+	list, err := s.BuiltInCRI.List(ctx, runtime.KindContainer)
+	if err != nil {
+		return false, err
+	}
+	for _, found := range list {
+		var m containerMetadata
+		if decodeMetadata(found.Metadata, &m) == nil && m.SandboxID == podID {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// lostShm reports whether no /dev/shm is mounted for a pod.
 func (s *Store) lostShm(id string) bool {
 	mounted, err := mountinfo.Mounted(s.Paths.Pod(id).Shm())
 	return err == nil && !mounted || errors.Is(err, fs.ErrNotExist)
@@ -92,36 +149,44 @@ func (u updatedResources) apply(c *runtimeapi.PodSandboxConfig) {
 
 // resumeContainer adds to the record of a container of ours what the built-in CRI has changed
 // since: it started the container, saw it end, or updated its resources. All that is in the status
-// file.
+// file, which is replaced if it cannot be used.
 func (s *Store) resumeContainer(ctx context.Context, saved *runtime.Record) error {
 	dir := s.Paths.Container(saved.ID)
 	status, err := readStatus(dir.Status())
-	missing := errors.Is(err, fs.ErrNotExist)
-	if err != nil && !missing {
-		return err
-	}
-	if status.Lite && saved.BuiltIn {
+	unusable := err != nil || status.CreatedAt == 0 // containerd writes zeros if it cannot read it
+	if saved.BuiltIn && !unusable && status.Lite {
 		return nil
 	}
 	r := new(container.Record)
 	if err := json.Unmarshal(saved.JSON, r); err != nil {
 		return fmt.Errorf("decode record: %w", err)
 	}
-	if !saved.BuiltIn || missing { // of a release before
+	switch {
+	case !saved.BuiltIn: // of an earlier release
 		builtIn, err := encodeContainer(r)
 		if err != nil {
 			return err
 		}
 		return s.SaveContainer(ctx, runtime.Container{ID: saved.ID, Kind: runtime.KindContainer, Record: r, BuiltIn: builtIn})
+	case unusable, isOlder(status.containerStatus, r):
+		return writeStatus(dir.Status(), r)
 	}
-	if r.Times.Started == 0 && status.StartedAt != 0 { // with pipes of the built-in CRI
-		r.Runtime.Pipes, r.Runtime.ShimWritesLog = pipesIn(dir.IO(), r.ID), false
+	if pipes := pipesIn(dir.IO(), r.ID); r.Times.Started == 0 && status.StartedAt != 0 && pipes != "" {
+		r.Runtime.Pipes, r.Runtime.ShimWritesLog = pipes, false // the built-in CRI has started it
 	}
 	r.PID = status.Pid
 	r.Times = container.Times{Created: status.CreatedAt, Started: status.StartedAt, Finished: status.FinishedAt}
 	r.Exit = exitOf(status.containerStatus)
-	r.Resources = status.Resources.GetLinux()
+	if status.Resources != nil { // containerd 1.6 saves none
+		r.Resources = status.Resources.GetLinux()
+	}
 	return setRecord(saved, r)
+}
+
+// isOlder reports whether a status is from before the record: a power failure can undo the last
+// write of the file. A container that has ended does not change any more.
+func isOlder(s containerStatus, r *container.Record) bool {
+	return r.Times.Finished != 0 || r.Times.Started != 0 && s.StartedAt == 0
 }
 
 func setRecord(saved *runtime.Record, record any) (err error) {

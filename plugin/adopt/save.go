@@ -116,20 +116,28 @@ func (s *Store) CreateContainer(ctx context.Context, c runtime.Container) (err e
 	return s.Containerd.CreateContainer(ctx, c)
 }
 
-// SaveContainer saves the record of a container, and its state for the built-in CRI. That of a
-// container of the built-in CRI is all that is saved: everything else that can change is in the
-// container's spec.
+// SaveContainer saves the record of a container, and its state for the built-in CRI. For a
+// container of the built-in CRI only the state is saved: everything else that can change is in the
+// spec.
+//
+// The state of a container of ours must not prevent the record from being saved, for example on a
+// full disk: the next save, or the next start, writes the state again.
 func (s *Store) SaveContainer(ctx context.Context, c runtime.Container) error {
 	r, ok := c.Record.(*container.Record)
 	if !ok {
 		return s.Containerd.SaveContainer(ctx, c)
 	}
-	// First the status: if the record is not saved, it is the same as the container's state, or
-	// SaveLate repeats both.
-	if err := writeStatus(s.Paths.Container(c.ID).Status(), r); err != nil || r.Runtime.BuiltIn {
+	path := s.Paths.Container(c.ID).Status()
+	if r.Runtime.BuiltIn {
+		return writeStatus(path, r)
+	}
+	if err := s.Containerd.SaveContainer(ctx, c); err != nil {
 		return err
 	}
-	return s.Containerd.SaveContainer(ctx, c)
+	if err := writeStatus(path, r); err != nil {
+		log.G(ctx).WithError(err).WithField("container", c.ID).Warn("state not saved for containerd, which would show an earlier one after a change back")
+	}
+	return nil
 }
 
 // NewTask creates the task of a container, and records the address of its shim for containerd

@@ -213,8 +213,8 @@ func (w *watcher) recordExit(ctx context.Context, r *Record, end taskExit, oom b
 }
 
 // reap deletes the task of an exited container. If that fails, removing the container deletes the
-// task. A deletion that has begun goes on for reapGrace when the daemon ends: containerd and the
-// next daemon would find half of a task.
+// task. A deletion that has begun goes on for reapGrace when the daemon ends: otherwise containerd
+// and the next daemon would find half of a task.
 func reap(daemon context.Context, r *Record, task runtime.Task) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(daemon), reapTimeout)
 	defer cancel()

@@ -154,6 +154,15 @@ func (c BuiltInCRI) addSandboxes(ctx context.Context, found []BuiltIn) ([]BuiltI
 	return found, nil
 }
 
+// HasContainer reports whether a container with this ID exists.
+func (c BuiltInCRI) HasContainer(ctx context.Context, id string) (bool, error) {
+	_, err := c.Containers.Get(ctx, id)
+	if errdefs.IsNotFound(err) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // KeepMetadata copies the metadata of a pod from its pause container to a sandbox, before the
 // container is deleted. It does nothing if the sandbox exists (containerd 2.0 and later) or the
 // container does not.

@@ -20,8 +20,8 @@ const snapshotLease = "containerd-lite.snapshots"
 // removed from it.
 func leased(ctx context.Context) context.Context { return leases.WithLease(ctx, snapshotLease) }
 
-// unlease removes snapshots from the lease that a container refers to by its labels. Another CRI
-// plugin that removes the container does not know the lease.
+// unlease removes from the lease the snapshots to which the labels of a container refer. Another
+// CRI plugin that removes the container does not know the lease.
 func (c *Client) unlease(ctx context.Context, snapshotter string, keys []string) error {
 	for _, key := range keys {
 		held := leases.Resource{ID: key, Type: "snapshots/" + snapshotter}

@@ -35,6 +35,23 @@ func (m metadataDB) update(ctx context.Context, change func(ctx context.Context)
 	return m.db.Update(func(tx *bbolt.Tx) error { return change(boltutil.WithTransaction(ctx, tx)) })
 }
 
+// setSandboxer creates the sandbox of an earlier release again, because its sandbox controller is
+// one that containerd does not have, and cannot be changed.
+func (m metadataDB) setSandboxer(ctx context.Context, id string) error {
+	s, err := m.sandboxes.Get(ctx, id)
+	if err != nil || s.Sandboxer == PodSandboxer {
+		return err
+	}
+	if err := m.sandboxes.Delete(ctx, id); err != nil {
+		return fmt.Errorf("sandbox of an earlier release: %w", err)
+	}
+	s.Sandboxer = PodSandboxer
+	if _, err := m.sandboxes.Create(ctx, s); err != nil {
+		return fmt.Errorf("sandbox of an earlier release: %w", err)
+	}
+	return nil
+}
+
 // saveBuiltIn saves the metadata for the built-in CRI in the container of a pod's task. It does
 // nothing if the container does not exist or has it.
 func (m metadataDB) saveBuiltIn(ctx context.Context, id string, builtIn []byte) error {

@@ -47,8 +47,8 @@ func New(c *containerd.Client, db *metadata.DB) *Client {
 type Record struct {
 	ID   string
 	JSON []byte
-	// BuiltIn is true if the metadata for the built-in CRI is saved, too. Resources is its JSON of
-	// the resources of a pod, if they were updated.
+	// BuiltIn is true if the metadata for the built-in CRI is saved, too. Resources are those of a
+	// pod after an update, in the JSON of the built-in CRI.
 	BuiltIn   bool
 	Resources []byte
 }

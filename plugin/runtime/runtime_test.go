@@ -10,6 +10,7 @@ import (
 
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/metadata"
+	"github.com/containerd/containerd/v2/core/sandbox"
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/containerd/v2/plugins/content/local"
@@ -151,6 +152,35 @@ func TestMetadataForTheBuiltInCRI(t *testing.T) {
 	}
 	if err := c.SaveSandbox(ctx, Sandbox{ID: "p1", Record: note{"stopped"}, BuiltIn: []byte("last")}); err != nil {
 		t.Errorf("SaveSandbox without a container: %v", err)
+	}
+}
+
+// TestSandboxOfAnEarlierRelease checks that a sandbox gets the controller that containerd has.
+func TestSandboxOfAnEarlierRelease(t *testing.T) {
+	c, db, ctx := newMetadata(t)
+	sandboxes := metadata.NewSandboxStore(db)
+	extensions, err := encode(note{"old"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = sandboxes.Create(ctx, sandbox.Sandbox{
+		ID: "p1", Sandboxer: "lite", Labels: map[string]string{"a": "b"}, Runtime: sandbox.RuntimeOpts{Name: "r"}, Extensions: extensions,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.SaveSandbox(ctx, Sandbox{ID: "p1", Record: note{"new"}, BuiltIn: []byte("m")}); err != nil {
+		t.Fatal(err)
+	}
+	s, err := sandboxes.Get(ctx, "p1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Sandboxer != PodSandboxer || s.Labels["a"] != "b" || s.Runtime.Name != "r" || string(s.Extensions["metadata"].GetValue()) != "m" {
+		t.Errorf("sandbox: %+v", s)
+	}
+	if records, err := c.Sandboxes(ctx); err != nil || decoded(t, records)["p1"] != "new" {
+		t.Errorf("records %v, %v", records, err)
 	}
 }
 

@@ -66,6 +66,9 @@ func (c *Client) SaveSandbox(ctx context.Context, s Sandbox) error {
 		if _, err := c.metadata.sandboxes.Update(ctx, sandbox.Sandbox{ID: s.ID, Extensions: extensions}, extensionPaths(extensions)...); err != nil {
 			return err
 		}
+		if err := c.metadata.setSandboxer(ctx, s.ID); err != nil {
+			return err
+		}
 		if s.BuiltIn == nil {
 			return nil
 		}

@@ -187,8 +187,8 @@ func (g *registry) recordNotCreatedLocked(id string) {
 }
 
 // forget removes a process, or the task for execID "", and keeps the result of the deletion. The
-// task that has the name of its pod is the last one of the pod. Its deletion takes the place of a
-// Shutdown: containerd 1.7 and 2.0 call none for a pod with a sandbox, and stay connected.
+// task that has the name of its pod is deleted last. Its deletion takes the place of a Shutdown:
+// containerd 1.7 and 2.0 call none for a pod with a sandbox, and stay connected.
 func (g *registry) forget(id, execID string, response *taskapi.DeleteResponse) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

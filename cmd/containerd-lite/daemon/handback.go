@@ -92,6 +92,8 @@ func describeHandBack(p adopt.HandedBack) string {
 	switch {
 	case p.Lost:
 		return p.Pod + ": lost: its record is of an earlier release (start this containerd-lite once)"
+	case p.Unreadable:
+		return p.Pod + ": found by containerd; its record of containerd-lite cannot be read"
 	case p.Ready:
 		fmt.Fprintf(&line, "%s: keeps running; containers: %d", p.Pod, p.Containers)
 	default:

@@ -236,6 +236,10 @@ func TestHandBackToOldVersions(t *testing.T) {
 			n.checkLogs(t)
 			n.join(t, kinds()[0])
 			n.removeAll(t)
+			n.swap(t, harness.Lite)
+			if list, err := n.ListPodSandbox(t.Context(), &runtimeapi.ListPodSandboxRequest{}); err != nil || len(list.Items) > 0 {
+				t.Errorf("removed pods are listed after the return: %v, %v", list.GetItems(), err)
+			}
 		})
 	}
 }
