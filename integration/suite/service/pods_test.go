@@ -178,3 +178,16 @@ func (n node) removePods(t *testing.T, pods []pod) {
 		}
 	}
 }
+
+func (n node) removeAllPods(t *testing.T) {
+	t.Helper()
+	answer, err := n.ListPodSandbox(t.Context(), &runtimeapi.ListPodSandboxRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pods []pod
+	for _, p := range answer.Items {
+		pods = append(pods, pod{id: p.Id})
+	}
+	n.removePods(t, pods)
+}

@@ -175,15 +175,7 @@ func (n node) printAll(t *testing.T) {
 // removeAll removes pods, and the image that imageLife pulls.
 func (n node) removeAll(t *testing.T) {
 	t.Helper()
-	answer, err := n.ListPodSandbox(t.Context(), &runtimeapi.ListPodSandboxRequest{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var pods []pod
-	for _, p := range answer.Items {
-		pods = append(pods, pod{id: p.Id})
-	}
-	n.removePods(t, pods)
+	n.removeAllPods(t)
 	if _, err := n.RemoveImage(t.Context(), &runtimeapi.RemoveImageRequest{Image: &runtimeapi.ImageSpec{Image: image.Nginx}}); err != nil {
 		t.Error(err)
 	}

@@ -171,16 +171,3 @@ func (n node) processes(t *testing.T, pods map[string]string) map[string]string 
 	}
 	return all
 }
-
-func (n node) removeAllPods(t *testing.T) {
-	t.Helper()
-	answer, err := n.ListPodSandbox(t.Context(), &runtimeapi.ListPodSandboxRequest{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var pods []pod
-	for _, p := range answer.Items {
-		pods = append(pods, pod{id: p.Id})
-	}
-	n.removePods(t, pods)
-}
