@@ -22,7 +22,9 @@ import (
 // newNodeOfOurs starts containerd-lite with pods of these kinds.
 func newNodeOfOurs(t *testing.T, handler string, all []podCase) *node {
 	t.Helper()
-	return newNodeWith(t, harness.Options{Daemon: harness.Lite, Handler: handler}, all)
+	n := newNodeWith(t, harness.Options{Daemon: harness.Lite, Handler: handler}, all)
+	n.shimLogs = handler != harness.HandlerRunc
+	return n
 }
 
 // TestHandBack replaces containerd-lite by stock containerd under pods of all kinds that
