@@ -40,6 +40,11 @@ const oldConfig = `version = 2
 // The kubelet must restart nothing.
 func TestSwap(t *testing.T) {
 	m := newMachine(t)
+	t.Cleanup(func() {
+		if t.Failed() { // it is lost with the guest
+			t.Log(run(t, "journalctl", "--unit=kubelet", "--unit=containerd", "--unit="+unit, "--output=short-precise", "--lines=2000"))
+		}
+	})
 	m.prepare(t)
 	install(t, m.repo.Tool("packages", "runc_*.deb"), m.repo.Tool("packages", "containerd_*.deb"),
 		m.repo.Tool("packages", "containernetworking-plugins_*.deb"))
