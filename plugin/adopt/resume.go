@@ -177,7 +177,7 @@ func (s *Store) resumeContainer(ctx context.Context, saved *runtime.Record) erro
 	r.PID = status.Pid
 	r.Times = container.Times{Created: status.CreatedAt, Started: status.StartedAt, Finished: status.FinishedAt}
 	r.Exit = exitOf(status.containerStatus)
-	if status.Resources != nil { // containerd 1.6 saves none
+	if status.Resources != nil { // an earlier containerd may not save them
 		r.Resources = status.Resources.GetLinux()
 	}
 	return setRecord(saved, r)
