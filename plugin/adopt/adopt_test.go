@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -33,34 +34,44 @@ import (
 // what the built-in CRI has saved.
 type node struct {
 	*runtimetest.Containerd
-	stock   map[runtime.Kind][]runtime.BuiltIn
-	changes []string
+	stock map[runtime.Kind][]runtime.BuiltIn
 
-	// Of pods and containers of ours: what was saved last, and what the lists return.
-	sandbox    runtime.Sandbox
-	container  runtime.Container
+	mu        sync.Mutex // guards what calls record: Store makes them concurrently
+	changes   []string
+	sandbox   runtime.Sandbox   // saved last
+	container runtime.Container // saved last
+
+	// Of the pods and containers of ours in the lists.
 	handedBack bool
 	removed    string // ID of a pod without a container
 	resources  []byte
 }
 
 func (n *node) CreateSandbox(ctx context.Context, s runtime.Sandbox) error {
+	n.mu.Lock()
 	n.sandbox = s
+	n.mu.Unlock()
 	return n.Containerd.CreateSandbox(ctx, s)
 }
 
 func (n *node) SaveSandbox(ctx context.Context, s runtime.Sandbox) error {
+	n.mu.Lock()
 	n.sandbox = s
+	n.mu.Unlock()
 	return n.Containerd.SaveSandbox(ctx, s)
 }
 
 func (n *node) CreateContainer(ctx context.Context, c runtime.Container) error {
+	n.mu.Lock()
 	n.container = c
+	n.mu.Unlock()
 	return n.Containerd.CreateContainer(ctx, c)
 }
 
 func (n *node) SaveContainer(ctx context.Context, c runtime.Container) error {
+	n.mu.Lock()
 	n.container = c
+	n.mu.Unlock()
 	return n.Containerd.SaveContainer(ctx, c)
 }
 
@@ -81,6 +92,8 @@ func (n *node) Containers(ctx context.Context) ([]runtime.Record, error) {
 }
 
 func (n *node) note(format string, args ...any) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	n.changes = append(n.changes, fmt.Sprintf(format, args...))
 	return nil
 }
