@@ -54,6 +54,17 @@ func (m *Manager) remove(ctx context.Context, r *Record) error {
 		return err
 	}
 	m.plugins.remove(ctx, r)
+	// Last, so that the name stays reserved until everything is removed.
+	if err := m.containers.Delete(r.ID, func() error { return m.deleteSaved(ctx, r) }); err != nil {
+		return err
+	}
+	m.creates.Forget(r.ID)
+	return nil
+}
+
+// deleteSaved deletes the record of a container and its directories, into both of which a save of
+// the record writes, and releases its SELinux label.
+func (m *Manager) deleteSaved(ctx context.Context, r *Record) error {
 	if err := m.Containerd.DeleteContainer(ctx, r.ID); err != nil {
 		return fmt.Errorf("delete container: %w", err)
 	}
@@ -61,9 +72,6 @@ func (m *Manager) remove(ctx context.Context, r *Record) error {
 		return err
 	}
 	m.Labels.Release(r.SELinux.Process)
-	// Last, so that the name stays reserved until everything is removed.
-	m.containers.Forget(r.ID)
-	m.creates.Forget(r.ID)
 	return nil
 }
 

@@ -62,7 +62,8 @@ func (m *Manager) run(ctx context.Context, c *runtimeapi.PodSandboxConfig, reque
 		return "", err
 	}
 	if err := guard.Call(ctx, "save", func() error { return m.create(ctx, r, handler.Type) }); err != nil {
-		m.forget(r)
+		m.pods.Forget(r.ID)
+		m.Labels.Release(r.SELinux.Process)
 		return "", err
 	}
 	made, err := guard.Value(ctx, "set up", func() (setUpResult, error) { return m.setUp(ctx, r) })
@@ -228,9 +229,8 @@ func (m *Manager) rollBack(ctx context.Context, r *Record) {
 	defer cancel()
 	failed, err := m.releaser.tearDown(ctx, r, nil, func() {})
 	if err == nil {
-		err = guard.Call(ctx, "delete record", func() error { return m.Records.DeleteSandbox(ctx, r.ID) })
+		err = guard.Call(ctx, "delete record", func() error { return m.deleteRecord(ctx, r) })
 		if err == nil {
-			m.forget(r)
 			return
 		}
 		failed = []string{"record"}
@@ -241,11 +241,16 @@ func (m *Manager) rollBack(ctx context.Context, r *Record) {
 	})
 }
 
-// forget releases the SELinux label of a pod that has no other resources, and removes its record
-// from the store.
-func (m *Manager) forget(r *Record) {
-	m.Labels.Release(r.SELinux.Process)
-	m.pods.Forget(r.ID)
+// deleteRecord deletes the record of a pod that has no other resources than its name and its
+// SELinux label, and releases both.
+func (m *Manager) deleteRecord(ctx context.Context, r *Record) error {
+	return m.pods.Delete(r.ID, func() error {
+		if err := m.Records.DeleteSandbox(ctx, r.ID); err != nil {
+			return fmt.Errorf("delete record: %w", err)
+		}
+		m.Labels.Release(r.SELinux.Process)
+		return nil
+	})
 }
 
 func (m *Manager) pinOptions(r *Record) network.PinOptions {

@@ -102,15 +102,14 @@ func (m *Manager) removeSteps(ctx context.Context, id string, members Members) e
 	if err := members.RemoveAll(ctx, id); err != nil {
 		return fmt.Errorf("remove containers: %w", err)
 	}
-	if err := m.Records.DeleteSandbox(ctx, id); err != nil {
-		return fmt.Errorf("delete record: %w", err)
-	}
 	if stopped, err := m.pods.Get(id); err == nil {
 		r = stopped
 	}
-	// After the last step, so that the name is reserved as long as the pod has resources, and
+	// After the other steps, so that the name is reserved as long as the pod has resources, and
 	// before plugins get the removal: Synchronize must not have the pod afterwards.
-	m.forget(r)
+	if err := m.deleteRecord(ctx, r); err != nil {
+		return err
+	}
 	m.runs.Forget(id)
 	m.notifyRemove(ctx, r)
 	return nil

@@ -252,8 +252,25 @@ func (s *Store[T]) Hold(id string, do func(T) error) error {
 	return do(current)
 }
 
-// Forget drops a record or a reservation and frees its name. Its caller has deleted the record from
-// durable storage. Forgetting twice is harmless.
+// Delete calls do, which deletes a record from durable storage with everything that a save writes.
+// If do succeeds, Delete drops the record and frees its name. A save runs either before do, or not
+// at all, so it can't write again what do has deleted. do must not change the record. Delete
+// returns the result of do, and nil for an unknown ID.
+func (s *Store[T]) Delete(id string, do func() error) error {
+	e, _, err := s.lock(id)
+	if err != nil {
+		return nil
+	}
+	defer e.write.Unlock()
+	if err := do(); err != nil {
+		return err
+	}
+	s.drop(id, e)
+	return nil
+}
+
+// Forget drops a reservation, or a record of which nothing was saved, and frees its name.
+// Forgetting twice is harmless.
 func (s *Store[T]) Forget(id string) {
 	e := s.entry(id)
 	if e == nil {
@@ -261,9 +278,13 @@ func (s *Store[T]) Forget(id string) {
 	}
 	e.write.Lock()
 	defer e.write.Unlock()
-	if e.deleted {
-		return
+	if !e.deleted {
+		s.drop(id, e)
 	}
+}
+
+// drop makes an entry unknown. The caller holds e.write.
+func (s *Store[T]) drop(id string, e *entry[T]) {
 	e.deleted = true
 	s.markSaved(id, e)
 	last := e.current()

@@ -215,6 +215,40 @@ func TestForgottenRecordCannotComeBack(t *testing.T) {
 	}
 }
 
+// TestDeleteEndsSaves checks that a record is not saved during and after its deletion.
+func TestDeleteEndsSaves(t *testing.T) {
+	s, d := newStore()
+	if err := s.Put(note{id: "a", name: "x"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Delete("a", func() error { return errdefs.ErrUnknown }); !errdefs.IsUnknown(err) {
+		t.Errorf("Delete = %v, want what the function returned", err)
+	}
+	var late sync.WaitGroup
+	err := s.Delete("a", func() error {
+		late.Go(func() {
+			if _, _, err := s.Settle(t.Context(), "a", func(n note) note { n.count++; return n }); !errdefs.IsNotFound(err) {
+				t.Errorf("Settle during Delete = %v, want NotFound", err)
+			}
+		})
+		runtime.Gosched()
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	late.Wait()
+	if len(d.saved) != 0 {
+		t.Error("a deleted record was saved")
+	}
+	if err := s.Delete("a", nil); err != nil {
+		t.Errorf("Delete of an unknown record = %v", err)
+	}
+	if err := s.Reserve("b", "x"); err != nil {
+		t.Errorf("the name of a deleted record: %v", err)
+	}
+}
+
 func TestListIsOrdered(t *testing.T) {
 	s, _ := newStore()
 	for i := range 20 {
