@@ -253,15 +253,21 @@ func awaitJournal(t *testing.T, cursor, text string) {
 func awaitNoShims(t *testing.T) {
 	t.Helper()
 	await(t, func() error {
-		programs, err := filepath.Glob("/proc/[0-9]*/exe")
-		if err != nil {
-			return err
+		running, err := shims()
+		if err == nil && len(running) > 0 {
+			err = fmt.Errorf("shims run: %s", running)
 		}
-		for _, link := range programs {
-			if program, err := os.Readlink(link); err == nil && strings.HasPrefix(program, "/usr/bin/containerd-shim") {
-				return fmt.Errorf("%s is %s", link, program)
-			}
-		}
-		return nil
+		return err
 	})
+}
+
+// shims returns the directories in /proc of the shims that run.
+func shims() (running []string, err error) {
+	programs, err := filepath.Glob("/proc/[0-9]*/exe")
+	for _, link := range programs {
+		if program, err := os.Readlink(link); err == nil && strings.HasPrefix(program, "/usr/bin/containerd-shim") {
+			running = append(running, filepath.Dir(link))
+		}
+	}
+	return running, err
 }
