@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"unicode"
@@ -21,6 +22,7 @@ import (
 	crierrors "k8s.io/cri-api/pkg/errors"
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
+	"github.com/containerd-lite/containerd-lite/plugin/config"
 )
 
 // maxErrorText bounds the text of a pull error in bytes. Much of the text comes from the registry,
@@ -82,7 +84,22 @@ func (p *pull) explain(ctx context.Context, source *registrySource, err error) e
 	if d.hint != "" {
 		text += " (" + d.hint + ")"
 	}
+	if err := p.ignoredHosts(); err != nil {
+		text += fmt.Sprintf("; the hosts of the registry are not used: %v", err)
+	}
 	return &pullError{text: text, class: d.class}
+}
+
+// ignoredHosts returns the error because of which containerd ignores the registry's hosts.toml.
+func (p *pull) ignoredHosts() error {
+	dir, err := hostDir(p.m.opts.HostsDirs)(p.host)
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return config.CheckHostsFile(filepath.Join(dir, "hosts.toml"))
 }
 
 // diagnose classifies an error of the transfer.

@@ -113,7 +113,7 @@ func readFiles(path string) ([]file, error) {
 		}
 		var content srvconfig.Config
 		if err := toml.Unmarshal(data, &content); err != nil {
-			return nil, syntaxError(path, err)
+			return nil, config.SyntaxError(path, err)
 		}
 		files = append(files, file{path, findLines(data)})
 		for _, pattern := range content.Imports {
@@ -141,18 +141,6 @@ func expandImport(parent, pattern string) ([]string, error) {
 		return nil, fmt.Errorf("%s: imports %q: %w", parent, pattern, err)
 	}
 	return files, nil
-}
-
-func syntaxError(path string, err error) error {
-	var at *toml.DecodeError
-	if !errors.As(err, &at) {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	row, column := at.Position()
-	if key := at.Key(); len(key) > 0 {
-		return fmt.Errorf("%s:%d:%d: %s: %w", path, row, column, strings.Join(key, "."), err)
-	}
-	return fmt.Errorf("%s:%d:%d: %w", path, row, column, err)
 }
 
 // load reads the config in the same way as the daemon.
