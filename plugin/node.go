@@ -9,6 +9,7 @@ import (
 	"os"
 	goruntime "runtime"
 	"slices"
+	"strings"
 
 	gocni "github.com/containerd/go-cni"
 	"github.com/containernetworking/cni/pkg/types"
@@ -114,9 +115,9 @@ func newDirs(deps Deps) dirs {
 }
 
 // Info returns the configuration, the CNI configuration with the result of loading it (also for
-// each handler that has its own), and the number of recovered panics. Each panic is a bug, and its
-// stack is in the log.
-func (n node) Info(context.Context) (map[string]string, error) {
+// each handler that has its own), the number of recovered panics, and under check.*, the
+// problems that `containerd-lite check` reports. Each panic is a bug, and its stack is in the log.
+func (n node) Info(ctx context.Context) (map[string]string, error) {
 	info := map[string]string{"lastCNILoadStatus": n.loadStatus("")}
 	info["lastCNILoadStatus.default"] = info["lastCNILoadStatus"]
 	for name, h := range n.config.Runtime.Containerd.Runtimes {
@@ -136,6 +137,10 @@ func (n node) Info(context.Context) (map[string]string, error) {
 			return nil, err
 		}
 		info[key] = string(text)
+	}
+	for _, f := range n.problems(ctx) {
+		key := "check." + f.Check
+		info[key] = strings.TrimPrefix(info[key]+fmt.Sprintf("; %s: %s (%s)", f.Level, f.What, f.Do), "; ")
 	}
 	return info, nil
 }

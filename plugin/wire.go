@@ -244,25 +244,29 @@ func snapshotter(c config.Config) func(handler string) string {
 	return func(handler string) string { return cmp.Or(own[handler], c.Images.Snapshotter) }
 }
 
-func imageOptions(deps Deps) image.Options {
-	images := deps.Config.Images
-	var pinned []string
-	for _, ref := range images.PinnedImages {
-		pinned = append(pinned, ref)
-	}
+func registries(images config.Images) image.Registries {
 	credentials := map[string]*runtimeapi.AuthConfig{}
 	for host, a := range images.Registry.Credentials() {
 		credentials[host] = &runtimeapi.AuthConfig{
 			Username: a.Username, Password: a.Password, Auth: a.Auth, IdentityToken: a.IdentityToken,
 		}
 	}
+	return image.Registries{
+		HostsDirs:   images.Registry.ConfigDirs(),
+		Mirrors:     images.Registry.MirrorEndpoints(),
+		Headers:     images.Registry.Headers,
+		Credentials: credentials,
+	}
+}
+
+func imageOptions(deps Deps) image.Options {
+	images := deps.Config.Images
+	var pinned []string
+	for _, ref := range images.PinnedImages {
+		pinned = append(pinned, ref)
+	}
 	return image.Options{
-		Registries: image.Registries{
-			HostsDirs:   images.Registry.ConfigDirs(),
-			Mirrors:     images.Registry.MirrorEndpoints(),
-			Headers:     images.Registry.Headers,
-			Credentials: credentials,
-		},
+		Registries:             registries(images),
 		Snapshotter:            images.Snapshotter,
 		Handlers:               deps.Config.Runtime.HandlerNames(),
 		HandlerSnapshotters:    snapshotters(deps.Config),

@@ -276,6 +276,15 @@ func (h Handler) SystemdCgroup() bool {
 	return err == nil && opts.GetSystemdCgroup()
 }
 
+// Program returns the program of the OCI runtime of a handler whose shim is of runc.
+func (h Handler) Program() string {
+	opts, err := h.decodeOptions()
+	if err != nil || opts.GetBinaryName() == "" {
+		return RuncHandler
+	}
+	return opts.GetBinaryName()
+}
+
 // CgroupDriver returns the cgroup driver that the kubelet has to use (KEP-4033). It is that of the
 // default handler or, if the default handler's shim is not of runc and its driver is not known,
 // that of the first other handler by name. others are the handlers with the other driver. known is

@@ -27,7 +27,8 @@ type Cgroups struct {
 	mountOptions []string
 }
 
-func readCgroups(root fs.FS) (Cgroups, error) {
+// ReadCgroups reads the cgroups of the node whose root directory is root.
+func ReadCgroups(root fs.FS) (Cgroups, error) {
 	found, err := cgroup.Find(root)
 	switch {
 	case err != nil:

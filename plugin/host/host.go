@@ -60,7 +60,7 @@ func Read() (Facts, error) {
 
 // readFiles reads the facts that are in files below root.
 func readFiles(root fs.FS) (f Facts, err error) {
-	if f.Cgroups, err = readCgroups(root); err != nil {
+	if f.Cgroups, err = ReadCgroups(root); err != nil {
 		return Facts{}, err
 	}
 	f.CgroupV2 = f.Cgroups.Mode == cgroup.V2

@@ -71,7 +71,11 @@ func (n cniNetwork) info() *gocni.ConfNetwork {
 // load reads the directory.
 func (c *conf) load() {
 	l := &loadedConf{fingerprint: fingerprint(c.dir)}
-	l.networks, l.err = readConfDir(c.dir, c.max)
+	lists, err := ReadConfDir(c.dir, c.max)
+	l.err = err
+	for i, list := range lists {
+		l.networks = append(l.networks, cniNetwork{ifName: interfacePrefix + strconv.Itoa(i), list: list})
+	}
 	if l.err == nil {
 		l.health = newHealth(l.networks)
 	}
@@ -93,10 +97,10 @@ func fingerprint(dir string) string {
 	return all.String()
 }
 
-// readConfDir reads the first files of the directory in the order of their names. A file that
-// cannot be used is an error, because to skip it would attach pods to another network than the
-// intended one.
-func readConfDir(dir string, limit int) ([]cniNetwork, error) {
+// ReadConfDir reads the first files of a configuration directory in the order of their names; limit
+// 0 means all. A file that cannot be used is an error, because to skip it would attach pods to
+// another network than the intended one.
+func ReadConfDir(dir string, limit int) ([]*libcni.NetworkConfigList, error) {
 	files, err := libcni.ConfFiles(dir, confExtensions)
 	if err != nil {
 		return nil, fmt.Errorf("CNI config directory %s: %w", dir, err)
@@ -108,15 +112,15 @@ func readConfDir(dir string, limit int) ([]cniNetwork, error) {
 	if limit > 0 && len(files) > limit {
 		files = files[:limit]
 	}
-	var networks []cniNetwork
-	for i, file := range files {
+	var lists []*libcni.NetworkConfigList
+	for _, file := range files {
 		list, err := readConfFile(file)
 		if err != nil {
 			return nil, fmt.Errorf("CNI config %s: %w: %w", file, err, errdefs.ErrFailedPrecondition)
 		}
-		networks = append(networks, cniNetwork{ifName: interfacePrefix + strconv.Itoa(i), list: list})
+		lists = append(lists, list)
 	}
-	return networks, nil
+	return lists, nil
 }
 
 // readConfFile reads a configuration list, or a file with a single plugin, a format that CNI has

@@ -17,8 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hostLocalDir is where the IPAM plugin host-local stores its files if dataDir is not set.
-const hostLocalDir = "/var/lib/cni/networks"
+// HostLocalDir is where the IPAM plugin host-local stores its files if dataDir is not set.
+const HostLocalDir = "/var/lib/cni/networks"
 
 // FreeOrphans releases host-local addresses without an owner. host-local keeps a file per address
 // with the ID of the pod that has it. After a power failure a recent file can be empty: no CNI DEL
@@ -35,7 +35,7 @@ func (n *Network) FreeOrphans(ctx context.Context) {
 // hostLocalDirs returns the default directory and those in the loaded configurations. Plugins that
 // generate the configuration of host-local, such as flannel, use the default.
 func (n *Network) hostLocalDirs() []string {
-	dirs := []string{hostLocalDir}
+	dirs := []string{HostLocalDir}
 	for _, c := range n.confs {
 		for _, network := range c.current.Load().networks {
 			for _, p := range network.list.Plugins {

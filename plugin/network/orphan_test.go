@@ -46,7 +46,7 @@ func TestFreeOrphans(t *testing.T) {
 	bridge.IPAM = json.RawMessage(`{"type": "host-local", "dataDir": "` + data + `"}`)
 	s.write("10-main.conflist", "main", "1.0.0", bridge)
 	n := s.open()
-	if dirs := n.hostLocalDirs(); !slices.Contains(dirs, data) || !slices.Contains(dirs, hostLocalDir) || len(dirs) != 2 {
+	if dirs := n.hostLocalDirs(); !slices.Contains(dirs, data) || !slices.Contains(dirs, HostLocalDir) || len(dirs) != 2 {
 		t.Errorf("directories %v", dirs)
 	}
 	if err := freeOrphans(t.Context(), data); err != nil {

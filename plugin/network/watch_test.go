@@ -192,12 +192,14 @@ func TestReadConfDirOrder(t *testing.T) {
 	s.writeFile("30-c.json", `{"name": "c", "type": "bridge"}`)
 	s.writeFile("00-notes.txt", "not a configuration")
 	for limit, want := range map[int]string{0: "a=eth0 b=eth1 c=eth2", 1: "a=eth0", 2: "a=eth0 b=eth1", 9: "a=eth0 b=eth1 c=eth2"} {
-		networks, err := readConfDir(s.confDir, limit)
-		if err != nil {
-			t.Fatal(err)
+		c := conf{dir: s.confDir, max: limit}
+		c.load()
+		loaded := c.current.Load()
+		if loaded.err != nil {
+			t.Fatal(loaded.err)
 		}
 		var got []string
-		for _, n := range networks {
+		for _, n := range loaded.networks {
 			got = append(got, n.list.Name+"="+n.ifName)
 		}
 		if strings.Join(got, " ") != want {

@@ -20,8 +20,8 @@ import (
 func CheckShim(h config.Handler) error {
 	path := cmp.Or(h.Path, h.Type)
 	if filepath.IsAbs(path) {
-		if !isProgram(path) {
-			return fmt.Errorf("shim %s is not installed: %w", path, errdefs.ErrFailedPrecondition)
+		if err := CheckProgram(path); err != nil {
+			return fmt.Errorf("shim %w", err)
 		}
 		return nil
 	}
@@ -31,6 +31,19 @@ func CheckShim(h config.Handler) error {
 	}
 	_, err := FindProgram(name)
 	return err
+}
+
+// CheckProgram returns an error if a program, of which the path or the name is given, is not
+// installed.
+func CheckProgram(name string) error {
+	if !filepath.IsAbs(name) {
+		_, err := FindProgram(name)
+		return err
+	}
+	if !isProgram(name) {
+		return fmt.Errorf("%s is not installed, or not executable: %w", name, errdefs.ErrFailedPrecondition)
+	}
+	return nil
 }
 
 // FindProgram searches a program where containerd searches shims: on the PATH, and in the directory
