@@ -188,7 +188,10 @@ func startError(err error) error {
 type tcpService struct{ *Service }
 
 // RegisterTCP registers the CRI's services on the gRPC server of the TCP address.
-func (s tcpService) RegisterTCP(g *grpc.Server) error { return s.Register(g) }
+func (s tcpService) RegisterTCP(g *grpc.Server) error {
+	s.server.Register(g)
+	return nil
+}
 
 func collect(ic *plugin.InitContext) (Deps, error) {
 	root := ic.Properties[plugins.PropertyRootDir]

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
+	"github.com/containerd-lite/containerd-lite/plugin/activity"
 	"github.com/containerd-lite/containerd-lite/plugin/container"
 	"github.com/containerd-lite/containerd-lite/plugin/cri"
 	"github.com/containerd-lite/containerd-lite/plugin/event"
@@ -33,6 +34,8 @@ type Service struct {
 	pods       *pod.Manager
 	containers *container.Manager
 	events     *event.Hub
+	activity   *activity.Log
+	began      time.Time
 	plugins    *nri.Plugins
 	observe    func(ctx context.Context, o runtime.Observer) error
 	streams    *stream.Server
@@ -42,9 +45,11 @@ type Service struct {
 	cancel     context.CancelFunc
 }
 
-// Register registers the CRI's services. They return Unavailable until recovery is complete.
+// Register registers the CRI's services and that of [GetStatus]. Those of the CRI return
+// Unavailable until recovery is complete.
 func (s *Service) Register(g *grpc.Server) error {
 	s.server.Register(g)
+	g.RegisterService(&statusDesc, s)
 	return nil
 }
 

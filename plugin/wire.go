@@ -17,6 +17,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 	"tags.cncf.io/container-device-interface/pkg/cdi"
 
+	"github.com/containerd-lite/containerd-lite/plugin/activity"
 	"github.com/containerd-lite/containerd-lite/plugin/adopt"
 	"github.com/containerd-lite/containerd-lite/plugin/config"
 	"github.com/containerd-lite/containerd-lite/plugin/container"
@@ -41,6 +42,7 @@ func New(ctx context.Context, deps Deps) (*Service, error) {
 	s := &Service{
 		cancel: cancel,
 		saved:  deps.Client.ContainerService(),
+		began:  time.Now(),
 	}
 	if err := s.build(ctx, deps); err != nil {
 		cancel()
@@ -59,6 +61,7 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 	s.bundles = []string{bundles, work}
 	s.observe = l.containerd.Observe
 	s.events = event.NewHub(time.Now)
+	s.activity = new(activity.Log)
 	s.plugins = nri.New(deps.NRI)
 	s.network = network.New(networkOptions(settings))
 	if s.images, err = image.New(ctx, imageOptions(deps), image.FromClient(deps.Client)); err != nil {
@@ -75,6 +78,7 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 		Images:     s.images,
 		Streams:    s.streams,
 		Events:     s.events,
+		Activity:   s.activity,
 		Stats:      stats.NewCollector(l.cgroups, s.images, rates(settings)),
 		Node: node{
 			network:  s.network,

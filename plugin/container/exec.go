@@ -252,8 +252,8 @@ func (c command) io(p *process) cio.Creator {
 	if stderr == nil && !c.Terminal {
 		stderr = io.Discard
 	}
-	activity := newActivity()
-	opts := []cio.Opt{cio.WithFIFODir(c.pipes), cio.WithStreams(stdin, activity.writer(stdout), activity.writer(stderr))}
+	traffic := newTraffic()
+	opts := []cio.Opt{cio.WithFIFODir(c.pipes), cio.WithStreams(stdin, traffic.writer(stdout), traffic.writer(stderr))}
 	if c.Terminal {
 		opts = append(opts, cio.WithTerminal)
 	}
@@ -263,7 +263,7 @@ func (c command) io(p *process) cio.Creator {
 		if err != nil {
 			return nil, err
 		}
-		p.streams = newExecIO(made, activity)
+		p.streams = newExecIO(made, traffic)
 		return p.streams, nil
 	}
 }

@@ -18,14 +18,14 @@ import (
 // closes the streams.
 type execIO struct {
 	cio.IO
-	activity *activity
-	ended    chan struct{} // closed when the streams are read to their end
-	closed   chan struct{} // closed by Close
-	close    func() error
+	traffic *traffic
+	ended   chan struct{} // closed when the streams are read to their end
+	closed  chan struct{} // closed by Close
+	close   func() error
 }
 
-func newExecIO(streams cio.IO, activity *activity) *execIO {
-	e := &execIO{IO: streams, activity: activity, ended: make(chan struct{}), closed: make(chan struct{})}
+func newExecIO(streams cio.IO, traffic *traffic) *execIO {
+	e := &execIO{IO: streams, traffic: traffic, ended: make(chan struct{}), closed: make(chan struct{})}
 	e.close = sync.OnceValue(func() error {
 		close(e.closed)
 		return streams.Close()
@@ -49,7 +49,7 @@ func (e *execIO) Wait() {
 }
 
 // drain waits until the streams are read to their end. It closes them if no output arrives for the
-// duration idle, or when ctx ends. Output that waits for a slow client counts as activity.
+// duration idle, or when ctx ends. Output that waits for a slow client counts as traffic.
 func (e *execIO) drain(ctx context.Context, idle time.Duration) {
 	begun := time.Now()
 	timer := time.NewTimer(idle)
@@ -62,7 +62,7 @@ func (e *execIO) drain(ctx context.Context, idle time.Duration) {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
-			left := idle - min(e.activity.idle(), time.Since(begun))
+			left := idle - min(e.traffic.idle(), time.Since(begun))
 			if left <= 0 {
 				return
 			}
@@ -71,50 +71,50 @@ func (e *execIO) drain(ctx context.Context, idle time.Duration) {
 	}
 }
 
-// activity records when output was last written to a client.
-type activity struct {
+// traffic records when output was last written to a client.
+type traffic struct {
 	mu      sync.Mutex
 	writing int // writes in progress
 	last    time.Time
 }
 
-func newActivity() *activity { return &activity{last: time.Now()} }
+func newTraffic() *traffic { return &traffic{last: time.Now()} }
 
 // idle returns the time since the last write. It is 0 while a write is in progress.
-func (a *activity) idle() time.Duration {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.writing > 0 {
+func (t *traffic) idle() time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.writing > 0 {
 		return 0
 	}
-	return time.Since(a.last)
+	return time.Since(t.last)
 }
 
-func (a *activity) add(writes int) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.writing += writes
-	a.last = time.Now()
+func (t *traffic) add(writes int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.writing += writes
+	t.last = time.Now()
 }
 
-// writer returns a writer to w that records the activity, or nil if w is nil.
-func (a *activity) writer(w io.Writer) io.Writer {
+// writer returns a writer to w that records the traffic, or nil if w is nil.
+func (t *traffic) writer(w io.Writer) io.Writer {
 	if w == nil {
 		return nil
 	}
-	return activityWriter{w, a}
+	return trafficWriter{w, t}
 }
 
-type activityWriter struct {
+type trafficWriter struct {
 	io.Writer
-	activity *activity
+	traffic *traffic
 }
 
 // Write writes to the client. A panic becomes an error, which ends the stream: a goroutine of
 // containerd's client calls Write.
-func (w activityWriter) Write(p []byte) (int, error) {
-	w.activity.add(1)
-	defer w.activity.add(-1)
+func (w trafficWriter) Write(p []byte) (int, error) {
+	w.traffic.add(1)
+	defer w.traffic.add(-1)
 	return guard.Value(context.Background(), "write exec output", func() (int, error) { return w.Writer.Write(p) })
 }
 

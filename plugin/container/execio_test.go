@@ -57,11 +57,11 @@ func TestExecOutputForSlowClient(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				from, to := io.Pipe()
-				client, activity := &slowWriter{}, newActivity()
+				client, traffic := &slowWriter{}, newTraffic()
 				streams := copied{from: from, done: make(chan struct{})}
 				go func() {
 					defer close(streams.done)
-					_, _ = io.Copy(activity.writer(client), from)
+					_, _ = io.Copy(traffic.writer(client), from)
 				}()
 				go func() {
 					for _, size := range c.chunks {
@@ -73,7 +73,7 @@ func TestExecOutputForSlowClient(t *testing.T) {
 					}
 				}()
 				begun := time.Now()
-				b := newExecIO(streams, activity)
+				b := newExecIO(streams, traffic)
 				b.drain(t.Context(), execIdleTimeout)
 				if took := time.Since(begun); client.got != c.want || took != c.took {
 					t.Errorf("the client got %d bytes in %s, want %d in %s", client.got, took, c.want, c.took)
@@ -89,11 +89,11 @@ func TestExecOutputForSlowClient(t *testing.T) {
 func TestDrainEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		from, to := io.Pipe()
-		activity := newActivity()
+		traffic := newTraffic()
 		streams := copied{from: from, done: make(chan struct{})}
 		go func() {
 			defer close(streams.done)
-			_, _ = io.Copy(activity.writer(io.Discard), from)
+			_, _ = io.Copy(traffic.writer(io.Discard), from)
 		}()
 		killed := make(chan struct{}) // by SIGPIPE
 		go func() {
@@ -108,7 +108,7 @@ func TestDrainEndsWithItsContext(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 3*execIdleTimeout)
 		defer cancel()
 		begun := time.Now()
-		e := newExecIO(streams, activity)
+		e := newExecIO(streams, traffic)
 		e.drain(ctx, execIdleTimeout)
 		e.Wait()
 		if took := time.Since(begun); took != 3*execIdleTimeout {
@@ -122,7 +122,7 @@ func TestDrainEndsWithItsContext(t *testing.T) {
 // A client that accepts no output does not block Wait after Close.
 func TestWaitAfterCloseDoesNotBlock(t *testing.T) {
 	never := copied{done: make(chan struct{})}
-	e := newExecIO(never, newActivity())
+	e := newExecIO(never, newTraffic())
 	if err := e.Close(); err != nil {
 		t.Error(err)
 	}

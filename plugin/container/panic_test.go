@@ -262,7 +262,7 @@ func (badClient) Write([]byte) (int, error) { panic("write") }
 
 // Goroutines of containerd's client read and write the streams of an exec.
 func TestPanicInTheStreamsOfAnExec(t *testing.T) {
-	if _, err := newActivity().writer(badClient{}).Write([]byte("a")); !errdefs.IsInternal(err) {
+	if _, err := newTraffic().writer(badClient{}).Write([]byte("a")); !errdefs.IsInternal(err) {
 		t.Errorf("Write = %v, want Internal", err)
 	}
 	ended := make(chan struct{})

@@ -16,6 +16,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
+	"github.com/containerd-lite/containerd-lite/plugin/activity"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 )
 
@@ -40,7 +41,7 @@ func (m *Manager) Stop(ctx context.Context, id string, grace time.Duration) erro
 	if task == nil {
 		return m.awaitEnded(ctx, r.ID)
 	}
-	killAfter(m.background, r, task, grace) // first: a stuck shim may block the signal
+	killAfter(ctx, m.background, r, task, grace) // first: a stuck shim may block the signal
 	if grace > 0 {
 		sendStopSignal(ctx, r, task)
 	}
@@ -76,9 +77,11 @@ func (m *Manager) awaitEnded(ctx context.Context, id string) error {
 	}
 }
 
-// killAfter sends SIGKILL if the container has not exited after grace.
-func killAfter(b *background, r *Record, task runtime.Task, grace time.Duration) {
+// killAfter sends SIGKILL if the container has not exited after grace, also if the call, to which
+// caller belongs, has ended by then.
+func killAfter(caller context.Context, b *background, r *Record, task runtime.Task, grace time.Duration) {
 	b.run("kill "+r.String(), func(ctx context.Context) {
+		ctx = activity.Within(ctx, caller)
 		timer := time.NewTimer(grace)
 		defer timer.Stop()
 		select {

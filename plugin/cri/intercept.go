@@ -18,6 +18,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
+	"github.com/containerd-lite/containerd-lite/plugin/activity"
 	"github.com/containerd-lite/containerd-lite/plugin/image"
 	"github.com/containerd-lite/containerd-lite/plugin/metrics"
 )
@@ -59,8 +60,15 @@ func chain(outer, inner grpc.UnaryServerInterceptor) grpc.UnaryServerInterceptor
 func (s *Server) call(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (answer any, err error) {
 	err = s.around(ctx, path.Base(info.FullMethod), fields(req), func(ctx context.Context) (err error) {
 		timer, start := s.timer(req), time.Now()
-		if answer, err = handler(ctx, req); err == nil && timer != nil {
+		answer, err = handler(ctx, req)
+		if err == nil && timer != nil {
 			metrics.Since(timer, start)
+		}
+		switch created := answer.(type) {
+		case *runtimeapi.RunPodSandboxResponse:
+			activity.Created(ctx, created.GetPodSandboxId())
+		case *runtimeapi.CreateContainerResponse:
+			activity.Created(ctx, created.GetContainerId())
 		}
 		return err
 	})
@@ -91,8 +99,8 @@ type contextStream struct {
 func (s contextStream) Context() context.Context { return s.ctx }
 
 // around wraps every RPC. It returns Unavailable until the records are loaded, sets containerd's
-// namespace, writes the log line, and converts an error to the gRPC code of its class. A panic
-// becomes Internal.
+// namespace, writes the log line, records the call in the activity, and converts an error to the
+// gRPC code of its class. A panic becomes Internal.
 func (s *Server) around(ctx context.Context, method string, named log.Fields, do func(context.Context) error) error {
 	if !s.ready.Load() {
 		return status.Error(codes.Unavailable, "the CRI is still recovering pods and containers; try again")
@@ -100,7 +108,9 @@ func (s *Server) around(ctx context.Context, method string, named log.Fields, do
 	ctx = namespaces.WithNamespace(ctx, namespace)
 	ctx = log.WithLogger(ctx, log.G(ctx).WithFields(named))
 	start := time.Now()
+	ctx, end := s.Activity.Begin(ctx, method, objects(named), isRoutine(method))
 	err := guard.Call(ctx, method, func() error { return do(ctx) })
+	end(err)
 	logCall(ctx, method, time.Since(start), err)
 	return errgrpc.ToGRPC(err)
 }
@@ -153,6 +163,15 @@ func fields(req any) log.Fields {
 	}
 	addConfigFields(req, add)
 	return f
+}
+
+// objects returns the fields of a log line as text.
+func objects(f log.Fields) map[string]string {
+	all := make(map[string]string, len(f))
+	for key, value := range f {
+		all[key], _ = value.(string) // it has no other values
+	}
+	return all
 }
 
 // addConfigFields adds the object that a request creates, pulls, removes or looks up by name.

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/containerd-lite/containerd-lite/plugin/activity"
 	"github.com/containerd-lite/containerd-lite/plugin/container"
 	"github.com/containerd-lite/containerd-lite/plugin/event"
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
@@ -23,6 +24,7 @@ type Deps struct {
 	Images     Images
 	Streams    *stream.Server
 	Events     *event.Hub
+	Activity   *activity.Log
 	Stats      Stats
 	Node       Node
 	Containerd Containerd

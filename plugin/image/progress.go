@@ -4,6 +4,7 @@ package image
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"sync"
@@ -50,6 +51,17 @@ func (m *meter) watch(ctx context.Context, timeout time.Duration) error {
 		}
 		timer.Reset(timeout - idle)
 	}
+}
+
+// progress describes the traffic so far.
+func (m *meter) progress() string {
+	const mebibyte = 1 << 20
+	received, took := float64(m.bytes.Load())/mebibyte, time.Since(m.begin).Seconds()
+	text := fmt.Sprintf("%.1f MiB, %.1f MiB/s", received, received/max(took, 0.001))
+	if idle := m.idle(); idle >= time.Second {
+		text += fmt.Sprintf(", no data for %s", idle.Round(time.Second))
+	}
+	return text
 }
 
 // idle returns the time since the last byte while requests are open, else zero.

@@ -19,6 +19,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
+	"github.com/containerd-lite/containerd-lite/plugin/activity"
 	"github.com/containerd-lite/containerd-lite/plugin/metrics"
 )
 
@@ -121,6 +122,7 @@ func (p *pull) run(ctx context.Context) (id string, err error) {
 
 // transfer fetches and unpacks the image and returns its manifest or index.
 func (p *pull) transfer(ctx context.Context, traffic *meter) (ocispec.Descriptor, error) {
+	defer activity.Begin(ctx, "registry "+p.host, traffic.progress)()
 	ctx, cancel := context.WithCancelCause(ctx)
 	var watcher sync.WaitGroup
 	defer watcher.Wait()

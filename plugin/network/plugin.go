@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 
@@ -20,6 +19,8 @@ import (
 	"github.com/containernetworking/cni/pkg/invoke"
 	"github.com/containernetworking/cni/pkg/types"
 	"github.com/containernetworking/cni/pkg/version"
+
+	"github.com/containerd-lite/containerd-lite/plugin/activity"
 )
 
 const (
@@ -52,6 +53,7 @@ func (*pluginExec) FindInPath(plugin string, dirs []string) (string, error) {
 
 // ExecPlugin runs a plugin and returns its standard output.
 func (*pluginExec) ExecPlugin(ctx context.Context, path string, stdin []byte, environ []string) ([]byte, error) {
+	defer activity.Begin(ctx, "CNI plugin "+filepath.Base(path)+": "+command(environ), nil)()
 	var stdout, stderr limitedBuffer
 	cmd := exec.CommandContext(ctx, path)
 	cmd.Env = environ
@@ -74,12 +76,23 @@ func (*pluginExec) ExecPlugin(ctx context.Context, path string, stdin []byte, en
 	if len(stderr.kept) > 0 {
 		log.G(ctx).WithField("plugin", path).Debugf("CNI plugin: %s", stderr.kept)
 	}
-	if slices.Contains(environ, "CNI_COMMAND=ADD") {
+	if command(environ) == "ADD" {
 		if err := checkAnswer(stdout.kept); err != nil {
 			return nil, fmt.Errorf("%s: result: %w", path, err)
 		}
 	}
 	return stdout.kept, nil
+}
+
+// command returns the command of CNI in the environment of a plugin: ADD, DEL, CHECK, STATUS.
+func command(environ []string) string {
+	const key = "CNI_COMMAND="
+	for _, variable := range environ {
+		if value, found := strings.CutPrefix(variable, key); found {
+			return value
+		}
+	}
+	return ""
 }
 
 // pluginError returns the error that a plugin printed as JSON, as the CNI specification requires,

@@ -17,6 +17,7 @@ import (
 	"github.com/containerd/ttrpc"
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
+	"github.com/containerd-lite/containerd-lite/plugin/activity"
 	"github.com/containerd-lite/containerd-lite/plugin/config"
 )
 
@@ -172,6 +173,7 @@ func (p *Plugins) callAfter(ctx context.Context, event string, prepare func(), d
 		return nil
 	}
 	ctx = context.WithoutCancel(ctx)
+	defer activity.Begin(ctx, "NRI plugins: "+event, nil)()
 	err := guard.Call(ctx, event, func() error { return do(ctx, a) })
 	if err == nil || errdefs.IsInternal(err) {
 		return err

@@ -61,6 +61,7 @@ type LaunchedShim struct {
 // Launch starts a shim for the task with this ID. It does not wait until the shim is ready: its
 // socket is listening already.
 func (l Launcher) Launch(ctx context.Context, id string) (*LaunchedShim, error) {
+	defer inShim(ctx, "launch", id)()
 	namespace, err := namespaces.NamespaceRequired(ctx)
 	if err != nil {
 		return nil, err

@@ -44,7 +44,8 @@ func (c *Client) NewTask(ctx context.Context, id string, io cio.Creator, opts Ta
 	if opts.Shim != nil {
 		with = append(with, containerd.WithTaskAPIEndpoint(opts.Shim.Endpoint(), apiVersion))
 	}
-	return container.NewTask(ctx, io, with...)
+	defer inShim(ctx, "create", id)()
+	return watched(container.NewTask(ctx, io, with...))
 }
 
 // LoadTask returns the task of a container; the error is NotFound if there is none. attach reopens
@@ -54,7 +55,8 @@ func (c *Client) LoadTask(ctx context.Context, id string, attach cio.Attach) (Ta
 	if err != nil {
 		return nil, fmt.Errorf("load container: %w", err)
 	}
-	return container.Task(ctx, attach)
+	defer inShim(ctx, "state", id)()
+	return watched(container.Task(ctx, attach))
 }
 
 // DeleteTask kills the processes of a container's task and deletes the task. It is no error if

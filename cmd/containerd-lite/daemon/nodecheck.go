@@ -5,7 +5,6 @@ package daemon
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -110,10 +109,7 @@ func programVersion(ctx context.Context, c *checked, handler string) (name, vers
 
 func printFindings(out io.Writer, all []check.Finding, asJSON bool) error {
 	if asJSON {
-		encoder := json.NewEncoder(out)
-		encoder.SetEscapeHTML(false)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(all)
+		return encode(out, all)
 	}
 	counts := map[check.Level]int{}
 	for _, f := range all {

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package activity
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// show returns calls as text: RPC, objects, duration, error, steps.
+func show(calls []Call) (lines []string) {
+	for _, c := range calls {
+		line := fmt.Sprint(c.RPC, " ", c.Objects["pod"], " ", c.Took, " ", c.Error)
+		for _, s := range c.Steps {
+			line += fmt.Sprint("; ", s.Name, " ", s.Took, " ", s.Open, " ", s.Detail)
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+func TestCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l Log
+		ctx, end := l.Begin(t.Context(), "StopPodSandbox", map[string]string{"pod": "p"}, false)
+		time.Sleep(time.Second)
+		endCNI := Begin(ctx, "CNI", nil)
+		endShim := Begin(Within(context.Background(), ctx), "shim", func() string { return "half" })
+		time.Sleep(time.Second)
+		endCNI()
+		check(t, "running", l.Running(), "StopPodSandbox p 2s ; CNI 1s false ; shim 1s true half")
+		if s := l.Running()[0].Waits(); s == nil || s.Name != "shim" {
+			t.Errorf("waits for %v", s)
+		}
+		end(errors.New("deadline"))
+		time.Sleep(time.Second)
+		// Its work goes on, and a second call joins it.
+		_, endSecond := l.Begin(t.Context(), "StopPodSandbox", map[string]string{"pod": "p"}, false)
+		check(t, "left", l.Running(), "StopPodSandbox p 3s deadline; CNI 1s false ; shim 2s true half", "StopPodSandbox p 0s ")
+		check(t, "ended", l.Ended())
+		endShim()
+		endSecond(nil)
+		check(t, "running", l.Running())
+		check(t, "ended", l.Ended(), "StopPodSandbox p 2s deadline; CNI 1s false ; shim 2s false ", "StopPodSandbox p 0s ")
+	})
+}
+
+func check(t *testing.T, what string, got []Call, want ...string) {
+	t.Helper()
+	if diff := cmp.Diff(want, show(got)); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+}
+
+// TestRoutine checks that of routine calls only those with an error are remembered.
+func TestRoutine(t *testing.T) {
+	var l Log
+	_, end := l.Begin(t.Context(), "ListContainers", nil, true)
+	if len(l.Running()) != 1 {
+		t.Error("not in progress")
+	}
+	end(nil)
+	_, end = l.Begin(t.Context(), "ContainerStatus", nil, true)
+	end(errors.New("broken"))
+	if ended := l.Ended(); len(ended) != 1 || ended[0].Error != "broken" || len(l.Running()) != 0 {
+		t.Errorf("ended: %v", ended)
+	}
+}
+
+// TestBounds checks that neither many calls, nor many steps, nor long texts fill the memory, and
+// that calls are forgotten after an hour.
+func TestBounds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l Log
+		for range keptCalls + 10 {
+			ctx, end := l.Begin(t.Context(), "rpc", nil, false)
+			for range keptSteps + 10 {
+				Begin(ctx, strings.Repeat("x", 2*keptText), nil)()
+			}
+			end(errors.New(strings.Repeat("y", 2*keptText)))
+		}
+		ended := l.Ended()
+		if len(ended) != keptCalls || len(ended[0].Steps) != keptSteps || len(ended[0].Error) > keptText+4 || len(ended[0].Steps[0].Name) > keptText+4 {
+			t.Errorf("kept %d calls, %d steps, %d and %d bytes", len(ended), len(ended[0].Steps), len(ended[0].Error), len(ended[0].Steps[0].Name))
+		}
+		time.Sleep(kept + time.Second)
+		_, end := l.Begin(t.Context(), "last", nil, false)
+		end(nil)
+		check(t, "after an hour", l.Ended(), "last  0s ")
+	})
+}
+
+// TestWithoutCall checks that a step outside of a call is not kept.
+func TestWithoutCall(t *testing.T) {
+	Begin(t.Context(), "recovery", nil)()
+}
