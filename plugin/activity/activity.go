@@ -14,7 +14,7 @@ const (
 	// kept is how long an ended call is remembered, keptCalls how many are, and keptSteps how many
 	// steps of each.
 	kept      = time.Hour
-	keptCalls = 2000
+	keptCalls = 500
 	keptSteps = 32
 	// keptText is the length in bytes of a remembered text.
 	keptText = 512
