@@ -5,10 +5,6 @@ package check
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/plugin/config"
@@ -139,24 +135,4 @@ func orOK(problems []Finding, format string, args ...any) []Finding {
 		return []Finding{ok(format, args...)}
 	}
 	return problems
-}
-
-func (n Node) path(name string) string { return filepath.Join(n.Root, name) }
-
-// read returns the content of a file of the node without white space at its ends, or "".
-func (n Node) read(name string) string {
-	data, err := os.ReadFile(n.path(name))
-	if err != nil {
-		return ""
-	}
-	return strings.TrimSpace(string(data))
-}
-
-// number returns the number in a file of the node, or 0.
-func (n Node) number(name string) int { return atoi(n.read(name)) }
-
-// atoi returns 0 for a text that is no number.
-func atoi(text string) int {
-	value, _ := strconv.Atoi(text)
-	return value
 }

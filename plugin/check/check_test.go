@@ -273,3 +273,32 @@ func TestRanges(t *testing.T) {
 		}
 	}
 }
+
+// TestProcessesOfContainers checks that names and arguments that an image chooses change nothing: a
+// process of a container that is called kubelet, with a pipe as its config, or crio.
+func TestProcessesOfContainers(t *testing.T) {
+	n := newNode(t, map[string]string{"proc/99/comm": "kubelet\n", "proc/98/comm": "crio\n"})
+	pipe := filepath.Join(n.Root, "pipe")
+	if err := unix.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args := "kubelet\x00--config=/pipe\x00"
+	if err := os.WriteFile(filepath.Join(n.Root, "proc/99/cmdline"), []byte(args), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for pid, namespace := range map[string]string{"self": "mnt:[1]", "77": "mnt:[1]", "98": "mnt:[2]", "99": "mnt:[2]"} {
+		dir := filepath.Join(n.Root, "proc", pid, "ns")
+		if err := errors.Join(os.MkdirAll(dir, 0o755), os.Symlink(namespace, filepath.Join(dir, "mnt"))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if problems := Problems(findings(t, n)); len(problems) > 0 {
+		t.Errorf("problems: %v", problems)
+	}
+	// A pipe does not block the checks, and a device does not fill the memory.
+	for _, path := range []string{pipe, "/dev/zero"} {
+		if data, err := readFile(path); err == nil {
+			t.Errorf("read %d bytes of %s", len(data), path)
+		}
+	}
+}

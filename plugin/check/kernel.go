@@ -88,11 +88,6 @@ func onOff(on bool) string {
 	return "off"
 }
 
-func isFile(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.Mode().IsRegular()
-}
-
 // limits checks the limits of the kernel for all processes of a user: those of root are the ones
 // that pods, the kubelet and the daemon share.
 func limits(_ context.Context, n Node) []Finding {

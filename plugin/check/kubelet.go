@@ -4,7 +4,8 @@ package check
 
 import (
 	"context"
-	"os"
+	"errors"
+	"io/fs"
 	"path/filepath"
 	"strings"
 
@@ -24,9 +25,12 @@ type kubeletConfig struct {
 // kubelet compares the config of the kubelet, if there is one, with ours.
 func kubelet(_ context.Context, n Node) []Finding {
 	path, flags := n.kubeletFlags()
-	data, err := os.ReadFile(n.path(path))
-	if err != nil {
+	data, err := readFile(n.path(path))
+	if errors.Is(err, fs.ErrNotExist) {
 		return []Finding{ok("no config of a kubelet in %s", path)}
+	}
+	if err != nil {
+		return []Finding{warning("see the kubelet's flag --config", "the config of the kubelet is not checked: %v", err)}
 	}
 	var c kubeletConfig
 	if err := yaml.Unmarshal(data, &c); err != nil {
@@ -62,16 +66,11 @@ func (n Node) sameSocket(path string) bool {
 // config.
 func (n Node) kubeletFlags() (path string, flags map[string]string) {
 	path, flags = kubeletFile, map[string]string{}
-	names, err := filepath.Glob(n.path("proc/[0-9]*/comm"))
-	if err != nil {
-		return path, flags
-	}
-	for _, name := range names {
-		data, err := os.ReadFile(name)
-		if err != nil || strings.TrimSpace(string(data)) != "kubelet" {
+	for dir, name := range n.hostProcesses() {
+		if name != "kubelet" {
 			continue
 		}
-		line, _ := os.ReadFile(filepath.Join(filepath.Dir(name), "cmdline")) // it may have ended
+		line, _ := readFile(filepath.Join(dir, "cmdline")) // it may have ended
 		args := strings.Split(string(line), "\x00")
 		for i, arg := range args {
 			key, value, joined := strings.Cut(strings.TrimLeft(arg, "-"), "=")

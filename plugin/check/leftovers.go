@@ -4,9 +4,6 @@ package check
 
 import (
 	"context"
-	"os"
-	"path/filepath"
-	"strings"
 )
 
 // daemons are the other container runtimes with a CRI, by the name of their process.
@@ -18,17 +15,9 @@ var daemons = map[string]string{
 // otherRuntimes looks for other container runtimes that run, or that left networks behind.
 func otherRuntimes(_ context.Context, n Node) []Finding {
 	var problems []Finding
-	names, err := filepath.Glob(n.path("proc/[0-9]*/comm"))
-	if err != nil {
-		return []Finding{ok("no other container runtime runs")}
-	}
-	for _, name := range names {
-		data, err := os.ReadFile(name)
-		if err != nil {
-			continue // it has ended
-		}
-		if other := daemons[strings.TrimSpace(string(data))]; other != "" {
-			problems = append(problems, warning("systemctl disable --now "+strings.TrimSpace(string(data)),
+	for _, name := range n.hostProcesses() {
+		if other := daemons[name]; other != "" {
+			problems = append(problems, warning("systemctl disable --now "+name,
 				"%s runs, too: two runtimes use the same CNI networks and the kubelet sees the pods of one", other))
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/urfave/cli/v3"
 	"google.golang.org/grpc"
@@ -191,7 +192,7 @@ func printStatus(out io.Writer, now plugin.Status, problems []check.Finding, use
 	}
 	fmt.Fprintf(out, "errors of the last hour: %d\n", len(now.Ended))
 	for _, c := range now.Ended[max(0, len(now.Ended)-maxLines):] {
-		fmt.Fprintf(out, "  %s %s %s: %s\n", c.Began.Local().Format(time.TimeOnly), c.RPC, objectOf(c), c.Error)
+		fmt.Fprintf(out, "  %s %s %s: %s\n", c.Began.Local().Format(time.TimeOnly), c.RPC, objectOf(c), printable(c.Error))
 	}
 }
 
@@ -205,7 +206,7 @@ func describeCall(c plugin.Activity) string {
 	if step == nil {
 		return line + ": waits for an equal call, a lock, or the container"
 	}
-	line += fmt.Sprintf(": %s, for %s", step.Name, step.Took.Round(time.Millisecond))
+	line += fmt.Sprintf(": %s, for %s", printable(step.Name), step.Took.Round(time.Millisecond))
 	if step.Detail != "" {
 		line += " (" + step.Detail + ")"
 	}
@@ -216,10 +217,21 @@ func describeCall(c plugin.Activity) string {
 func objectOf(c plugin.Activity) string {
 	for _, name := range []string{c.Objects["image"], c.Pod, c.Objects["container"], c.Objects["pod"]} {
 		if name != "" {
-			return name
+			return printable(name)
 		}
 	}
 	return "(node)"
+}
+
+// printable replaces the characters by which the text of a registry, a plugin or a container could
+// control the terminal.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, text)
 }
 
 func printPod(out io.Writer, now plugin.Status, name string) error {
@@ -236,7 +248,7 @@ func printPod(out io.Writer, now plugin.Status, name string) error {
 	for _, c := range all {
 		fmt.Fprintf(out, "%s  %-10s %s %s", c.Began.Local().Format("15:04:05.000"), c.Took.Round(time.Millisecond), c.RPC, objectOf(c))
 		if c.Error != "" {
-			fmt.Fprint(out, ": ", c.Error)
+			fmt.Fprint(out, ": ", printable(c.Error))
 		}
 		fmt.Fprintln(out)
 		for _, s := range c.Steps {
@@ -244,7 +256,7 @@ func printPod(out io.Writer, now plugin.Status, name string) error {
 			if s.Open {
 				state = "  in progress " + s.Detail
 			}
-			fmt.Fprintf(out, "  +%-10s %-10s %s%s\n", s.Began.Sub(c.Began).Round(time.Millisecond), s.Took.Round(time.Millisecond), s.Name, state)
+			fmt.Fprintf(out, "  +%-10s %-10s %s%s\n", s.Began.Sub(c.Began).Round(time.Millisecond), s.Took.Round(time.Millisecond), printable(s.Name), state)
 		}
 	}
 	return nil

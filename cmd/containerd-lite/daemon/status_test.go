@@ -40,7 +40,7 @@ func activities() []plugin.Activity {
 
 func TestPrintStatus(t *testing.T) {
 	var out bytes.Buffer
-	failed := plugin.Activity{Call: activity.Call{RPC: "PullImage", Objects: map[string]string{"image": "a"}, Began: begin, Error: "no such host"}}
+	failed := plugin.Activity{Call: activity.Call{RPC: "PullImage", Objects: map[string]string{"image": "a"}, Began: begin, Error: "no such\n\x1bhost"}}
 	now := plugin.Status{Began: time.Now(), Pods: 3, Ready: 2, Panics: 1, Calls: activities(), Ended: []plugin.Activity{failed}}
 	for range maxLines {
 		now.Calls = append(now.Calls, activities()[2])
@@ -55,7 +55,7 @@ calls in progress: 15
   PullImage busybox:1, for 1s: registry r, for 1s (1.0 MiB)
 ` + strings.Repeat(waits, maxLines-2) + `  and 3 that began later
 errors of the last hour: 1
-  12:00:00 PullImage a: no such host
+  12:00:00 PullImage a: no such  host
 `
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
