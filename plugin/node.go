@@ -32,6 +32,7 @@ type node struct {
 	facts    host.Facts
 	features map[string]*features.Features // of the handlers; nil if unknown
 	dirs     dirs
+	check    *nodeCheck
 	warnings func(context.Context) (map[string]string, error) // of containerd
 }
 
@@ -138,7 +139,7 @@ func (n node) Info(ctx context.Context) (map[string]string, error) {
 		}
 		info[key] = string(text)
 	}
-	for _, f := range n.problems(ctx) {
+	for _, f := range n.check.problems(ctx) {
 		key := "check." + f.Check
 		info[key] = strings.TrimPrefix(info[key]+fmt.Sprintf("; %s: %s (%s)", f.Level, f.What, f.Do), "; ")
 	}

@@ -19,9 +19,10 @@ import (
 // infoOf returns the output of `crictl info` for a configuration.
 func infoOf(t *testing.T, c config.Config) map[string]string {
 	t.Helper()
+	d := newDirs(Deps{RootDir: "/r/cri", StateDir: "/s/cri", Endpoint: "/s/sock"})
 	n := node{
 		network: network.New(networkOptions(c.Runtime)), plugins: nri.Disabled(), config: c,
-		dirs: newDirs(Deps{RootDir: "/r/cri", StateDir: "/s/cri", Endpoint: "/s/sock"}),
+		dirs: d, check: newNodeCheck(c, d, nil),
 	}
 	info, err := n.Info(t.Context())
 	if err != nil {

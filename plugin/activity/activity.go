@@ -76,8 +76,7 @@ type entry struct {
 type key struct{}
 
 // Begin begins a call. Steps that are begun with the context belong to it. end must be called once,
-// when the call returns. A routine call, which the kubelet repeats, is forgotten when it ends
-// without an error.
+// when the call returns. A routine call, which the kubelet repeats, is forgotten when it ends.
 func (l *Log) Begin(ctx context.Context, rpc string, objects map[string]string, routine bool) (_ context.Context, end func(error)) {
 	if l == nil {
 		return ctx, func(error) {}
@@ -111,7 +110,7 @@ func (e *entry) settle() {
 		return
 	}
 	delete(l.running, e)
-	if e.routine && e.call.Error == "" {
+	if e.routine {
 		return
 	}
 	l.ended = append(l.ended, e)
@@ -120,6 +119,16 @@ func (e *entry) settle() {
 		l.ended[0] = nil
 		l.ended = l.ended[1:]
 	}
+}
+
+// resume makes a call that has ended be in progress again: a step of its work begins. The caller
+// holds the lock.
+func (l *Log) resume(e *entry) {
+	if _, runs := l.running[e]; runs {
+		return
+	}
+	l.running[e] = struct{}{}
+	l.ended = slices.DeleteFunc(l.ended, func(ended *entry) bool { return ended == e })
 }
 
 // Begin begins a step of the call to which ctx belongs, if there is one. end must be called when
@@ -132,6 +141,7 @@ func Begin(ctx context.Context, name string, detail func() string) (end func()) 
 	e.log.mu.Lock()
 	defer e.log.mu.Unlock()
 	e.open++
+	e.log.resume(e)
 	if len(e.call.Steps) == keptSteps {
 		return func() { e.endStep(-1) }
 	}
@@ -189,8 +199,11 @@ func (l *Log) Ended() []Call {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var all []Call
+	oldest := time.Now().Add(-kept)
 	for _, e := range l.ended {
-		all = append(all, e.copy())
+		if c := e.copy(); c.Began.Add(c.Took).After(oldest) {
+			all = append(all, c)
+		}
 	}
 	return all
 }

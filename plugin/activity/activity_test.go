@@ -59,19 +59,36 @@ func check(t *testing.T, what string, got []Call, want ...string) {
 	}
 }
 
-// TestRoutine checks that of routine calls only those with an error are remembered.
+// TestRoutine checks that routine calls are not remembered: a probe that fails every second would
+// displace all others.
 func TestRoutine(t *testing.T) {
 	var l Log
-	_, end := l.Begin(t.Context(), "ListContainers", nil, true)
+	_, end := l.Begin(t.Context(), "ExecSync", nil, true)
 	if len(l.Running()) != 1 {
 		t.Error("not in progress")
 	}
-	end(nil)
-	_, end = l.Begin(t.Context(), "ContainerStatus", nil, true)
 	end(errors.New("broken"))
-	if ended := l.Ended(); len(ended) != 1 || ended[0].Error != "broken" || len(l.Running()) != 0 {
-		t.Errorf("ended: %v", ended)
+	if len(l.Running()) != 0 || len(l.Ended()) != 0 {
+		t.Errorf("in progress: %v, ended: %v", l.Running(), l.Ended())
 	}
+}
+
+// TestLateStep checks that a call whose caller has gone is in progress again when its work goes on,
+// as the kill after the grace period of a StopContainer.
+func TestLateStep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l Log
+		ctx, end := l.Begin(t.Context(), "StopContainer", nil, false)
+		end(errors.New("deadline"))
+		check(t, "ended", l.Ended(), "StopContainer  0s deadline")
+		time.Sleep(time.Second)
+		endKill := Begin(ctx, "shim", nil)
+		check(t, "running", l.Running(), "StopContainer  1s deadline; shim 0s true ")
+		check(t, "ended", l.Ended())
+		endKill()
+		check(t, "running", l.Running())
+		check(t, "ended", l.Ended(), "StopContainer  0s deadline; shim 0s false ")
+	})
 }
 
 // TestBounds checks that neither many calls, nor many steps, nor long texts fill the memory, and
@@ -91,6 +108,7 @@ func TestBounds(t *testing.T) {
 			t.Errorf("kept %d calls, %d steps, %d and %d bytes", len(ended), len(ended[0].Steps), len(ended[0].Error), len(ended[0].Steps[0].Name))
 		}
 		time.Sleep(kept + time.Second)
+		check(t, "after an hour", l.Ended())
 		_, end := l.Begin(t.Context(), "last", nil, false)
 		end(nil)
 		check(t, "after an hour", l.Ended(), "last  0s ")

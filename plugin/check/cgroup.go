@@ -45,7 +45,7 @@ func drivers(n Node) []Finding {
 			"handlers %s have another cgroup driver than the default handler: limits of pods do not apply to their containers", strings.Join(others, ", ")))
 	}
 	_, err := os.Lstat(n.path("run/systemd/system"))
-	if hasSystemd := err == nil; hasSystemd && (!known || !systemd) {
+	if hasSystemd := err == nil; hasSystemd && known && !systemd {
 		problems = append(problems, warning(setDriver(n.Config.Runtime, true),
 			"systemd runs, but the handlers use the cgroup driver cgroupfs: two programs manage the same cgroups"))
 	}

@@ -5,6 +5,8 @@ package check
 import (
 	"context"
 	"fmt"
+	"strings"
+	"unicode"
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/plugin/config"
@@ -88,10 +90,25 @@ func (n Node) Local(ctx context.Context) []Finding {
 		}
 		for i := range found {
 			found[i].Check = c.name
+			found[i].clean()
 		}
 		all = append(all, found...)
 	}
 	return all
+}
+
+// clean makes the texts safe to print: they can have parts from files, registries and plugins.
+func (f *Finding) clean() { f.What, f.Do = Printable(f.What), Printable(f.Do) }
+
+// Printable replaces the characters by which a text could control the terminal, and bytes that are
+// not UTF-8.
+func Printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, text)
 }
 
 // Problems returns the findings that are not OK.

@@ -199,7 +199,7 @@ func taken(addresses ...string) map[string]string {
 
 func TestHoles(t *testing.T) {
 	for version, want := range map[string]int{
-		"1.1.5+ds1": 2, "1.1.12": 1, "1.2.7": 1, "1.2.8": 0, "1.3.2": 1, "1.3.3": 0, "1.4.0-rc.2": 1, "1.4.0": 0, "1.5.2": 0, "unknown": 0,
+		"1.1.5+ds1": 2, "1.1.12": 1, "1.1.12-0ubuntu2": 1, "1.3.3-0ubuntu1~24.04.2": 0, "1.2.7": 1, "1.2.8": 0, "1.3.2": 1, "1.3.3": 0, "1.4.0-rc.2": 1, "1.4.0": 0, "1.5.2": 0, "unknown": 0,
 	} {
 		n := newNode(t, nil)
 		n.RuntimeVersion = func(context.Context, string) (string, string, error) { return "runc", version, nil }
@@ -257,16 +257,17 @@ func TestRanges(t *testing.T) {
 		addressRange
 		want string
 	}{
-		{addressRange{Subnet: "10.0.0.0/24"}, "10.0.0.2 10.0.0.254"},
-		{addressRange{Subnet: "10.0.0.7/24", RangeStart: "10.0.0.10", RangeEnd: "10.0.0.20"}, "10.0.0.10 10.0.0.20"},
-		{addressRange{Subnet: "fd00::/120"}, "fd00::2 fd00::ff"},
+		{addressRange{Subnet: "10.0.0.0/24"}, "10.0.0.1 10.0.0.254 253"},
+		{addressRange{Subnet: "10.0.0.7/24", RangeStart: "10.0.0.10", RangeEnd: "10.0.0.20"}, "10.0.0.10 10.0.0.20 11"},
+		{addressRange{Subnet: "10.0.0.0/24", Gateway: "10.0.0.254"}, "10.0.0.1 10.0.0.254 253"},
+		{addressRange{Subnet: "fd00::/120"}, "fd00::1 fd00::ff 254"},
 		{addressRange{Subnet: "fd00::/64"}, ""},
 		{addressRange{Subnet: "10.0.0.0/31"}, ""},
 		{addressRange{Subnet: "nonsense"}, ""},
 	} {
 		got := ""
 		if first, last, ok := test.bounds(); ok {
-			got = fmt.Sprint(first, " ", last)
+			got = fmt.Sprint(first, " ", last, " ", test.size(first, last))
 		}
 		if got != test.want {
 			t.Errorf("%v: %q, want %q", test.addressRange, got, test.want)
@@ -297,7 +298,7 @@ func TestProcessesOfContainers(t *testing.T) {
 	}
 	// A pipe does not block the checks, and a device does not fill the memory.
 	for _, path := range []string{pipe, "/dev/zero"} {
-		if data, err := readFile(path); err == nil {
+		if data, err := config.ReadFile(path); err == nil {
 			t.Errorf("read %d bytes of %s", len(data), path)
 		}
 	}

@@ -93,8 +93,8 @@ func onOff(on bool) string {
 func limits(_ context.Context, n Node) []Finding {
 	var problems []Finding
 	if used, most := n.inotifyInstances(), n.number("proc/sys/fs/inotify/max_user_instances"); most > 0 && used*10 >= most*9 {
-		problems = append(problems, failure("sysctl -w fs.inotify.max_user_instances=8192; echo fs.inotify.max_user_instances=8192 > /etc/sysctl.d/99-inotify.conf",
-			"root has %d of %d inotify instances: the kubelet, the daemon and pods fail with \"too many open files\"", used, most))
+		problems = append(problems, warning("sysctl -w fs.inotify.max_user_instances=8192; echo fs.inotify.max_user_instances=8192 > /etc/sysctl.d/99-inotify.conf",
+			"root has up to %d of %d inotify instances: the kubelet, the daemon and pods may fail with \"too many open files\"", used, most))
 	}
 	if watches := n.number("proc/sys/fs/inotify/max_user_watches"); watches > 0 && watches < 8192 {
 		problems = append(problems, warning("sysctl -w fs.inotify.max_user_watches=524288", "fs.inotify.max_user_watches is %d: pods that watch files fail with \"no space left on device\"", watches))
@@ -110,19 +110,43 @@ func limits(_ context.Context, n Node) []Finding {
 	return orOK(problems, "inotify, open files and processes are below their limits")
 }
 
-// inotifyInstances counts the inotify instances of root's processes.
+// maxDescriptors is how many descriptors are read. A container can have any number.
+const maxDescriptors = 100_000
+
+// inotifyInstances counts the descriptors of inotify instances of root's processes, or returns 0 if
+// there are too many descriptors. Processes can share an instance, so the result is an upper bound.
 func (n Node) inotifyInstances() (count int) {
-	fds, err := filepath.Glob(n.path("proc/[0-9]*/fd/*"))
+	dirs, err := filepath.Glob(n.path("proc/[0-9]*"))
 	if err != nil {
 		return 0
 	}
-	for _, fd := range fds {
-		if target, err := os.Readlink(fd); err == nil && target == "anon_inode:inotify" && n.isRoots(filepath.Dir(fd)) {
-			count++
+	left := maxDescriptors
+	for _, dir := range dirs {
+		if !n.isRoots(dir) {
+			continue
+		}
+		fds, err := os.Open(filepath.Join(dir, "fd"))
+		if err != nil {
+			continue // the process has ended
+		}
+		for names, err := fds.Readdirnames(batch); err == nil && left >= 0; names, err = fds.Readdirnames(batch) {
+			left -= len(names)
+			for _, name := range names {
+				if target, err := os.Readlink(filepath.Join(fds.Name(), name)); err == nil && target == "anon_inode:inotify" {
+					count++
+				}
+			}
+		}
+		fds.Close()
+		if left < 0 {
+			return 0
 		}
 	}
 	return count
 }
+
+// batch is how many names of a directory are read at a time.
+const batch = 256
 
 func (n Node) isRoots(path string) bool {
 	var st unix.Stat_t

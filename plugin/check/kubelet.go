@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"sigs.k8s.io/yaml"
+
+	"github.com/containerd-lite/containerd-lite/plugin/config"
 )
 
 // kubeletFile is where kubeadm puts the config of the kubelet.
@@ -25,7 +27,7 @@ type kubeletConfig struct {
 // kubelet compares the config of the kubelet, if there is one, with ours.
 func kubelet(_ context.Context, n Node) []Finding {
 	path, flags := n.kubeletFlags()
-	data, err := readFile(n.path(path))
+	data, err := config.ReadFile(n.path(path))
 	if errors.Is(err, fs.ErrNotExist) {
 		return []Finding{ok("no config of a kubelet in %s", path)}
 	}
@@ -40,7 +42,7 @@ func kubelet(_ context.Context, n Node) []Finding {
 		c.ContainerRuntimeEndpoint = flags["container-runtime-endpoint"]
 	}
 	var problems []Finding
-	if e := strings.TrimPrefix(c.ContainerRuntimeEndpoint, "unix://"); e != "" && !n.sameSocket(e) {
+	if e := strings.TrimPrefix(strings.TrimPrefix(c.ContainerRuntimeEndpoint, "unix:"), "//"); e != "" && !n.sameSocket(e) {
 		problems = append(problems, failure("set containerRuntimeEndpoint: unix://"+n.Endpoint+" in "+path+", and restart the kubelet",
 			"the kubelet uses %s, but containerd-lite serves %s", e, n.Endpoint))
 	}
@@ -70,7 +72,7 @@ func (n Node) kubeletFlags() (path string, flags map[string]string) {
 		if name != "kubelet" {
 			continue
 		}
-		line, _ := readFile(filepath.Join(dir, "cmdline")) // it may have ended
+		line, _ := config.ReadFile(filepath.Join(dir, "cmdline")) // it may have ended
 		args := strings.Split(string(line), "\x00")
 		for i, arg := range args {
 			key, value, joined := strings.Cut(strings.TrimLeft(arg, "-"), "=")
@@ -81,6 +83,7 @@ func (n Node) kubeletFlags() (path string, flags map[string]string) {
 				flags[key] = value
 			}
 		}
+		break
 	}
 	if flags["config"] != "" {
 		path = flags["config"]

@@ -92,6 +92,7 @@ type addressRange struct {
 	Subnet     string `json:"subnet"`
 	RangeStart string `json:"rangeStart"`
 	RangeEnd   string `json:"rangeEnd"`
+	Gateway    string `json:"gateway"`
 }
 
 // addressesOf checks how many addresses of host-local are left in a network.
@@ -135,7 +136,7 @@ func (n Node) usage(dir string, set []addressRange) (used, size int, name string
 			return 0, 0, ""
 		}
 		names = append(names, r.Subnet)
-		size += distance(first, last) + 1
+		size += r.size(first, last)
 		for _, entry := range entries {
 			if a, err := netip.ParseAddr(entry.Name()); err == nil && a.BitLen() == first.BitLen() && !a.Less(first) && !last.Less(a) {
 				used++
@@ -145,8 +146,22 @@ func (n Node) usage(dir string, set []addressRange) (used, size int, name string
 	return used, size, strings.Join(names, ", ")
 }
 
+// size returns the number of addresses that host-local can give: those from first to last without
+// the gateway, which is the first address of the subnet by default.
+func (r addressRange) size(first, last netip.Addr) int {
+	gateway, err := netip.ParseAddr(r.Gateway)
+	if subnet, parseErr := netip.ParsePrefix(r.Subnet); err != nil && parseErr == nil {
+		gateway = subnet.Masked().Addr().Next()
+	}
+	size := distance(first, last) + 1
+	if !gateway.Less(first) && !last.Less(gateway) {
+		size--
+	}
+	return size
+}
+
 // bounds returns the first and the last address of a range as host-local uses them: without the
-// address of the network, the gateway, which is the first one, and the broadcast address.
+// address of the network and the broadcast address.
 func (r addressRange) bounds() (first, last netip.Addr, ok bool) {
 	subnet, err := netip.ParsePrefix(r.Subnet)
 	if err != nil || subnet.Addr().BitLen()-subnet.Bits() > 16 || subnet.Addr().BitLen()-subnet.Bits() < 2 {
@@ -157,7 +172,7 @@ func (r addressRange) bounds() (first, last netip.Addr, ok bool) {
 	if subnet.Addr().Is4() {
 		last = last.Prev()
 	}
-	first = subnet.Addr().Next().Next()
+	first = subnet.Addr().Next()
 	if a, err := netip.ParseAddr(r.RangeStart); err == nil {
 		first = a
 	}

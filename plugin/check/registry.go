@@ -4,9 +4,11 @@ package check
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -54,9 +56,21 @@ func Registries(ctx context.Context, hosts []Host) []Finding {
 		guard.Go(ctx, &all, "check registry", func() {
 			found[i] = h.ask(ctx)
 			found[i].Check = "registry"
+			found[i].clean()
 		})
 	}
 	all.Wait()
+	// A registry that one host serves can be pulled from: the others may be out of reach on
+	// purpose.
+	served := map[string]bool{}
+	for i, h := range hosts {
+		served[h.Registry] = served[h.Registry] || found[i].Level == OK
+	}
+	for i, h := range hosts {
+		if found[i].Level == Error && served[h.Registry] {
+			found[i].Level = Warning
+		}
+	}
 	// One without a level is of a panic, which is logged.
 	return slices.DeleteFunc(found, func(f Finding) bool { return f.Level == "" })
 }
@@ -73,13 +87,17 @@ func (h Host) ask(ctx context.Context) Finding {
 		return failure("curl -v "+h.URL+"/ shows why; mend the network, the proxy, or hosts.toml", "%s for images of %s does not answer: %v", h.URL, h.Registry, err)
 	}
 	defer answer.Body.Close()
+	said := fmt.Sprintf("%d %s", answer.StatusCode, http.StatusText(answer.StatusCode))
 	switch answer.StatusCode {
 	case http.StatusOK:
 		return ok("%s serves images of %s", h.URL, h.Registry)
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return warning("check the credentials of this host in config.toml; pulls with imagePullSecrets use their own", "%s for images of %s accepts no request of this node: %s", h.URL, h.Registry, answer.Status)
+		return warning("check the credentials of this host in config.toml; pulls with imagePullSecrets use their own", "%s for images of %s accepts no request of this node: %s", h.URL, h.Registry, said)
 	case http.StatusNotFound:
-		return warning("check the path of the host in hosts.toml, and override_path", "%s for images of %s is no registry: %s", h.URL, h.Registry, answer.Status)
+		if !strings.HasSuffix(h.URL, "/v2") { // a project of a registry, which only has images
+			return ok("%s answers for images of %s", h.URL, h.Registry)
+		}
+		return warning("check the path of the host in hosts.toml, and override_path", "%s for images of %s is no registry: %s", h.URL, h.Registry, said)
 	}
-	return warning("see the log of the registry", "%s for images of %s answers %s", h.URL, h.Registry, answer.Status)
+	return warning("see the log of the registry", "%s for images of %s answers %s", h.URL, h.Registry, said)
 }

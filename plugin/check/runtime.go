@@ -92,9 +92,12 @@ func ociRuntime(ctx context.Context, n Node, name string, h config.Handler) []Fi
 }
 
 // canonical returns a version as package semver expects it. Distributions append their own version
-// behind "+" or "~".
+// behind "+", "~" or "-".
 func canonical(version string) string {
 	version, _, _ = strings.Cut(version, "~")
 	version, _, _ = strings.Cut(version, "+")
+	if released, appended, _ := strings.Cut(version, "-"); !strings.HasPrefix(appended, "rc") {
+		version = released
+	}
 	return "v" + strings.TrimPrefix(version, "v")
 }

@@ -96,7 +96,9 @@ func programVersion(ctx context.Context, c *checked, handler string) (name, vers
 	ctx, cancel := context.WithTimeout(ctx, programTimeout)
 	defer cancel()
 	program := c.cri.runtime.Containerd.Runtimes[handler].Program()
-	said, err := exec.CommandContext(ctx, program, "--version").Output()
+	ask := exec.CommandContext(ctx, program, "--version")
+	ask.WaitDelay = time.Second // for a child that keeps its output open
+	said, err := ask.Output()
 	if err != nil {
 		return "", "", fmt.Errorf("%s --version: %w", program, err)
 	}

@@ -13,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/urfave/cli/v3"
 	"google.golang.org/grpc"
@@ -192,7 +191,7 @@ func printStatus(out io.Writer, now plugin.Status, problems []check.Finding, use
 	}
 	fmt.Fprintf(out, "errors of the last hour: %d\n", len(now.Ended))
 	for _, c := range now.Ended[max(0, len(now.Ended)-maxLines):] {
-		fmt.Fprintf(out, "  %s %s %s: %s\n", c.Began.Local().Format(time.TimeOnly), c.RPC, objectOf(c), printable(c.Error))
+		fmt.Fprintf(out, "  %s %s %s: %s\n", c.Began.Local().Format(time.TimeOnly), c.RPC, objectOf(c), check.Printable(c.Error))
 	}
 }
 
@@ -206,7 +205,7 @@ func describeCall(c plugin.Activity) string {
 	if step == nil {
 		return line + ": waits for an equal call, a lock, or the container"
 	}
-	line += fmt.Sprintf(": %s, for %s", printable(step.Name), step.Took.Round(time.Millisecond))
+	line += fmt.Sprintf(": %s, for %s", check.Printable(step.Name), step.Took.Round(time.Millisecond))
 	if step.Detail != "" {
 		line += " (" + step.Detail + ")"
 	}
@@ -217,21 +216,10 @@ func describeCall(c plugin.Activity) string {
 func objectOf(c plugin.Activity) string {
 	for _, name := range []string{c.Objects["image"], c.Pod, c.Objects["container"], c.Objects["pod"]} {
 		if name != "" {
-			return printable(name)
+			return check.Printable(name)
 		}
 	}
 	return "(node)"
-}
-
-// printable replaces the characters by which the text of a registry, a plugin or a container could
-// control the terminal.
-func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return ' '
-	}, text)
 }
 
 func printPod(out io.Writer, now plugin.Status, name string) error {
@@ -248,7 +236,7 @@ func printPod(out io.Writer, now plugin.Status, name string) error {
 	for _, c := range all {
 		fmt.Fprintf(out, "%s  %-10s %s %s", c.Began.Local().Format("15:04:05.000"), c.Took.Round(time.Millisecond), c.RPC, objectOf(c))
 		if c.Error != "" {
-			fmt.Fprint(out, ": ", printable(c.Error))
+			fmt.Fprint(out, ": ", check.Printable(c.Error))
 		}
 		fmt.Fprintln(out)
 		for _, s := range c.Steps {
@@ -256,7 +244,7 @@ func printPod(out io.Writer, now plugin.Status, name string) error {
 			if s.Open {
 				state = "  in progress " + s.Detail
 			}
-			fmt.Fprintf(out, "  +%-10s %-10s %s%s\n", s.Began.Sub(c.Began).Round(time.Millisecond), s.Took.Round(time.Millisecond), printable(s.Name), state)
+			fmt.Fprintf(out, "  +%-10s %-10s %s%s\n", s.Began.Sub(c.Began).Round(time.Millisecond), s.Took.Round(time.Millisecond), check.Printable(s.Name), state)
 		}
 	}
 	return nil

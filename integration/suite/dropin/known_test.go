@@ -25,6 +25,7 @@ func knownInfo() []difference {
 		{"*pod */info.info.state", absent, "*", ours},
 		{"*pod */info.info.unfinished", absent, "*", ours},
 		{"info.panics", absent, "*", ours},
+		{"info.check.*", absent, "*", ours},
 		{"info.nri.active", absent, "*", ours},
 		{"info.nri.enabled", absent, "*", ours},
 		{"info.nri.socket", absent, "*", ours},
