@@ -55,7 +55,7 @@ TEST    ?=
 FUZZFOR ?= 10s
 
 .DEFAULT_GOAL := help
-.PHONY: help build race man install uninstall deb tools test unit integration critest security kubelet-test swap-test stress faults soak vm vm-test power vm-shell vm-image count lint fuzz demo dev bench bench-diff bench-scale bench-raw clean
+.PHONY: help build race man install uninstall deb tools plan test unit integration critest security kubelet-test swap-test stress faults soak vm vm-test power vm-shell vm-image count lint fuzz demo dev bench bench-diff bench-scale bench-raw clean
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,7 +83,10 @@ deb: build man ## build the Debian packages containerd-lite and containerd-shim-
 tools: ## install the Debian packages that tests need, and build their tools into .tools/
 	integration/tools.sh
 
-test: lint unit integration ## everything: linter, unit tests, integration suites with critest
+plan: # says what `make test` runs
+	@echo '==> make test, on two cores: tools (13 min the first time), linter (1 min), unit tests (4 min), integration suites (25 min)'
+
+test: plan lint unit integration ## everything: linter, unit tests, integration suites with critest
 
 unit: tools count ## go vet and unit tests with the race detector
 	go vet -tags no_cri ./...
