@@ -17,6 +17,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
+	"github.com/containerd-lite/containerd-lite/plugin/check"
 	"github.com/containerd-lite/containerd-lite/plugin/config"
 	"github.com/containerd-lite/containerd-lite/plugin/cri"
 	"github.com/containerd-lite/containerd-lite/plugin/host"
@@ -32,7 +33,7 @@ type node struct {
 	facts    host.Facts
 	features map[string]*features.Features // of the handlers; nil if unknown
 	dirs     dirs
-	check    *nodeCheck
+	checks   *check.Runner
 	warnings func(context.Context) (map[string]string, error) // of containerd
 }
 
@@ -139,7 +140,7 @@ func (n node) Info(ctx context.Context) (map[string]string, error) {
 		}
 		info[key] = string(text)
 	}
-	for _, f := range n.check.problems(ctx) {
+	for _, f := range n.checks.Problems(ctx, checkTimeout) {
 		key := "check." + f.Check
 		info[key] = strings.TrimPrefix(info[key]+fmt.Sprintf("; %s: %s (%s)", f.Level, f.What, f.Do), "; ")
 	}

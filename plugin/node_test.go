@@ -22,7 +22,7 @@ func infoOf(t *testing.T, c config.Config) map[string]string {
 	d := newDirs(Deps{RootDir: "/r/cri", StateDir: "/s/cri", Endpoint: "/s/sock"})
 	n := node{
 		network: network.New(networkOptions(c.Runtime)), plugins: nri.Disabled(), config: c,
-		dirs: d, check: newNodeCheck(c, d, nil),
+		dirs: d, checks: newChecks(c, d, nil),
 	}
 	info, err := n.Info(t.Context())
 	if err != nil {

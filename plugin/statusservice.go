@@ -43,6 +43,12 @@ type Activity struct {
 	Pod string `json:"pod,omitempty"`
 }
 
+// IsOf reports whether the call is about the pod with this name, with or without its namespace.
+func (a Activity) IsOf(pod string) bool {
+	_, short, _ := strings.Cut(a.Pod, "/")
+	return pod != "" && (pod == a.Pod || pod == short)
+}
+
 // maxErrors is how many of the calls that returned an error are in a status.
 const maxErrors = 50
 
@@ -99,15 +105,14 @@ func (s *Service) status(podName string) Status {
 		now.Calls = append(now.Calls, Activity{c, names.of(c)})
 	}
 	for _, c := range ended {
-		name := names.of(c)
-		_, short, _ := strings.Cut(name, "/")
+		call := Activity{c, names.of(c)}
 		switch {
 		case podName == "" && c.Error != "":
-			c.Steps = nil
-		case podName == "" || podName != name && podName != short:
+			call.Steps = nil
+		case !call.IsOf(podName):
 			continue
 		}
-		now.Ended = append(now.Ended, Activity{c, name})
+		now.Ended = append(now.Ended, call)
 	}
 	if podName == "" && len(now.Ended) > maxErrors {
 		now.Ended = now.Ended[len(now.Ended)-maxErrors:]

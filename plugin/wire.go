@@ -87,7 +87,7 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 			facts:    l.specs.Facts,
 			features: l.specs.Features,
 			dirs:     newDirs(deps),
-			check:    newNodeCheck(deps.Config, newDirs(deps), l.specs.Features),
+			checks:   newChecks(deps.Config, newDirs(deps), l.specs.Features),
 			warnings: l.containerd.Deprecations,
 		},
 

@@ -11,7 +11,7 @@ import (
 
 	"sigs.k8s.io/yaml"
 
-	"github.com/containerd-lite/containerd-lite/plugin/config"
+	"github.com/containerd-lite/containerd-lite/internal/regular"
 )
 
 // kubeletFile is where kubeadm puts the config of the kubelet.
@@ -27,7 +27,7 @@ type kubeletConfig struct {
 // kubelet compares the config of the kubelet, if there is one, with ours.
 func kubelet(_ context.Context, n Node) []Finding {
 	path, flags := n.kubeletFlags()
-	data, err := config.ReadFile(n.path(path))
+	data, err := regular.Read(n.path(path), maxFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return []Finding{ok("no config of a kubelet in %s", path)}
 	}
@@ -68,11 +68,11 @@ func (n Node) sameSocket(path string) bool {
 // config.
 func (n Node) kubeletFlags() (path string, flags map[string]string) {
 	path, flags = kubeletFile, map[string]string{}
-	for dir, name := range n.hostProcesses() {
+	for dir, name := range HostProcesses(n.Root) {
 		if name != "kubelet" {
 			continue
 		}
-		line, _ := config.ReadFile(filepath.Join(dir, "cmdline")) // it may have ended
+		line, _ := regular.Read(filepath.Join(dir, "cmdline"), maxFile) // it may have ended
 		args := strings.Split(string(line), "\x00")
 		for i, arg := range args {
 			key, value, joined := strings.Cut(strings.TrimLeft(arg, "-"), "=")

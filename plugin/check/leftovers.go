@@ -15,7 +15,7 @@ var daemons = map[string]string{
 // otherRuntimes looks for other container runtimes that run, or that left networks behind.
 func otherRuntimes(_ context.Context, n Node) []Finding {
 	var problems []Finding
-	for _, name := range n.hostProcesses() {
+	for _, name := range HostProcesses(n.Root) {
 		if other := daemons[name]; other != "" {
 			problems = append(problems, warning("systemctl disable --now "+name,
 				"%s runs, too: two runtimes use the same CNI networks and the kubelet sees the pods of one", other))

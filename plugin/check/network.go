@@ -4,8 +4,8 @@ package check
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
-	"math/big"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -179,7 +179,7 @@ func (r addressRange) bounds() (first, last netip.Addr, ok bool) {
 	if a, err := netip.ParseAddr(r.RangeEnd); err == nil {
 		last = a
 	}
-	return first, last, first.BitLen() == last.BitLen() && !last.Less(first)
+	return first, last, subnet.Contains(first) && subnet.Contains(last) && !last.Less(first)
 }
 
 func lastOf(subnet netip.Prefix) netip.Addr {
@@ -191,14 +191,9 @@ func lastOf(subnet netip.Prefix) netip.Addr {
 	return last
 }
 
-// distance returns last - first, which [addressRange.bounds] has limited, or the largest int.
+// distance returns last - first. Both are in one subnet, and [addressRange.bounds] has limited its
+// size, so the last 32 bits have the difference.
 func distance(first, last netip.Addr) int {
-	var a, b big.Int
-	a.SetBytes(first.AsSlice())
-	b.SetBytes(last.AsSlice())
-	b.Sub(&b, &a)
-	if !b.IsInt64() {
-		return 1 << 30
-	}
-	return int(min(b.Int64(), 1<<30))
+	a, b := first.As16(), last.As16()
+	return int(binary.BigEndian.Uint32(b[12:]) - binary.BigEndian.Uint32(a[12:]))
 }

@@ -67,7 +67,7 @@ func runtimes(ctx context.Context, n Node) []Finding {
 // ociRuntime checks the OCI runtime of a handler.
 func ociRuntime(ctx context.Context, n Node, name string, h config.Handler) []Finding {
 	shim := cmp.Or(h.Path, h.Type)
-	if !h.IsRunc() || n.RuntimeVersion == nil {
+	if !h.IsRunc() {
 		return []Finding{ok("handler %s: %s", name, shim)}
 	}
 	err := runtime.CheckProgram(h.Program())

@@ -5,13 +5,12 @@ package config
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 
-	"github.com/containerd/errdefs"
 	"github.com/pelletier/go-toml/v2"
-	"golang.org/x/sys/unix"
+
+	"github.com/containerd-lite/containerd-lite/internal/regular"
 )
 
 // SyntaxError adds the file and, if the error has them, the line, the column and the key to an
@@ -28,10 +27,13 @@ func SyntaxError(path string, err error) error {
 	return fmt.Errorf("%s:%d:%d: %w", path, row, column, err)
 }
 
+// maxHostsFile is the length in bytes of the longest hosts.toml that is checked.
+const maxHostsFile = 1 << 20
+
 // CheckHostsFile returns the syntax error of a hosts.toml. containerd logs it and ignores the file,
 // so that pulls go to the registry itself. A missing file is no error.
 func CheckHostsFile(path string) error {
-	data, err := ReadFile(path)
+	data, err := regular.Read(path, maxHostsFile)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
@@ -42,29 +44,4 @@ func CheckHostsFile(path string) error {
 		return SyntaxError(path, err)
 	}
 	return nil
-}
-
-// maxFile is the length in bytes of the longest file that is read.
-const maxFile = 1 << 20
-
-// ReadFile reads a regular file of at most 1 MiB. A path can be chosen by a process on the node: a
-// pipe must not block the checks, and a device must not fill the memory.
-func ReadFile(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file: %w", path, errdefs.ErrFailedPrecondition)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err == nil && len(data) > maxFile {
-		err = fmt.Errorf("%s has more than %d bytes: %w", path, maxFile, errdefs.ErrFailedPrecondition)
-	}
-	return data, err
 }

@@ -10,12 +10,12 @@ import (
 	"io/fs"
 	"os"
 	"strings"
-	"syscall"
 
 	"github.com/containerd/containerd/v2/contrib/apparmor"
 	"github.com/containerd/errdefs"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/containerd-lite/containerd-lite/internal/regular"
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
 )
 
@@ -34,34 +34,9 @@ func ReadSeccompProfile(p spec.Profile) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("seccomp profile: %w", err)
 	}
-	data, err := readRegular(path, maxProfile)
+	data, err := regular.Read(path, maxProfile)
 	if err != nil {
 		return nil, fmt.Errorf("seccomp profile: %w", err)
-	}
-	return data, nil
-}
-
-// readRegular reads a regular file of at most limit bytes. It refuses a FIFO or device without
-// waiting for it.
-func readRegular(path string, limit int64) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file: %w", path, errdefs.ErrInvalidArgument)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
-		return nil, err
-	}
-	if int64(len(data)) > limit {
-		return nil, fmt.Errorf("%s has more than %d bytes: %w", path, limit, errdefs.ErrInvalidArgument)
 	}
 	return data, nil
 }
@@ -103,7 +78,7 @@ func findProfile(profiles io.Reader, name string) error {
 
 // readHostFile reads a file of /etc. The file may be missing.
 func readHostFile(path string, limit int64) ([]byte, error) {
-	data, err := readRegular(path, limit)
+	data, err := regular.Read(path, limit)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

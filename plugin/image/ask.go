@@ -24,20 +24,19 @@ type Endpoint struct {
 	// URL is that of the registry API on this host.
 	URL string
 
-	host    docker.RegistryHost
-	secrets []string
-	err     error // the registry's hosts are not known
+	host   docker.RegistryHost
+	access access
+	err    error // the registry's hosts are not known
 }
 
 // Endpoints returns the hosts of each registry that the settings name, in the order in which a pull
 // asks them.
 func (r *Registries) Endpoints(ctx context.Context) ([]Endpoint, error) {
-	creds, err := parseHostAuths(r.Credentials)
+	a, err := newAccess(r)
 	if err != nil {
 		return nil, err
 	}
-	m := &Manager{opts: Options{Registries: *r}, credentials: creds}
-	find := m.registryHosts(ctx, credentials{}, newMeter())
+	find := a.registryHosts(ctx, credentials{}, newMeter())
 	var all []Endpoint
 	for _, registry := range r.names() {
 		hosts, err := find(registry)
@@ -45,7 +44,7 @@ func (r *Registries) Endpoints(ctx context.Context) ([]Endpoint, error) {
 			all = append(all, Endpoint{Registry: registry, URL: registry, err: err})
 		}
 		for _, h := range hosts {
-			all = append(all, Endpoint{Registry: registry, URL: h.Scheme + "://" + h.Host + h.Path, host: h, secrets: m.secretsOf(credentials{})})
+			all = append(all, Endpoint{Registry: registry, URL: h.Scheme + "://" + h.Host + h.Path, host: h, access: a})
 		}
 	}
 	return all, nil
@@ -121,11 +120,12 @@ func (e Endpoint) cleaned(err error) error {
 	if err == nil {
 		return nil
 	}
-	return errors.New(cleanText(err.Error(), e.secrets))
+	return errors.New(cleanText(err.Error(), e.access.secretsOf(credentials{})))
 }
 
 func (e Endpoint) send(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
+	maps.Copy(r.Header, e.access.Headers)
 	maps.Copy(r.Header, e.host.Header)
 	if err := e.host.Authorizer.Authorize(r.Context(), r); err != nil {
 		return nil, err

@@ -73,19 +73,19 @@ func parseHostAuths(auths map[string]*runtimeapi.AuthConfig) (map[string]credent
 
 // hostCredentials returns the function that selects the credentials for the challenge of a host:
 // those of the pull, or those of the configuration if the pull has none.
-func (m *Manager) hostCredentials(ofPull credentials) findCredentials {
+func (a access) hostCredentials(ofPull credentials) findCredentials {
 	if ofPull != (credentials{}) {
 		return ofPull.forHost
 	}
 	return func(host string) (username, secret string, err error) {
-		return m.credentials[canonicalHost(host)].forHost(host)
+		return a.credentials[canonicalHost(host)].forHost(host)
 	}
 }
 
 // secretsOf returns the secrets that the error of a pull may contain.
-func (m *Manager) secretsOf(ofPull credentials) []string {
+func (a access) secretsOf(ofPull credentials) []string {
 	all := ofPull.secrets()
-	for _, c := range m.credentials {
+	for _, c := range a.credentials {
 		all = append(all, c.secrets()...)
 	}
 	return all

@@ -77,7 +77,7 @@ func (p *pull) explain(ctx context.Context, source *registrySource, err error) e
 	if source.refused() {
 		d = signatureInvalid
 	}
-	text := fmt.Sprintf("image %s: pull from %s: %s", p.name, p.host, cleanText(err.Error(), p.m.secretsOf(p.creds)))
+	text := fmt.Sprintf("image %s: pull from %s: %s", p.name, p.host, cleanText(err.Error(), p.m.access.secretsOf(p.creds)))
 	if d.reason != nil {
 		text = d.reason.Error() + ": " + text
 	}

@@ -14,26 +14,38 @@ import (
 	"github.com/containerd/errdefs"
 )
 
+// access is what pulls need to use registries.
+type access struct {
+	*Registries
+	// credentials are parsed from Registries.Credentials; the keys are canonical hosts.
+	credentials map[string]credentials
+}
+
+func newAccess(r *Registries) (access, error) {
+	creds, err := parseHostAuths(r.Credentials)
+	return access{r, creds}, err
+}
+
 // registryHosts returns the function that finds the hosts of a registry: from hosts.toml, or from
 // the mirrors of config.toml if there are any. hosts.toml is read for each pull, so a change needs
 // no restart.
-func (m *Manager) registryHosts(ctx context.Context, creds credentials, traffic *meter) docker.RegistryHosts {
+func (a access) registryHosts(ctx context.Context, creds credentials, traffic *meter) docker.RegistryHosts {
 	watched := func(client *http.Client) error {
 		if _, done := client.Transport.(meteredTransport); !done {
 			client.Transport = traffic.wrap(limitResponses(client.Transport))
 		}
 		return nil
 	}
-	find := config.ConfigureHosts(ctx, config.HostOptions{HostDir: hostDir(m.opts.HostsDirs), UpdateClient: watched})
-	if len(m.opts.Mirrors) > 0 {
+	find := config.ConfigureHosts(ctx, config.HostOptions{HostDir: hostDir(a.HostsDirs), UpdateClient: watched})
+	if len(a.Mirrors) > 0 {
 		client := &http.Client{Transport: docker.DefaultHTTPTransport(nil)}
 		_ = watched(client) // never fails
-		find = func(registry string) ([]docker.RegistryHost, error) { return m.opts.mirrorHosts(registry, client) }
+		find = func(registry string) ([]docker.RegistryHost, error) { return a.mirrorHosts(registry, client) }
 	}
 	return func(registry string) ([]docker.RegistryHost, error) {
 		found, err := find(registry)
 		for i := range found {
-			found[i] = m.authorized(creds, found[i])
+			found[i] = a.authorized(creds, found[i])
 		}
 		return found, err
 	}
@@ -41,8 +53,8 @@ func (m *Manager) registryHosts(ctx context.Context, creds credentials, traffic 
 
 // authorized returns a copy of host that answers challenges with the credentials for this host, and
 // sends none of them to the target of a redirect.
-func (m *Manager) authorized(creds credentials, host docker.RegistryHost) docker.RegistryHost {
-	host.Authorizer = m.authorizer(creds, host)
+func (a access) authorized(creds credentials, host docker.RegistryHost) docker.RegistryHost {
+	host.Authorizer = a.authorizer(creds, host)
 	client := *host.Client
 	client.CheckRedirect = followRedirects(host.Authorizer)
 	host.Client = &client
@@ -52,7 +64,7 @@ func (m *Manager) authorized(creds credentials, host docker.RegistryHost) docker
 // authorizer returns the authorizer of a registry host. It uses a separate client for the token
 // servers that the host names, because their responses are read into memory and must all be
 // bounded.
-func (m *Manager) authorizer(creds credentials, host docker.RegistryHost) docker.Authorizer {
+func (a access) authorizer(creds credentials, host docker.RegistryHost) docker.Authorizer {
 	if creds.registryToken != "" {
 		return &tokenAuthorizer{creds: creds, origin: host.Host}
 	}
@@ -65,8 +77,8 @@ func (m *Manager) authorizer(creds credentials, host docker.RegistryHost) docker
 	}
 	return docker.NewDockerAuthorizer(
 		docker.WithAuthClient(&client),
-		docker.WithAuthCreds(m.hostCredentials(creds).onlyFor(host.Host)),
-		docker.WithAuthHeader(m.opts.Headers),
+		docker.WithAuthCreds(a.hostCredentials(creds).onlyFor(host.Host)),
+		docker.WithAuthHeader(a.Headers),
 		docker.WithAuthHeader(host.Header))
 }
 

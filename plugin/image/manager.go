@@ -136,8 +136,7 @@ type Manager struct {
 	opts   Options
 	deps   Deps
 	pinned map[string]bool
-	// credentials are parsed from Options.Credentials; the keys are canonical hosts.
-	credentials map[string]credentials
+	access access
 
 	index     *index
 	pulls     *join.Calls[string]
@@ -164,7 +163,7 @@ func New(ctx context.Context, opts Options, deps Deps) (*Manager, error) {
 			return nil, fmt.Errorf("snapshotter %s: not loaded (see `ctr plugins ls`): %w", name, errdefs.ErrNotFound)
 		}
 	}
-	creds, err := parseHostAuths(opts.Credentials)
+	access, err := newAccess(&opts.Registries)
 	if err != nil {
 		return nil, err
 	}
@@ -178,14 +177,14 @@ func New(ctx context.Context, opts Options, deps Deps) (*Manager, error) {
 	}
 	ctx, cancel := context.WithCancel(namespaces.WithNamespace(ctx, namespace))
 	m := &Manager{
-		opts:        opts,
-		deps:        deps,
-		pinned:      pinnedNames(opts.Pinned),
-		credentials: creds,
-		index:       newIndex(deps.Images, deps.Content),
-		pulls:       join.New[string](join.Options{Name: "pull", Policy: join.Cancel}),
-		sampler:     newSampler(opts, deps),
-		cancel:      cancel,
+		opts:    opts,
+		deps:    deps,
+		pinned:  pinnedNames(opts.Pinned),
+		access:  access,
+		index:   newIndex(deps.Images, deps.Content),
+		pulls:   join.New[string](join.Options{Name: "pull", Policy: join.Cancel}),
+		sampler: newSampler(opts, deps),
+		cancel:  cancel,
 	}
 	if opts.MaxConcurrentDownloads > 0 {
 		m.downloads = semaphore.NewWeighted(int64(opts.MaxConcurrentDownloads))

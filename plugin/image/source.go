@@ -42,7 +42,7 @@ func (m *Manager) source(ctx context.Context, name string, creds credentials, tr
 	s := &registrySource{
 		name: name,
 		resolver: docker.NewResolver(docker.ResolverOptions{
-			Hosts:   m.registryHosts(ctx, creds, traffic),
+			Hosts:   m.access.registryHosts(ctx, creds, traffic),
 			Headers: m.opts.Headers,
 		}),
 	}

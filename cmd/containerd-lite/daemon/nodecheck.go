@@ -53,13 +53,22 @@ func examineNode(ctx context.Context, cmd *cli.Command, local bool) []check.Find
 	if err != nil {
 		return configFindings(err)
 	}
-	c.cri.runtime.Complete()
 	what := "no config.toml; the defaults apply"
 	if path, found := configPath(cmd); found {
 		what = path + " is valid"
 	}
 	all := []check.Finding{{Level: check.OK, Check: "config", What: what}}
-	node := check.Node{
+	all = append(all, nodeOf(cmd, c).Local(ctx)...)
+	if !local {
+		all = append(all, plugin.CheckRegistries(ctx, c.cri.images)...)
+	}
+	return all
+}
+
+// nodeOf returns this node with a config.
+func nodeOf(cmd *cli.Command, c *checked) check.Node {
+	c.cri.runtime.Complete()
+	return check.Node{
 		Config:   config.Config{Images: c.cri.images, Runtime: c.cri.runtime, Server: c.cri.server},
 		Root:     "/",
 		DataDirs: []string{rootOf(c), cmp.Or(c.State, defaults.DefaultStateDir)},
@@ -68,11 +77,6 @@ func examineNode(ctx context.Context, cmd *cli.Command, local bool) []check.Find
 			return programVersion(ctx, c, handler)
 		},
 	}
-	all = append(all, node.Local(ctx)...)
-	if !local {
-		all = append(all, plugin.CheckRegistries(ctx, c.cri.images)...)
-	}
-	return all
 }
 
 // configFindings returns a finding for each error in the config.

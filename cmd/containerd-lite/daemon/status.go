@@ -5,6 +5,7 @@ package daemon
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -17,7 +18,6 @@ import (
 	"github.com/urfave/cli/v3"
 	"google.golang.org/grpc"
 
-	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/plugin"
 	"github.com/containerd-lite/containerd-lite/plugin/check"
 )
@@ -41,13 +41,16 @@ func statusCommand() *cli.Command {
 		Usage: "Show what the daemon does: pods, shims, calls in progress and what each waits for, pulls, the last errors",
 		Flags: flags,
 		Action: func(ctx context.Context, cmd *cli.Command) error {
-			return withStatus(ctx, cmd, "", func(out io.Writer, now plugin.Status) error {
-				if cmd.Bool(asJSON) {
-					return encode(out, now)
-				}
-				printStatus(out, now, problemsOf(ctx, cmd), shims("/proc"))
-				return nil
-			})
+			now, err := askStatus(ctx, cmd, "")
+			if err != nil {
+				return err
+			}
+			out := cmd.Root().Writer
+			if cmd.Bool(asJSON) {
+				return encode(out, now)
+			}
+			printStatus(out, now, errorsOf(ctx, cmd), shims("/"))
+			return nil
 		},
 		Commands: []*cli.Command{
 			{
@@ -58,14 +61,16 @@ func statusCommand() *cli.Command {
 				Action: func(ctx context.Context, cmd *cli.Command) error {
 					name := cmd.Args().First()
 					if name == "" {
-						return fmt.Errorf("the name of the pod is missing")
+						return errors.New("the name of the pod is missing")
 					}
-					return withStatus(ctx, cmd, name, func(out io.Writer, now plugin.Status) error {
-						if cmd.Bool(asJSON) {
-							return encode(out, now)
-						}
-						return printPod(out, now, name)
-					})
+					now, err := askStatus(ctx, cmd, name)
+					if err != nil {
+						return err
+					}
+					if cmd.Bool(asJSON) {
+						return encode(cmd.Root().Writer, now)
+					}
+					return printPod(cmd.Root().Writer, now, name)
 				},
 			},
 			{
@@ -74,7 +79,11 @@ func statusCommand() *cli.Command {
 				Flags: []cli.Flag{&cli.BoolFlag{Name: watch, Usage: "Show them every second until interrupted"}},
 				Action: func(ctx context.Context, cmd *cli.Command) error {
 					show := func() error {
-						return withStatus(ctx, cmd, "", func(out io.Writer, now plugin.Status) error { printPulls(out, now); return nil })
+						now, err := askStatus(ctx, cmd, "")
+						if err == nil {
+							printPulls(cmd.Root().Writer, now)
+						}
+						return err
 					}
 					if !cmd.Bool(watch) {
 						return show()
@@ -102,8 +111,8 @@ func repeat(ctx context.Context, show func() error) error {
 	}
 }
 
-// withStatus asks the daemon for its status.
-func withStatus(ctx context.Context, cmd *cli.Command, pod string, show func(io.Writer, plugin.Status) error) error {
+// askStatus asks the daemon for its status; pod is as in [plugin.GetStatus].
+func askStatus(ctx context.Context, cmd *cli.Command, pod string) (plugin.Status, error) {
 	c, err := configOf(ctx, cmd)
 	if err != nil {
 		c = noFile() // the daemon runs with an earlier version of the file
@@ -111,7 +120,7 @@ func withStatus(ctx context.Context, cmd *cli.Command, pod string, show func(io.
 	at := address(cmd, c.Config)
 	client, err := dial(at)
 	if err != nil {
-		return err
+		return plugin.Status{}, err
 	}
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
@@ -119,43 +128,33 @@ func withStatus(ctx context.Context, cmd *cli.Command, pod string, show func(io.
 	conn := client.Conn().(grpc.ClientConnInterface) //nolint:forcetypeassert // it is a *grpc.ClientConn
 	now, err := plugin.GetStatus(ctx, conn, pod)
 	if err != nil {
-		return fmt.Errorf("status of the daemon at %s: %w (is it containerd-lite, and does it run?)", at, err)
+		return now, fmt.Errorf("status of the daemon at %s: %w (is it containerd-lite, and does it run?)", at, err)
 	}
-	return show(cmd.Root().Writer, now)
+	return now, nil
 }
 
-// problemsOf returns the errors of the node that are found at once.
-func problemsOf(ctx context.Context, cmd *cli.Command) []check.Finding {
-	found := make(chan []check.Finding, 1)
-	guard.Go(ctx, nil, "check", func() {
-		all := check.Problems(examineNode(ctx, cmd, true))
-		found <- slices.DeleteFunc(all, func(f check.Finding) bool { return f.Level != check.Error })
-	})
-	select {
-	case all := <-found:
-		return all
-	case <-time.After(checkTimeout):
-		return []check.Finding{{
-			Level: check.Warning, Check: "check", What: fmt.Sprintf("not finished after %s: a disk may be stuck", checkTimeout), Do: "containerd-lite check",
-		}}
+// errorsOf returns the errors of the node that are found at once.
+func errorsOf(ctx context.Context, cmd *cli.Command) []check.Finding {
+	c, err := configOf(ctx, cmd)
+	if err != nil {
+		return configFindings(err)
 	}
+	runner := check.Runner{Node: nodeOf(cmd, c)}
+	return slices.DeleteFunc(runner.Problems(ctx, checkTimeout), func(f check.Finding) bool {
+		return f.Level != check.Error && f.Check != "check"
+	})
 }
 
 // shimUse is how many shims run, and their resident memory in bytes.
 type shimUse struct{ count, bytes int }
 
-// shims adds up the shims of this node, of whatever kind.
-func shims(proc string) (use shimUse) {
-	names, err := filepath.Glob(filepath.Join(proc, "[0-9]*", "comm"))
-	if err != nil {
-		return use
-	}
-	for _, name := range names {
-		comm, err := os.ReadFile(name)
-		if err != nil || !strings.HasPrefix(string(comm), "containerd-shim") {
+// shims adds up the shims of the node with this root directory, of whatever kind.
+func shims(root string) (use shimUse) {
+	for dir, name := range check.HostProcesses(root) {
+		if !strings.HasPrefix(name, "containerd-shim") {
 			continue
 		}
-		statm, _ := os.ReadFile(filepath.Join(filepath.Dir(name), "statm")) // it may have ended
+		statm, _ := os.ReadFile(filepath.Join(dir, "statm")) // it may have ended
 		if fields := strings.Fields(string(statm)); len(fields) > 1 {
 			pages, _ := strconv.Atoi(fields[1]) // proc_pid_statm(5)
 			use.count++
@@ -225,7 +224,7 @@ func objectOf(c plugin.Activity) string {
 func printPod(out io.Writer, now plugin.Status, name string) error {
 	all := now.Ended
 	for _, c := range now.Calls {
-		if _, short, _ := strings.Cut(c.Pod, "/"); c.Pod == name || short == name {
+		if c.IsOf(name) {
 			all = append(all, c)
 		}
 	}

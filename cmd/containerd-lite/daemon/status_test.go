@@ -90,10 +90,10 @@ func TestPrintPulls(t *testing.T) {
 }
 
 func TestShims(t *testing.T) {
-	proc := t.TempDir()
+	root := t.TempDir()
 	for pid, name := range map[int]string{7: "containerd-shim", 8: "sleep", 9: "containerd-shim"} {
-		dir := filepath.Join(proc, fmt.Sprint(pid))
-		if err := os.Mkdir(dir, 0o700); err != nil {
+		dir := filepath.Join(root, "proc", fmt.Sprint(pid))
+		if err := os.MkdirAll(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
 		for file, text := range map[string]string{"comm": name + "\n", "statm": "100 2 1 1 0 1 0\n"} {
@@ -102,7 +102,7 @@ func TestShims(t *testing.T) {
 			}
 		}
 	}
-	if use := shims(proc); use != (shimUse{2, 4 * os.Getpagesize()}) {
+	if use := shims(root); use != (shimUse{2, 4 * os.Getpagesize()}) {
 		t.Errorf("%+v", use)
 	}
 }

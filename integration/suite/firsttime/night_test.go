@@ -30,26 +30,8 @@ const manyPods = 50
 func TestBadNight(t *testing.T) {
 	n := newNode(t)
 	ctx := t.Context()
-	if err := n.Pull(ctx, image.Busybox); err != nil {
-		t.Fatal(err)
-	}
-	var pods []string
-	for i := range manyPods {
-		config := n.PodConfig(fmt.Sprintf("night-%d", i))
-		harness.OnHostNetwork(config)
-		id, err := n.RunPod(ctx, config)
-		if err != nil {
-			t.Fatal(err)
-		}
-		pods = append(pods, id)
-	}
-	config := n.PodConfig("night-0")
-	harness.OnHostNetwork(config)
-	container, err := n.Run(ctx, pods[0], config, harness.ContainerConfig(config, "main", image.Busybox, "sleep", "1000"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	resume := stopShim(t, n, pods[0])
+	pod, container := n.runMany(t)
+	resume := stopShim(t, n, pod)
 	hangs := n.Path("cni", "hangs")
 	if err := os.WriteFile(hangs, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -104,7 +86,40 @@ func TestBadNight(t *testing.T) {
 	if said := n.command(t, "status"); !strings.Contains(said, "0 pods, 0 ready") {
 		t.Errorf("after the removal: %s", said)
 	}
-	// The story of a pod is known after its removal.
+	n.checkStory(t)
+}
+
+// runMany runs the pods, the first of them with a container.
+func (n node) runMany(t *testing.T) (pod, container string) {
+	t.Helper()
+	ctx := t.Context()
+	if err := n.Pull(ctx, image.Busybox); err != nil {
+		t.Fatal(err)
+	}
+	config := func(i int) *runtimeapi.PodSandboxConfig {
+		c := n.PodConfig(fmt.Sprintf("night-%d", i))
+		harness.OnHostNetwork(c)
+		return c
+	}
+	for i := range manyPods {
+		id, err := n.RunPod(ctx, config(i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			pod = id
+		}
+	}
+	container, err := n.Run(ctx, pod, config(0), harness.ContainerConfig(config(0), "main", image.Busybox, "sleep", "1000"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pod, container
+}
+
+// checkStory checks that the steps of a pod are known after its removal.
+func (n node) checkStory(t *testing.T) {
+	t.Helper()
 	story := n.command(t, "status", "pod", "night-0")
 	for _, want := range []string{"RunPodSandbox bench/night-0", "launch", "CreateContainer", "StartContainer", "StopContainer", "RemovePodSandbox", "disk: delete the record of pod "} {
 		if !strings.Contains(story, want) {
