@@ -22,6 +22,7 @@ const (
 	// capacity bounds the queue, in events of about 300 bytes.
 	capacity = 2048
 
+	connectTimeout   = 5 * time.Second
 	sendTimeout      = 5 * time.Second
 	minRetryInterval = 50 * time.Millisecond
 	maxRetryInterval = 5 * time.Second
@@ -150,12 +151,7 @@ func (o *Outbox) Run(ctx context.Context) {
 func (o *Outbox) deliver(ctx context.Context, e *types.Envelope) bool {
 	pause := minRetryInterval
 	for refusals := 0; refusals < maxRefusals; {
-		if !o.awaitSubscribers(ctx) {
-			return false
-		}
-		sendCtx, cancel := context.WithTimeout(ctx, sendTimeout)
-		err := o.sender.send(sendCtx, e)
-		cancel()
+		err := o.attempt(ctx, e)
 		if err == nil {
 			return true
 		}
@@ -172,6 +168,18 @@ func (o *Outbox) deliver(ctx context.Context, e *types.Envelope) bool {
 	}
 	log.L.WithField("topic", e.Topic).Error("event rejected by containerd; dropped")
 	return true
+}
+
+// attempt sends e once. It connects before it decides whether to wait for subscribers: in the other
+// order, a containerd that starts in between gets the event before it has any.
+func (o *Outbox) attempt(ctx context.Context, e *types.Envelope) error {
+	if err := o.sender.connect(ctx); err != nil {
+		return err
+	}
+	if err := o.awaitSubscribers(ctx); err != nil {
+		return err
+	}
+	return o.sender.send(ctx, e)
 }
 
 func (o *Outbox) head() *types.Envelope {

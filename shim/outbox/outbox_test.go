@@ -29,11 +29,40 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // containerd is a fake that accepts events, except those of the container refuse.
 type containerd struct {
-	path   string
-	server *ttrpc.Server
-	done   chan struct{}
-	got    chan string
-	refuse string
+	path     string
+	listener *listener
+	server   *ttrpc.Server
+	done     chan struct{}
+	got      chan string
+	refuse   string
+}
+
+// listener closes what it accepted, as the exit of a process does. ttrpc's Server.Close lets a
+// connection read one more request.
+type listener struct {
+	net.Listener
+	mu       sync.Mutex
+	accepted []net.Conn
+}
+
+func (l *listener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err == nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.accepted = append(l.accepted, conn)
+	}
+	return conn, err
+}
+
+func (l *listener) Close() error {
+	err := l.Listener.Close()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, conn := range l.accepted {
+		_ = conn.Close()
+	}
+	return err
 }
 
 func (c *containerd) Forward(_ context.Context, r *eventsapi.ForwardRequest) (*emptypb.Empty, error) {
@@ -68,15 +97,17 @@ func (c *containerd) start(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventsapi.RegisterTTRPCEventsService(c.server, c)
+	c.listener = &listener{Listener: l}
 	c.done = make(chan struct{})
 	go func() {
 		defer close(c.done)
-		_ = c.server.Serve(context.Background(), l)
+		_ = c.server.Serve(context.Background(), c.listener)
 	}()
 	t.Cleanup(c.stop)
 }
 
 func (c *containerd) stop() {
+	_ = c.listener.Close()
 	_ = c.server.Close()
 	<-c.done
 }

@@ -21,14 +21,16 @@ import (
 // The error of an unreachable containerd is not errRefused.
 var errRefused = errors.New("rejected by containerd")
 
-// sender is a client of containerd's events service. It connects when there is an event to send,
-// and reconnects when the connection was lost.
+// sender is a client of containerd's events service.
 type sender struct {
 	path   string
 	client *ttrpc.Client
 }
 
+// send sends an event over the connection of connect. The connection is closed if it was lost.
 func (s *sender) send(ctx context.Context, e *types.Envelope) error {
+	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	defer cancel()
 	err := guard.Call(ctx, "send event "+e.GetTopic(), func() error { return s.forward(ctx, e) })
 	if caught := (*guard.Panic)(nil); errors.As(err, &caught) {
 		s.client = nil // the client may have caused the panic
@@ -38,9 +40,6 @@ func (s *sender) send(ctx context.Context, e *types.Envelope) error {
 }
 
 func (s *sender) forward(ctx context.Context, e *types.Envelope) error {
-	if err := s.connect(ctx); err != nil {
-		return err
-	}
 	_, err := eventsapi.NewTTRPCEventsClient(s.client).Forward(ctx, &eventsapi.ForwardRequest{Envelope: e})
 	if err == nil {
 		return nil
@@ -52,10 +51,13 @@ func (s *sender) forward(ctx context.Context, e *types.Envelope) error {
 	return fmt.Errorf("forward event: %w", err)
 }
 
+// connect connects, unless a connection is open.
 func (s *sender) connect(ctx context.Context) error {
 	if s.client != nil {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
 	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", s.path)
 	if err != nil {
 		return fmt.Errorf("connect to containerd: %w", err)

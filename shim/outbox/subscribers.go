@@ -16,8 +16,9 @@ const (
 	minSubscriberWait = 5 * time.Second
 	maxSubscriberWait = 75 * time.Second
 
-	// mtimeLag is by how much the modification time of a file can lag behind the clock.
-	mtimeLag = 10 * time.Millisecond
+	// mtimeLag is by how much the modification time of a file can lag behind the clock: one tick of
+	// the kernel, and several on a virtual machine that is short of CPU.
+	mtimeLag = 100 * time.Millisecond
 )
 
 // Disconnected records that the last connection of containerd was closed. From this the Outbox
@@ -29,29 +30,29 @@ func (o *Outbox) Disconnected() {
 }
 
 // awaitSubscribers waits until the subscribers of a restarted containerd should have reconnected.
-// It returns false if ctx ended.
-func (o *Outbox) awaitSubscribers(ctx context.Context) bool {
+// The error is that of ctx.
+func (o *Outbox) awaitSubscribers(ctx context.Context) error {
 	o.mu.Lock()
 	away := o.disconnectedAt
 	o.mu.Unlock()
 	if away.IsZero() {
-		return true
+		return nil
 	}
 	// containerd creates the socket when it begins to serve. Without one there are no subscribers
 	// to wait for.
 	socket, err := os.Lstat(o.sender.path)
 	if err != nil {
-		return true
+		return nil
 	}
 	timer := time.NewTimer(o.subscriberWait(away, socket.ModTime(), time.Now()))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		return true
+		return nil
 	case <-o.flushing:
-		return true
+		return nil
 	case <-ctx.Done():
-		return false
+		return ctx.Err()
 	}
 }
 
