@@ -33,8 +33,9 @@ func newClient(t *testing.T) (*Client, context.Context) {
 	return c, ctx
 }
 
-// newMetadata is newClient that also returns the metadata. Garbage is only collected by the test.
-func newMetadata(t *testing.T) (*Client, *metadata.DB, context.Context) {
+// newMetadata is newClient that also returns the metadata, with more services. Garbage is only
+// collected by the test.
+func newMetadata(t *testing.T, services ...containerd.ServicesOpt) (*Client, *metadata.DB, context.Context) {
 	t.Helper()
 	dir := t.TempDir()
 	bolt, err := bbolt.Open(filepath.Join(dir, "meta.db"), 0o600, &bbolt.Options{NoSync: true})
@@ -54,12 +55,13 @@ func newMetadata(t *testing.T) (*Client, *metadata.DB, context.Context) {
 	if err := db.Init(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	c, err := containerd.New("", containerd.WithServices(
+	services = append(services,
 		containerd.WithContainerStore(metadata.NewContainerStore(db)),
 		containerd.WithSandboxStore(metadata.NewSandboxStore(db)),
 		containerd.WithLeasesService(metadata.NewLeaseManager(db)),
 		containerd.WithSnapshotters(db.Snapshotters()),
-	))
+	)
+	c, err := containerd.New("", containerd.WithServices(services...), containerd.WithDefaultRuntime("io.containerd.runc.v2"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -60,7 +60,7 @@ func (c *Client) LoadTask(ctx context.Context, id string, attach cio.Attach) (Ta
 }
 
 // DeleteTask kills the processes of a container's task and deletes the task. It is no error if
-// there is none.
+// there is none, or if the shim exits before it answers: containerd then deletes the task itself.
 func (c *Client) DeleteTask(ctx context.Context, id string) error {
 	task, err := c.LoadTask(ctx, id, nil)
 	if errdefs.IsNotFound(err) {
@@ -69,10 +69,14 @@ func (c *Client) DeleteTask(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := task.Delete(ctx, containerd.WithProcessKill); err != nil && !errdefs.IsNotFound(err) {
-		return err
+	_, err = task.Delete(ctx, containerd.WithProcessKill)
+	if err == nil || errdefs.IsNotFound(err) {
+		return nil
 	}
-	return nil
+	if _, now := c.LoadTask(ctx, id, nil); errdefs.IsNotFound(now) {
+		return nil
+	}
+	return err
 }
 
 // Kill sends a signal to the init process of a task; SIGKILL goes to all of its processes. The
