@@ -161,6 +161,9 @@ func (f fakeTasks) PingShim(ctx context.Context, _ string) error {
 
 func (f fakeTasks) KillShim(context.Context, string) error {
 	err := f.Undoes("kill shim", "task")
+	if err == nil {
+		f.Lose("shim")
+	}
 	f.setStuck(err != nil)
 	return err
 }

@@ -175,7 +175,8 @@ type Tasks interface {
 	Stop(ctx context.Context, id string) error
 	// PingShim returns nil if the shim of the task answers before ctx ends, or if there is no task.
 	PingShim(ctx context.Context, id string) error
-	// KillShim kills the shim that was started for the task. containerd cleans up after it.
+	// KillShim kills the shim that was started for the task. containerd cleans up after it. The error
+	// is NotFound if there is none.
 	KillShim(ctx context.Context, id string) error
 }
 

@@ -31,6 +31,7 @@ func (m *Manager) TearDownStrays(ctx context.Context, strays []*Record) {
 			if r.State == Creating {
 				defer m.rollbacks.done(r.Name)
 				m.rollBack(ctx, r)
+				m.releaser.killAbandonedShim(ctx, r)
 				return nil
 			}
 			m.tearDownStray(ctx, r)

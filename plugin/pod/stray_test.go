@@ -4,6 +4,7 @@ package pod
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -60,6 +61,26 @@ func TestRecoverReleasesStrays(t *testing.T) {
 				t.Errorf("left: %q, want %q\n%s", got, left, f.Trace())
 			}
 		})
+	}
+}
+
+// A shim that was launched for a pod, and got no task before the daemon was killed, is killed at the
+// next start, unless other pods may use it.
+func TestRecoverKillsAbandonedShim(t *testing.T) {
+	for handler, want := range map[string][]string{"lite": nil, "shared": {"shim"}} {
+		f := newFakeNode()
+		r := &Record{ID: "pod9", Name: name(podConfig("web").GetMetadata()), Config: podConfig("web"), Handler: handler, State: Creating}
+		text, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.SandboxRecords[r.ID] = text
+		f.Add("record", 1)
+		f.Add("shim", 1)
+		startDaemon(t, f)
+		if left := f.Left(); !slices.Equal(left, want) {
+			t.Errorf("handler %s: left %q, want %q", handler, left, want)
+		}
 	}
 }
 

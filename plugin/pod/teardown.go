@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
@@ -199,4 +200,17 @@ func (l *releaser) killStuckShim(ctx context.Context, r *Record) bool {
 	}
 	logger.Warn("killed shim that did not answer; containerd will clean up its containers")
 	return true
+}
+
+// killAbandonedShim kills the shim of a pod whose Run was interrupted, if it serves no other pod.
+// Without a task containerd does not end it: the daemon may have been killed between the launch of
+// the shim and the creation of the task.
+func (l *releaser) killAbandonedShim(ctx context.Context, r *Record) {
+	_, handler, err := l.handlers.Handler(r.Handler)
+	if err != nil || handler.SharesShim() {
+		return
+	}
+	if err := l.tasks.KillShim(ctx, r.ID); err != nil && !errdefs.IsNotFound(err) {
+		log.G(ctx).WithError(err).WithField("pod", r.ID).Warn("shim of a pod that was not started is not killed; it exits within a minute")
+	}
 }
