@@ -21,7 +21,9 @@ import (
 )
 
 const (
-	// expectTimeout is how long the shim waits for the Create of a task that has joined.
+	// expectTimeout is how long the shim waits for the Create of a task that has joined. A shim
+	// without any other task exits then, although containerd may be connected: one that was killed
+	// before the Create connects to the shim again at its restart, and never creates the task.
 	expectTimeout = time.Minute
 
 	// responseTimeout bounds the time in which the response to a Delete leaves the shim.
@@ -127,7 +129,7 @@ func (g *registry) expectLocked(id string) error {
 	g.stopExpectingLocked(id)
 	g.expected[id] = g.startTimer(expectTimeout, func() {
 		delete(g.expected, id)
-		g.checkIdleLocked()
+		g.retireIfUnusedLocked()
 	})
 	return nil
 }

@@ -116,6 +116,29 @@ func TestDeletionOfThePodWithoutShutdown(t *testing.T) {
 	})
 }
 
+// A containerd that was killed before it created the task of its shim connects to the shim again.
+func TestTaskIsNeverCreated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		retired := false
+		g := newRegistry(shimoption.Pod, func() { retired = true })
+		if err := g.expectPod("pod"); err != nil {
+			t.Fatal(err)
+		}
+		g.addConns(1)
+		time.Sleep(expectTimeout - 1)
+		synctest.Wait()
+		if retired {
+			t.Fatal("the shim retired before the time for the Create was over")
+		}
+		time.Sleep(1)
+		synctest.Wait()
+		if !retired {
+			t.Error("the shim stays without a task as long as containerd is connected")
+		}
+		g.stopTimers()
+	})
+}
+
 // Some versions of containerd call Shutdown only for the last task of a pod.
 func TestShutdownOfTheLastTaskOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
