@@ -130,14 +130,17 @@ func (p *pod) gone(ctx context.Context, status *corev1.Pod) error {
 }
 
 // collect removes the stopped sandboxes of the pod. The kubelet does so only once a minute; the
-// test does not wait for that.
+// test does not wait for that. It tries again, because stock containerd refuses what the kubelet is
+// removing at the same time.
 func (p *pod) collect(ctx context.Context) error {
-	sandboxes, err := p.sandboxes(ctx)
-	errs := []error{err}
-	for _, s := range sandboxes {
-		errs = append(errs, p.RemovePod(ctx, s.Id))
-	}
-	return errors.Join(errs...)
+	return p.until(ctx, func() error {
+		sandboxes, err := p.sandboxes(ctx)
+		errs := []error{err}
+		for _, s := range sandboxes {
+			errs = append(errs, p.RemovePod(ctx, s.Id))
+		}
+		return errors.Join(errs...)
+	})
 }
 
 func (p *pod) sandboxes(ctx context.Context) ([]*runtimeapi.PodSandbox, error) {
