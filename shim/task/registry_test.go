@@ -125,12 +125,12 @@ func TestTaskIsNeverCreated(t *testing.T) {
 			t.Fatal(err)
 		}
 		g.addConns(1)
-		time.Sleep(expectTimeout - 1)
+		time.Sleep(expectTimeout - time.Second)
 		synctest.Wait()
 		if retired {
 			t.Fatal("the shim retired before the time for the Create was over")
 		}
-		time.Sleep(1)
+		time.Sleep(time.Second)
 		synctest.Wait()
 		if !retired {
 			t.Error("the shim stays without a task as long as containerd is connected")
