@@ -11,7 +11,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/containernetworking/cni/libcni"
 	"golang.org/x/sys/unix"
 )
 
@@ -128,14 +127,13 @@ func newSite(t *testing.T, plugins ...string) *site {
 			t.Fatal(err)
 		}
 	}
-	s.opts = Options{BinDirs: []string{s.binDir}, ConfDir: s.confDir, SetupSerially: true}
+	s.opts = Options{BinDirs: []string{s.binDir}, ConfDir: s.confDir, SetupSerially: true, cache: s.cache}
 	return s
 }
 
 // open creates the Network. The configuration must have been written before.
 func (s *site) open() *Network {
 	s.network = New(s.opts)
-	s.network.cni = libcni.NewCNIConfigWithCacheDir(s.opts.BinDirs, s.cache, s.network.exec)
 	return s.network
 }
 

@@ -46,8 +46,14 @@ func newHealth(networks []cniNetwork) *health {
 	return h
 }
 
+// outdated is a health to refresh, with the plugins to ask.
+type outdated struct {
+	*health
+	cni *libcni.CNIConfig
+}
+
 // requestRefresh enqueues a refresh if the cached result is stale and none is pending.
-func (h *health) requestRefresh(queue chan<- *health) {
+func (h *health) requestRefresh(cni *libcni.CNIConfig, queue chan<- outdated) {
 	last := h.last.Load()
 	if last != nil && time.Since(last.at) < statusMaxAge {
 		return
@@ -56,7 +62,7 @@ func (h *health) requestRefresh(queue chan<- *health) {
 		return
 	}
 	select {
-	case queue <- h:
+	case queue <- outdated{h, cni}:
 	default: // the queue is full; the next call tries again
 		h.pending.Store(false)
 	}

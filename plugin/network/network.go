@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -32,6 +33,8 @@ type Options struct {
 
 	SetupSerially bool   // attach the networks one after another
 	IPPref        string // the pod's first address: ipv4 (also ""), ipv6, cni (as reported)
+
+	cache string // of libcni; "" is the default directory
 }
 
 // HandlerConf is the CNI configuration of one runtime handler.
@@ -45,48 +48,75 @@ type HandlerConf struct {
 // configuration of the ADD, even if the files have changed since. Only the format of results is
 // that of go-cni.
 type Network struct {
-	opts     Options
-	cni      *libcni.CNIConfig
-	exec     *pluginExec
-	confs    map[string]*conf // immutable map by handler; "" is the default
-	outdated chan *health     // to be refreshed by Run
+	settings atomic.Pointer[settings]
+	replaced chan struct{} // gets a value when there are other settings
+	outdated chan outdated // to be refreshed by Run
 
 	pollInterval time.Duration
 	newInotify   func() (*fsnotify.Watcher, error)
 }
 
+// settings are the Options with the configurations in their directories. A call in progress goes on
+// with its own when [Network.Reload] replaces them.
+type settings struct {
+	opts  Options
+	cni   *libcni.CNIConfig
+	exec  *pluginExec
+	confs map[string]*conf // immutable map by handler; "" is the default
+}
+
+// maxOutdated is how many configurations can wait for CNI STATUS at a time.
+const maxOutdated = 16
+
 // New loads the CNI configurations. Status and Attach return the errors of loading them, since they
 // may be corrected later.
 func New(opts Options) *Network {
-	exec := &pluginExec{}
 	n := &Network{
-		opts:     opts,
-		cni:      libcni.NewCNIConfig(opts.BinDirs, exec),
-		exec:     exec,
-		confs:    map[string]*conf{"": {dir: opts.ConfDir, max: opts.MaxConfNum}},
-		outdated: make(chan *health, 2*(1+len(opts.Handlers))),
+		replaced: make(chan struct{}, 1),
+		outdated: make(chan outdated, maxOutdated),
 
 		pollInterval: pollInterval,
 		newInotify:   fsnotify.NewWatcher,
+	}
+	n.settings.Store(newSettings(opts))
+	return n
+}
+
+// Reload replaces the Options, and loads the configurations again.
+func (n *Network) Reload(opts Options) {
+	n.settings.Store(newSettings(opts))
+	select {
+	case n.replaced <- struct{}{}:
+	default:
+	}
+}
+
+func newSettings(opts Options) *settings {
+	exec := &pluginExec{}
+	s := &settings{
+		opts:  opts,
+		cni:   libcni.NewCNIConfigWithCacheDir(opts.BinDirs, opts.cache, exec),
+		exec:  exec,
+		confs: map[string]*conf{"": {dir: opts.ConfDir, max: opts.MaxConfNum}},
 	}
 	for name, h := range opts.Handlers {
 		c := &conf{dir: h.ConfDir, max: h.MaxConfNum}
 		if c.max == 0 {
 			c.max = opts.MaxConfNum
 		}
-		n.confs[name] = c
+		s.confs[name] = c
 	}
-	for _, c := range n.confs {
+	for _, c := range s.confs {
 		c.load()
 	}
-	return n
+	return s
 }
 
-func (n *Network) conf(handler string) *conf {
-	if c, ok := n.confs[handler]; ok {
+func (s *settings) conf(handler string) *conf {
+	if c, ok := s.confs[handler]; ok {
 		return c
 	}
-	return n.confs[""]
+	return s.confs[""]
 }
 
 // Check returns an error if the request for a pod is invalid, before anything is created: sysctls
@@ -111,27 +141,28 @@ func (n *Network) Attach(ctx context.Context, pod Pod) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	networks, err := n.ready(pod.Handler)
+	s := n.settings.Load()
+	networks, err := s.ready(pod.Handler)
 	if err != nil {
 		return Result{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, addTimeout)
 	defer cancel()
 	start := time.Now()
-	result, err := guard.Value(ctx, "CNI ADD", func() (Result, error) { return n.add(ctx, networks, rt) })
+	result, err := guard.Value(ctx, "CNI ADD", func() (Result, error) { return s.add(ctx, networks, rt) })
 	metrics.CountNetwork(metrics.NetworkSetUp, start, err)
 	return result, err
 }
 
 // ready returns the networks of the handler, or an error if pods cannot be attached to them.
-func (n *Network) ready(handler string) ([]cniNetwork, error) {
-	l := n.conf(handler).current.Load()
+func (s *settings) ready(handler string) ([]cniNetwork, error) {
+	l := s.conf(handler).current.Load()
 	if l.err != nil {
 		return nil, l.err
 	}
 	for _, network := range l.networks {
 		for _, p := range network.list.Plugins {
-			if _, err := n.exec.FindInPath(p.Network.Type, n.opts.BinDirs); err != nil {
+			if _, err := s.exec.FindInPath(p.Network.Type, s.opts.BinDirs); err != nil {
 				return nil, fmt.Errorf("CNI network %q: %w", network.list.Name, err)
 			}
 		}
@@ -139,18 +170,18 @@ func (n *Network) ready(handler string) ([]cniNetwork, error) {
 	return l.networks, nil
 }
 
-func (n *Network) add(ctx context.Context, networks []cniNetwork, rt libcni.RuntimeConf) (Result, error) {
+func (s *settings) add(ctx context.Context, networks []cniNetwork, rt libcni.RuntimeConf) (Result, error) {
 	results := make([]*types100.Result, len(networks))
 	errs := make([]error, len(networks))
 	addOne := func(i int) {
 		var err error
-		if results[i], err = n.addOne(ctx, networks[i], rt); err != nil {
+		if results[i], err = s.addOne(ctx, networks[i], rt); err != nil {
 			errs[i] = fmt.Errorf("CNI network %q: %w", networks[i].list.Name, err)
 		}
 	}
 	var wg sync.WaitGroup
 	for i := range networks {
-		if !n.opts.SetupSerially {
+		if !s.opts.SetupSerially {
 			guard.Go(ctx, &wg, "CNI ADD", func() { addOne(i) })
 			continue
 		}
@@ -162,14 +193,14 @@ func (n *Network) add(ctx context.Context, networks []cniNetwork, rt libcni.Runt
 	if err := errors.Join(errs...); err != nil {
 		return Result{}, err
 	}
-	return newResult(results, n.opts.IPPref)
+	return newResult(results, s.opts.IPPref)
 }
 
 // addOne runs CNI ADD for one network. A panic of libcni on the answer of a plugin becomes an
 // error.
-func (n *Network) addOne(ctx context.Context, network cniNetwork, rt libcni.RuntimeConf) (*types100.Result, error) {
+func (s *settings) addOne(ctx context.Context, network cniNetwork, rt libcni.RuntimeConf) (*types100.Result, error) {
 	return guard.Value(ctx, "CNI ADD", func() (*types100.Result, error) {
-		r, err := n.cni.AddNetworkList(ctx, network.list, network.runtimeConf(rt))
+		r, err := s.cni.AddNetworkList(ctx, network.list, network.runtimeConf(rt))
 		if err != nil {
 			return nil, err
 		}
@@ -190,12 +221,13 @@ func (n *Network) Detach(ctx context.Context, pod Pod) error {
 	if !IsPinned(rt.NetNS) {
 		rt.NetNS = ""
 	}
-	cached, err := n.cni.GetCachedAttachments(pod.ID)
+	s := n.settings.Load()
+	cached, err := s.cni.GetCachedAttachments(pod.ID)
 	if err != nil {
 		return fmt.Errorf("CNI cache: %w", err)
 	}
 	start := time.Now()
-	err = n.del(ctx, networksToDetach(cached, n.conf(pod.Handler).current.Load().networks), rt)
+	err = s.del(ctx, networksToDetach(cached, s.conf(pod.Handler).current.Load().networks), rt)
 	metrics.CountNetwork(metrics.NetworkTearDown, start, err)
 	return err
 }
@@ -203,7 +235,7 @@ func (n *Network) Detach(ctx context.Context, pod Pod) error {
 // Attached returns the path of the network namespace of each attachment in the CNI cache, by
 // container ID. They include those of other runtimes on this host.
 func (n *Network) Attached() (map[string]string, error) {
-	cached, err := n.cni.GetCachedAttachments("")
+	cached, err := n.settings.Load().cni.GetCachedAttachments("")
 	if err != nil {
 		return nil, fmt.Errorf("CNI cache: %w", err)
 	}
@@ -246,13 +278,13 @@ func networksToDetach(cached []*libcni.NetworkAttachment, loaded []cniNetwork) [
 }
 
 // del runs DEL for all networks in reverse order, and continues after an error.
-func (n *Network) del(ctx context.Context, networks []cniNetwork, rt libcni.RuntimeConf) error {
+func (s *settings) del(ctx context.Context, networks []cniNetwork, rt libcni.RuntimeConf) error {
 	var errs []error
 	for i := len(networks) - 1; i >= 0; i-- {
 		network := networks[i]
 		// The cached result of an ADD by an older release may not pass checkAnswer, and libcni may
 		// panic on it.
-		err := guard.Call(ctx, "CNI DEL", func() error { return n.cni.DelNetworkList(ctx, network.list, network.runtimeConf(rt)) })
+		err := guard.Call(ctx, "CNI DEL", func() error { return s.cni.DelNetworkList(ctx, network.list, network.runtimeConf(rt)) })
 		var cniErr *types.Error
 		if errors.As(err, &cniErr) && cniErr.Code == types.ErrUnknownContainer {
 			continue // the plugin has no state of the pod
@@ -267,10 +299,11 @@ func (n *Network) del(ctx context.Context, networks []cniNetwork, rt libcni.Runt
 // Info returns the configuration of a runtime handler in the format of "crictl info", and the error
 // of loading it.
 func (n *Network) Info(handler string) (*gocni.ConfigResult, error) {
-	c := n.conf(handler)
+	s := n.settings.Load()
+	c := s.conf(handler)
 	l := c.current.Load()
 	info := &gocni.ConfigResult{
-		PluginDirs:       n.opts.BinDirs,
+		PluginDirs:       s.opts.BinDirs,
 		PluginConfDir:    c.dir,
 		PluginMaxConfNum: c.max,
 		Prefix:           interfacePrefix,
@@ -285,18 +318,19 @@ func (n *Network) Info(handler string) (*gocni.ConfigResult, error) {
 // no plugin: Run refreshes the results of CNI STATUS, which may be some seconds old. Status waits
 // only for the first result after a change of the configuration, at most for firstStatusTimeout.
 func (n *Network) Status(handler string) error {
-	if _, err := n.ready(handler); err != nil {
+	s := n.settings.Load()
+	if _, err := s.ready(handler); err != nil {
 		return err
 	}
-	h := n.conf(handler).current.Load().health
+	h := s.conf(handler).current.Load().health
 	if h == nil {
 		return nil
 	}
-	h.requestRefresh(n.outdated)
+	h.requestRefresh(s.cni, n.outdated)
 	select {
 	case <-h.known:
 		return h.last.Load().err
 	case <-time.After(firstStatusTimeout):
-		return fmt.Errorf("no answer to CNI STATUS yet for the networks in %s: %w", n.conf(handler).dir, errdefs.ErrUnavailable)
+		return fmt.Errorf("no answer to CNI STATUS yet for the networks in %s: %w", s.conf(handler).dir, errdefs.ErrUnavailable)
 	}
 }

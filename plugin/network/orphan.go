@@ -36,7 +36,7 @@ func (n *Network) FreeOrphans(ctx context.Context) {
 // generate the configuration of host-local, such as flannel, use the default.
 func (n *Network) hostLocalDirs() []string {
 	dirs := []string{HostLocalDir}
-	for _, c := range n.confs {
+	for _, c := range n.settings.Load().confs {
 		for _, network := range c.current.Load().networks {
 			for _, p := range network.list.Plugins {
 				var conf struct {

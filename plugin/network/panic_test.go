@@ -30,7 +30,7 @@ func (s *site) openBad() (n *Network, heal func()) {
 	bad := &badExec{pluginExec: new(pluginExec)}
 	bad.panics.Store(true)
 	n = s.open()
-	n.cni = libcni.NewCNIConfigWithCacheDir(s.opts.BinDirs, s.cache, bad)
+	n.settings.Load().cni = libcni.NewCNIConfigWithCacheDir(s.opts.BinDirs, s.cache, bad)
 	return n, func() { bad.panics.Store(false) }
 }
 

@@ -49,29 +49,30 @@ func (n *Network) UsePodCIDRs(ctx context.Context, cidrs string) error {
 	if err != nil {
 		return err
 	}
-	if n.opts.ConfTemplate == "" {
+	opts := n.settings.Load().opts
+	if opts.ConfTemplate == "" {
 		return nil
 	}
 	// Look at the directory: the loaded configuration lacks files that cannot be used.
 	start := time.Now()
-	present, err := libcni.ConfFiles(n.opts.ConfDir, confExtensions)
+	present, err := libcni.ConfFiles(opts.ConfDir, confExtensions)
 	metrics.CountNetwork(metrics.NetworkStatus, start, err)
 	if err != nil {
-		return fmt.Errorf("CNI config directory %s: %w", n.opts.ConfDir, err)
+		return fmt.Errorf("CNI config directory %s: %w", opts.ConfDir, err)
 	}
 	if len(present) > 0 {
 		return nil
 	}
-	conf, err := values.execute(n.opts.ConfTemplate)
+	conf, err := values.execute(opts.ConfTemplate)
 	if err != nil {
-		return fmt.Errorf("CNI template %s (cni.conf_template): %w: %w", n.opts.ConfTemplate, err, errdefs.ErrFailedPrecondition)
+		return fmt.Errorf("CNI template %s (cni.conf_template): %w: %w", opts.ConfTemplate, err, errdefs.ErrFailedPrecondition)
 	}
-	made, err := addFile(n.opts.ConfDir, templateConf, conf)
+	made, err := addFile(opts.ConfDir, templateConf, conf)
 	if err != nil {
 		return fmt.Errorf("CNI config from template: %w", err)
 	}
 	if made {
-		log.G(ctx).WithField("cidrs", values.PodCIDRRanges).Infof("created CNI config %s in %s from cni.conf_template", templateConf, n.opts.ConfDir)
+		log.G(ctx).WithField("cidrs", values.PodCIDRRanges).Infof("created CNI config %s in %s from cni.conf_template", templateConf, opts.ConfDir)
 	}
 	return nil
 }

@@ -57,11 +57,11 @@ func TestConfFromTemplate(t *testing.T) {
 "subnet": "fd00::/64",
 "ranges": [[{"subnet": "fd00::/64"}], [{"subnet": "10.1.0.0/16"}]],
 "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}]}}]}`}
-	if diff := cmp.Diff(want, files(t, n.opts.ConfDir)); diff != "" {
+	if diff := cmp.Diff(want, files(t, n.settings.Load().opts.ConfDir)); diff != "" {
 		t.Errorf("configuration (-want +got):\n%s", diff)
 	}
-	n.conf("").load()
-	if err := n.conf("").current.Load().err; err != nil {
+	n.settings.Load().conf("").load()
+	if err := n.settings.Load().conf("").current.Load().err; err != nil {
 		t.Errorf("the configuration cannot be used: %v", err)
 	}
 }
@@ -74,16 +74,16 @@ func TestTemplateLeavesOtherConfsAlone(t *testing.T) {
 		"zz.json":                    `{"cniVersion": "1.0.0", "name": "x", "type": "bridge"}`,
 	} {
 		n := withTemplate(t, confTemplate)
-		if err := os.MkdirAll(n.opts.ConfDir, 0o755); err != nil {
+		if err := os.MkdirAll(n.settings.Load().opts.ConfDir, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(n.opts.ConfDir, name), []byte(text), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(n.settings.Load().opts.ConfDir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if err := n.UsePodCIDRs(t.Context(), "10.1.0.0/16"); err != nil {
 			t.Error(err)
 		}
-		if diff := cmp.Diff(map[string]string{name: text}, files(t, n.opts.ConfDir)); diff != "" {
+		if diff := cmp.Diff(map[string]string{name: text}, files(t, n.settings.Load().opts.ConfDir)); diff != "" {
 			t.Errorf("directory (-want +got):\n%s", diff)
 		}
 	}
@@ -119,7 +119,7 @@ func TestBadPodCIDRsAndTemplates(t *testing.T) {
 		if !tc.class(err) {
 			t.Errorf("%s: %v", name, err)
 		}
-		if left := files(t, n.opts.ConfDir); len(left) > 0 {
+		if left := files(t, n.settings.Load().opts.ConfDir); len(left) > 0 {
 			t.Errorf("%s: left %v", name, left)
 		}
 	}
@@ -131,7 +131,7 @@ func TestBadPodCIDRsAndTemplates(t *testing.T) {
 	if err := n.UsePodCIDRs(t.Context(), "nonsense"); !errdefs.IsInvalidArgument(err) {
 		t.Errorf("invalid CIDR without a template: %v", err)
 	}
-	if err := n.UsePodCIDRs(t.Context(), "10.1.0.0/16"); err != nil || len(files(t, n.opts.ConfDir)) > 0 {
-		t.Errorf("without a template: %v, %v", err, files(t, n.opts.ConfDir))
+	if err := n.UsePodCIDRs(t.Context(), "10.1.0.0/16"); err != nil || len(files(t, n.settings.Load().opts.ConfDir)) > 0 {
+		t.Errorf("without a template: %v, %v", err, files(t, n.settings.Load().opts.ConfDir))
 	}
 }

@@ -46,7 +46,7 @@ func (n *Network) refreshStatus(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case h := <-n.outdated:
-			h.refresh(ctx, n.cni)
+			h.refresh(ctx, h.cni)
 		}
 	}
 }
@@ -93,7 +93,7 @@ func (w *watcher) follow(ctx context.Context, dirs []string) {
 
 func (n *Network) watch(ctx context.Context) {
 	w := n.openWatcher(ctx)
-	defer w.close()
+	defer func() { w.close() }()
 	poll := time.NewTicker(n.pollInterval)
 	defer poll.Stop()
 	settled := time.NewTimer(0)
@@ -103,8 +103,12 @@ func (n *Network) watch(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-n.replaced:
+			w.close() // of the directories of the former settings
+			w = n.openWatcher(ctx)
+			n.reload(ctx, w)
 		case e := <-w.events:
-			if n.isAffected(e) {
+			if n.settings.Load().isAffected(e) {
 				settled.Reset(settleTime)
 			}
 		case err := <-w.errors:
@@ -113,7 +117,7 @@ func (n *Network) watch(ctx context.Context) {
 		case <-settled.C:
 			n.reload(ctx, w)
 		case <-poll.C:
-			if n.isOutdated() {
+			if n.settings.Load().isOutdated() {
 				n.reload(ctx, w)
 			}
 		}
@@ -121,8 +125,8 @@ func (n *Network) watch(ctx context.Context) {
 }
 
 // isOutdated reports whether a directory has changed since it was loaded.
-func (n *Network) isOutdated() bool {
-	for _, c := range n.confs {
+func (s *settings) isOutdated() bool {
+	for _, c := range s.confs {
 		if fingerprint(c.dir) != c.current.Load().fingerprint {
 			return true
 		}
@@ -130,11 +134,11 @@ func (n *Network) isOutdated() bool {
 	return false
 }
 
-func (n *Network) isAffected(e fsnotify.Event) bool {
+func (s *settings) isAffected(e fsnotify.Event) bool {
 	if e.Op == fsnotify.Chmod {
 		return false
 	}
-	for _, c := range n.confs {
+	for _, c := range s.confs {
 		dir := filepath.Clean(c.dir)
 		inside := filepath.Dir(e.Name) == dir
 		above := e.Name == dir || strings.HasPrefix(dir, e.Name+string(filepath.Separator))
@@ -147,12 +151,13 @@ func (n *Network) isAffected(e fsnotify.Event) bool {
 
 // reload reads all directories. It watches them first, so that no later change is missed.
 func (n *Network) reload(ctx context.Context, w *watcher) {
+	s := n.settings.Load()
 	var dirs []string
-	for _, c := range n.confs {
+	for _, c := range s.confs {
 		dirs = append(dirs, filepath.Clean(c.dir))
 	}
 	w.follow(ctx, dirs)
-	for _, c := range n.confs {
+	for _, c := range s.confs {
 		c.load()
 		if err := c.current.Load().err; err != nil {
 			log.G(ctx).WithError(err).Warn("CNI config cannot be used; no pod can be attached to its network")

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
-	"github.com/containernetworking/cni/libcni"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -34,7 +33,7 @@ func run(t *testing.T, n *Network) {
 // names returns the names of the loaded networks.
 func names(n *Network) string {
 	var all []string
-	for _, network := range n.conf("").current.Load().networks {
+	for _, network := range n.settings.Load().conf("").current.Load().networks {
 		all = append(all, network.list.Name)
 	}
 	return strings.Join(all, " ")
@@ -47,6 +46,46 @@ func eventually(t *testing.T, condition string, ok func() bool) {
 		if time.Since(begin) > timeout {
 			t.Fatalf("timeout waiting for %s", condition)
 		}
+	}
+}
+
+// Reload replaces the directories of configurations and plugins. Changes in the former ones have no
+// effect any more, those in the new ones have. A pod of the former network can be detached.
+func TestReload(t *testing.T) {
+	s := newSite(t, "bridge")
+	s.write("10-a.conflist", "a", "1.0.0", adding("bridge"))
+	n := s.open()
+	run(t, n)
+	pod := Pod{ID: "p1", Name: "web", Namespace: "default", NetNS: "/proc/self/ns/net"}
+	if _, err := n.Attach(t.Context(), pod); err != nil {
+		t.Fatal(err)
+	}
+	former := s.confDir
+	s.confDir = filepath.Join(s.confDir, "other")
+	if err := os.Mkdir(s.confDir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s.write("10-b.conflist", "b", "1.0.0", adding("bridge"))
+	s.opts.ConfDir = s.confDir
+	s.opts.Handlers = map[string]HandlerConf{"own": {ConfDir: former}}
+	n.Reload(s.opts)
+	if got := names(n); got != "b" {
+		t.Errorf("networks after the reload: %q, want b", got)
+	}
+	if own, err := n.Info("own"); err != nil || len(own.Networks) != 1 || own.Networks[0].Config.Name != "a" {
+		t.Errorf("network of the handler: %+v, %v", own, err)
+	}
+	s.write("20-c.conflist", "c", "1.0.0", adding("bridge"))
+	eventually(t, "a network in the new directory", func() bool { return names(n) == "b c" })
+	if err := n.Detach(t.Context(), pod); err != nil {
+		t.Errorf("Detach of a pod of the former network: %v", err)
+	}
+	if diff := cmp.Diff([]string{
+		"ADD a/bridge eth0 " + pod.NetNS,
+		"DEL a/bridge eth0 " + pod.NetNS,
+		"DEL c/bridge eth1 " + pod.NetNS, // had no ADD
+	}, s.calls()); diff != "" {
+		t.Errorf("calls of plugins (-want +got):\n%s", diff)
 	}
 }
 
@@ -232,9 +271,7 @@ func TestRealPlugins(t *testing.T) {
 		t.Fatal(err)
 	}
 	open := func() *Network {
-		n := New(Options{BinDirs: binDirs, ConfDir: confDir})
-		n.cni = libcni.NewCNIConfigWithCacheDir(binDirs, filepath.Join(dir, "cache"), n.exec)
-		return n
+		return New(Options{BinDirs: binDirs, ConfDir: confDir, cache: filepath.Join(dir, "cache")})
 	}
 	ns, err := p.Pin(t.Context(), PinOptions{ID: "real", Net: true})
 	if err != nil {
