@@ -3,6 +3,7 @@
 package task
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -119,20 +120,20 @@ func TestDeletionOfThePodWithoutShutdown(t *testing.T) {
 // A containerd that was killed before it created the task of its shim connects to the shim again.
 func TestTaskIsNeverCreated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		retired := false
-		g := newRegistry(shimoption.Pod, func() { retired = true })
+		var retired atomic.Bool
+		g := newRegistry(shimoption.Pod, func() { retired.Store(true) })
 		if err := g.expectPod("pod"); err != nil {
 			t.Fatal(err)
 		}
 		g.addConns(1)
 		time.Sleep(expectTimeout - time.Second)
 		synctest.Wait()
-		if retired {
+		if retired.Load() {
 			t.Fatal("the shim retired before the time for the Create was over")
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if !retired {
+		if !retired.Load() {
 			t.Error("the shim stays without a task as long as containerd is connected")
 		}
 		g.stopTimers()
