@@ -10,6 +10,7 @@ import (
 
 	"github.com/containerd-lite/containerd-lite/plugin/check"
 	"github.com/containerd-lite/containerd-lite/plugin/config"
+	"github.com/containerd-lite/containerd-lite/plugin/specgen"
 )
 
 // CheckRegistries asks each registry of the config, and its mirrors, whether pulls can reach it.
@@ -32,15 +33,18 @@ const runcVersion = "org.opencontainers.runc.version"
 // checkTimeout is how long `crictl info` waits for the checks of the node.
 const checkTimeout = time.Second
 
-func newChecks(c config.Config, d dirs, f map[string]*features.Features) *check.Runner {
-	return &check.Runner{Node: check.Node{
-		Config:   c,
-		Root:     "/",
-		DataDirs: []string{d.ContainerdRootDir, d.StateDir},
-		Endpoint: d.ContainerdEndpoint,
-		RuntimeVersion: func(_ context.Context, handler string) (name, version string, err error) {
-			return versionIn(f[handler])
-		},
+func newChecks(live *config.Live, specs *specgen.Live, d dirs) *check.Runner {
+	return &check.Runner{Node: func() check.Node {
+		features := specs.Get().Features
+		return check.Node{
+			Config:   *live.Get(),
+			Root:     "/",
+			DataDirs: []string{d.ContainerdRootDir, d.StateDir},
+			Endpoint: d.ContainerdEndpoint,
+			RuntimeVersion: func(_ context.Context, handler string) (name, version string, err error) {
+				return versionIn(features[handler])
+			},
+		}
 	}}
 }
 

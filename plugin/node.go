@@ -13,25 +13,23 @@ import (
 
 	gocni "github.com/containerd/go-cni"
 	"github.com/containernetworking/cni/pkg/types"
-	"github.com/opencontainers/runtime-spec/specs-go/features"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/plugin/check"
 	"github.com/containerd-lite/containerd-lite/plugin/config"
 	"github.com/containerd-lite/containerd-lite/plugin/cri"
-	"github.com/containerd-lite/containerd-lite/plugin/host"
 	"github.com/containerd-lite/containerd-lite/plugin/network"
 	"github.com/containerd-lite/containerd-lite/plugin/nri"
+	"github.com/containerd-lite/containerd-lite/plugin/specgen"
 )
 
 // node implements [cri.Node]: the requests that are not about a pod, container or image.
 type node struct {
 	network  *network.Network
 	plugins  *nri.Plugins
-	config   config.Config
-	facts    host.Facts
-	features map[string]*features.Features // of the handlers; nil if unknown
+	config   *config.Live
+	specs    *specgen.Live
 	dirs     dirs
 	checks   *check.Runner
 	warnings func(context.Context) (map[string]string, error) // of containerd
@@ -43,20 +41,22 @@ var _ cri.Node = node{}
 // or nil. Without a usable configuration the text is that of the built-in CRI, which tools search
 // for.
 func (n node) NetworkStatus() error {
-	if _, err := n.network.Info(n.config.Runtime.Containerd.DefaultRuntimeName); err != nil {
+	handler := n.config.Get().Runtime.Containerd.DefaultRuntimeName
+	if _, err := n.network.Info(handler); err != nil {
 		return fmt.Errorf("cni plugin not initialized: %w", err)
 	}
-	return n.network.Status(n.config.Runtime.Containerd.DefaultRuntimeName)
+	return n.network.Status(handler)
 }
 
 // Handlers returns the runtime handlers with their features, by name. The first is the default
 // handler.
 func (n node) Handlers() []*runtimeapi.RuntimeHandler {
 	var list []*runtimeapi.RuntimeHandler
-	for _, name := range n.config.Runtime.HandlerNames() {
-		f := n.facts.Features(n.features[name])
+	runtime, specs := n.config.Get().Runtime, n.specs.Get()
+	for _, name := range runtime.HandlerNames() {
+		f := specs.Facts.Features(specs.Features[name])
 		list = append(list, &runtimeapi.RuntimeHandler{Name: name, Features: f})
-		if name == n.config.Runtime.Containerd.DefaultRuntimeName {
+		if name == runtime.Containerd.DefaultRuntimeName {
 			list = slices.Insert(list, 0, &runtimeapi.RuntimeHandler{Name: "", Features: f})
 		}
 	}
@@ -67,7 +67,7 @@ func (n node) Handlers() []*runtimeapi.RuntimeHandler {
 // handler configures it, the driver is systemd if systemd runs, which is detected as in
 // sd_booted(3).
 func (n node) SystemdCgroup() bool {
-	if systemd, known, _ := n.config.Runtime.CgroupDriver(); known {
+	if systemd, known, _ := n.config.Get().Runtime.CgroupDriver(); known {
 		return systemd
 	}
 	_, err := os.Lstat("/run/systemd/system")
@@ -83,7 +83,7 @@ func (n node) UsePodCIDRs(ctx context.Context, cidrs string) error {
 // ignore_deprecation_warnings.
 func (n node) Deprecations(ctx context.Context) (map[string]string, error) {
 	messages, err := n.warnings(ctx)
-	for _, id := range n.config.Runtime.IgnoreDeprecationWarnings {
+	for _, id := range n.config.Get().Runtime.IgnoreDeprecationWarnings {
 		delete(messages, id)
 	}
 	return messages, err
@@ -122,16 +122,17 @@ func newDirs(deps Deps) dirs {
 func (n node) Info(ctx context.Context) (map[string]string, error) {
 	info := map[string]string{"lastCNILoadStatus": n.loadStatus("")}
 	info["lastCNILoadStatus.default"] = info["lastCNILoadStatus"]
-	for name, h := range n.config.Runtime.Containerd.Runtimes {
+	now := n.config.Get()
+	for name, h := range now.Runtime.Containerd.Runtimes {
 		if h.CNIConfDir != "" {
 			info["lastCNILoadStatus."+name] = n.loadStatus(name)
 		}
 	}
 	cni, _ := n.network.Info("") // the error is the load status
-	if !n.config.Runtime.CNI.UseInternalLoopback {
+	if !now.Runtime.CNI.UseInternalLoopback {
 		cni.Networks = slices.Insert(cni.Networks, 0, loopback())
 	}
-	shown := shownConfig{Runtime: n.config.Runtime, dirs: n.dirs, Images: n.config.Images, Server: n.config.Server}
+	shown := shownConfig{Runtime: now.Runtime, dirs: n.dirs, Images: now.Images, Server: now.Server}
 	parts := map[string]any{"config": shown, "cniconfig": cni, "golang": goruntime.Version(), "panics": guard.Count(), "nri": n.plugins.Status()}
 	for key, value := range parts {
 		text, err := json.Marshal(value)

@@ -14,15 +14,17 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/config"
 	"github.com/containerd-lite/containerd-lite/plugin/network"
 	"github.com/containerd-lite/containerd-lite/plugin/nri"
+	"github.com/containerd-lite/containerd-lite/plugin/specgen"
 )
 
 // infoOf returns the output of `crictl info` for a configuration.
 func infoOf(t *testing.T, c config.Config) map[string]string {
 	t.Helper()
 	d := newDirs(Deps{RootDir: "/r/cri", StateDir: "/s/cri", Endpoint: "/s/sock"})
+	live, specs := config.NewLive(c), specgen.NewLive(&specgen.Generator{})
 	n := node{
-		network: network.New(networkOptions(c.Runtime)), plugins: nri.Disabled(), config: c,
-		dirs: d, checks: newChecks(c, d, nil),
+		network: network.New(networkOptions(c.Runtime)), plugins: nri.Disabled(), config: live, specs: specs,
+		dirs: d, checks: newChecks(live, specs, d),
 	}
 	info, err := n.Info(t.Context())
 	if err != nil {

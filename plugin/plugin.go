@@ -61,6 +61,8 @@ type Deps struct {
 	// RemoteSnapshotters are those whose plugin requests the labels by which it finds a layer in
 	// its registry.
 	RemoteSnapshotters []string
+
+	loaded *plugin.Set // of containerd
 }
 
 func init() {
@@ -202,11 +204,12 @@ func collect(ic *plugin.InitContext) (Deps, error) {
 		EventsEndpoint:     ic.Properties[plugins.PropertyTTRPCAddress],
 		SnapshotterRoots:   snapshotterRoots(ic.Plugins(), root),
 		RemoteSnapshotters: remoteSnapshotters(ic.Plugins()),
+		loaded:             ic.Plugins(),
 	}
 	if err := deps.readConfig(ic); err != nil {
 		return Deps{}, err
 	}
-	if err := deps.checkSnapshotters(ic.Plugins()); err != nil {
+	if err := deps.checkSnapshotters(); err != nil {
 		return Deps{}, err
 	}
 	for _, dir := range []string{deps.RootDir, deps.StateDir} {
@@ -281,14 +284,14 @@ func sibling[T any](ic *plugin.InitContext, id string) (*T, error) {
 
 // checkSnapshotters returns an error for each snapshotter that the config names and that is not
 // loaded.
-func (d *Deps) checkSnapshotters(loaded *plugin.Set) error {
+func (d *Deps) checkSnapshotters() error {
 	var problems []error
 	check := func(name, table string, key ...string) {
 		if _, ok := d.SnapshotterRoots[name]; ok || name == "" {
 			return
 		}
 		what := fmt.Sprintf("there is no snapshotter %q", name)
-		if p := loaded.Get(plugins.SnapshotPlugin, name); p != nil {
+		if p := d.loaded.Get(plugins.SnapshotPlugin, name); p != nil {
 			what = fmt.Sprintf("snapshotter %q did not load: %v", name, p.Err())
 		}
 		names := slices.Sorted(maps.Keys(d.SnapshotterRoots))

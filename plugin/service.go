@@ -5,6 +5,7 @@ package plugin
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/containerd/containerd/v2/core/containers"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/plugin/activity"
+	"github.com/containerd-lite/containerd-lite/plugin/config"
 	"github.com/containerd-lite/containerd-lite/plugin/container"
 	"github.com/containerd-lite/containerd-lite/plugin/cri"
 	"github.com/containerd-lite/containerd-lite/plugin/event"
@@ -23,12 +25,18 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/nri"
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
+	"github.com/containerd-lite/containerd-lite/plugin/specgen"
 	"github.com/containerd-lite/containerd-lite/plugin/stream"
 )
 
 // Service is the CRI: all managers, each built once, dependencies first. No manager refers to one
 // that is built after it.
 type Service struct {
+	deps       Deps
+	live       *config.Live
+	specs      *specgen.Live
+	containerd *runtime.Client
+	reloads    sync.Mutex // one at a time
 	network    *network.Network
 	images     *image.Manager
 	pods       *pod.Manager
@@ -37,7 +45,6 @@ type Service struct {
 	activity   *activity.Log
 	began      time.Time
 	plugins    *nri.Plugins
-	observe    func(ctx context.Context, o runtime.Observer) error
 	streams    *stream.Server
 	server     *cri.Server
 	bundles    []string         // directories of bundles and their work directories
@@ -60,7 +67,7 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(guard.Func(ctx, "networks", func() error { return s.network.Run(ctx) }))
 	group.Go(guard.Func(ctx, "streams", func() error { return s.streams.Serve(ctx) }))
-	group.Go(guard.Func(ctx, "task events", func() error { return s.observe(ctx, s.containers) }))
+	group.Go(guard.Func(ctx, "task events", func() error { return s.containerd.Observe(ctx, s.containers) }))
 	group.Go(guard.Func(ctx, "recovery", func() error {
 		strays, err := s.recover(ctx)
 		if err != nil {

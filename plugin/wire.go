@@ -52,23 +52,22 @@ func New(ctx context.Context, deps Deps) (*Service, error) {
 }
 
 func (s *Service) build(ctx context.Context, deps Deps) error {
-	settings := deps.Config.Runtime
 	l, err := newLeaves(ctx, deps)
 	if err != nil {
 		return err
 	}
+	s.deps, s.live, s.specs, s.containerd = deps, l.live, l.specs, l.containerd
 	bundles, work := l.paths.Bundles(namespace)
 	s.bundles = []string{bundles, work}
-	s.observe = l.containerd.Observe
 	s.events = event.NewHub(time.Now)
 	s.activity = new(activity.Log)
 	s.plugins = nri.New(deps.NRI)
-	s.network = network.New(networkOptions(settings))
+	s.network = network.New(networkOptions(deps.Config.Runtime))
 	if s.images, err = image.New(ctx, imageOptions(deps), image.FromClient(deps.Client)); err != nil {
 		return err
 	}
-	s.pods = pod.New(ctx, s.podDeps(settings, l))
-	s.containers = container.New(ctx, s.containerDeps(deps.Config, l))
+	s.pods = pod.New(ctx, s.podDeps(l))
+	s.containers = container.New(ctx, s.containerDeps(l))
 	if s.streams, err = newStreams(deps.Config.Server, s.containers, s.pods); err != nil {
 		return err
 	}
@@ -79,43 +78,45 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 		Streams:    s.streams,
 		Events:     s.events,
 		Activity:   s.activity,
-		Stats:      stats.NewCollector(l.cgroups, s.images, rates(settings)),
+		Stats:      stats.NewCollector(l.cgroups, s.images, rates(deps.Config.Runtime)),
 		Node: node{
 			network:  s.network,
 			plugins:  s.plugins,
-			config:   deps.Config,
-			facts:    l.specs.Facts,
-			features: l.specs.Features,
+			config:   l.live,
+			specs:    l.specs,
 			dirs:     newDirs(deps),
-			checks:   newChecks(deps.Config, newDirs(deps), l.specs.Features),
+			checks:   newChecks(l.live, l.specs, newDirs(deps)),
 			warnings: l.containerd.Deprecations,
 		},
 
 		Containerd:    runtime.Inspector{Containers: s.saved, Sandboxes: deps.Client.SandboxStore()},
-		RuntimeType:   settings.RuntimeType,
-		ShowEnvValues: settings.Lite.InspectEnvValues,
+		RuntimeType:   l.live.RuntimeType,
+		ShowEnvValues: func() bool { return l.live.Get().Runtime.Lite.InspectEnvValues },
 	})
 	return nil
 }
 
 // leaves are the components that several managers use and that use no manager.
 type leaves struct {
+	live       *config.Live
 	containerd *runtime.Client
 	records    *adopt.Store
 	paths      paths.Paths
 	labels     *host.SELinux
 	cgroups    *stats.Reader
-	specs      *specgen.Generator
+	facts      host.Facts
+	files      host.PodFiles
+	specs      *specgen.Live
 	shims      runtime.Launcher
 }
 
 func newLeaves(ctx context.Context, deps Deps) (l leaves, err error) {
 	settings := deps.Config.Runtime
-	facts, err := host.Read()
-	if err != nil {
+	l.live = config.NewLive(deps.Config)
+	if l.facts, err = host.Read(); err != nil {
 		return l, err
 	}
-	if l.labels, err = newLabels(ctx, settings, facts); err != nil {
+	if l.labels, err = newLabels(ctx, settings, l.facts); err != nil {
 		return l, err
 	}
 	if err := cdi.Configure(cdi.WithSpecDirs(settings.CDISpecDirs...)); err != nil {
@@ -126,48 +127,52 @@ func newLeaves(ctx context.Context, deps Deps) (l leaves, err error) {
 	}
 	l.containerd = runtime.New(deps.Client, deps.Metadata)
 	l.paths = deps.paths()
-	l.records = adopt.New(l.containerd, runtime.NewBuiltInCRI(deps.Client), settings, l.paths, namespace)
+	l.records = adopt.New(l.containerd, runtime.NewBuiltInCRI(deps.Client), l.live, l.paths, namespace)
 	l.shims = deps.launcher(l.paths)
-	l.specs = &specgen.Generator{
+	l.files = host.PodFiles{Paths: l.paths}
+	l.specs = specgen.NewLive(&specgen.Generator{
 		Config:    settings,
 		BaseSpecs: deps.BaseSpecs,
-		Facts:     facts,
+		Facts:     l.facts,
 		Features:  l.containerd.Features(ctx, settings),
-		Files:     host.PodFiles{Paths: l.paths},
-	}
+		Files:     l.files,
+	})
 	return l, nil
 }
 
-func (s *Service) podDeps(settings config.Runtime, l leaves) pod.Deps {
+func (s *Service) podDeps(l leaves) pod.Deps {
 	return pod.Deps{
 		Records:    l.records,
-		Namespaces: network.NewPinner(l.paths, netnsDir(settings, l.paths)),
+		Namespaces: network.NewPinner(l.paths, netnsDir(l.live.Get().Runtime, l.paths)),
 		Network:    s.network,
-		Files:      l.specs.Files,
+		Files:      l.files,
 		Tasks: pod.Runner{
-			Containerd: l.records, Handlers: settings, Spec: l.specs.PodTask, CgroupOf: l.specs.PodCgroup,
+			Containerd: l.records, Handlers: l.live, Spec: l.specs.PodTask, CgroupOf: l.specs.PodCgroup,
 			BuiltIn: adopt.EncodePod, Paths: l.paths, Shims: l.shims,
 		},
-		Handlers:     settings,
-		Labels:       l.labels,
-		Events:       s.events,
-		Plugins:      s.plugins,
-		BootID:       l.specs.Facts.BootID,
-		CheckShim:    runtime.CheckShim,
-		NewID:        newID,
-		Hostname:     os.Hostname,
-		Now:          time.Now,
-		Unprivileged: pod.Unprivileged{Ports: settings.EnableUnprivilegedPorts, ICMP: settings.EnableUnprivilegedICMP},
+		Handlers:  l.live,
+		Labels:    l.labels,
+		Events:    s.events,
+		Plugins:   s.plugins,
+		BootID:    l.facts.BootID,
+		CheckShim: runtime.CheckShim,
+		NewID:     newID,
+		Hostname:  os.Hostname,
+		Now:       time.Now,
+		Unprivileged: func() pod.Unprivileged {
+			now := l.live.Get().Runtime
+			return pod.Unprivileged{Ports: now.EnableUnprivilegedPorts, ICMP: now.EnableUnprivilegedICMP}
+		},
 	}
 }
 
-func (s *Service) containerDeps(c config.Config, l leaves) container.Deps {
+func (s *Service) containerDeps(l leaves) container.Deps {
 	bundles, _ := l.paths.Bundles(namespace)
 	return container.Deps{
 		Containerd: l.records,
 		Pods:       s.pods,
 		Images:     s.images,
-		Handlers:   c.Runtime,
+		Handlers:   l.live,
 		Specs:      l.specs,
 		Labels:     l.labels,
 		Events:     s.events,
@@ -175,16 +180,16 @@ func (s *Service) containerDeps(c config.Config, l leaves) container.Deps {
 		Dirs:       container.Dirs{Paths: l.paths},
 		Logs: container.Logs{
 			ShimWritten: runtime.ShimLogs{Bundles: bundles},
-			MaxLine:     c.Runtime.MaxContainerLogLineSize,
+			MaxLine:     func() int { return l.live.Get().Runtime.MaxContainerLogLineSize },
 		},
 		Execs: container.ExecSyncOptions{
 			Shims: runtime.ShimExecs{Bundles: bundles},
-			Drain: c.Runtime.DrainExecSyncIOTimeout.Or(0),
+			Drain: func() time.Duration { return l.live.Get().Runtime.DrainExecSyncIOTimeout.Or(0) },
 		},
 		NewID:       newID,
 		Now:         time.Now,
 		OOMKilled:   l.cgroups.OOMKilled,
-		Snapshotter: snapshotter(c),
+		Snapshotter: func(handler string) string { return snapshotter(l.live.Get(), handler) },
 	}
 }
 
@@ -235,18 +240,22 @@ func networkOptions(r config.Runtime) network.Options {
 // handler.
 func snapshotters(c config.Config) map[string]string {
 	names := map[string]string{}
-	for name, h := range c.Runtime.Containerd.Runtimes {
-		if s := cmp.Or(h.Snapshotter, c.Images.RuntimePlatforms[name].Snapshotter); s != "" {
+	for _, name := range c.Runtime.HandlerNames() {
+		if s := ownSnapshotter(&c, name); s != "" {
 			names[name] = s
 		}
 	}
 	return names
 }
 
-// snapshotter returns a function that returns the snapshotter of a runtime handler.
-func snapshotter(c config.Config) func(handler string) string {
-	own := snapshotters(c)
-	return func(handler string) string { return cmp.Or(own[handler], c.Images.Snapshotter) }
+// ownSnapshotter returns the snapshotter of a runtime handler that does not use the default, or "".
+func ownSnapshotter(c *config.Config, handler string) string {
+	return cmp.Or(c.Runtime.Containerd.Runtimes[handler].Snapshotter, c.Images.RuntimePlatforms[handler].Snapshotter)
+}
+
+// snapshotter returns the snapshotter of a runtime handler.
+func snapshotter(c *config.Config, handler string) string {
+	return cmp.Or(ownSnapshotter(c, handler), c.Images.Snapshotter)
 }
 
 func registries(images config.Images) image.Registries {
@@ -302,17 +311,21 @@ func rates(r config.Runtime) stats.Rates {
 }
 
 func newStreams(s config.Server, containers *container.Manager, pods *pod.Manager) (*stream.Server, error) {
-	options := stream.Options{
+	options, err := streamOptions(s)
+	if err != nil {
+		return nil, err
+	}
+	return stream.New(options, containers, pods)
+}
+
+func streamOptions(s config.Server) (options stream.Options, err error) {
+	options = stream.Options{
 		Address:     s.StreamServerAddress,
 		Port:        s.StreamServerPort,
 		IdleTimeout: s.StreamIdleTimeout.Or(0),
 	}
 	if s.EnableTLSStreaming {
-		var err error
 		options.TLS, err = stream.TLS(s.X509KeyPairStreaming.TLSCertFile, s.X509KeyPairStreaming.TLSKeyFile)
-		if err != nil {
-			return nil, err
-		}
 	}
-	return stream.New(options, containers, pods)
+	return options, err
 }

@@ -13,7 +13,7 @@ import (
 // Runner runs the checks of a node for callers that cannot wait: a check hangs on a file system
 // that does not answer. At most one run is in progress, and its lock is never held across a check.
 type Runner struct {
-	Node Node
+	Node func() Node
 
 	mu      sync.Mutex
 	running chan struct{} // closed at the end of the run in progress; nil without one
@@ -46,7 +46,7 @@ func (r *Runner) start(ctx context.Context) (done <-chan struct{}) {
 	r.running = running
 	ctx = context.WithoutCancel(ctx)
 	guard.Go(ctx, nil, "check the node", func() {
-		found := Problems(r.Node.Local(ctx))
+		found := Problems(r.Node().Local(ctx))
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.last, r.running = found, nil

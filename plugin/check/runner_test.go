@@ -22,7 +22,7 @@ func TestRunnerDoesNotWait(t *testing.T) {
 			<-hang
 			return "runc", "1.1.5", nil
 		}
-		r := Runner{Node: n}
+		r := Runner{Node: func() Node { return n }}
 		for range 3 {
 			if found := r.Problems(t.Context(), time.Second); len(found) != 1 || found[0].Check != "check" {
 				t.Errorf("while a check hangs: %v", found)

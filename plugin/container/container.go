@@ -212,13 +212,13 @@ type Specs interface {
 // Logs configures the logs of containers.
 type Logs struct {
 	ShimWritten containerio.ShimLogs
-	MaxLine     int // bytes; see max_container_log_line_size
+	MaxLine     func() int // bytes; see max_container_log_line_size
 }
 
 // ExecSyncOptions configures ExecSync.
 type ExecSyncOptions struct {
 	Shims ShimExecs
-	Drain time.Duration // drain_exec_sync_io_timeout; 0 means execIdleTimeout
+	Drain func() time.Duration // drain_exec_sync_io_timeout; 0 means execIdleTimeout
 }
 
 // Deps holds the dependencies and the settings of a Manager.

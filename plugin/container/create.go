@@ -301,7 +301,7 @@ func (m *Manager) streamOptions(r *Record) containerio.Options {
 	opts := containerio.Options{
 		ID:        r.ID,
 		Dir:       m.Dirs.Container(r.ID).IO(),
-		Log:       containerlog.Destination{Dir: r.LogDir, Name: logName, MaxLine: m.Logs.MaxLine},
+		Log:       containerlog.Destination{Dir: r.LogDir, Name: logName, MaxLine: m.Logs.MaxLine()},
 		Terminal:  r.Config.GetTty(),
 		Stdin:     r.Config.GetStdin(),
 		StdinOnce: r.Config.GetStdinOnce(),

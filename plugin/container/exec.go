@@ -58,12 +58,15 @@ type execs struct {
 	containerd Containerd
 	shims      ShimExecs
 	dirs       Dirs
-	idle       time.Duration // see command
+	drain      func() time.Duration // see ExecSyncOptions
 	newID      func() string
 	watcher    *watcher
 	background *background
 	outputs    *outputPool
 }
+
+// idle returns the time limit for the output of a command that has ended; see command.
+func (e *execs) idle() time.Duration { return cmp.Or(e.drain(), execIdleTimeout) }
 
 func newExecs(d Deps, w *watcher) *execs {
 	return &execs{
@@ -71,7 +74,7 @@ func newExecs(d Deps, w *watcher) *execs {
 		containerd: d.Containerd,
 		shims:      d.Execs.Shims,
 		dirs:       d.Dirs,
-		idle:       cmp.Or(d.Execs.Drain, execIdleTimeout),
+		drain:      d.Execs.Drain,
 		newID:      d.NewID,
 		watcher:    w,
 		background: w.background,
@@ -105,7 +108,7 @@ func (e *execs) run(ctx context.Context, id string, args []string, do func(*Reco
 
 // command returns a command of a container.
 func (e *execs) command(r *Record, opts ExecOptions) command {
-	return command{ExecOptions: opts, containerd: e.containerd, record: r, pipes: e.dirs.Container(r.ID).IO(), idle: e.idle}
+	return command{ExecOptions: opts, containerd: e.containerd, record: r, pipes: e.dirs.Container(r.ID).IO(), idle: e.idle()}
 }
 
 // exec runs a command. Calls to the shim do not use the caller's context: an interrupted start

@@ -73,7 +73,7 @@ func (e *execs) runInShim(ctx context.Context, r *Record, args []string, output 
 		Args:     args,
 		Stdout:   output.stdout,
 		Stderr:   output.stderr,
-		Idle:     e.idle,
+		Idle:     e.idle(),
 		MaxDrain: execDrainTimeout,
 	})
 }

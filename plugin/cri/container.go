@@ -77,7 +77,7 @@ func (s *Server) ContainerStatus(ctx context.Context, req *runtimeapi.ContainerS
 		if err != nil {
 			return nil, fmt.Errorf("%s: spec: %w", r, err)
 		}
-		if answer.Info, err = verbose(containerInfo(r, inspected, s.ShowEnvValues)); err != nil {
+		if answer.Info, err = verbose(containerInfo(r, inspected, s.ShowEnvValues())); err != nil {
 			return nil, fmt.Errorf("%s: %w", r, err)
 		}
 	}

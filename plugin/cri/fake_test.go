@@ -58,12 +58,15 @@ func serverOf(tb testing.TB, containerd *runtimetest.Containerd, logs container.
 		Events:     hub,
 		Plugins:    nri.Disabled(),
 		Hostname:   func() (string, error) { return "node", nil },
+
+		Unprivileged: func() pod.Unprivileged { return pod.Unprivileged{} },
 	})
 	tb.Cleanup(podManager.Close)
 	if err := podManager.Recover(tb.Context()); err != nil {
 		tb.Fatal(err)
 	}
 	dir := tb.TempDir()
+	logs.MaxLine = func() int { return 0 }
 	containerManager := container.New(tb.Context(), container.Deps{
 		Containerd: containerd,
 		Pods:       podManager,
@@ -72,12 +75,13 @@ func serverOf(tb testing.TB, containerd *runtimetest.Containerd, logs container.
 		Plugins:    nri.Disabled(),
 		Dirs:       container.Dirs{Paths: paths.Paths{Root: dir, State: dir}},
 		Logs:       logs,
+		Execs:      container.ExecSyncOptions{Drain: func() time.Duration { return 0 }},
 	})
 	tb.Cleanup(containerManager.Close)
 	if err := containerManager.Recover(tb.Context()); err != nil {
 		tb.Fatal(err)
 	}
-	s := New(Deps{Pods: podManager, Containers: containerManager, Images: fakeImages{}, Events: hub, Stats: zeroStats{}})
+	s := New(Deps{Pods: podManager, Containers: containerManager, Images: fakeImages{}, Events: hub, Stats: zeroStats{}, ShowEnvValues: func() bool { return false }})
 	s.SetReady()
 	return s
 }

@@ -30,8 +30,8 @@ type Deps struct {
 	Containerd Containerd
 	// RuntimeType returns the runtime type of a handler.
 	RuntimeType func(handler string) string
-	// ShowEnvValues shows the values of environment variables in verbose statuses.
-	ShowEnvValues bool
+	// ShowEnvValues reports whether verbose statuses have the values of environment variables.
+	ShowEnvValues func() bool
 }
 
 // Containerd returns the containers in containerd's metadata that represent pods and containers, by

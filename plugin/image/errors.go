@@ -68,7 +68,7 @@ func (p *pull) explain(ctx context.Context, source *registrySource, err error) e
 	if errors.Is(context.Cause(ctx), errStalled) {
 		return &pullError{class: context.DeadlineExceeded, text: fmt.Sprintf(
 			"image %s: pull from %s: no data received for %s (limit: image_pull_progress_timeout)",
-			p.name, p.host, p.m.opts.ProgressTimeout)}
+			p.name, p.host, p.settings.ProgressTimeout)}
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -77,7 +77,7 @@ func (p *pull) explain(ctx context.Context, source *registrySource, err error) e
 	if source.refused() {
 		d = signatureInvalid
 	}
-	text := fmt.Sprintf("image %s: pull from %s: %s", p.name, p.host, cleanText(err.Error(), p.m.access.secretsOf(p.creds)))
+	text := fmt.Sprintf("image %s: pull from %s: %s", p.name, p.host, cleanText(err.Error(), p.settings.access.secretsOf(p.creds)))
 	if d.reason != nil {
 		text = d.reason.Error() + ": " + text
 	}
@@ -92,7 +92,7 @@ func (p *pull) explain(ctx context.Context, source *registrySource, err error) e
 
 // ignoredHosts returns the error because of which containerd ignores the registry's hosts.toml.
 func (p *pull) ignoredHosts() error {
-	dir, err := hostDir(p.m.opts.HostsDirs)(p.host)
+	dir, err := hostDir(p.settings.HostsDirs)(p.host)
 	if errdefs.IsNotFound(err) {
 		return nil
 	}

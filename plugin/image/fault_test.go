@@ -183,7 +183,7 @@ func TestPullFromUntrustedRegistry(t *testing.T) {
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	server.StartTLS()
 	t.Cleanup(server.Close)
-	writeHosts(t, m.opts.HostsDirs[0], "registry.test", fmt.Sprintf("server = %q\n", server.URL))
+	writeHosts(t, m.live.Load().HostsDirs[0], "registry.test", fmt.Sprintf("server = %q\n", server.URL))
 	_, err := m.Pull(t.Context(), spec("registry.test/app"), nil, nil)
 	checkClass(t, err, errdefs.ErrFailedPrecondition)
 	if err != nil && !strings.Contains(err.Error(), "hosts.toml") {

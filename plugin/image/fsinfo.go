@@ -18,9 +18,9 @@ import (
 // include these bytes, too, because a snapshotter keeps both in one directory. If the mount points
 // of both are equal, the kubelet treats images and containers as not separated.
 func (m *Manager) FsInfo(context.Context) (*runtimeapi.ImageFsInfoResponse, error) {
-	last := m.sampler.last.Load()
+	last, now := m.sampler.last.Load(), m.live.Load()
 	answer := &runtimeapi.ImageFsInfoResponse{}
-	for i, name := range m.opts.snapshotters() {
+	for i, name := range now.snapshotters() {
 		images, ok := last.totals[name]
 		if i == 0 && last.oneDevice {
 			images = images.plus(last.content)
@@ -33,7 +33,7 @@ func (m *Manager) FsInfo(context.Context) (*runtimeapi.ImageFsInfoResponse, erro
 		answer.ContainerFilesystems = append(answer.ContainerFilesystems, encodeUsage(root, last.containers[name]))
 	}
 	if !last.oneDevice && !last.content.At.IsZero() {
-		answer.ImageFilesystems = append(answer.ImageFilesystems, encodeUsage(m.opts.ContentRoot, last.content))
+		answer.ImageFilesystems = append(answer.ImageFilesystems, encodeUsage(now.ContentRoot, last.content))
 	}
 	return answer, nil
 }

@@ -6,10 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
-	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/containerd/containerd/v2/client"
@@ -23,7 +22,6 @@ import (
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/platforms"
-	"golang.org/x/sync/semaphore"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
@@ -133,16 +131,13 @@ func FromClient(c *client.Client) Deps {
 
 // Manager is the image service. Its methods may be called concurrently.
 type Manager struct {
-	opts   Options
-	deps   Deps
-	pinned map[string]bool
-	access access
+	live *atomic.Pointer[settings]
+	deps Deps
 
-	index     *index
-	pulls     *join.Calls[string]
-	stale     staleLeases
-	sampler   *sampler
-	downloads *semaphore.Weighted
+	index   *index
+	pulls   *join.Calls[string]
+	stale   staleLeases
+	sampler *sampler
 	// ownUnpack is a set of snapshotters that the unpack_config of the transfer service lacks.
 	ownUnpack sync.Map
 
@@ -157,37 +152,20 @@ func New(ctx context.Context, opts Options, deps Deps) (*Manager, error) {
 	if opts.StatsPeriod <= 0 {
 		return nil, fmt.Errorf("stats_collect_period: must be above zero: %w", errdefs.ErrInvalidArgument)
 	}
-	snapshotters := opts.snapshotters()
-	for _, name := range snapshotters {
-		if deps.Snapshotter(name) == nil {
-			return nil, fmt.Errorf("snapshotter %s: not loaded (see `ctr plugins ls`): %w", name, errdefs.ErrNotFound)
-		}
-	}
-	access, err := newAccess(&opts.Registries)
+	first, err := newSettings(opts, deps)
 	if err != nil {
 		return nil, err
 	}
-	if opts.Annotated == nil {
-		opts.Annotated = func(string) bool { return false }
-	}
-	opts.ContentRoot = nearestExisting(opts.ContentRoot)
-	opts.SnapshotRoots = maps.Clone(opts.SnapshotRoots)
-	for name, root := range opts.SnapshotRoots {
-		opts.SnapshotRoots[name] = nearestExisting(root)
-	}
+	live := new(atomic.Pointer[settings])
+	live.Store(first)
 	ctx, cancel := context.WithCancel(namespaces.WithNamespace(ctx, namespace))
 	m := &Manager{
-		opts:    opts,
+		live:    live,
 		deps:    deps,
-		pinned:  pinnedNames(opts.Pinned),
-		access:  access,
 		index:   newIndex(deps.Images, deps.Content),
 		pulls:   join.New[string](join.Options{Name: "pull", Policy: join.Cancel}),
-		sampler: newSampler(opts, deps),
+		sampler: newSampler(live, opts.StatsPeriod, deps),
 		cancel:  cancel,
-	}
-	if opts.MaxConcurrentDownloads > 0 {
-		m.downloads = semaphore.NewWeighted(int64(opts.MaxConcurrentDownloads))
 	}
 	sub := m.subscribe(ctx)
 	if err := errors.Join(m.reload(ctx), m.stale.load(ctx, deps.Leases)); err != nil {
@@ -205,16 +183,4 @@ func (m *Manager) Close() error {
 	m.cancel()
 	m.workers.Wait()
 	return nil
-}
-
-// snapshotters returns the configured snapshotters, the default one first.
-func (o *Options) snapshotters() []string {
-	names := []string{o.Snapshotter}
-	for _, name := range o.HandlerSnapshotters {
-		if !slices.Contains(names, name) {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names[1:])
-	return names
 }

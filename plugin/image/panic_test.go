@@ -55,7 +55,7 @@ func TestPanicInARegistryResponse(t *testing.T) {
 	reg.push(t, ref, img)
 	var panics atomic.Bool
 	panics.Store(true)
-	m.opts.Annotated = func(string) bool {
+	m.live.Load().Annotated = func(string) bool {
 		if panics.Load() {
 			panic("boom")
 		}
@@ -151,7 +151,7 @@ func TestPanicInASample(t *testing.T) {
 	n := newNode(t)
 	bad := &badSnapshotter{Snapshotter: n.db.Snapshotter(defaultSnapshotter)}
 	n.deps.Snapshotter = func(string) snapshots.Snapshotter { return bad }
-	s := newSampler(Options{Snapshotter: defaultSnapshotter, StatsPeriod: time.Millisecond}, n.deps)
+	s := samplerOf(n, time.Millisecond)
 	first := s.last.Load()
 	ctx, cancel := context.WithCancel(n.ctx)
 	ended := guard.Start(ctx, "sample", func() error { s.run(ctx); return nil })

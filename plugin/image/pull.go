@@ -50,12 +50,14 @@ func (m *Manager) Pull(ctx context.Context, spec *runtimeapi.ImageSpec, auth *ru
 	if err != nil {
 		return "", fmt.Errorf("image %s: %w", named, err)
 	}
-	snapshotter, err := m.snapshotterFor(spec, pod)
+	now := m.live.Load()
+	snapshotter, err := now.snapshotterFor(spec, pod)
 	if err != nil {
 		return "", fmt.Errorf("image %s: %w", named, err)
 	}
 	p := &pull{
 		m:           m,
+		settings:    now,
 		named:       named,
 		name:        named.String(),
 		host:        reference.Domain(named),
@@ -71,17 +73,18 @@ func (m *Manager) Pull(ctx context.Context, spec *runtimeapi.ImageSpec, auth *ru
 
 // snapshotterFor returns the snapshotter of the runtime handler that an image is pulled for. An
 // unknown handler is refused, as the CRI requires (ImageSpec).
-func (m *Manager) snapshotterFor(spec *runtimeapi.ImageSpec, pod *runtimeapi.PodSandboxConfig) (string, error) {
+func (s *settings) snapshotterFor(spec *runtimeapi.ImageSpec, pod *runtimeapi.PodSandboxConfig) (string, error) {
 	handler := cmp.Or(spec.GetRuntimeHandler(), pod.GetAnnotations()[annotationHandler])
-	if handler != "" && len(m.opts.Handlers) > 0 && !slices.Contains(m.opts.Handlers, handler) {
-		return "", fmt.Errorf("runtime handler %q: not configured (configured: %q): %w", handler, m.opts.Handlers, errdefs.ErrInvalidArgument)
+	if handler != "" && len(s.Handlers) > 0 && !slices.Contains(s.Handlers, handler) {
+		return "", fmt.Errorf("runtime handler %q: not configured (configured: %q): %w", handler, s.Handlers, errdefs.ErrInvalidArgument)
 	}
-	return cmp.Or(m.opts.HandlerSnapshotters[handler], m.opts.Snapshotter), nil
+	return cmp.Or(s.HandlerSnapshotters[handler], s.Snapshotter), nil
 }
 
 // pull is one transfer.
 type pull struct {
 	m           *Manager
+	settings    *settings
 	named       reference.Named
 	name        string // named as a string
 	host        string // the registry in the name
@@ -127,12 +130,12 @@ func (p *pull) transfer(ctx context.Context, traffic *meter) (ocispec.Descriptor
 	var watcher sync.WaitGroup
 	defer watcher.Wait()
 	defer cancel(nil)
-	if timeout := p.m.opts.ProgressTimeout; timeout > 0 {
+	if timeout := p.settings.ProgressTimeout; timeout > 0 {
 		guard.Go(ctx, &watcher, "watch the traffic of a pull", func() { cancel(traffic.watch(ctx, timeout)) })
 	}
-	source := p.m.source(ctx, p.name, p.creds, traffic)
+	source := p.settings.source(ctx, p.name, p.creds, traffic)
 	_, ownUnpack := p.m.ownUnpack.Load(p.snapshotter)
-	store := newStoreTarget(p, source, ownUnpack || p.m.opts.SyncLayers)
+	store := newStoreTarget(p, source, ownUnpack || p.settings.SyncLayers)
 	err := p.m.deps.Transfer.Transfer(ctx, source, store)
 	if !store.ownUnpack && errdefs.IsInvalidArgument(err) && source.fetcherRequested.Load() && !source.contentRequested.Load() {
 		// If the unpack_config of the transfer service lacks the snapshotter, the service refuses

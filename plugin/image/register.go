@@ -21,7 +21,7 @@ const undoTimeout = 10 * time.Second
 // labelsFor returns the labels of the image record with this name.
 func (m *Manager) labelsFor(name string) map[string]string {
 	labels := map[string]string{labelManaged: valueManaged}
-	if m.pinned[name] {
+	if m.live.Load().pinned[name] {
 		labels[labelPinned] = valuePinned
 	}
 	return labels

@@ -38,24 +38,24 @@ var (
 )
 
 // source returns the source of an image: its registry, with the mirrors.
-func (m *Manager) source(ctx context.Context, name string, creds credentials, traffic *meter) *registrySource {
-	s := &registrySource{
+func (s *settings) source(ctx context.Context, name string, creds credentials, traffic *meter) *registrySource {
+	source := &registrySource{
 		name: name,
 		resolver: docker.NewResolver(docker.ResolverOptions{
-			Hosts:   m.access.registryHosts(ctx, creds, traffic),
-			Headers: m.opts.Headers,
+			Hosts:   s.access.registryHosts(ctx, creds, traffic),
+			Headers: s.Headers,
 		}),
 	}
-	if m.downloads != nil {
-		s.settings = []transfer.ImageResolverOption{
-			transfer.WithDownloadLimiter(m.downloads),
-			transfer.WithMaxConcurrentDownloads(m.opts.MaxConcurrentDownloads),
+	if s.downloads != nil {
+		source.settings = []transfer.ImageResolverOption{
+			transfer.WithDownloadLimiter(s.downloads),
+			transfer.WithMaxConcurrentDownloads(s.MaxConcurrentDownloads),
 		}
 	}
-	if size := m.opts.LayerFetchBuffer; size > 0 {
-		s.settings = append(s.settings, transfer.WithConcurrentLayerFetchBuffer(size))
+	if size := s.LayerFetchBuffer; size > 0 {
+		source.settings = append(source.settings, transfer.WithConcurrentLayerFetchBuffer(size))
 	}
-	return s
+	return source
 }
 
 // String returns the name of the source in the progress of the transfer service.

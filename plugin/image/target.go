@@ -59,11 +59,11 @@ func newStoreTarget(p *pull, source *registrySource, ownUnpack bool) *storeTarge
 // snapshots.
 func (s *storeTarget) ImageFilter(children images.HandlerFunc, store content.Store) images.HandlerFunc {
 	children = withoutReservedLabels(withLayerLimit(children))
-	if s.p.m.opts.Annotated(s.p.snapshotter) {
+	if s.p.settings.Annotated(s.p.snapshotter) {
 		children = snapshotters.AppendInfoHandlerWrapper(s.p.name)(children).Handle
 	}
 	gcLabels := images.ChildGCLabels
-	if s.p.m.opts.DiscardLayers {
+	if s.p.settings.DiscardLayers {
 		gcLabels = images.ChildGCLabelsFilterLayers
 	}
 	platform := platforms.Ordered(platforms.DefaultSpec())
@@ -112,7 +112,7 @@ func (s *storeTarget) unpack(ctx context.Context) error {
 		SnapshotterKey: s.p.snapshotter,
 		Snapshotter:    m.deps.Snapshotter(s.p.snapshotter),
 		Applier:        m.deps.Applier,
-		ApplyOpts:      []diff.ApplyOpt{diff.WithSyncFs(m.opts.SyncLayers)},
+		ApplyOpts:      []diff.ApplyOpt{diff.WithSyncFs(s.p.settings.SyncLayers)},
 	}))
 	if err != nil {
 		return fmt.Errorf("unpack with snapshotter %s: %w", s.p.snapshotter, err)

@@ -33,7 +33,7 @@ func (m *Manager) unpack(ctx context.Context, img *Image, snapshotter string) er
 	}
 	_, err := sn.Stat(ctx, img.ChainID.String())
 	if errdefs.IsNotFound(err) {
-		err = m.handle(img).Unpack(ctx, snapshotter, client.WithUnpackApplyOpts(diff.WithSyncFs(m.opts.SyncLayers)))
+		err = m.handle(img).Unpack(ctx, snapshotter, client.WithUnpackApplyOpts(diff.WithSyncFs(m.live.Load().SyncLayers)))
 	}
 	if err != nil {
 		return fmt.Errorf("unpack with snapshotter %s: %w", snapshotter, err)

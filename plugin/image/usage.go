@@ -41,15 +41,16 @@ func (m *Manager) SnapshotUsage(snapshotter, key string) (Usage, bool) {
 
 // SnapshotsRoot returns the directory of a snapshotter, empty if it is not known.
 func (m *Manager) SnapshotsRoot(snapshotter string) string {
-	return m.opts.SnapshotRoots[snapshotter]
+	return m.live.Load().SnapshotRoots[snapshotter]
 }
 
 // sampler measures disk usage in the background. A measurement walks the files of every writable
 // layer, which is too slow for a call.
 type sampler struct {
-	deps Deps
-	opts Options
-	last atomic.Pointer[sample] // never nil; samples are immutable
+	deps   Deps
+	live   *atomic.Pointer[settings] // of the Manager
+	period time.Duration
+	last   atomic.Pointer[sample] // never nil; samples are immutable
 }
 
 // sample is the disk usage at one point in time.
@@ -71,8 +72,8 @@ type snapshotUsage struct {
 	kind snapshots.Kind
 }
 
-func newSampler(opts Options, deps Deps) *sampler {
-	s := &sampler{opts: opts, deps: deps}
+func newSampler(live *atomic.Pointer[settings], period time.Duration, deps Deps) *sampler {
+	s := &sampler{deps: deps, live: live, period: period}
 	s.last.Store(&sample{})
 	return s
 }
@@ -80,7 +81,6 @@ func newSampler(opts Options, deps Deps) *sampler {
 // run takes a sample every period until ctx ends. On a slow disk it waits at least half a period
 // between samples.
 func (s *sampler) run(ctx context.Context) {
-	period := s.opts.StatsPeriod
 	for {
 		start := time.Now()
 		// Call logs a panic.
@@ -88,7 +88,7 @@ func (s *sampler) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(max(period-time.Since(start), period/2)):
+		case <-time.After(max(s.period-time.Since(start), s.period/2)):
 		}
 	}
 }
@@ -96,15 +96,15 @@ func (s *sampler) run(ctx context.Context) {
 // take measures everything once. If all snapshots of a snapshotter, or the content store, cannot be
 // measured, it keeps their last values.
 func (s *sampler) take(ctx context.Context) {
-	last := s.last.Load()
+	last, now := s.last.Load(), s.live.Load()
 	next := &sample{
 		snapshots:   map[snapshotKey]snapshotUsage{},
 		totals:      map[string]Usage{},
 		containers:  map[string]Usage{},
 		filesystems: map[string]Filesystem{},
-		oneDevice:   sameDevice(s.opts.SnapshotRoots[s.opts.Snapshotter], s.opts.ContentRoot),
+		oneDevice:   sameDevice(now.SnapshotRoots[now.Snapshotter], now.ContentRoot),
 	}
-	for _, name := range s.opts.snapshotters() {
+	for _, name := range now.snapshotters() {
 		if err := s.takeSnapshots(ctx, name, last, next); err != nil {
 			if ctx.Err() != nil {
 				return
@@ -112,7 +112,7 @@ func (s *sampler) take(ctx context.Context) {
 			log.G(ctx).WithField("snapshotter", name).WithError(err).Warn("disk usage of snapshots not measured; keeping the last values")
 			last.copyTo(next, name)
 		}
-		f, err := readFilesystem(s.opts.SnapshotRoots[name], last.filesystems[name])
+		f, err := readFilesystem(now.SnapshotRoots[name], last.filesystems[name])
 		if err != nil {
 			log.G(ctx).WithField("snapshotter", name).WithError(err).Debug("file system of snapshotter not measured")
 			continue

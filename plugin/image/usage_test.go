@@ -6,7 +6,9 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/leases"
@@ -50,7 +52,7 @@ func TestCommittedSnapshotsAreMeasuredOnce(t *testing.T) {
 	n := newNode(t)
 	counter := &countingSnapshotter{Snapshotter: n.db.Snapshotter(defaultSnapshotter)}
 	n.deps.Snapshotter = func(string) snapshots.Snapshotter { return counter }
-	s := newSampler(Options{Snapshotter: defaultSnapshotter}, n.deps)
+	s := samplerOf(n, time.Hour)
 	_, err := counter.Prepare(n.ctx, "work", "")
 	must(t, err)
 	must(t, counter.Commit(n.ctx, "layer", "work"))
@@ -148,8 +150,7 @@ func TestFsInfoOfContentElsewhere(t *testing.T) {
 	n := newNode(t)
 	m := n.start(t, Options{})
 	n.write(t, "text/plain", "hello", nil)
-	m.sampler.opts.ContentRoot = "/proc"
-	m.opts.ContentRoot = "/proc"
+	m.live.Load().ContentRoot = "/proc"
 	m.sampler.take(n.ctx)
 	resp, err := m.FsInfo(t.Context())
 	must(t, err)
@@ -158,12 +159,19 @@ func TestFsInfoOfContentElsewhere(t *testing.T) {
 	}
 }
 
+// samplerOf returns a sampler of the default snapshotter of a node.
+func samplerOf(n *node, period time.Duration) *sampler {
+	live := new(atomic.Pointer[settings])
+	live.Store(&settings{Options: Options{Snapshotter: defaultSnapshotter}})
+	return newSampler(live, period, n.deps)
+}
+
 // TestSamplerKeepsWhatItCannotMeasure makes a snapshotter fail after the first sample.
 func TestSamplerKeepsWhatItCannotMeasure(t *testing.T) {
 	n := newNode(t)
 	counter := &countingSnapshotter{Snapshotter: n.db.Snapshotter(defaultSnapshotter)}
 	n.deps.Snapshotter = func(string) snapshots.Snapshotter { return counter }
-	s := newSampler(Options{Snapshotter: defaultSnapshotter}, n.deps)
+	s := samplerOf(n, time.Hour)
 	_, err := counter.Prepare(n.ctx, "web", "")
 	must(t, err)
 	s.take(n.ctx)

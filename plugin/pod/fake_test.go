@@ -235,9 +235,11 @@ func newManager(t *testing.T, f *fakeNode) *Manager {
 		Plugins:    f.plugins,
 		CheckShim:  func(config.Handler) error { return f.shim },
 		BootID:     "first",
-		Hostname:   func() (string, error) { return f.hostname, nil },
-		NewID:      func() string { ids++; return fmt.Sprintf("pod%d", ids) },
-		Now:        func() time.Time { return time.Unix(100, 0) },
+
+		Unprivileged: func() Unprivileged { return Unprivileged{} },
+		Hostname:     func() (string, error) { return f.hostname, nil },
+		NewID:        func() string { ids++; return fmt.Sprintf("pod%d", ids) },
+		Now:          func() time.Time { return time.Unix(100, 0) },
 	})
 	t.Cleanup(m.Close)
 	return m

@@ -175,8 +175,8 @@ type Tasks interface {
 	Stop(ctx context.Context, id string) error
 	// PingShim returns nil if the shim of the task answers before ctx ends, or if there is no task.
 	PingShim(ctx context.Context, id string) error
-	// KillShim kills the shim that was started for the task. containerd cleans up after it. The error
-	// is NotFound if there is none.
+	// KillShim kills the shim that was started for the task. containerd cleans up after it. The
+	// error is NotFound if there is none.
 	KillShim(ctx context.Context, id string) error
 }
 
@@ -245,7 +245,7 @@ type Deps struct {
 	NewID        func() string
 	Hostname     func() (string, error) // of the host; may change while the daemon runs
 	Now          func() time.Time
-	Unprivileged Unprivileged
+	Unprivileged func() Unprivileged
 }
 
 // Unprivileged has the sysctls that pods with a network of their own get by default.

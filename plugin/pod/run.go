@@ -273,9 +273,10 @@ func (m *Manager) pinOptions(r *Record) network.PinOptions {
 			opts.Sysctls[key] = value
 		}
 	}
-	byDefault(m.Unprivileged.Ports, "net.ipv4.ip_unprivileged_port_start", "0")
+	unprivileged := m.Unprivileged()
+	byDefault(unprivileged.Ports, "net.ipv4.ip_unprivileged_port_start", "0")
 	// The kernel refuses this range in a user namespace, where these group IDs are not mapped.
-	byDefault(m.Unprivileged.ICMP && opts.User == nil, "net.ipv4.ping_group_range", "0 2147483647")
+	byDefault(unprivileged.ICMP && opts.User == nil, "net.ipv4.ping_group_range", "0 2147483647")
 	return opts
 }
 

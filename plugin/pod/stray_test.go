@@ -64,8 +64,8 @@ func TestRecoverReleasesStrays(t *testing.T) {
 	}
 }
 
-// A shim that was launched for a pod, and got no task before the daemon was killed, is killed at the
-// next start, unless other pods may use it.
+// A shim that was launched for a pod, and got no task before the daemon was killed, is killed at
+// the next start, unless other pods may use it.
 func TestRecoverKillsAbandonedShim(t *testing.T) {
 	for handler, want := range map[string][]string{"lite": nil, "shared": {"shim"}} {
 		f := newFakeNode()

@@ -20,7 +20,7 @@ import (
 
 // featuresTimeout bounds how long a shim may take to report its features. It must end the wait for
 // a stuck shim, but not for a slow one on a node that boots: the kubelet refuses pods that need
-// unknown features until the daemon restarts.
+// unknown features until a reload of the config.
 const featuresTimeout = time.Minute
 
 // Features asks the shim of each handler for the features of its OCI runtime, and returns them by
@@ -52,7 +52,7 @@ func readFeatures(ctx context.Context, r config.Runtime, read featuresFunc) map[
 			for _, name := range names {
 				found[name] = answer
 				if err != nil {
-					log.G(ctx).WithError(err).WithField("handler", name).Warn("features of the runtime handler are unknown; the kubelet refuses pods that need them until the daemon restarts")
+					log.G(ctx).WithError(err).WithField("handler", name).Warn("features of the runtime handler are unknown; the kubelet refuses pods that need them until `containerd-lite config reload`")
 				}
 			}
 		})

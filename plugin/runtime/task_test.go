@@ -19,9 +19,10 @@ import (
 // tasksService is containerd's tasks service with one task, whose process has ended. Its Delete
 // fails.
 type tasksService struct {
-	tasks.TasksClient      // nil
-	lost              bool // the Delete fails because the shim exits, and containerd forgets the task
-	asked             bool
+	tasks.TasksClient // nil
+	// lost is set if the Delete fails because the shim exits, and containerd forgets the task.
+	lost  bool
+	asked bool
 }
 
 func (s *tasksService) Get(context.Context, *tasks.GetRequest, ...grpc.CallOption) (*tasks.GetResponse, error) {

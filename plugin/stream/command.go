@@ -39,7 +39,7 @@ func (s *Server) Exec(req *runtimeapi.ExecRequest) (*runtimeapi.ExecResponse, er
 			return
 		}
 		remotecommand.ServeExec(w, hr, c, "", "", r.ID, req.GetCmd(), &want,
-			s.idleTimeout, s.creationTimeout, remotecommand.SupportedStreamingProtocols)
+			s.endpoint.Load().opts.IdleTimeout, s.creationTimeout, remotecommand.SupportedStreamingProtocols)
 	})
 	if err != nil {
 		return nil, err
@@ -61,7 +61,7 @@ func (s *Server) Attach(req *runtimeapi.AttachRequest) (*runtimeapi.AttachRespon
 			return
 		}
 		remotecommand.ServeAttach(w, hr, c, "", "", r.ID, &want,
-			s.idleTimeout, s.creationTimeout, remotecommand.SupportedStreamingProtocols)
+			s.endpoint.Load().opts.IdleTimeout, s.creationTimeout, remotecommand.SupportedStreamingProtocols)
 	})
 	if err != nil {
 		return nil, err

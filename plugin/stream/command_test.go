@@ -362,7 +362,7 @@ func TestURLs(t *testing.T) {
 		return resp.StatusCode
 	}
 	url := execURL(t, s, allStreams)
-	for _, other := range []string{url + "x", strings.Replace(url, "/exec/", "/attach/", 1), s.base.String(), s.base.String() + "/exec/"} {
+	for _, other := range []string{url + "x", strings.Replace(url, "/exec/", "/attach/", 1), s.endpoint.Load().url().String(), s.endpoint.Load().url().String() + "/exec/"} {
 		if got := code(http.MethodGet, other); got != http.StatusNotFound {
 			t.Errorf("%s: %d, want 404", other, got)
 		}

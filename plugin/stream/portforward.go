@@ -59,7 +59,7 @@ func (s *Server) PortForward(req *runtimeapi.PortForwardRequest) (*runtimeapi.Po
 		}
 		serve := func(w http.ResponseWriter, hr *http.Request) {
 			portforward.ServePortForward(w, hr, forwarder(forward), r.ID, "", &portforward.V4Options{Ports: req.GetPort()},
-				s.idleTimeout, s.creationTimeout, portforward.SupportedProtocols)
+				s.endpoint.Load().opts.IdleTimeout, s.creationTimeout, portforward.SupportedProtocols)
 		}
 		if wantsTunnel(hr) {
 			serveTunnel(w, hr, serve)

@@ -5,12 +5,12 @@ package stream
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
-	"net/url"
 	"path"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -59,10 +59,10 @@ type Pods interface {
 type Server struct {
 	containers      Containers
 	pods            Pods
-	idleTimeout     time.Duration
 	creationTimeout time.Duration // for the client to create its streams
-	listener        net.Listener
-	base            url.URL
+	endpoint        atomic.Pointer[endpoint]
+	opened          chan *endpoint // for Serve to accept connections from
+	ended           chan struct{}  // closed when Serve returns
 	pending         pending
 	life            context.Context // ends with the server; set by Serve
 }
@@ -70,43 +70,20 @@ type Server struct {
 // New returns a server that is listening already, so that its URLs are valid. It answers once
 // [Server.Serve] is called.
 func New(opts Options, containers Containers, pods Pods) (*Server, error) {
-	address := opts.Address
-	if address == "" {
-		address = defaultAddress()
-	}
-	listener, err := net.Listen("tcp", net.JoinHostPort(address, opts.Port))
+	first, err := open(opts)
 	if err != nil {
-		return nil, fmt.Errorf("streaming server (stream_server_address, stream_server_port): %w", err)
+		return nil, err
 	}
 	s := &Server{
 		containers:      containers,
 		pods:            pods,
-		idleTimeout:     opts.IdleTimeout,
 		creationTimeout: remotecommand.DefaultStreamCreationTimeout,
-		base:            url.URL{Scheme: "http", Host: listener.Addr().String()},
+		opened:          make(chan *endpoint, 1),
+		ended:           make(chan struct{}),
 	}
-	s.listener = watchedListener{listener}
-	if opts.TLS != nil {
-		s.base.Scheme = "https"
-		s.listener = tls.NewListener(s.listener, opts.TLS)
-	}
+	s.endpoint.Store(first)
+	s.opened <- first
 	return s, nil
-}
-
-// defaultAddress returns the node's address on its default route. No packet is sent to find it: the
-// kernel chooses the source address of a UDP socket when the socket is connected. The destinations
-// are documentation addresses (RFC 5737, RFC 3849).
-func defaultAddress() string {
-	for _, destination := range []string{"192.0.2.1:9", "[2001:db8::1]:9"} {
-		conn, err := net.Dial("udp", destination)
-		if err != nil {
-			continue
-		}
-		local := conn.LocalAddr().(*net.UDPAddr)
-		conn.Close()
-		return local.IP.String()
-	}
-	return "127.0.0.1"
 }
 
 // Serve answers requests until ctx ends. It then closes the streams in progress and returns when
@@ -114,6 +91,7 @@ func defaultAddress() string {
 func (s *Server) Serve(ctx context.Context) error {
 	life, end := context.WithCancel(ctx)
 	defer end()
+	defer close(s.ended)
 	s.life = life
 
 	protocols := new(http.Protocols)
@@ -130,14 +108,30 @@ func (s *Server) Serve(ctx context.Context) error {
 	stop := context.AfterFunc(life, func() { server.Close() })
 	defer stop()
 
-	err := server.Serve(s.listener)
+	var serving sync.WaitGroup
+	failed := make(chan error, 1)
+	accept := func(e *endpoint) {
+		if err := e.serve(server); err != nil {
+			select {
+			case failed <- fmt.Errorf("streaming server: %w", err):
+			default:
+			}
+		}
+	}
+	var err error
+	for err == nil && life.Err() == nil {
+		select {
+		case e := <-s.opened:
+			guard.Go(ctx, &serving, "accept streams", func() { accept(e) })
+		case err = <-failed:
+		case <-life.Done():
+		}
+	}
 	end()
 	server.Close()
+	serving.Wait()
 	s.pending.close()
-	if errors.Is(err, http.ErrServerClosed) {
-		return nil
-	}
-	return fmt.Errorf("streaming server: %w", err)
+	return err
 }
 
 // ServeHTTP serves the stream that is registered under the path of the request.
@@ -178,7 +172,7 @@ func (s *Server) register(kind string, serve http.HandlerFunc) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", kind, err)
 	}
-	return s.base.JoinPath(kind, token).String(), nil
+	return s.endpoint.Load().url().JoinPath(kind, token).String(), nil
 }
 
 // urlPath returns the path of the URL with this token.

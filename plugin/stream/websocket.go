@@ -58,7 +58,7 @@ func (s *Server) serveV5(w http.ResponseWriter, r *http.Request, c command) {
 			channelResize: wsstream.ReadChannel,
 		}},
 	})
-	conn.SetIdleTimeout(s.idleTimeout)
+	conn.SetIdleTimeout(s.endpoint.Load().opts.IdleTimeout)
 	_, channels, err := conn.Open(w, r)
 	if err != nil {
 		log.G(r.Context()).WithError(err).Debug("WebSocket handshake failed")

@@ -69,7 +69,7 @@ func serve(run cli.ActionFunc) cli.ActionFunc {
 				log.G(ctx).Warnf("the CRI is disabled; Kubernetes cannot use this node until disabled_plugins of %s no longer has %s", path, config.ServerTable)
 			}
 		}
-		defer reloadOnHangup(ctx, cmd)()
+		defer serveReloads(cmd, merged)()
 		defer feedWatchdog(ctx, address(cmd, merged.Config))()
 		defer releaseWhenIdle(ctx)()
 		return run(ctx, cmd)
@@ -95,7 +95,7 @@ func configCommand(stock *cli.Command) *cli.Command {
 			},
 		})
 	}
-	wrapped.Commands = append(wrapped.Commands, &cli.Command{
+	wrapped.Commands = append(wrapped.Commands, reloadCommand(), &cli.Command{
 		Name:  "check",
 		Usage: "Report errors in the config files, and fail if there are any; otherwise list keys without effect and the shims that run pods",
 		Action: func(ctx context.Context, cmd *cli.Command) error {

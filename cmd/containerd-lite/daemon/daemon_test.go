@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -171,6 +172,77 @@ func TestReload(t *testing.T) {
 	}
 	if !strings.Contains(d.log.String(), "level=debug") {
 		t.Error("nothing was logged at debug")
+	}
+}
+
+// handlers returns the names of the runtime handlers that the CRI offers.
+func (d *daemon) handlers(t *testing.T) (names []string) {
+	t.Helper()
+	conn, err := grpc.NewClient("unix://"+d.socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	status, err := cri.NewRuntimeServiceClient(conn).Status(t.Context(), &cri.StatusRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range status.RuntimeHandlers {
+		names = append(names, h.Name)
+	}
+	return names
+}
+
+// TestReloadCommand checks that the command applies the CRI's tables all or nothing, says why it
+// does not, and names what needs a restart. A file in the directory of drop-ins counts, too.
+func TestReloadCommand(t *testing.T) {
+	d := start(t, "version = 4\n")
+	d.waitReady(t)
+	reload := func() (string, error) {
+		cmd := exec.Command(os.Args[0], "--config", d.config, "--address", d.socket, "config", "reload")
+		cmd.Env = append(os.Environ(), asDaemon+"=1")
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	const first = "version = 4\nimports = ['dirs.toml', 'conf.d/*.toml']\n"
+	const handler = "[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.nvidia]\nruntime_type = 'io.containerd.lite.v2'\n"
+	const pinned = "[plugins.'io.containerd.cri.v1.images'.pinned_images]\napp = 'docker.io/library/app:1'\n"
+	dropIn := filepath.Join(filepath.Dir(d.config), "conf.d", "99-nvidia.toml")
+	if err := os.Mkdir(filepath.Dir(dropIn), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		config, dropIn string
+		want           []string
+		wantErr        bool
+		handlers       []string
+	}{
+		{"", handler, []string{"config.toml reloaded; the log level is info\n"}, false, []string{"", "lite", "nvidia", "runc"}},
+		{pinned, "[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.nvidia]\nruntime_type = ''\n",
+			[]string{"nothing is changed", "99-nvidia.toml:3", "runtime_type: is empty"}, true, []string{"", "lite", "nvidia", "runc"}},
+		{"[plugins.'io.containerd.cri.v1.images']\nsnapshotter = 'missing'\n", "",
+			[]string{"nothing is changed", "there is no snapshotter"}, true, []string{"", "lite", "nvidia", "runc"}},
+		{"oom_score = 7\n[plugins.'io.containerd.cri.v1.runtime']\nenable_selinux = true\n[plugins.'io.containerd.gc.v1.scheduler']\npause_threshold = 0.03\n", "",
+			[]string{"restart containerd-lite to apply the changes of oom_score, io.containerd.gc.v1.scheduler, io.containerd.cri.v1.runtime.enable_selinux"},
+			false, []string{"", "lite", "runc"}},
+		{"", "", []string{"config.toml reloaded; the log level is info\n"}, false, []string{"", "lite", "runc"}},
+	} {
+		write(t, d.config, first+step.config)
+		write(t, dropIn, "version = 4\n"+step.dropIn)
+		out, err := reload()
+		if (err != nil) != step.wantErr {
+			t.Errorf("reload of %q, %q: %v", step.config, step.dropIn, err)
+		}
+		for _, text := range step.want {
+			if !strings.Contains(out, text) {
+				t.Errorf("reload of %q, %q printed %q, want %q", step.config, step.dropIn, out, text)
+			}
+		}
+		got := d.handlers(t)
+		slices.Sort(got)
+		if !slices.Equal(got, step.handlers) {
+			t.Errorf("handlers after a reload of %q, %q: %q, want %q", step.config, step.dropIn, got, step.handlers)
+		}
 	}
 }
 

@@ -113,11 +113,7 @@ func repeat(ctx context.Context, show func() error) error {
 
 // askStatus asks the daemon for its status; pod is as in [plugin.GetStatus].
 func askStatus(ctx context.Context, cmd *cli.Command, pod string) (plugin.Status, error) {
-	c, err := configOf(ctx, cmd)
-	if err != nil {
-		c = noFile() // the daemon runs with an earlier version of the file
-	}
-	at := address(cmd, c.Config)
+	at := socketOf(ctx, cmd)
 	client, err := dial(at)
 	if err != nil {
 		return plugin.Status{}, err
@@ -133,13 +129,22 @@ func askStatus(ctx context.Context, cmd *cli.Command, pod string) (plugin.Status
 	return now, nil
 }
 
+// socketOf returns the socket of the running daemon.
+func socketOf(ctx context.Context, cmd *cli.Command) string {
+	c, err := configOf(ctx, cmd)
+	if err != nil {
+		c = noFile() // the daemon runs with an earlier version of the file
+	}
+	return address(cmd, c.Config)
+}
+
 // errorsOf returns the errors of the node that are found at once.
 func errorsOf(ctx context.Context, cmd *cli.Command) []check.Finding {
 	c, err := configOf(ctx, cmd)
 	if err != nil {
 		return configFindings(err)
 	}
-	runner := check.Runner{Node: nodeOf(cmd, c)}
+	runner := check.Runner{Node: func() check.Node { return nodeOf(cmd, c) }}
 	return slices.DeleteFunc(runner.Problems(ctx, checkTimeout), func(f check.Finding) bool {
 		return f.Level != check.Error && f.Check != "check"
 	})

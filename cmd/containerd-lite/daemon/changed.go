@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package daemon
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	srvconfig "github.com/containerd/containerd/v2/cmd/containerd/server/config"
+)
+
+// changedTables returns the keys and tables of containerd and its plugins that differ between two
+// configs. Those that a reload applies, or that have no effect of their own, are left out.
+func changedTables(a, b *checked) []string {
+	var changed []string
+	x, y := reflect.ValueOf(*a.Config), reflect.ValueOf(*b.Config)
+	for i := range x.NumField() {
+		key, _, _ := strings.Cut(x.Type().Field(i).Tag.Get("toml"), ",")
+		switch key {
+		case "version", "imports", "plugins":
+			continue
+		case "debug":
+			if withoutLevel(a.Debug) == withoutLevel(b.Debug) {
+				continue
+			}
+		}
+		if !same(x.Field(i).Interface(), y.Field(i).Interface()) {
+			changed = append(changed, key)
+		}
+	}
+	tables := map[string]bool{}
+	for _, c := range []*checked{a, b} {
+		for table := range maps.Keys(c.Plugins) {
+			tables[table] = !slices.Contains(criTables, table)
+		}
+	}
+	for _, table := range slices.Sorted(maps.Keys(tables)) {
+		if tables[table] && !same(a.Plugins[table], b.Plugins[table]) {
+			changed = append(changed, table)
+		}
+	}
+	return changed
+}
+
+func withoutLevel(d srvconfig.Debug) srvconfig.Debug {
+	d.Level = ""
+	return d
+}
+
+// same compares two values as they are printed, so that an empty table and none are the same.
+func same(a, b any) bool {
+	empty := func(v any) bool {
+		r := reflect.ValueOf(v)
+		return !r.IsValid() || r.IsZero() || (r.Kind() == reflect.Map || r.Kind() == reflect.Slice) && r.Len() == 0
+	}
+	return empty(a) && empty(b) || fmt.Sprint(a) == fmt.Sprint(b)
+}
