@@ -22,6 +22,7 @@ import (
 	"github.com/containerd/plugin"
 	"github.com/containerd/plugin/registry"
 	"github.com/opencontainers/runtime-spec/specs-go"
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 
 	"github.com/containerd-lite/containerd-lite/internal/cgroup"
@@ -167,6 +168,7 @@ func initServer(ic *plugin.InitContext) (any, error) {
 	if err != nil {
 		return nil, startError(err)
 	}
+	prometheus.MustRegister(gauges{service})
 	guard.Go(ic.Context, nil, "CRI", func() {
 		err := guard.Call(ic.Context, "CRI", func() error { return service.Run(ic.Context, ready) })
 		if err != nil && ic.Context.Err() == nil {

@@ -14,6 +14,7 @@ import (
 	"tags.cncf.io/container-device-interface/pkg/cdi"
 
 	"github.com/containerd-lite/containerd-lite/plugin/config"
+	"github.com/containerd-lite/containerd-lite/plugin/metrics"
 	"github.com/containerd-lite/containerd-lite/plugin/specgen"
 )
 
@@ -22,6 +23,7 @@ import (
 // config that they began with. After a reload the CRI is as after a restart with next, except for
 // the keys that Reload returns: a change of these needs a restart.
 func (s *Service) Reload(ctx context.Context, next config.Config) (pending []string, err error) {
+	defer func() { metrics.Reload(err) }()
 	s.reloads.Lock()
 	defer s.reloads.Unlock()
 	ctx = namespaces.WithNamespace(ctx, namespace)

@@ -38,6 +38,8 @@ type Options struct {
 	Policy Policy
 	// Timeout bounds the work. Zero means no limit.
 	Timeout time.Duration
+	// Joined, if set, is called for each call that joins the work of another.
+	Joined func()
 	// Left is the error text for a caller whose context ends before the work does.
 	Left string
 }
@@ -142,6 +144,8 @@ func (g *Calls[T]) join(ctx context.Context, key string, work func(context.Conte
 	c := g.calls[key]
 	if c == nil {
 		c = g.startLocked(ctx, key, work)
+	} else if g.options.Joined != nil {
+		g.options.Joined()
 	}
 	c.callers++
 	return c, nil

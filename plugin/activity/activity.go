@@ -8,6 +8,10 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/containerd/containerd/v2/pkg/tracing"
+
+	"github.com/containerd-lite/containerd-lite/plugin/metrics"
 )
 
 const (
@@ -131,9 +135,21 @@ func (l *Log) resume(e *entry) {
 	l.ended = slices.DeleteFunc(l.ended, func(ended *entry) bool { return ended == e })
 }
 
-// Begin begins a step of the call to which ctx belongs, if there is one. end must be called when
-// the step ends. detail returns its progress, and may be nil; it must not block.
-func Begin(ctx context.Context, name string, detail func() string) (end func()) {
+// Begin begins a step: it is a part of the call to which ctx belongs, if there is one, a span of its
+// trace, and counted in the metrics. end must be called when the step ends. detail returns its
+// progress, and may be nil; it must not block.
+func Begin(ctx context.Context, w Wait, detail func() string) (end func()) {
+	began := time.Now()
+	_, span := tracing.StartSpan(ctx, tracing.Name(string(w.For), w.Operation), tracing.WithAttribute("object", w.Object))
+	endStep := beginStep(ctx, w.String(), detail)
+	return func() {
+		endStep()
+		span.End()
+		metrics.Step(string(w.For), w.Operation, began)
+	}
+}
+
+func beginStep(ctx context.Context, name string, detail func() string) (end func()) {
 	e, ok := ctx.Value(key{}).(*entry)
 	if !ok {
 		return func() {}

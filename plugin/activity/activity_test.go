@@ -31,24 +31,24 @@ func TestCall(t *testing.T) {
 		var l Log
 		ctx, end := l.Begin(t.Context(), "StopPodSandbox", map[string]string{"pod": "p"}, false)
 		time.Sleep(time.Second)
-		endCNI := Begin(ctx, "CNI", nil)
-		endShim := Begin(Within(context.Background(), ctx), "shim", func() string { return "half" })
+		endCNI := Begin(ctx, Wait{For: CNI, Operation: "ADD", Object: "bridge"}, nil)
+		endShim := Begin(Within(context.Background(), ctx), Wait{For: Shim, Operation: "kill", Object: "web"}, func() string { return "half" })
 		time.Sleep(time.Second)
 		endCNI()
-		check(t, "running", l.Running(), "StopPodSandbox p 2s ; CNI 1s false ; shim 1s true half")
-		if s := l.Running()[0].Waits(); s == nil || s.Name != "shim" {
+		check(t, "running", l.Running(), "StopPodSandbox p 2s ; CNI plugin bridge: ADD 1s false ; shim of web: kill 1s true half")
+		if s := l.Running()[0].Waits(); s == nil || s.Name != "shim of web: kill" {
 			t.Errorf("waits for %v", s)
 		}
 		end(errors.New("deadline"))
 		time.Sleep(time.Second)
 		// Its work goes on, and a second call joins it.
 		_, endSecond := l.Begin(t.Context(), "StopPodSandbox", map[string]string{"pod": "p"}, false)
-		check(t, "left", l.Running(), "StopPodSandbox p 3s deadline; CNI 1s false ; shim 2s true half", "StopPodSandbox p 0s ")
+		check(t, "left", l.Running(), "StopPodSandbox p 3s deadline; CNI plugin bridge: ADD 1s false ; shim of web: kill 2s true half", "StopPodSandbox p 0s ")
 		check(t, "ended", l.Ended())
 		endShim()
 		endSecond(nil)
 		check(t, "running", l.Running())
-		check(t, "ended", l.Ended(), "StopPodSandbox p 2s deadline; CNI 1s false ; shim 2s false ", "StopPodSandbox p 0s ")
+		check(t, "ended", l.Ended(), "StopPodSandbox p 2s deadline; CNI plugin bridge: ADD 1s false ; shim of web: kill 2s false ", "StopPodSandbox p 0s ")
 	})
 }
 
@@ -82,12 +82,12 @@ func TestLateStep(t *testing.T) {
 		end(errors.New("deadline"))
 		check(t, "ended", l.Ended(), "StopContainer  0s deadline")
 		time.Sleep(time.Second)
-		endKill := Begin(ctx, "shim", nil)
-		check(t, "running", l.Running(), "StopContainer  1s deadline; shim 0s true ")
+		endKill := Begin(ctx, Wait{For: Shim, Operation: "kill", Object: "web"}, nil)
+		check(t, "running", l.Running(), "StopContainer  1s deadline; shim of web: kill 0s true ")
 		check(t, "ended", l.Ended())
 		endKill()
 		check(t, "running", l.Running())
-		check(t, "ended", l.Ended(), "StopContainer  0s deadline; shim 0s false ")
+		check(t, "ended", l.Ended(), "StopContainer  0s deadline; shim of web: kill 0s false ")
 	})
 }
 
@@ -99,7 +99,7 @@ func TestBounds(t *testing.T) {
 		for range keptCalls + 10 {
 			ctx, end := l.Begin(t.Context(), "rpc", nil, false)
 			for range keptSteps + 10 {
-				Begin(ctx, strings.Repeat("x", 2*keptText), nil)()
+				Begin(ctx, Wait{For: Shim, Object: strings.Repeat("x", 2*keptText)}, nil)()
 			}
 			end(errors.New(strings.Repeat("y", 2*keptText)))
 		}
@@ -117,5 +117,5 @@ func TestBounds(t *testing.T) {
 
 // TestWithoutCall checks that a step outside of a call is not kept.
 func TestWithoutCall(t *testing.T) {
-	Begin(t.Context(), "recovery", nil)()
+	Begin(t.Context(), Wait{For: Disk, Operation: "recovery"}, nil)()
 }

@@ -8,6 +8,8 @@
 // registry. A call that has ended with work left behind, which a later call joins, stays in
 // progress until its last step ends.
 //
-// The package calls nothing of ours. A Log has one lock, which is held only to change or to copy
+// Each step is also counted in the metrics, and a span of the trace that its call belongs to.
+//
+// The package calls only metrics. A Log has one lock, which is held only to change or to copy
 // its data. Memory is bounded: see the constants.
 package activity

@@ -21,6 +21,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/config"
 	"github.com/containerd-lite/containerd-lite/plugin/containerio"
 	"github.com/containerd-lite/containerd-lite/plugin/image"
+	"github.com/containerd-lite/containerd-lite/plugin/metrics"
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
@@ -284,11 +285,11 @@ func New(ctx context.Context, deps Deps) *Manager {
 		Deps:       deps,
 		containers: containers,
 		creates: join.New[string](join.Options{
-			Name: "create", Policy: join.Keep, Timeout: createTimeout,
+			Name: "create", Policy: join.Keep, Timeout: createTimeout, Joined: metrics.Joined("CreateContainer"),
 			Left: "still in progress; retry the same request to get its result",
 		}),
 		removes: join.New[struct{}](join.Options{
-			Name: "remove", Timeout: removeTimeout, Left: "removal continues in the background",
+			Name: "remove", Timeout: removeTimeout, Left: "removal continues in the background", Joined: metrics.Joined("RemoveContainer"),
 		}),
 		background: background,
 		plugins:    plugins,

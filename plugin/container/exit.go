@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
+	"github.com/containerd-lite/containerd-lite/plugin/metrics"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 )
 
@@ -207,6 +208,7 @@ func (w *watcher) recordExit(ctx context.Context, r *Record, end taskExit, oom b
 	default:
 		result.Reason = ReasonError
 	}
+	metrics.Exit(result.Reason)
 	return w.containers.settle(ctx, r.ID, func(r *Record) {
 		r.PID, r.Times.Finished, r.Exit = 0, finished, result
 	})

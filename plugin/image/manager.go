@@ -26,6 +26,7 @@ import (
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/internal/join"
+	"github.com/containerd-lite/containerd-lite/plugin/metrics"
 )
 
 // namespace is the namespace of containerd that has the images of Kubernetes.
@@ -163,7 +164,7 @@ func New(ctx context.Context, opts Options, deps Deps) (*Manager, error) {
 		live:    live,
 		deps:    deps,
 		index:   newIndex(deps.Images, deps.Content),
-		pulls:   join.New[string](join.Options{Name: "pull", Policy: join.Cancel}),
+		pulls:   join.New[string](join.Options{Name: "pull", Policy: join.Cancel, Joined: metrics.Joined("PullImage")}),
 		sampler: newSampler(live, opts.StatsPeriod, deps),
 		cancel:  cancel,
 	}

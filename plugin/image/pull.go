@@ -125,7 +125,7 @@ func (p *pull) run(ctx context.Context) (id string, err error) {
 
 // transfer fetches and unpacks the image and returns its manifest or index.
 func (p *pull) transfer(ctx context.Context, traffic *meter) (ocispec.Descriptor, error) {
-	defer activity.Begin(ctx, "registry "+p.host, traffic.progress)()
+	defer activity.Begin(ctx, activity.Wait{For: activity.Registry, Operation: "pull", Object: p.host}, traffic.progress)()
 	ctx, cancel := context.WithCancelCause(ctx)
 	var watcher sync.WaitGroup
 	defer watcher.Wait()

@@ -58,6 +58,7 @@ func Register() {
 		ContainerList, ContainerStream, ContainerCreate, ContainerStart, ContainerStop, ContainerRemove, EventsDropped,
 		networkCreate, networkDelete, networkCalls, networkErrors, networkDuration,
 		imagePulls, pullsInProgress, oldPullThroughput, pullThroughput,
+		steps, exits, joined, reloads, PulledBytes, TasksReplaced, panics,
 	)
 }
 
@@ -124,6 +125,7 @@ func StartPull() (end func(fetched uint64, err error)) {
 	pullsInProgress.Inc()
 	return func(fetched uint64, err error) {
 		pullsInProgress.Dec()
+		PulledBytes.Add(float64(fetched))
 		if err != nil {
 			imagePulls.WithLabelValues("failure").Inc()
 			return

@@ -53,7 +53,7 @@ func (*pluginExec) FindInPath(plugin string, dirs []string) (string, error) {
 
 // ExecPlugin runs a plugin and returns its standard output.
 func (*pluginExec) ExecPlugin(ctx context.Context, path string, stdin []byte, environ []string) ([]byte, error) {
-	defer activity.Begin(ctx, "CNI plugin "+filepath.Base(path)+": "+command(environ), nil)()
+	defer activity.Begin(ctx, activity.Wait{For: activity.CNI, Operation: command(environ), Object: filepath.Base(path)}, nil)()
 	var stdout, stderr limitedBuffer
 	cmd := exec.CommandContext(ctx, path)
 	cmd.Env = environ

@@ -173,7 +173,7 @@ func (p *Plugins) callAfter(ctx context.Context, event string, prepare func(), d
 		return nil
 	}
 	ctx = context.WithoutCancel(ctx)
-	defer activity.Begin(ctx, "NRI plugins: "+event, nil)()
+	defer activity.Begin(ctx, activity.Wait{For: activity.NRI, Operation: event}, nil)()
 	err := guard.Call(ctx, event, func() error { return do(ctx, a) })
 	if err == nil || errdefs.IsInternal(err) {
 		return err

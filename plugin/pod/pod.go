@@ -16,6 +16,7 @@ import (
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/internal/join"
 	"github.com/containerd-lite/containerd-lite/plugin/config"
+	"github.com/containerd-lite/containerd-lite/plugin/metrics"
 	"github.com/containerd-lite/containerd-lite/plugin/network"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 	"github.com/containerd-lite/containerd-lite/plugin/spec"
@@ -287,14 +288,14 @@ func New(ctx context.Context, deps Deps) *Manager {
 		Deps: deps,
 		pods: pods,
 		runs: join.New[string](join.Options{
-			Name: "run", Policy: join.Keep, Timeout: runTimeout,
+			Name: "run", Policy: join.Keep, Timeout: runTimeout, Joined: metrics.Joined("RunPodSandbox"),
 			Left: "still in progress; retry the same request to get its result",
 		}),
 		stops: join.New[struct{}](join.Options{
-			Name: "stop", Timeout: stopTimeout, Left: "stop continues in the background",
+			Name: "stop", Timeout: stopTimeout, Left: "stop continues in the background", Joined: metrics.Joined("StopPodSandbox"),
 		}),
 		removes: join.New[struct{}](join.Options{
-			Name: "remove", Timeout: stopTimeout, Left: "remove continues in the background",
+			Name: "remove", Timeout: stopTimeout, Left: "remove continues in the background", Joined: metrics.Joined("RemovePodSandbox"),
 		}),
 		watches:  watches,
 		releaser: newReleaser(deps, watches),

@@ -13,6 +13,7 @@ import (
 	"github.com/containerd/log"
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
+	"github.com/containerd-lite/containerd-lite/plugin/metrics"
 )
 
 const (
@@ -238,6 +239,7 @@ func (all *watches) replaceTask(ctx context.Context, r *Record) error {
 	if err != nil {
 		return err
 	}
+	metrics.TasksReplaced.Inc()
 	_, _, err = all.pods.Settle(ctx, r.ID, func(r *Record) *Record {
 		return r.with(func(r *Record) { r.PID = pid })
 	})

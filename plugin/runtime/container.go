@@ -34,7 +34,7 @@ type Container struct {
 
 // CreateContainer saves a container. The key of its snapshot, if it has one, is the container's ID.
 func (c *Client) CreateContainer(ctx context.Context, ctr Container) error {
-	defer onDisk(ctx, "create the record of container "+ctr.ID)()
+	defer onDisk(ctx, "create the record of container", ctr.ID)()
 	spec, err := typeurl.MarshalAny(ctr.Spec)
 	if err != nil {
 		return fmt.Errorf("encode spec: %w", err)
@@ -104,7 +104,7 @@ func encodeOptions(options any) (typeurl.Any, error) {
 // SaveContainer replaces the record of a container and, unless it is nil, the metadata for the
 // built-in CRI. The container must exist.
 func (c *Client) SaveContainer(ctx context.Context, ctr Container) error {
-	defer onDisk(ctx, "save the record of container "+ctr.ID)()
+	defer onDisk(ctx, "save the record of container", ctr.ID)()
 	extensions, err := ctr.extensions()
 	if err != nil {
 		return err
@@ -134,7 +134,7 @@ func decodeSpec(info containers.Container) (*specs.Spec, error) {
 
 // SaveSpec replaces the OCI spec of a container. A running task is not affected.
 func (c *Client) SaveSpec(ctx context.Context, id string, spec *specs.Spec) error {
-	defer onDisk(ctx, "save the spec of container "+id)()
+	defer onDisk(ctx, "save the spec of container", id)()
 	encoded, err := typeurl.MarshalAny(spec)
 	if err != nil {
 		return fmt.Errorf("encode spec: %w", err)
@@ -146,7 +146,7 @@ func (c *Client) SaveSpec(ctx context.Context, id string, spec *specs.Spec) erro
 // DeleteContainer removes a container and its snapshot. It is no error if they do not exist. The
 // task must have been deleted before.
 func (c *Client) DeleteContainer(ctx context.Context, id string) error {
-	defer onDisk(ctx, "delete the record of container "+id)()
+	defer onDisk(ctx, "delete the record of container", id)()
 	info, err := c.containerd.ContainerService().Get(ctx, id)
 	if errdefs.IsNotFound(err) {
 		return nil

@@ -40,7 +40,7 @@ func (s Sandbox) extensions() (map[string]typeurl.Any, error) {
 
 // CreateSandbox saves a new sandbox.
 func (c *Client) CreateSandbox(ctx context.Context, s Sandbox) error {
-	defer onDisk(ctx, "create the record of pod "+s.ID)()
+	defer onDisk(ctx, "create the record of pod", s.ID)()
 	extensions, err := s.extensions()
 	if err != nil {
 		return err
@@ -59,7 +59,7 @@ func (c *Client) CreateSandbox(ctx context.Context, s Sandbox) error {
 // resources for the built-in CRI. The sandbox must exist. The container of the pod's task gets the
 // same metadata, in the same transaction.
 func (c *Client) SaveSandbox(ctx context.Context, s Sandbox) error {
-	defer onDisk(ctx, "save the record of pod "+s.ID)()
+	defer onDisk(ctx, "save the record of pod", s.ID)()
 	extensions, err := s.extensions()
 	if err != nil {
 		return err
@@ -80,7 +80,7 @@ func (c *Client) SaveSandbox(ctx context.Context, s Sandbox) error {
 
 // DeleteSandbox removes a sandbox. It is no error if it does not exist.
 func (c *Client) DeleteSandbox(ctx context.Context, id string) error {
-	defer onDisk(ctx, "delete the record of pod "+id)()
+	defer onDisk(ctx, "delete the record of pod", id)()
 	if err := c.containerd.SandboxStore().Delete(ctx, id); err != nil && !errdefs.IsNotFound(err) {
 		return err
 	}

@@ -31,7 +31,7 @@ const remapIDs = "remap-ids"
 // PrepareSnapshot creates a snapshot and returns its mounts. The snapshot exists until
 // RemoveSnapshot, or until the next RenewLease if no container refers to it.
 func (c *Client) PrepareSnapshot(ctx context.Context, s Snapshot) ([]mount.Mount, error) {
-	defer onDisk(ctx, "prepare snapshot "+s.Key)()
+	defer onDisk(ctx, "prepare snapshot", s.Key)()
 	var opts []snapshots.Opt
 	if len(s.UIDs) > 0 {
 		can, err := c.containerd.GetSnapshotterCapabilities(ctx, s.Snapshotter)
@@ -58,7 +58,7 @@ func (c *Client) PrepareSnapshot(ctx context.Context, s Snapshot) ([]mount.Mount
 // RemoveSnapshot removes a snapshot. It is no error if it does not exist. Its files are removed by
 // containerd's next garbage collection.
 func (c *Client) RemoveSnapshot(ctx context.Context, snapshotter, key string) error {
-	defer onDisk(ctx, "remove snapshot "+key)()
+	defer onDisk(ctx, "remove snapshot", key)()
 	err := c.containerd.SnapshotService(snapshotter).Remove(leased(ctx), key)
 	if err != nil && !errdefs.IsNotFound(err) {
 		return fmt.Errorf("snapshot %s in %s: %w", key, snapshotter, err)

@@ -15,13 +15,13 @@ import (
 )
 
 // onDisk begins a step of a call that waits for containerd's metadata.
-func onDisk(ctx context.Context, what string) (end func()) {
-	return activity.Begin(ctx, "disk: "+what, nil)
+func onDisk(ctx context.Context, operation, object string) (end func()) {
+	return activity.Begin(ctx, activity.Wait{For: activity.Disk, Operation: operation, Object: object}, nil)
 }
 
 // inShim begins a step of a call that waits for the shim of a task.
 func inShim(ctx context.Context, call, id string) (end func()) {
-	return activity.Begin(ctx, "shim of "+id+": "+call, nil)
+	return activity.Begin(ctx, activity.Wait{For: activity.Shim, Operation: call, Object: id}, nil)
 }
 
 // watchedTask is a task whose calls to its shim are steps of the calls of the CRI. Wait is none: it
