@@ -5,7 +5,6 @@ package plugin
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/containerd/containerd/v2/core/containers"
@@ -16,7 +15,6 @@ import (
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/plugin/activity"
-	"github.com/containerd-lite/containerd-lite/plugin/config"
 	"github.com/containerd-lite/containerd-lite/plugin/container"
 	"github.com/containerd-lite/containerd-lite/plugin/cri"
 	"github.com/containerd-lite/containerd-lite/plugin/event"
@@ -25,18 +23,13 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/nri"
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
-	"github.com/containerd-lite/containerd-lite/plugin/specgen"
 	"github.com/containerd-lite/containerd-lite/plugin/stream"
 )
 
 // Service is the CRI: all managers, each built once, dependencies first. No manager refers to one
 // that is built after it.
 type Service struct {
-	deps       Deps
-	live       *config.Live
-	specs      *specgen.Live
-	containerd *runtime.Client
-	reloads    sync.Mutex // one at a time
+	*reloader
 	network    *network.Network
 	images     *image.Manager
 	pods       *pod.Manager

@@ -56,7 +56,6 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 	if err != nil {
 		return err
 	}
-	s.deps, s.live, s.specs, s.containerd = deps, l.live, l.specs, l.containerd
 	bundles, work := l.paths.Bundles(namespace)
 	s.bundles = []string{bundles, work}
 	s.events = event.NewHub(time.Now)
@@ -70,6 +69,10 @@ func (s *Service) build(ctx context.Context, deps Deps) error {
 	s.containers = container.New(ctx, s.containerDeps(l))
 	if s.streams, err = newStreams(deps.Config.Server, s.containers, s.pods); err != nil {
 		return err
+	}
+	s.reloader = &reloader{
+		deps: deps, live: l.live, specs: l.specs, containerd: l.containerd,
+		images: s.images, network: s.network, streams: s.streams,
 	}
 	s.server = cri.New(cri.Deps{
 		Pods:       s.pods,

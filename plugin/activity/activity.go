@@ -135,8 +135,8 @@ func (l *Log) resume(e *entry) {
 	l.ended = slices.DeleteFunc(l.ended, func(ended *entry) bool { return ended == e })
 }
 
-// Begin begins a step: it is a part of the call to which ctx belongs, if there is one, a span of its
-// trace, and counted in the metrics. end must be called when the step ends. detail returns its
+// Begin begins a step: it is a part of the call to which ctx belongs, if there is one, a span of
+// its trace, and counted in the metrics. end must be called when the step ends. detail returns its
 // progress, and may be nil; it must not block.
 func Begin(ctx context.Context, w Wait, detail func() string) (end func()) {
 	began := time.Now()

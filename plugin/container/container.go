@@ -278,6 +278,9 @@ type Manager struct {
 // namespace; [Manager.Close] ends that work.
 func New(ctx context.Context, deps Deps) *Manager {
 	containers := newContainerStore(deps.Containerd, deps.Events)
+	for _, reason := range []string{ReasonCompleted, ReasonError, ReasonOOMKilled, ReasonUnknown} {
+		metrics.Exits.WithLabelValues(reason) // a rate needs a first value
+	}
 	background := newBackground(ctx)
 	plugins := pluginCalls{plugins: deps.Plugins, pods: deps.Pods, containerd: deps.Containerd}
 	watcher := newWatcher(deps, containers, background, plugins)

@@ -208,7 +208,7 @@ func (w *watcher) recordExit(ctx context.Context, r *Record, end taskExit, oom b
 	default:
 		result.Reason = ReasonError
 	}
-	metrics.Exit(result.Reason)
+	metrics.Exits.WithLabelValues(result.Reason).Inc()
 	return w.containers.settle(ctx, r.ID, func(r *Record) {
 		r.PID, r.Times.Finished, r.Exit = 0, finished, result
 	})

@@ -58,8 +58,11 @@ func Register() {
 		ContainerList, ContainerStream, ContainerCreate, ContainerStart, ContainerStop, ContainerRemove, EventsDropped,
 		networkCreate, networkDelete, networkCalls, networkErrors, networkDuration,
 		imagePulls, pullsInProgress, oldPullThroughput, pullThroughput,
-		steps, exits, joined, reloads, PulledBytes, TasksReplaced, panics,
+		steps, Exits, joined, reloads, PulledBytes, TasksReplaced, panics,
 	)
+	for _, status := range []string{success, failure} {
+		reloads.WithLabelValues(status) // a rate needs a first value
+	}
 }
 
 func newTimer(name, help string) prometheus.Histogram {

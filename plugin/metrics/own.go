@@ -20,7 +20,8 @@ var (
 		Buckets: []float64{0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300},
 	}, []string{"peer", operation})
 
-	exits = prometheus.NewCounterVec(prometheus.CounterOpts{
+	// Exits counts the ends of containers. The label is one of the reasons of package container.
+	Exits = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: own, Name: "container_exits_total",
 		Help: "containers that have ended, by the reason in their status",
 	}, []string{"reason"})
@@ -50,13 +51,6 @@ var (
 	}, func() float64 { return float64(guard.Count()) })
 )
 
-func init() {
-	// A rate needs a first value.
-	for _, status := range []string{success, failure} {
-		reloads.WithLabelValues(status)
-	}
-}
-
 // Values of the label status.
 const (
 	success = "success"
@@ -67,9 +61,6 @@ const (
 func Step(peer, operation string, start time.Time) {
 	Since(steps.WithLabelValues(peer, operation), start)
 }
-
-// Exit counts the end of a container. reason is one of the few in package container.
-func Exit(reason string) { exits.WithLabelValues(reason).Inc() }
 
 // Joined returns a function that counts a call that joined the work of another.
 func Joined(call string) func() { return joined.WithLabelValues(call).Inc }

@@ -233,7 +233,7 @@ func (m *Manager) rollBack(ctx context.Context, r *Record) {
 		if err == nil {
 			return
 		}
-		failed = []string{"record"}
+		failed = []string{stepRecord}
 	}
 	log.G(ctx).WithError(err).WithField("pod", r.ID).Error("rollback of a failed RunPodSandbox is incomplete; stop and remove the pod")
 	_, _, _ = m.pods.Settle(ctx, r.ID, func(r *Record) *Record { // the record exists

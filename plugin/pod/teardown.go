@@ -27,6 +27,21 @@ const (
 	taskRetryPeriod = 100 * time.Millisecond
 )
 
+// Names of the steps of a teardown, in Record.Unfinished.
+const (
+	stepContainers = "containers"
+	stepTask       = "task"
+	stepNetwork    = "network"
+	stepNamespaces = "namespaces"
+	stepFiles      = "files"
+	stepRecord     = "record"
+)
+
+// Steps returns the names of the steps of a teardown.
+func Steps() []string {
+	return []string{stepContainers, stepTask, stepNetwork, stepNamespaces, stepFiles, stepRecord}
+}
+
 // teardown releases the resources of a pod: after a failed Run, in Stop, after a Run that a crash
 // interrupted, and for strays. The steps, by their names in Record.Unfinished:
 //
@@ -72,7 +87,7 @@ func (l *releaser) tearDown(ctx context.Context, r *Record, members <-chan error
 
 func (t *teardown) run(ctx context.Context, members <-chan error) {
 	// From here on only the teardown starts or stops the pod's task.
-	if !t.step("task", t.watches.end(ctx, t.r.ID)) {
+	if !t.step(stepTask, t.watches.end(ctx, t.r.ID)) {
 		return
 	}
 	grace, cancel := context.WithTimeout(ctx, membersTimeout)
@@ -85,24 +100,24 @@ func (t *teardown) run(ctx context.Context, members <-chan error) {
 	}
 	network := guard.Start(ctx, "detach", func() error { return t.detach(ctx, t.r) })
 	if ended {
-		t.do(ctx, "task", func() error { return t.stopTask(ctx, t.r) })
+		t.do(ctx, stepTask, func() error { return t.stopTask(ctx, t.r) })
 	}
-	if t.step("network", <-network) {
-		t.do(ctx, "namespaces", func() error { return t.namespaces.Unpin(ctx, t.r.ID, t.r.Namespaces) })
+	if t.step(stepNetwork, <-network) {
+		t.do(ctx, stepNamespaces, func() error { return t.namespaces.Unpin(ctx, t.r.ID, t.r.Namespaces) })
 	}
 	if !ended {
 		_, err := await(ctx, members)
 		t.membersEnded(ctx, err)
-		t.do(ctx, "task", func() error { return t.stopTask(ctx, t.r) })
+		t.do(ctx, stepTask, func() error { return t.stopTask(ctx, t.r) })
 	}
 	if len(t.failed) == 0 {
-		t.do(ctx, "files", func() error { return t.files.Remove(t.r.ID) })
+		t.do(ctx, stepFiles, func() error { return t.files.Remove(t.r.ID) })
 	}
 }
 
 // membersEnded records the result of stopping the containers.
 func (t *teardown) membersEnded(ctx context.Context, err error) {
-	if t.step("containers", err) {
+	if t.step(stepContainers, err) {
 		_ = guard.Call(ctx, "after the containers", func() error { t.stopped(); return nil })
 	}
 }
