@@ -129,16 +129,29 @@ crictl_tool() {
 	CGO_ENABLED=0 tool bin/crictl $k $critools cmd/crictl -ldflags "-X $k/pkg/version.Version=$critools"
 }
 
-# demo_tools downloads while it builds.
-demo_tools() {
+# together runs functions at the same time: some download while others build.
+together() {
 	local jobs=() job
-	for job in guest_packages runc_tool image_programs crictl_tool; do
+	for job in "$@"; do
 		$job &
 		jobs+=($!)
 	done
-	cni_plugins main/bridge main/loopback ipam/host-local meta/portmap meta/bandwidth meta/tuning
 	for job in "${jobs[@]}"; do wait "$job"; done
 }
+
+demo_cni() { cni_plugins main/bridge main/loopback ipam/host-local meta/portmap meta/bandwidth meta/tuning; }
+
+demo_tools() { together guest_packages runc_tool image_programs crictl_tool demo_cni; }
+
+all_debian() {
+	guest_packages
+	debian_containerd
+	prometheus_tools
+}
+
+all_cni() { cni_plugins $cni; }
+
+all_tools() { together all_debian image_programs runtime_tools all_cni kubelet; }
 
 runtime_tools() {
 	local c=github.com/containerd/containerd/v2 k=sigs.k8s.io/cri-tools
@@ -166,6 +179,16 @@ debian_containerd() {
 	dpkg-deb -x "$tools"/debs/containerd_*.deb "$tools/debs"
 	mkdir -p "$out"
 	cp "$tools"/debs/usr/bin/{containerd,containerd-shim-runc-v2} "$out"
+	rm -rf "$tools/debs"
+}
+
+# prometheus_tools unpacks Debian's Prometheus, for the tests of the dashboard and the alerts.
+prometheus_tools() {
+	if [ -x "$tools/bin/promtool" ]; then return; fi
+	say "unpacking Debian's Prometheus"
+	download "$tools/debs" prometheus
+	dpkg-deb -x "$tools"/debs/prometheus_*.deb "$tools/debs"
+	cp "$tools"/debs/usr/bin/{prometheus,promtool} "$tools/bin"
 	rm -rf "$tools/debs"
 }
 
@@ -229,7 +252,7 @@ crio_tools() {
 mkdir -p "$tools/bin" "$tools/cni" "$tools/versions"
 command -v go >/dev/null || { echo "go is not in PATH: install Go, https://go.dev/dl" >&2; exit 1; }
 case ${1:-all} in
-	all) debian_packages "$debian"; guest_packages; image_programs; runtime_tools; cni_plugins $cni; kubelet; debian_containerd ;;
+	all) debian_packages "$debian"; all_tools ;;
 	demo) debian_packages "$demo"; demo_tools ;;
 	lint) linter ;;
 	package) packager; containerd_tools; replaced_packages ;;
