@@ -33,8 +33,8 @@ type reloadable interface {
 	Reload(ctx context.Context, next config.Config) (pending []string, err error)
 }
 
-// reloader applies changes of config.toml while the daemon runs: at each SIGHUP, which tools such as
-// nvidia-ctk send, and at each call of `containerd-lite config reload`. It is used from one
+// reloader applies changes of config.toml while the daemon runs: at each SIGHUP, which tools such
+// as nvidia-ctk send, and at each call of `containerd-lite config reload`. It is used from one
 // goroutine.
 type reloader struct {
 	cmd   *cli.Command

@@ -127,7 +127,7 @@ func checkUnit(t *testing.T, unit, prefix string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, line := range []string{"ExecStart=" + prefix + "/bin/containerd-lite\n", "ExecReload=" + prefix + "/bin/containerd-lite config check\n"} {
+	for _, line := range []string{"ExecStart=" + prefix + "/bin/containerd-lite\n", "ExecReload=" + prefix + "/bin/containerd-lite config reload\n"} {
 		if !strings.Contains(string(text), line) {
 			t.Errorf("%s has no line %s:\n%s", unit, line, text)
 		}
