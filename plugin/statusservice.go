@@ -52,32 +52,50 @@ func (a Activity) IsOf(pod string) bool {
 // maxErrors is how many of the calls that returned an error are in a status.
 const maxErrors = 50
 
-// The gRPC service that returns the [Status] as JSON. It is not part of the CRI, and is served on
-// containerd's socket only, which root can open.
+// The gRPC service that returns what the daemon knows of itself. It is not part of the CRI, and is
+// served on containerd's socket only, which root can open.
 const (
 	statusService = "containerdlite.v1.Status"
 	statusMethod  = "Get"
+	recordsMethod = "Records"
+	stacksMethod  = "Stacks"
 	maxStatus     = 64 << 20 // bytes
 )
 
 var statusDesc = grpc.ServiceDesc{
 	ServiceName: statusService,
 	HandlerType: (*any)(nil),
-	Methods: []grpc.MethodDesc{{MethodName: statusMethod, Handler: func(srv any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
-		return handleStatus(ctx, srv.(*Service), decode) //nolint:forcetypeassert // it was registered with one
-	}}},
+	Methods: []grpc.MethodDesc{
+		statusCall(statusMethod, func(s *Service, pod string) ([]byte, error) { return json.Marshal(s.status(pod)) }),
+		statusCall(recordsMethod, func(s *Service, _ string) ([]byte, error) { return json.Marshal(s.records()) }),
+		statusCall(stacksMethod, func(*Service, string) ([]byte, error) { return stacks(), nil }),
+	},
 }
 
-func handleStatus(ctx context.Context, s *Service, decode func(any) error) (any, error) {
-	var pod wrapperspb.StringValue
-	if err := decode(&pod); err != nil {
-		return nil, err
-	}
-	data, err := guard.Value(ctx, "status", func() ([]byte, error) { return json.Marshal(s.status(pod.GetValue())) })
-	if err != nil {
-		return nil, status.Error(codes.Internal, err.Error())
-	}
-	return wrapperspb.Bytes(data), nil
+// statusCall returns a method of the service.
+func statusCall(name string, answer func(s *Service, argument string) ([]byte, error)) grpc.MethodDesc {
+	return grpc.MethodDesc{MethodName: name, Handler: func(srv any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
+		var argument wrapperspb.StringValue
+		if err := decode(&argument); err != nil {
+			return nil, err
+		}
+		data, err := guard.Value(ctx, "status: "+name, func() ([]byte, error) {
+			return answer(srv.(*Service), argument.GetValue()) //nolint:forcetypeassert // it was registered with one
+		})
+		if err != nil {
+			return nil, status.Error(codes.Internal, err.Error())
+		}
+		return wrapperspb.Bytes(data), nil
+	}}
+}
+
+// maxStacks bounds the stacks of all goroutines, in bytes.
+const maxStacks = 16 << 20
+
+// stacks returns the stacks of all goroutines of the daemon.
+func stacks() []byte {
+	buf := make([]byte, maxStacks)
+	return buf[:goruntime.Stack(buf, true)]
 }
 
 // status returns the status. The ended calls in it are those of the pod with this name, with or
@@ -144,13 +162,29 @@ func (n podNames) of(c activity.Call) string {
 // GetStatus asks the daemon behind a connection for its status. pod is the name of the pod whose
 // ended calls are returned; "" stands for those that returned an error.
 func GetStatus(ctx context.Context, conn grpc.ClientConnInterface, pod string) (Status, error) {
-	var answer wrapperspb.BytesValue
-	if err := conn.Invoke(ctx, "/"+statusService+"/"+statusMethod, wrapperspb.String(pod), &answer, grpc.MaxCallRecvMsgSize(maxStatus)); err != nil {
+	data, err := ask(ctx, conn, statusMethod, pod)
+	if err != nil {
 		return Status{}, err
 	}
 	var now Status
-	if err := json.Unmarshal(answer.GetValue(), &now); err != nil {
+	if err := json.Unmarshal(data, &now); err != nil {
 		return Status{}, fmt.Errorf("decode status: %w", err)
 	}
 	return now, nil
+}
+
+// GetRecords asks the daemon behind a connection for its [Records], as JSON.
+func GetRecords(ctx context.Context, conn grpc.ClientConnInterface) ([]byte, error) {
+	return ask(ctx, conn, recordsMethod, "")
+}
+
+// GetStacks asks the daemon behind a connection for the stacks of its goroutines.
+func GetStacks(ctx context.Context, conn grpc.ClientConnInterface) ([]byte, error) {
+	return ask(ctx, conn, stacksMethod, "")
+}
+
+func ask(ctx context.Context, conn grpc.ClientConnInterface, method, argument string) ([]byte, error) {
+	var answer wrapperspb.BytesValue
+	err := conn.Invoke(ctx, "/"+statusService+"/"+method, wrapperspb.String(argument), &answer, grpc.MaxCallRecvMsgSize(maxStatus))
+	return answer.GetValue(), err
 }

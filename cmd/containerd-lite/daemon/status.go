@@ -155,10 +155,7 @@ type shimUse struct{ count, bytes int }
 
 // shims adds up the shims of the node with this root directory, of whatever kind.
 func shims(root string) (use shimUse) {
-	for dir, name := range check.HostProcesses(root) {
-		if !strings.HasPrefix(name, "containerd-shim") {
-			continue
-		}
+	for dir := range shimDirs(root) {
 		statm, _ := os.ReadFile(filepath.Join(dir, "statm")) // it may have ended
 		if fields := strings.Fields(string(statm)); len(fields) > 1 {
 			pages, _ := strconv.Atoi(fields[1]) // proc_pid_statm(5)
