@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 )
 
@@ -23,6 +25,11 @@ type meter struct {
 	bytes atomic.Uint64 // of response bodies
 	open  atomic.Int64  // requests in progress, until their bodies are read
 	moved atomic.Int64  // time of the last request, response or byte, in nanoseconds after begin
+
+	expected sync.Map      // digests of the layers that this node does not have
+	missing  atomic.Uint64 // their bytes
+	layers   atomic.Int64  // their number
+	fetched  atomic.Int64  // how many of them have been received
 }
 
 func newMeter() *meter {
@@ -53,11 +60,28 @@ func (m *meter) watch(ctx context.Context, timeout time.Duration) error {
 	}
 }
 
-// progress describes the traffic so far.
+// expect records a layer that has to be received.
+func (m *meter) expect(layer ocispec.Descriptor) {
+	if _, known := m.expected.LoadOrStore(layer.Digest, true); known || layer.Size < 0 {
+		return
+	}
+	m.missing.Add(uint64(layer.Size))
+	m.layers.Add(1)
+}
+
+// progress describes the traffic so far: bytes, layers, rate, and how long the rest will take at
+// this rate.
 func (m *meter) progress() string {
 	const mebibyte = 1 << 20
-	received, took := float64(m.bytes.Load())/mebibyte, time.Since(m.begin).Seconds()
-	text := fmt.Sprintf("%.1f MiB, %.1f MiB/s", received, received/max(took, 0.001))
+	received, missing := float64(m.bytes.Load())/mebibyte, float64(m.missing.Load())/mebibyte
+	rate := received / max(time.Since(m.begin).Seconds(), 0.001)
+	text := fmt.Sprintf("%.1f MiB, %.1f MiB/s", received, rate)
+	if layers := m.layers.Load(); layers > 0 {
+		text = fmt.Sprintf("%.1f of %.1f MiB, %d of %d layers, %.1f MiB/s", received, max(received, missing), m.fetched.Load(), layers, rate)
+	}
+	if left := missing - received; left > 0 && rate > 0 {
+		text += fmt.Sprintf(", %s left", max(time.Second, time.Duration(left/rate*float64(time.Second))).Round(time.Second))
+	}
 	if idle := m.idle(); idle >= time.Second {
 		text += fmt.Sprintf(", no data for %s", idle.Round(time.Second))
 	}
@@ -74,6 +98,35 @@ func (m *meter) idle() time.Duration {
 
 func (m *meter) touch() {
 	m.moved.Store(int64(time.Since(m.begin)))
+}
+
+// layerReader counts a layer when it has been read to its end.
+type layerReader struct {
+	io.ReadCloser
+	ended func()
+}
+
+func (r layerReader) Read(p []byte) (int, error) {
+	n, err := r.ReadCloser.Read(p)
+	if err == io.EOF { //nolint:errorlint // the contract of io.Reader
+		r.ended()
+	}
+	return n, err
+}
+
+// seekingLayerReader is a layerReader that can go on where an earlier pull was interrupted.
+type seekingLayerReader struct {
+	layerReader
+	io.Seeker
+}
+
+// layer returns the reader of a layer, which counts it.
+func (m *meter) layer(r io.ReadCloser) io.ReadCloser {
+	counted := layerReader{r, sync.OnceFunc(func() { m.fetched.Add(1) })}
+	if seeker, ok := r.(io.Seeker); ok {
+		return seekingLayerReader{counted, seeker}
+	}
+	return counted
 }
 
 type meteredTransport struct {

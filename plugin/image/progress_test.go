@@ -7,9 +7,13 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 type transportFunc func(*http.Request) (*http.Response, error)
@@ -94,3 +98,47 @@ func (b *slowBody) Read(p []byte) (int, error) {
 }
 
 func (b *slowBody) Close() error { return nil }
+
+// TestProgress checks the text while two of three layers are on their way: one of them twice in the
+// manifest.
+func TestProgress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const mebibyte = 1 << 20
+		m := newMeter()
+		time.Sleep(2 * time.Second)
+		if got, want := m.progress(), "0.0 MiB, 0.0 MiB/s"; got != want {
+			t.Errorf("before the manifest: %q, want %q", got, want)
+		}
+		for _, layer := range []string{"a", "b", "b"} {
+			m.expect(ocispec.Descriptor{Digest: digest.FromString(layer), Size: 5 * mebibyte})
+		}
+		m.bytes.Store(4 * mebibyte)
+		if got, want := m.progress(), "4.0 of 10.0 MiB, 0 of 2 layers, 2.0 MiB/s, 3s left"; got != want {
+			t.Errorf("in the middle: %q, want %q", got, want)
+		}
+		r := m.layer(io.NopCloser(strings.NewReader("layer")))
+		if _, err := io.ReadAll(r); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = r.Read(make([]byte, 1)) // its end again
+		m.bytes.Store(11 * mebibyte)
+		if got, want := m.progress(), "11.0 of 11.0 MiB, 1 of 2 layers, 5.5 MiB/s"; got != want {
+			t.Errorf("at the end: %q, want %q", got, want)
+		}
+	})
+}
+
+// A layer whose reader can seek goes on where an earlier pull was interrupted.
+func TestLayerCanSeek(t *testing.T) {
+	type seekable struct {
+		io.ReadSeeker
+		io.Closer
+	}
+	r := newMeter().layer(seekable{strings.NewReader("layer"), io.NopCloser(nil)})
+	if _, err := r.(io.Seeker).Seek(3, io.SeekStart); err != nil {
+		t.Fatal(err)
+	}
+	if rest, err := io.ReadAll(r); string(rest) != "er" || err != nil {
+		t.Errorf("the rest of a layer: %q, %v", rest, err)
+	}
+}

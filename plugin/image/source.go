@@ -24,6 +24,7 @@ import (
 type registrySource struct {
 	name     string
 	resolver remotes.Resolver
+	traffic  *meter
 	settings []transfer.ImageResolverOption // from config.toml
 
 	resolved         atomic.Bool      // set when the name was resolved to a descriptor
@@ -40,7 +41,8 @@ var (
 // source returns the source of an image: its registry, with the mirrors.
 func (s *settings) source(ctx context.Context, name string, creds credentials, traffic *meter) *registrySource {
 	source := &registrySource{
-		name: name,
+		name:    name,
+		traffic: traffic,
 		resolver: docker.NewResolver(docker.ResolverOptions{
 			Hosts:   s.access.registryHosts(ctx, creds, traffic),
 			Headers: s.Headers,
@@ -112,5 +114,9 @@ func (f boundedFetcher) open(ctx context.Context, desc ocispec.Descriptor) (io.R
 	if inMemory && desc.Size > maxMetadata {
 		return nil, oversized(desc, desc.Size)
 	}
-	return f.next.Fetch(withContentMark(ctx), desc)
+	content, err := f.next.Fetch(withContentMark(ctx), desc)
+	if err != nil || !images.IsLayerType(desc.MediaType) {
+		return content, err
+	}
+	return f.source.traffic.layer(content), nil
 }

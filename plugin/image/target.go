@@ -69,11 +69,28 @@ func (s *storeTarget) ImageFilter(children images.HandlerFunc, store content.Sto
 	platform := platforms.Ordered(platforms.DefaultSpec())
 	children = images.SetChildrenMappedLabels(store, children, gcLabels)
 	children = withGuard(images.LimitManifests(images.FilterPlatforms(children, platform), platform, 1))
+	children = s.withTotal(children, store)
 	s.content, s.children = store, children
 	if s.ownUnpack {
 		return withoutLayers(children)
 	}
 	return children
+}
+
+// withTotal records the layers that have to be fetched, for the progress of the pull.
+func (s *storeTarget) withTotal(children images.HandlerFunc, store content.InfoProvider) images.HandlerFunc {
+	return func(ctx context.Context, desc ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+		found, err := children(ctx, desc)
+		for _, child := range found {
+			if !images.IsLayerType(child.MediaType) {
+				continue
+			}
+			if _, err := store.Info(ctx, child.Digest); errdefs.IsNotFound(err) {
+				s.source.traffic.expect(child)
+			}
+		}
+		return found, err
+	}
 }
 
 // maxLayers bounds the layers of an image: overlayfs allows no more lower directories for one

@@ -43,7 +43,7 @@ config.toml, sockets and tools. "containerd-lite config default" prints every ke
 	app.EnableShellCompletion = true
 	setVersion(app)
 	app.Action = serve(app.Action)
-	app.Commands = append(app.Commands, checkCommand(), statusCommand(), debugCommand(), adoptCommand(), handBackCommand())
+	app.Commands = append(app.Commands, checkCommand(), statusCommand(), pullCommand(), debugCommand(), adoptCommand(), handBackCommand())
 	for i, sub := range app.Commands {
 		if sub.Name == "config" {
 			app.Commands[i] = configCommand(sub)
