@@ -55,7 +55,7 @@ TEST    ?=
 FUZZFOR ?= 10s
 
 .DEFAULT_GOAL := help
-.PHONY: help build race man install uninstall deb tools plan test unit integration critest security kubelet-test swap-test stress faults soak vm vm-test power vm-shell vm-image count lint fuzz demo dev bench bench-diff bench-scale bench-raw clean
+.PHONY: help build race man install uninstall deb tools plan test unit integration critest security kubelet-test swap-test stress faults soak vm vm-ci vm-test power vm-shell vm-image count lint fuzz demo dev bench bench-diff bench-scale bench-raw clean
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -88,18 +88,16 @@ plan: # says what `make test` runs
 
 test: plan lint unit integration ## everything: linter, unit tests, integration suites with critest
 
-unit: tools count ## go vet and unit tests with the race detector
-	go vet -tags no_cri ./...
-	go -C integration vet -tags no_cri ./...
+unit: tools count ## unit tests with the race detector; the linter runs go vet
 	CNI_PATH=$(CURDIR)/.tools/cni bin/count unit . -race -tags no_cri ./...
 
-integration: deb tools race count ## every suite of integration/ against a running daemon (as root)
-	bin/count integration integration -p 1 -count 1 -timeout 60m ./...
+integration: deb tools race count ## every suite of integration/ against a running daemon (as root); of critest one pair of daemon and shim
+	LITE_HANDLER=$(or $(LITE_HANDLER),lite) bin/count integration integration -p 1 -count 1 -timeout 60m ./...
 
 count: # builds the program that runs `go test` and counts its tests
 	go -C integration build -o ../bin/count ./cmd/count
 
-critest: build tools count ## critest v1.37.0 alone, with results per group
+critest: build tools count ## critest v1.37.0 alone, with either shim and on stock containerd, with results per group
 	bin/count critest integration -count 1 -timeout 60m ./suite/critest
 
 security: build tools count ## attack a daemon with the published vulnerabilities of container runtimes; DAEMON=stock is the control
@@ -127,8 +125,10 @@ vm: build tools race vm-image count ## a suite in a virtual machine with cgroup 
 	bin/count vm-$(SUITE) $(if $(PACKAGE),.,integration) -tags no_cri -count 1 -p 1 -timeout 110m -run '$(TEST)' -exec '$(CURDIR)/bin/guest run' $(or $(PACKAGE),./suite/$(SUITE))
 endif
 
-vm-test: vm-image ## the virtual machine suites that CI runs, with the systemd cgroup driver
+vm-ci: vm-image ## the virtual machine suite that CI runs, with the systemd cgroup driver
 	$(MAKE) vm SUITE=cgroup2 LITE_CGROUP=systemd
+
+vm-test: vm-ci ## this suite, and specs of critest that need AppArmor or cgroup v2
 	$(MAKE) vm SUITE=critest LITE_CGROUP=systemd LITE_FOCUS='AppArmor|OOM|metrics'
 
 swap-test: build tools count ## containerd 1.6 to 2.4 under pods replaced by containerd-lite, and back; with Debian's packages in a virtual machine
