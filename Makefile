@@ -26,6 +26,9 @@ export LITE_STRESS ?= 30s
 # Durations of the disk faults in the suite restart, separated by spaces.
 export LITE_OUTAGES ?= 5s
 
+# Number of reloads of config.toml in the suite reload.
+export LITE_RELOADS ?= 200
+
 # Number of pods in the soak.
 export LITE_SOAK ?= 100
 

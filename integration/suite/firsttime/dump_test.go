@@ -23,13 +23,10 @@ func TestDump(t *testing.T) {
   username = "bob"
   password = "` + secret + `"
 `})
-	c := b.Client(t, image.Busybox)
+	c := harness.Session{Bench: b, CRI: b.Client(t, image.Busybox)}
 	config := b.PodConfig("dumped")
 	config.Annotations = map[string]string{"note": secret}
-	pod, err := c.RunPod(t.Context(), config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	pod := c.Pod(t, config)
 	container := harness.ContainerConfig(config, "main", image.Busybox, "sh", "-c", "sleep 1000; : "+secret)
 	container.Envs = []*runtimeapi.KeyValue{{Key: "PASSWORD", Value: []byte(secret)}}
 	if _, err := c.Run(t.Context(), pod, config, container); err != nil {
@@ -53,7 +50,7 @@ func TestDump(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"stacks.txt":   "plugin/statusservice.go",
-		"records.json": `"default/dumped"`,
+		"records.json": `"bench/dumped"`,
 		"status.json":  `"running": 1`,
 		"config.json":  `"defaultRuntimeName"`,
 		"check.json":   `"check": "config"`,
