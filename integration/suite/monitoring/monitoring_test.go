@@ -23,7 +23,11 @@ import (
 	"github.com/containerd-lite/containerd-lite/integration/lib/image"
 )
 
-const dist = "../../../dist"
+const (
+	dist = "../../../dist"
+	// pictureTime is the time that the picture of the dashboard shows.
+	pictureTime = 4 * time.Minute
+)
 
 // TestRules checks the alerts, and runs their own tests.
 func TestRules(t *testing.T) {
@@ -72,33 +76,46 @@ func TestEachAlertHasATest(t *testing.T) {
 // query is an expression of a panel.
 type query struct{ panel, expr string }
 
-// queries returns the expressions of the dashboard, with values in place of its variables.
-func queries(t *testing.T) (all []query) {
+// dashboard is the part of a dashboard of Grafana that the tests read.
+type dashboard struct {
+	Panels []struct {
+		Title, Type string
+		Targets     []struct{ Expr, LegendFormat string }
+		FieldConfig struct{ Defaults struct{ Unit string } }
+	}
+}
+
+func readDashboard(t *testing.T) (d dashboard) {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(dist, "grafana", "containerd-lite.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var dashboard struct {
-		Panels []struct {
-			Title   string
-			Targets []struct{ Expr string }
-		}
-	}
-	if err := json.Unmarshal(data, &dashboard); err != nil {
+	if err := json.Unmarshal(data, &d); err != nil {
 		t.Fatal(err)
 	}
-	values := strings.NewReplacer("$__rate_interval", "1m", "$instance", ".*")
-	for _, p := range dashboard.Panels {
+	return d
+}
+
+// substitute puts values in the place of the variables of the dashboard.
+func substitute(expr string) string {
+	return strings.NewReplacer("$__rate_interval", "1m", "$instance", ".*").Replace(expr)
+}
+
+// queries returns the expressions of the dashboard.
+func queries(t *testing.T) (all []query) {
+	t.Helper()
+	for _, p := range readDashboard(t).Panels {
 		for _, target := range p.Targets {
-			all = append(all, query{p.Title, values.Replace(target.Expr)})
+			all = append(all, query{p.Title, substitute(target.Expr)})
 		}
 	}
 	return all
 }
 
 // TestDashboard checks that each query of the dashboard returns data when a Prometheus has scraped
-// a daemon under load.
+// a daemon under load. With LITE_PICTURE=file.svg the load takes some minutes, and the picture of
+// the dashboard is written to the file.
 func TestDashboard(t *testing.T) {
 	metrics, web := freePort(t), freePort(t)
 	b := harness.StartWith(t, harness.Options{Config: fmt.Sprintf("[metrics]\n  address = \"127.0.0.1:%d\"\n", metrics)})
@@ -116,6 +133,12 @@ func TestDashboard(t *testing.T) {
 	}
 	if failed != nil {
 		t.Error(failed)
+	}
+	if path := os.Getenv("LITE_PICTURE"); path != "" {
+		for begin := time.Now(); failed == nil && time.Since(begin) < pictureTime; {
+			failed = use(t, n, int(time.Since(begin).Milliseconds()))
+		}
+		draw(t, path, web, pictureTime)
 	}
 	for _, q := range missing {
 		t.Errorf("panel %q has no data: %s", q.panel, q.expr)
