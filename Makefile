@@ -94,7 +94,7 @@ test: plan lint unit integration ## everything: linter, unit tests, integration 
 unit: tools count ## unit tests with the race detector; the linter runs go vet
 	CNI_PATH=$(CURDIR)/.tools/cni bin/count unit . -race -tags no_cri ./...
 
-integration: deb tools race count ## every suite of integration/ against a running daemon (as root); of critest one pair of daemon and shim
+integration: deb tools race count ## every suite of integration/ against a running daemon (as root); critest runs only with containerd-lite and the lite shim
 	LITE_HANDLER=$(or $(LITE_HANDLER),lite) bin/count integration integration -p 1 -count 1 -timeout 60m ./...
 
 count: # builds the program that runs `go test` and counts its tests
@@ -131,7 +131,7 @@ endif
 vm-ci: vm-image ## the virtual machine suite that CI runs, with the systemd cgroup driver
 	$(MAKE) vm SUITE=cgroup2 LITE_CGROUP=systemd
 
-vm-test: vm-ci ## this suite, and specs of critest that need AppArmor or cgroup v2
+vm-test: vm-ci ## vm-ci, and the specs of critest that need AppArmor or cgroup v2
 	$(MAKE) vm SUITE=critest LITE_CGROUP=systemd LITE_FOCUS='AppArmor|OOM|metrics'
 
 swap-test: build tools count ## containerd 1.6 to 2.4 under pods replaced by containerd-lite, and back; with Debian's packages in a virtual machine

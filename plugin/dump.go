@@ -11,8 +11,8 @@ import (
 	"github.com/containerd-lite/containerd-lite/plugin/pod"
 )
 
-// Records are the pods and containers for a bug report. They have nothing that a user wrote but
-// names and image references: no annotations, no commands, no variables.
+// Records are the pods and containers for a bug report. Of the data of users they have only names
+// and image references: no annotations, commands or environment variables.
 type Records struct {
 	Pods       []PodRecord       `json:"pods"`
 	Containers []ContainerRecord `json:"containers"`
@@ -46,7 +46,7 @@ type ContainerRecord struct {
 	Reason   string    `json:"reason,omitempty"`
 }
 
-// records returns the pods and containers without what their users wrote.
+// records returns the pods and containers for a bug report.
 func (s *Service) records() (all Records) {
 	for _, p := range s.pods.List() {
 		all.Pods = append(all.Pods, podRecord(p))

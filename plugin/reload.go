@@ -16,7 +16,6 @@ import (
 
 	"github.com/containerd-lite/containerd-lite/plugin/config"
 	"github.com/containerd-lite/containerd-lite/plugin/image"
-	"github.com/containerd-lite/containerd-lite/plugin/metrics"
 	"github.com/containerd-lite/containerd-lite/plugin/network"
 	"github.com/containerd-lite/containerd-lite/plugin/runtime"
 	"github.com/containerd-lite/containerd-lite/plugin/specgen"
@@ -36,11 +35,11 @@ type reloader struct {
 }
 
 // Reload replaces the config of the running CRI. next is valid and complete. If a part of next
-// cannot be applied, nothing changes, and the error says why. Calls in progress go on with the
-// config that they began with. After a reload the CRI is as after a restart with next, except for
-// the keys that Reload returns: a change of these needs a restart.
+// cannot be applied, nothing changes, and the error has the reason. A call reads each setting when
+// it needs it: a call that is in progress during a reload may use old values for its first steps
+// and new ones for the rest. Pulls, CNI ADD and CNI DEL keep the settings that they began with.
+// Reload returns the keys whose change needs a restart; they keep their values.
 func (r *reloader) Reload(ctx context.Context, next config.Config) (pending []string, err error) {
-	defer func() { metrics.Reload(err) }()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	ctx = namespaces.WithNamespace(ctx, namespace)
@@ -73,7 +72,7 @@ func (r *reloader) Reload(ctx context.Context, next config.Config) (pending []st
 	applyStreams()
 	r.applyRuntime(ctx, *now, next, &specs)
 	if err := applyImages(ctx); err != nil {
-		log.G(ctx).WithError(err).Warn("config.toml is reloaded, but not all images are marked as pinned or not pinned; reload again")
+		log.G(ctx).WithError(err).Warn("config.toml is reloaded, but some images are still pinned; remove their label io.cri-containerd.pinned with ctr -n k8s.io images label")
 	}
 	return pending, nil
 }
@@ -82,7 +81,7 @@ func (r *reloader) Reload(ctx context.Context, next config.Config) (pending []st
 func (r *reloader) applyRuntime(ctx context.Context, now, next config.Config, specs *specgen.Generator) {
 	if !reflect.DeepEqual(now.Runtime.CDISpecDirs, next.Runtime.CDISpecDirs) {
 		if err := cdi.Configure(cdi.WithSpecDirs(next.Runtime.CDISpecDirs...)); err != nil {
-			log.G(ctx).WithError(err).Warn("CDI directories are reloaded with errors; containers that need their devices fail")
+			log.G(ctx).WithError(err).Warn("CDI specs loaded with errors; containers that request a device of a broken spec fail; correct the spec")
 		}
 	}
 	if options := networkOptions(next.Runtime); !reflect.DeepEqual(options, networkOptions(now.Runtime)) {
@@ -92,8 +91,8 @@ func (r *reloader) applyRuntime(ctx context.Context, now, next config.Config, sp
 	r.live.Set(next) // last: a handler that it offers has its spec and its network
 }
 
-// features returns the features of the handlers of next. Those that are known of handlers that do
-// not change are not read again, because that takes two processes for each.
+// features returns the features of the handlers of next. Reading them takes two processes for each
+// handler, so known features of unchanged handlers are reused.
 func (r *reloader) features(ctx context.Context, now, next config.Runtime) map[string]*features.Features {
 	known := map[string]*features.Features{}
 	changed := next

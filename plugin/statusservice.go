@@ -53,7 +53,7 @@ func (a Activity) IsOf(pod string) bool {
 const maxErrors = 50
 
 // The gRPC service that returns what the daemon knows of itself. It is not part of the CRI, and is
-// served on containerd's socket only, which root can open.
+// served only on containerd's socket, which only root can open.
 const (
 	statusService = "containerdlite.v1.Status"
 	statusMethod  = "Get"

@@ -135,9 +135,9 @@ func (l *Log) resume(e *entry) {
 	l.ended = slices.DeleteFunc(l.ended, func(ended *entry) bool { return ended == e })
 }
 
-// Begin begins a step: it is a part of the call to which ctx belongs, if there is one, a span of
-// its trace, and counted in the metrics. end must be called when the step ends. detail returns its
-// progress, and may be nil; it must not block.
+// Begin begins a step of the call to which ctx belongs, if any. It starts a span in the trace of
+// ctx; end ends the span and records the duration of the step in the metrics. end must be called
+// when the step ends. detail returns the progress of the step, and may be nil; it must not block.
 func Begin(ctx context.Context, w Wait, detail func() string) (end func()) {
 	began := time.Now()
 	_, span := tracing.StartSpan(ctx, tracing.Name(string(w.For), w.Operation), tracing.WithAttribute("object", w.Object))

@@ -8,7 +8,7 @@
 // registry. A call that has ended with work left behind, which a later call joins, stays in
 // progress until its last step ends.
 //
-// Each step is also counted in the metrics, and a span of the trace that its call belongs to.
+// Each step is also a span in the trace of its call, and its duration is recorded in the metrics.
 //
 // The package calls only metrics. A Log has one lock, which is held only to change or to copy
 // its data. Memory is bounded: see the constants.

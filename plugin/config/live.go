@@ -7,8 +7,8 @@ import (
 	"sync/atomic"
 )
 
-// Live is the config in effect. A reload replaces it as a whole, so that a reader that gets it once
-// has one that fits together.
+// Live holds the config in effect. A reload replaces the whole config, so the values that one Get
+// returns belong to the same version of the files.
 type Live struct{ current atomic.Pointer[Config] }
 
 // NewLive returns a Live with its first config.
@@ -33,7 +33,7 @@ func (l *Live) HandlerNames() []string { return l.Get().Runtime.HandlerNames() }
 // RuntimeType is [Runtime.RuntimeType] of the config in effect.
 func (l *Live) RuntimeType(name string) string { return l.Get().Runtime.RuntimeType(name) }
 
-// fixed are the keys that apply from the start to the end of a daemon.
+// fixed lists the keys that the daemon reads only at its start.
 var fixed = []struct {
 	key   string
 	field func(*Config) any // pointer
@@ -47,8 +47,8 @@ var fixed = []struct {
 	{ServerTable + ".disable_tcp_service", func(c *Config) any { return &c.Server.DisableTCPService }},
 }
 
-// Reloaded returns next as it can take the place of c while the daemon runs, and the keys whose
-// change needs a restart.
+// Reloaded returns next with the values of c for the keys that need a restart, and the names of
+// those of them that next would change.
 func (c Config) Reloaded(next Config) (Config, []string) {
 	var pending []string
 	for _, f := range fixed {

@@ -279,7 +279,7 @@ type Manager struct {
 func New(ctx context.Context, deps Deps) *Manager {
 	containers := newContainerStore(deps.Containerd, deps.Events)
 	for _, reason := range []string{ReasonCompleted, ReasonError, ReasonOOMKilled, ReasonUnknown} {
-		metrics.Exits.WithLabelValues(reason) // a rate needs a first value
+		metrics.Exits.WithLabelValues(reason) // rate() misses the event that creates a counter
 	}
 	background := newBackground(ctx)
 	plugins := pluginCalls{plugins: deps.Plugins, pods: deps.Pods, containerd: deps.Containerd}

@@ -49,8 +49,8 @@ func newSettings(opts Options, deps Deps) (*settings, error) {
 }
 
 // Prepare returns a function that replaces the Options, or the reason why they are not valid.
-// StatsPeriod stays as it is. Pulls in progress go on with their Options. The function returns an
-// error if images that are pinned, or no longer pinned, could not be marked as such.
+// StatsPeriod stays as it is. Pulls in progress keep their Options. The function returns an error
+// if the pin of an image could not be removed. A pin that could not be added is only logged.
 func (m *Manager) Prepare(opts Options) (apply func(context.Context) error, err error) {
 	next, err := newSettings(opts, m.deps)
 	if err != nil {
@@ -72,8 +72,8 @@ func (m *Manager) Prepare(opts Options) (apply func(context.Context) error, err 
 	}, nil
 }
 
-// unpin removes the pin of a name from the records of its image. The other names keep theirs if one
-// of them is pinned, too.
+// unpin removes the pinned label of name after a reload. If another name of the image is still
+// pinned, only the record of name loses the label; otherwise the records of all names do.
 func (m *Manager) unpin(ctx context.Context, name string) error {
 	img := m.index.view.Load().byName[name]
 	if img == nil {

@@ -61,7 +61,7 @@ func Register() {
 		steps, Exits, joined, reloads, PulledBytes, TasksReplaced, panics,
 	)
 	for _, status := range []string{success, failure} {
-		reloads.WithLabelValues(status) // a rate needs a first value
+		reloads.WithLabelValues(status) // rate() misses the event that creates a counter
 	}
 }
 

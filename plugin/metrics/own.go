@@ -41,9 +41,10 @@ var (
 		Namespace: own, Name: "pulled_bytes_total", Help: "bytes that pulls received from registries",
 	})
 
-	// TasksReplaced counts the pods whose task, and so their shim, was started again.
+	// TasksReplaced counts the restarted tasks of pods. The task of a pod ends when its shim dies;
+	// one shim that serves many pods counts once for each pod.
 	TasksReplaced = prometheus.NewCounter(prometheus.CounterOpts{
-		Namespace: own, Name: "pod_shims_replaced_total", Help: "shims of pods that had ended and were started again",
+		Namespace: own, Name: "pod_shims_replaced_total", Help: "pods whose task was restarted because it had ended, usually with its shim",
 	})
 
 	panics = prometheus.NewCounterFunc(prometheus.CounterOpts{

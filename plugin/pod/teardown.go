@@ -217,15 +217,15 @@ func (l *releaser) killStuckShim(ctx context.Context, r *Record) bool {
 	return true
 }
 
-// killAbandonedShim kills the shim of a pod whose Run was interrupted, if it serves no other pod.
-// Without a task containerd does not end it: the daemon may have been killed between the launch of
-// the shim and the creation of the task.
+// killAbandonedShim kills the shim of a pod whose Run was interrupted, unless the shim may serve
+// other pods. If the daemon was killed after it launched the shim and before it created the task,
+// containerd has no task for this shim and does not stop it.
 func (l *releaser) killAbandonedShim(ctx context.Context, r *Record) {
 	_, handler, err := l.handlers.Handler(r.Handler)
 	if err != nil || handler.SharesShim() {
 		return
 	}
 	if err := l.tasks.KillShim(ctx, r.ID); err != nil && !errdefs.IsNotFound(err) {
-		log.G(ctx).WithError(err).WithField("pod", r.ID).Warn("shim of a pod that was not started is not killed; it exits within a minute")
+		log.G(ctx).WithError(err).WithField("pod", r.ID).Warn("shim of an interrupted RunPodSandbox not killed; kill it if it still runs after a minute")
 	}
 }

@@ -43,8 +43,9 @@ func open(opts Options) (*endpoint, error) {
 }
 
 // Prepare returns a function that replaces the Options, or an error if the server cannot listen on
-// the new address. Streams in progress, and URLs that were returned before, are not affected. The
-// function has to be called, because the server is listening already.
+// the new address. Streams in progress are not affected. URLs that were returned before stay valid,
+// unless the address stays the same and TLS is switched on or off. The caller must call the
+// function, because the server already listens on the new address.
 func (s *Server) Prepare(opts Options) (apply func(), err error) {
 	now := s.endpoint.Load()
 	if opts.Address == now.opts.Address && opts.Port == now.opts.Port {

@@ -170,8 +170,9 @@ func (o *Outbox) deliver(ctx context.Context, e *types.Envelope) bool {
 	return true
 }
 
-// attempt sends e once. It connects before it decides whether to wait for subscribers: in the other
-// order, a containerd that starts in between gets the event before it has any.
+// attempt sends e once. It connects before it waits for subscribers. In the other order, a
+// containerd that starts between the two steps would get the event before its subscribers have
+// reconnected.
 func (o *Outbox) attempt(ctx context.Context, e *types.Envelope) error {
 	if err := o.sender.connect(ctx); err != nil {
 		return err

@@ -27,7 +27,8 @@ type sender struct {
 	client *ttrpc.Client
 }
 
-// send sends an event over the connection of connect. The connection is closed if it was lost.
+// send sends an event over the connection that connect has opened. If that connection is lost, send
+// closes the client, so that the next connect dials again.
 func (s *sender) send(ctx context.Context, e *types.Envelope) error {
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()

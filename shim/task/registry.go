@@ -21,9 +21,9 @@ import (
 )
 
 const (
-	// expectTimeout is how long the shim waits for the Create of a task that has joined. A shim
-	// without any other task exits then, although containerd may be connected: one that was killed
-	// before the Create connects to the shim again at its restart, and never creates the task.
+	// expectTimeout is how long the shim waits for the Create of a task that has joined. Then a
+	// shim without any other task exits, even if containerd is connected: a containerd that was
+	// killed before the Create reconnects after its restart, but never creates the task.
 	expectTimeout = time.Minute
 
 	// responseTimeout bounds the time in which the response to a Delete leaves the shim.

@@ -50,7 +50,8 @@ func withoutLevel(d srvconfig.Debug) srvconfig.Debug {
 	return d
 }
 
-// same compares two values as they are printed, so that an empty table and none are the same.
+// same reports whether two values of a config are equal as fmt prints them. A missing value equals
+// a zero value and an empty table.
 func same(a, b any) bool {
 	empty := func(v any) bool {
 		r := reflect.ValueOf(v)

@@ -6,6 +6,6 @@
 // In addition to containerd's command, the package checks config.toml before anything starts and
 // reports the file and line of each problem (check.go), reloads it (reload.go), feeds
 // systemd's watchdog (watchdog.go), and returns memory to the system when the daemon is idle
-// (memory.go). It calls containerd's command and server, and imports package plugin only to
-// register it. It has no locks: its goroutines share nothing with the daemon.
+// (memory.go). It calls containerd's command and server. It imports package plugin to register
+// it, and to call its status service. It has no locks: all reloads run in one goroutine.
 package daemon

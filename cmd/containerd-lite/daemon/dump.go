@@ -46,7 +46,7 @@ func debugCommand() *cli.Command {
 		Commands: []*cli.Command{{
 			Name: "dump",
 			Usage: "Write an archive: stacks of the daemon and the shims, pods and containers, config without credentials, " +
-				"check, versions, the last lines of the journal",
+				"the result of `check`, versions, the last lines of the journal",
 			ArgsUsage: "[FILE]",
 			Action: func(ctx context.Context, cmd *cli.Command) error {
 				path := cmd.Args().First()
@@ -102,7 +102,7 @@ func dumpParts(ctx context.Context, cmd *cli.Command) []part {
 }
 
 // writeDump writes an archive that only its owner can read. It returns a line for each part that
-// could not be read; the archive has them, too.
+// could not be read, and writes the same lines to missing.txt in the archive.
 func writeDump(ctx context.Context, path string, parts []part) (failed []string, err error) {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -194,7 +194,8 @@ func indent(value any, err error) ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// hostFacts are files that say what the node is, and what it is short of.
+// hostFacts returns files of /proc and /etc that describe the node: the kernel, the distribution,
+// mounts, and the use of memory, CPU, I/O and file descriptors.
 func hostFacts(context.Context) ([]byte, error) {
 	var out bytes.Buffer
 	for _, file := range []string{
@@ -212,8 +213,8 @@ func hostFacts(context.Context) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// shimFacts asks a shim to log its stacks, and returns what the kernel knows of it: what each
-// thread waits for.
+// shimFacts returns the command line, the status and the kernel stack of each thread of a shim, and
+// sends it SIGUSR1, at which the shim logs the stacks of its goroutines.
 func shimFacts(dir string) ([]byte, error) {
 	pid, err := strconv.Atoi(filepath.Base(dir))
 	if err != nil {

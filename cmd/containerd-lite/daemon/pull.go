@@ -35,7 +35,7 @@ func pullCommand() *cli.Command {
 		Usage:     "Pull an image for Kubernetes, through the CRI, and show layers, bytes, rate and the time left",
 		ArgsUsage: "IMAGE",
 		Flags: []cli.Flag{&cli.StringFlag{
-			Name: credentials, Usage: "USER:PASSWORD for the registry; without it those of config.toml", Sources: cli.EnvVars("CONTAINERD_LITE_CREDS"),
+			Name: credentials, Usage: "USER:PASSWORD for the registry; default: the credentials in config.toml", Sources: cli.EnvVars("CONTAINERD_LITE_CREDS"),
 		}},
 		Action: func(ctx context.Context, cmd *cli.Command) error {
 			image := cmd.Args().First()
@@ -43,7 +43,11 @@ func pullCommand() *cli.Command {
 				return errors.New("the name of the image is missing")
 			}
 			var auth *runtimeapi.AuthConfig
-			if user, password, found := strings.Cut(cmd.String(credentials), ":"); found {
+			if given := cmd.String(credentials); given != "" {
+				user, password, found := strings.Cut(given, ":")
+				if !found {
+					return errors.New("--creds has no colon between user and password")
+				}
 				auth = &runtimeapi.AuthConfig{Username: user, Password: password}
 			}
 			client, err := dial(socketOf(ctx, cmd))
@@ -76,7 +80,7 @@ func pullImage(ctx context.Context, conn grpc.ClientConnInterface, image string,
 			if err != nil {
 				return errgrpc.ToNative(err)
 			}
-			fmt.Fprintf(show.out, "%s is %s; %s\n", image, pulled.ImageRef, time.Since(began).Round(time.Millisecond))
+			fmt.Fprintf(show.out, "pulled %s as %s in %s\n", image, pulled.ImageRef, time.Since(began).Round(time.Millisecond))
 			return nil
 		case <-tick.C:
 			// The pull goes on without a report if the daemon does not answer.
@@ -94,10 +98,11 @@ func progressOf(now plugin.Status, image string) string {
 			return step.Detail
 		}
 	}
-	return "waits"
+	return "waiting: no transfer yet"
 }
 
-// progress shows one line: a terminal has it once, and it changes; elsewhere each report is a line.
+// progress prints the progress of a pull. On a terminal it overwrites one line; otherwise each
+// report is a new line.
 type progress struct {
 	out      io.Writer
 	terminal bool

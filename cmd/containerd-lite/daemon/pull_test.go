@@ -49,8 +49,8 @@ func TestPullImage(t *testing.T) {
 		terminal bool
 		want     string
 	}{
-		"a file":     {false, "1.0 of 4.0 MiB\n1.0 of 4.0 MiB\napp is sha256:1; 12s\n"},
-		"a terminal": {true, eraseLine + "1.0 of 4.0 MiB" + eraseLine + "1.0 of 4.0 MiB" + eraseLine + "app is sha256:1; 12s\n"},
+		"a file":     {false, "1.0 of 4.0 MiB\n1.0 of 4.0 MiB\npulled app as sha256:1 in 12s\n"},
+		"a terminal": {true, eraseLine + "1.0 of 4.0 MiB" + eraseLine + "1.0 of 4.0 MiB" + eraseLine + "pulled app as sha256:1 in 12s\n"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			var out bytes.Buffer

@@ -26,9 +26,10 @@ import (
 
 	"github.com/containerd-lite/containerd-lite/internal/guard"
 	"github.com/containerd-lite/containerd-lite/plugin/config"
+	"github.com/containerd-lite/containerd-lite/plugin/metrics"
 )
 
-// reloadable is the CRI, as the plugins of containerd see it.
+// reloadable is the method of the CRI service that the reloader calls.
 type reloadable interface {
 	Reload(ctx context.Context, next config.Config) (pending []string, err error)
 }
@@ -42,9 +43,10 @@ type reloader struct {
 	cri   reloadable // nil if the CRI is disabled
 }
 
-// serveReloads makes containerd start a reloader when the CRI is built, and serve its calls. SIGHUP
-// would end the daemon by default: it is caught from now on, and not ignored, because shims would
-// inherit that. The returned function ends the reloads by signals.
+// serveReloads registers two plugins of containerd: the gRPC service of `config reload`, and a
+// reloader that starts when the CRI is built. From now on SIGHUP, which ends a process by default,
+// is caught. It is not ignored, because shims would inherit an ignored signal. The returned
+// function ends all reloads.
 func serveReloads(cmd *cli.Command, began *checked) (stop func()) {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, unix.SIGHUP)
@@ -73,8 +75,8 @@ func serveReloads(cmd *cli.Command, began *checked) (stop func()) {
 	}
 }
 
-// follow reloads at each signal and each call until there are no more signals. The errors of
-// reloads by signals are in the log.
+// follow reloads at each signal and each call, until hangups is closed. The results of reloads by
+// signals are only in the log.
 func (r *reloader) follow(ctx context.Context, hangups <-chan os.Signal, calls reloadCalls) {
 	reload := func() (reloaded, error) {
 		return guard.Value(ctx, "reload config.toml", func() (reloaded, error) { return r.reload(ctx) })
@@ -119,11 +121,12 @@ func (r reloaded) String() string {
 }
 
 // reload reads config.toml and the files that it imports, and applies them, or returns the reason
-// why nothing has changed. The daemon would not start with a config that is rejected.
+// why nothing has changed.
 func (r *reloader) reload(ctx context.Context) (reloaded, error) {
 	result, err := r.apply(ctx)
+	metrics.Reload(err)
 	if err != nil {
-		log.G(ctx).WithError(err).Error("reload of config.toml rejected: nothing is changed, and the daemon would not start with this file")
+		log.G(ctx).WithError(err).Error("reload of config.toml rejected; the former config stays in effect; correct the file and reload again")
 		return result, err
 	}
 	for _, warning := range result.Warnings {
@@ -160,8 +163,8 @@ func (r *reloader) apply(ctx context.Context) (result reloaded, err error) {
 	return result, nil
 }
 
-// The gRPC service that reloads config.toml. It is served on containerd's socket only, which root
-// can open.
+// The gRPC service that reloads config.toml. It is served only on containerd's socket, which
+// only root can open.
 const (
 	reloadService = "containerdlite.v1.Reload"
 	reloadMethod  = "Reload"

@@ -104,8 +104,8 @@ func TestFirstTime(t *testing.T) {
 	}
 }
 
-// TestConfigTypo checks that an error in config.toml is named with its line, and that the daemon
-// runs once it is mended.
+// TestConfigTypo checks that an error in config.toml is named with its line, that a reload rejects
+// it while pods can start, and that the mended file is applied without a restart.
 func TestConfigTypo(t *testing.T) {
 	n := newNode(t)
 	data, err := os.ReadFile(n.Daemon.Config)
@@ -119,14 +119,26 @@ func TestConfigTypo(t *testing.T) {
 	if len(found) != 1 || found[0].Check != "config" || !strings.Contains(found[0].What, n.Daemon.Config+":") || !strings.Contains(found[0].What, "conf_dir") {
 		t.Errorf("check: %v", found)
 	}
+	if out, err := n.reload(t); err == nil || !strings.Contains(out, "nothing is changed: "+n.Daemon.Config+":") || !strings.Contains(out, "conf_dir") {
+		t.Errorf("reload of a wrong file: %v: %s", err, out)
+	}
+	n.userRunsAPod(t, "")
 	if err := os.WriteFile(n.Daemon.Config, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := n.Daemon.Restart(t.Context()); err != nil {
-		t.Fatal(err)
+	if out, err := n.reload(t); err != nil {
+		t.Errorf("reload of the mended file: %v: %s", err, out)
 	}
 	n.userRunsAPod(t, "")
 	n.removePods(t)
+}
+
+// reload runs the command `config reload`.
+func (n node) reload(t *testing.T) (output string, err error) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "../../../bin/containerd-lite", "--config", n.Daemon.Config, "config", "reload")
+	out, err := cmd.CombinedOutput()
+	return string(out), err
 }
 
 func newNode(t *testing.T) node {

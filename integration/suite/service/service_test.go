@@ -34,9 +34,11 @@ func TestService(t *testing.T) {
 	}{
 		{"Debian's containerd is replaced", func(t *testing.T) { replaceContainerd(t, m) }},
 		{"pods run", func(t *testing.T) { pods = runPods(t, n) }},
+		{"check finds no error", func(t *testing.T) { run(t, "containerd-lite", "check") }},
 		{"restart", func(t *testing.T) { restart(t, n, pods) }},
 		{"reload", func(t *testing.T) { reload(t, n, pods) }},
 		{"reload of a wrong config", func(t *testing.T) { reloadWrong(t, n, pods) }},
+		{"debug dump has the journal", dumped},
 		{"SIGSTOP", func(t *testing.T) { stopped(t, n, pods) }},
 		{"kill -9", func(t *testing.T) { killed(t, n, pods) }},
 		{"stop and start", func(t *testing.T) { stopAndStart(t, n, pods) }},
@@ -126,6 +128,19 @@ func reloadWrong(t *testing.T, n node, pods []pod) {
 		t.Errorf("PID of the daemon: %d, want %d", now, pid)
 	}
 	n.check(t, pods)
+}
+
+// dumped checks that an archive for a bug report has the stacks of the shims, which they write to
+// the journal.
+func dumped(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "dump.tar.gz")
+	run(t, "containerd-lite", "debug", "dump", file)
+	if text := run(t, "tar", "-xzOf", file, "containerd-lite/journal.txt"); !strings.Contains(text, "CRI call") || !strings.Contains(text, "goroutine ") {
+		t.Errorf("the journal in the archive has no calls or no stacks:\n%.2000s", text)
+	}
+	if missing := run(t, "tar", "-xzOf", file, "containerd-lite/missing.txt"); missing != "" {
+		t.Errorf("missing in the archive: %s", missing)
+	}
 }
 
 // stopped checks that the watchdog detects a stopped daemon, and that the journal has its
