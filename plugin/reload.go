@@ -72,7 +72,7 @@ func (r *reloader) Reload(ctx context.Context, next config.Config) (pending []st
 	applyStreams()
 	r.applyRuntime(ctx, *now, next, &specs)
 	if err := applyImages(ctx); err != nil {
-		log.G(ctx).WithError(err).Warn("config.toml is reloaded, but some images are still pinned; remove their label io.cri-containerd.pinned with ctr -n k8s.io images label")
+		log.G(ctx).WithError(err).Warn("config.toml is reloaded, but some images are still pinned; reload again")
 	}
 	return pending, nil
 }

@@ -89,8 +89,9 @@ func statusCall(name string, answer func(s *Service, argument string) ([]byte, e
 	}}
 }
 
-// maxStacks bounds the stacks of all goroutines, in bytes.
-const maxStacks = 16 << 20
+// maxStacks bounds the stacks of all goroutines, in bytes. containerd sends answers of at most 16
+// MiB by default.
+const maxStacks = 15 << 20
 
 // stacks returns the stacks of all goroutines of the daemon.
 func stacks() []byte {

@@ -132,8 +132,9 @@ func FromClient(c *client.Client) Deps {
 
 // Manager is the image service. Its methods may be called concurrently.
 type Manager struct {
-	live *atomic.Pointer[settings]
-	deps Deps
+	live     *atomic.Pointer[settings]
+	unpinned map[string]bool // names that were pinned by the config; see Prepare
+	deps     Deps
 
 	index   *index
 	pulls   *join.Calls[string]
@@ -161,12 +162,13 @@ func New(ctx context.Context, opts Options, deps Deps) (*Manager, error) {
 	live.Store(first)
 	ctx, cancel := context.WithCancel(namespaces.WithNamespace(ctx, namespace))
 	m := &Manager{
-		live:    live,
-		deps:    deps,
-		index:   newIndex(deps.Images, deps.Content),
-		pulls:   join.New[string](join.Options{Name: "pull", Policy: join.Cancel, Joined: metrics.Joined("PullImage")}),
-		sampler: newSampler(live, opts.StatsPeriod, deps),
-		cancel:  cancel,
+		live:     live,
+		unpinned: map[string]bool{},
+		deps:     deps,
+		index:    newIndex(deps.Images, deps.Content),
+		pulls:    join.New[string](join.Options{Name: "pull", Policy: join.Cancel, Joined: metrics.Joined("PullImage")}),
+		sampler:  newSampler(live, opts.StatsPeriod, deps),
+		cancel:   cancel,
 	}
 	sub := m.subscribe(ctx)
 	if err := errors.Join(m.reload(ctx), m.stale.load(ctx, deps.Leases)); err != nil {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -94,7 +95,7 @@ type pull struct {
 
 // key returns the same string for pulls that may share a transfer.
 func (p *pull) key() string {
-	return p.name + " " + p.snapshotter + " " + p.creds.fingerprint()
+	return p.name + " " + p.snapshotter + " " + p.creds.fingerprint() + " " + strconv.Itoa(p.settings.generation)
 }
 
 // run does the pull under a lease, which protects the content from garbage collection until there

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 
 	"github.com/containerd/containerd/v2/core/images"
@@ -21,6 +22,9 @@ type settings struct {
 	pinned    map[string]bool
 	access    access
 	downloads *semaphore.Weighted // nil for the limit of the transfer service
+	// generation changes with the access to registries. A pull does not join one of another
+	// generation: its registry may be the one that was just corrected.
+	generation int
 }
 
 func newSettings(opts Options, deps Deps) (*settings, error) {
@@ -50,7 +54,8 @@ func newSettings(opts Options, deps Deps) (*settings, error) {
 
 // Prepare returns a function that replaces the Options, or the reason why they are not valid.
 // StatsPeriod stays as it is. Pulls in progress keep their Options. The function returns an error
-// if the pin of an image could not be removed. A pin that could not be added is only logged.
+// if the pin of an image could not be removed; the next one tries again. A pin that could not be
+// added is only logged. Only one of the functions may run at a time.
 func (m *Manager) Prepare(opts Options) (apply func(context.Context) error, err error) {
 	next, err := newSettings(opts, m.deps)
 	if err != nil {
@@ -58,18 +63,33 @@ func (m *Manager) Prepare(opts Options) (apply func(context.Context) error, err 
 	}
 	return func(ctx context.Context) error {
 		ctx = namespaces.WithNamespace(ctx, namespace)
-		former := m.live.Swap(next)
-		var problems []error
-		for name := range former.pinned {
-			if !next.pinned[name] {
-				problems = append(problems, m.unpin(ctx, name))
-			}
+		former := m.live.Load()
+		next.generation = former.generation
+		if !reflect.DeepEqual(former.Registries, next.Registries) {
+			next.generation++
 		}
+		m.live.Store(next)
+		maps.Copy(m.unpinned, former.pinned)
 		for name := range next.pinned {
+			delete(m.unpinned, name)
 			m.adopt(ctx, name)
 		}
-		return errors.Join(problems...)
+		return m.unpinAll(ctx)
 	}, nil
+}
+
+// unpinAll unpins the images that are not pinned any more. The next reload tries again with those
+// that it could not unpin.
+func (m *Manager) unpinAll(ctx context.Context) error {
+	var problems []error
+	for name := range m.unpinned {
+		err := m.unpin(ctx, name)
+		if err == nil {
+			delete(m.unpinned, name)
+		}
+		problems = append(problems, err)
+	}
+	return errors.Join(problems...)
 }
 
 // unpin removes the pinned label of name after a reload. If another name of the image is still

@@ -53,6 +53,28 @@ func TestPrepareRejects(t *testing.T) {
 	}
 }
 
+// TestPullsOfOneGeneration checks that a pull joins one that began before a reload only if the
+// access to registries is the same: the mirror of the other one may hang.
+func TestPullsOfOneGeneration(t *testing.T) {
+	n := newNode(t)
+	m := n.start(t, Options{})
+	key := func() string { return (&pull{settings: m.live.Load(), name: "app"}).key() }
+	next := m.live.Load().Options
+	before := key()
+	for _, tt := range []struct {
+		dirs  []string
+		joins bool
+	}{{next.HostsDirs, true}, {[]string{"/other"}, false}} {
+		next.HostsDirs = tt.dirs
+		apply, err := m.Prepare(next)
+		must(t, err)
+		must(t, apply(t.Context()))
+		if joins := key() == before; joins != tt.joins {
+			t.Errorf("directories %q: joins %t", tt.dirs, joins)
+		}
+	}
+}
+
 // TestPinByReload checks that the images of a node follow a change of the pinned images, and that a
 // pin that was set by hand stays.
 func TestPinByReload(t *testing.T) {

@@ -18,7 +18,7 @@ var (
 		Namespace: own, Name: "step_duration_seconds",
 		Help:    "time that the daemon waited for something outside of it. peer is shim, disk, cni, nri or registry",
 		Buckets: []float64{0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300},
-	}, []string{"peer", operation})
+	}, []string{"peer", "operation"})
 
 	// Exits counts the ends of containers. The label is one of the reasons of package container.
 	Exits = prometheus.NewCounterVec(prometheus.CounterOpts{

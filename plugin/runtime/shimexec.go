@@ -40,7 +40,7 @@ type ShimCommand struct {
 //
 // The error is errdefs.ErrNotImplemented if the shim does not have the service; nothing was run.
 func (s ShimExecs) Run(ctx context.Context, c ShimCommand) (uint32, error) {
-	defer inShim(ctx, "exec", c.Task)()
+	defer inShim(ctx, "run of an exec", c.Task)() // as long as the command
 	code, err := s.run(ctx, c)
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx)

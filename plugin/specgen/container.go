@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/containerd/errdefs"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
@@ -64,6 +65,9 @@ func (g *Generator) Make(ctx context.Context, in spec.Input, req Request) (*spec
 func (g *Generator) Check(ctx context.Context, req Request) (spec.Input, error) {
 	if err := rootfs.CheckUser(req.Config.GetLinux().GetSecurityContext(), req.Image.Config.User); err != nil {
 		return spec.Input{}, err
+	}
+	if req.Handler.BaseRuntimeSpec != "" && g.BaseSpecs[req.HandlerName] == nil {
+		return spec.Input{}, fmt.Errorf("runtime handler %s: its base_runtime_spec was removed by a reload; try again: %w", req.HandlerName, errdefs.ErrUnavailable)
 	}
 	in, err := g.readHost(req)
 	if err != nil {

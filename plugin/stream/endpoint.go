@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // endpoint is where the server listens, and how. A [Server.Prepare] for the same address makes
@@ -55,6 +57,9 @@ func (s *Server) Prepare(opts Options) (apply func(), err error) {
 		}, nil
 	}
 	next, err := open(opts)
+	if errors.Is(err, unix.EADDRINUSE) && opts.Port == now.opts.Port {
+		return nil, fmt.Errorf("%w (the server listens on this port itself: choose another port, or restart)", err)
+	}
 	if err != nil {
 		return nil, err
 	}

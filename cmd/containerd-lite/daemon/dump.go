@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -199,7 +200,7 @@ func indent(value any, err error) ([]byte, error) {
 func hostFacts(context.Context) ([]byte, error) {
 	var out bytes.Buffer
 	for _, file := range []string{
-		"/proc/version", "/proc/cmdline", "/etc/os-release", "/proc/uptime", "/proc/loadavg", "/proc/meminfo",
+		"/proc/version", "/etc/os-release", "/proc/uptime", "/proc/loadavg", "/proc/meminfo",
 		"/proc/pressure/cpu", "/proc/pressure/io", "/proc/pressure/memory", "/proc/filesystems", "/proc/cgroups",
 		"/proc/sys/fs/file-nr", "/proc/sys/kernel/pid_max", "/proc/self/mountinfo",
 	} {
@@ -210,11 +211,33 @@ func hostFacts(context.Context) ([]byte, error) {
 		}
 		out.Write(data)
 	}
+	fmt.Fprintf(&out, "==> /proc/cmdline, values only of some parameters\n")
+	data, err := regular.Read("/proc/cmdline", maxPart)
+	fmt.Fprintln(&out, kernelParameters(string(data)), err)
 	return out.Bytes(), nil
 }
 
+// shownParameters are the beginnings of the names of kernel parameters whose values are shown.
+var shownParameters = []string{"cgroup", "systemd.unified_cgroup_hierarchy", "security", "lsm", "apparmor", "selinux", "psi", "swapaccount", "hugepages"}
+
+// kernelParameters returns the kernel's command line without the values of other parameters: a node
+// that boots from the network has its credentials there.
+func kernelParameters(line string) string {
+	var shown []string
+	for _, parameter := range strings.Fields(line) {
+		name, _, found := strings.Cut(parameter, "=")
+		if found && !slices.ContainsFunc(shownParameters, func(prefix string) bool { return strings.HasPrefix(name, prefix) }) {
+			parameter = name + "=…"
+		}
+		shown = append(shown, parameter)
+	}
+	return strings.Join(shown, " ")
+}
+
 // shimFacts returns the command line, the status and the kernel stack of each thread of a shim, and
-// sends it SIGUSR1, at which the shim logs the stacks of its goroutines.
+// sends it SIGUSR1, at which the shim logs the stacks of its goroutines. SIGUSR1 ends a process
+// that does not catch it, such as a shim that is not written in Go, or that is starting: such a
+// process is not sent any.
 func shimFacts(dir string) ([]byte, error) {
 	pid, err := strconv.Atoi(filepath.Base(dir))
 	if err != nil {
@@ -240,7 +263,25 @@ func shimFacts(dir string) ([]byte, error) {
 		}
 		fmt.Fprintf(&out, "==> %s\n%s\n", file, bytes.ReplaceAll(data, []byte{0}, []byte{' '}))
 	}
+	if !catches(filepath.Join(dir, "status"), unix.SIGUSR1) {
+		return out.Bytes(), nil
+	}
 	return out.Bytes(), unix.PidfdSendSignal(fd, unix.SIGUSR1, nil, 0)
+}
+
+// catches reports whether a process catches a signal, by its /proc/<pid>/status.
+func catches(status string, signal unix.Signal) bool {
+	data, err := regular.Read(status, maxPart)
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(data)) {
+		if mask, found := strings.CutPrefix(line, "SigCgt:"); found {
+			caught, err := strconv.ParseUint(strings.TrimSpace(mask), 16, 64)
+			return err == nil && caught&(1<<(signal-1)) != 0
+		}
+	}
+	return false
 }
 
 // journal returns the last lines of the daemon and the shims in systemd's journal.

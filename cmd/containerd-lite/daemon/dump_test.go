@@ -7,12 +7,15 @@ import (
 	"compress/gzip"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 )
 
 // unpack returns the files of an archive.
@@ -41,6 +44,29 @@ func unpack(t *testing.T, path string) map[string]string {
 			t.Fatal(err)
 		}
 		files[header.Name] = string(data)
+	}
+}
+
+// SIGUSR1 goes only to a process that catches it, as the runtime of Go does.
+func TestCatches(t *testing.T) {
+	if !catches("/proc/self/status", unix.SIGUSR1) {
+		t.Error("this process does not catch SIGUSR1")
+	}
+	cmd := exec.Command("sleep", "1000")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Wait() }()
+	defer func() { _ = cmd.Process.Kill() }()
+	if catches(fmt.Sprintf("/proc/%d/status", cmd.Process.Pid), unix.SIGUSR1) {
+		t.Error("sleep catches SIGUSR1")
+	}
+}
+
+func TestKernelParameters(t *testing.T) {
+	got := kernelParameters("ro quiet psi=1 cgroup_enable=memory talos.config=https://u:p@h/?token=t k3os.token=x")
+	if want := "ro quiet psi=1 cgroup_enable=memory talos.config=… k3os.token=…"; got != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 

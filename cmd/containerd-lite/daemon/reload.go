@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -227,16 +228,21 @@ func reloadCommand() *cli.Command {
 }
 
 func askReload(ctx context.Context, cmd *cli.Command) (result reloaded, err error) {
+	// With a broken file, the socket may be another one than the daemon's.
+	_, broken := configOf(ctx, cmd)
 	at := socketOf(ctx, cmd)
 	client, err := dial(at)
 	if err != nil {
-		return result, err
+		return result, errors.Join(broken, err)
 	}
 	defer client.Close()
 	conn := client.Conn().(grpc.ClientConnInterface) //nolint:forcetypeassert // it is a *grpc.ClientConn
 	var answer wrapperspb.BytesValue
 	if err := conn.Invoke(ctx, "/"+reloadService+"/"+reloadMethod, new(emptypb.Empty), &answer); err != nil {
-		return result, fmt.Errorf("nothing is changed: %w", errgrpc.ToNative(err))
+		if err = errgrpc.ToNative(err); !errdefs.IsInvalidArgument(err) {
+			err = errors.Join(broken, err)
+		}
+		return result, fmt.Errorf("nothing is changed: %w", err)
 	}
 	return result, json.Unmarshal(answer.GetValue(), &result)
 }
