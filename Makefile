@@ -63,9 +63,13 @@ FUZZFOR ?= 10s
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# FLAGS are more flags of the compiler. The demo turns inlining off, which saves a third of the time to build.
+FLAGS ?=
+QUICK := -gcflags=all=-l
+
 build: ## build containerd-lite and containerd-shim-lite-v2 into bin/
-	CGO_ENABLED=0 go build -trimpath -tags no_cri -ldflags "-s -w" -o bin/containerd-lite ./cmd/containerd-lite
-	CGO_ENABLED=0 go build -trimpath -tags no_grpc -ldflags "-s -w" -o bin/containerd-shim-lite-v2 ./cmd/containerd-shim-lite-v2
+	CGO_ENABLED=0 go build $(FLAGS) -trimpath -tags no_cri -ldflags "-s -w" -o bin/containerd-lite ./cmd/containerd-lite
+	CGO_ENABLED=0 go build $(FLAGS) -trimpath -tags no_grpc -ldflags "-s -w" -o bin/containerd-shim-lite-v2 ./cmd/containerd-shim-lite-v2
 
 race: ## build containerd-lite with the race detector into bin/race/
 	go build -race -tags no_cri -o bin/race/containerd-lite ./cmd/containerd-lite
@@ -164,7 +168,8 @@ fuzz: ## every fuzz target for FUZZFOR (10s) each
 
 demo: ## a pod from pull to removal, step by step
 	@begin=$$(date +%s); integration/tools.sh demo & tools=$$!; \
-	$(MAKE) --no-print-directory build && go -C integration build -o ../bin/demo ./cmd/demo && wait $$tools && \
+	$(MAKE) --no-print-directory build FLAGS=$(QUICK) && \
+	CGO_ENABLED=0 go -C integration build $(QUICK) -trimpath -o ../bin/demo ./cmd/demo && wait $$tools && \
 	echo "==> built in $$(($$(date +%s) - begin)) s" && bin/demo
 
 dev: build tools ## start a throw-away daemon and print how to connect to it

@@ -72,12 +72,15 @@ debian_packages() {
 
 # tool DIRECTORY/NAME MODULE VERSION PACKAGE [go arguments...] builds PACKAGE with MODULE as the main module, so
 # that the versions in its go.mod apply. `go install PACKAGE@VERSION` would do nearly the same, but refuses a module
-# with replace directives.
+# with replace directives. The demo builds all programs without inlining, and takes those that are there.
 tool() {
 	local out=$tools/$1 module=$2 version=$3 package=$4 mark=$tools/versions/${1//\//-}
 	shift 4
-	local want="$module@$version $package $*"
-	if [ -x "$out" ] && [ "$(cat "$mark" 2>/dev/null)" = "$want" ]; then return; fi
+	if [ "$mode" = demo ]; then set -- "$@" "$quick"; fi
+	local want="$module@$version $package $*" have
+	have=$(cat "$mark" 2>/dev/null) || true
+	if [ -x "$out" ] && [ "$have" = "$want" ]; then return; fi
+	if [ -x "$out" ] && [ "$mode" = demo ] && [[ $have = "$module@$version $package "* ]]; then return; fi
 	say "building $(basename "$out") $version"
 	(cd / && go mod download "$module@$version")
 	local verb=(build)
@@ -252,9 +255,10 @@ crio_tools() {
 	gcc -std=c99 -Os -s -static -o "$tools/bin/pinns" "$(go env GOMODCACHE)/$c@$crio"/pinns/src/*.c
 }
 
+mode=${1:-all}
 mkdir -p "$tools/bin" "$tools/cni" "$tools/versions"
 command -v go >/dev/null || { echo "go is not in PATH: install Go, https://go.dev/dl" >&2; exit 1; }
-case ${1:-all} in
+case $mode in
 	all) debian_packages "$debian"; all_tools ;;
 	demo) debian_packages "$demo"; demo_tools ;;
 	lint) linter ;;

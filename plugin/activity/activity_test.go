@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 )
 
 // show returns calls as text: RPC, objects, duration, error, steps.
@@ -118,4 +120,29 @@ func TestBounds(t *testing.T) {
 // TestWithoutCall checks that a step outside of a call is not kept.
 func TestWithoutCall(t *testing.T) {
 	Begin(t.Context(), Wait{For: Disk, Operation: "recovery"}, nil)()
+}
+
+// BenchmarkStep measures a step of a call with its metric, without a trace. A pod's life has about 40
+// steps.
+func BenchmarkStep(b *testing.B) {
+	var l Log
+	ctx, end := l.Begin(b.Context(), "RunPodSandbox", map[string]string{"pod": "p"}, false)
+	defer end(nil)
+	for b.Loop() {
+		Begin(ctx, Wait{For: Shim, Operation: "create", Object: "p"}, nil)()
+	}
+}
+
+// BenchmarkTracedStep is BenchmarkStep in a call that is traced.
+func BenchmarkTracedStep(b *testing.B) {
+	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(tracetest.NewNoopExporter()))
+	defer func() { _ = provider.Shutdown(context.Background()) }()
+	var l Log
+	ctx, span := provider.Tracer("").Start(b.Context(), "RunPodSandbox")
+	defer span.End()
+	ctx, end := l.Begin(ctx, "RunPodSandbox", map[string]string{"pod": "p"}, false)
+	defer end(nil)
+	for b.Loop() {
+		Begin(ctx, Wait{For: Shim, Operation: "create", Object: "p"}, nil)()
+	}
 }
