@@ -91,7 +91,7 @@ tools: ## install the Debian packages that tests need, and build their tools int
 	integration/tools.sh
 
 plan: # says what `make test` runs
-	@echo '==> make test, on two cores: tools (13 min the first time), linter (1 min), unit tests (4 min), integration suites (25 min)'
+	@echo '==> make test, on two cores: linter (4 min the first time), tools (12 min the first time), unit tests (5 min), integration suites (25 min)'
 
 test: plan lint unit integration ## everything: linter, unit tests, integration suites with critest
 
