@@ -108,7 +108,7 @@ type layerReader struct {
 
 func (r layerReader) Read(p []byte) (int, error) {
 	n, err := r.ReadCloser.Read(p)
-	if err == io.EOF { //nolint:errorlint // the contract of io.Reader
+	if err == io.EOF {
 		r.ended()
 	}
 	return n, err

@@ -3,6 +3,7 @@
 package stream
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -97,7 +98,7 @@ func TestRetire(t *testing.T) {
 	former.retire()
 	if conn, err := net.Dial("tcp", former.url().Host); err == nil {
 		_, err := conn.Read(make([]byte, 1))
-		if err == nil || err == io.EOF {
+		if err == nil || errors.Is(err, io.EOF) {
 			t.Errorf("the former address still accepts connections")
 		}
 		conn.Close()

@@ -54,7 +54,7 @@ func debugCommand() *cli.Command {
 				if path == "" {
 					path = "containerd-lite-" + time.Now().UTC().Format("20060102T150405Z") + ".tar.gz"
 				}
-				failed, err := writeDump(ctx, path, dumpParts(ctx, cmd))
+				failed, err := writeDump(ctx, path, dumpParts(cmd))
 				if err != nil {
 					return err
 				}
@@ -76,7 +76,7 @@ type part struct {
 
 // dumpParts returns the parts of a dump in the order in which they are read: the shims log their
 // stacks before the journal is read.
-func dumpParts(ctx context.Context, cmd *cli.Command) []part {
+func dumpParts(cmd *cli.Command) []part {
 	parts := []part{
 		{"version.txt", func(context.Context) ([]byte, error) {
 			return fmt.Appendf(nil, "%s %s %s\n", version.Package, version.Version, version.Revision), nil
