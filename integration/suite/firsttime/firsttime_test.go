@@ -123,6 +123,7 @@ func TestConfigTypo(t *testing.T) {
 		t.Errorf("reload of a wrong file: %v: %s", err, out)
 	}
 	n.userRunsAPod(t, "")
+	n.removePods(t)
 	if err := os.WriteFile(n.Daemon.Config, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
