@@ -122,8 +122,8 @@ func TestWithoutCall(t *testing.T) {
 	Begin(t.Context(), Wait{For: Disk, Operation: "recovery"}, nil)()
 }
 
-// BenchmarkStep measures a step of a call with its metric, without a trace. A pod's life has about 40
-// steps.
+// BenchmarkStep measures a step of a call with its metric, without a trace. A pod's life has about
+// 40 steps.
 func BenchmarkStep(b *testing.B) {
 	var l Log
 	ctx, end := l.Begin(b.Context(), "RunPodSandbox", map[string]string{"pod": "p"}, false)

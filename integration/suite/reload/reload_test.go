@@ -105,7 +105,7 @@ func (n node) mustReload(t *testing.T, text string) {
 // handler returns the table of a handler that is as the handler lite.
 func (n node) handler(name string) string {
 	return fmt.Sprintf("[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.%s]\nruntime_type = 'io.containerd.lite.v2'\n%s\n",
-		name, n.Options.HandlerOptions(name))
+		name, n.HandlerOptions(name))
 }
 
 // handlers returns the names of the handlers that the CRI offers.
