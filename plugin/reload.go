@@ -4,7 +4,6 @@ package plugin
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"reflect"
 	"sync"
@@ -99,16 +98,11 @@ func (r *reloader) features(ctx context.Context, now, next config.Runtime) map[s
 	changed.Containerd.Runtimes = maps.Clone(next.Containerd.Runtimes)
 	for name, h := range next.Containerd.Runtimes {
 		f := r.specs.Get().Features[name]
-		if former, ok := now.Containerd.Runtimes[name]; ok && f != nil && sameRuntime(former, h) {
+		if former, ok := now.Containerd.Runtimes[name]; ok && f != nil && former.ShimKey() == h.ShimKey() {
 			known[name] = f
 			delete(changed.Containerd.Runtimes, name)
 		}
 	}
 	maps.Copy(known, r.containerd.Features(ctx, changed))
 	return known
-}
-
-// sameRuntime reports whether two handlers have the same shim with the same options.
-func sameRuntime(a, b config.Handler) bool {
-	return a.Type == b.Type && a.Path == b.Path && fmt.Sprint(a.Options) == fmt.Sprint(b.Options)
 }

@@ -11,7 +11,7 @@
 // Validate returns all problems at once, Pending lists the keys that are read but have no effect,
 // and Notes lists which shims run pods.
 //
-// The package reads no files except the base_runtime_spec files of [Runtime.BaseSpecs], starts
-// nothing and keeps no state. A config is written once, while the daemon starts, and only read
-// after that, so it needs no lock.
+// The package reads no files except the base_runtime_spec files of [Runtime.BaseSpecs], and starts
+// nothing. A config is written once and only read after that, so it needs no lock. [Live] holds the
+// one in effect, which a reload replaces.
 package config

@@ -226,6 +226,10 @@ func (h Handler) decodeOptions() (shimOptions, error) {
 	return opts, nil
 }
 
+// ShimKey returns the same text for handlers with the same shim and the same options. Such handlers
+// have the same features.
+func (h Handler) ShimKey() string { return fmt.Sprint(h.Type, " ", h.Path, " ", h.Options) }
+
 // SharesShim reports whether a shim of the handler may have more than one pod.
 func (h Handler) SharesShim() bool {
 	if h.Type != LiteRuntimeType {

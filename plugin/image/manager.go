@@ -133,7 +133,7 @@ func FromClient(c *client.Client) Deps {
 // Manager is the image service. Its methods may be called concurrently.
 type Manager struct {
 	live     *atomic.Pointer[settings]
-	unpinned map[string]bool // names that were pinned by the config; see Prepare
+	unpinned map[string]bool // names whose pin is left to be removed; see Prepare
 	deps     Deps
 
 	index   *index

@@ -58,7 +58,7 @@ func Register() {
 		ContainerList, ContainerStream, ContainerCreate, ContainerStart, ContainerStop, ContainerRemove, EventsDropped,
 		networkCreate, networkDelete, networkCalls, networkErrors, networkDuration,
 		imagePulls, pullsInProgress, oldPullThroughput, pullThroughput,
-		steps, Exits, joined, reloads, PulledBytes, TasksReplaced, panics,
+		steps, Exits, joined, reloads, pulledBytes, TasksReplaced, panics,
 	)
 	for _, status := range []string{success, failure} {
 		reloads.WithLabelValues(status) // rate() misses the event that creates a counter
@@ -128,7 +128,7 @@ func StartPull() (end func(fetched uint64, err error)) {
 	pullsInProgress.Inc()
 	return func(fetched uint64, err error) {
 		pullsInProgress.Dec()
-		PulledBytes.Add(float64(fetched))
+		pulledBytes.Add(float64(fetched))
 		if err != nil {
 			imagePulls.WithLabelValues("failure").Inc()
 			return

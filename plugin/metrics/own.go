@@ -36,8 +36,7 @@ var (
 		Help: "reloads of config.toml, by status: success or failure",
 	}, []string{"status"})
 
-	// PulledBytes counts the bytes that pulls received.
-	PulledBytes = prometheus.NewCounter(prometheus.CounterOpts{
+	pulledBytes = prometheus.NewCounter(prometheus.CounterOpts{
 		Namespace: own, Name: "pulled_bytes_total", Help: "bytes that pulls received from registries",
 	})
 

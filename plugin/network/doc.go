@@ -8,6 +8,7 @@
 // function inside a network namespace.
 //
 // The package owns the files and mounts of pinned namespaces. The CNI plugins own what they create.
-// Of the plugin it imports only package paths. Pinner and Network are safe for concurrent use. No
-// lock is held while a CNI plugin runs.
+// It calls only paths, and activity and metrics to record. Pinner and Network are safe for
+// concurrent use. No lock is held while a CNI plugin runs. The options of a Network are immutable
+// settings behind an atomic pointer, which Reload replaces.
 package network

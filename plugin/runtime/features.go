@@ -66,8 +66,7 @@ func equalHandlers(r config.Runtime) map[string][]string {
 	equal := map[string][]string{}
 	for _, name := range r.HandlerNames() {
 		if _, handler, err := r.Handler(name); err == nil {
-			key := fmt.Sprint(handler.Type, " ", handler.Path, " ", handler.Options)
-			equal[key] = append(equal[key], name)
+			equal[handler.ShimKey()] = append(equal[handler.ShimKey()], name)
 		}
 	}
 	return equal

@@ -6,4 +6,5 @@
 //
 // It takes plain values and not the records of its callers, container and pod. It calls config,
 // host, rootfs and spec. A [Generator] does not change, has no locks, and may be used concurrently.
+// A reload of the config replaces the Generator in [Live].
 package specgen

@@ -9,5 +9,7 @@
 // a stream ends with its connection, so that an abandoned stream leaves nothing behind. The package
 // calls container for exec and attach, and pod and network to reach the ports of a pod.
 //
+// The address and the certificate are those of an endpoint, which a reload replaces (endpoint.go).
+//
 // Locking: pending.mu guards the URLs that are not used yet, and is held for map operations only.
 package stream

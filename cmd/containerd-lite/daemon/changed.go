@@ -31,14 +31,10 @@ func changedTables(a, b *checked) []string {
 			changed = append(changed, key)
 		}
 	}
-	tables := map[string]bool{}
-	for _, c := range []*checked{a, b} {
-		for table := range maps.Keys(c.Plugins) {
-			tables[table] = !slices.Contains(criTables, table)
-		}
-	}
-	for _, table := range slices.Sorted(maps.Keys(tables)) {
-		if tables[table] && !same(a.Plugins[table], b.Plugins[table]) {
+	tables := slices.Concat(slices.Collect(maps.Keys(a.Plugins)), slices.Collect(maps.Keys(b.Plugins)))
+	slices.Sort(tables)
+	for _, table := range slices.Compact(tables) {
+		if !slices.Contains(criTables, table) && !same(a.Plugins[table], b.Plugins[table]) {
 			changed = append(changed, table)
 		}
 	}

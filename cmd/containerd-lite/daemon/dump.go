@@ -162,12 +162,12 @@ func readPart(ctx context.Context, p part) ([]byte, error) {
 }
 
 func askDaemon(ctx context.Context, cmd *cli.Command, ask func(ctx context.Context, conn grpc.ClientConnInterface) ([]byte, error)) ([]byte, error) {
-	client, err := dial(socketOf(ctx, cmd))
+	conn, err := connect(ctx, cmd)
 	if err != nil {
 		return nil, err
 	}
-	defer client.Close()
-	return ask(ctx, client.Conn().(grpc.ClientConnInterface)) //nolint:forcetypeassert // it is a *grpc.ClientConn
+	defer conn.close()
+	return ask(ctx, conn)
 }
 
 // shownConfig returns the config as `crictl info` shows it, which is without credentials.

@@ -50,12 +50,11 @@ func pullCommand() *cli.Command {
 				}
 				auth = &runtimeapi.AuthConfig{Username: user, Password: password}
 			}
-			client, err := dial(socketOf(ctx, cmd))
+			conn, err := connect(ctx, cmd)
 			if err != nil {
 				return err
 			}
-			defer client.Close()
-			conn := client.Conn().(grpc.ClientConnInterface) //nolint:forcetypeassert // it is a *grpc.ClientConn
+			defer conn.close()
 			return pullImage(ctx, conn, image, auth, newProgress(cmd.Root().Writer))
 		},
 	}

@@ -228,19 +228,15 @@ func reloadCommand() *cli.Command {
 }
 
 func askReload(ctx context.Context, cmd *cli.Command) (result reloaded, err error) {
-	// With a broken file, the socket may be another one than the daemon's.
-	_, broken := configOf(ctx, cmd)
-	at := socketOf(ctx, cmd)
-	client, err := dial(at)
+	conn, err := connect(ctx, cmd)
 	if err != nil {
-		return result, errors.Join(broken, err)
+		return result, err
 	}
-	defer client.Close()
-	conn := client.Conn().(grpc.ClientConnInterface) //nolint:forcetypeassert // it is a *grpc.ClientConn
+	defer conn.close()
 	var answer wrapperspb.BytesValue
 	if err := conn.Invoke(ctx, "/"+reloadService+"/"+reloadMethod, new(emptypb.Empty), &answer); err != nil {
 		if err = errgrpc.ToNative(err); !errdefs.IsInvalidArgument(err) {
-			err = errors.Join(broken, err)
+			err = errors.Join(conn.broken, err)
 		}
 		return result, fmt.Errorf("nothing is changed: %w", err)
 	}

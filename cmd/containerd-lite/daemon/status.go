@@ -113,29 +113,42 @@ func repeat(ctx context.Context, show func() error) error {
 
 // askStatus asks the daemon for its status; pod is as in [plugin.GetStatus].
 func askStatus(ctx context.Context, cmd *cli.Command, pod string) (plugin.Status, error) {
-	at := socketOf(ctx, cmd)
-	client, err := dial(at)
+	conn, err := connect(ctx, cmd)
 	if err != nil {
 		return plugin.Status{}, err
 	}
-	defer client.Close()
+	defer conn.close()
 	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
-	conn := client.Conn().(grpc.ClientConnInterface) //nolint:forcetypeassert // it is a *grpc.ClientConn
 	now, err := plugin.GetStatus(ctx, conn, pod)
 	if err != nil {
-		return now, fmt.Errorf("status of the daemon at %s: %w (is it containerd-lite, and does it run?)", at, err)
+		return now, fmt.Errorf("status of the daemon at %s: %w (is it containerd-lite, and does it run?)", conn.at, err)
 	}
 	return now, nil
 }
 
-// socketOf returns the socket of the running daemon.
-func socketOf(ctx context.Context, cmd *cli.Command) string {
-	c, err := configOf(ctx, cmd)
-	if err != nil {
-		c = noFile() // the daemon runs with an earlier version of the file
+// running is a connection to the running daemon.
+type running struct {
+	grpc.ClientConnInterface
+	at     string // the socket
+	broken error  // of the config files; then the daemon may have another socket
+	close  func()
+}
+
+// connect connects to the running daemon. With config files that are not valid, the daemon runs
+// with an earlier version of them.
+func connect(ctx context.Context, cmd *cli.Command) (running, error) {
+	c, broken := configOf(ctx, cmd)
+	if broken != nil {
+		c = noFile()
 	}
-	return address(cmd, c.Config)
+	at := address(cmd, c.Config)
+	client, err := dial(at)
+	if err != nil {
+		return running{}, errors.Join(broken, err)
+	}
+	conn := client.Conn().(grpc.ClientConnInterface) //nolint:forcetypeassert // it is a *grpc.ClientConn
+	return running{conn, at, broken, func() { _ = client.Close() }}, nil
 }
 
 // errorsOf returns the errors of the node that are found at once.

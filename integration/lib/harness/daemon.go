@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"strings"
 	"time"
 
@@ -132,6 +133,11 @@ func (d *Daemon) races() error {
 		}
 	}
 	return errors.Join(found...)
+}
+
+// Lite returns a command of containerd-lite with the config of the daemon.
+func (d *Daemon) Lite(ctx context.Context, args ...string) *exec.Cmd {
+	return exec.CommandContext(ctx, d.bench.repo.Bin("containerd-lite"), append([]string{"--config", d.Config}, args...)...)
 }
 
 // TraceFile returns the path of the file that strace writes with [Measure.Trace].

@@ -82,6 +82,16 @@ func (b *Bench) NoLeaks(t *testing.T, name string, test func(*testing.T)) {
 	})
 }
 
+// Port returns a TCP port that is free, for a test.
+func Port(t *testing.T) int32 {
+	t.Helper()
+	port, err := FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
+
 // After returns a context for cleanup functions, which run after the test's own context is
 // canceled.
 func After(t *testing.T) context.Context {

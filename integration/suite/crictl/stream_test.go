@@ -185,10 +185,7 @@ func portForward(t *testing.T, u user, transport string) {
 }
 
 func hostPort(t *testing.T, u user) {
-	port, err := harness.FreePort()
-	if err != nil {
-		t.Fatal(err)
-	}
+	port := harness.Port(t)
 	config := u.PodConfig("published")
 	config.PortMappings = []*runtimeapi.PortMapping{{ContainerPort: 80, HostPort: port}}
 	u.pod(t, "published", config, harness.ContainerConfig(config, "httpd", image.Httpd))

@@ -33,7 +33,7 @@ func TestDump(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := b.Path("dump.tar.gz")
-	cmd := exec.CommandContext(t.Context(), "../../../bin/containerd-lite", "--config", b.Daemon.Config, "debug", "dump", path)
+	cmd := b.Daemon.Lite(t.Context(), "debug", "dump", path)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("debug dump: %v: %s", err, out)
 	}

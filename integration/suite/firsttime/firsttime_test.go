@@ -137,7 +137,7 @@ func TestConfigTypo(t *testing.T) {
 // reload runs the command `config reload`.
 func (n node) reload(t *testing.T) (output string, err error) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "../../../bin/containerd-lite", "--config", n.Daemon.Config, "config", "reload")
+	cmd := n.Daemon.Lite(t.Context(), "config", "reload")
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
@@ -172,7 +172,7 @@ type finding struct{ Level, Check, What, Do string }
 // check runs `containerd-lite check` and returns its findings that are not ok.
 func (n node) check(t *testing.T) []finding {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "../../../bin/containerd-lite", "--config", n.Daemon.Config, "check", "--json")
+	cmd := n.Daemon.Lite(t.Context(), "check", "--json")
 	out, _ := cmd.Output() // it fails if there is an error
 	var all []finding
 	if err := json.Unmarshal(out, &all); err != nil {

@@ -37,15 +37,6 @@ func page(t *testing.T, url string) string {
 	return string(text)
 }
 
-func freePort(t *testing.T) int32 {
-	t.Helper()
-	port, err := harness.FreePort()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
-}
-
 // inPod returns those of the processes that have the pod's hostname in their environment.
 func inPod(p *pod, pids []int) []int {
 	return slices.DeleteFunc(pids, func(pid int) bool {
@@ -65,7 +56,7 @@ func hostNamespace(t *testing.T, kind string) string {
 }
 
 func hostPort(t *testing.T, n *node) {
-	port := freePort(t)
+	port := harness.Port(t)
 	p := n.run(t, id(t), fmt.Sprintf(`
 containers:
 - name: web
@@ -82,7 +73,7 @@ containers:
 }
 
 func hostNetwork(t *testing.T, n *node) {
-	port := freePort(t)
+	port := harness.Port(t)
 	p := n.run(t, id(t), fmt.Sprintf(`
 hostNetwork: true
 containers:

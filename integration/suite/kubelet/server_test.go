@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/containerd-lite/containerd-lite/integration/lib/harness"
 )
 
 // kubeconfig names an API server that does not exist.
@@ -26,7 +28,7 @@ current-context: absent
 // starts.
 func TestAPIServerAway(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "kubeconfig")
-	if err := os.WriteFile(file, fmt.Appendf(nil, kubeconfig, freePort(t)), 0o600); err != nil {
+	if err := os.WriteFile(file, fmt.Appendf(nil, kubeconfig, harness.Port(t)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	n := start(t, nil, "--kubeconfig", file)

@@ -117,7 +117,7 @@ func queries(t *testing.T) (all []query) {
 // a daemon under load. With LITE_PICTURE=file.svg the load takes pictureTime, and the picture of
 // the dashboard is written to the file.
 func TestDashboard(t *testing.T) {
-	metrics, web := freePort(t), freePort(t)
+	metrics, web := harness.Port(t), harness.Port(t)
 	b := harness.StartWith(t, harness.Options{Config: fmt.Sprintf("[metrics]\n  address = \"127.0.0.1:%d\"\n", metrics)})
 	n := harness.Session{Bench: b, CRI: b.Client(t, image.Busybox)}
 	startPrometheus(t, b, metrics, web)
@@ -143,15 +143,6 @@ func TestDashboard(t *testing.T) {
 	for _, q := range missing {
 		t.Errorf("panel %q has no data: %s", q.panel, q.expr)
 	}
-}
-
-func freePort(t *testing.T) int32 {
-	t.Helper()
-	port, err := harness.FreePort()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
 }
 
 func startPrometheus(t *testing.T, b *harness.Bench, metrics, web int32) {

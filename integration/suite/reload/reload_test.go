@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -73,7 +72,7 @@ func (n node) write(t *testing.T, text string) {
 func (n node) reload(t *testing.T, text string) (output string, err error) {
 	t.Helper()
 	n.write(t, text)
-	cmd := exec.CommandContext(t.Context(), "../../../bin/containerd-lite", "--config", n.Daemon.Config, "config", "reload")
+	cmd := n.Daemon.Lite(t.Context(), "config", "reload")
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
@@ -182,89 +181,106 @@ func (n node) await(t *testing.T, condition string, ok func() bool) {
 // TestSettings changes what pods and containers are made with, one thing at a time.
 func TestSettings(t *testing.T) {
 	n := open(t)
-	n.NoLeaks(t, "network", func(t *testing.T) {
-		before := n.PodConfig("before")
-		n.Pod(t, before)
-		dir := n.Path("other.d")
-		conf, err := os.ReadFile(filepath.Join(n.Network.ConfDir, "10-bench.conflist"))
+	n.NoLeaks(t, "network", n.changeNetwork)
+	n.NoLeaks(t, "pinned image", n.changePins)
+	n.NoLeaks(t, "streams", n.changeStreams)
+	n.NoLeaks(t, "a wrong file", n.rejectFile)
+	n.NoLeaks(t, "restart needed", n.nameRestart)
+}
+
+// changeNetwork moves the CNI configuration to another directory.
+func (n node) changeNetwork(t *testing.T) {
+	t.Helper()
+	before := n.PodConfig("before")
+	n.Pod(t, before)
+	dir := n.Path("other.d")
+	conf, err := os.ReadFile(filepath.Join(n.Network.ConfDir, "10-bench.conflist"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// lo has no address of a subnet.
+	other := `{"cniVersion":"1.0.0","name":"none","plugins":[{"type":"loopback"}]}`
+	if err := errors.Join(os.Mkdir(dir, 0o700), os.WriteFile(filepath.Join(dir, "10-none.conflist"), []byte(other), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	n.mustReload(t, cniTable+fmt.Sprintf("conf_dir = %q\n", dir))
+	_, err = n.RunPod(t.Context(), n.PodConfig("other"))
+	if err == nil || !strings.Contains(err.Error(), "assigned no address") {
+		t.Errorf("pod on a network without addresses: %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "10-none.conflist"), conf, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n.await(t, "network in the new directory", func() bool {
+		id, err := n.RunPod(t.Context(), n.PodConfig("other"))
+		if err == nil {
+			n.RemoveAfter(t, id)
+		}
+		return err == nil
+	})
+	n.mustReload(t, "")
+}
+
+// changePins pins an image, and unpins it.
+func (n node) changePins(t *testing.T) {
+	t.Helper()
+	pinned := func() bool {
+		answer, err := n.ImageStatus(t.Context(), &runtimeapi.ImageStatusRequest{Image: &runtimeapi.ImageSpec{Image: image.Busybox}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		// lo has no address of a subnet.
-		other := `{"cniVersion":"1.0.0","name":"none","plugins":[{"type":"loopback"}]}`
-		if err := errors.Join(os.Mkdir(dir, 0o700), os.WriteFile(filepath.Join(dir, "10-none.conflist"), []byte(other), 0o600)); err != nil {
-			t.Fatal(err)
-		}
-		n.mustReload(t, cniTable+fmt.Sprintf("conf_dir = %q\n", dir))
-		_, err = n.RunPod(t.Context(), n.PodConfig("other"))
-		if err == nil || !strings.Contains(err.Error(), "assigned no address") {
-			t.Errorf("pod on a network without addresses: %v", err)
-		}
-		if err := os.WriteFile(filepath.Join(dir, "10-none.conflist"), conf, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		n.await(t, "network in the new directory", func() bool {
-			id, err := n.RunPod(t.Context(), n.PodConfig("other"))
-			if err == nil {
-				n.RemoveAfter(t, id)
-			}
-			return err == nil
-		})
-		n.mustReload(t, "")
-	})
-	n.NoLeaks(t, "pinned image", func(t *testing.T) {
-		pinned := func() bool {
-			answer, err := n.ImageStatus(t.Context(), &runtimeapi.ImageStatusRequest{Image: &runtimeapi.ImageSpec{Image: image.Busybox}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			return answer.Image.Pinned
-		}
-		n.mustReload(t, pinnedTable+fmt.Sprintf("test = %q\n", image.Busybox))
-		if !pinned() {
-			t.Error("the image is not pinned")
-		}
-		n.mustReload(t, "")
-		if pinned() {
-			t.Error("the image is still pinned")
-		}
-	})
-	n.NoLeaks(t, "streams", func(t *testing.T) {
-		config := n.PodConfig("streams")
-		container, err := n.Run(t.Context(), n.Pod(t, config), config, harness.ContainerConfig(config, "main", image.Busybox, "top"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		port, err := harness.FreePort()
-		if err != nil {
-			t.Fatal(err)
-		}
-		n.mustReload(t, serverTable+fmt.Sprintf("stream_server_port = '%d'\n", port))
-		answer, err := n.Exec(t.Context(), &runtimeapi.ExecRequest{ContainerId: container, Cmd: []string{"true"}, Stdout: true})
-		if err != nil || !strings.Contains(answer.Url, fmt.Sprintf(":%d/", port)) {
-			t.Errorf("URL of an exec: %v, %v", answer, err)
-		}
-		if out, err := n.Crictl(t.Context(), "exec", container, "echo", "hello").CombinedOutput(); err != nil || string(out) != "hello\n" {
-			t.Errorf("exec: %s, %v", out, err)
-		}
-		n.mustReload(t, "")
-	})
-	n.NoLeaks(t, "a wrong file", func(t *testing.T) {
-		before := n.handlers(t)
-		out, err := n.reload(t, n.handler("more")+imagesTable+"snapshotter = 'missing'\n")
-		if err == nil || !strings.Contains(out, "nothing is changed") || !strings.Contains(out, `there is no snapshotter "missing"`) {
-			t.Errorf("reload of a wrong file: %v: %s", err, out)
-		}
-		if got := n.handlers(t); !slices.Equal(got, before) {
-			t.Errorf("handlers after a rejected reload: %q, want %q", got, before)
-		}
-	})
-	n.NoLeaks(t, "restart needed", func(t *testing.T) {
-		out, err := n.reload(t, "oom_score = 5\n"+runtimeTable+"selinux_category_range = 7\n")
-		if err != nil || !strings.Contains(out, "restart containerd-lite to apply the changes of oom_score, io.containerd.cri.v1.runtime.selinux_category_range") {
-			t.Errorf("reload of keys that need a restart: %v: %s", err, out)
-		}
-	})
+		return answer.Image.Pinned
+	}
+	n.mustReload(t, pinnedTable+fmt.Sprintf("test = %q\n", image.Busybox))
+	if !pinned() {
+		t.Error("the image is not pinned")
+	}
+	n.mustReload(t, "")
+	if pinned() {
+		t.Error("the image is still pinned")
+	}
+}
+
+// changeStreams moves the streaming server to another port.
+func (n node) changeStreams(t *testing.T) {
+	t.Helper()
+	config := n.PodConfig("streams")
+	container, err := n.Run(t.Context(), n.Pod(t, config), config, harness.ContainerConfig(config, "main", image.Busybox, "top"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := harness.Port(t)
+	n.mustReload(t, serverTable+fmt.Sprintf("stream_server_port = '%d'\n", port))
+	answer, err := n.Exec(t.Context(), &runtimeapi.ExecRequest{ContainerId: container, Cmd: []string{"true"}, Stdout: true})
+	if err != nil || !strings.Contains(answer.Url, fmt.Sprintf(":%d/", port)) {
+		t.Errorf("URL of an exec: %v, %v", answer, err)
+	}
+	if out, err := n.Crictl(t.Context(), "exec", container, "echo", "hello").CombinedOutput(); err != nil || string(out) != "hello\n" {
+		t.Errorf("exec: %s, %v", out, err)
+	}
+	n.mustReload(t, "")
+}
+
+// rejectFile checks that a file with one wrong key changes nothing.
+func (n node) rejectFile(t *testing.T) {
+	t.Helper()
+	before := n.handlers(t)
+	out, err := n.reload(t, n.handler("more")+imagesTable+"snapshotter = 'missing'\n")
+	if err == nil || !strings.Contains(out, "nothing is changed") || !strings.Contains(out, `there is no snapshotter "missing"`) {
+		t.Errorf("reload of a wrong file: %v: %s", err, out)
+	}
+	if got := n.handlers(t); !slices.Equal(got, before) {
+		t.Errorf("handlers after a rejected reload: %q, want %q", got, before)
+	}
+}
+
+// nameRestart checks that the keys that need a restart are named.
+func (n node) nameRestart(t *testing.T) {
+	t.Helper()
+	out, err := n.reload(t, "oom_score = 5\n"+runtimeTable+"selinux_category_range = 7\n")
+	if err != nil || !strings.Contains(out, "restart containerd-lite to apply the changes of oom_score, io.containerd.cri.v1.runtime.selinux_category_range") {
+		t.Errorf("reload of keys that need a restart: %v: %s", err, out)
+	}
 }
 
 // reloads returns how often TestChurn reloads.

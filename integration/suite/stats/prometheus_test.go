@@ -26,10 +26,7 @@ func TestPrometheus(t *testing.T) {
 	got := map[string]map[string]string{}
 	for _, daemon := range []string{harness.Stock, harness.Lite} {
 		t.Run(daemon, func(t *testing.T) {
-			port, err := harness.FreePort()
-			if err != nil {
-				t.Fatal(err)
-			}
+			port := harness.Port(t)
 			address := fmt.Sprintf("127.0.0.1:%d", port)
 			b := harness.StartWith(t, harness.Options{
 				Daemon: daemon, Handler: harness.HandlerRunc, Config: fmt.Sprintf("[metrics]\n  address = %q\n", address),

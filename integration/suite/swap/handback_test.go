@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -186,7 +185,7 @@ func TestRotationUnderStock(t *testing.T) {
 // checkHandBack checks that `containerd-lite handback` has a line for each pod.
 func (n *node) checkHandBack(t *testing.T) {
 	t.Helper()
-	output, err := harness.Output(exec.CommandContext(t.Context(), "../../../bin/containerd-lite", "--config", n.Daemon.Config, "handback"))
+	output, err := harness.Output(n.Daemon.Lite(t.Context(), "handback"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -377,7 +376,7 @@ func (n *node) use(t *testing.T, p *running) {
 // checkDryRun checks that `containerd-lite adopt --dry-run` has a line for each pod.
 func (n *node) checkDryRun(t *testing.T) {
 	t.Helper()
-	output, err := harness.Output(exec.CommandContext(t.Context(), "../../../bin/containerd-lite", "--config", n.Daemon.Config, "adopt", "--dry-run"))
+	output, err := harness.Output(n.Daemon.Lite(t.Context(), "adopt", "--dry-run"))
 	if err != nil {
 		t.Fatal(err)
 	}
